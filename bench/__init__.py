@@ -1,0 +1,1 @@
+"""Compare ways of adapting the Segment Anything Model: accuracy and cost under one protocol."""

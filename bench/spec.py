@@ -1,0 +1,194 @@
+"""What is asked: the task, the recipe, and the cell of the benchmark grid."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
+PromptSource = Literal["none", "automatic", "oracle"]
+SCHEMA = 1
+
+OptionValue = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is built for.
+
+    Attributes:
+        num_classes: K, background included.
+        image_size: side in pixels of the square images that enter the model.
+        backbone: name of the foundation model, as in `--list`.
+        weights: "pretrained", "random", or the path of a checkpoint.
+        depth: slices per sample; 1 for images.
+    """
+
+    num_classes: int
+    image_size: int = 256
+    backbone: str = "sam_nano"
+    weights: str = "pretrained"
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained; under the `equal` protocol all but `lr` is the same for all.
+
+    Attributes:
+        lr: peak learning rate.
+        warmup_steps: linear rise to `lr`; then `schedule` runs down to zero.
+        steps: optimiser steps.
+        bank_views: augmented views made of the training images, once.
+        precision: "fp32", or "bf16" for autocast.
+        clip_norm: gradients are scaled down to this global L2 norm.
+    """
+
+    lr: float
+    optimizer: str = "adamw"
+    weight_decay: float = 0.01
+    warmup_steps: int = 20
+    schedule: str = "cosine"
+    loss: str = "ce_dice"
+    steps: int = 300
+    batch_size: int = 8
+    bank_views: int = 256
+    augmentation: str = "standard"
+    precision: str = "bf16"
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a method with its options, on one fold of one dataset, under one recipe and seed.
+
+    `dataset` and `task.weights` may be paths: they are left out of the identity, where the
+    fingerprints of their contents stand in for them.
+    """
+
+    method: str
+    dataset: str
+    task: Task
+    recipe: Recipe
+    options: Mapping[str, OptionValue] = field(default_factory=dict)  # only those that differ
+    protocol: str = "equal"
+    fold: int = 0
+    folds: int = 1
+    seed: int = 0
+    labels: int | None = None  # number of labelled training images; None for all
+    dataset_sha: str = ""
+    weights_sha: str = ""
+
+    @property
+    def label(self) -> str:
+        """The method with the options that differ from its defaults, as in `lora[rank=8]`."""
+        inside = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{self.method}[{inside}]" if inside else self.method
+
+    @property
+    def id(self) -> str:
+        """Readable name and a hash of everything that was asked; safe as a file name."""
+        asked = self.to_dict()
+        asked["dataset"] = self.dataset_name
+        if asked["task"]["weights"] not in ("pretrained", "random"):
+            asked["task"]["weights"] = "checkpoint"
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+        parts = [self.dataset_name, self.task.backbone, self.label, f"s{self.seed}", f"f{self.fold}"]
+        return re.sub(r"[^A-Za-z0-9_.=-]+", "-", "_".join(parts))[:120] + f"_{digest}"
+
+    @property
+    def dataset_name(self) -> str:
+        """The last part of a folder's path, or the registered name."""
+        return re.split(r"[\\/]", self.dataset.rstrip("\\/"))[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers, fit for JSON."""
+        return {**dataclasses.asdict(self), "options": dict(self.options)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Cell":
+        """Inverse of `to_dict`."""
+        return cls(
+            **{**values, "task": Task(**values["task"]), "recipe": Recipe(**values["recipe"])}
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a method costs; None means that it cannot be measured here. Defined in docs/protocol.md.
+
+    One image of `task.image_size` for `forward_flops`, one batch of `recipe.batch_size` for
+    `train_step_flops` and the memory; FLOPs are 2 x multiply-adds. The four memory parts sum to
+    `train_peak_bytes`. Throughputs are the median over timed blocks, with the interquartile range.
+    """
+
+    trainable_params: int
+    total_params: int
+    checkpoint_bytes: int
+    forward_flops: int | None = None
+    forward_macs_fvcore: int | None = None
+    train_step_flops: int | None = None
+    train_peak_bytes: int | None = None
+    weights_bytes: int | None = None
+    gradients_bytes: int | None = None
+    optimizer_bytes: int | None = None
+    activations_bytes: int | None = None
+    memory_source: str | None = None  # "cuda allocator" or "tensor accounting"
+    train_images_per_s: float | None = None
+    train_images_per_s_iqr: float | None = None
+    infer_images_per_s: float | None = None
+    infer_images_per_s_iqr: float | None = None
+    train_wall_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """The outcome of one cell: asked (`cell`), measured, and where it ran (`env`).
+
+    Attributes:
+        metrics: name to value over the test images; see docs/protocol.md. None: not defined here.
+        per_image: one mapping per test image, "name" and "group" beside the scores.
+        history: one mapping per progress point of training: step, epoch, loss, and val_dice.
+        prompts: where prompts came from; rows of different origin are never ranked together.
+        error: one sentence, for every status but "ok".
+    """
+
+    cell: Cell
+    status: Status
+    prompts: PromptSource = "none"
+    classes: tuple[str, ...] = ()
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    per_image: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[Mapping[str, float], ...] = ()
+    cost: Cost | None = None
+    env: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers, fit for JSON."""
+        plain = {
+            spec.name: getattr(self, spec.name)
+            for spec in dataclasses.fields(self)
+            if spec.name not in ("cell", "cost")
+        }
+        cost = None if self.cost is None else dataclasses.asdict(self.cost)
+        return {"id": self.cell.id, "cell": self.cell.to_dict(), "cost": cost, **plain}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Record":
+        """Inverse of `to_dict`."""
+        known = {k: v for k, v in values.items() if k != "id"}
+        return cls(
+            **{
+                **known,
+                "cell": Cell.from_dict(values["cell"]),
+                "cost": None if values["cost"] is None else Cost(**values["cost"]),
+                "classes": tuple(values["classes"]),
+                "per_image": tuple(values["per_image"]),
+                "history": tuple(values["history"]),
+            }
+        )
