@@ -1,1 +1,63 @@
-"""Compare ways of adapting the Segment Anything Model: accuracy and cost under one protocol."""
+"""Which way of adapting the Segment Anything Model, and what does it cost?
+
+The names that plugin authors import are listed in `_HOME` and loaded on first use, so that
+`import bench` stays quick and free of torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bench import _checkout
+
+if TYPE_CHECKING:
+    from bench.data.items import IGNORE as IGNORE
+    from bench.data.items import Item as Item
+    from bench.errors import UserError as UserError
+    from bench.registry import register_dataset as register_dataset
+    from bench.registry import register_method as register_method
+    from bench.sam import ConvHead as ConvHead
+    from bench.sam import Prompts as Prompts
+    from bench.sam import SamSegmenter as SamSegmenter
+    from bench.sam import SemanticDecoder as SemanticDecoder
+    from bench.sam import freeze as freeze
+    from bench.sam import load_sam as load_sam
+    from bench.sam import replace_modules as replace_modules
+    from bench.sam import require as require
+    from bench.spec import Recipe as Recipe
+    from bench.spec import Task as Task
+
+_HOME = {
+    "IGNORE": "bench.data.items",
+    "Item": "bench.data.items",
+    "UserError": "bench.errors",
+    "register_dataset": "bench.registry",
+    "register_method": "bench.registry",
+    "ConvHead": "bench.sam",
+    "Prompts": "bench.sam",
+    "SamSegmenter": "bench.sam",
+    "SemanticDecoder": "bench.sam",
+    "freeze": "bench.sam",
+    "load_sam": "bench.sam",
+    "replace_modules": "bench.sam",
+    "require": "bench.sam",
+    "Recipe": "bench.spec",
+    "Task": "bench.spec",
+}
+
+__all__ = list(_HOME)
+
+_checkout.adopt_plugin_folders()
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'bench' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,309 @@
+"""Methods and datasets by name: registration, look-up, and the words of the command line."""
+
+import importlib
+import inspect
+import itertools
+import math
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from bench.data.items import Collection, Item
+from bench.errors import UserError, no_such
+from bench.spec import OptionValue, PromptSource
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Build = TypeVar("Build", bound="Callable[..., nn.Module]")
+Load = TypeVar("Load", bound=Callable[[], list[Item]])
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of adapting the foundation model.
+
+    Attributes:
+        build: `build(task, *, option=default, ...) -> nn.Module`, as in methods/README.md.
+        paper: address of the paper that the method comes from.
+        lr: its peak learning rate under the `equal` protocol; None where nothing trains.
+        prompts: where its prompts come from at evaluation.
+        summary: one line for `--list`.
+        options: name of every option to its default.
+    """
+
+    name: str
+    build: "Callable[..., nn.Module]"
+    paper: str
+    lr: float | None
+    prompts: PromptSource
+    summary: str
+    options: Mapping[str, OptionValue]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One image collection.
+
+    Attributes:
+        load: returns the labelled images, in the same order every time.
+        classes: name of every class; index 0 is the background or matrix.
+        source: address or paper.
+        licence: as the publisher states it.
+        images_may_be_shown: whether pictures of it may be committed beside the results.
+        summary: one line for `--list`.
+    """
+
+    name: str
+    load: Callable[[], list[Item]]
+    classes: tuple[str, ...]
+    source: str
+    licence: str
+    images_may_be_shown: bool
+    summary: str
+
+
+def register_method(
+    name: str, *, paper: str, lr: float | None, prompts: PromptSource = "none"
+) -> Callable[[Build], Build]:
+    """Decorate a build function; it is returned unchanged.
+
+    Args:
+        name: snake_case, the word of `--methods` and the name of the file.
+        paper: address of the paper.
+        lr: peak learning rate; None where nothing trains.
+        prompts: where its prompts come from at evaluation.
+
+    Raises:
+        ValueError: the name is taken, or an option has no default to take its type from.
+    """
+
+    def register(build: Build) -> Build:
+        options = _options(name, build)
+        method = Method(name, build, paper, lr, prompts, _first_line(build), options)
+        _METHODS.add(name, method)
+        return build
+
+    return register
+
+
+def register_dataset(
+    name: str,
+    *,
+    classes: tuple[str, ...],
+    source: str,
+    licence: str,
+    images_may_be_shown: bool = False,
+) -> Callable[[Load], Load]:
+    """Decorate a function that returns the items of a collection; it is returned unchanged.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(load: Load) -> Load:
+        summary = _first_line(load)
+        _DATASETS.add(
+            name, Dataset(name, load, classes, source, licence, images_may_be_shown, summary)
+        )
+        return load
+
+    return register
+
+
+def get_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        UserError: there is none, or its file cannot be imported here.
+    """
+    method = _METHODS.find(name)
+    if method is None:
+        raise no_such("method", name, _METHODS.names())
+    return method
+
+
+def list_methods() -> list[Method]:
+    """Every method that can be used here, by name. Imports torch."""
+    return _METHODS.all()
+
+
+def list_datasets() -> list[Dataset]:
+    """Every registered dataset that can be used here, by name."""
+    return _DATASETS.all()
+
+
+def unavailable_methods() -> dict[str, str]:
+    """Method files that cannot be imported here, each with the reason."""
+    _METHODS.all()
+    return dict(_METHODS.unavailable)
+
+
+def unavailable_datasets() -> dict[str, str]:
+    """Dataset files that cannot be imported here, each with the reason."""
+    _DATASETS.all()
+    return dict(_DATASETS.unavailable)
+
+
+def load_collection(name_or_path: str) -> Collection:
+    """The labelled images of a registered dataset, or of a folder of images and masks.
+
+    Raises:
+        UserError: there is neither, the dataset cannot be used here, or the folder cannot be read.
+    """
+    dataset = _DATASETS.find(name_or_path)
+    if dataset is not None:
+        return Collection(
+            name=dataset.name,
+            classes=dataset.classes,
+            items=tuple(dataset.load()),
+            licence=dataset.licence,
+            source=dataset.source,
+            images_may_be_shown=dataset.images_may_be_shown,
+        )
+    folder = Path(name_or_path).expanduser()
+    if not folder.is_dir():
+        unknown = no_such("dataset", name_or_path, _DATASETS.names())
+        raise UserError(f"{unknown}; or give the path of a folder of images and masks")
+    from bench.data.folder import read_folder
+
+    return read_folder(folder)
+
+
+def parse_methods(text: str) -> list[tuple[str, dict[str, OptionValue]]]:
+    """Expand `lora[rank=1|4,targets=qv|qkvo],adapter` to one entry per point of the grid.
+
+    Returns:
+        Method name and the options that differ from its defaults, in the order given, each once.
+
+    Raises:
+        UserError: the text cannot be read, or names an unknown method, option or value.
+    """
+    points: list[tuple[str, dict[str, OptionValue]]] = []
+    for part in re.split(r",(?![^\[]*\])", text):  # commas outside brackets
+        match = re.fullmatch(r"\s*(\w+)\s*(?:\[([^\[\]]*)\])?\s*", part)
+        if match is None:
+            raise UserError(
+                f"cannot read the method '{part.strip()}': write name or "
+                "name[option=value|value,option=value], with every bracket closed"
+            )
+        method = get_method(match[1])
+        grid = _parse_options(method, match[2] or "")
+        for values in itertools.product(*grid.values()):
+            options = {
+                key: value
+                for key, value in zip(grid, values, strict=True)
+                if value != method.options[key]
+            }
+            if (method.name, options) not in points:
+                points.append((method.name, options))
+    return points
+
+
+def _parse_options(method: Method, text: str) -> dict[str, list[OptionValue]]:
+    grid: dict[str, list[OptionValue]] = {}
+    for setting in text.split(",") if text.strip() else []:
+        key, equals, values = (word.strip() for word in setting.partition("="))
+        if key not in method.options:
+            known = f"it has {', '.join(method.options)}" if method.options else "it has none"
+            raise UserError(f"{method.name} has no option '{key}'; {known}")
+        if not equals or key in grid:
+            raise UserError(f"give option '{key}' of {method.name} once, as {key}=value|value")
+        grid[key] = [_convert(method, key, value.strip()) for value in values.split("|")]
+    return grid
+
+
+def _convert(method: Method, key: str, text: str) -> OptionValue:
+    default = method.options[key]
+    wanted = _WANTED[type(default)]
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        value = type(default)(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+    except (ValueError, KeyError):
+        message = f"option '{key}' of {method.name} must be {wanted}, not '{text}'"
+        raise UserError(message) from None
+    return value
+
+
+_WANTED: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+}
+
+
+def _options(name: str, build: "Callable[..., nn.Module]") -> dict[str, OptionValue]:
+    parameters = inspect.signature(build).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    for key, default in options.items():
+        if type(default) not in _WANTED:
+            raise ValueError(
+                f"option '{key}' of method '{name}' needs a default of type "
+                f"{', '.join(kind.__name__ for kind in _WANTED)}"
+            )
+    return options
+
+
+def _first_line(function: Callable[..., object]) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+@dataclass
+class _Plugins(Generic[Entry]):
+    """The entries of one plugin folder; files are imported when they are asked for."""
+
+    kind: str
+    package: str
+    entries: dict[str, Entry] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, entry: Entry) -> None:
+        if name in self.entries:
+            raise ValueError(f"{self.kind} '{name}' is registered twice")
+        self.entries[name] = entry
+
+    def find(self, name: str) -> Entry | None:
+        """The entry, or None; UserError where its file cannot be imported."""
+        for file in sorted(self._files(), key=lambda file: file != name):  # its own file first
+            if name in self.entries:
+                break
+            self._import(file)
+        if name not in self.entries and name in self.unavailable:
+            reason = self.unavailable[name]
+            raise UserError(f"{self.kind} '{name}' cannot be used here: {reason}")
+        return self.entries.get(name)
+
+    def all(self) -> list[Entry]:
+        return [self.entries[name] for name in self.names()]
+
+    def names(self) -> list[str]:
+        for file in self._files():
+            self._import(file)
+        return sorted(self.entries)
+
+    def _files(self) -> list[str]:
+        package = importlib.import_module(self.package)
+        return [found.name for found in pkgutil.iter_modules(package.__path__)]
+
+    def _import(self, file: str) -> None:
+        if file in self.unavailable:
+            return
+        before = dict(self.entries)
+        try:
+            importlib.import_module(f"{self.package}.{file}")
+        except Exception as error:  # whatever a plugin does wrong must not break the others
+            self.entries = before
+            kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+            self.unavailable[file] = f"{kind}{error}"
+
+
+_METHODS: _Plugins[Method] = _Plugins("method", "bench.methods")
+_DATASETS: _Plugins[Dataset] = _Plugins("dataset", "bench.datasets")
