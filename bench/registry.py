@@ -1,16 +1,15 @@
 """Methods and datasets by name: registration, look-up, and the words of the command line."""
 
-import importlib
 import inspect
 import itertools
 import math
-import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from bench._plugins import Plugins
 from bench.data.items import Collection, Item
 from bench.errors import UserError, no_such
 from bench.spec import OptionValue, PromptSource
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 Build = TypeVar("Build", bound="Callable[..., nn.Module]")
 Load = TypeVar("Load", bound=Callable[[], list[Item]])
-Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -256,54 +254,5 @@ def _first_line(function: Callable[..., object]) -> str:
     return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
-@dataclass
-class _Plugins(Generic[Entry]):
-    """The entries of one plugin folder; files are imported when they are asked for."""
-
-    kind: str
-    package: str
-    entries: dict[str, Entry] = field(default_factory=dict)
-    unavailable: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str, entry: Entry) -> None:
-        if name in self.entries:
-            raise ValueError(f"{self.kind} '{name}' is registered twice")
-        self.entries[name] = entry
-
-    def find(self, name: str) -> Entry | None:
-        """The entry, or None; UserError where its file cannot be imported."""
-        for file in sorted(self._files(), key=lambda file: file != name):  # its own file first
-            if name in self.entries:
-                break
-            self._import(file)
-        if name not in self.entries and name in self.unavailable:
-            reason = self.unavailable[name]
-            raise UserError(f"{self.kind} '{name}' cannot be used here: {reason}")
-        return self.entries.get(name)
-
-    def all(self) -> list[Entry]:
-        return [self.entries[name] for name in self.names()]
-
-    def names(self) -> list[str]:
-        for file in self._files():
-            self._import(file)
-        return sorted(self.entries)
-
-    def _files(self) -> list[str]:
-        package = importlib.import_module(self.package)
-        return [found.name for found in pkgutil.iter_modules(package.__path__)]
-
-    def _import(self, file: str) -> None:
-        if file in self.unavailable:
-            return
-        before = dict(self.entries)
-        try:
-            importlib.import_module(f"{self.package}.{file}")
-        except Exception as error:  # whatever a plugin does wrong must not break the others
-            self.entries = before
-            kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
-            self.unavailable[file] = f"{kind}{error}"
-
-
-_METHODS: _Plugins[Method] = _Plugins("method", "bench.methods")
-_DATASETS: _Plugins[Dataset] = _Plugins("dataset", "bench.datasets")
+_METHODS: Plugins[Method] = Plugins("method", "bench.methods")
+_DATASETS: Plugins[Dataset] = Plugins("dataset", "bench.datasets")
