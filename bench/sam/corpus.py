@@ -1,0 +1,306 @@
+"""Procedural corpus of promptable objects, on which the small SAM is pretrained.
+
+Each scene draws its own world: size scale, shapes, layout, tones, textures, optics, noise.
+The spread is wide on purpose: what never varies here would be taken for granted later.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from bench.data import texture
+from bench.data.texture import Field, Labels
+from bench.sam.outlines import KINDS
+
+MIN_AREA = 12  # px; what occlusion leaves below this is no object any more
+MAX_COUNT = 160
+Canvas = npt.NDArray[np.float32]  # (S, S, C), C is 1 for grey, 3 for colour, values about [0, 1]
+
+
+def make_scene(
+    rng: np.random.Generator, size: int = 256
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Draw one scene.
+
+    Args:
+        rng: source of all randomness; equal states give equal scenes.
+        size: edge in px.
+
+    Returns:
+        Image (S, S, 3) uint8 and instances (S, S) uint16: 0 is background, objects are numbered
+        1..n without gaps, later ones occlude earlier ones, each shows at least `MIN_AREA` px.
+    """
+    while True:
+        instances = _renumber(_layout(rng, size))
+        if instances.max():
+            break  # a shape thinner than a pixel may leave nothing: draw again
+    canvas, contrast = _paint(rng, instances)
+    _add_marks(rng, canvas)
+    return _expose(rng, canvas, contrast), instances.astype(np.uint16)
+
+
+def _layout(rng: np.random.Generator, size: int) -> Labels:
+    """Choose how objects lie, and rasterise their numbers (S, S), gaps allowed."""
+    kind = rng.choice(4, p=[0.78, 0.07, 0.08, 0.07])
+    if kind == 0:
+        return _scattered(rng, size)
+    if kind == 1:
+        return _laths(rng, size)
+    return _tiling(rng, size) if kind == 2 else _regions(rng, size)
+
+
+def _scattered(rng: np.random.Generator, size: int) -> Labels:
+    """One to three sorts of shapes at one size scale, apart, touching, overlapping or clustered."""
+    radius = float(np.exp(rng.uniform(np.log(0.015 * size), np.log(0.38 * size))))
+    coverage = rng.uniform(0.03, 0.75)
+    count = int(np.clip(coverage * size**2 / (np.pi * radius**2), 1, MAX_COUNT))
+    radii = radius * np.exp(rng.normal(0, rng.uniform(0, 0.5), count))
+    radii = np.clip(radii, 2.2, 0.45 * size)
+    sorts = rng.choice(np.array([*KINDS]), rng.integers(1, 4), p=[*KINDS.values()])
+    templates = [sorts[i % len(sorts)](rng) for i in range(min(count, 12))]
+    centres = _centres(rng, size, radii)
+    angles = rng.uniform(0, 2 * np.pi) + rng.normal(0, rng.choice([0.1, 3.0]), count)
+    picture = Image.new("I", (size, size))
+    draw = ImageDraw.Draw(picture)
+    for i, centre in enumerate(centres):
+        c, s = np.cos(angles[i]) * radii[i], np.sin(angles[i]) * radii[i]
+        corners = templates[rng.integers(len(templates))] @ np.array([[c, s], [-s, c]]) + centre
+        draw.polygon(corners.ravel().tolist(), fill=i + 1)
+    return np.array(picture, np.int32)
+
+
+def _centres(
+    rng: np.random.Generator, size: int, radii: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Places (n, 2) by dart throwing; with `apart` 1 discs touch at most, below 1 they overlap."""
+    apart = rng.choice([0.0, 0.6, 0.9, 1.1])
+    hubs = rng.uniform(0, size, (int(rng.integers(1, 7)), 2))
+    clustered = rng.random() < 0.35
+    spread = rng.uniform(0.05, 0.2) * size
+    kept = np.empty((len(radii), 2))
+    count = 0
+    for radius in radii:
+        for _ in range(4):
+            place = (
+                hubs[rng.integers(len(hubs))] + rng.normal(0, spread, 2)
+                if clustered
+                else rng.uniform(0, size, 2)
+            )
+            away = ((kept[:count] - place) ** 2).sum(1)
+            if not apart or (away >= (apart * (radii[:count] + radius)) ** 2).all():
+                kept[count] = place
+                radii[count] = radius
+                count += 1
+                break
+    return kept[:count]
+
+
+def _laths(rng: np.random.Generator, size: int) -> Labels:
+    """Bundles of parallel laths, as in martensite or fibres."""
+    picture = Image.new("I", (size, size))
+    draw = ImageDraw.Draw(picture)
+    number = 0
+    for _ in range(rng.integers(1, 6)):
+        angle, hub = rng.uniform(0, np.pi), rng.uniform(0, size, 2)
+        width, length = rng.uniform(3, 14), rng.uniform(30, 150)
+        along = np.array([np.cos(angle), np.sin(angle)])
+        across = np.array([-along[1], along[0]])
+        for row in range(rng.integers(2, 14)):
+            middle = hub + across * row * width * rng.uniform(1.1, 2) + along * rng.normal(0, 8)
+            half = along * length * rng.uniform(0.3, 0.6)
+            thick = across * width * rng.uniform(0.3, 0.6)
+            corners = [middle - half, middle + thick, middle + half, middle - thick]
+            if row % 2:  # blunt ends beside pointed ones
+                corners = [middle + a * half + b * thick for a, b in _CORNERS]
+            number += 1
+            draw.polygon(np.concatenate(corners).tolist(), fill=number)
+    return np.array(picture, np.int32)
+
+
+_CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+
+
+def _tiling(rng: np.random.Generator, size: int) -> Labels:
+    """Grains or tissue cells that tile the picture, some missing, walls none to thick."""
+    cell = float(np.exp(rng.uniform(np.log(0.06 * size), np.log(0.4 * size))))
+    shrink = rng.choice([1.0, rng.uniform(0.75, 0.97)])
+    present = rng.choice([1.0, rng.uniform(0.4, 0.95)])
+    picture = Image.new("I", (size, size))
+    draw = ImageDraw.Draw(picture)
+    for number, corners in enumerate(texture.voronoi_polygons(rng, (size, size), cell), 1):
+        if rng.random() < present:
+            corners = corners.mean(0) + shrink * (corners - corners.mean(0))
+            draw.polygon(corners.ravel().tolist(), fill=number)
+    labels = np.array(picture, np.int32)
+    return texture.warp(labels, rng, cell / 2, rng.uniform(0, 0.15) * cell)
+
+
+def _regions(rng: np.random.Generator, size: int) -> Labels:
+    """Islands, and sometimes the network between them, of a thresholded noise field."""
+    cell = float(np.exp(rng.uniform(np.log(0.06 * size), np.log(0.4 * size))))
+    field = texture.smooth_noise(rng, (size, size), cell, int(rng.integers(1, 4)))
+    if rng.random() < 0.3:
+        field = -np.abs(field)  # zero level becomes a winding band
+    labels = ndimage.label(field > np.quantile(field[::4, ::4], rng.uniform(0.5, 0.9)))[0]
+    return np.asarray(labels, np.int32)
+
+
+def _renumber(labels: Labels) -> Labels:
+    """Drop what is too small and number the rest 1..n."""
+    areas = np.bincount(labels.ravel())
+    keep = areas >= MIN_AREA
+    keep[0] = False
+    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
+
+
+def _paint(rng: np.random.Generator, instances: Labels) -> tuple[Canvas, float]:
+    """Give ground and objects tones, textures, shading, rims, halo and shadow.
+
+    Returns:
+        The canvas, and the mean difference of tone between objects and ground.
+    """
+    shape = (instances.shape[0], instances.shape[1])
+    channels = 1 if rng.random() < 0.5 else 3
+    ground, tones = _tones(rng, channels, int(instances.max()))
+    canvas = np.concatenate([ground[None], tones])[instances]
+    inside = instances > 0
+    contrast = float(np.abs(tones - ground).mean())
+    canvas += (_surface(rng, shape) * np.float32(rng.uniform(0, 0.12)))[..., None] * ~inside[
+        ..., None
+    ]
+    relief = _surface(rng, shape) * np.float32(rng.choice([0.02, rng.uniform(0.02, 0.15)]))
+    if rng.random() < 0.5:
+        relief += _relief(rng, instances) * np.float32(rng.uniform(0.1, 0.7) * max(contrast, 0.1))
+    tiled = inside.mean() > 0.85  # neighbours of one tone part by their borders alone
+    if rng.random() < 0.35 or tiled:
+        edge = texture.borders(instances)
+        edge = ndimage.maximum_filter(edge, size=int(rng.integers(1, 5)))
+        relief += edge * np.float32(
+            rng.choice([-1, 1]) * rng.uniform(0.3, 1.2) * max(contrast, 0.1)
+        )
+    canvas += (relief * inside)[..., None]
+    if rng.random() < 0.35:  # halo (no offset) or shadow (offset), light or dark
+        offset = rng.choice([0, 1]) * rng.integers(-8, 9, 2)
+        glow = np.roll(inside, offset, (0, 1)).astype(np.float32)
+        step = int(rng.integers(3, 12))
+        glow = texture.resize(texture.resize(glow, (shape[0] // step, shape[1] // step)), shape)
+        canvas += (glow * ~inside)[..., None] * np.float32(rng.uniform(-0.25, 0.25))
+    return canvas, contrast
+
+
+def _tones(rng: np.random.Generator, channels: int, count: int) -> tuple[Field, Field]:
+    """Ground tone (C,) and object tones (n, C): a palette of few sorts, or each its own."""
+    ground = rng.choice([rng.uniform(0.02, 0.2), rng.uniform(0.2, 0.7), rng.uniform(0.7, 0.95)])
+    tint = rng.uniform(-0.2, 0.2, channels) * rng.choice([0, 1])
+    contrast = np.exp(rng.uniform(np.log(0.1), np.log(0.75)))
+    sorts = int(rng.choice([1, 1, 1, 2, 3, count]))
+    sign = np.full((sorts, 1), rng.choice([-1.0, 1.0]))
+    if rng.random() < 0.25:
+        sign = rng.choice([-1.0, 1.0], (sorts, 1))
+    outside = np.abs(ground + sign * contrast - 0.5) > 0.5
+    room = max(ground, 1 - ground)  # a step beyond black or white would not be seen
+    sign = np.where(outside, 1.0 if ground < 0.5 else -1.0, sign) * min(1, room / contrast)
+    hue = 1 + rng.uniform(-0.9, 0.5, (sorts, channels)) * (channels > 1)
+    tones = (sign * contrast * hue)[rng.integers(0, sorts, count)]
+    tones = tones * (1 + rng.normal(0, rng.choice([0.05, 0.3]), (count, 1)))
+    return (ground + tint).astype(np.float32), (ground + tint + tones).astype(np.float32)
+
+
+def _relief(rng: np.random.Generator, instances: Labels) -> Field:
+    """Shading in each object (S, S): domed, lit from one side, or striped along its own axis."""
+    size = instances.shape[0]
+    flat = instances.ravel()
+    area = np.maximum(np.bincount(flat), 1)
+    x = np.tile(np.arange(size, dtype=np.float32), size)
+    y = np.repeat(np.arange(size, dtype=np.float32), size)
+    cy, cx = ((np.bincount(flat, at) / area).astype(np.float32) for at in (y, x))
+    scale = (1 / np.sqrt(area / np.pi)).astype(np.float32)[flat]
+    u = ((y - cy[flat]) * scale).reshape(size, size)
+    v = ((x - cx[flat]) * scale).reshape(size, size)
+    kind = rng.integers(3)
+    if kind == 0:
+        dome = np.clip(1 - u * u - v * v, -1, 1) * rng.choice([-1, 1])
+        return np.asarray(dome, np.float32)
+    angle = np.full(len(area), rng.uniform(0, 2 * np.pi))
+    if kind == 2:
+        angle = rng.uniform(0, np.pi, len(area))
+    along = u * np.sin(angle).astype(np.float32)[instances]
+    along += v * np.cos(angle).astype(np.float32)[instances]
+    if kind == 1:
+        return np.asarray(np.clip(along, -1, 1), np.float32)
+    return np.asarray(np.sin(along * np.float32(rng.uniform(3, 15))), np.float32)
+
+
+def _surface(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
+    """One of the textures that ground and objects share: flat to grainy."""
+    kind = rng.choice(6, p=[0.15, 0.12, 0.15, 0.05, 0.13, 0.4])
+    if kind == 0:
+        return np.zeros(shape, np.float32)
+    if kind == 1:
+        return texture.ramp(rng, shape)
+    if kind == 2:
+        period = float(np.exp(rng.uniform(np.log(4), np.log(40))))
+        return texture.stripes(rng, shape, period, rng.uniform(0, period))
+    if kind == 3:
+        step = rng.uniform(4, 30)
+        y, x = (np.arange(n) // step for n in shape)
+        return np.asarray((y[:, None] + x[None]) % 2 * 2 - 1, np.float32)
+    if kind == 4:  # grains: sharp-edged patches of a few tones
+        field = texture.smooth_noise(rng, shape, rng.uniform(6, 40), 2)
+        return np.asarray(np.round(field * 3) / 3, np.float32)
+    cell = float(np.exp(rng.uniform(np.log(2), np.log(80))))
+    return texture.smooth_noise(rng, shape, cell, int(rng.integers(1, 5)))
+
+
+def _add_marks(rng: np.random.Generator, canvas: Canvas) -> None:
+    """Draw what is no object: scratches, spots, lettering; then uneven light over all."""
+    size = canvas.shape[0]
+    if rng.random() < 0.3:
+        sheet = Image.new("F", (size, size))
+        draw = ImageDraw.Draw(sheet)
+        for _ in range(rng.integers(1, 6)):
+            tone = float(rng.uniform(-0.35, 0.35))
+            x, y, dx, dy = rng.uniform(0, size, 4)
+            kind = rng.integers(3)
+            if kind == 0:
+                draw.line((x, y, dx, dy), fill=tone, width=int(rng.integers(1, 3)))
+            elif kind == 1:
+                draw.ellipse((x, y, x + 1 + dx / size * 3, y + 1 + dy / size * 3), fill=tone)
+            else:  # a row of short strokes reads as a scale bar's lettering
+                for stroke in rng.uniform(0, 6, (5, 2)):
+                    x += 5
+                    draw.line((x, y, x + stroke[0], y + stroke[1]), fill=tone)
+        canvas += np.asarray(sheet, np.float32)[..., None]
+    if rng.random() < 0.4:
+        light = texture.smooth_noise(rng, (size, size), size) + texture.ramp(rng, (size, size))
+        canvas *= 1 + light[..., None] * np.float32(rng.uniform(0, 0.3))
+
+
+def _expose(rng: np.random.Generator, canvas: Canvas, contrast: float) -> npt.NDArray[np.uint8]:
+    """Record the canvas: gamma, blur, sensor noise, quantisation to (S, S, 3)."""
+    size = canvas.shape[0]
+    light = np.clip(canvas, 0, 1)
+    if rng.random() < 0.3:
+        light **= np.float32(rng.uniform(0.6, 1.7))
+    film = (light * 255).astype(np.uint8)
+    film = film[..., 0] if film.shape[2] == 1 else film
+    sigma = float(rng.choice([0.0, 0.5, rng.uniform(0.5, 1.8)]))
+    film = texture.blur(film, sigma) if sigma else film
+    film = film if film.ndim == 3 else film[..., None]
+    exposed = film.astype(np.float32)
+    level = np.float32(rng.choice([0.0, rng.uniform(1, 6), rng.uniform(6, 28)]))
+    level = min(level, np.float32(300 * contrast))  # noise never hides every object
+    if level:
+        grain = rng.standard_normal((size, size, 1), dtype=np.float32) * level
+        if rng.random() < 0.3:  # coarse grain, as after a detector's interpolation
+            half = rng.standard_normal((size // 2, size // 2), dtype=np.float32)
+            grain = texture.resize(half, (size, size))[..., None] * level
+        if rng.random() < 0.4:  # counting noise grows with the root of the signal
+            grain = grain * np.sqrt(exposed / 128 + 0.05)
+        exposed += grain
+    if rng.random() < 0.06:
+        where = rng.integers(0, size, (2, size * size // 200))
+        exposed[where[0], where[1]] = rng.choice([0.0, 255.0])
+    np.clip(exposed, 0, 255, out=exposed)
+    return np.broadcast_to(exposed.astype(np.uint8), (size, size, 3)).copy()
