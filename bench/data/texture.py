@@ -14,7 +14,9 @@ Labels = npt.NDArray[np.int32]
 
 def resize(field: Field, shape: tuple[int, int]) -> Field:
     """Stretch a field (h, w) to `shape` (H, W) smoothly; far cheaper than a spline zoom."""
-    stretched = Image.fromarray(field).resize(shape[::-1], Image.Resampling.BICUBIC)
+    fine = 6 * field.shape[0] > shape[0]  # facets of bilinear stretching stay invisible
+    how = Image.Resampling.BILINEAR if fine else Image.Resampling.BICUBIC
+    stretched = Image.fromarray(field).resize(shape[::-1], how)
     return np.asarray(stretched, np.float32)
 
 
@@ -31,12 +33,16 @@ def smooth_noise(
     """
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
-        step = max(cell / 2**octave, 1.0)
+        step = cell / 2**octave
+        weight = np.float32(0.5 * 0.5**octave)
+        if step <= 1:  # nothing finer than a pixel can be seen
+            total += rng.standard_normal(shape, dtype=np.float32) * weight
+            break
         # Two more nodes than fit: the picture never starts on a node, so no grid shows.
         grid = rng.standard_normal(
             (int(shape[0] / step) + 2, int(shape[1] / step) + 2), dtype=np.float32
         )
-        total += resize(grid, shape) * np.float32(0.5 * 0.5**octave)
+        total += resize(grid, shape) * weight
     return total
 
 

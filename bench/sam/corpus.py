@@ -65,7 +65,7 @@ def _scattered(rng: np.random.Generator, size: int) -> Labels:
     draw = ImageDraw.Draw(picture)
     for i, centre in enumerate(centres):
         c, s = np.cos(angles[i]) * radii[i], np.sin(angles[i]) * radii[i]
-        corners = templates[rng.integers(len(templates))] @ np.array([[c, s], [-s, c]]) + centre
+        corners = templates[i % len(templates)] @ np.array([[c, s], [-s, c]]) + centre
         draw.polygon(corners.ravel().tolist(), fill=i + 1)
     return np.array(picture, np.int32)
 
@@ -75,18 +75,16 @@ def _centres(
 ) -> npt.NDArray[np.float64]:
     """Places (n, 2) by dart throwing; with `apart` 1 discs touch at most, below 1 they overlap."""
     apart = rng.choice([0.0, 0.6, 0.9, 1.1])
-    hubs = rng.uniform(0, size, (int(rng.integers(1, 7)), 2))
-    clustered = rng.random() < 0.35
-    spread = rng.uniform(0.05, 0.2) * size
+    tries = (len(radii), 4, 2)
+    places = rng.uniform(0, size, tries)
+    if rng.random() < 0.35:  # clustered
+        hubs = rng.uniform(0, size, (int(rng.integers(1, 7)), 2))
+        places = hubs[rng.integers(len(hubs), size=tries[:2])]
+        places = places + rng.normal(0, rng.uniform(0.05, 0.2) * size, tries)
     kept = np.empty((len(radii), 2))
     count = 0
-    for radius in radii:
-        for _ in range(4):
-            place = (
-                hubs[rng.integers(len(hubs))] + rng.normal(0, spread, 2)
-                if clustered
-                else rng.uniform(0, size, 2)
-            )
+    for radius, candidates in zip(radii.copy(), places, strict=True):
+        for place in candidates:
             away = ((kept[:count] - place) ** 2).sum(1)
             if not apart or (away >= (apart * (radii[:count] + radius)) ** 2).all():
                 kept[count] = place
@@ -163,29 +161,25 @@ def _paint(rng: np.random.Generator, instances: Labels) -> tuple[Canvas, float]:
     shape = (instances.shape[0], instances.shape[1])
     channels = 1 if rng.random() < 0.5 else 3
     ground, tones = _tones(rng, channels, int(instances.max()))
-    canvas = np.concatenate([ground[None], tones])[instances]
+    canvas = np.take(np.concatenate([ground[None], tones]), instances, axis=0)
     inside = instances > 0
     contrast = float(np.abs(tones - ground).mean())
-    canvas += (_surface(rng, shape) * np.float32(rng.uniform(0, 0.12)))[..., None] * ~inside[
-        ..., None
-    ]
-    relief = _surface(rng, shape) * np.float32(rng.choice([0.02, rng.uniform(0.02, 0.15)]))
+    outer = _surface(rng, shape) * np.float32(rng.uniform(0, 0.12))
+    inner = _surface(rng, shape) * np.float32(rng.choice([0.02, rng.uniform(0.02, 0.15)]))
     if rng.random() < 0.5:
-        relief += _relief(rng, instances) * np.float32(rng.uniform(0.1, 0.7) * max(contrast, 0.1))
+        inner += _relief(rng, instances) * np.float32(rng.uniform(0.1, 0.7) * max(contrast, 0.1))
     tiled = inside.mean() > 0.85  # neighbours of one tone part by their borders alone
     if rng.random() < 0.35 or tiled:
-        edge = texture.borders(instances)
-        edge = ndimage.maximum_filter(edge, size=int(rng.integers(1, 5)))
-        relief += edge * np.float32(
-            rng.choice([-1, 1]) * rng.uniform(0.3, 1.2) * max(contrast, 0.1)
-        )
-    canvas += (relief * inside)[..., None]
+        rim = ndimage.maximum_filter(texture.borders(instances), size=int(rng.integers(1, 5)))
+        tone = rng.choice([-1, 1]) * rng.uniform(0.3, 1.2) * max(contrast, 0.1)
+        inner += rim * np.float32(tone)
     if rng.random() < 0.35:  # halo (no offset) or shadow (offset), light or dark
         offset = rng.choice([0, 1]) * rng.integers(-8, 9, 2)
         glow = np.roll(inside, offset, (0, 1)).astype(np.float32)
         step = int(rng.integers(3, 12))
         glow = texture.resize(texture.resize(glow, (shape[0] // step, shape[1] // step)), shape)
-        canvas += (glow * ~inside)[..., None] * np.float32(rng.uniform(-0.25, 0.25))
+        outer += glow * np.float32(rng.uniform(-0.25, 0.25))
+    canvas += np.where(inside, inner, outer)[..., None]
     return canvas, contrast
 
 
