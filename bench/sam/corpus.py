@@ -14,6 +14,7 @@ from bench.data.texture import Field, Labels
 from bench.sam.outlines import KINDS
 
 MIN_AREA = 12  # px; what occlusion leaves below this is no object any more
+MIN_RANGE = 16  # grey levels; a picture with fewer shows nothing
 MAX_COUNT = 160
 Canvas = npt.NDArray[np.float32]  # (S, S, C), C is 1 for grey, 3 for colour, values about [0, 1]
 
@@ -33,11 +34,13 @@ def make_scene(
     """
     while True:
         instances = _renumber(_layout(rng, size))
-        if instances.max():
-            break  # a shape thinner than a pixel may leave nothing: draw again
-    canvas, contrast = _paint(rng, instances)
-    _add_marks(rng, canvas)
-    return _expose(rng, canvas, contrast), instances.astype(np.uint16)
+        if not instances.max():
+            continue  # shapes thinner than a pixel left nothing: draw again
+        canvas, contrast = _paint(rng, instances)
+        _add_marks(rng, canvas)
+        image = _expose(rng, canvas, contrast)
+        if np.ptp(image) >= MIN_RANGE:
+            return image, instances.astype(np.uint16)
 
 
 def _layout(rng: np.random.Generator, size: int) -> Labels:
