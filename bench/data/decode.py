@@ -1,0 +1,214 @@
+"""Pixels of one item: any usual image or mask file in, uint8 arrays out.
+
+Images: PNG, TIFF, JPEG, BMP; grey, RGB, palette; alpha is dropped. 8-bit values stay as they are;
+wider ones (16-bit, float) are stretched from the 0.1th to the 99.9th percentile of the image,
+because microscopes often store 10 to 14 bits in 16, which would come out almost black otherwise.
+(Pillow reads 16-bit RGB PNG as 8-bit; such files keep their full range.)
+
+Masks: a stored value per pixel. Grey and index masks give their values, palette masks their
+indices. In colour masks a grey pixel gives its level, any other one `COLOUR + 0xRRGGBB`.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image, ImageOps
+
+from bench.data.items import IGNORE, Collection, Item, Pixels
+from bench.errors import UserError
+
+SUFFIXES = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"})
+COLOUR = 1 << 24  # added to the code of a coloured mask pixel, so that blue differs from grey
+
+_STRETCH = (0.1, 99.9)  # percentiles
+_PLAIN_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA"})
+_TIFFFILE_CODECS = frozenset({1, 8, 32773, 32946, 34925})  # none, deflate, PackBits, LZMA
+_UNREADABLE = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError),
+    *(zlib.error, struct.error, Image.DecompressionBombError),
+)
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+class Raster(NamedTuple):
+    """Values as stored, (H, W) or (H, W, C), and how to show them.
+
+    `palette` holds the colours (256, 3) that indices stand for; `inverted`: 0 is shown white.
+    """
+
+    values: npt.NDArray[Any]
+    palette: UInt8 | None = None
+    inverted: bool = False
+
+
+def decode(item: Item, collection: Collection) -> tuple[UInt8, UInt8]:
+    """Image (H, W, 3) and mask (H, W) of class indices, with `IGNORE` where unlabelled.
+
+    Raises:
+        UserError: a file cannot be read, the sizes differ, or the mask holds an undeclared value.
+    """
+    image = read_image(item.image)
+    mask = decode_mask(item, collection)
+    check_sizes(item, image.shape[:2], mask.shape)
+    return image, mask
+
+
+def decode_mask(item: Item, collection: Collection) -> UInt8:
+    """Class indices (H, W) of an item, with `IGNORE` where unlabelled."""
+    table = collection.mask_values
+    if table is None:
+        table = {**{k: k for k in range(collection.num_classes)}, IGNORE: IGNORE}
+    stored = read_mask(item.mask)
+    known = np.array(sorted(table))
+    nearest = np.searchsorted(known, stored).clip(max=known.size - 1)
+    if (unknown := stored[known[nearest] != stored]).size:
+        raise undeclared(item, np.unique(unknown).tolist(), table)
+    return np.array([table[value] for value in known.tolist()], np.uint8)[nearest]
+
+
+def read_image(pixels: Pixels) -> UInt8:
+    """Image (H, W, 3), as it would be shown on a screen."""
+    values, palette, inverted = load(pixels)
+    if palette is not None:
+        values = palette[values]
+    if not np.isfinite(values).all():
+        raise UserError(f"image {describe(pixels)} holds NaN or infinite values; replace them")
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.shape[-1] in (2, 4):
+        values = values[..., :-1]  # alpha
+    shown = np.broadcast_to(_to_uint8(values), (*values.shape[:2], 3))
+    return np.invert(shown) if inverted else np.ascontiguousarray(shown)
+
+
+def read_mask(pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
+    """Stored values (H, W) of a mask; see the module for colours."""
+    return mask_codes(load(pixels).values, pixels)
+
+
+def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
+    """Instance numbers (H, W), 0 is background."""
+    return read_mask(pixels).astype(np.int32)
+
+
+def mask_codes(values: npt.NDArray[Any], pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
+    """One integer per pixel (H, W) of the stored values (H, W) or (H, W, C) of a mask."""
+    if values.ndim == 3:
+        rgb = values[..., :3] if values.shape[-1] >= 3 else values[..., :1]
+        values = rgb[..., 0]
+        if (coloured := (rgb != rgb[..., :1]).any(axis=-1)).any():
+            red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
+            values = np.where(coloured, COLOUR + (red << 16) + (green << 8) + blue, red)
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if np.issubdtype(values.dtype, np.integer):
+        return values
+    whole = values.astype(np.int32)
+    if not np.array_equal(whole, values):
+        raise UserError(f"mask {describe(pixels)} holds fractions; save class indices as integers")
+    return whole
+
+
+def load(pixels: Pixels) -> Raster:
+    """Stored values of a file, or the array itself.
+
+    Raises:
+        UserError: the file is missing, damaged, cut short, of an unknown kind, or a stack.
+    """
+    if not isinstance(pixels, Path):
+        return Raster(pixels)
+    try:
+        if pixels.suffix.lower() in (".tif", ".tiff"):
+            return _load_tiff(pixels)
+        return _load_pillow(pixels)
+    except UserError:
+        raise
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"cannot read {describe(pixels)} as an image ({reason}); replace or remove the file"
+        ) from error
+
+
+def check_sizes(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
+    """Raise UserError unless image and mask have one size, given as (H, W)."""
+    if image != mask:
+        raise UserError(
+            f"image '{item.name}' is {image[1]} x {image[0]} pixels (width x height) but its mask "
+            f"{describe(item.mask)} is {mask[1]} x {mask[0]}; make them the same size"
+        )
+
+
+def undeclared(item: Item, values: list[int], table: dict[int, int]) -> UserError:
+    """Say that the mask of an item holds values that stand for no class."""
+    return UserError(
+        f"mask {describe(item.mask, item.name)} holds {', '.join(map(show_value, values[:8]))}"
+        f"{' and more' if len(values) > 8 else ''}, but only "
+        f"{', '.join(map(show_value, sorted(table)))} are declared; "
+        "correct the mask or the class list"
+    )
+
+
+def show_value(value: int) -> str:
+    """A stored mask value as a person writes it: 128, or #ff0000 for a colour."""
+    return f"#{value - COLOUR:06x}" if value >= COLOUR else str(value)
+
+
+def describe(pixels: Pixels, name: str = "given as an array") -> str:
+    """A file's path in quotes, or what to call an array."""
+    return f"'{pixels}'" if isinstance(pixels, Path) else name
+
+
+def _load_pillow(path: Path) -> Raster:
+    with Image.open(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)  # cameras store the rotation aside
+        image.load()
+        if image.mode == "P":
+            palette = np.zeros((256, 3), np.uint8)
+            colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+            palette[: len(colours)] = colours
+            return Raster(np.array(image), palette)
+        return Raster(np.array(image if image.mode in _PLAIN_MODES else image.convert("RGB")))
+
+
+def _load_tiff(path: Path) -> Raster:
+    with tifffile.TiffFile(path) as file:
+        series, page = file.series[0], file.series[0].keyframe
+        lengths = zip(series.axes, series.shape, strict=True)
+        kept = [(axis, length) for axis, length in lengths if axis in "YX" or length > 1]
+        axes = "".join(axis for axis, _ in kept)
+        if axes not in ("YX", "YXS", "SYX"):
+            raise UserError(
+                f"'{path}' is a stack of shape {series.shape}; save one image or slice per file"
+            )
+        inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        if page.compression not in _TIFFFILE_CODECS:  # Pillow's libtiff knows LZW and JPEG
+            raster = _load_pillow(path)
+            undo = inverted and raster.values.dtype.itemsize == 1  # Pillow inverts 1 and 8 bits
+            return raster._replace(
+                values=np.invert(raster.values) if undo else raster.values, inverted=inverted
+            )
+        values = series.asarray().reshape([length for _, length in kept])
+        if axes == "SYX":
+            values = np.moveaxis(values, 0, -1)
+        if page.colormap is not None:
+            return Raster(values, (page.colormap.T >> 8).astype(np.uint8))
+        return Raster(values, inverted=inverted)
+
+
+def _to_uint8(values: npt.NDArray[Any]) -> UInt8:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == bool:
+        return values.astype(np.uint8) * np.uint8(255)
+    low, high = np.percentile(values, _STRETCH)
+    if high <= low:  # a few bright pixels on black
+        low, high = float(values.min()), float(values.max())
+    scale = 255 / (high - low) if high > low else 0.0
+    return ((values.astype(np.float32) - low) * scale).round().clip(0, 255).astype(np.uint8)

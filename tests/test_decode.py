@@ -1,0 +1,211 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+from PIL import Image
+
+from bench.data.decode import COLOUR, decode, read_image, read_instances, read_mask
+from bench.data.items import IGNORE, Collection, Item
+from bench.errors import UserError
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (11, 17), np.uint8)
+RGB = RNG.integers(0, 256, (11, 17, 3), np.uint8)
+MASK = RNG.integers(0, 3, (11, 17), np.uint8)
+
+
+def stacked(grey: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.stack([grey] * 3, axis=-1)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".bmp"])
+def test_lossless_formats_give_the_same_pixels(tmp_path: Path, suffix: str) -> None:
+    for name, pixels, expected in [("grey", GREY, stacked(GREY)), ("rgb", RGB, RGB)]:
+        file = tmp_path / f"{name}{suffix}"
+        Image.fromarray(pixels).save(file)
+        image = read_image(file)
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_jpeg_is_read_nearly_as_saved(tmp_path: Path) -> None:
+    smooth = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=95)
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - stacked(smooth)).max() < 8
+
+
+def test_camera_rotation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, to be shown turned by 90 degrees
+    Image.fromarray(RGB).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg").shape == (17, 11, 3)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate", "packbits"])
+def test_tiff_compressions(tmp_path: Path, compression: str | None) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.tif", compression=compression)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), RGB)
+
+
+def test_tiled_and_planar_tiff(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "tiled.tif", RGB, tile=(16, 16), photometric="rgb")
+    planar = np.moveaxis(RGB, -1, 0)
+    tifffile.imwrite(tmp_path / "p.tif", planar, photometric="rgb", planarconfig="separate")
+    for name in ("tiled.tif", "p.tif"):
+        np.testing.assert_array_equal(read_image(tmp_path / name), RGB)
+
+
+def test_white_is_zero_tiff_is_shown_inverted_but_masks_keep_stored_values(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", MASK, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), stacked(255 - MASK))
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), MASK)
+
+
+def test_stack_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([GREY] * 5), photometric="minisblack")
+    with pytest.raises(UserError, match=r"a\.tif' is a stack .* one image or slice per file"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_is_stretched_to_its_own_range(tmp_path: Path, suffix: str) -> None:
+    twelve_bits = np.linspace(100, 4095, 64 * 64).astype(np.uint16).reshape(64, 64)
+    twelve_bits[0, 0] = 65535  # one hot pixel must not darken the rest
+    Image.fromarray(twelve_bits).save(tmp_path / f"a{suffix}")
+    image = read_image(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(image, read_image(twelve_bits))
+    assert image.min() == 0
+    assert image.max() == 255
+    assert abs(int(np.median(image)) - 128) < 3
+
+
+@pytest.mark.parametrize("level", [0, 700])
+def test_a_constant_16_bit_image_is_black(level: int) -> None:
+    assert not read_image(np.full((8, 8), level, np.uint16)).any()
+
+
+def test_sparse_bright_pixels_survive_the_stretch() -> None:
+    sparse = np.zeros((100, 100), np.uint16)
+    sparse[5, 5] = 3000
+    assert read_image(sparse)[5, 5, 0] == 255
+
+
+def test_float_tiff_and_nan(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
+    tifffile.imwrite(tmp_path / "a.tif", ramp)
+    assert read_image(tmp_path / "a.tif")[-1, -1, 0] == 255
+    ramp[0, 0] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", ramp)
+    with pytest.raises(UserError, match=r"a\.tif' holds NaN"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_alpha_is_dropped_and_palettes_are_applied(tmp_path: Path) -> None:
+    alpha = np.concatenate([RGB, GREY[..., None]], axis=-1)
+    Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), RGB)
+    indexed = Image.fromarray(MASK)
+    indexed.putpalette([0, 0, 0, 200, 10, 20, 30, 40, 50])
+    for name in ("p.png", "p.tif"):
+        indexed.save(tmp_path / name)
+        colours = np.array([[0, 0, 0], [200, 10, 20], [30, 40, 50]], np.uint8)
+        np.testing.assert_array_equal(read_image(tmp_path / name), colours[MASK])
+        np.testing.assert_array_equal(read_mask(tmp_path / name), MASK)
+
+
+def test_one_bit_files(tmp_path: Path) -> None:
+    Image.fromarray(MASK > 0).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), MASK > 0)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 0], (MASK > 0) * 255)
+
+
+def test_colour_masks_keep_grey_and_blue_apart(tmp_path: Path) -> None:
+    mask = np.array([[[0, 0, 0], [200, 200, 200]], [[0, 0, 200], [255, 0, 0]]], np.uint8)
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    codes = read_mask(tmp_path / "a.png")
+    assert codes.tolist() == [[0, 200], [COLOUR + 200, COLOUR + 0xFF0000]]
+    np.testing.assert_array_equal(read_mask(stacked(MASK)), MASK)
+
+
+def test_fractions_are_no_mask() -> None:
+    np.testing.assert_array_equal(read_mask(MASK.astype(np.float32)), MASK)
+    with pytest.raises(UserError, match="holds fractions"):
+        read_mask(MASK / 2)
+
+
+def test_instances_keep_16_bits(tmp_path: Path) -> None:
+    numbers = np.arange(11 * 17, dtype=np.uint16).reshape(11, 17) * 300
+    Image.fromarray(numbers).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_instances(tmp_path / "a.png"), numbers)
+
+
+def damage_text(file: Path) -> None:
+    file.write_bytes(b"this is no image")
+
+
+def damage_empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def damage_cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [damage_text, damage_empty, damage_cut])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif", "lzw.tif", "deflate.tif"])
+def test_damaged_files_are_named(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    compression = {"lzw.tif": "tiff_lzw", "deflate.tif": "tiff_deflate"}.get(name)
+    extra = {"compression": compression} if compression else {}
+    Image.fromarray(pixels).save(tmp_path / name, **extra)
+    damage(tmp_path / name)
+    with pytest.raises(UserError, match=rf"cannot read '.*{name}' as an image .*replace or remove"):
+        read_image(tmp_path / name)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read '.*gone\.png'"):
+        read_mask(tmp_path / "gone.png")
+
+
+def collection(item: Item, **facts: Any) -> Collection:
+    return Collection("made", ("a", "b", "c"), (item,), **facts)
+
+
+def test_decode_maps_stored_values() -> None:
+    stored = np.array([0, 128, 255], np.uint8)[MASK]
+    item = Item("x", GREY, stored, "g")
+    image, mask = decode(item, collection(item, mask_values={0: 0, 128: 1, 255: 2}))
+    np.testing.assert_array_equal(image, stacked(GREY))
+    np.testing.assert_array_equal(mask, MASK)
+    assert mask.dtype == np.uint8
+
+
+def test_decode_maps_colours_and_negative_ignore() -> None:
+    code = COLOUR + 0xFF0000
+    stored = np.array([0, code, -1], np.int32)[MASK]
+    item = Item("x", GREY, stored, "g")
+    mask = decode(item, collection(item, mask_values={0: 0, code: 1, -1: IGNORE}))[1]
+    np.testing.assert_array_equal(mask, np.array([0, 1, IGNORE], np.uint8)[MASK])
+
+
+def test_decode_passes_indices_and_ignore() -> None:
+    stored = MASK.copy()
+    stored[0] = IGNORE
+    item = Item("x", GREY, stored, "g")
+    np.testing.assert_array_equal(decode(item, collection(item))[1], stored)
+
+
+def test_decode_refuses_undeclared_values_and_differing_sizes(tmp_path: Path) -> None:
+    file = tmp_path / "m.png"
+    Image.fromarray(MASK + 5).save(file)
+    item = Item("x", GREY, file, "g")
+    with pytest.raises(UserError, match=r"m\.png' holds 5, 6, 7, but only 0, 1, 2, 255 are"):
+        decode(item, collection(item))
+    item = Item("x", GREY, MASK[:, 1:], "g")
+    with pytest.raises(UserError, match=r"'x' is 17 x 11 pixels .* is 16 x 11"):
+        decode(item, collection(item))
