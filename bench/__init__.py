@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.registry import register_dataset as register_dataset
     from bench.registry import register_method as register_method
     from bench.sam import ConvHead as ConvHead
+    from bench.sam import PromptedDecoder as PromptedDecoder
     from bench.sam import Prompts as Prompts
     from bench.sam import SamSegmenter as SamSegmenter
     from bench.sam import SemanticDecoder as SemanticDecoder
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bench.sam import load_sam as load_sam
     from bench.sam import replace_modules as replace_modules
     from bench.sam import require as require
+    from bench.sam import select_blocks as select_blocks
     from bench.spec import Recipe as Recipe
     from bench.spec import Task as Task
 
@@ -33,6 +35,7 @@ _HOME = {
     "register_dataset": "bench.registry",
     "register_method": "bench.registry",
     "ConvHead": "bench.sam",
+    "PromptedDecoder": "bench.sam",
     "Prompts": "bench.sam",
     "SamSegmenter": "bench.sam",
     "SemanticDecoder": "bench.sam",
@@ -40,6 +43,7 @@ _HOME = {
     "load_sam": "bench.sam",
     "replace_modules": "bench.sam",
     "require": "bench.sam",
+    "select_blocks": "bench.sam",
     "Recipe": "bench.spec",
     "Task": "bench.spec",
 }

@@ -1,0 +1,40 @@
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Set before torch is imported anywhere: one thread gives the same sums on every machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to leave this machine, except in tests marked `network`."""
+    if request.node.get_closest_marker("network"):
+        return
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _local_only(getattr(socket.socket, name)))
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder of real labelled images, which are not part of the repository."""
+    folder = Path(os.environ.get("SAM_BENCH_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real images: set SAM_BENCH_DATA to their folder")
+    return folder
+
+
+def _local_only(original: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        local = self.family == socket.AF_UNIX or address[0] in ("localhost", "127.0.0.1", "::1")
+        if not local:
+            raise RuntimeError(f"a test without the mark `network` tried to reach {address}")
+        return original(self, address)
+
+    return guarded
