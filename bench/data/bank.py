@@ -1,0 +1,114 @@
+"""The finite bank of augmented views that a cell trains on, made once.
+
+A finite bank lets frozen parts of a model be computed once per view and reused in all epochs.
+The transforms are those of the reports that this suite reproduces: sliding windows,
+magnification, flips, 90 degree rotation, intensity, contrast and gamma.
+
+Images become squares by plain resizing, aspect not kept, as in SAMed, MedSAM and SAM-Adapter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from bench.errors import no_such
+
+KINDS = ("none", "standard")
+
+UInt8 = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
+
+_WINDOW = (0.5, 1.0)  # window side over image side: up to twofold magnification
+_GAMMA = (0.7, 1.4)
+_CONTRAST = (0.75, 1.25)
+_BRIGHTNESS = (-0.1, 0.1)  # of full scale
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Training views: images (N, S, S, 3) uint8 and class indices (N, S, S) uint8."""
+
+    images: UInt8
+    masks: UInt8
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def make_bank(
+    pairs: Sequence[tuple[UInt8, UInt8]], *, views: int, size: int, kind: str, seed: int
+) -> Bank:
+    """Make the views of some images and masks, spread evenly over the images.
+
+    View v shows image v modulo the number of images; the first view of each is the whole image.
+    A view depends on `seed` and v only, so that a larger bank begins with the smaller one.
+
+    Args:
+        pairs: image (H, W, 3) and mask (H, W) of class indices; sizes may differ between pairs.
+        views: N; never fewer than there are images, so that none is lost.
+        size: side S in pixels.
+        kind: "none" for the whole images alone (N is then their number), or "standard".
+        seed: of the random windows, turns and intensities.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise no_such("augmentation", kind, KINDS)
+    sources = [(Image.fromarray(image), Image.fromarray(mask)) for image, mask in pairs]
+    count = len(sources) if kind == "none" else max(views, len(sources))
+    images = np.empty((count, size, size, 3), np.uint8)
+    masks = np.empty((count, size, size), np.uint8)
+    for view in range(count):
+        image, mask = sources[view % len(sources)]
+        if view < len(sources):
+            images[view] = _resize(image, size, Image.Resampling.BILINEAR)
+            masks[view] = _resize(mask, size, Image.Resampling.NEAREST)
+        else:
+            rng = np.random.default_rng([seed, view])
+            images[view], masks[view] = _random_view(image, mask, size, rng)
+    return Bank(images, masks)
+
+
+def resize_image(image: UInt8, size: int) -> UInt8:
+    """Image (H, W, 3) as a square (size, size, 3), by antialiased bilinear interpolation."""
+    return _resize(Image.fromarray(image), size, Image.Resampling.BILINEAR)
+
+
+def resize_mask(mask: UInt8, size: int) -> UInt8:
+    """Mask (H, W) as a square (size, size), by nearest neighbour: no class is invented."""
+    return _resize(Image.fromarray(mask), size, Image.Resampling.NEAREST)
+
+
+def _random_view(
+    image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
+) -> tuple[UInt8, UInt8]:
+    scale = rng.uniform(*_WINDOW)
+    width, height = scale * image.width, scale * image.height
+    left, upper = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
+    box = (left, upper, left + width, upper + height)
+    turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+    levels = _intensity(rng)
+    return (
+        levels[_turn(_resize(image, size, Image.Resampling.BILINEAR, box), turns, mirror)],
+        _turn(_resize(mask, size, Image.Resampling.NEAREST, box), turns, mirror),
+    )
+
+
+def _intensity(rng: np.random.Generator) -> UInt8:
+    """New value (256) of each grey level: gamma, then contrast about mid-grey, then brightness."""
+    level = np.linspace(0, 1, 256) ** np.exp(rng.uniform(*np.log(_GAMMA)))
+    level = (level - 0.5) * rng.uniform(*_CONTRAST) + 0.5 + rng.uniform(*_BRIGHTNESS)
+    return (level.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _turn(pixels: UInt8, turns: int, mirror: bool) -> UInt8:
+    turned = np.rot90(pixels, turns)
+    return turned[:, ::-1] if mirror else turned
+
+
+def _resize(image: Image.Image, size: int, how: Image.Resampling, box: Box | None = None) -> UInt8:
+    return np.array(image.resize((size, size), how, box))
