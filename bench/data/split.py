@@ -1,0 +1,168 @@
+"""Who trains, who validates, who tests: by group, and the same for every method and seed."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.data.decode import decode_mask
+from bench.data.items import Collection, Item
+from bench.errors import UserError
+
+SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}  # of the items, where no split is published
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training, validation and test items, and what a reader of the results should know."""
+
+    train: tuple[Item, ...]
+    val: tuple[Item, ...]
+    test: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
+
+
+def split(
+    collection: Collection,
+    *,
+    fold: int = 0,
+    folds: int = 1,
+    seed: int = 0,
+    labels: int | None = None,
+) -> Split:
+    """Divide a collection; `seed` decides only which training images a label budget keeps.
+
+    One fold: the publisher's split where there is one (its validation part carved out of the
+    training groups where it lacks one), else `SHARES` of the items. More folds: the groups are
+    dealt into that many folds of about equal size; one is the test part, and a fifth of the rest
+    validates. Groups stay whole, save where a published split breaks them, which is noted.
+
+    Args:
+        collection: what to divide.
+        fold: which fold tests, from 0.
+        folds: number of folds; above 1 the published split is set aside.
+        seed: of the order in which a label budget takes training images.
+        labels: keep this many training images; a smaller budget is a subset of a larger one.
+
+    Raises:
+        UserError: too few groups, no such fold, or a budget out of range.
+    """
+    if folds < 1 or not 0 <= fold < folds:
+        raise UserError(f"fold {fold} of {folds} does not exist; folds count from 0 to folds - 1")
+    notes: list[str] = []
+    if collection.official and folds == 1:
+        parts = _official(collection, notes)
+    else:
+        if collection.official:
+            notes.append("cross-validation: the published split is set aside")
+        parts = _by_group(collection, fold, folds)
+    if labels is not None:
+        parts["train"] = _budget(parts["train"], labels, seed)
+    notes += _absent_classes(collection, parts)
+    train, val, test = (tuple(parts[name]) for name in SHARES)
+    return Split(train, val, test, tuple(notes))
+
+
+def _official(collection: Collection, notes: list[str]) -> dict[str, list[Item]]:
+    official = collection.official or {}
+    part_of = {name: part for part, names in official.items() for name in names}
+    parts: dict[str, list[Item]] = {name: [] for name in SHARES}
+    for item in collection.items:
+        if item.name in part_of:
+            parts[part_of[item.name]].append(item)
+    if not parts["train"] or not parts["test"]:
+        raise UserError(
+            f"the published split of '{collection.name}' has no training or no test images; "
+            "name both parts, or remove the split to have one made"
+        )
+    if left_out := len(collection.items) - sum(map(len, parts.values())):
+        notes.append(f"{left_out} images stand in no part of the published split and are unused")
+    if not parts["val"]:
+        parts["train"], parts["val"] = _carve(collection, parts["train"])
+        notes.append("the published split has no validation part: taken from its training groups")
+    places: dict[str, set[str]] = {}
+    for part, items in parts.items():
+        for item in items:
+            places.setdefault(item.group, set()).add(part)
+    if broken := sorted(group for group, where in places.items() if len(where) > 1):
+        notes.append(
+            f"the published split puts {len(broken)} groups into several parts (such as "
+            f"'{broken[0]}'): test scores may be too high"
+        )
+    return parts
+
+
+def _by_group(collection: Collection, fold: int, folds: int) -> dict[str, list[Item]]:
+    if folds == 1:
+        return dict(zip(SHARES, _deal(collection, collection.items, SHARES.values()), strict=True))
+    dealt = _deal(collection, collection.items, [1 / folds] * folds)
+    rest = [item for number, part in enumerate(dealt) if number != fold for item in part]
+    train, val = _carve(collection, rest)
+    return {"train": train, "val": val, "test": dealt[fold]}
+
+
+def _carve(collection: Collection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """Training and validation items in the proportion of `SHARES`."""
+    known = SHARES["train"] + SHARES["val"]
+    train, val = _deal(collection, items, (SHARES["train"] / known, SHARES["val"] / known))
+    return train, val
+
+
+def _deal(
+    collection: Collection, items: Sequence[Item], shares: Iterable[float]
+) -> list[list[Item]]:
+    """Deal whole groups so that each part holds about its share of the items, and never none.
+
+    Largest groups first, each to the part that lacks most; equal sizes in an order that depends
+    on the group's name alone, so that it is stable yet unrelated to how files were numbered.
+    """
+    missing = [share * len(items) for share in shares]
+    sizes: dict[str, int] = {}
+    for item in items:
+        sizes[item.group] = sizes.get(item.group, 0) + 1
+    if len(sizes) < len(missing):
+        raise UserError(
+            f"'{collection.name}' has too few specimen groups to divide: {len(sizes)} for "
+            f"{len(missing)} parts; add images, give a split, or ask for fewer folds"
+        )
+    part_of: dict[str, int] = {}
+    empty = set(range(len(missing)))
+    for group in sorted(sizes, key=lambda name: (-sizes[name], _rank(name))):
+        scarce = len(sizes) - len(part_of) <= len(empty)  # the rest just fills the empty parts
+        part = max(empty if scarce else range(len(missing)), key=lambda number: missing[number])
+        part_of[group] = part
+        missing[part] -= sizes[group]
+        empty.discard(part)
+    return [[item for item in items if part_of[item.group] == n] for n in range(len(missing))]
+
+
+def _budget(train: Sequence[Item], labels: int, seed: int) -> list[Item]:
+    if not 1 <= labels <= len(train):
+        raise UserError(
+            f"{labels} labelled images asked for, but the training part has {len(train)}; "
+            f"give 1 to {len(train)}"
+        )
+    return sorted(train, key=lambda item: _rank(f"{seed}/{item.name}"))[:labels]
+
+
+def _rank(name: str) -> str:
+    """A fixed pseudo-random order of names."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _absent_classes(collection: Collection, parts: dict[str, list[Item]]) -> list[str]:
+    """One note for each class that a training or test part does not show."""
+    notes = []
+    with ThreadPoolExecutor() as pool:
+        for part in ("train", "test"):
+            seen = set[int]().union(
+                *pool.map(lambda item: np.unique(decode_mask(item, collection)), parts[part])
+            )
+            notes += [
+                f"class '{name}' does not occur in the {part} part"
+                for index, name in enumerate(collection.classes)
+                if index not in seen
+            ]
+    return notes
