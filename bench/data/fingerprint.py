@@ -1,0 +1,40 @@
+"""The identity of a collection: changes with its contents, not with where it lies."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.items import Collection, Pixels
+
+
+def fingerprint(collection: Collection) -> str:
+    """SHA-256, in hex, of classes, mask values, official split, and each item's facts and bytes.
+
+    Files count by their bytes and arrays by type, shape and values; paths and the collection's
+    name do not count.
+    """
+    facts = {
+        "classes": collection.classes,
+        "mask_values": sorted((collection.mask_values or {}).items()),
+        "official": collection.official,
+        "items": [(item.name, item.group) for item in collection.items],
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for item in collection.items:
+        for pixels in (item.image, item.mask, item.instances):
+            digest.update(_content(pixels))
+    return digest.hexdigest()
+
+
+def _content(pixels: Pixels | None) -> bytes:
+    """Digest of one file or array; of fixed length, so that neighbours cannot run together."""
+    if pixels is None:
+        return hashlib.sha256(b"none").digest()
+    if isinstance(pixels, Path):
+        with pixels.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
