@@ -1,1 +1,12 @@
-"""sam."""
+"""The foundation model: building, weights, prompts, heads and surgery."""
+
+from bench.sam.build import load_sam as load_sam
+from bench.sam.prompts import Prompts as Prompts
+from bench.sam.segmenter import ConvHead as ConvHead
+from bench.sam.segmenter import PromptedDecoder as PromptedDecoder
+from bench.sam.segmenter import SamSegmenter as SamSegmenter
+from bench.sam.segmenter import SemanticDecoder as SemanticDecoder
+from bench.sam.surgery import freeze as freeze
+from bench.sam.surgery import replace_modules as replace_modules
+from bench.sam.surgery import require as require
+from bench.sam.surgery import select_blocks as select_blocks
