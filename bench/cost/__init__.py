@@ -1,1 +1,30 @@
-"""cost."""
+"""What a method costs: parameters, operations, memory and speed; defined in docs/protocol.md.
+
+The functions take plain modules and callables and know nothing of methods, datasets or records.
+`count_` is exact and repeatable, `measure_` depends on the machine.
+"""
+
+from bench.cost.flops import (
+    count_forward_flops,
+    count_macs_fvcore,
+    count_train_step_flops,
+    on_meta,
+)
+from bench.cost.memory import MemorySplit, StorageMeter, measure_memory
+from bench.cost.params import checkpoint_bytes, count_params, trained_state
+from bench.cost.throughput import Throughput, measure_throughput
+
+__all__ = [
+    "MemorySplit",
+    "StorageMeter",
+    "Throughput",
+    "checkpoint_bytes",
+    "count_forward_flops",
+    "count_macs_fvcore",
+    "count_params",
+    "count_train_step_flops",
+    "measure_memory",
+    "measure_throughput",
+    "on_meta",
+    "trained_state",
+]

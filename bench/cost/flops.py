@@ -1,0 +1,146 @@
+"""Operations of a forward pass and of a training step.
+
+Two counters stand beside each other. Torch's counter sees the operators that run, also those of the
+backward pass, and gives FLOPs: 2 x multiply-adds of matrix products, convolutions and scaled dot
+product attention, nothing for normalisation and elementwise work. fvcore reads a traced forward
+pass and gives multiply-adds, plus estimates for a few other operators (`count_macs_fvcore`).
+"""
+
+import copy
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental import _config as symbolic
+from torch.utils.flop_counter import FlopCounterMode
+
+_log = logging.getLogger(__name__)
+
+
+def on_meta(model: nn.Module) -> nn.Module:
+    """A copy of `model` on the meta device, which has shapes but no values.
+
+    No weight is copied on the way. Only parameters and buffers change device; tensors kept in
+    other places (a list, a plain attribute) stay where they are.
+    """
+    moved: dict[int, Any] = {
+        id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
+        for p in model.parameters()
+    }
+    moved |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in model.buffers()}
+    return copy.deepcopy(model, memo=moved)
+
+
+def count_forward_flops(forward: Callable[[], Any]) -> int:
+    """FLOPs (2 x multiply-adds) of one call of `forward`.
+
+    Gradients are enabled during the call: without them torch's counter fails on modules whose
+    output is a view of a trainable parameter, as in SAM's prompt encoder. Run it on a model from
+    `on_meta`, with inputs on the meta device, so that nothing is computed.
+    """
+    return _count(forward)
+
+
+def count_train_step_flops(step: Callable[[], Any]) -> int:
+    """FLOPs (2 x multiply-adds) of one training step: forward, loss and backward pass.
+
+    Gradients that no trainable parameter needs are not computed and hence not counted; what
+    activation checkpointing computes twice counts twice. The optimiser's arithmetic is elementwise
+    and counts nothing. Use the meta device (`on_meta`): the backward pass of attention counts
+    2 x its forward pass there, but 2.5 x where a flash kernel recomputes the logits.
+
+    Args:
+        step: must not read a value (`loss.item()`), for tensors on the meta device have none.
+    """
+    return _count(step)
+
+
+def count_macs_fvcore(model: nn.Module, images: Tensor, *others: Any) -> int | None:
+    """Multiply-adds of `model(images, *others)` according to fvcore, as a second opinion.
+
+    Twice this figure differs from `count_forward_flops` by what fvcore estimates for other
+    operators: 5 per element of a layer, group or instance norm (4 without scale and shift), 2 per
+    element of a BatchNorm, 4 per output element of bilinear resizing, 1 of nearest resizing, 1 per
+    input element of adaptive average pooling. What the output does not depend on (such as SAM's
+    IoU head where only masks are returned) is not in a trace and not counted. The model is traced
+    in evaluation mode, and its training flags are put back.
+
+    Args:
+        model: on the CPU; SAM's image encoder cannot be traced on the meta device.
+        images: (B, 3, S, S) float in [0, 1].
+        others: further arguments of any type, such as prompts; constants of the trace.
+
+    Returns:
+        None where the model cannot be traced; the reason is logged.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with warnings.catch_warnings(), _plain_attention(), torch.no_grad():
+            warnings.simplefilter("ignore")  # fvcore and the tracer warn of their deprecation
+            return _fvcore_total(_WithConstants(model, others), images)
+    except RuntimeError as error:  # how torch's tracer refuses
+        _log.warning("fvcore counts nothing: the model cannot be traced (%s)", error)
+        return None
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+class _WithConstants(nn.Module):
+    """A model with all arguments but the images fixed, since a trace takes only tensors."""
+
+    def __init__(self, model: nn.Module, others: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.others = others
+
+    def forward(self, images: Tensor) -> Any:
+        return self.model(images, *self.others)
+
+
+def _fvcore_total(model: nn.Module, images: Tensor) -> int:
+    from fvcore.nn import FlopCountAnalysis  # here, because its import warns
+    from fvcore.nn.jit_handles import conv_flop_count, get_shape
+
+    def attention(inputs: list[Any], outputs: list[Any]) -> int:
+        *batch, queries, width = get_shape(inputs[0])  # (..., N, d)
+        keys, values_width = get_shape(inputs[1])[-2], get_shape(inputs[2])[-1]
+        return math.prod(batch) * queries * keys * (width + values_width)
+
+    def same_padding(inputs: list[Any], outputs: list[Any]) -> int:
+        return int(conv_flop_count(*(get_shape(value) for value in (*inputs[:2], outputs[0]))))
+
+    analysis = FlopCountAnalysis(model, images)
+    # Without these two handles fvcore passes over attention and over padding="same" in silence.
+    analysis.set_op_handle("aten::scaled_dot_product_attention", attention)
+    analysis.set_op_handle("aten::_convolution_mode", same_padding)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    return int(analysis.total())
+
+
+def _count(call: Callable[[], Any]) -> int:
+    # A selection by a boolean mask (SAM's point prompts) has no known shape on the meta device. As
+    # if all were selected: such selections feed elementwise work only, which counts nothing.
+    patch = symbolic.patch  # type: ignore[attr-defined]  # torch adds it when it is imported
+    everything_selected = patch(meta_nonzero_assume_all_nonzero=True)
+    counter = FlopCounterMode(display=False)
+    with everything_selected, _plain_attention(), torch.enable_grad(), counter:
+        call()
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Keep `nn.MultiheadAttention` from its fused inference kernel, which no counter knows."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

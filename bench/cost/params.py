@@ -1,0 +1,44 @@
+"""Parameters, and the size of what has to be stored per task."""
+
+from collections.abc import Mapping
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+
+def count_params(model: nn.Module) -> tuple[int, int]:
+    """Numbers of trainable and of all parameters.
+
+    `requires_grad` decides what is trainable. A parameter that several modules share counts once;
+    buffers, such as BatchNorm statistics, do not count.
+    """
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """The part of `model.state_dict()` that training may have changed.
+
+    These are the trainable parameters, a shared one once, and the persistent buffers of the very
+    modules that own a trainable parameter (BatchNorm statistics beside a trainable scale). Buffers
+    of a module without trainable parameters of its own are left out: the frozen foundation
+    model is stored elsewhere.
+    """
+    state = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    persistent = model.state_dict().keys()
+    for path, module in model.named_modules():
+        if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+            for name, buffer in module.named_buffers(prefix=path, recurse=False):
+                if name in persistent:
+                    state[name] = buffer.detach()
+    return state
+
+
+def checkpoint_bytes(state: Mapping[str, Tensor]) -> int:
+    """Size in bytes of `state` as one safetensors file, header included; 0 where it is empty."""
+    if not state:
+        return 0
+    # The size depends on names, shapes and types alone: no values leave the device for it.
+    blank = {name: torch.empty(t.shape, dtype=t.dtype, device="cpu") for name, t in state.items()}
+    return len(safetensors.torch.save(blank))

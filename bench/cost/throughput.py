@@ -1,0 +1,83 @@
+"""Images per second, measured so that a busy machine does not decide the figure."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Images per second over timed blocks.
+
+    Attributes:
+        median: over the blocks.
+        iqr: interquartile range over the blocks; None where the time limit left only one.
+        blocks: the figure of every block, in the order of measurement.
+    """
+
+    median: float
+    iqr: float | None
+    blocks: tuple[float, ...]
+
+    @property
+    def steady(self) -> bool:
+        """Whether the interquartile range is known and at most a tenth of the median."""
+        return self.iqr is not None and self.iqr <= 0.1 * self.median
+
+
+def measure_throughput(
+    call: Callable[[], Any],
+    images_per_call: int,
+    *,
+    warmup_s: float = 1.0,
+    block_s: float = 0.1,
+    blocks: int = 15,
+    limit_s: float = 30.0,
+    sync: Callable[[], Any] | None = None,
+) -> Throughput:
+    """Time `call` in blocks, after a warm-up.
+
+    Args:
+        call: runs the model once.
+        images_per_call: batch size of one call.
+        warmup_s: the warm-up lasts at least this long and makes at least one call, in seconds.
+        block_s: a block lasts at least this long and makes at least one call, in seconds.
+        blocks: number of blocks.
+        limit_s: no block starts after this time, in seconds, warm-up included, but the first.
+        sync: waits for the device, such as `torch.cuda.synchronize`; the clock is read after it.
+    """
+    wait = sync or (lambda: None)
+    wait()
+    start = time.perf_counter()
+    # A device may queue calls far faster than it runs them, so that a block cannot be ended by the
+    # clock alone: the number of calls between two waits comes from the fastest call of the warm-up.
+    fastest = float("inf")
+    while (begun := time.perf_counter()) - start < warmup_s or fastest == float("inf"):
+        call()
+        wait()
+        fastest = min(fastest, time.perf_counter() - begun)
+    calls = max(1, round(block_s / fastest)) if fastest > 0 else 1
+
+    speeds: list[float] = []
+    while len(speeds) < blocks and (not speeds or time.perf_counter() - start < limit_s):
+        speeds.append(_time_block(call, wait, calls, block_s) * images_per_call)
+    low, median, high = (float(q) for q in np.percentile(speeds, (25, 50, 75)))
+    return Throughput(median, high - low if len(speeds) > 1 else None, tuple(speeds))
+
+
+def _time_block(
+    call: Callable[[], Any], wait: Callable[[], Any], calls: int, block_s: float
+) -> float:
+    """Calls per second over at least `block_s` seconds, waiting after every `calls` calls."""
+    done, elapsed = 0, 0.0
+    begun = time.perf_counter()
+    while done == 0 or elapsed < block_s:
+        for _ in range(calls):
+            call()
+        wait()
+        done += calls
+        elapsed = time.perf_counter() - begun
+    return done / elapsed
