@@ -12,10 +12,12 @@ from bench import _checkout
 if TYPE_CHECKING:
     from bench.data.items import IGNORE as IGNORE
     from bench.data.items import Item as Item
+    from bench.errors import UnsupportedError as UnsupportedError
     from bench.errors import UserError as UserError
     from bench.registry import register_dataset as register_dataset
     from bench.registry import register_method as register_method
     from bench.sam import ConvHead as ConvHead
+    from bench.sam import LoRALinear as LoRALinear
     from bench.sam import PromptedDecoder as PromptedDecoder
     from bench.sam import Prompts as Prompts
     from bench.sam import SamSegmenter as SamSegmenter
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
 _HOME = {
     "IGNORE": "bench.data.items",
     "Item": "bench.data.items",
+    "UnsupportedError": "bench.errors",
     "UserError": "bench.errors",
     "register_dataset": "bench.registry",
     "register_method": "bench.registry",
     "ConvHead": "bench.sam",
+    "LoRALinear": "bench.sam",
     "PromptedDecoder": "bench.sam",
     "Prompts": "bench.sam",
     "SamSegmenter": "bench.sam",

@@ -14,3 +14,7 @@ def no_such(kind: str, given: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(given, names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return UserError(f"no {kind} '{given}'.{hint} Known: {', '.join(names) or 'none'}")
+
+
+class UnsupportedError(Exception):
+    """The method cannot do this task at all: its cell is recorded as unsupported, with the reason."""

@@ -29,6 +29,14 @@ class Prompts:
         """Number of images."""
         return len(self.boxes)
 
+    def to(self, device: torch.device) -> "Prompts":
+        """Boxes and clicks on `device`; classes stay where they can be read, on the CPU."""
+        return Prompts(
+            tuple(boxes.to(device) for boxes in self.boxes),
+            tuple(clicks.to(device) for clicks in self.clicks),
+            self.classes,
+        )
+
     @staticmethod
     def join(parts: "list[Prompts]") -> "Prompts":
         """One batch of several."""

@@ -1,0 +1,93 @@
+"""Predictions of a trained model, and their scores at the resolution of the masks."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.data.bank import resize_image, resize_mask
+from bench.data.decode import decode, read_instances
+from bench.data.items import Collection, Item
+from bench.metrics import ImageScore, confusion_matrix, dice_per_class, score_image
+from bench.metrics.overlap import mean_defined
+from bench.sam.prompts import Prompts, oracle_prompts
+from bench.train import Reused, Views
+
+Map = npt.NDArray[np.uint8]
+
+
+def predict(model: nn.Module, views: Views, precision: str, batch: int = 8) -> Iterator[Tensor]:
+    """Class logits (K, S, S) of every view, in order."""
+    model.eval()
+    view = Reused(model, precision, reuse=False)
+    for start in range(0, len(views), batch):
+        part = slice(start, start + batch)
+        prompts = Prompts.join(list(views.prompts[part])) if views.prompts else None
+        with torch.no_grad():
+            yield from view.logits(views.images[part], prompts)
+
+
+def validation_dice(
+    model: nn.Module, views: Views, num_classes: int, precision: str
+) -> float | None:
+    """Mean foreground Dice over all views together, at the model's own resolution."""
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    for logits, mask in zip(predict(model, views, precision), views.masks, strict=True):
+        confusion += confusion_matrix(_labels(logits), mask.cpu().numpy(), num_classes)
+    return mean_defined(dice_per_class(confusion)[1:])
+
+
+def evaluate(
+    model: nn.Module,
+    items: Sequence[Item],
+    collection: Collection,
+    *,
+    size: int,
+    precision: str,
+    device: torch.device,
+    prompted: bool,
+) -> Iterator[tuple[Item, Map, ImageScore]]:
+    """Predict and score every item: whole image in, class map at the mask's own size out.
+
+    The image is resized to (size, size); logits are resized back bilinearly, then the largest wins.
+
+    Args:
+        model: images to logits.
+        items: the test part.
+        collection: what the items belong to.
+        size: side of the model's input in pixels.
+        precision: "fp32" or "bf16".
+        device: where the model lies.
+        prompted: give it oracle prompts.
+    """
+    for item in items:
+        image, mask = decode(item, collection)
+        small = torch.from_numpy(resize_image(image, size)).permute(2, 0, 1)[None]
+        prompts = (make_prompts(item, mask, size, device),) if prompted else None
+        views = Views(small.to(device), torch.empty(0), prompts)
+        (logits,) = predict(model, views, precision)
+        full = F.interpolate(logits[None], size=mask.shape, mode="bilinear", align_corners=False)
+        prediction = _labels(full[0])
+        yield item, prediction, score_image(prediction, mask, collection.num_classes)
+
+
+def make_prompts(item: Item, mask: Map, size: int, device: torch.device) -> Prompts:
+    """Oracle prompts of one item at the model's input size, on `device`."""
+    instances = None
+    if item.instances is not None:
+        found = read_instances(item.instances)
+        side = (
+            np.arange(size) + 0.5
+        ) / size  # pixel centres, as the nearest neighbours of the mask
+        rows = (side * found.shape[0]).astype(int)
+        columns = (side * found.shape[1]).astype(int)
+        instances = found[rows][:, columns]
+    return oracle_prompts(resize_mask(mask, size), instances).to(device)
+
+
+def _labels(logits: Tensor) -> Map:
+    labels: Map = logits.argmax(0).to(torch.uint8).cpu().numpy()
+    return labels

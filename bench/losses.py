@@ -1,0 +1,53 @@
+"""Losses over class logits; every one skips pixels that are `IGNORE`."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.data.items import IGNORE
+from bench.errors import no_such
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean cross entropy of logits (B, K, H, W) over the labelled pixels of masks (B, H, W)."""
+    counted = (masks != IGNORE).sum().clamp(min=1)
+    total = F.cross_entropy(logits, masks.long(), ignore_index=IGNORE, reduction="sum")
+    return total / counted
+
+
+def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - Dice of softmax probabilities, mean over the K classes, summed over batch and space.
+
+    Sums over the batch keep a rare class alive that most images lack; 1 pixel of smoothing makes a
+    class that neither side holds a perfect one.
+    """
+    labelled = (masks != IGNORE)[:, None]
+    truth = torch.zeros_like(logits).scatter_(1, (masks * labelled[:, 0]).long()[:, None], 1.0)
+    truth = truth * labelled
+    probability = logits.softmax(1) * labelled
+    overlap = (probability * truth).sum((0, 2, 3))
+    sizes = probability.sum((0, 2, 3)) + truth.sum((0, 2, 3))
+    return (1 - (2 * overlap + 1) / (sizes + 1)).mean()
+
+
+def ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross entropy plus soft Dice, equal weights."""
+    return cross_entropy(logits, masks) + soft_dice(logits, masks)
+
+
+LOSSES: dict[str, Loss] = {"ce": cross_entropy, "dice": soft_dice, "ce_dice": ce_dice}
+
+
+def get_loss(name: str) -> Loss:
+    """The loss of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in LOSSES:
+        raise no_such("loss", name, LOSSES)
+    return LOSSES[name]

@@ -1,0 +1,138 @@
+"""The protocol of one cell, the same for every method."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from bench.data.bank import make_bank
+from bench.data.decode import decode
+from bench.data.items import Collection, Item
+from bench.data.split import Split, split
+from bench.env import environment
+from bench.errors import UnsupportedError, UserError
+from bench.evaluate import evaluate, validation_dice
+from bench.measure import measure_cost
+from bench.metrics import summarise
+from bench.registry import get_method, load_collection
+from bench.spec import Cell, Record, Status
+from bench.store import Store
+from bench.train import DivergedError, Views, fit
+
+Say = Callable[[dict[str, Any]], None]
+VALIDATION_IMAGES = 24  # enough for a curve; the validation part selects nothing
+
+
+def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record:
+    """Train, evaluate and measure one cell; class maps go to the store, the record is returned."""
+    method, recipe, size = get_method(cell.method), cell.recipe, cell.task.image_size
+    say({"phase": "data"})
+    collection = load_collection(cell.dataset)
+    parts = split(collection, fold=cell.fold, folds=cell.folds, seed=cell.seed, labels=cell.labels)
+    torch.manual_seed(cell.seed)
+    model = method.build(cell.task, **cell.options).to(device)
+
+    began = time.perf_counter()
+    history = _train(model, cell, collection, parts, device, say)
+    train_wall = time.perf_counter() - began if history else None
+
+    say({"phase": "evaluate"})
+    prompted = method.prompts == "oracle"
+    results = evaluate(
+        model,
+        parts.test,
+        collection,
+        size=size,
+        precision=recipe.precision,
+        device=device,
+        prompted=prompted,
+    )
+    scores, rows, folder = [], [], store.predictions(cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    for item, prediction, score in results:
+        scores.append(score)
+        rows.append({"name": item.name, "group": item.group, **score.to_row(collection.classes)})
+        Image.fromarray(prediction).save(folder / f"{item.name}.png")
+
+    say({"phase": "measure"})
+    cost = measure_cost(
+        model, recipe, num_classes=cell.task.num_classes, size=size, prompted=prompted
+    )
+    return Record(
+        cell=cell,
+        status="ok",
+        prompts=method.prompts,
+        classes=collection.classes,
+        metrics=summarise(scores, collection.classes),
+        per_image=tuple(rows),
+        history=tuple(history),
+        cost=replace(cost, train_wall_s=train_wall),
+        env=environment(device.type) | {"split": _describe(parts)},
+    )
+
+
+def _train(
+    model: nn.Module,
+    cell: Cell,
+    collection: Collection,
+    parts: Split,
+    device: torch.device,
+    say: Say,
+) -> list[dict[str, float]]:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return []
+    recipe = cell.recipe
+
+    def views(items: Sequence[Item], count: int, kind: str) -> Views:
+        pairs = [decode(item, collection) for item in items]
+        size = cell.task.image_size
+        return Views.of(make_bank(pairs, views=count, size=size, kind=kind, seed=cell.seed), device)
+
+    held_out = views(parts.val[:VALIDATION_IMAGES], 0, "none")
+    return fit(
+        model,
+        views(parts.train, recipe.bank_views, recipe.augmentation),
+        recipe,
+        seed=cell.seed,
+        report=lambda row: say({"phase": "train", **row}),
+        validate=lambda: validation_dice(model, held_out, collection.num_classes, recipe.precision),
+    )
+
+
+def _describe(parts: Split) -> dict[str, Any]:
+    sizes = {part: len(getattr(parts, part)) for part in ("train", "val", "test")}
+    return {**sizes, "notes": list(parts.notes)}
+
+
+def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> None:
+    """Run a cell and write its record, whatever becomes of it; the body of a cell's process."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
+    device = torch.device(device_name)
+    try:
+        record = run_cell(cell, device, store, say)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        record = failure(cell, "oom", str(error) or "out of memory", device_name)
+    except DivergedError as error:
+        record = failure(cell, "diverged", str(error), device_name)
+    except UnsupportedError as error:
+        record = failure(cell, "unsupported", str(error), device_name)
+    except UserError as error:
+        record = failure(cell, "failed", str(error), device_name)
+    except Exception as error:  # a method's bug costs its own cell only, and is shown
+        status: Status = "oom" if "can't allocate memory" in str(error) else "failed"
+        record = failure(cell, status, f"{type(error).__name__}: {error}", device_name)
+    store.write(record)
+
+
+def failure(cell: Cell, status: Status, reason: str, device_name: str) -> Record:
+    """The record of a cell that did not come through."""
+    sentence = (reason.strip().splitlines() or ["no reason given"])[0]
+    prompts = get_method(cell.method).prompts
+    return Record(
+        cell=cell, status=status, prompts=prompts, error=sentence, env=environment(device_name)
+    )

@@ -1,0 +1,193 @@
+"""One training loop for every method."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.data.bank import Bank
+from bench.losses import get_loss
+from bench.sam.prompts import Prompts
+from bench.spec import Recipe
+
+Report = Callable[[dict[str, float]], None]
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Images ready for a model: (N, 3, S, S) uint8, class indices (N, S, S) uint8, prompts."""
+
+    images: Tensor
+    masks: Tensor
+    prompts: tuple[Prompts, ...] | None = None
+
+    @classmethod
+    def of(cls, bank: Bank, device: torch.device) -> "Views":
+        """The views of a bank, on `device`."""
+        images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
+        return cls(images.to(device), torch.from_numpy(bank.masks).to(device))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Reused:
+    """A model seen from its first trainable stage on; what lies before runs once an image.
+
+    A model without `stages()`, or whose first stage already trains, is used whole. Frozen stages
+    run as in evaluation and see the same batches whether their output is kept or not, so both ways
+    give equal results.
+
+    Args:
+        model: images (B, 3, S, S) in [0, 1] to logits (B, K, S, S).
+        precision: "fp32", or "bf16" for autocast.
+        reuse: keep the output of the frozen stages; False recomputes it, for comparison.
+    """
+
+    def __init__(self, model: nn.Module, precision: str, reuse: bool = True) -> None:
+        self.model, self.precision = model, precision
+        self.stages = model.stages() if hasattr(model, "stages") else []
+        self.frozen = 0
+        while self.frozen < len(self.stages) and not any(
+            p.requires_grad for p in self.stages[self.frozen].parameters
+        ):
+            self.frozen += 1
+        self.reuse = reuse and self.frozen > 0
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The recipe's precision as a context."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def prepare(self, images: Tensor, batch: int = 8) -> Tensor:
+        """What `logits` takes: the output of the frozen stages for every image, or the images."""
+        if not self.reuse:
+            return images
+        return torch.cat([self._frozen_part(part) for part in images.split(batch)])
+
+    def logits(self, prepared: Tensor, prompts: Prompts | None = None) -> Tensor:
+        """Class logits (B, K, S, S) fp32 of rows of `prepare`'s result."""
+        with self.autocast(prepared.device):
+            if not self.stages:
+                return self.model(_unit(prepared)).float()
+            features = prepared if self.reuse else self._frozen_part(prepared)
+            for stage in self.stages[self.frozen :]:
+                features = stage.run(features)
+            return self.model.decode(features, prompts).float()
+
+    def _frozen_part(self, images: Tensor) -> Tensor:
+        features = _unit(images)
+        with torch.no_grad(), self.autocast(images.device):
+            for stage in self.stages[: self.frozen]:
+                features = stage.run(features)
+        return features
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the trainable parameters."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+    return kinds[recipe.optimizer](trainable, recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Rate of 0-based `step`: linear rise over `warmup_steps`, then the schedule down to zero."""
+    warmup = min(recipe.warmup_steps, recipe.steps // 2)
+    if step < warmup:
+        return recipe.lr * (step + 1) / warmup
+    done = (step - warmup) / max(1, recipe.steps - warmup)
+    return (
+        recipe.lr
+        * {"constant": 1.0, "cosine": 0.5 + 0.5 * math.cos(math.pi * done)}[recipe.schedule]
+    )
+
+
+def train_step(
+    view: Reused, optimizer: torch.optim.Optimizer, recipe: Recipe, rows: Tensor, masks: Tensor
+) -> Tensor:
+    """Forward, loss, backward and update on one batch; returns the loss, detached."""
+    loss = get_loss(recipe.loss)(view.logits(rows), masks)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+    optimizer.step()
+    return loss.detach()
+
+
+def fit(
+    model: nn.Module,
+    views: Views,
+    recipe: Recipe,
+    *,
+    seed: int,
+    report: Report,
+    validate: Callable[[], float | None],
+    points: int = 6,
+    reuse: bool = True,
+) -> list[dict[str, float]]:
+    """Train for `recipe.steps` steps on random batches of whole passes over the bank.
+
+    Args:
+        model: its trainable parameters are those that require a gradient.
+        views: the augmentation bank.
+        recipe: what to do.
+        seed: of the order of the batches.
+        report: called now and then with step, epoch, loss and images_per_s.
+        validate: mean Dice on the validation part; looked at for the curve, never for selection.
+        points: how often the curve is taken.
+        reuse: compute frozen stages once a view.
+
+    Returns:
+        The curve: step, epoch, mean loss since the last point, and val_dice where defined.
+
+    Raises:
+        DivergedError: the loss is infinite or not a number.
+    """
+    model.train()
+    view, optimizer = Reused(model, recipe.precision, reuse), make_optimizer(model, recipe)
+    prepared = view.prepare(views.images)
+    rng = np.random.default_rng(seed)
+    order: list[int] = []
+    curve: list[dict[str, float]] = []
+    losses: list[Tensor] = []
+    marks = {round(recipe.steps * (i + 1) / points) for i in range(points)}
+    began = said = time.perf_counter()
+    for step in range(recipe.steps):
+        while len(order) < recipe.batch_size:
+            order += rng.permutation(len(views)).tolist()
+        batch, order = order[: recipe.batch_size], order[recipe.batch_size :]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step)
+        losses.append(train_step(view, optimizer, recipe, prepared[batch], views.masks[batch]))
+        now, done = time.perf_counter(), step + 1
+        if done in marks or now - said > 0.5:
+            said = now
+            loss = torch.stack(losses).mean().item()
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss became {loss} at step {done}: try a lower learning rate"
+                )
+            row = {
+                "step": float(done),
+                "epoch": done * recipe.batch_size / len(views),
+                "loss": loss,
+            }
+            report({**row, "images_per_s": done * recipe.batch_size / (now - began)})
+            if done in marks:
+                losses = []
+                dice = validate()
+                model.train()
+                curve.append(row if dice is None else {**row, "val_dice": dice})
+    return curve
+
+
+def _unit(images: Tensor) -> Tensor:
+    return images.float() / 255

@@ -1,0 +1,51 @@
+"""Bottleneck adapters in a frozen image encoder (Houlsby et al., 2019, section 2.1).
+
+A small MLP with a skip follows the attention and the MLP of every chosen block; its last layer
+starts at zero, so that the untrained model is the pretrained one.
+"""
+
+from torch import Tensor, nn
+
+from bench import (
+    SamSegmenter,
+    SemanticDecoder,
+    Task,
+    freeze,
+    load_sam,
+    register_method,
+    require,
+    select_blocks,
+)
+
+
+class Adapter(nn.Module):
+    """y = f(x) + up(GELU(down(f(x)))) around a sub-layer f of width d; tokens (..., d)."""
+
+    def __init__(self, layer: nn.Module, width: int, bottleneck: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.down = nn.Linear(width, bottleneck)
+        self.up = nn.Linear(bottleneck, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Run the sub-layer, then the bottleneck on its output."""
+        output = self.layer(tokens)
+        return output + self.up(nn.functional.gelu(self.down(output)))
+
+
+@register_method("adapter", paper="https://arxiv.org/abs/1902.00751", lr=2e-3)
+def adapter(task: Task, *, bottleneck: int = 16, blocks: str = "all") -> nn.Module:
+    """Bottleneck MLPs after attention and MLP of frozen blocks; mask decoder trained."""
+    require(bottleneck >= 1, f"bottleneck {bottleneck} is too small: give 1 or more")
+    sam = load_sam(task)
+    model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
+    encoder = model.image_encoder
+    freeze(encoder)
+    for index in select_blocks(blocks, len(encoder.blocks)):
+        block = encoder.blocks[index]
+        width = block.norm1.normalized_shape[0]
+        block.attn = Adapter(block.attn, width, bottleneck)
+        block.mlp = Adapter(block.mlp, width, bottleneck)
+    return model

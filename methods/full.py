@@ -1,0 +1,12 @@
+"""Full fine-tuning: every parameter of image encoder and mask decoder learns."""
+
+from torch import nn
+
+from bench import SamSegmenter, SemanticDecoder, Task, load_sam, register_method
+
+
+@register_method("full", paper="https://arxiv.org/abs/2304.02643", lr=5e-4)
+def full(task: Task) -> nn.Module:
+    """Encoder and decoder trained in full."""
+    sam = load_sam(task)
+    return SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
