@@ -11,7 +11,7 @@ from bench.metrics.overlap import Labels, Values, blank_ignored, count_pairs, io
 
 Mask = npt.NDArray[np.bool_]
 
-# Share of the image diagonal (Cheng et al., 2021, section 4.3, and their published code).
+# Share of the image diagonal, as Cheng et al. (2021) choose it.
 DILATION_RATIO = 0.02
 
 
