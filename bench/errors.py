@@ -17,4 +17,4 @@ def no_such(kind: str, given: str, known: Iterable[str]) -> UserError:
 
 
 class UnsupportedError(Exception):
-    """The method cannot do this task at all: its cell is recorded as unsupported, with the reason."""
+    """The method cannot do this task: its cell is recorded as unsupported, with the reason."""

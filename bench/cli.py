@@ -1,0 +1,341 @@
+"""The command line: arguments in, progress and tables out. The only file that prints.
+
+Heavy imports stay inside functions, so that `--help` answers at once.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+from rich_argparse import RawDescriptionRichHelpFormatter
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.data.items import Collection
+    from bench.progress import Progress
+    from bench.report.gallery import Lookup
+    from bench.spec import Cell, Record
+    from bench.store import Store
+
+EXAMPLES = """examples:
+  %(prog)s --methods lora,adapter --dataset steel
+  %(prog)s --methods "lora[rank=1|4|16,targets=qv|qkvo],full" --dataset steel --seeds 3
+  %(prog)s --methods lora,unet --dataset path/to/folder --out results/mine
+  %(prog)s report --out results/mine      rewrite tables and plots from all records
+  %(prog)s --list                         methods, datasets and backbones, with their options
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 a cell failed, 2 bad input."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console(highlight=False, soft_wrap=False)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        if words[:1] == ["report"]:
+            return _report(_report_parser().parse_args(words[1:]), console)
+        asked = _parser().parse_args(words)
+        if asked.list:
+            return _list(console)
+        return _run(asked, console)
+    except UserError as error:
+        errors.print(f"[bold red]error:[/] {_plain(error)}")
+        return 2
+    except KeyboardInterrupt:
+        errors.print("stopped; what is done is kept: run the same command again to go on")
+        return 130
+
+
+class _Help(RawDescriptionRichHelpFormatter):
+    """Help as it is written: brackets are no markup, headings keep their case."""
+
+    help_markup = False
+    text_markup = False
+    group_name_formatter = str
+
+
+class _ArgumentParser(argparse.ArgumentParser):
+    """A parser whose complaints end like every other one: one sentence and exit code 2."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, formatter_class=_Help, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help shows how to ask)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _ArgumentParser(
+        prog="run_bench.py",
+        usage="%(prog)s --methods LIST --dataset LIST [options] | report [--out FOLDER]",
+        description="Compare ways of adapting the Segment Anything Model: accuracy and cost.",
+        epilog=EXAMPLES,
+    )
+    what = parser.add_argument_group("what to run (comma lists make a grid)")
+    what.add_argument("--methods", metavar="LIST", help="as in lora[rank=1|4|16],adapter")
+    what.add_argument("--dataset", metavar="LIST", help="names, or folders of images and masks")
+    what.add_argument(
+        "--backbone", metavar="LIST", default="sam_nano", help="foundation models [%(default)s]"
+    )
+    what.add_argument("--seeds", metavar="N|LIST", default="1", help="a count, or 0,1,2 [1]")
+    what.add_argument("--folds", metavar="K", type=int, default=1, help="cross-validate [1]")
+    what.add_argument("--labels", metavar="LIST", default="all", help="training images: 1,5,all")
+    weights = parser.add_argument_group("weights")
+    weights.add_argument(
+        "--weights", metavar="KIND", default="pretrained", help="pretrained or random"
+    )
+    weights.add_argument("--checkpoint", metavar="FILE", type=Path, help="weights of your own")
+    recipe = parser.add_argument_group("recipe (equal for all methods)")
+    recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
+    for name, note in (
+        ("--image-size", "side of the model's input in pixels [the backbone's own]"),
+        ("--epochs", "passes over the augmentation bank"),
+        ("--steps", "optimiser steps"),
+        ("--batch-size", "images a step"),
+    ):
+        recipe.add_argument(name, metavar="N", type=int, help=note)
+    recipe.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
+    how = parser.add_argument_group("how")
+    how.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
+    how.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
+    how.add_argument("--timeout", metavar="S", type=float, help="seconds a cell may take")
+    how.add_argument(
+        "--retry", action="store_true", help="run again what ended oom, diverged, timeout"
+    )
+    _out(how)
+    how.add_argument("--list", action="store_true", help="show what there is, and stop")
+    how.add_argument("--dry-run", action="store_true", help="show the cells, and stop")
+    return parser
+
+
+def _report_parser() -> argparse.ArgumentParser:
+    parser = _ArgumentParser(
+        prog="run_bench.py report",
+        description="Rewrite tables, plots and overview from all records of a results folder.",
+    )
+    _out(parser)
+    return parser
+
+
+def _out(parser: Any) -> None:
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("results/local"),
+        help="results folder [%(default)s]",
+    )
+
+
+def _run(asked: argparse.Namespace, console: Console) -> int:
+    from bench.grid import Request, expand
+    from bench.isolate import start_server
+    from bench.store import Store
+
+    for name in ("methods", "dataset"):
+        if getattr(asked, name) is None:
+            raise UserError(f"--{name} is missing: --list shows what there is, --help how to ask")
+    store = Store.open(asked.out)
+    start_server("bench.runner")  # imports torch while this process does
+    cells, notes = expand(
+        Request(
+            methods=asked.methods,
+            datasets=asked.dataset,
+            backbones=asked.backbone,
+            weights=asked.weights,
+            checkpoint=asked.checkpoint,
+            protocol=asked.protocol,
+            seeds=asked.seeds,
+            folds=asked.folds,
+            labels=asked.labels,
+            image_size=asked.image_size,
+            epochs=asked.epochs,
+            steps=asked.steps,
+            batch_size=asked.batch_size,
+            precision=asked.precision,
+        )
+    )
+    device = _device(asked.device)
+    for note in notes:
+        console.print(f"[dim]note: {_plain(note)}[/]")
+    if asked.dry_run:
+        return _dry_run(cells, store, console)
+    records = _work(cells, store, device, asked, console)
+    _write_report(store, console)
+    failed = [record for record in records if record.status != "ok"]
+    for record in failed:
+        console.print(
+            f"[red]{record.status}[/] {_plain(record.cell.label)}: {_plain(record.error)}"
+        )
+    return 1 if failed else 0
+
+
+def _work(
+    cells: "list[Cell]", store: "Store", device: str, asked: argparse.Namespace, console: Console
+) -> "list[Record]":
+    """Run what is not done yet; cells that another run holds are awaited at the end."""
+    from rich.live import Live
+
+    from bench.progress import Progress
+
+    progress, records, waiting = Progress(len(cells)), [], list(cells)
+    with Live(progress, console=console, transient=True, refresh_per_second=4):
+        while waiting:
+            held = []
+            for cell in waiting:
+                with store.claim(cell) as free:
+                    if not free:
+                        held.append(cell)
+                        continue
+                    done = store.read(cell)
+                    ran = done is None or _again(done, asked.retry)
+                    record = _one(cell, store, device, asked, progress) if ran else done
+                assert record is not None
+                records.append(record)
+                console.print(progress.finish(record, ran))
+            if len(held) == len(waiting):
+                progress.waiting = len(held)
+                time.sleep(1)
+            waiting = held
+    return records
+
+
+def _again(done: "Record", retry: bool) -> bool:
+    """A failure may have been mended, or been a kill; the other outcomes would come again."""
+    return done.status == "failed" or (retry and done.status != "ok")
+
+
+def _one(
+    cell: "Cell", store: "Store", device: str, asked: argparse.Namespace, progress: "Progress"
+) -> "Record":
+    """Run one cell in a process of its own; there is a record afterwards, whatever happens."""
+    from bench.isolate import ProcessDiedError, isolate
+    from bench.runner import failure, work
+
+    threads = asked.threads or os.cpu_count() or 1
+    progress.begin(cell)
+    try:
+        isolate(work, cell, device, threads, store, on_event=progress.show, limit_s=asked.timeout)
+    except TimeoutError as error:
+        store.write(failure(cell, "timeout", str(error), device))
+    except ProcessDiedError as error:
+        store.write(failure(cell, "failed", str(error), device))
+    record = store.read(cell)
+    assert record is not None
+    return record
+
+
+def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
+    from rich.table import Table
+
+    table = Table("Cell", "Dataset", "Backbone", "Weights", "Seed", "Fold", "Labels", "State")
+    for cell in cells:
+        done = store.read(cell)
+        table.add_row(
+            _plain(cell.label),
+            _plain(cell.dataset_name),
+            cell.task.backbone,
+            _plain(Path(cell.task.weights).name),
+            str(cell.seed),
+            f"{cell.fold + 1}/{cell.folds}",
+            str(cell.labels or "all"),
+            "to do" if done is None else done.status,
+        )
+    console.print(table)
+    left = sum(store.read(cell) is None for cell in cells)
+    console.print(f"{len(cells)} cells, {left} to do, in {store.folder}")
+    return 0
+
+
+def _report(asked: argparse.Namespace, console: Console) -> int:
+    from bench.store import Store
+
+    if not (asked.out / "records").is_dir():
+        raise UserError(f"no records in {asked.out}: run some methods first, or give --out FOLDER")
+    _write_report(Store.open(asked.out), console)
+    return 0
+
+
+def _write_report(store: "Store", console: Console) -> None:
+    from bench.report import terminal_table, to_frame, write_report
+
+    records = store.read_all()
+    files = write_report(records, store.folder, _pictures(records))
+    for table in terminal_table(to_frame(records), console.width):
+        console.print(table)
+    console.print(f"{len(records)} records, {len(files)} files: {files[-1]}")
+
+
+def _pictures(records: "list[Record]") -> "dict[str, Lookup]":
+    """Access to the images of every dataset that is still where it was, for the picture grid."""
+    from bench.data.decode import decode
+    from bench.registry import load_collection
+
+    def lookup(collection: "Collection") -> "Lookup":
+        items = {item.name: item for item in collection.items}
+        return lambda name: decode(items[name], collection)
+
+    found = {}
+    for record in records:
+        name = record.cell.dataset_name
+        if name not in found:
+            try:
+                found[name] = lookup(load_collection(record.cell.dataset))
+            except UserError:
+                continue  # the images are not here; tables and plots need none
+    return found
+
+
+def _list(console: Console) -> int:
+    from rich.table import Table
+
+    from bench.registry import (
+        list_datasets,
+        list_methods,
+        unavailable_datasets,
+        unavailable_methods,
+    )
+    from bench.sam.build import ARCHITECTURES
+
+    methods = Table("Method", "Options and defaults", "What it is", title="Methods")
+    for method in list_methods():
+        options = "\n".join(f"{key}={value}" for key, value in method.options.items())
+        methods.add_row(method.name, _plain(options), _plain(method.summary))
+    datasets = Table("Dataset", "Classes", "What it is", title="Datasets")
+    for dataset in list_datasets():
+        classes = ", ".join(dataset.classes)
+        datasets.add_row(dataset.name, _plain(classes), _plain(dataset.summary))
+    datasets.add_row("path/to/folder", "found or given", "any folder of images and masks")
+    backbones = Table("Backbone", "Image side", "Weights", title="Backbones")
+    for name, arch in ARCHITECTURES.items():
+        here = arch.weights is not None and arch.weights.is_file()
+        weights = "shipped" if here else "--checkpoint FILE or --weights random"
+        backbones.add_row(name, f"{arch.image_size} px", weights)
+    for table in (methods, datasets, backbones):
+        console.print(table)
+    for name, reason in {**unavailable_methods(), **unavailable_datasets()}.items():
+        console.print(f"[yellow]unavailable[/] {_plain(name)}: {_plain(reason)}")
+    return 0
+
+
+def _device(asked: str) -> str:
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cpu" or (asked.startswith("cuda") and torch.cuda.is_available()):
+        return asked
+    raise UserError(f"device '{asked}' is not here: give auto, cpu, or cuda on a machine with one")
+
+
+def _plain(text: object) -> str:
+    """Text that rich shows as it is, brackets included."""
+    from rich.markup import escape
+
+    return escape(str(text))

@@ -1,0 +1,177 @@
+"""From what was asked on the command line to the cells of the grid."""
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.errors import UnsupportedError, UserError, no_such
+from bench.registry import get_method, load_collection, parse_methods
+from bench.spec import Cell, Recipe, Task
+
+PROTOCOLS = ("equal",)
+PRECISIONS = ("bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command line, as typed; None where the protocol decides.
+
+    Attributes:
+        methods: `lora[rank=1|4],adapter`.
+        datasets: registered names or folders, separated by commas.
+        backbones: names, separated by commas.
+        weights: "pretrained" or "random".
+        checkpoint: file that replaces the default weights.
+        seeds: a count, or numbers separated by commas.
+        folds: number of folds; 1 for one fixed split.
+        labels: numbers of labelled training images, or "all", separated by commas.
+    """
+
+    methods: str
+    datasets: str
+    backbones: str = "sam_nano"
+    weights: str = "pretrained"
+    checkpoint: Path | None = None
+    protocol: str = "equal"
+    seeds: str = "1"
+    folds: int = 1
+    labels: str = "all"
+    image_size: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    precision: str | None = None
+
+
+def expand(request: Request) -> tuple[list[Cell], list[str]]:
+    """Every cell that the request asks for, and what readers of the datasets had to assume.
+
+    Everything is checked here, before anything starts: datasets are read and split, weights are
+    found, and each method is built once on the meta device, where its options are refused if out
+    of range.
+
+    Raises:
+        UserError: the first thing that cannot be done, in one sentence.
+    """
+    from bench.data.fingerprint import fingerprint
+    from bench.data.split import split
+
+    methods = parse_methods(request.methods)
+    _check_numbers(request)
+    cells: list[Cell] = []
+    notes: list[str] = []
+    budgets = _labels(request.labels)
+    for name in _words(request.datasets):
+        collection = load_collection(name)
+        sha = fingerprint(collection)
+        for fold, labels in itertools.product(range(request.folds), budgets):
+            parts = split(collection, fold=fold, folds=request.folds, labels=labels)
+            notes += [f"{collection.name}: {note}" for note in (*collection.notes, *parts.notes)]
+        base = [
+            _task(request, backbone, collection.num_classes)
+            for backbone in _words(request.backbones)
+        ]
+        for (task, weights_sha), (method, options) in itertools.product(base, methods):
+            _try_to_build(method, options, task)
+            first = Cell(
+                method=method,
+                dataset=name,
+                task=task,
+                recipe=_recipe(request, get_method(method).lr or 0.0, len(parts.train)),
+                options=options,
+                protocol=request.protocol,
+                folds=request.folds,
+                dataset_sha=sha,
+                weights_sha=weights_sha,
+            )
+            cells += [
+                replace(first, labels=labels, fold=fold, seed=seed)
+                for labels in budgets
+                for fold in range(request.folds)
+                for seed in _seeds(request.seeds)
+            ]
+    return cells, list(dict.fromkeys(notes))
+
+
+def _task(request: Request, backbone: str, num_classes: int) -> tuple[Task, str]:
+    """The task and the fingerprint of its weights; the backbone's own side where none is given."""
+    from bench.sam.build import ARCHITECTURES, weights_path
+
+    if backbone not in ARCHITECTURES:
+        raise no_such("backbone", backbone, ARCHITECTURES)
+    weights = str(request.checkpoint) if request.checkpoint else request.weights
+    size = request.image_size or ARCHITECTURES[backbone].image_size
+    task = Task(num_classes=num_classes, image_size=size, backbone=backbone, weights=weights)
+    path = weights_path(task)
+    return task, "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _recipe(request: Request, lr: float, images: int) -> Recipe:
+    asked: dict[str, object] = {
+        key: value
+        for key in ("steps", "batch_size", "precision")
+        if (value := getattr(request, key)) is not None
+    }
+    recipe = replace(Recipe(lr=lr), **asked)  # type: ignore[arg-type]
+    if request.epochs is not None:
+        views = max(recipe.bank_views, images)
+        recipe = replace(recipe, steps=-(-request.epochs * views // recipe.batch_size))
+    return recipe
+
+
+def _try_to_build(method: str, options: Mapping[str, object], task: Task) -> None:
+    import torch
+
+    try:
+        with torch.device("meta"):
+            get_method(method).build(task, **options)
+    except UnsupportedError:
+        return  # its cells are recorded as unsupported, with the reason
+
+
+def _check_numbers(request: Request) -> None:
+    if request.protocol not in PROTOCOLS:
+        raise no_such("protocol", request.protocol, PROTOCOLS)
+    if request.weights not in ("pretrained", "random"):
+        raise UserError(
+            f"--weights is pretrained or random, not '{request.weights}'; "
+            "for a file of weights use --checkpoint FILE"
+        )
+    if request.checkpoint is not None and request.weights == "random":
+        raise UserError("--weights random and --checkpoint exclude each other: give one of them")
+    if request.epochs is not None and request.steps is not None:
+        raise UserError("--epochs and --steps say the same thing twice: give one of them")
+    for key in ("image_size", "epochs", "steps", "batch_size", "folds"):
+        value = getattr(request, key)
+        if value is not None and value < 1:
+            raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
+    if request.precision is not None and request.precision not in PRECISIONS:
+        raise no_such("precision", request.precision, PRECISIONS)
+
+
+def _words(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise UserError("an empty list was given: write names separated by commas")
+    return list(dict.fromkeys(words))
+
+
+def _seeds(text: str) -> Sequence[int]:
+    numbers = [_number(word, "--seeds", 0) for word in _words(text)]
+    if "," not in text:
+        if numbers[0] < 1:
+            raise UserError("--seeds 0 asks for no run: give a count, or seeds as 0,1,2")
+        return range(numbers[0])
+    return numbers
+
+
+def _labels(text: str) -> list[int | None]:
+    return [None if word == "all" else _number(word, "--labels", 1) for word in _words(text)]
+
+
+def _number(word: str, option: str, least: int) -> int:
+    if not word.isdecimal() or int(word) < least:
+        raise UserError(f"{option} cannot be '{word}': give whole numbers from {least} on")
+    return int(word)
