@@ -1,1 +1,60 @@
-"""report."""
+"""Tables, plots and an overview, always rewritten from all records."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bench.report.compare import Comparison, comparison
+from bench.report.files import replace
+from bench.report.frame import to_frame
+from bench.report.gallery import Lookup, write_gallery
+from bench.report.plots import write_plots
+from bench.report.tables import markdown, write_tables
+from bench.report.terminal import terminal_table
+from bench.spec import Record
+
+__all__ = ["comparison", "terminal_table", "to_frame", "write_report"]
+
+
+def write_report(
+    records: Iterable[Record], folder: Path, images: Mapping[str, Lookup] | None = None
+) -> list[Path]:
+    """Write `tables/`, `plots/` and `index.md`, each file in one step.
+
+    Args:
+        records: all of them; what they no longer hold is gone from the overview.
+        folder: results folder; `predictions/<cell id>/<item name>.png` in it are shown.
+        images: dataset name to a function from item name to image (H, W, 3) uint8 and mask
+            (H, W) uint8; only datasets that stand here are shown in pictures.
+
+    Returns:
+        The files, the overview last.
+
+    Raises:
+        UserError: there are no records.
+    """
+    frame = to_frame(records)
+    written = write_tables(frame, folder / "tables")
+    written += write_plots(frame, folder / "plots")
+    written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots")
+    overview = _overview(comparison(frame), written, folder)
+    return [*written, replace(folder / "index.md", overview)]
+
+
+def _overview(found: list[Comparison], written: list[Path], folder: Path) -> str:
+    """Every comparison with its table, its Pareto plot, and links to the rest."""
+    parts = ["# Results", "All runs, unrounded: [records.csv](tables/records.csv)"]
+    for one in found:
+        parts += [f"## {one.title}", markdown(one).rstrip()]
+        tables = [folder / "tables" / f"{one.slug}.{kind}" for kind in ("md", "csv", "tex")]
+        kinds = ("pareto", "classes", "curves", "memory", "gallery")
+        plots = [folder / "plots" / f"{one.slug}_{kind}.png" for kind in kinds]
+        if plots[0] in written:
+            path = plots[0].relative_to(folder).as_posix()
+            parts.append(f"![Dice against each cost]({path})")
+        links = [
+            f"[{path.name}]({path.relative_to(folder).as_posix()})"
+            for path in (*tables, *plots)
+            if path in written
+        ]
+        parts.append("Files: " + ", ".join(links))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,129 @@
+"""What the tables and plots show, declared once: title, unit, format, and which way is better."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+MISSING = "—"  # not measured or not defined; never 0
+
+HARDWARE = ("env/cpu", "env/gpu", "env/threads")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measured quantity.
+
+    Attributes:
+        key: column of the frame, in the units of the record.
+        title: as it stands in headers and on axes.
+        unit: of the shown figure, which is `scale` times the recorded one.
+        better: the good direction, for marks and Pareto fronts.
+        decimals: digits after the point; None for three significant digits.
+        spread: whether the standard deviation over runs is shown.
+        image_score: key in `Record.per_image` whose values are compared image by image.
+        comparable_within: frame columns that must agree, else figures are shown but not ranked.
+        importance: terminal tables drop columns with the highest number first.
+        axis: title where there is room for a longer one.
+    """
+
+    key: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower"]
+    scale: float = 1.0
+    decimals: int | None = None
+    spread: bool = False
+    image_score: str | None = None
+    comparable_within: tuple[str, ...] = ()
+    importance: int = 0
+    axis: str = ""
+
+    @property
+    def header(self) -> str:
+        """Title and unit."""
+        return f"{self.title} ({self.unit})"
+
+    def format(self, value: float | None) -> str:
+        """The value in the shown unit; a dash where there is none."""
+        if value is None or math.isnan(value):
+            return MISSING
+        shown = value * self.scale
+        decimals = _decimals(shown) if self.decimals is None else self.decimals
+        return f"{shown:,.{decimals}f}"
+
+
+def _decimals(shown: float) -> int:
+    """Digits after the point that leave three significant ones."""
+    return max(0, 2 - math.floor(math.log10(abs(shown)))) if shown else 0
+
+
+_PERCENT, _MEGA, _GIGA, _MIB = 100.0, 1e-6, 1e-9, 2.0**-20
+
+DICE = Column("dice_dataset", "Dice", "%", "higher", _PERCENT, 1, True, "dice")
+
+COLUMNS = (
+    DICE,
+    Column("iou_dataset", "IoU", "%", "higher", _PERCENT, 1, True, "iou", importance=4),
+    Column("hd95_pooled_px", "HD95", "px", "lower", 1.0, 1, True, importance=6),
+    Column("boundary_iou", "Boundary IoU", "%", "higher", _PERCENT, 1, True, importance=7),
+    Column(
+        "trainable_params",
+        "Trainable",
+        "M",
+        "lower",
+        _MEGA,
+        importance=2,
+        axis="trainable parameters",
+    ),
+    Column("total_params", "Total", "M", "lower", _MEGA, importance=11),
+    Column("forward_flops", "Forward", "GFLOP", "lower", _GIGA, importance=9),
+    Column(
+        "train_step_flops",
+        "Train step",
+        "GFLOP",
+        "lower",
+        _GIGA,
+        importance=8,
+        axis="training step",
+    ),
+    Column(
+        "train_peak_bytes",
+        "Peak memory",
+        "MiB",
+        "lower",
+        _MIB,
+        comparable_within=("memory_source",),
+        importance=3,
+        axis="peak training memory",
+    ),
+    Column(
+        "train_images_per_s",
+        "Train speed",
+        "img/s",
+        "higher",
+        comparable_within=HARDWARE,
+        importance=1,
+        axis="training speed",
+    ),
+    Column(
+        "infer_images_per_s",
+        "Infer speed",
+        "img/s",
+        "higher",
+        comparable_within=HARDWARE,
+        importance=5,
+        axis="inference speed",
+    ),
+    Column("checkpoint_bytes", "Checkpoint", "MiB", "lower", _MIB, importance=10),
+)
+
+COSTS = tuple(
+    next(column for column in COLUMNS if column.key == key)
+    for key in (
+        "trainable_params",
+        "train_step_flops",
+        "train_peak_bytes",
+        "train_images_per_s",
+        "infer_images_per_s",
+    )
+)

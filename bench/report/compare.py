@@ -1,0 +1,153 @@
+"""Records gathered into comparisons: what may stand in one table, and what it is called."""
+
+import dataclasses
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pandas as pd
+
+from bench.report.columns import COLUMNS
+from bench.report.ranking import Block, rank
+from bench.report.rows import Row, gather
+from bench.spec import Cell, Recipe, Task
+
+PROMPTS = ("none", "automatic", "oracle")  # in the order of their blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Rows that answer one question: same data, protocol, labels, image size and budget.
+
+    Attributes:
+        title: all of that in words.
+        slug: the same for file names; parts at their defaults are left out.
+        blocks: one for each origin of prompts, never ranked against each other.
+        notes: how to read the figures, and every failure with its reason.
+    """
+
+    title: str
+    slug: str
+    dataset: str
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all blocks."""
+        return [row for block in self.blocks for row in block.rows]
+
+
+def comparison(frame: pd.DataFrame) -> list[Comparison]:
+    """One comparison for each dataset, protocol, number of labels, image size and recipe.
+
+    Args:
+        frame: of `to_frame`.
+    """
+    groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    for index, cell in frame["cell"].items():
+        groups[_question(cell)].append(index)
+    cells = {key: cast(Cell, frame.loc[indices[0], "cell"]) for key, indices in groups.items()}
+    names = {key: _words(cell) for key, cell in cells.items()}
+    versions = Counter(names.values())
+    found = []
+    for key, indices in groups.items():
+        words = names[key]
+        if versions[words] > 1:  # one name, two contents: the fingerprint tells them apart
+            words = (*words, f"data {cells[key].dataset_sha[:8]}")
+        found.append(_compare(cells[key].dataset_name, words, frame.loc[indices]))
+    return sorted(found, key=lambda comparison: comparison.slug)
+
+
+def _question(cell: Cell) -> tuple[Any, ...]:
+    """What runs of one table have in common."""
+    task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
+    # `equal` prescribes all of the recipe but the learning rate; `published` is each method's own.
+    recipe = dataclasses.replace(cell.recipe, lr=0.0) if cell.protocol == "equal" else None
+    data = (cell.dataset_name, cell.dataset_sha, cell.labels, cell.folds)
+    return (*data, cell.protocol, *task, recipe)
+
+
+def _words(cell: Cell) -> tuple[str, ...]:
+    """Dataset, then what differs from the defaults."""
+    words = [cell.dataset_name]
+    if cell.protocol != Cell.protocol:
+        words.append(f"{cell.protocol} protocol")
+    if cell.labels is not None:
+        words.append(f"{cell.labels} labels")
+    if cell.task.image_size != Task.image_size:
+        words.append(f"{cell.task.image_size} px")
+    if cell.folds != Cell.folds:
+        words.append(f"{cell.folds} folds")
+    if cell.task.depth != Task.depth:
+        words.append(f"depth {cell.task.depth}")
+    if cell.protocol == "equal":
+        for part in dataclasses.fields(Recipe):
+            value = getattr(cell.recipe, part.name)
+            if part.name != "lr" and value != part.default:
+                words.append(f"{part.name} {value}")
+    return tuple(words)
+
+
+def _compare(dataset: str, words: tuple[str, ...], records: pd.DataFrame) -> Comparison:
+    rows = gather(records)
+    folds = set(records["fold"])
+    blocks = tuple(
+        rank(prompts, [row for row in rows if row.prompts == prompts], folds)
+        for prompts in PROMPTS
+        if any(row.prompts == prompts for row in rows)
+    )
+    slug = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words)
+    ordered = [row for block in blocks for row in block.rows]
+    notes = (*_reading(records), *_rank_notes(blocks), *_failures(ordered), *_gaps(ordered))
+    return Comparison(_title(records, words), slug, dataset, blocks, notes)
+
+
+def _title(records: pd.DataFrame, words: tuple[str, ...]) -> str:
+    cell = cast(Cell, records["cell"].iloc[0])
+    labels = "all" if cell.labels is None else str(cell.labels)
+    standing = f"{cell.protocol} protocol, {labels} labels, {cell.task.image_size} px"
+    budget = f", {cell.recipe.steps} steps of {cell.recipe.batch_size} images"
+    told = (f"{cell.protocol} ", f"{cell.labels} ", f"{cell.task.image_size} ", "steps ", "batch")
+    rest = [word for word in words[1:] if not word.startswith(told)]
+    shown = standing + (budget if cell.protocol == "equal" else "")
+    return f"{words[0]}: " + ", ".join([shown, *rest])
+
+
+def _reading(records: pd.DataFrame) -> Iterator[str]:
+    batches = sorted({str(size) for size in records["recipe/batch_size"]})
+    yield (
+        "± is the standard deviation over runs (seeds and folds). Forward is one image; train "
+        f"step and peak memory are one batch ({' or '.join(batches)} images). "
+        "FLOPs are 2 x multiply-adds."
+    )
+
+
+def _rank_notes(blocks: tuple[Block, ...]) -> Iterator[str]:
+    for block in blocks:
+        prefix = "" if len(blocks) == 1 else f"Prompts {block.prompts}: "
+        yield from (prefix + note for note in block.notes)
+        if block.prompts == "oracle":
+            yield "Oracle prompts are made from the ground truth, which no user has."
+
+
+def _failures(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        failed = row.records[row.records["status"] != "ok"]
+        for (status, error), part in failed.groupby(["status", failed["error"].fillna("")]):
+            runs = [
+                f"{seed}" if cell.folds == 1 else f"{seed} fold {cell.fold}"
+                for seed, cell in zip(part["seed"], part["cell"], strict=True)
+            ]
+            told = error or "no reason recorded"
+            yield f"{row.name}, seed {', '.join(runs)}: {status}: {told}"
+
+
+def _gaps(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        for column in COLUMNS:
+            runs = row.values[column.key].runs
+            if 0 < runs < len(row.ok):
+                yield f"{row.name}: {column.title} is defined in {runs} of {len(row.ok)} runs."

@@ -1,0 +1,26 @@
+"""Files that readers see whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace(path: Path, content: str | bytes) -> Path:
+    """Write a file in one step: a reader finds the old content or the new, never a part.
+
+    Args:
+        path: in a folder that is made if need be.
+        content: text is written as UTF-8.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner may read
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,81 @@
+"""Records as a data frame, one row a record."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.report.columns import COLUMNS, HARDWARE
+from bench.spec import SCHEMA, Cell, Cost, Record
+
+UNREADABLE = "unknown schema"  # status of a record that this version cannot interpret
+
+NESTED = ("cell", "classes", "per_image", "history")  # not numbers or text: kept out of CSV
+
+_COST_FIELDS = tuple(field.name for field in dataclasses.fields(Cost))
+
+
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a record, in the units of the record.
+
+    Columns: what was asked (`id`, `label`, `dataset`, ..., `recipe/<field>`), `status` and
+    `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones. A record of
+    another schema becomes a failure that says so: its figures may mean something else.
+
+    Raises:
+        UserError: there are no records.
+    """
+    rows = [_row(record) for record in records]
+    if not rows:
+        raise UserError("there are no records to report; run some cells first")
+    frame = pd.DataFrame.from_records(rows)
+    for name in (*(column.key for column in COLUMNS), *_COST_FIELDS, *HARDWARE):
+        if name not in frame:
+            frame[name] = None
+    for column in COLUMNS:
+        frame[column.key] = pd.to_numeric(frame[column.key])
+    return frame.astype({"labels": "Int64"})
+
+
+def _row(record: Record) -> dict[str, Any]:
+    if record.schema != SCHEMA:
+        told = f"written with schema {record.schema}, this version reads schema {SCHEMA}"
+        return {**_asked(record.cell), "prompts": "none", "status": UNREADABLE, "error": told}
+    cost = {} if record.cost is None else dataclasses.asdict(record.cost)
+    return {
+        **_asked(record.cell),
+        "prompts": record.prompts,
+        "status": record.status,
+        "error": record.error,
+        **record.metrics,
+        **cost,
+        **{f"env/{name}": value for name, value in record.env.items()},
+        "classes": record.classes,
+        "per_image": record.per_image,
+        "history": record.history,
+    }
+
+
+def _asked(cell: Cell) -> dict[str, Any]:
+    recipe = dataclasses.asdict(cell.recipe)
+    return {
+        "id": cell.id,
+        "label": cell.label,
+        "method": cell.method,
+        "dataset": cell.dataset_name,
+        "backbone": cell.task.backbone,
+        "weights": PurePath(cell.task.weights).stem,
+        "image_size": cell.task.image_size,
+        "protocol": cell.protocol,
+        "labels": cell.labels,
+        "fold": cell.fold,
+        "seed": cell.seed,
+        "cell": cell,
+        **{f"recipe/{name}": value for name, value in recipe.items()},
+        "classes": (),
+        "per_image": (),
+        "history": (),
+    }

@@ -1,0 +1,134 @@
+"""Comparisons as Markdown, CSV and LaTeX."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.report.columns import COLUMNS, MISSING, Column
+from bench.report.compare import Comparison, comparison
+from bench.report.files import replace
+from bench.report.frame import NESTED
+from bench.report.ranking import Block, Mark
+
+ASKED = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # text columns, before the figures
+
+
+def write_tables(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write every comparison as `<slug>.md`, `.csv` and `.tex`, and all runs as `records.csv`.
+
+    Args:
+        frame: of `to_frame`.
+        folder: is made if need be; files of the same names are replaced.
+
+    Returns:
+        The files.
+    """
+    written = [
+        replace(folder / "records.csv", frame.drop(columns=list(NESTED)).to_csv(index=False))
+    ]
+    for found in comparison(frame):
+        written += [
+            replace(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
+            replace(folder / f"{found.slug}.csv", full_precision(found).to_csv(index=False)),
+            replace(folder / f"{found.slug}.tex", latex(found)),
+        ]
+    return written
+
+
+def cells(
+    block: Block, columns: Sequence[Column], decorate: Callable[[str, Mark | None], str]
+) -> list[list[str]]:
+    """Text of a block: the `ASKED` ones, then one for each column.
+
+    Args:
+        block: rows and marks.
+        columns: to show.
+        decorate: shows a figure with its mark.
+    """
+    lines = []
+    for position, row in enumerate(block.rows):
+        line = [row.label, row.backbone, row.weights, row.prompts, row.status]
+        for column in columns:
+            value = row.values[column.key]
+            text = column.format(value.mean)
+            if column.spread and value.spread is not None:
+                text += f" ± {column.format(value.spread)}"
+            line.append(decorate(text, block.marks.get((position, column.key))))
+        lines.append(line)
+    return lines
+
+
+def markdown(found: Comparison) -> str:
+    """Tables of the blocks and the notes; best figures are bold, ties carry ≈."""
+    parts = []
+    for block in found.blocks:
+        lines = cells(block, COLUMNS, _mark_markdown)
+        table = pd.DataFrame(lines, columns=_headers(), dtype=str)
+        table["Method"] = [f"`{label}`" for label in table["Method"]]
+        table = table.map(lambda text: text.replace("|", "\\|"))
+        if len(found.blocks) > 1:
+            parts.append(f"**Prompts: {block.prompts}**")
+        align = ["left"] * len(ASKED) + ["right"] * len(COLUMNS)
+        parts.append(table.to_markdown(index=False, colalign=align, disable_numparse=True))
+    parts.append("\n".join(f"- {note}" for note in found.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(found: Comparison) -> str:
+    """A booktabs `tabular` to include; title and notes stand above it as comments."""
+    lines = [line for block in found.blocks for line in cells(block, COLUMNS, _mark_latex)]
+    escaped = [[*map(_escape, line[: len(ASKED)]), *line[len(ASKED) :]] for line in lines]
+    table = pd.DataFrame(escaped, columns=[_escape(header) for header in _headers()])
+    alignment = "l" * len(ASKED) + "r" * len(COLUMNS)
+    text = table.style.hide(axis="index").to_latex(hrules=True, column_format=alignment)
+    body = text.splitlines()
+    start = body.index(r"\midrule") + 1
+    ends = [start]
+    for block in found.blocks[:-1]:
+        ends.append(ends[-1] + len(block.rows))
+    for end in reversed(ends[1:]):
+        body.insert(end, r"\midrule")
+    comments = [f"% {' '.join(line.split())}" for line in (found.title, *found.notes)]
+    return "\n".join([*comments, *body]) + "\n"
+
+
+def full_precision(found: Comparison) -> pd.DataFrame:
+    """The rows with unrounded means, standard deviations and marks, in the units of the records."""
+    lines = []
+    for block in found.blocks:
+        for position, row in enumerate(block.rows):
+            line: dict[str, object] = {
+                "label": row.label,
+                "backbone": row.backbone,
+                "weights": row.weights,
+                "prompts": row.prompts,
+                "runs": row.status,
+            }
+            for column in COLUMNS:
+                value = row.values[column.key]
+                line[column.key] = value.mean
+                line[f"{column.key}_sd"] = value.spread
+                line[f"{column.key}_mark"] = block.marks.get((position, column.key))
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _headers() -> list[str]:
+    return [*ASKED, *(column.header for column in COLUMNS)]
+
+
+def _mark_markdown(text: str, mark: Mark | None) -> str:
+    return {"best": f"**{text}**", "tied": f"{text} ≈", None: text}[mark]
+
+
+def _mark_latex(text: str, mark: Mark | None) -> str:
+    shown = text.replace("±", r"$\pm$").replace(MISSING, "---")
+    return {"best": rf"\textbf{{{shown}}}", "tied": rf"{shown} $\approx$", None: shown}[mark]
+
+
+def _escape(text: str) -> str:
+    """Text as LaTeX prints it."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    plain = {character: f"\\{character}" for character in "&%$#_{}"}
+    return text.translate(str.maketrans({**special, **plain}))
