@@ -13,7 +13,7 @@ from bench.data.decode import decode, read_instances
 from bench.data.items import Collection, Item
 from bench.metrics import ImageScore, confusion_matrix, dice_per_class, score_image
 from bench.metrics.overlap import mean_defined
-from bench.sam.prompts import Prompts, oracle_prompts
+from bench.sam.prompts import Prompts, nearest, oracle_prompts
 from bench.train import Reused, Views
 
 Map = npt.NDArray[np.uint8]
@@ -76,15 +76,7 @@ def evaluate(
 
 def make_prompts(item: Item, mask: Map, size: int, device: torch.device) -> Prompts:
     """Oracle prompts of one item at the model's input size, on `device`."""
-    instances = None
-    if item.instances is not None:
-        found = read_instances(item.instances)
-        side = (
-            np.arange(size) + 0.5
-        ) / size  # pixel centres, as the nearest neighbours of the mask
-        rows = (side * found.shape[0]).astype(int)
-        columns = (side * found.shape[1]).astype(int)
-        instances = found[rows][:, columns]
+    instances = None if item.instances is None else nearest(read_instances(item.instances), size)
     return oracle_prompts(resize_mask(mask, size), instances).to(device)
 
 

@@ -1,6 +1,7 @@
 """Prompts: boxes and clicks, and how they are made from the ground truth."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,43 +49,70 @@ class Prompts:
 _FIELDS = ("boxes", "clicks", "classes")
 
 
+def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """The tight box and the innermost click of every numbered object.
+
+    Args:
+        instances: (H, W) integers, 0 for background.
+
+    Returns:
+        Boxes (n, 4) x0 y0 x1 y1 with upper ends exclusive and clicks (n, 2) x y, float32 in pixels,
+        and the numbers (n,) int64; the largest object first.
+    """
+    found = []
+    for number, window in enumerate(ndimage.find_objects(instances.astype(np.int64)), start=1):
+        if window is None:
+            continue
+        inside = instances[window] == number
+        depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        rows, columns = window
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        click = (columns.start + x + 0.5, rows.start + y + 0.5)
+        found.append((int(inside.sum()), number, box, click))
+    found.sort(key=lambda entry: -entry[0])
+    return (
+        torch.tensor([entry[2] for entry in found], dtype=torch.float32).reshape(-1, 4),
+        torch.tensor([entry[3] for entry in found], dtype=torch.float32).reshape(-1, 2),
+        torch.tensor([entry[1] for entry in found], dtype=torch.int64),
+    )
+
+
 def oracle_prompts(
-    mask: npt.NDArray[np.uint8], instances: npt.NDArray[np.uint16] | None = None, most: int = 128
+    mask: npt.NDArray[np.uint8], instances: npt.NDArray[Any] | None = None, most: int = 128
 ) -> Prompts:
     """Prompts made from the ground truth of one image: they tell the answer's place.
 
-    Each connected component (4-neighbourhood) of each class but 0 gets its tight box and the click
-    farthest from its border; where instances are given, each instance in the class that most of its
-    pixels have. Beyond `most` objects the smallest go without a prompt.
+    Each connected component (4-neighbourhood) of each class but 0 gets its tight box and its
+    innermost click; where instances are given, each instance in the class that most of its pixels
+    have. Beyond `most` objects the smallest go without a prompt.
 
     Args:
         mask: (H, W) class indices at the model's input size.
         instances: (H, W) instance numbers, 0 for background.
         most: bound on the objects of one image.
     """
-    objects: list[tuple[int, npt.NDArray[np.bool_], tuple[slice, slice]]] = []
-    if instances is not None:
-        labels = [(0, instances.astype(np.int64))]
-    else:
-        present = [int(k) for k in np.unique(mask) if k not in (0, IGNORE)]
-        labels = [(k, ndimage.label(mask == k)[0]) for k in present]
-    for index, numbered in labels:
-        for number, window in enumerate(ndimage.find_objects(numbered), start=1):
-            if window is None:
-                continue
-            inside = numbered[window] == number
-            of = index or int(np.bincount(mask[window][inside]).argmax())
-            if of not in (0, IGNORE):
-                objects.append((of, inside, window))
-    objects.sort(key=lambda found: -int(found[1].sum()))
-    boxes, clicks = [], []
-    for _, inside, (rows, columns) in objects[:most]:
-        boxes.append([columns.start, rows.start, columns.stop, rows.stop])
-        depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
-        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-        clicks.append([columns.start + x + 0.5, rows.start + y + 0.5])
-    return Prompts(
-        (torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),),
-        (torch.tensor(clicks, dtype=torch.float32).reshape(-1, 2),),
-        (torch.tensor([found[0] for found in objects[:most]], dtype=torch.int64),),
+    numbered = _components(mask) if instances is None else instances
+    boxes, clicks, numbers = object_prompts(numbered)
+    classes = torch.tensor(
+        [int(np.bincount(mask[numbered == number]).argmax()) for number in numbers.tolist()],
+        dtype=torch.int64,
     )
+    kept = torch.nonzero((classes != 0) & (classes != IGNORE))[:most, 0]
+    return Prompts((boxes[kept],), (clicks[kept],), (classes[kept],))
+
+
+def nearest(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """Labels (H, W) of any integer type as a square (size, size), by nearest neighbour."""
+    centres = (np.arange(size) + 0.5) / size
+    rows, columns = ((centres * side).astype(int) for side in values.shape)
+    return values[rows][:, columns]
+
+
+def _components(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    numbered = np.zeros(mask.shape, np.int64)
+    for index in np.unique(mask):
+        if index not in (0, IGNORE):
+            parts = ndimage.label(mask == index)[0]
+            numbered += np.where(parts > 0, parts + numbered.max(), 0)
+    return numbered
