@@ -9,7 +9,7 @@ from bench.spec import SCHEMA, Cell, Cost, OptionValue, PromptSource, Recipe, Re
 
 CLASSES = ("matrix", "carbide", "spheroidite")
 
-ENV = {"cpu": "Example CPU", "gpu": None, "threads": 2, "torch": "2.8.0", "commit": "0123abc"}
+ENV = {"cpu": "Example CPU", "gpu": None, "threads": 2, "packages": {"torch": "2.8.0"}}
 
 
 def make_cell(
@@ -78,7 +78,7 @@ def make_record(
         classes=CLASSES,
         metrics={**_metrics(dice, scores), **metrics},
         per_image=tuple(
-            {"name": f"image_{i}", "group": group, "dice": score, "iou": score / (2 - score)}
+            {"name": f"image_{i}", "group": group, **_image(score)}
             for i, (score, group) in enumerate(zip(scores, specimens, strict=True))
         ),
         history=_history(dice, cell.seed),
@@ -123,6 +123,11 @@ def make_cost(trainable: int = 50_000, images_per_s: float = 20.0, peak_mib: flo
 def _around(dice: float, seed: int, images: int = 8) -> list[float]:
     noise = np.random.default_rng(seed).normal(0, 0.02, images)
     return [float(score) for score in np.clip(dice + noise, 0.0, 1.0)]
+
+
+def _image(dice: float) -> dict[str, float | None]:
+    iou = dice / (2 - dice)
+    return {"dice": dice, "iou": iou, "hd95": 60 * (1 - dice), "boundary_iou": 0.8 * iou}
 
 
 def _metrics(dice: float, scores: Sequence[float]) -> dict[str, float | None]:

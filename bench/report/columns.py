@@ -64,8 +64,18 @@ DICE = Column("dice_dataset", "Dice", "%", "higher", _PERCENT, 1, True, "dice")
 COLUMNS = (
     DICE,
     Column("iou_dataset", "IoU", "%", "higher", _PERCENT, 1, True, "iou", importance=4),
-    Column("hd95_pooled_px", "HD95", "px", "lower", 1.0, 1, True, importance=6),
-    Column("boundary_iou", "Boundary IoU", "%", "higher", _PERCENT, 1, True, importance=7),
+    Column("hd95_pooled_px", "HD95", "px", "lower", 1.0, 1, True, "hd95", importance=6),
+    Column(
+        "boundary_iou",
+        "Boundary IoU",
+        "%",
+        "higher",
+        _PERCENT,
+        1,
+        True,
+        "boundary_iou",
+        importance=7,
+    ),
     Column(
         "trainable_params",
         "Trainable",

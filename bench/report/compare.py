@@ -119,6 +119,7 @@ def _title(records: pd.DataFrame, words: tuple[str, ...]) -> str:
 def _reading(records: pd.DataFrame) -> Iterator[str]:
     batches = sorted({str(size) for size in records["recipe/batch_size"]})
     yield (
+        "Dice and IoU are means over the foreground classes, of all test pixels together; "
         "± is the standard deviation over runs (seeds and folds). Forward is one image; train "
         f"step and peak memory are one batch ({' or '.join(batches)} images). "
         "FLOPs are 2 x multiply-adds."

@@ -1,7 +1,7 @@
 """Records as a data frame, one row a record."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -52,11 +52,20 @@ def _row(record: Record) -> dict[str, Any]:
         "error": record.error,
         **record.metrics,
         **cost,
-        **{f"env/{name}": value for name, value in record.env.items()},
+        **dict(_facts("env", record.env)),
         "classes": record.classes,
         "per_image": record.per_image,
         "history": record.history,
     }
+
+
+def _facts(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Nested facts under one name each, as in `env/packages/torch`."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _facts(f"{prefix}/{name}", value)
+        else:
+            yield f"{prefix}/{name}", value
 
 
 def _asked(cell: Cell) -> dict[str, Any]:

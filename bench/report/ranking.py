@@ -120,18 +120,18 @@ def _mark_column(
     if column.image_score is None:
         return marks, None
     others = [p for p in measured if p not in best]
-    tied, note = _tied(rows[best[0]], [rows[p] for p in others], column.image_score)
+    tied, note = _tied(rows[best[0]], [rows[p] for p in others], column.image_score, sign)
     marks |= {(p, column.key): "tied" for p, equal in zip(others, tied, strict=True) if equal}
     return marks, note
 
 
-def _tied(best: Row, others: Sequence[Row], score: str) -> tuple[list[bool], str]:
+def _tied(best: Row, others: Sequence[Row], score: str, sign: int) -> tuple[list[bool], str]:
     """For each of the others whether it cannot be told apart from the best, and how that was found.
 
     Wilcoxon's signed-rank test needs no normality and is exact at the small numbers of specimens
     that are usual here, where a bootstrap over specimens would be too sure of itself.
     """
-    differences = [specimen_differences(best, other, score) for other in others]
+    differences = [sign * specimen_differences(best, other, score) for other in others]
     specimens = min(len(values) for values in differences)
     if len(others) * 2.0 ** (1 - specimens) > LEVEL:
         return [True] * len(others), (
