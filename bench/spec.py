@@ -96,7 +96,13 @@ class Cell:
         if asked["task"]["weights"] not in ("pretrained", "random"):
             asked["task"]["weights"] = "checkpoint"
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
-        parts = [self.dataset_name, self.task.backbone, self.label, f"s{self.seed}", f"f{self.fold}"]
+        parts = [
+            self.dataset_name,
+            self.task.backbone,
+            self.label,
+            f"s{self.seed}",
+            f"f{self.fold}",
+        ]
         return re.sub(r"[^A-Za-z0-9_.=-]+", "-", "_".join(parts))[:120] + f"_{digest}"
 
     @property

@@ -32,6 +32,9 @@ class SamSegmenter(nn.Module):
             the prompts as a third argument.
     """
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     def __init__(self, sam: Sam, head: nn.Module) -> None:
         super().__init__()
         self.image_encoder = sam.image_encoder

@@ -1,0 +1,147 @@
+"""The foundation model against Meta's own code paths."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from segment_anything import SamPredictor
+
+from bench.errors import UserError
+from bench.sam import PromptedDecoder, SamSegmenter, load_sam, replace_modules
+from bench.sam.build import build_sam, resize_positions, weights_path
+from bench.sam.decoder import predict_masks
+from bench.sam.prompts import Prompts, nearest, object_prompts, oracle_prompts
+from bench.spec import Task
+
+
+@pytest.fixture(scope="module")
+def sam() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_sam("sam_nano", 256).eval()
+
+
+@torch.no_grad()
+def test_stages_are_the_encoder(sam: torch.nn.Module) -> None:
+    images = torch.rand(2, 3, 256, 256)
+    model = SamSegmenter(sam, torch.nn.Identity())
+    features = images
+    for stage in model.stages():
+        features = stage.run(features)
+    normalised = (images * 255 - sam.pixel_mean) / sam.pixel_std
+    torch.testing.assert_close(features, sam.image_encoder(normalised), rtol=1e-5, atol=1e-5)
+    listed = {id(p) for stage in model.stages() for p in stage.parameters}
+    assert listed == {id(p) for p in sam.image_encoder.parameters()}
+
+
+@torch.no_grad()
+def test_prompted_masks_are_those_of_metas_predictor(sam: torch.nn.Module) -> None:
+    image = np.random.default_rng(0).integers(256, size=(256, 256, 3), dtype=np.uint8)
+    boxes = torch.tensor([[20.0, 30.0, 120.0, 140.0], [100.0, 90.0, 250.0, 200.0]])
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    theirs, _, _ = predictor.predict_torch(
+        None, None, boxes, multimask_output=False, return_logits=True
+    )
+
+    model = SamSegmenter(sam, PromptedDecoder(sam, 3, "box")).eval()
+    prompts = Prompts((boxes,), (boxes[:, :2],), (torch.tensor([1, 2]),))
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    ours = model(pixels, prompts)[0]
+    torch.testing.assert_close(ours[1:], theirs[:, 0].clamp(min=-20), rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_one_batch_spans_many_images(sam: torch.nn.Module) -> None:
+    """Row i of the images meets row i of the prompts; Meta's decoder takes one image at a time."""
+    embeddings = torch.rand(3, 128, 16, 16)
+    boxes = torch.tensor([[0.0, 0, 50, 60], [10, 20, 200, 220], [90, 80, 130, 140]])
+    sparse, dense = sam.prompt_encoder(None, boxes, None)
+    positions = sam.prompt_encoder.get_dense_pe()
+    masks, quality = predict_masks(sam.mask_decoder, embeddings, positions, sparse, dense)
+    assert masks.shape == (3, 4, 64, 64)
+    for row in range(3):
+        one = slice(row, row + 1)
+        theirs, score = sam.mask_decoder.predict_masks(
+            embeddings[one], positions, sparse[one], dense[one]
+        )
+        torch.testing.assert_close(masks[one], theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(quality[one], score, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_positions_fit_another_image_side(sam: torch.nn.Module) -> None:
+    other = build_sam("sam_nano", 128)
+    state = resize_positions(sam.state_dict(), other)
+    other.load_state_dict(state)
+    assert state["image_encoder.pos_embed"].shape == (1, 8, 8, 128)
+    assert state["image_encoder.blocks.2.attn.rel_pos_h"].shape == (15, 32)
+    windowed = "image_encoder.blocks.0.attn.rel_pos_h"
+    assert torch.equal(state[windowed], sam.state_dict()[windowed])
+    assert other.image_encoder(torch.rand(1, 3, 128, 128)).shape == (1, 128, 8, 8)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_checkpoints_are_read(sam: torch.nn.Module, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"own{suffix}"
+    state = {key: value.contiguous() for key, value in sam.state_dict().items()}
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    loaded = load_sam(Task(3, weights=str(path))).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_weights_that_cannot_be_had_are_told_of(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pth"
+    broken.write_bytes(b"no weights")
+    partial = tmp_path / "partial.pth"
+    torch.save({"image_encoder.pos_embed": torch.zeros(1, 16, 16, 128)}, partial)
+    for weights, words in (
+        (tmp_path / "missing.pth", "no checkpoint at"),
+        (broken, "cannot read the checkpoint"),
+        (partial, "does not fit sam_nano"),
+    ):
+        with pytest.raises(UserError, match=words):
+            load_sam(Task(3, weights=str(weights)))
+    with pytest.raises(UserError, match="Did you mean 'sam_nano'"):
+        weights_path(Task(3, backbone="sam_nan"))
+    with pytest.raises(UserError, match="multiple of 16"):
+        load_sam(Task(3, image_size=100, weights="random"))
+
+
+def test_surgery_that_matches_nothing_raises(sam: torch.nn.Module) -> None:
+    with pytest.raises(LookupError, match="no module of Sam matches"):
+        replace_modules(sam, r"attn\.no_such", lambda module: module)
+
+
+def test_prompts_made_from_a_mask() -> None:
+    mask = np.zeros((20, 30), np.uint8)
+    mask[2:7, 3:10] = 1  # 35 px
+    mask[12:18, 15:25] = 2  # 60 px
+    mask[0, 29] = 255
+    prompts = oracle_prompts(mask)
+    assert prompts.boxes[0].tolist() == [[15, 12, 25, 18], [3, 2, 10, 7]]  # largest first
+    assert prompts.classes[0].tolist() == [2, 1]
+    for (x, y), (x0, y0, x1, y1) in zip(prompts.clicks[0], prompts.boxes[0], strict=True):
+        assert x0 < x < x1
+        assert y0 < y < y1
+    assert oracle_prompts(mask, most=1).classes[0].tolist() == [2]
+    assert oracle_prompts(np.zeros((4, 4), np.uint8)).boxes[0].shape == (0, 4)
+
+
+def test_prompts_made_from_instances() -> None:
+    """Touching objects of one class stay apart; each is of the class most of its pixels have."""
+    mask = np.ones((8, 8), np.uint8)
+    instances = np.zeros((8, 8), np.uint16)
+    instances[:, :4], instances[:, 4:7] = 7, 9
+    prompts = oracle_prompts(mask, instances)
+    assert prompts.boxes[0].tolist() == [[0, 0, 4, 8], [4, 0, 7, 8]]
+    assert prompts.classes[0].tolist() == [1, 1]
+    assert object_prompts(instances)[2].tolist() == [7, 9]
+
+
+def test_nearest_takes_pixel_centres() -> None:
+    assert nearest(np.arange(8)[None].repeat(8, 0), 4)[0].tolist() == [1, 3, 5, 7]
