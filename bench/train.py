@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.data.bank import Bank
 from bench.losses import get_loss
 from bench.sam.prompts import Prompts
+from bench.sam.segmenter import Staged
 from bench.spec import Recipe
 
 Report = Callable[[dict[str, float]], None]
@@ -42,7 +43,7 @@ class Views:
 class Reused:
     """A model seen from its first trainable stage on; what lies before runs once an image.
 
-    A model without `stages()`, or whose first stage already trains, is used whole. Frozen stages
+    A model that is not `Staged`, or whose first stage already trains, is used whole. Frozen stages
     run as in evaluation and see the same batches whether their output is kept or not, so both ways
     give equal results.
 
@@ -54,7 +55,8 @@ class Reused:
 
     def __init__(self, model: nn.Module, precision: str, reuse: bool = True) -> None:
         self.model, self.precision = model, precision
-        self.stages = model.stages() if hasattr(model, "stages") else []
+        self.staged = model if isinstance(model, Staged) else None
+        self.stages = self.staged.stages() if self.staged else []
         self.frozen = 0
         while self.frozen < len(self.stages) and not any(
             p.requires_grad for p in self.stages[self.frozen].parameters
@@ -75,12 +77,13 @@ class Reused:
     def logits(self, prepared: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Class logits (B, K, S, S) fp32 of rows of `prepare`'s result."""
         with self.autocast(prepared.device):
-            if not self.stages:
-                return self.model(_unit(prepared)).float()
+            if self.staged is None:
+                logits: Tensor = self.model(_unit(prepared))
+                return logits.float()
             features = prepared if self.reuse else self._frozen_part(prepared)
             for stage in self.stages[self.frozen :]:
                 features = stage.run(features)
-            return self.model.decode(features, prompts).float()
+            return self.staged.decode(features, prompts).float()
 
     def _frozen_part(self, images: Tensor) -> Tensor:
         features = _unit(images)
@@ -115,7 +118,7 @@ def train_step(
     """Forward, loss, backward and update on one batch; returns the loss, detached."""
     loss = get_loss(recipe.loss)(view.logits(rows), masks)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
     optimizer.step()

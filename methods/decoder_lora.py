@@ -24,9 +24,10 @@ def decoder_lora(task: Task, *, rank: int = 4, alpha: float = 4.0) -> nn.Module:
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")
     require(alpha > 0, f"alpha {alpha} is not positive")
     sam = load_sam(task)
-    model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
+    head = SemanticDecoder(sam, task.num_classes)
+    model = SamSegmenter(sam, head)
     freeze(model.image_encoder)
-    transformer = model.head.mask_decoder.transformer
+    transformer = head.mask_decoder.transformer
     freeze(transformer)
     replace_modules(transformer, r".*\.[qv]_proj", lambda layer: LoRALinear(layer, rank, alpha))
     return model

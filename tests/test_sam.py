@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from segment_anything import SamPredictor
+from segment_anything.modeling import Sam
 
 from bench.errors import UserError
 from bench.sam import PromptedDecoder, SamSegmenter, load_sam, replace_modules
@@ -17,13 +18,13 @@ from bench.spec import Task
 
 
 @pytest.fixture(scope="module")
-def sam() -> torch.nn.Module:
+def sam() -> Sam:
     torch.manual_seed(0)
     return build_sam("sam_nano", 256).eval()
 
 
 @torch.no_grad()
-def test_stages_are_the_encoder(sam: torch.nn.Module) -> None:
+def test_stages_are_the_encoder(sam: Sam) -> None:
     images = torch.rand(2, 3, 256, 256)
     model = SamSegmenter(sam, torch.nn.Identity())
     features = images
@@ -36,7 +37,7 @@ def test_stages_are_the_encoder(sam: torch.nn.Module) -> None:
 
 
 @torch.no_grad()
-def test_prompted_masks_are_those_of_metas_predictor(sam: torch.nn.Module) -> None:
+def test_prompted_masks_are_those_of_metas_predictor(sam: Sam) -> None:
     image = np.random.default_rng(0).integers(256, size=(256, 256, 3), dtype=np.uint8)
     boxes = torch.tensor([[20.0, 30.0, 120.0, 140.0], [100.0, 90.0, 250.0, 200.0]])
     predictor = SamPredictor(sam)
@@ -53,7 +54,7 @@ def test_prompted_masks_are_those_of_metas_predictor(sam: torch.nn.Module) -> No
 
 
 @torch.no_grad()
-def test_one_batch_spans_many_images(sam: torch.nn.Module) -> None:
+def test_one_batch_spans_many_images(sam: Sam) -> None:
     """Row i of the images meets row i of the prompts; Meta's decoder takes one image at a time."""
     embeddings = torch.rand(3, 128, 16, 16)
     boxes = torch.tensor([[0.0, 0, 50, 60], [10, 20, 200, 220], [90, 80, 130, 140]])
@@ -71,7 +72,7 @@ def test_one_batch_spans_many_images(sam: torch.nn.Module) -> None:
 
 
 @torch.no_grad()
-def test_positions_fit_another_image_side(sam: torch.nn.Module) -> None:
+def test_positions_fit_another_image_side(sam: Sam) -> None:
     other = build_sam("sam_nano", 128)
     state = resize_positions(sam.state_dict(), other)
     other.load_state_dict(state)
@@ -83,7 +84,7 @@ def test_positions_fit_another_image_side(sam: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_checkpoints_are_read(sam: torch.nn.Module, tmp_path: Path, suffix: str) -> None:
+def test_checkpoints_are_read(sam: Sam, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"own{suffix}"
     state = {key: value.contiguous() for key, value in sam.state_dict().items()}
     if suffix == ".pth":
@@ -112,7 +113,7 @@ def test_weights_that_cannot_be_had_are_told_of(tmp_path: Path) -> None:
         load_sam(Task(3, image_size=100, weights="random"))
 
 
-def test_surgery_that_matches_nothing_raises(sam: torch.nn.Module) -> None:
+def test_surgery_that_matches_nothing_raises(sam: Sam) -> None:
     with pytest.raises(LookupError, match="no module of Sam matches"):
         replace_modules(sam, r"attn\.no_such", lambda module: module)
 

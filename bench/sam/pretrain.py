@@ -248,7 +248,7 @@ def train(plan: Plan, folder: Path) -> tuple[Sam, list[dict[str, float]], list[s
         random = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
         loss, report = step_loss(sam, batch, focal, correct, random)
         sam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(sam.parameters(), plan.clip)
         for optimizer in optimizers:
             optimizer.step()

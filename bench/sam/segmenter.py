@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,17 @@ class Stage:
 
     run: Callable[[Tensor], Tensor]
     parameters: tuple[nn.Parameter, ...]
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A model that runs in stages, so that the trainer can reuse what the frozen ones give."""
+
+    def stages(self) -> list[Stage]:
+        """From images (B, 3, S, S) in [0, 1] to features, one after another."""
+
+    def decode(self, features: Tensor, prompts: Prompts | None = None) -> Tensor:
+        """Class logits (B, K, S, S) from the features that the last stage gives."""
 
 
 class SamSegmenter(nn.Module):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -20,7 +21,7 @@ def freeze(module: nn.Module) -> None:
 
 
 def replace_modules(
-    root: nn.Module, pattern: str, make: Callable[[nn.Module], nn.Module]
+    root: nn.Module, pattern: str, make: Callable[[Any], nn.Module]
 ) -> list[nn.Module]:
     r"""Put `make(module)` in the place of every module whose whole path matches `pattern`.
 
