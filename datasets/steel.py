@@ -58,13 +58,13 @@ def draw_specimen(rng: np.random.Generator) -> Specimen:
     magnification = np.exp(rng.uniform(np.log(0.8), np.log(1.5)))
     matrix = rng.uniform(0.34, 0.5)
     return Specimen(
-        grain=magnification * rng.uniform(150, 230),
-        wall=magnification * rng.uniform(11, 20),
+        grain=magnification * rng.uniform(180, 280),
+        wall=magnification * rng.uniform(13, 24),
         continuity=rng.uniform(0.7, 0.95),
-        particle=magnification * rng.uniform(2.0, 3.4),
+        particle=magnification * rng.uniform(4.0, 6.5),
         spread=rng.uniform(0.25, 0.45),
         density=rng.uniform(0.12, 0.3),
-        denuded=magnification * rng.uniform(4, 16),
+        denuded=magnification * rng.uniform(6, 20),
         matrix=matrix,
         network=matrix + rng.uniform(-0.1, 0.05),
         carbide=matrix + rng.uniform(0.0, 0.1),
@@ -141,7 +141,7 @@ def draw_image(rng: np.random.Generator, specimen: Specimen, mask: Mask) -> Mask
     level += _matrix_texture(rng, specimen) * (mask == MATRIX)
     level += texture.smooth_noise(rng, SHAPE, 40, 2) * np.float32(0.02)
     height = ndimage.gaussian_filter((mask != MATRIX).astype(np.float32), 0.8)
-    dy, dx = ndimage.sobel(height, 0) / 8, ndimage.sobel(height, 1) / 8
+    dy, dx = np.gradient(height)
     # Edges emit more secondary electrons, those that face the detector most of all.
     level += np.float32(specimen.edge * 2.2) * np.hypot(dy, dx)
     facing = np.float32(np.sin(specimen.tilt)) * dy + np.float32(np.cos(specimen.tilt)) * dx
@@ -156,7 +156,7 @@ def draw_image(rng: np.random.Generator, specimen: Specimen, mask: Mask) -> Mask
 
 def _matrix_texture(rng: np.random.Generator, specimen: Specimen) -> Field:
     """Sub-grains of slightly different tone, etching roughness, remains of pearlite lamellae."""
-    fine = specimen.particle
+    fine = specimen.particle / 2
     subgrains = np.round(2 * texture.smooth_noise(rng, SHAPE, 9 * fine, 2)) * np.float32(0.025)
     rough = texture.smooth_noise(rng, SHAPE, 2.2 * fine, 3) * np.float32(0.07)
     patches = np.clip(2 * texture.smooth_noise(rng, SHAPE, specimen.grain / 2), 0, 1)
