@@ -1,6 +1,8 @@
 """Pictures of test images: the truth, every method's prediction, and where it errs."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from bench.data.items import IGNORE
+from bench.report.columns import DICE
 from bench.report.compare import Comparison, comparison
 from bench.report.rows import Row
 from bench.report.style import Series, assign, save, style
@@ -29,7 +32,7 @@ _ERROR = "#E6194B"
 def write_gallery(
     frame: pd.DataFrame, predictions: Path, images: Mapping[str, Lookup], folder: Path
 ) -> list[Path]:
-    """Write `<slug>_gallery.png` and `.svg` where predictions were kept.
+    """Write `<slug>_gallery.png` where predictions were kept.
 
     Args:
         frame: of `to_frame`.
@@ -48,7 +51,7 @@ def write_gallery(
             if one.dataset in images:
                 figure = draw_gallery(one, looks, predictions, images[one.dataset])
                 if figure is not None:
-                    written += save(figure, folder / f"{one.slug}_gallery")
+                    written += save(figure, folder / f"{one.slug}_gallery", vector=False)
     return written
 
 
@@ -59,14 +62,13 @@ def draw_gallery(
 
     Of every row one run is shown, that with the lowest seed whose predictions exist.
     """
-    kept = {row: _kept(row, predictions) for row in found.rows}
-    rows = [row for row in found.rows if kept[row]]
-    names = _examples(rows, set.intersection(*(set(kept[row]) for row in rows)) if rows else set())
+    runs = {row: run for row in found.rows if (run := _shown(row, predictions)) is not None}
+    names = _examples(list(runs.values())) if runs else {}
     if not names:
         return None
-    figure = Figure(figsize=(1.7 * (2 + len(rows)), 3.7 * len(names) + 0.5), layout="constrained")
+    figure = Figure(figsize=(1.7 * (2 + len(runs)), 3.7 * len(names) + 0.5), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr]
-    grid = figure.subplots(2 * len(names), 2 + len(rows), squeeze=False)
+    grid = figure.subplots(2 * len(names), 2 + len(runs), squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for position, (role, name) in enumerate(names.items()):
@@ -74,36 +76,44 @@ def draw_gallery(
         upper, lower = grid[2 * position], grid[2 * position + 1]
         _show(upper[0], image, f"{role}: {name}")
         _show(upper[1], _coloured(image, mask), "truth")
-        for column, row in enumerate(rows, start=2):
-            predicted = _read(kept[row][name], mask)
-            score = _score(row, name)
-            title = f"{looks[row].name}\nDice {100 * score:.1f} %"
+        for column, (row, run) in enumerate(runs.items(), start=2):
+            predicted = _read(run.files[name], mask)
+            title = f"{_wrap(looks[row].name)}\nDice {DICE.format(run.dice.get(name))} {DICE.unit}"
             _show(upper[column], _coloured(image, predicted), title)
             _show(lower[column], _errors(image, mask, predicted), "")
-    classes = rows[0].ok["classes"].iloc[0]
+    classes = next(iter(runs)).ok["classes"].iloc[0]
     patches = [Patch(color=_colour(k), label=label) for k, label in enumerate(classes) if k > 0]
     handles = [*patches, Patch(color=_ERROR, label="wrong class (lower rows)")]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
 
 
-def _kept(row: Row, predictions: Path) -> dict[str, Path]:
-    """Item name to its prediction, of the first run that has any."""
-    for cell in sorted(row.ok["cell"], key=lambda cell: (cell.seed, cell.fold)):
+@dataclass(frozen=True)
+class _Shown:
+    """The run of a row that is shown: its predictions and scores, by item name."""
+
+    files: Mapping[str, Path]
+    dice: Mapping[str, float | None]
+
+
+def _shown(row: Row, predictions: Path) -> _Shown | None:
+    """The run with the lowest seed that left any prediction."""
+    runs = zip(row.ok["cell"], row.ok["per_image"], strict=True)
+    for cell, images in sorted(runs, key=lambda run: (run[0].seed, run[0].fold)):
         files = {file.stem: file for file in sorted((predictions / cell.id).glob("*.png"))}
         if files:
-            return files
-    return {}
+            return _Shown(files, {image["name"]: image["dice"] for image in images})
+    return None
 
 
-def _examples(rows: Sequence[Row], available: set[str]) -> dict[str, str]:
-    """Role to item name, by the mean Dice over rows; fewer where there are fewer images."""
+def _examples(runs: Sequence[_Shown]) -> dict[str, str]:
+    """Role to item name, by the mean Dice over the runs; fewer where there are fewer images."""
+    common = set.intersection(*(set(run.files) for run in runs))
     scores = [
-        (image["name"], image["dice"])
-        for row in rows
-        for images in row.ok["per_image"]
-        for image in images
-        if image["name"] in available and image["dice"] is not None
+        (name, dice)
+        for run in runs
+        for name, dice in run.dice.items()
+        if name in common and dice is not None
     ]
     if not scores:
         return {}
@@ -117,15 +127,9 @@ def _examples(rows: Sequence[Row], available: set[str]) -> dict[str, str]:
     return chosen
 
 
-def _score(row: Row, name: str) -> float:
-    """Mean Dice of the image over runs."""
-    scores = [
-        image["dice"]
-        for images in row.ok["per_image"]
-        for image in images
-        if image["name"] == name and image["dice"] is not None
-    ]
-    return float(np.mean(scores)) if scores else float("nan")
+def _wrap(name: str) -> str:
+    """The name in lines that fit over a picture, broken after commas."""
+    return textwrap.fill(name.replace(",", ", "), 24, break_long_words=False)
 
 
 def _read(file: Path, mask: Pixels) -> Pixels:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.typing import ColorType
 
 from bench.report.style import FAINT
@@ -43,13 +42,13 @@ def label_points(
     labels = []
     for point, centre, text, colour in zip(points, centres, texts, colours, strict=True):
         label = _annotate(axes, point, text, colour)
-        extent = label.get_window_extent(renderer)
+        extent = Text.get_window_extent(label, renderer)  # without the line
         half = np.array([extent.width, extent.height]) / 2
         offset = _place(centre, half, pixels, frame, occupied)
         label.set_position((offset[0] / pixels, offset[1] / pixels))
         gap = np.hypot(*np.maximum(np.abs(offset) - half, 0))
         if label.arrow_patch is not None:
-            label.arrow_patch.set_visible(bool(gap > _REACHES[1] * pixels))
+            label.arrow_patch.set_visible(bool(gap > 1.3 * _REACHES[0] * pixels))
         occupied = np.vstack([occupied, _box(centre + offset, half)])
         labels.append(label)
     return labels
@@ -66,9 +65,9 @@ def _annotate(axes: Axes, point: Array, text: str, colour: ColorType) -> Annotat
         fontsize=9,
         color=colour,
         annotation_clip=False,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
         arrowprops={"arrowstyle": "-", "color": FAINT, "lw": 0.8, "shrinkA": 0, "shrinkB": 3},
     )
-    label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     label.set_in_layout(False)
     return label
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from bench.report.columns import COSTS, DICE, Column
 from bench.report.compare import Comparison
 from bench.report.labels import label_points
+from bench.report.ranking import hindrance
 from bench.report.rows import Row
 from bench.report.style import FAINT, INK, Series, settle
 
@@ -76,26 +77,20 @@ def _panel(
     rows = [row for row in shown if row.values[column.key].mean is not None]
     missing = [row.label for row in shown if row not in rows]
     _set_scale(axes, column, rows)
-    for prompts in dict.fromkeys(row.prompts for row in rows):
-        block = [row for row in rows if row.prompts == prompts]
-        x, y = _points(column, block).T
-        front = pareto_front(x.tolist(), y.tolist(), column.better)
-        where = "post" if column.better == "lower" else "pre"
-        axes.step(x[front], y[front], where=where, color=FAINT, lw=1.5, zorder=1)
-        for row, cost, dice in zip(block, x, y, strict=True):
-            spread = row.values[DICE.key].spread
-            axes.errorbar(
-                cost,
-                dice,
-                yerr=None if spread is None else spread * DICE.scale,
-                color=looks[row].colour,
-                marker=looks[row].marker,
-                markerfacecolor=looks[row].colour if prompts == "none" else "white",
-                markersize=7,
-                elinewidth=1.2,
-                capsize=0,
-                zorder=3,
-            )
+    _draw_fronts(axes, column, rows)
+    for row, (cost, dice) in zip(rows, _points(column, rows), strict=True):
+        spread = row.values[DICE.key].spread
+        axes.errorbar(
+            cost,
+            dice,
+            yerr=None if spread is None else spread * DICE.scale,
+            color=looks[row].colour,
+            marker=looks[row].marker,
+            markerfacecolor=looks[row].colour if row.prompts == "none" else "white",
+            markersize=7,
+            elinewidth=1.2,
+            zorder=3,
+        )
     name = f"{column.axis} ({column.unit})"
     axes.set_xlabel(f"{name}, more is better →" if column.better == "higher" else f"← {name}")
     axes.margins(x=0.15, y=0.15)
@@ -103,6 +98,18 @@ def _panel(
         text = textwrap.fill("not measured: " + ", ".join(missing), 56)
         axes.text(0, 1.01, text, transform=axes.transAxes, fontsize=8, color=INK, in_layout=False)
     return rows
+
+
+def _draw_fronts(axes: Axes, column: Column, rows: Sequence[Row]) -> None:
+    """One front for each origin of prompts, of rows that may be ranked."""
+    for prompts in dict.fromkeys(row.prompts for row in rows):
+        block = [row for row in rows if row.prompts == prompts and row.complete]
+        if not block or hindrance(column, block) is not None:
+            continue
+        x, y = _points(column, block).T
+        front = pareto_front(x.tolist(), y.tolist(), column.better)
+        where = "post" if column.better == "lower" else "pre"
+        axes.step(x[front], y[front], where=where, color=FAINT, lw=1.5, zorder=1)
 
 
 def _set_scale(axes: Axes, column: Column, rows: Sequence[Row]) -> None:

@@ -52,7 +52,7 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
         measured = [p for p in ranked if ordered[p].values[column.key].mean is not None]
         if len(measured) < 2:
             continue
-        note = _hindrance(column, [ordered[p] for p in measured])
+        note = hindrance(column, [ordered[p] for p in measured])
         if note is None:
             found, note = _mark_column(column, ordered, measured)
             marks |= found
@@ -84,20 +84,20 @@ def specimen_differences(first: Row, second: Row, score: str) -> npt.NDArray[np.
     witnesses. Images that one of the two lacks are left out.
     """
     difference = (_image_scores(first, score) - _image_scores(second, score)).dropna()
-    return difference.groupby(level="group").mean().to_numpy(dtype=float)
+    return np.asarray(difference.groupby(level="group").mean(), dtype=np.float64)
 
 
-def _dice(row: Row) -> float:
-    mean = row.values[DICE.key].mean
-    return float("-inf") if mean is None else mean
-
-
-def _hindrance(column: Column, rows: Sequence[Row]) -> str | None:
+def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
     """Why figures of this column must not be compared, if they must not."""
     settings = sorted({setting for row in rows for setting in _settings(row, column)})
     if not column.comparable_within or len(settings) < 2:
         return None
     return f"not ranked, since measured with different things: {'; '.join(settings)}."
+
+
+def _dice(row: Row) -> float:
+    mean = row.values[DICE.key].mean
+    return float("-inf") if mean is None else mean
 
 
 def _settings(row: Row, column: Column) -> Iterator[str]:

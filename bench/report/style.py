@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib as mpl
 import pandas as pd
@@ -87,7 +88,7 @@ def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
 
 def style() -> AbstractContextManager[None]:
     """The look, for as long as the context lasts."""
-    return mpl.rc_context(_RC)
+    return mpl.rc_context(cast(Any, _RC))  # the stubs list every key as a literal
 
 
 def settle(figure: Figure) -> None:
@@ -97,16 +98,22 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write `path`.png (150 dpi) and `path`.svg, byte for byte the same for the same figure."""
+def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
+    """Write `path`.png (150 dpi) and `path`.svg, byte for byte the same for the same figure.
+
+    Args:
+        figure: laid out here if it was not yet.
+        path: without suffix.
+        vector: False for pictures made of pixels, which gain nothing from SVG.
+    """
     settle(figure)
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    return [
-        replace(path.with_name(f"{path.name}.png"), png.getvalue()),
-        replace(path.with_name(f"{path.name}.svg"), svg.getvalue()),
-    ]
+    written = [replace(path.with_name(f"{path.name}.png"), png.getvalue())]
+    if vector:
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        written.append(replace(path.with_name(f"{path.name}.svg"), svg.getvalue()))
+    return written
 
 
 def _name(row: Row, frame: pd.DataFrame) -> str:
