@@ -64,26 +64,43 @@ class Store:
         return [_read(path) for path in sorted((self.folder / "records").glob("*.json"))]
 
     def write(self, record: Record) -> None:
-        """Write a record so that a kill at any moment leaves the old state or the new one."""
+        """Write a record so that a kill at any moment leaves the old state or the new one.
+
+        Raises:
+            UserError: it cannot be written, as when the disk is full.
+        """
         path = self.path(record.cell)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("w") as file:
-            json.dump(record.to_dict(), file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        entry = os.open(path.parent, os.O_RDONLY)
+        text = json.dumps(record.to_dict(), indent=1, allow_nan=False)
         try:
-            os.fsync(entry)
-        finally:
-            os.close(entry)
+            _replace(path, text + "\n")
+        except OSError as error:
+            raise UserError(
+                f"cannot write {path} ({error.strerror}): make room, or give --out another folder"
+            ) from error
 
     @contextmanager
     def claim(self, cell: Cell) -> Iterator[bool]:
         """Yield whether this process alone may work on the cell until the block ends."""
         with (self.folder / "claims" / cell.id).open("w") as file:
             yield _lock(file)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside `path`, then move there; the file and its name are on the disk afterwards."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    entry = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(entry)
+    finally:
+        os.close(entry)
 
 
 def _lock(file: IO[str]) -> bool:
