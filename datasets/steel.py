@@ -2,7 +2,7 @@
 
     images    24, 384 x 512 px, grey uint8
     groups    8 specimens, 3 fields of view each
-    classes   matrix (70 % of pixels), carbide network (15 %), spheroidite (15 %)
+    classes   matrix (72 % of pixels), carbide network (14 %), spheroidite (14 %)
     licence   as the project; drawn from a fixed seed, nothing is downloaded
 
 Proeutectoid cementite decorates the prior austenite grain boundaries; spheroidised cementite
