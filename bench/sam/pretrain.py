@@ -38,7 +38,7 @@ LOW = SIZE // 4  # side of the decoder's masks
 class Plan:
     """The whole recipe; `prompts` counts prompts per image, half of them boxes, half clicks."""
 
-    steps: int = 5400
+    steps: int = 4500
     images: int = 4
     prompts: int = 16
     lr: float = 2e-3
@@ -213,11 +213,11 @@ def batches(plan: Plan, start: int) -> Iterator[dict[str, Tensor]]:
     yield from DataLoader(scenes, batch_size=plan.images, num_workers=1, prefetch_factor=8)
 
 
-def train(plan: Plan, folder: Path) -> tuple[Sam, list[dict[str, float]], list[str]]:
+def train(plan: Plan, folder: Path) -> tuple[Sam, list[dict[str, float]], list[dict[str, Any]]]:
     """Train from the last checkpoint in `folder`, or from noise.
 
     Returns:
-        The averaged weights, the curve, and the commits that the training ran from.
+        The averaged weights, the curve, and the legs: commit and plan from each start on.
     """
     torch.manual_seed(plan.seed)
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
@@ -228,7 +228,7 @@ def train(plan: Plan, folder: Path) -> tuple[Sam, list[dict[str, float]], list[s
     optimizers = make_optimizers(sam, plan)
     checkpoint, step = folder / "checkpoint.pt", 0
     curve: list[dict[str, float]] = []
-    commits = [head_commit()]
+    legs: list[dict[str, Any]] = []
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         sam.load_state_dict(saved["model"])
@@ -236,8 +236,9 @@ def train(plan: Plan, folder: Path) -> tuple[Sam, list[dict[str, float]], list[s
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         step, curve = saved["step"], saved["curve"]
-        commits = [*saved["commits"], *(c for c in commits if c not in saved["commits"])]
+        legs = saved["legs"]
         print(f"resumed at step {step}", flush=True)
+    legs = [*legs, {"from_step": step, "commit": head_commit(), "plan": asdict(plan)}]
     began, sums, seen = time.perf_counter(), dict[str, float](), 0
     for batch in batches(plan, step):
         rate = learning_rate(plan, step)
@@ -269,13 +270,13 @@ def train(plan: Plan, folder: Path) -> tuple[Sam, list[dict[str, float]], list[s
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "step": step,
                 "curve": curve,
-                "commits": commits,
+                "legs": legs,
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
     averaged = average.module
     assert isinstance(averaged, Sam)
-    return averaged, curve, commits
+    return averaged, curve, legs
 
 
 def head_commit() -> str:
@@ -284,13 +285,14 @@ def head_commit() -> str:
     return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def describe(plan: Plan, curve: list[dict[str, float]], commits: list[str]) -> dict[str, Any]:
+def describe(
+    plan: Plan, curve: list[dict[str, float]], legs: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The training record that is shipped beside the weights."""
     return {
         "model": "sam_nano",
         "corpus": "procedural scenes of bench/sam/corpus.py; no photograph was used",
-        "commits": commits,
-        "plan": asdict(plan),
+        "legs": legs,
         "images_seen": plan.steps * plan.images,
         "prompts_seen": plan.steps * plan.images * plan.prompts,
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, bf16 autocast",
@@ -311,11 +313,9 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     asked.folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(steps=asked.steps, seed=asked.seed)
-    sam, curve, commits = train(plan, asked.folder)
+    sam, curve, legs = train(plan, asked.folder)
     save_file({k: v.contiguous() for k, v in sam.state_dict().items()}, asked.weights)
-    asked.weights.with_suffix(".json").write_text(
-        json.dumps(describe(plan, curve, commits), indent=1)
-    )
+    asked.weights.with_suffix(".json").write_text(json.dumps(describe(plan, curve, legs), indent=1))
     return 0
 
 
