@@ -1,9 +1,10 @@
-"""How far a run has come, as a line that can be drawn again and again."""
+"""How far a run has come, as two lines that can be drawn again and again."""
 
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +12,7 @@ from rich.text import Text
 from bench.spec import Cell, Record
 
 _PHASES = {"data": "reading images", "evaluate": "evaluating", "measure": "measuring cost"}
+_TRAINED = ("evaluate", "measure")  # what comes after the last step
 
 
 class Progress:
@@ -43,7 +45,7 @@ class Progress:
         style = "green" if record.status == "ok" else "red"
         line = Text.assemble(
             (f"[{self.done}/{self.total}] ", "dim"),
-            (f"{record.status:<8}", style),
+            (f"{record.status:<8} ", style),
             _name(record.cell),
         )
         dice = record.metrics.get("dice_dataset")
@@ -63,37 +65,37 @@ class Progress:
         gone = time.monotonic() - self._began if self.cell else 0.0
         return max(0.0, each * (self.total - self.done) - min(gone, each))
 
-    def __rich__(self) -> Table:
-        """One line: cell, phase or epoch, loss, images/s, time left."""
-        row = Table.grid(padding=(0, 2))
+    def __rich__(self) -> RenderableType:
+        """The cell; below it a bar, the phase or epoch, loss and images/s, and the time left."""
         if self.cell is None:
             note = f"waiting for another run to finish {self.waiting} cell(s)"
-            row.add_row(Text(note if self.waiting else "", "dim"))
-            return row
-        steps = self.cell.recipe.steps
-        step = float(self.event.get("step", 0))
-        cells: list[Any] = [
-            Text(f"[{self.done + 1}/{self.total}]", "dim"),
-            Text(_name(self.cell), "bold"),
-            ProgressBar(total=steps, completed=step, width=20),
-        ]
-        if self.event.get("phase") == "train":
-            cells += [
+            return Text(note if self.waiting else "", "dim")
+        steps, phase = self.cell.recipe.steps, self.event.get("phase")
+        step = float(self.event.get("step", steps if phase in _TRAINED else 0))
+        told = [_PHASES.get(str(phase), "starting")]
+        if phase == "train":
+            told = [
                 f"step {step:.0f}/{steps}",
                 f"epoch {self.event['epoch']:.1f}",
                 f"loss {self.event['loss']:.3f}",
                 f"{self.event['images_per_s']:.1f} images/s",
             ]
-        else:
-            cells.append(_PHASES.get(str(self.event.get("phase")), "starting"))
-        left = self.seconds_left
-        if left is None and step:
-            gone = time.monotonic() - self._began
-            left = gone * (steps / step - 1) + gone * steps / step * (self.total - self.done - 1)
+        left = self._left(step / steps)
         if left is not None:
-            cells.append(Text(f"{_clock(left)} left", "cyan"))
-        row.add_row(*cells)
-        return row
+            told.append(f"{_clock(left)} left")
+        name = Text(no_wrap=True, overflow="ellipsis")
+        name.append(f"[{self.done + 1}/{self.total}] ", "dim").append(_name(self.cell), "bold")
+        row = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=steps, completed=step, width=10)
+        row.add_row(bar, Text("  ".join(told), no_wrap=True, overflow="ellipsis"))
+        return Group(name, row)
+
+    def _left(self, share: float) -> float | None:
+        """Seconds left; in the first cell as if all of it were training, `share` of it done."""
+        if self._durations or not share:
+            return self.seconds_left
+        whole = (time.monotonic() - self._began) / share
+        return whole * (self.total - self.done - share)
 
 
 def _name(cell: Cell) -> str:
