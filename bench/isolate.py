@@ -57,9 +57,10 @@ def isolate(
             if not inbox.poll(left):
                 raise TimeoutError(f"not done after {limit_s:g} s")
             try:
-                on_event(inbox.recv())
-            except EOFError:
+                event = inbox.recv()
+            except (EOFError, OSError):  # the end, or killed in the middle of a message
                 break
+            on_event(event)
         process.join()
     finally:
         process.kill()

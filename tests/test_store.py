@@ -180,7 +180,7 @@ def test_a_claim_ends_with_its_process_even_if_killed(store: Store) -> None:
 @pytest.mark.parametrize("below", [".", "results/mine"])
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="cannot write to .*: give --out a folder"):
+    with pytest.raises(UserError, match=r"cannot write to .*: give --out a folder"):
         Store.open(tmp_path / "file" / below)
     assert (tmp_path / "file").read_text() == "mine"
 
