@@ -38,7 +38,7 @@ LOW = SIZE // 4  # side of the decoder's masks
 class Plan:
     """The whole recipe; `prompts` counts prompts per image, half of them boxes, half clicks."""
 
-    steps: int = 4500
+    steps: int = 3900
     images: int = 4
     prompts: int = 16
     lr: float = 2e-3
