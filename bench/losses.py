@@ -34,12 +34,37 @@ def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
     return (1 - (2 * overlap + 1) / (sizes + 1)).mean()
 
 
+def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross entropy in which a pixel weighs 1 / sqrt(share of its class in the batch).
+
+    Weights are scaled to a mean of 1 over the labelled pixels. Plain cross entropy rewards a short
+    training for naming everything background; full balance would reward the opposite.
+    """
+    labelled = masks != IGNORE
+    counts = torch.bincount(masks[labelled].long(), minlength=logits.shape[1]).to(logits.dtype)
+    weights = counts.clamp(min=1).rsqrt() * (counts > 0)
+    weights = weights * counts.sum() / (weights * counts).sum().clamp(min=1e-12)
+    loss = F.cross_entropy(logits, masks.long(), weights, ignore_index=IGNORE, reduction="sum")
+    return loss / labelled.sum().clamp(min=1)
+
+
+def balanced_ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """Balanced cross entropy plus soft Dice, equal weights."""
+    return balanced_cross_entropy(logits, masks) + soft_dice(logits, masks)
+
+
 def ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
     """Cross entropy plus soft Dice, equal weights."""
     return cross_entropy(logits, masks) + soft_dice(logits, masks)
 
 
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "dice": soft_dice, "ce_dice": ce_dice}
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "balanced_ce": balanced_cross_entropy,
+    "dice": soft_dice,
+    "ce_dice": ce_dice,
+    "balanced_ce_dice": balanced_ce_dice,
+}
 
 
 def get_loss(name: str) -> Loss:

@@ -52,10 +52,10 @@ class Recipe:
     weight_decay: float = 0.01
     warmup_steps: int = 20
     schedule: str = "cosine"
-    loss: str = "ce_dice"
-    steps: int = 300
-    batch_size: int = 8
-    bank_views: int = 256
+    loss: str = "balanced_ce_dice"
+    steps: int = 240
+    batch_size: int = 4
+    bank_views: int = 240
     augmentation: str = "standard"
     precision: str = "bf16"
     clip_norm: float = 1.0

@@ -35,7 +35,7 @@ class Adapter(nn.Module):
         return output + self.up(nn.functional.gelu(self.down(output)))
 
 
-@register_method("adapter", paper="https://arxiv.org/abs/1902.00751", lr=2e-3)
+@register_method("adapter", paper="https://arxiv.org/abs/1902.00751", lr=3e-3)
 def adapter(task: Task, *, bottleneck: int = 16, blocks: str = "all") -> nn.Module:
     """Bottleneck MLPs after attention and MLP of frozen blocks; mask decoder trained."""
     require(bottleneck >= 1, f"bottleneck {bottleneck} is too small: give 1 or more")

@@ -18,7 +18,7 @@ from bench import (
 )
 
 
-@register_method("decoder_lora", paper="https://arxiv.org/abs/2304.13785", lr=2e-3)
+@register_method("decoder_lora", paper="https://arxiv.org/abs/2304.13785", lr=3e-3)
 def decoder_lora(task: Task, *, rank: int = 4, alpha: float = 4.0) -> nn.Module:
     """Low-rank updates of the decoder's q and v projections; tokens and upscaling trained."""
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")

@@ -8,7 +8,7 @@ from torch import nn
 from bench import SamSegmenter, SemanticDecoder, Task, freeze, load_sam, register_method
 
 
-@register_method("decoder_only", paper="https://arxiv.org/abs/2304.13785", lr=1e-3)
+@register_method("decoder_only", paper="https://arxiv.org/abs/2304.13785", lr=3e-3)
 def decoder_only(task: Task) -> nn.Module:
     """Frozen encoder, SAM's mask decoder trained in full."""
     sam = load_sam(task)

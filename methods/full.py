@@ -5,7 +5,7 @@ from torch import nn
 from bench import SamSegmenter, SemanticDecoder, Task, load_sam, register_method
 
 
-@register_method("full", paper="https://arxiv.org/abs/2304.02643", lr=5e-4)
+@register_method("full", paper="https://arxiv.org/abs/2304.02643", lr=2e-3)
 def full(task: Task) -> nn.Module:
     """Encoder and decoder trained in full."""
     sam = load_sam(task)

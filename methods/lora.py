@@ -19,7 +19,7 @@ from bench import (
 )
 
 
-@register_method("lora", paper="https://arxiv.org/abs/2106.09685", lr=2e-3)
+@register_method("lora", paper="https://arxiv.org/abs/2106.09685", lr=3e-3)
 def lora(
     task: Task, *, rank: int = 4, alpha: float = 4.0, targets: str = "qv", blocks: str = "all"
 ) -> nn.Module:
