@@ -24,8 +24,8 @@ from bench.sam.prompts import Prompts
 from bench.spec import Cost, Recipe
 from bench.train import Reused, Views, make_optimizer, train_step
 
-# A figure within about 5 s, and an interquartile range that tells when the machine was busy.
-WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 11, 5.0
+# A figure within 2 to 5 s, and an interquartile range that tells when the machine was busy.
+WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
 
 
 def measure_cost(

@@ -53,9 +53,9 @@ class Recipe:
     warmup_steps: int = 20
     schedule: str = "cosine"
     loss: str = "balanced_ce_dice"
-    steps: int = 240
+    steps: int = 200
     batch_size: int = 4
-    bank_views: int = 240
+    bank_views: int = 200
     augmentation: str = "standard"
     precision: str = "bf16"
     clip_norm: float = 1.0
