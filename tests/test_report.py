@@ -29,7 +29,7 @@ from bench.report.plots import draw_memory
 from bench.report.ranking import holm
 from bench.report.style import assign, save, style
 from bench.report.tables import full_precision, latex, markdown, write_tables
-from bench.spec import Recipe, Record
+from bench.spec import OptionValue, Recipe, Record
 
 
 def only(records: list[Record]) -> Comparison:
@@ -287,17 +287,15 @@ def test_holm_worked_example() -> None:
 
 
 def test_terminal_tables_fit_and_show_more_where_there_is_room() -> None:
-    records = [
-        make_record(make_cell(method, seed=seed, options=options))
-        for method, options in (("lora", {"rank": 16, "targets": "qkvo"}), ("adapter", {}))
-        for seed in range(3)
-    ]
+    wide: dict[str, OptionValue] = {"rank": 16, "targets": "qkvo"}
+    records = [make_record(make_cell("lora", seed=seed, options=wide)) for seed in range(3)]
+    records += [make_record(make_cell("adapter", seed=seed), dice=0.7) for seed in range(3)]
     for width in (100, 120, 160):
         text = printed(records, width)
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text
-    widths = [terminal_table(to_frame(records), width)[0] for width in (100, 120, 160)]
-    counts = [len(table.columns) for table in widths]
+    tables = [terminal_table(to_frame(records), width)[0] for width in (100, 120, 160)]
+    counts = [len(table.columns) for table in tables]
     assert counts == sorted(set(counts))
     assert counts[0] >= 4 + 3
 

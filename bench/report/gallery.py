@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from PIL import Image
 
@@ -66,8 +67,10 @@ def draw_gallery(
     names = _examples(list(runs.values())) if runs else {}
     if not names:
         return None
-    figure = Figure(figsize=(1.7 * (2 + len(runs)), 3.7 * len(names) + 0.5), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr]
+    figure = Figure(
+        figsize=(1.7 * (2 + len(runs)), 3.8 * len(names) + 0.5),
+        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
+    )
     grid = figure.subplots(2 * len(names), 2 + len(runs), squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.report.columns import COSTS, DICE, Column
@@ -51,8 +52,7 @@ def draw_pareto(found: Comparison, looks: Mapping[Row, Series]) -> Figure | None
     costs = [c for c in COSTS if any(row.values[c.key].mean is not None for row in shown)]
     if not costs:
         return None
-    figure = Figure(figsize=(11, 7.6), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # type: ignore[union-attr]
+    figure = Figure(figsize=(11, 7.6), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     figure.suptitle(found.title, fontsize=12)
     panels = figure.subplots(2, 3, sharey=True)
     drawn = [
@@ -108,7 +108,7 @@ def _draw_fronts(axes: Axes, column: Column, rows: Sequence[Row]) -> None:
             continue
         x, y = _points(column, block).T
         front = pareto_front(x.tolist(), y.tolist(), column.better)
-        where = "post" if column.better == "lower" else "pre"
+        where: Literal["pre", "post"] = "post" if column.better == "lower" else "pre"
         axes.step(x[front], y[front], where=where, color=FAINT, lw=1.5, zorder=1)
 
 
@@ -139,11 +139,11 @@ def _points(column: Column, rows: Sequence[Row]) -> npt.NDArray[np.float64]:
 
 def _label(axes: Axes, column: Column, rows: Sequence[Row], looks: Mapping[Row, Series]) -> None:
     points = _points(column, rows)
-    chosen = range(len(rows))
+    chosen = list(range(len(rows)))
     if len(rows) > LABELLED:
         chosen = pareto_front(points[:, 0].tolist(), points[:, 1].tolist(), column.better)
     names = [looks[rows[i]].name for i in chosen]
-    label_points(axes, points[list(chosen)], names, [looks[rows[i]].ink for i in chosen])
+    label_points(axes, points[chosen], names, [looks[rows[i]].ink for i in chosen])
 
 
 def _legend(

@@ -123,9 +123,9 @@ def draw_memory(found: Comparison, looks: Looks) -> Figure | None:
         axes.annotate(
             f"{total:,.0f}", (total, place), (4, 0), textcoords="offset points", va="center"
         )
-    for place, row in enumerate(absent):
+    for line, row in enumerate(absent):
         reason = f"{MISSING} not measured" if row.complete else row.status
-        axes.annotate(reason, (0, place), (4, 0), textcoords="offset points", va="center")
+        axes.annotate(reason, (0, line), (4, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="y")

@@ -129,6 +129,10 @@ def _mark_latex(text: str, mark: Mark | None) -> str:
 
 def _escape(text: str) -> str:
     """Text as LaTeX prints it."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    plain = {character: f"\\{character}" for character in "&%$#_{}"}
-    return text.translate(str.maketrans({**special, **plain}))
+    special: dict[str, str | int | None] = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+    special.update({character: f"\\{character}" for character in "&%$#_{}"})
+    return text.translate(str.maketrans(special))
