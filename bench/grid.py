@@ -2,11 +2,13 @@
 
 import hashlib
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.errors import UnsupportedError, UserError, no_such
+from bench.data.items import Collection
+from bench.errors import UserError, no_such
 from bench.registry import get_method, load_collection, parse_methods
 from bench.spec import Cell, Recipe, Task
 
@@ -60,44 +62,55 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
 
     methods = parse_methods(request.methods)
     _check_numbers(request)
+    seeds, budgets = _seeds(request.seeds), _labels(request.labels)
     cells: list[Cell] = []
     notes: list[str] = []
-    budgets = _labels(request.labels)
-    for name in _words(request.datasets):
+    for name in _words(request.datasets, "--dataset"):
         collection = load_collection(name)
         sha = fingerprint(collection)
+        images = dict.fromkeys(budgets, 0)  # training images, of the largest fold
         for fold, labels in itertools.product(range(request.folds), budgets):
             parts = split(collection, fold=fold, folds=request.folds, labels=labels)
+            images[labels] = max(images[labels], len(parts.train))
             notes += [f"{collection.name}: {note}" for note in (*collection.notes, *parts.notes)]
         base = [
             _task(request, backbone, collection.num_classes)
-            for backbone in _words(request.backbones)
+            for backbone in _words(request.backbones, "--backbone")
         ]
         for (task, weights_sha), (method, options) in itertools.product(base, methods):
             _try_to_build(method, options, task)
-            first = Cell(
-                method=method,
-                dataset=name,
-                task=task,
-                recipe=_recipe(request, get_method(method).lr or 0.0, len(parts.train)),
-                options=options,
-                protocol=request.protocol,
-                folds=request.folds,
-                dataset_sha=sha,
-                weights_sha=weights_sha,
-            )
             cells += [
-                replace(first, labels=labels, fold=fold, seed=seed)
+                Cell(
+                    method=method,
+                    dataset=_address(name, collection),
+                    task=task,
+                    recipe=_recipe(request, get_method(method).lr or 0.0, images[labels]),
+                    options=options,
+                    protocol=request.protocol,
+                    fold=fold,
+                    folds=request.folds,
+                    seed=seed,
+                    labels=labels,
+                    dataset_sha=sha,
+                    weights_sha=weights_sha,
+                )
                 for labels in budgets
                 for fold in range(request.folds)
-                for seed in _seeds(request.seeds)
+                for seed in seeds
             ]
-    return cells, list(dict.fromkeys(notes))
+    once = {cell.id: cell for cell in cells}  # one folder may be given by two paths
+    return list(once.values()), list(dict.fromkeys(notes))
+
+
+def _address(name: str, collection: Collection) -> str:
+    """The dataset as typed, or resolved where its name does not show, as in `.` or `..`."""
+    typed = re.split(r"[\\/]", name.rstrip("\\/"))[-1]
+    return name if typed == collection.name else str(Path(name).expanduser().resolve())
 
 
 def _task(request: Request, backbone: str, num_classes: int) -> tuple[Task, str]:
     """The task and the fingerprint of its weights; the backbone's own side where none is given."""
-    from bench.sam.build import ARCHITECTURES, weights_path
+    from bench.sam.build import ARCHITECTURES, load_sam, weights_path
 
     if backbone not in ARCHITECTURES:
         raise no_such("backbone", backbone, ARCHITECTURES)
@@ -105,7 +118,11 @@ def _task(request: Request, backbone: str, num_classes: int) -> tuple[Task, str]
     size = request.image_size or ARCHITECTURES[backbone].image_size
     task = Task(num_classes=num_classes, image_size=size, backbone=backbone, weights=weights)
     path = weights_path(task)
-    return task, "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    if path is None:
+        return task, ""
+    load_sam(task)  # a file that cannot be used is refused now, not in every cell
+    with path.open("rb") as file:
+        return task, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _recipe(request: Request, lr: float, images: int) -> Recipe:
@@ -127,8 +144,10 @@ def _try_to_build(method: str, options: Mapping[str, object], task: Task) -> Non
     try:
         with torch.device("meta"):
             get_method(method).build(task, **options)
-    except UnsupportedError:
-        return  # its cells are recorded as unsupported, with the reason
+    except UserError:
+        raise
+    except Exception:
+        return  # unsupported, or a bug: its cells record the reason, and the others go on
 
 
 def _check_numbers(request: Request) -> None:
@@ -151,15 +170,15 @@ def _check_numbers(request: Request) -> None:
         raise no_such("precision", request.precision, PRECISIONS)
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str, option: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
-        raise UserError("an empty list was given: write names separated by commas")
+        raise UserError(f"{option} is empty: write what you want, separated by commas")
     return list(dict.fromkeys(words))
 
 
 def _seeds(text: str) -> Sequence[int]:
-    numbers = [_number(word, "--seeds", 0) for word in _words(text)]
+    numbers = [_number(word, "--seeds", 0) for word in _words(text, "--seeds")]
     if "," not in text:
         if numbers[0] < 1:
             raise UserError("--seeds 0 asks for no run: give a count, or seeds as 0,1,2")
@@ -168,10 +187,11 @@ def _seeds(text: str) -> Sequence[int]:
 
 
 def _labels(text: str) -> list[int | None]:
-    return [None if word == "all" else _number(word, "--labels", 1) for word in _words(text)]
+    words = _words(text, "--labels")
+    return [None if word == "all" else _number(word, "--labels", 1, " or all") for word in words]
 
 
-def _number(word: str, option: str, least: int) -> int:
+def _number(word: str, option: str, least: int, also: str = "") -> int:
     if not word.isdecimal() or int(word) < least:
-        raise UserError(f"{option} cannot be '{word}': give whole numbers from {least} on")
+        raise UserError(f"{option} cannot be '{word}': give whole numbers from {least} on{also}")
     return int(word)

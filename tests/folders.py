@@ -1,0 +1,32 @@
+"""Small folders of images and masks, as a user would have them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+MIXED = ((".png", ".png"), (".tif", ".tif"), (".jpg", ".png"), (".bmp", ".bmp"))
+
+
+def make_folder(
+    root: Path, count: int = 8, formats: tuple[tuple[str, str], ...] = ((".png", ".png"),)
+) -> Path:
+    """Noisy 48 x 40 images of a bright rectangle each, with masks of 0 and 255.
+
+    Args:
+        root: is made; holds images/ and masks/.
+        count: of images.
+        formats: suffixes of image and mask, taken in turn; TIFF images have 16 bits.
+    """
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        mask = np.zeros((40, 48), np.uint8)
+        mask[4 + number % 8 : 24, 8:36] = 255
+        image = (mask // 2 + rng.integers(0, 60, mask.shape)).astype(np.uint8)
+        shown, marked = formats[number % len(formats)]
+        wide = image.astype(np.uint16) * 16 if shown == ".tif" else image
+        Image.fromarray(wide).save(root / "images" / f"image_{number}{shown}")
+        Image.fromarray(mask).save(root / "masks" / f"image_{number}{marked}")
+    return root
