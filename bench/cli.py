@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bench.spec import Cell, Record
     from bench.store import Store
 
+LONGEST_S = 1_000_000  # of one cell; the system's own limit is near
+
 EXAMPLES = """examples:
   %(prog)s --methods lora,adapter --dataset steel
   %(prog)s --methods "lora[rank=1|4|16,targets=qv|qkvo],full" --dataset steel --seeds 3
@@ -141,8 +143,9 @@ def _run(asked: argparse.Namespace, console: Console) -> int:
     for name in ("methods", "dataset"):
         if getattr(asked, name) is None:
             raise UserError(f"--{name} is missing: --list shows what there is, --help how to ask")
-    store = Store.open(asked.out)
-    start_server("bench.runner")  # imports torch while this process does
+    _check_limits(asked)
+    if not asked.dry_run:
+        start_server("bench.runner")  # imports torch while this process does
     cells, notes = expand(
         Request(
             methods=asked.methods,
@@ -165,7 +168,9 @@ def _run(asked: argparse.Namespace, console: Console) -> int:
     for note in notes:
         console.print(f"[dim]note: {_plain(note)}[/]")
     if asked.dry_run:
-        return _dry_run(cells, store, console)
+        return _dry_run(cells, Store(asked.out), console)
+    store = Store.open(asked.out)
+    store.read_all()  # a file that is no record stops the run now, not hours later
     records = _work(cells, store, device, asked, console)
     _write_report(store, console)
     failed = [record for record in records if record.status != "ok"]
@@ -174,6 +179,13 @@ def _run(asked: argparse.Namespace, console: Console) -> int:
             f"[red]{record.status}[/] {_plain(record.cell.label)}: {_plain(record.error)}"
         )
     return 1 if failed else 0
+
+
+def _check_limits(asked: argparse.Namespace) -> None:
+    if asked.threads is not None and asked.threads < 1:
+        raise UserError(f"--threads is {asked.threads}: give 1 or more")
+    if asked.timeout is not None and not 0 < asked.timeout <= LONGEST_S:
+        raise UserError(f"--timeout is {asked.timeout:g}: give seconds, up to {LONGEST_S}")
 
 
 def _work(
@@ -266,29 +278,39 @@ def _write_report(store: "Store", console: Console) -> None:
     from bench.report import terminal_table, to_frame, write_report
 
     records = store.read_all()
-    files = write_report(records, store.folder, _pictures(records))
+    try:
+        files = write_report(records, store.folder, _pictures(records))
+    except OSError as error:
+        raise UserError(
+            f"cannot write {error.filename or store.folder} ({error.strerror}): "
+            "make room or mend it, then run the report again"
+        ) from error
     for table in terminal_table(to_frame(records), console.width):
         console.print(table)
     console.print(f"{len(records)} records, {len(files)} files: {files[-1]}")
 
 
 def _pictures(records: "list[Record]") -> "dict[str, Lookup]":
-    """Access to the images of every dataset that is still where it was, for the picture grid."""
+    """Access to the images of every dataset that is still where and what it was."""
     from bench.data.decode import decode
+    from bench.data.fingerprint import fingerprint
     from bench.registry import load_collection
 
     def lookup(collection: "Collection") -> "Lookup":
         items = {item.name: item for item in collection.items}
         return lambda name: decode(items[name], collection)
 
+    contents: dict[str, dict[str, str]] = {}  # name to fingerprints, each with its address
+    for cell in (record.cell for record in records):
+        contents.setdefault(cell.dataset_name, {})[cell.dataset_sha] = cell.dataset
     found = {}
-    for record in records:
-        name = record.cell.dataset_name
-        if name not in found:
-            try:
-                found[name] = lookup(load_collection(record.cell.dataset))
-            except UserError:
-                continue  # the images are not here; tables and plots need none
+    for name, versions in contents.items():
+        try:
+            collection = load_collection(next(iter(versions.values())))
+        except UserError:
+            continue  # the images are not here; tables and plots need none
+        if {fingerprint(collection)} == versions.keys():
+            found[name] = lookup(collection)
     return found
 
 
@@ -327,11 +349,13 @@ def _list(console: Console) -> int:
 def _device(asked: str) -> str:
     import torch
 
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = ["cpu", *["cuda"][:count], *(f"cuda:{index}" for index in range(count))]
     if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cpu" or (asked.startswith("cuda") and torch.cuda.is_available()):
-        return asked
-    raise UserError(f"device '{asked}' is not here: give auto, cpu, or cuda on a machine with one")
+        return "cuda" if count else "cpu"
+    if asked not in here:
+        raise UserError(f"device '{asked}' is not here: give auto, {', '.join(here)}")
+    return asked
 
 
 def _plain(text: object) -> str:
