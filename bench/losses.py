@@ -25,13 +25,18 @@ def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
     Sums over the batch keep a rare class alive that most images lack; 1 pixel of smoothing makes a
     class that neither side holds a perfect one.
     """
-    labelled = (masks != IGNORE)[:, None]
-    truth = torch.zeros_like(logits).scatter_(1, (masks * labelled[:, 0]).long()[:, None], 1.0)
-    truth = truth * labelled
-    probability = logits.softmax(1) * labelled
+    truth = _one_hot(masks, logits)
+    probability = logits.softmax(1) * (masks != IGNORE)[:, None]
     overlap = (probability * truth).sum((0, 2, 3))
     sizes = probability.sum((0, 2, 3)) + truth.sum((0, 2, 3))
     return (1 - (2 * overlap + 1) / (sizes + 1)).mean()
+
+
+def _one_hot(masks: Tensor, logits: Tensor) -> Tensor:
+    """Masks (B, H, W) as zeros and ones of the shape (B, K, H, W) and type of the logits."""
+    labelled = (masks != IGNORE)[:, None]
+    index = masks.long()[:, None] * labelled
+    return torch.zeros_like(logits).scatter_(1, index, labelled.to(logits.dtype))
 
 
 def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
@@ -40,12 +45,11 @@ def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     Weights are scaled to a mean of 1 over the labelled pixels. Plain cross entropy rewards a short
     training for naming everything background; full balance would reward the opposite.
     """
-    labelled = masks != IGNORE
-    counts = torch.bincount(masks[labelled].long(), minlength=logits.shape[1]).to(logits.dtype)
+    counts = _one_hot(masks, logits).sum((0, 2, 3))
     weights = counts.clamp(min=1).rsqrt() * (counts > 0)
     weights = weights * counts.sum() / (weights * counts).sum().clamp(min=1e-12)
     loss = F.cross_entropy(logits, masks.long(), weights, ignore_index=IGNORE, reduction="sum")
-    return loss / labelled.sum().clamp(min=1)
+    return loss / counts.sum().clamp(min=1)
 
 
 def balanced_ce_dice(logits: Tensor, masks: Tensor) -> Tensor:

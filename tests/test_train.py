@@ -10,7 +10,15 @@ from torch import nn
 from bench.data.bank import Bank
 from bench.data.items import IGNORE
 from bench.errors import UserError
-from bench.losses import ce_dice, cross_entropy, get_loss, soft_dice
+from bench.losses import (
+    LOSSES,
+    balanced_ce_dice,
+    balanced_cross_entropy,
+    ce_dice,
+    cross_entropy,
+    get_loss,
+    soft_dice,
+)
 from bench.spec import Recipe
 from bench.train import DivergedError, Views, fit, learning_rate
 
@@ -45,6 +53,30 @@ def test_soft_dice_ignores_and_rewards() -> None:
     assert ce_dice(sure, masks) == cross_entropy(sure, masks) + soft_dice(sure, masks)
     with pytest.raises(UserError, match=r"no loss 'dicce'\. Did you mean 'dice'"):
         get_loss("dicce")
+
+
+def test_balanced_cross_entropy_of_a_worked_example() -> None:
+    """Three pixels of class 0, one of class 1: weights 1/sqrt(3) and 1, scaled to a mean of 1."""
+    logits = torch.randn(1, 2, 2, 2)
+    masks = torch.tensor([[[0, 0], [0, 1]]], dtype=torch.uint8)
+    each = nn.functional.cross_entropy(logits, masks.long(), reduction="none")
+    weights = torch.tensor([[[1, 1], [1, math.sqrt(3)]]])
+    expected = (weights * each).sum() / weights.sum()
+    torch.testing.assert_close(balanced_cross_entropy(logits, masks), expected)
+    one_class = torch.zeros(1, 2, 2, dtype=torch.uint8)
+    plain = cross_entropy(logits, one_class)
+    torch.testing.assert_close(balanced_cross_entropy(logits, one_class), plain)
+    nothing = torch.full((1, 2, 2), IGNORE, dtype=torch.uint8)
+    assert balanced_cross_entropy(logits, nothing) == 0
+    torch.testing.assert_close(balanced_ce_dice(logits, masks), expected + soft_dice(logits, masks))
+
+
+def test_losses_run_on_the_meta_device() -> None:
+    """Where the operations of a training step are counted."""
+    logits = torch.zeros(1, 2, 4, 4, device="meta")
+    masks = torch.zeros(1, 4, 4, dtype=torch.uint8, device="meta")
+    for loss in LOSSES.values():
+        assert loss(logits, masks).is_meta
 
 
 def test_the_rate_rises_and_falls() -> None:
