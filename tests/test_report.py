@@ -340,7 +340,7 @@ def test_a_method_has_one_look_in_all_datasets() -> None:
     records = [
         make_record(make_cell(method, dataset=dataset))
         for dataset in ("steel", "nuclei")
-        for method in (*(f"method_{i}" for i in range(12)), "lora")
+        for method in (*(f"method_{i}" for i in range(12)), "lora")  # more than colours
         if (dataset, method) != ("nuclei", "method_3")
     ]
     frame = to_frame(records)

@@ -33,10 +33,11 @@ def write_report(
         UserError: there are no records.
     """
     frame = to_frame(records)
-    written = write_tables(frame, folder / "tables")
-    written += write_plots(frame, folder / "plots")
-    written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots")
-    overview = _overview(comparison(frame), written, folder)
+    found = comparison(frame)
+    written = write_tables(frame, folder / "tables", found)
+    written += write_plots(frame, folder / "plots", found)
+    written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots", found)
+    overview = _overview(found, written, folder)
     return [*written, replace(folder / "index.md", overview)]
 
 

@@ -31,7 +31,11 @@ _ERROR = "#E6194B"
 
 
 def write_gallery(
-    frame: pd.DataFrame, predictions: Path, images: Mapping[str, Lookup], folder: Path
+    frame: pd.DataFrame,
+    predictions: Path,
+    images: Mapping[str, Lookup],
+    folder: Path,
+    comparisons: Sequence[Comparison] | None = None,
 ) -> list[Path]:
     """Write `<slug>_gallery.png` where predictions were kept.
 
@@ -40,11 +44,12 @@ def write_gallery(
         predictions: holds `<cell id>/<item name>.png`, label maps of the size of the image.
         images: dataset name to a function from item name to image and mask.
         folder: is made if need be; files of the same names are replaced.
+        comparisons: of the frame, where they are at hand.
 
     Returns:
         The files.
     """
-    found = comparison(frame)
+    found = comparison(frame) if comparisons is None else comparisons
     looks = assign(frame, [row for one in found for row in one.rows])
     written: list[Path] = []
     with style():

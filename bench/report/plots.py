@@ -1,6 +1,6 @@
 """Figures of every comparison: Pareto panels, classes, learning curves, memory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +25,20 @@ _MEMORY = (
 )
 
 
-def write_plots(frame: pd.DataFrame, folder: Path) -> list[Path]:
+def write_plots(
+    frame: pd.DataFrame, folder: Path, comparisons: Sequence[Comparison] | None = None
+) -> list[Path]:
     """Write `<slug>_<kind>.png` and `.svg` for every comparison and kind that has data.
 
     Args:
         frame: of `to_frame`.
         folder: is made if need be; files of the same names are replaced.
+        comparisons: of the frame, where they are at hand.
 
     Returns:
         The files.
     """
-    found = comparison(frame)
+    found = comparison(frame) if comparisons is None else comparisons
     looks = assign(frame, [row for one in found for row in one.rows])
     written: list[Path] = []
     with style():

@@ -1,5 +1,6 @@
 """Which rows are best, and which of the others the test images cannot tell apart from them."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -83,8 +84,12 @@ def specimen_differences(first: Row, second: Row, score: str) -> npt.NDArray[np.
     differences averaged over the images of a specimen: images of one specimen are no independent
     witnesses. Images that one of the two lacks are left out.
     """
-    difference = (_image_scores(first, score) - _image_scores(second, score)).dropna()
-    return np.asarray(difference.groupby(level="group").mean(), dtype=np.float64)
+    ours, theirs = _image_scores(first, score), _image_scores(second, score)
+    by_specimen: dict[str, list[float]] = defaultdict(list)
+    for (specimen, image), value in ours.items():
+        if (specimen, image) in theirs:
+            by_specimen[specimen].append(value - theirs[specimen, image])
+    return np.array([np.mean(values) for values in by_specimen.values()], dtype=np.float64)
 
 
 def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
@@ -155,13 +160,11 @@ def _p_value(differences: npt.NDArray[np.float64]) -> float:
     return float(stats.wilcoxon(differences).pvalue)
 
 
-def _image_scores(row: Row, score: str) -> "pd.Series[float]":
-    """Mean over the runs, indexed by (group, name)."""
-    scores = [
-        (str(image["group"]), image["name"], image.get(score))
-        for images in row.ok["per_image"]
-        for image in images
-    ]
-    frame = pd.DataFrame(scores, columns=["group", "name", "score"])
-    frame["score"] = pd.to_numeric(frame["score"])
-    return frame.groupby(["group", "name"])["score"].mean()
+def _image_scores(row: Row, score: str) -> dict[tuple[str, str], float]:
+    """Mean over the runs by (specimen, image); images where no run defines it are left out."""
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for images in row.ok["per_image"]:
+        for image in images:
+            if image.get(score) is not None:
+                scores[image["group"], image["name"]].append(image[score])
+    return {key: float(np.mean(values)) for key, values in scores.items()}

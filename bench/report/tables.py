@@ -14,12 +14,15 @@ from bench.report.ranking import Block, Mark
 ASKED = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # text columns, before the figures
 
 
-def write_tables(frame: pd.DataFrame, folder: Path) -> list[Path]:
+def write_tables(
+    frame: pd.DataFrame, folder: Path, comparisons: Sequence[Comparison] | None = None
+) -> list[Path]:
     """Write every comparison as `<slug>.md`, `.csv` and `.tex`, and all runs as `records.csv`.
 
     Args:
         frame: of `to_frame`.
         folder: is made if need be; files of the same names are replaced.
+        comparisons: of the frame, where they are at hand.
 
     Returns:
         The files.
@@ -27,7 +30,7 @@ def write_tables(frame: pd.DataFrame, folder: Path) -> list[Path]:
     written = [
         replace(folder / "records.csv", frame.drop(columns=list(NESTED)).to_csv(index=False))
     ]
-    for found in comparison(frame):
+    for found in comparison(frame) if comparisons is None else comparisons:
         written += [
             replace(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
             replace(folder / f"{found.slug}.csv", full_precision(found).to_csv(index=False)),
