@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import matplotlib as mpl
 import pandas as pd
+import seaborn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -88,7 +89,8 @@ def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
 
 def style() -> AbstractContextManager[None]:
     """The look, for as long as the context lasts."""
-    return mpl.rc_context(cast(Any, _RC))  # the stubs list every key as a literal
+    look = {**seaborn.axes_style("whitegrid"), **_RC}
+    return mpl.rc_context(cast(Any, look))  # the stubs list every key as a literal
 
 
 def settle(figure: Figure) -> None:
