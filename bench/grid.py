@@ -78,6 +78,8 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
             for backbone in _words(request.backbones, "--backbone")
         ]
         for (task, weights_sha), (method, options) in itertools.product(base, methods):
+            if get_method(method).from_scratch:
+                task, weights_sha = replace(task, backbone="none", weights="random"), ""
             _try_to_build(method, options, task)
             cells += [
                 Cell(

@@ -30,6 +30,7 @@ class Method:
         paper: address of the paper that the method comes from.
         lr: its peak learning rate under the `equal` protocol; None where nothing trains.
         prompts: where its prompts come from at evaluation.
+        from_scratch: it uses no foundation model; its rows say so.
         summary: one line for `--list`.
         options: name of every option to its default.
     """
@@ -39,6 +40,7 @@ class Method:
     paper: str
     lr: float | None
     prompts: PromptSource
+    from_scratch: bool
     summary: str
     options: Mapping[str, OptionValue]
 
@@ -66,7 +68,12 @@ class Dataset:
 
 
 def register_method(
-    name: str, *, paper: str, lr: float | None, prompts: PromptSource = "none"
+    name: str,
+    *,
+    paper: str,
+    lr: float | None,
+    prompts: PromptSource = "none",
+    from_scratch: bool = False,
 ) -> Callable[[Build], Build]:
     """Decorate a build function; it is returned unchanged.
 
@@ -75,6 +82,7 @@ def register_method(
         paper: address of the paper.
         lr: peak learning rate; None where nothing trains.
         prompts: where its prompts come from at evaluation.
+        from_scratch: it uses no foundation model.
 
     Raises:
         ValueError: the name is taken, or an option has no default to take its type from.
@@ -82,7 +90,8 @@ def register_method(
 
     def register(build: Build) -> Build:
         options = _options(name, build)
-        method = Method(name, build, paper, lr, prompts, _first_line(build), options)
+        summary = _first_line(build)
+        method = Method(name, build, paper, lr, prompts, from_scratch, summary, options)
         _METHODS.add(name, method)
         return build
 

@@ -22,7 +22,7 @@ class Task:
     Attributes:
         num_classes: K, background included.
         image_size: side in pixels of the square images that enter the model.
-        backbone: name of the foundation model, as in `--list`.
+        backbone: name of the foundation model, as in `--list`; "none" for methods from scratch.
         weights: "pretrained", "random", or the path of a checkpoint.
         depth: slices per sample; 1 for images.
     """

@@ -23,7 +23,7 @@ from bench import (
 def lora(
     task: Task, *, rank: int = 4, alpha: float = 4.0, targets: str = "qv", blocks: str = "all"
 ) -> nn.Module:
-    """Low-rank updates of frozen layers (targets: letters of q, k, v, o, m=MLP); decoder trained."""
+    """Low-rank updates of frozen layers (targets: letters of q, k, v, o, m); decoder trained."""
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")
     require(alpha > 0, f"alpha {alpha} is not positive")
     require(

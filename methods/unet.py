@@ -20,7 +20,7 @@ class Normalised(nn.Module):
         return logits
 
 
-@register_method("unet", paper="https://arxiv.org/abs/1505.04597", lr=3e-3)
+@register_method("unet", paper="https://arxiv.org/abs/1505.04597", lr=3e-3, from_scratch=True)
 def unet(task: Task, *, encoder: str = "tu-mobilenetv3_small_100", width: int = 64) -> nn.Module:
     """U-Net trained from scratch; the default is about as large as sam_nano."""
     require(width >= 8, f"width {width} is too small: give 8 or more")

@@ -197,3 +197,10 @@ def test_what_the_reader_assumed_is_passed_on_once(folder: Path) -> None:
 def test_a_user_error_comes_before_anything_else(folder: Path) -> None:
     with pytest.raises(UserError, match="rank 0 is too small: give 1 or more"):
         cells(folder, "frozen_head,lora[rank=4|0]")
+
+
+def test_a_method_from_scratch_has_no_backbone_and_no_weights(folder: Path) -> None:
+    own, adapted = cells(folder, "unet,full", weights="pretrained")
+    assert (own.task.backbone, own.task.weights, own.weights_sha) == ("none", "random", "")
+    assert (adapted.task.backbone, adapted.task.weights) == ("sam_nano", "pretrained")
+    assert own.id == the_id(folder, "unet", weights="random")
