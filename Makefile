@@ -19,7 +19,8 @@ test:  ## the fast tests: offline, CPU
 slow:  ## tests that train whole cells or build the wheel
 	$(PYTHON) -m pytest -m slow
 
-bench:  ## speed of training, inference, harness and report
+bench:  ## exact costs against the baseline, then running times on this machine
+	$(PYTHON) tests/benchmarks/regress.py
 	$(PYTHON) -m pytest tests/benchmarks --benchmark-enable
 
 wheel:  ## build the wheel into dist/

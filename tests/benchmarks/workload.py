@@ -1,0 +1,88 @@
+"""The work that is counted and timed: noise images, sam_nano, random weights."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.registry import get_method
+from bench.sam import Prompts
+from bench.spec import Recipe, Task
+from bench.train import Reused, Views, fit, make_optimizer, train_step
+
+TASK = Task(num_classes=3, image_size=256, backbone="sam_nano", weights="random")
+# Spelt out, so that figures stay comparable when the protocol's own recipe changes.
+RECIPE = Recipe(lr=1e-3, loss="ce_dice", batch_size=8, precision="bf16")
+
+Work = Callable[[], object]
+
+
+def build(method: str, **options: Any) -> nn.Module:
+    """The method's model for the task, the same every time."""
+    torch.manual_seed(0)
+    return get_method(method).build(TASK, **options)
+
+
+def noise(count: int) -> Views:
+    """Images (count, 3, 256, 256) and masks (count, 256, 256) without meaning, always the same."""
+    random = torch.Generator().manual_seed(0)
+    side, classes = TASK.image_size, TASK.num_classes
+    images = torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=random)
+    masks = torch.randint(classes, (count, side, side), dtype=torch.uint8, generator=random)
+    return Views(images, masks)
+
+
+def one_box(method: str, count: int) -> Prompts | None:
+    """One box an image where the method takes oracle prompts."""
+    if get_method(method).prompts != "oracle":
+        return None
+    low, high = TASK.image_size / 4, 3 * TASK.image_size / 4
+    box, click = torch.tensor([[low, low, high, high]]), torch.tensor([[low + 8, low + 8]])
+    return Prompts.join([Prompts((box,), (click,), (torch.tensor([1]),))] * count)
+
+
+def training(method: str, batch: int) -> Work:
+    """One step of the trainer on a batch, as in a cell: frozen stages have run before."""
+    model, views = build(method).train(), noise(batch)
+    view, optimizer = Reused(model, RECIPE.precision), make_optimizer(model, RECIPE)
+    rows = view.prepare(views.images)
+    return lambda: train_step(view, optimizer, RECIPE, rows, views.masks)
+
+
+def inference(method: str, batch: int) -> Work:
+    """Logits of a batch, as in the evaluation of a cell."""
+    view = Reused(build(method).eval(), RECIPE.precision, reuse=False)
+    images, prompts = noise(batch).images, one_box(method, batch)
+    return lambda: _without_gradients(view, images, prompts)
+
+
+def loop(steps: int = 100) -> Work:
+    """The training loop around a model that does next to nothing: batches, schedule, curve."""
+    model, recipe = nn.Conv2d(3, TASK.num_classes, 1), replace(RECIPE, steps=steps, batch_size=1)
+    views = noise(4)
+    small = Views(views.images[:, :, :16, :16], views.masks[:, :16, :16])
+    return lambda: fit(
+        model, small, recipe, seed=0, report=lambda row: None, validate=lambda: None
+    )  # fmt: skip
+
+
+def make(name: str, batch: int = 2) -> Work:
+    """The work of that name: "train <method>", "infer <method>" or "loop".
+
+    Raises:
+        ValueError: there is no such work.
+        UserError: there is no such method.
+    """
+    kind, _, method = name.partition(" ")
+    if kind == "loop":
+        return loop()
+    if kind not in ("train", "infer") or not method:
+        raise ValueError(f"no work '{name}': write 'train <method>', 'infer <method>' or 'loop'")
+    return {"train": training, "infer": inference}[kind](method, batch)
+
+
+def _without_gradients(view: Reused, images: torch.Tensor, prompts: Prompts | None) -> object:
+    with torch.no_grad():
+        return view.logits(images, prompts)
