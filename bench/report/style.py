@@ -119,7 +119,10 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
 
 
 def _name(row: Row, frame: pd.DataFrame) -> str:
-    extra = [row.backbone] if frame["backbone"].nunique() > 1 else []
+    if row.backbone == "none":
+        return row.label  # from scratch: there is no model and there are no weights to name
+    models = set(frame["backbone"]) - {"none"}
+    extra = [row.backbone] if len(models) > 1 else []
     if row.weights != "pretrained":
         extra.append(row.weights)
     if row.prompts != "none":
