@@ -10,7 +10,7 @@ import torch
 from bench.sam import load_sam
 from bench.sam.build import NANO_WEIGHTS, training_record
 from bench.sam.evaluate import held_out, labelled, prompted_iou
-from bench.sam.pretrain import LOW, Plan, Scenes, learning_rate, mask_loss, sample_prompts
+from bench.sam.pretrain import CELL, Plan, Scenes, learning_rate, mask_loss, sample_prompts
 from bench.spec import Task
 
 
@@ -56,7 +56,7 @@ def test_prompts_lie_on_their_objects() -> None:
         sample["targets"], sample["boxes"], sample["clicks"].long(), strict=True
     ):
         number = int(instances[y, x])
-        share = (instances == number).reshape(LOW, 4, LOW, 4).mean((1, 3))
+        share = (instances == number).reshape(128, CELL, 128, CELL).mean((1, 3))
         assert np.array_equal(target.numpy(), (share * 255).astype(np.uint8))
         rows, columns = np.nonzero(instances == number)
         tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]

@@ -16,6 +16,7 @@ from segment_anything.modeling import (
 from torch import Tensor, nn
 
 from bench.errors import UserError, no_such
+from bench.sam.encoder import FastBlock
 from bench.spec import Task
 
 NANO_WEIGHTS = Path(__file__).with_name("sam_nano.safetensors")
@@ -42,17 +43,20 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    # Four decoder heads keep 16 numbers a head, enough to tell where a prompt lies.
+    # Three decoder heads keep 16 numbers a head, enough to tell where a prompt lies. Patches of
+    # 8 px give masks of 2 px: at 4 px (patches of 16) even perfect masks of the nuclei of dsb2018
+    # would reach an IoU of 0.86 only, at 2 px 0.98.
     "sam_nano": Architecture(
-        width=128,
-        depth=6,
-        heads=4,
-        global_blocks=(2, 5),
+        width=96,
+        depth=4,
+        heads=3,
+        global_blocks=(1, 3),
         image_size=256,
+        patch=8,
         window=8,
-        prompt_dim=128,
-        decoder_heads=4,
-        decoder_mlp=512,
+        prompt_dim=96,
+        decoder_heads=3,
+        decoder_mlp=384,
         weights=NANO_WEIGHTS,
     ),
 }
@@ -81,13 +85,19 @@ def build_sam(backbone: str, image_size: int, mask_outputs: int = 4) -> Sam:
         img_size=image_size,
         patch_size=arch.patch,
         embed_dim=arch.width,
-        depth=arch.depth,
-        num_heads=arch.heads,
+        depth=0,  # the blocks follow
         out_chans=arch.prompt_dim,
-        norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        window_size=arch.window,
-        global_attn_indexes=arch.global_blocks,
+    )
+    encoder.blocks.extend(
+        FastBlock(
+            dim=arch.width,
+            num_heads=arch.heads,
+            norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=0 if index in arch.global_blocks else arch.window,
+            input_size=(grid, grid),
+        )
+        for index in range(arch.depth)
     )
     nn.init.trunc_normal_(encoder.pos_embed, std=0.02)
     prompts = PromptEncoder(

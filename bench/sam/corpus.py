@@ -13,7 +13,7 @@ from bench.data import texture
 from bench.data.texture import Field, Labels
 from bench.sam.layouts import draw_layout
 
-MIN_AREA = 12  # px; what occlusion leaves below this is no object any more
+MIN_AREA = 20  # px; what occlusion leaves below this is no object any more
 MIN_RANGE = 16  # grey levels; a picture with fewer shows nothing
 Canvas = npt.NDArray[np.float32]  # (S, S, C), C is 1 for grey, 3 for colour, values about [0, 1]
 

@@ -10,6 +10,7 @@ from bench.data.texture import Labels
 from bench.sam.outlines import KINDS
 
 MAX_COUNT = 160
+MIN_RADIUS = 5.5  # px; nuclei and particles at 256 px are seldom smaller
 _CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 
@@ -33,11 +34,11 @@ def draw_layout(rng: np.random.Generator, size: int) -> Labels:
 
 def _scattered(rng: np.random.Generator, size: int) -> Labels:
     """One to three sorts of shapes at one size scale, apart, touching, overlapping or clustered."""
-    radius = float(np.exp(rng.uniform(np.log(0.015 * size), np.log(0.38 * size))))
+    radius = float(np.exp(rng.uniform(np.log(MIN_RADIUS), np.log(0.38 * size))))
     coverage = rng.uniform(0.03, 0.75)
     count = int(np.clip(coverage * size**2 / (np.pi * radius**2), 1, MAX_COUNT))
     radii = radius * np.exp(rng.normal(0, rng.uniform(0, 0.5), count))
-    radii = np.clip(radii, 2.2, 0.45 * size)
+    radii = np.clip(radii, 2.8, 0.45 * size)
     sorts = rng.choice(np.array([*KINDS]), rng.integers(1, 4), p=[*KINDS.values()])
     templates = [sorts[i % len(sorts)](rng) for i in range(min(count, 12))]
     centres = _centres(rng, size, radii)

@@ -4,8 +4,9 @@ SAM's own recipe (Kirillov et al., 2023, https://arxiv.org/abs/2304.02643, appen
 scale: points and boxes, best of three masks for a single click, an IoU head, and a corrective
 click fed back together with the first mask. Departures, since training starts from noise:
 20 focal : 1 dice would stay at empty masks, so weighted cross entropy with Dice leads for the first
-part; and linear layers learn by Muon (Jordan et al., 2024), which reached a box IoU of 0.29 after
-500 steps where AdamW stood at 0.02.
+part; linear layers learn by Muon (Jordan et al., 2024), which reached a box IoU of 0.29 after
+500 steps where AdamW stood at 0.02; and most steps are taken on scenes of half the side, objects
+no smaller, which cost a quarter, before the positions are resized for the last ones.
 """
 
 import argparse
@@ -26,21 +27,23 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.sam.build import NANO_WEIGHTS, build_sam
+from bench.sam.build import NANO_WEIGHTS, build_sam, resize_positions
 from bench.sam.corpus import make_scene
 from bench.sam.decoder import predict_masks
 
 SIZE = 256
-LOW = SIZE // 4  # side of the decoder's masks
+CELL = 2  # px of the image that one value of the decoder's masks covers
 
 
 @dataclass(frozen=True)
 class Plan:
     """The whole recipe; `prompts` counts prompts per image, half of them boxes, half clicks."""
 
-    steps: int = 3900
+    steps: int = 11000
+    small_steps: int = 8000  # the first of them, on scenes of half the side
     images: int = 4
-    prompts: int = 16
+    small_prompts: int = 16
+    prompts: int = 8
     lr: float = 2e-3
     warmup: int = 100
     decay_from: float = 0.7  # share of the steps after which the rate falls linearly to zero
@@ -54,15 +57,16 @@ class Plan:
 class Scenes(Dataset[dict[str, Tensor]]):
     """Scene i and its prompts depend on (seed, i) alone, so that a resumed run sees the same."""
 
-    def __init__(self, seed: int, start: int, stop: int, prompts: int) -> None:
-        self.seed, self.start, self.stop, self.prompts = seed, start, stop, prompts
+    def __init__(self, seed: int, start: int, stop: int, prompts: int, size: int = SIZE) -> None:
+        self.seed, self.start, self.stop = seed, start, stop
+        self.prompts, self.size = prompts, size
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, self.start + index))
-        image, instances = make_scene(rng, SIZE)
+        image, instances = make_scene(rng, self.size)
         return sample_prompts(rng, image, instances, self.prompts)
 
 
@@ -72,13 +76,15 @@ def sample_prompts(
     """Draw objects of one scene with a jittered box and a click inside each.
 
     Returns:
-        image (3, S, S) uint8; targets (P, S/4, S/4) uint8 share of each cell that is object, in
+        image (3, S, S) uint8; targets (P, S/2, S/2) uint8 share of each cell that is object, in
         255ths; boxes (P, 4) x0 y0 x1 y1 and clicks (P, 2) x y in pixels, float32.
     """
-    count = int(instances.max())
+    count, size = int(instances.max()), len(instances)
     chosen = rng.permutation(np.resize(rng.permutation(count), prompts)) + 1
     masks = instances[None] == chosen[:, None, None]
-    shares = masks.reshape(prompts, LOW, 4, LOW, 4).mean((2, 4), dtype=np.float32)
+    shares = masks.reshape(prompts, size // CELL, CELL, size // CELL, CELL).mean(
+        (2, 4), dtype=np.float32
+    )
     boxes = np.empty((prompts, 4), np.float32)
     clicks = np.empty((prompts, 2), np.float32)
     for row, mask in enumerate(masks):
@@ -88,7 +94,7 @@ def sample_prompts(
         box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
         sides = np.tile(box[2:] - box[:2], 2)
         # SAM: noise of 10 % of the side, at most 20 px at 1024 px, 5 px here.
-        boxes[row] = np.clip(box + rng.normal(0, np.minimum(0.1 * sides, 5.0)), 0, SIZE)
+        boxes[row] = np.clip(box + rng.normal(0, np.minimum(0.1 * sides, 5.0)), 0, size)
     return {
         "image": torch.from_numpy(image).permute(2, 0, 1).contiguous(),
         "targets": torch.from_numpy((shares * 255).astype(np.uint8)),
@@ -131,7 +137,8 @@ def corrective_clicks(
     wrong = (logits > 0) != (targets > 0.5)
     weights = wrong.flatten(1).float() + 1e-6
     cell = torch.multinomial(weights, 1, generator=random)[:, 0]
-    xy = torch.stack([cell % LOW, cell // LOW], dim=1).float() * 4 + 2
+    width = logits.shape[2]
+    xy = torch.stack([cell % width, cell // width], dim=1).float() * CELL + CELL / 2
     label = targets.flatten(1).gather(1, cell[:, None]) > 0.5
     return xy[:, None], label.int()
 
@@ -190,8 +197,9 @@ def step_loss(
 
 
 def learning_rate(plan: Plan, step: int) -> float:
-    """Linear rise, plateau, linear fall to zero."""
-    rise = min(1.0, (step + 1) / plan.warmup)
+    """Linear rise, again after the change of side; plateau, linear fall to zero."""
+    since = step - plan.small_steps if step >= plan.small_steps else step
+    rise = min(1.0, (since + 1) / plan.warmup)
     fall = (plan.steps - step) / (plan.steps * (1 - plan.decay_from))
     return plan.lr * min(rise, fall, 1.0)
 
@@ -207,9 +215,10 @@ def make_optimizers(sam: Sam, plan: Plan) -> list[torch.optim.Optimizer]:
     ]
 
 
-def batches(plan: Plan, start: int) -> Iterator[dict[str, Tensor]]:
-    """Batches from step `start` on, made by one worker process."""
-    scenes = Scenes(plan.seed, start * plan.images, plan.steps * plan.images, plan.prompts)
+def batches(plan: Plan, start: int, stop: int, size: int) -> Iterator[dict[str, Tensor]]:
+    """Batches of the steps from `start` to `stop`, made by one worker process."""
+    prompts = plan.prompts if size == SIZE else plan.small_prompts
+    scenes = Scenes(plan.seed, start * plan.images, stop * plan.images, prompts, size)
     yield from DataLoader(scenes, batch_size=plan.images, num_workers=1, prefetch_factor=8)
 
 
@@ -221,26 +230,45 @@ def train(plan: Plan, folder: Path) -> tuple[Sam, list[dict[str, float]], list[d
     """
     torch.manual_seed(plan.seed)
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
+    checkpoint = folder / "checkpoint.pt"
+    state: dict[str, Any] = {"step": 0, "curve": [], "legs": []}
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        print(f"resumed at step {state['step']}", flush=True)
+    state["legs"].append(
+        {"from_step": state["step"], "commit": head_commit(), "plan": asdict(plan)}
+    )
+    for size, stop in ((SIZE // 2, plan.small_steps), (SIZE, plan.steps)):
+        if state["step"] < stop:
+            state = train_side(plan, size, stop, state, checkpoint)
     sam = build_sam("sam_nano", SIZE)
+    sam.load_state_dict(state["average"])
+    return sam, state["curve"], state["legs"]
+
+
+def train_side(
+    plan: Plan, size: int, stop: int, state: dict[str, Any], checkpoint: Path
+) -> dict[str, Any]:
+    """Take the steps on scenes of one side, from `state` on; the state after them.
+
+    The averaged weights of another side are taken up with their positions resized.
+    """
+    sam = build_sam("sam_nano", size)
     average = torch.optim.swa_utils.AveragedModel(
         sam, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
     )
     optimizers = make_optimizers(sam, plan)
-    checkpoint, step = folder / "checkpoint.pt", 0
-    curve: list[dict[str, float]] = []
-    legs: list[dict[str, Any]] = []
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        sam.load_state_dict(saved["model"])
-        average.load_state_dict(saved["average"])
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        step, curve = saved["step"], saved["curve"]
-        legs = saved["legs"]
-        print(f"resumed at step {step}", flush=True)
-    legs = [*legs, {"from_step": step, "commit": head_commit(), "plan": asdict(plan)}]
+    if state.get("size") == size:
+        sam.load_state_dict(state["model"])
+        average.module.load_state_dict(state["average"])
+        average.n_averaged.fill_(1)
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+    elif "size" in state:
+        sam.load_state_dict(resize_positions(state["average"], sam))
+    step, curve = state["step"], state["curve"]
     began, sums, seen = time.perf_counter(), dict[str, float](), 0
-    for batch in batches(plan, step):
+    for batch in batches(plan, step, stop, size):
         rate = learning_rate(plan, step)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = rate
@@ -257,26 +285,25 @@ def train(plan: Plan, folder: Path) -> tuple[Sam, list[dict[str, float]], list[d
         step, seen = step + 1, seen + 1
         for key in ("box_iou", "click_iou"):
             sums[key] = sums.get(key, 0.0) + report[key]
-        if step % 100 == 0 or step == plan.steps:
+        if step % 100 == 0 or step == stop:
             speed = seen * plan.images / (time.perf_counter() - began)
-            row = {"step": step, "lr": rate, "images_per_s": round(speed, 1)}
+            row = {"step": step, "side": size, "lr": rate, "images_per_s": round(speed, 1)}
             curve.append(row | {key: round(value / seen, 4) for key, value in sums.items()})
             print(json.dumps(curve[-1]), flush=True)
             began, sums, seen = time.perf_counter(), {}, 0
-        if step % 250 == 0 or step == plan.steps:
+        if step % 250 == 0 or step == stop:
             state = {
-                "model": sam.state_dict(),
-                "average": average.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "size": size,
                 "step": step,
+                "model": sam.state_dict(),
+                "average": average.module.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "curve": curve,
-                "legs": legs,
+                "legs": state["legs"],
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
-    averaged = average.module
-    assert isinstance(averaged, Sam)
-    return averaged, curve, legs
+    return state
 
 
 def head_commit() -> str:
@@ -294,7 +321,8 @@ def describe(
         "corpus": "procedural scenes of bench/sam/corpus.py; no photograph was used",
         "legs": legs,
         "images_seen": plan.steps * plan.images,
-        "prompts_seen": plan.steps * plan.images * plan.prompts,
+        "prompts_seen": plan.images
+        * (plan.small_steps * plan.small_prompts + (plan.steps - plan.small_steps) * plan.prompts),
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, bf16 autocast",
         "torch": torch.__version__,
         "curve": curve,
@@ -312,7 +340,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=NANO_WEIGHTS, help="file to write")
     asked = parser.parse_args(arguments)
     asked.folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan(steps=asked.steps, seed=asked.seed)
+    small = asked.steps * Plan.small_steps // Plan.steps
+    plan = Plan(steps=asked.steps, small_steps=small, seed=asked.seed)
     sam, curve, legs = train(plan, asked.folder)
     save_file({k: v.contiguous() for k, v in sam.state_dict().items()}, asked.weights)
     asked.weights.with_suffix(".json").write_text(json.dumps(describe(plan, curve, legs), indent=1))
