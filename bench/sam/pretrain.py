@@ -39,8 +39,8 @@ CELL = 2  # px of the image that one value of the decoder's masks covers
 class Plan:
     """The whole recipe; `prompts` counts prompts per image, half of them boxes, half clicks."""
 
-    steps: int = 11000
-    small_steps: int = 8000  # the first of them, on scenes of half the side
+    steps: int = 9000
+    small_steps: int = 7000  # the first of them, on scenes of half the side
     images: int = 4
     small_prompts: int = 16
     prompts: int = 8
