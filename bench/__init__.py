@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.sam import ConvHead as ConvHead
     from bench.sam import LoRALinear as LoRALinear
     from bench.sam import PromptedDecoder as PromptedDecoder
+    from bench.sam import PromptRule as PromptRule
     from bench.sam import Prompts as Prompts
     from bench.sam import SamSegmenter as SamSegmenter
     from bench.sam import SemanticDecoder as SemanticDecoder
@@ -40,6 +41,7 @@ _HOME = {
     "ConvHead": "bench.sam",
     "LoRALinear": "bench.sam",
     "PromptedDecoder": "bench.sam",
+    "PromptRule": "bench.sam",
     "Prompts": "bench.sam",
     "SamSegmenter": "bench.sam",
     "SemanticDecoder": "bench.sam",

@@ -13,7 +13,7 @@ from bench.data.decode import decode, read_instances
 from bench.data.items import Collection, Item
 from bench.metrics import ImageScore, confusion_matrix, dice_per_class, score_image
 from bench.metrics.overlap import mean_defined
-from bench.sam.prompts import Prompts, nearest, oracle_prompts
+from bench.sam.prompts import PromptRule, Prompts, nearest
 from bench.train import Reused, Views
 
 Map = npt.NDArray[np.uint8]
@@ -48,10 +48,10 @@ def evaluate(
     size: int,
     precision: str,
     device: torch.device,
-    prompted: bool,
 ) -> Iterator[tuple[Item, Map, ImageScore]]:
     """Predict and score every item: whole image in, class map at the mask's own size out.
 
+    A model with a `prompt_rule` is given prompts made from the ground truth by that rule.
     The image is resized to (size, size); logits are resized back bilinearly, then the largest wins.
 
     Args:
@@ -61,12 +61,12 @@ def evaluate(
         size: side of the model's input in pixels.
         precision: "fp32" or "bf16".
         device: where the model lies.
-        prompted: give it oracle prompts.
     """
+    rule: PromptRule | None = getattr(model, "prompt_rule", None)
     for item in items:
         image, mask = decode(item, collection)
         small = torch.from_numpy(resize_image(image, size)).permute(2, 0, 1)[None]
-        prompts = (make_prompts(item, mask, size, device),) if prompted else None
+        prompts = (make_prompts(item, mask, size, rule).to(device),) if rule else None
         views = Views(small.to(device), torch.empty(0), prompts)
         (logits,) = predict(model, views, precision)
         full = F.interpolate(logits[None], size=mask.shape, mode="bilinear", align_corners=False)
@@ -74,10 +74,10 @@ def evaluate(
         yield item, prediction, score_image(prediction, mask, collection.num_classes)
 
 
-def make_prompts(item: Item, mask: Map, size: int, device: torch.device) -> Prompts:
-    """Oracle prompts of one item at the model's input size, on `device`."""
+def make_prompts(item: Item, mask: Map, size: int, rule: PromptRule) -> Prompts:
+    """Oracle prompts of one item at the model's input size."""
     instances = None if item.instances is None else nearest(read_instances(item.instances), size)
-    return oracle_prompts(resize_mask(mask, size), instances).to(device)
+    return rule.for_evaluation(resize_mask(mask, size), instances)
 
 
 def _labels(logits: Tensor) -> Map:

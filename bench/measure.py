@@ -20,7 +20,7 @@ from bench.cost import (
     trained_state,
 )
 from bench.losses import get_loss
-from bench.sam.prompts import Prompts
+from bench.sam.prompts import PromptRule, Prompts
 from bench.spec import Cost, Recipe
 from bench.train import Reused, Views, make_optimizer, train_step
 
@@ -28,11 +28,10 @@ from bench.train import Reused, Views, make_optimizer, train_step
 WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
 
 
-def measure_cost(
-    model: nn.Module, recipe: Recipe, *, num_classes: int, size: int, prompted: bool
-) -> Cost:
+def measure_cost(model: nn.Module, recipe: Recipe, *, num_classes: int, size: int) -> Cost:
     """Count and time what `model` costs; its weights stay as they are.
 
+    For a model that takes prompts one box or click an image is counted, as its rule says.
     Operations, memory and inference speed are those of the plain model; training speed is that of
     the trainer, which runs frozen stages once an image.
 
@@ -41,11 +40,10 @@ def measure_cost(
         recipe: gives batch size and precision of a training step.
         num_classes: K.
         size: side S of the images in pixels.
-        prompted: the model takes prompts; one box an image is counted.
     """
     device = next(model.parameters()).device
     trainable, total = count_params(model)
-    batch = _noise(recipe.batch_size, num_classes, size, prompted)
+    batch = _noise(recipe.batch_size, num_classes, size, getattr(model, "prompt_rule", None))
     forward, step, macs = _count(model, recipe, batch)
     cost = Cost(
         trainable_params=trainable,
@@ -63,7 +61,7 @@ def measure_cost(
 def _inference_speed(model: nn.Module, recipe: Recipe, batch: Views, cost: Cost) -> Cost:
     model.eval()
     view = Reused(model, recipe.precision, reuse=False)
-    prompts = Prompts.join(list(batch.prompts)) if batch.prompts else None
+    prompts = _joined(batch)
     with torch.no_grad():
         speed = _speed(lambda: view.logits(batch.images, prompts), batch)
     return replace(cost, infer_images_per_s=speed.median, infer_images_per_s_iqr=speed.iqr)
@@ -72,8 +70,8 @@ def _inference_speed(model: nn.Module, recipe: Recipe, batch: Views, cost: Cost)
 def _train_speed(
     view: Reused, optimizer: torch.optim.Optimizer, recipe: Recipe, batch: Views
 ) -> Throughput:
-    rows = view.prepare(batch.images)
-    return _speed(lambda: train_step(view, optimizer, recipe, rows, batch.masks), batch)
+    rows, prompts = view.prepare(batch.images), _joined(batch)
+    return _speed(lambda: train_step(view, optimizer, recipe, rows, batch.masks, prompts), batch)
 
 
 def _training(model: nn.Module, recipe: Recipe, batch: Views, cost: Cost) -> Cost:
@@ -83,7 +81,7 @@ def _training(model: nn.Module, recipe: Recipe, batch: Views, cost: Cost) -> Cos
     plain = Reused(model, recipe.precision, reuse=False)
 
     def step() -> None:
-        train_step(plain, optimizer, recipe, batch.images, batch.masks)
+        train_step(plain, optimizer, recipe, batch.images, batch.masks, _joined(batch))
         optimizer.zero_grad(set_to_none=True)
 
     optimizer.zero_grad(set_to_none=True)
@@ -105,7 +103,6 @@ def _count(model: nn.Module, recipe: Recipe, batch: Views) -> tuple[int, int, in
     """Forward FLOPs of one image, FLOPs of one training step, and fvcore's forward MACs."""
     meta = on_meta(model).eval()
     prompts = batch.prompts[0] if batch.prompts else None
-    beside = () if prompts is None else (prompts,)
     one = torch.zeros_like(batch.images[:1], dtype=torch.float32)
     on_meta_beside = () if prompts is None else (prompts.to(torch.device("meta")),)
     with torch.no_grad():
@@ -115,9 +112,11 @@ def _count(model: nn.Module, recipe: Recipe, batch: Views) -> tuple[int, int, in
         images = torch.zeros_like(batch.images, dtype=torch.float32, device="meta")
         masks = batch.masks.to("meta")
         loss = get_loss(recipe.loss)
-        step = count_train_step_flops(lambda: loss(meta.train()(images), masks).backward())
+        joined = _joined(batch)
+        beside = () if joined is None else (joined.to(torch.device("meta")),)
+        step = count_train_step_flops(lambda: loss(meta.train()(images, *beside), masks).backward())
     on_cpu = copy.deepcopy(model).cpu()
-    return forward, step, count_macs_fvcore(on_cpu, one, *beside)
+    return forward, step, count_macs_fvcore(on_cpu, one, *(() if prompts is None else (prompts,)))
 
 
 def _speed(call: Callable[[], object], batch: Views) -> Throughput:
@@ -133,13 +132,18 @@ def _speed(call: Callable[[], object], batch: Views) -> Throughput:
     )
 
 
-def _noise(count: int, num_classes: int, size: int, prompted: bool) -> Views:
+def _noise(count: int, num_classes: int, size: int, rule: PromptRule | None) -> Views:
     random = torch.Generator().manual_seed(0)
     images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=random)
     masks = torch.randint(num_classes, (count, size, size), dtype=torch.uint8, generator=random)
     box = torch.tensor([[size / 4, size / 4, 3 * size / 4, 3 * size / 4]])
-    prompt = Prompts((box,), (box[:, :2] + size / 4,), (torch.ones(1, dtype=torch.int64),))
-    return Views(images, masks, (prompt,) * count if prompted else None)
+    clicks = (box[:, None, :2] + size / 4).expand(-1, rule.clicks if rule else 1, -1)
+    prompt = Prompts((box,), (clicks,), (torch.ones(1, dtype=torch.int64),))
+    return Views(images, masks, (prompt,) * count if rule else None)
+
+
+def _joined(batch: Views) -> Prompts | None:
+    return Prompts.join(list(batch.prompts)) if batch.prompts else None
 
 
 def _to(views: Views, device: torch.device) -> Views:

@@ -41,7 +41,6 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     train_wall = time.perf_counter() - began if history else None
 
     say({"phase": "evaluate"})
-    prompted = method.prompts == "oracle"
     results = evaluate(
         model,
         parts.test,
@@ -49,7 +48,6 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         size=size,
         precision=recipe.precision,
         device=device,
-        prompted=prompted,
     )
     scores, rows, folder = [], [], store.predictions(cell)
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,9 +57,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         Image.fromarray(prediction).save(folder / f"{item.name}.png")
 
     say({"phase": "measure"})
-    cost = measure_cost(
-        model, recipe, num_classes=cell.task.num_classes, size=size, prompted=prompted
-    )
+    cost = measure_cost(model, recipe, num_classes=cell.task.num_classes, size=size)
     return Record(
         cell=cell,
         status="ok",
@@ -92,7 +88,7 @@ def _train(
         size = cell.task.image_size
         return Views.of(make_bank(pairs, views=count, size=size, kind=kind, seed=cell.seed), device)
 
-    held_out = views(parts.val[:VALIDATION_IMAGES], 0, "none")
+    held_out = views(parts.val[:VALIDATION_IMAGES], 0, "none").prompted(model)
     return fit(
         model,
         views(parts.train, recipe.bank_views, recipe.augmentation),

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.data.bank import Bank
 from bench.losses import get_loss
-from bench.sam.prompts import Prompts
+from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.segmenter import Staged
 from bench.spec import Recipe
 
@@ -35,6 +35,14 @@ class Views:
         """The views of a bank, on `device`."""
         images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
         return cls(images.to(device), torch.from_numpy(bank.masks).to(device))
+
+    def prompted(self, model: nn.Module) -> "Views":
+        """With prompts as at evaluation, where the model takes prompts."""
+        rule: PromptRule | None = getattr(model, "prompt_rule", None)
+        if rule is None:
+            return self
+        made = (rule.for_evaluation(mask) for mask in self.masks.cpu().numpy())
+        return replace(self, prompts=tuple(prompts.to(self.images.device) for prompts in made))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -78,7 +86,8 @@ class Reused:
         """Class logits (B, K, S, S) fp32 of rows of `prepare`'s result."""
         with self.autocast(prepared.device):
             if self.staged is None:
-                logits: Tensor = self.model(_unit(prepared))
+                beside = () if prompts is None else (prompts,)
+                logits: Tensor = self.model(_unit(prepared), *beside)
                 return logits.float()
             features = prepared if self.reuse else self._frozen_part(prepared)
             for stage in self.stages[self.frozen :]:
@@ -113,10 +122,15 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def train_step(
-    view: Reused, optimizer: torch.optim.Optimizer, recipe: Recipe, rows: Tensor, masks: Tensor
+    view: Reused,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    rows: Tensor,
+    masks: Tensor,
+    prompts: Prompts | None = None,
 ) -> Tensor:
     """Forward, loss, backward and update on one batch; returns the loss, detached."""
-    loss = get_loss(recipe.loss)(view.logits(rows), masks)
+    loss = get_loss(recipe.loss)(view.logits(rows, prompts), masks)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     trained = [p for group in optimizer.param_groups for p in group["params"]]
@@ -156,6 +170,7 @@ def fit(
     """
     model.train()
     view, optimizer = Reused(model, recipe.precision, reuse), make_optimizer(model, recipe)
+    rule: PromptRule | None = getattr(model, "prompt_rule", None)
     prepared = view.prepare(views.images)
     rng = np.random.default_rng(seed)
     order: list[int] = []
@@ -169,7 +184,10 @@ def fit(
         batch, order = order[: recipe.batch_size], order[recipe.batch_size :]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
-        losses.append(train_step(view, optimizer, recipe, prepared[batch], views.masks[batch]))
+        masks, prompts = views.masks[batch], None
+        if rule is not None:
+            prompts, masks = rule.for_training(masks, rng)
+        losses.append(train_step(view, optimizer, recipe, prepared[batch], masks, prompts))
         now, done = time.perf_counter(), step + 1
         if done in marks or now - said > 0.5:
             said = now

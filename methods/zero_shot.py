@@ -5,14 +5,25 @@ Nothing is trained. Its rows are marked as oracle and never ranked with the othe
 
 from torch import nn
 
-from bench import PromptedDecoder, SamSegmenter, Task, freeze, load_sam, register_method, require
+from bench import (
+    PromptedDecoder,
+    PromptRule,
+    SamSegmenter,
+    Task,
+    freeze,
+    load_sam,
+    register_method,
+)
 
 
 @register_method("zero_shot", paper="https://arxiv.org/abs/2304.02643", lr=None, prompts="oracle")
-def zero_shot(task: Task, *, prompt: str = "box") -> nn.Module:
+def zero_shot(
+    task: Task, *, prompt: str = "box", clicks: int = 1, overlap: float = 1.0
+) -> nn.Module:
     """Pretrained SAM with oracle prompts (prompt=box|point), nothing trained."""
-    require(prompt in ("box", "point"), f"prompt '{prompt}' is not known: give box or point")
     sam = load_sam(task)
-    model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, prompt))
+    rule = PromptRule(prompt, clicks=clicks, overlap=overlap)
+    head = PromptedDecoder(sam, task.num_classes, rule, best_of_three=clicks == 1)
+    model = SamSegmenter(sam, head)
     freeze(model)
     return model

@@ -1,6 +1,7 @@
 """The foundation model against Meta's own code paths."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from bench.errors import UserError
 from bench.sam import PromptedDecoder, SamSegmenter, load_sam, replace_modules
 from bench.sam.build import build_sam, resize_positions, weights_path
 from bench.sam.decoder import predict_masks
-from bench.sam.prompts import Prompts, nearest, object_prompts, oracle_prompts
+from bench.sam.prompts import PromptRule, Prompts, nearest, object_prompts
 from bench.spec import Task
 
 
@@ -46,8 +47,8 @@ def test_prompted_masks_are_those_of_metas_predictor(sam: Sam) -> None:
         None, None, boxes, multimask_output=False, return_logits=True
     )
 
-    model = SamSegmenter(sam, PromptedDecoder(sam, 3, "box")).eval()
-    prompts = Prompts((boxes,), (boxes[:, :2],), (torch.tensor([1, 2]),))
+    model = SamSegmenter(sam, PromptedDecoder(sam, 3, PromptRule())).eval()
+    prompts = Prompts((boxes,), (boxes[:, None, :2],), (torch.tensor([1, 2]),))
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     ours = model(pixels, prompts)[0]
     torch.testing.assert_close(ours[1:], theirs[:, 0].clamp(min=-20), rtol=1e-3, atol=1e-4)
@@ -56,12 +57,12 @@ def test_prompted_masks_are_those_of_metas_predictor(sam: Sam) -> None:
 @torch.no_grad()
 def test_one_batch_spans_many_images(sam: Sam) -> None:
     """Row i of the images meets row i of the prompts; Meta's decoder takes one image at a time."""
-    embeddings = torch.rand(3, 128, 16, 16)
+    embeddings = torch.rand(3, 96, 32, 32)
     boxes = torch.tensor([[0.0, 0, 50, 60], [10, 20, 200, 220], [90, 80, 130, 140]])
     sparse, dense = sam.prompt_encoder(None, boxes, None)
     positions = sam.prompt_encoder.get_dense_pe()
     masks, quality = predict_masks(sam.mask_decoder, embeddings, positions, sparse, dense)
-    assert masks.shape == (3, 4, 64, 64)
+    assert masks.shape == (3, 4, 128, 128)
     for row in range(3):
         one = slice(row, row + 1)
         theirs, score = sam.mask_decoder.predict_masks(
@@ -76,11 +77,11 @@ def test_positions_fit_another_image_side(sam: Sam) -> None:
     other = build_sam("sam_nano", 128)
     state = resize_positions(sam.state_dict(), other)
     other.load_state_dict(state)
-    assert state["image_encoder.pos_embed"].shape == (1, 8, 8, 128)
-    assert state["image_encoder.blocks.2.attn.rel_pos_h"].shape == (15, 32)
+    assert state["image_encoder.pos_embed"].shape == (1, 16, 16, 96)
+    assert state["image_encoder.blocks.2.attn.rel_pos_h"].shape == (31, 32)
     windowed = "image_encoder.blocks.0.attn.rel_pos_h"
     assert torch.equal(state[windowed], sam.state_dict()[windowed])
-    assert other.image_encoder(torch.rand(1, 3, 128, 128)).shape == (1, 128, 8, 8)
+    assert other.image_encoder(torch.rand(1, 3, 128, 128)).shape == (1, 96, 16, 16)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -109,7 +110,7 @@ def test_weights_that_cannot_be_had_are_told_of(tmp_path: Path) -> None:
             load_sam(Task(3, weights=str(weights)))
     with pytest.raises(UserError, match="Did you mean 'sam_nano'"):
         weights_path(Task(3, backbone="sam_nan"))
-    with pytest.raises(UserError, match="multiple of 16"):
+    with pytest.raises(UserError, match="multiple of 8"):
         load_sam(Task(3, image_size=100, weights="random"))
 
 
@@ -123,14 +124,14 @@ def test_prompts_made_from_a_mask() -> None:
     mask[2:7, 3:10] = 1  # 35 px
     mask[12:18, 15:25] = 2  # 60 px
     mask[0, 29] = 255
-    prompts = oracle_prompts(mask)
+    prompts = PromptRule().for_evaluation(mask)
     assert prompts.boxes[0].tolist() == [[15, 12, 25, 18], [3, 2, 10, 7]]  # largest first
     assert prompts.classes[0].tolist() == [2, 1]
-    for (x, y), (x0, y0, x1, y1) in zip(prompts.clicks[0], prompts.boxes[0], strict=True):
+    for (x, y), (x0, y0, x1, y1) in zip(prompts.clicks[0][:, 0], prompts.boxes[0], strict=True):
         assert x0 < x < x1
         assert y0 < y < y1
-    assert oracle_prompts(mask, most=1).classes[0].tolist() == [2]
-    assert oracle_prompts(np.zeros((4, 4), np.uint8)).boxes[0].shape == (0, 4)
+    assert PromptRule(most=1).for_evaluation(mask).classes[0].tolist() == [2]
+    assert PromptRule().for_evaluation(np.zeros((4, 4), np.uint8)).boxes[0].shape == (0, 4)
 
 
 def test_prompts_made_from_instances() -> None:
@@ -138,10 +139,56 @@ def test_prompts_made_from_instances() -> None:
     mask = np.ones((8, 8), np.uint8)
     instances = np.zeros((8, 8), np.uint16)
     instances[:, :4], instances[:, 4:7] = 7, 9
-    prompts = oracle_prompts(mask, instances)
+    prompts = PromptRule().for_evaluation(mask, instances)
     assert prompts.boxes[0].tolist() == [[0, 0, 4, 8], [4, 0, 7, 8]]
     assert prompts.classes[0].tolist() == [1, 1]
     assert object_prompts(instances)[2].tolist() == [7, 9]
+
+
+def test_training_prompts_stay_round_their_objects_and_others_are_ignored() -> None:
+    masks = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    for index in range(4):
+        masks[0, 4 + 14 * index : 12 + 14 * index, 10:40] = 1 + index % 2
+    rule = PromptRule(jitter=64, clicks=3, training_most=3)  # 64 px at 1024 px: 4 px here
+    prompts, kept = rule.for_training(masks, np.random.default_rng(0))
+    assert [len(classes) for classes in prompts.classes] == [3, 0]
+    assert prompts.clicks[0].shape == (3, 3, 2)
+    for box, clicks, number in zip(
+        prompts.boxes[0], prompts.clicks[0], prompts.classes[0], strict=True
+    ):
+        assert (masks[0][clicks[:, 1].long(), clicks[:, 0].long()] == number).all()
+        top = 4 + 14 * int((clicks[0, 1] - 4) // 14)
+        out = (box - torch.tensor([10.0, top, 40.0, top + 8])) * torch.tensor([-1, -1, 1, 1])
+        assert (out >= 0).all()
+        assert (out <= 4).all()
+    assert (kept[0] == 255).sum() == 8 * 30  # the fourth object
+    assert torch.equal(kept[1], masks[1])
+    assert (masks != 255).all()  # what was given stays as it was
+
+
+@pytest.mark.parametrize("overlap", [0.5, 0.75])
+def test_moved_boxes_overlap_the_tight_one_as_asked(overlap: float) -> None:
+    mask = np.zeros((256, 256), np.uint8)
+    mask[100:140, 90:150] = 1
+    x0, y0, x1, y1 = PromptRule(overlap=overlap).for_evaluation(mask).boxes[0][0].tolist()
+    shared = (min(x1, 150) - max(x0, 90)) * (min(y1, 140) - max(y0, 100))
+    assert shared / (2 * 60 * 40 - shared) == pytest.approx(overlap, abs=1e-5)
+
+
+def test_a_class_at_once_gets_one_box() -> None:
+    mask = np.zeros((20, 20), np.uint8)
+    mask[2:4, 2:4], mask[10:12, 15:18] = 1, 1
+    prompts = PromptRule(unit="class").for_evaluation(mask)
+    assert prompts.boxes[0].tolist() == [[2, 2, 18, 12]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"kind": "text"}, {"unit": "pixel"}, {"clicks": 0}, {"overlap": 0.0}, {"jitter": -1.0}],
+)
+def test_prompt_rules_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="give"):
+        PromptRule(**options)
 
 
 def test_nearest_takes_pixel_centres() -> None:

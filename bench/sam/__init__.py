@@ -2,6 +2,7 @@
 
 from bench.sam.build import load_sam as load_sam
 from bench.sam.lora import LoRALinear as LoRALinear
+from bench.sam.prompts import PromptRule as PromptRule
 from bench.sam.prompts import Prompts as Prompts
 from bench.sam.segmenter import ConvHead as ConvHead
 from bench.sam.segmenter import PromptedDecoder as PromptedDecoder

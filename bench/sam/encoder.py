@@ -7,9 +7,11 @@ is added up and a fused kernel can take it. In windowed blocks the padding is ze
 its queries, keys and values are what the layer makes of zero, and its outputs are never computed.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import Block, get_rel_pos
+from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from torch import Tensor
 
 FUSED_FROM = (
@@ -17,48 +19,82 @@ FUSED_FROM = (
 )
 
 
-class FastBlock(Block):  # type: ignore[misc]  # segment_anything has no types
-    """A `segment_anything` encoder block; its forward does the same with less work."""
+class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no types
+    """`segment_anything`'s attention with its windows, over normalised tokens.
+
+    Args:
+        window: side of the windows in tokens; 0 attends over all.
+        settings: those of `segment_anything`'s `Attention`.
+    """
+
+    def __init__(self, window: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, H, W, C) to tokens of the same shape."""
-        x = x + self.attend(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
-
-    def attend(self, x: Tensor) -> Tensor:
-        """Self-attention over normalised tokens (B, H, W, C), within windows or over all."""
-        attn = self.attn
         batch, height, width, _ = x.shape
-        rows, columns = (self.window_size,) * 2 if self.window_size else (height, width)
-        qkv = self._pad(attn.qkv(x), -height % rows, -width % columns)
+        rows, columns = (self.window,) * 2 if self.window else (height, width)
+        qkv = self._pad(self.qkv(x), x.shape[-1], -height % rows, -width % columns)
         down, across = qkv.shape[1] // rows, qkv.shape[2] // columns
-        windows = qkv.reshape(batch, down, rows, across, columns, 3, attn.num_heads, -1)
+        windows = qkv.reshape(batch, down, rows, across, columns, 3, self.num_heads, -1)
         windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7)  # 3, B, down, across, heads, r, c, d
-        q, k, v = windows.reshape(3, -1, attn.num_heads, rows, columns, windows.shape[-1]).unbind(0)
-        scaled = q * attn.scale
-        if attn.use_rel_pos:
-            by_row = get_rel_pos(rows, rows, attn.rel_pos_h).to(q.dtype)
-            by_column = get_rel_pos(columns, columns, attn.rel_pos_w).to(q.dtype)
+        q, k, v = windows.reshape(3, -1, self.num_heads, rows, columns, windows.shape[-1]).unbind(0)
+        scaled = q * self.scale
+        if self.use_rel_pos:
+            by_row = get_rel_pos(rows, rows, self.rel_pos_h).to(q.dtype)
+            by_column = get_rel_pos(columns, columns, self.rel_pos_w).to(q.dtype)
             bias_row = torch.einsum("nhrcd,rkd->nhrck", q, by_row)
             bias_column = torch.einsum("nhrcd,ckd->nhrck", q, by_column)
             scaled = torch.cat([scaled, bias_row, bias_column], dim=-1)
             k = torch.cat([k, _one_hot_places(k)], dim=-1)
         out = attention(scaled.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3))
-        out = out.reshape(batch, down, across, attn.num_heads, rows, columns, -1)
+        out = out.reshape(batch, down, across, self.num_heads, rows, columns, -1)
         out = out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, down * rows, across * columns, -1)
-        projected: Tensor = attn.proj(out[:, :height, :width])
+        projected: Tensor = self.proj(out[:, :height, :width])
         return projected
 
-    def _pad(self, qkv: Tensor, bottom: int, right: int) -> Tensor:
+    def _pad(self, qkv: Tensor, channels: int, bottom: int, right: int) -> Tensor:
         """Complete the windows of qkv (B, H, W, 3C) with what the layer makes of zero."""
         if not bottom and not right:
             return qkv
         batch, height, width, _ = qkv.shape
-        zero = qkv.new_zeros(1, 1, 1, self.norm1.normalized_shape[0])
-        made = self.attn.qkv(zero).to(qkv.dtype)
+        made = self.qkv(qkv.new_zeros(1, 1, 1, channels)).to(qkv.dtype)
         qkv = torch.cat([qkv, made.expand(batch, height, right, -1)], dim=2)
         return torch.cat([qkv, made.expand(batch, bottom, width + right, -1)], dim=1)
+
+
+class FastBlock(Block):  # type: ignore[misc]
+    """An encoder block of `segment_anything` with `FastAttention`, whose forward needs no windows.
+
+    Args:
+        settings: those of `segment_anything`'s `Block`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window_size: int,
+        input_size: tuple[int, int],
+        **settings: Any,
+    ) -> None:
+        super().__init__(dim, num_heads, window_size=window_size, input_size=input_size, **settings)
+        self.attn = FastAttention(
+            window_size,
+            dim=dim,
+            num_heads=num_heads,
+            qkv_bias=settings.get("qkv_bias", True),
+            use_rel_pos=settings.get("use_rel_pos", False),
+            rel_pos_zero_init=settings.get("rel_pos_zero_init", True),
+            input_size=(window_size, window_size) if window_size else input_size,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, H, W, C) to tokens of the same shape."""
+        x = x + self.attn(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
 
 def _one_hot_places(k: Tensor) -> Tensor:

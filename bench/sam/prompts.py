@@ -10,6 +10,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from bench.data.items import IGNORE
+from bench.sam.surgery import require
+
+Map = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Prompts:
 
     Attributes:
         boxes: (n, 4) float x0 y0 x1 y1, upper ends exclusive.
-        clicks: (n, 2) float x y, one positive click for each box.
+        clicks: (n, c, 2) float x y, c positive clicks for each box.
         classes: (n,) int64 class that each prompt asks for.
     """
 
@@ -47,6 +50,114 @@ class Prompts:
 
 
 _FIELDS = ("boxes", "clicks", "classes")
+KINDS = ("box", "point")
+UNITS = ("object", "class")
+
+
+@dataclass(frozen=True)
+class PromptRule:
+    """How prompts are made from the ground truth. All prompts made so are an oracle's.
+
+    Attributes:
+        kind: "box" or "point".
+        unit: what one prompt asks for: an "object" (an instance where instances are given, else a
+            4-connected component of one class) or a whole "class" of the image, as in MedSAM.
+        clicks: clicks an object; the first is its innermost pixel, in training a random one like
+            all others.
+        overlap: IoU of the box with the tight one; below 1 the box is moved in a random direction
+            (Med-SA's boxes of 0.5 and 0.75).
+        jitter: in training each side of a box moves outwards by up to so many pixels, counted at
+            an image side of 1024 (20 in MedSAM and, less one, in Sam_LoRA).
+        most: objects an image. Beyond them, the smallest go without a prompt; in training random
+            ones do, and the loss ignores them.
+        training_most: the same bound in training.
+    """
+
+    kind: str = "box"
+    unit: str = "object"
+    clicks: int = 1
+    overlap: float = 1.0
+    jitter: float = 0.0
+    most: int = 128
+    training_most: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be made."""
+        require(self.kind in KINDS, f"prompt '{self.kind}' is not known: give {' or '.join(KINDS)}")
+        require(self.unit in UNITS, f"unit '{self.unit}' is not known: give {' or '.join(UNITS)}")
+        require(self.clicks >= 1, f"clicks {self.clicks} is too small: give 1 or more")
+        require(0 < self.overlap <= 1, f"overlap {self.overlap} is out of range: give 0 to 1")
+        require(self.jitter >= 0, f"jitter {self.jitter} is negative: give pixels from 0 on")
+
+    def for_evaluation(self, mask: Map, instances: npt.NDArray[Any] | None = None) -> Prompts:
+        """Prompts of one image, the same every time.
+
+        Args:
+            mask: (S, S) class indices at the model's input size.
+            instances: (S, S) instance numbers, 0 for background.
+        """
+        numbered = self._numbered(mask, instances)
+        boxes, innermost, numbers = object_prompts(numbered)
+        classes = _majority(numbered, mask, numbers)
+        kept = torch.nonzero((classes != 0) & (classes != IGNORE))[: self.most, 0]
+        boxes, innermost, numbers = boxes[kept], innermost[kept], numbers[kept]
+        rng = np.random.default_rng(0)
+        more = _random_clicks(numbered, numbers, self.clicks - 1, rng)
+        clicks = torch.cat([innermost[:, None], more], dim=1)
+        return Prompts((self._moved(boxes, mask.shape, rng),), (clicks,), (classes[kept],))
+
+    def for_training(self, masks: Tensor, rng: np.random.Generator) -> tuple[Prompts, Tensor]:
+        """Prompts of a batch of masks (B, S, S) uint8, and the masks without unprompted objects."""
+        found, kept_masks = [], masks.clone()
+        for row, mask in enumerate(masks.cpu().numpy()):
+            numbered = self._numbered(mask, None)
+            boxes, _, numbers = object_prompts(numbered)
+            chosen = rng.permutation(len(numbers))[: self.training_most]
+            boxes, numbers = boxes[chosen], numbers[chosen]
+            clicks = _random_clicks(numbered, numbers, self.clicks, rng)
+            boxes = self._moved(boxes, mask.shape, rng)
+            out = self.jitter * mask.shape[0] / 1024 * rng.random((len(boxes), 4))
+            boxes = boxes + torch.from_numpy(out * [-1, -1, 1, 1]).float()
+            classes = _majority(numbered, mask, numbers)
+            found.append(Prompts((boxes.clamp(0, mask.shape[0]),), (clicks,), (classes,)))
+            left_out = (numbered > 0) & ~np.isin(numbered, numbers.numpy())
+            kept_masks[row][torch.from_numpy(left_out).to(masks.device)] = IGNORE
+        return Prompts.join(found).to(masks.device), kept_masks
+
+    def _numbered(self, mask: Map, instances: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        if self.unit == "class":
+            return np.where(mask == IGNORE, 0, mask)
+        return _components(mask) if instances is None else instances
+
+    def _moved(self, boxes: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
+        """Boxes moved so that their IoU with what they were is `overlap`, before the image ends."""
+        if self.overlap == 1 or len(boxes) == 0:
+            return boxes
+        shared = 2 * self.overlap / (1 + self.overlap)  # of either box's area
+        across = rng.uniform(0, 1 - shared, len(boxes))
+        down = 1 - shared / (1 - across)
+        signs = rng.choice([-1.0, 1.0], (len(boxes), 2))
+        shift = torch.from_numpy(np.stack([across, down], 1) * signs).float()
+        shift = shift * (boxes[:, 2:] - boxes[:, :2])
+        return (boxes + shift.repeat(1, 2)).clamp(0, shape[0])
+
+
+def _majority(numbered: npt.NDArray[Any], mask: Map, numbers: Tensor) -> Tensor:
+    """The class that most pixels of each object have, (n,) int64."""
+    found = [int(np.bincount(mask[numbered == number]).argmax()) for number in numbers.tolist()]
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def _random_clicks(
+    numbered: npt.NDArray[Any], numbers: Tensor, count: int, rng: np.random.Generator
+) -> Tensor:
+    """Clicks (n, count, 2) x y, each uniform over the pixels of its object."""
+    clicks = np.empty((len(numbers), count, 2), np.float32)
+    for row, number in enumerate(numbers.tolist()):
+        ys, xs = np.nonzero(numbered == number)
+        pick = rng.integers(len(ys), size=count)
+        clicks[row] = np.stack([xs[pick], ys[pick]], axis=1) + 0.5
+    return torch.from_numpy(clicks)
 
 
 def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,30 +187,6 @@ def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]
         torch.tensor([entry[3] for entry in found], dtype=torch.float32).reshape(-1, 2),
         torch.tensor([entry[1] for entry in found], dtype=torch.int64),
     )
-
-
-def oracle_prompts(
-    mask: npt.NDArray[np.uint8], instances: npt.NDArray[Any] | None = None, most: int = 128
-) -> Prompts:
-    """Prompts made from the ground truth of one image: they tell the answer's place.
-
-    Each connected component (4-neighbourhood) of each class but 0 gets its tight box and its
-    innermost click; where instances are given, each instance in the class that most of its pixels
-    have. Beyond `most` objects the smallest go without a prompt.
-
-    Args:
-        mask: (H, W) class indices at the model's input size.
-        instances: (H, W) instance numbers, 0 for background.
-        most: bound on the objects of one image.
-    """
-    numbered = _components(mask) if instances is None else instances
-    boxes, clicks, numbers = object_prompts(numbered)
-    classes = torch.tensor(
-        [int(np.bincount(mask[numbered == number]).argmax()) for number in numbers.tolist()],
-        dtype=torch.int64,
-    )
-    kept = torch.nonzero((classes != 0) & (classes != IGNORE))[:most, 0]
-    return Prompts((boxes[kept],), (clicks[kept],), (classes[kept],))
 
 
 def nearest(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:

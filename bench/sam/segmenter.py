@@ -11,7 +11,7 @@ from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
 
 from bench.sam.decoder import predict_masks
-from bench.sam.prompts import Prompts
+from bench.sam.prompts import PromptRule, Prompts
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ class SamSegmenter(nn.Module):
         self.head = head
         self.register_buffer("pixel_mean", sam.pixel_mean / 255, persistent=False)
         self.register_buffer("pixel_std", sam.pixel_std / 255, persistent=False)
+
+    @property
+    def prompt_rule(self) -> PromptRule | None:
+        """How the prompts of this model are made; None where it takes none."""
+        rule: PromptRule | None = getattr(self.head, "rule", None)
+        return rule
 
     def stages(self) -> list[Stage]:
         """The encoder's steps; those before the first trainable one need to run once an image."""
@@ -137,51 +143,59 @@ class PromptedDecoder(nn.Module):
     Args:
         sam: gives prompt encoder and mask decoder.
         num_classes: K.
-        kind: "box" or "point".
+        rule: how prompts are made; the model carries it for trainer and evaluation.
+        best_of_three: take for a click the mask that SAM judges best of three, else the first.
         chunk: prompts decoded at once, which bounds the memory.
     """
 
-    def __init__(self, sam: Sam, num_classes: int, kind: str, chunk: int = 64) -> None:
+    def __init__(
+        self,
+        sam: Sam,
+        num_classes: int,
+        rule: PromptRule,
+        best_of_three: bool = False,
+        chunk: int = 64,
+    ) -> None:
         super().__init__()
         self.prompt_encoder = sam.prompt_encoder
         self.mask_decoder = sam.mask_decoder
-        self.num_classes, self.kind, self.chunk = num_classes, kind, chunk
+        self.num_classes, self.rule, self.chunk = num_classes, rule, chunk
+        self.best_of_three = best_of_three
 
     def forward(self, embeddings: Tensor, side: int, prompts: Prompts | None = None) -> Tensor:
         """(B, C, s, s) and prompts to (B, K, side, side); no prompts, no object."""
         low = 4 * embeddings.shape[-1]
-        absent = torch.full((self.num_classes, low, low), -20.0, device=embeddings.device)
-        absent[0] = 0.0
-        rows = []
-        for row, embedding in enumerate(embeddings):
-            logits = list(absent)
-            if prompts is not None:
-                for masks, classes in self._masks(embedding, prompts, row):
-                    for mask, index in zip(masks, classes.tolist(), strict=True):
-                        logits[index] = torch.maximum(logits[index], mask)
-            rows.append(torch.stack(logits))
-        return _upsample(torch.stack(rows), side)
+        rows = len(embeddings) * self.num_classes
+        logits = torch.full((rows, low * low), -20.0, device=embeddings.device)
+        logits[:: self.num_classes] = 0.0
+        if prompts is not None:
+            image = torch.arange(len(prompts)).repeat_interleave(
+                torch.tensor([len(classes) for classes in prompts.classes])
+            )
+            target = (image * self.num_classes + torch.cat(prompts.classes)).to(logits.device)
+            asked = (image, target, torch.cat(prompts.boxes), torch.cat(prompts.clicks))
+            for images, targets, boxes, clicks in zip(
+                *(values.split(self.chunk) for values in asked), strict=True
+            ):
+                if len(images):
+                    masks = self._masks(embeddings[images], boxes, clicks).flatten(1)
+                    index = targets[:, None].expand(-1, low * low)
+                    logits = logits.scatter_reduce(0, index, masks, "amax")
+        return _upsample(logits.view(-1, self.num_classes, low, low), side)
 
-    def _masks(self, embedding: Tensor, prompts: Prompts, row: int) -> list[tuple[Tensor, Tensor]]:
+    def _masks(self, source: Tensor, boxes: Tensor, clicks: Tensor) -> Tensor:
+        """Mask logits (n, 4s, 4s) fp32 of n prompts, each on its own embedding (n, C, s, s)."""
+        if self.rule.kind == "box":
+            sparse, dense = self.prompt_encoder(None, boxes, None)
+        else:
+            positive = torch.ones(clicks.shape[:2], dtype=torch.int, device=clicks.device)
+            sparse, dense = self.prompt_encoder((clicks, positive), None, None)
         positions = self.prompt_encoder.get_dense_pe()
-        found = []
-        asked = (prompts.boxes[row], prompts.clicks[row], prompts.classes[row])
-        for boxes, clicks, classes in zip(*(t.split(self.chunk) for t in asked), strict=True):
-            if len(classes) == 0:
-                continue
-            if self.kind == "box":
-                sparse, dense = self.prompt_encoder(None, boxes, None)
-            else:
-                positive = torch.ones(len(clicks), 1, dtype=torch.int, device=clicks.device)
-                sparse, dense = self.prompt_encoder((clicks[:, None], positive), None, None)
-            source = embedding.expand(len(classes), -1, -1, -1)
-            masks, quality = predict_masks(self.mask_decoder, source, positions, sparse, dense)
-            if self.kind == "point":  # one click is ambiguous: the best of three, as SAM judges
-                best = quality[:, 1:].argmax(1) + 1
-                found.append((masks[torch.arange(len(best)), best].float(), classes))
-            else:
-                found.append((masks[:, 0].float(), classes))
-        return found
+        masks, quality = predict_masks(self.mask_decoder, source, positions, sparse, dense)
+        if self.rule.kind == "point" and self.best_of_three:
+            best = quality[:, 1:].argmax(1) + 1  # one click is ambiguous
+            return masks[torch.arange(len(best)), best].float()
+        return masks[:, 0].float()
 
 
 def with_mask_tokens(decoder: MaskDecoder, count: int) -> MaskDecoder:
