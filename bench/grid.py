@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +10,10 @@ from pathlib import Path
 
 from bench.data.items import Collection
 from bench.errors import UserError, no_such
-from bench.registry import get_method, load_collection, parse_methods
+from bench.registry import Method, get_method, load_collection, parse_methods
 from bench.spec import Cell, Recipe, Task
 
-PROTOCOLS = ("equal",)
+PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
 
 
@@ -60,8 +61,11 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
     from bench.data.fingerprint import fingerprint
     from bench.data.split import split
 
-    methods = parse_methods(request.methods)
+    methods = [(get_method(word), options) for word, options in parse_methods(request.methods)]
     _check_numbers(request)
+    _check_protocol(request, [method for method, _ in methods])
+    backbones = _words(request.backbones, "--backbone")
+    sizes = dict.fromkeys(_size(request, method) for method, _ in methods)
     seeds, budgets = _seeds(request.seeds), _labels(request.labels)
     cells: list[Cell] = []
     notes: list[str] = []
@@ -73,20 +77,21 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
             parts = split(collection, fold=fold, folds=request.folds, labels=labels)
             images[labels] = max(images[labels], len(parts.train))
             notes += [f"{collection.name}: {note}" for note in (*collection.notes, *parts.notes)]
-        base = [
-            _task(request, backbone, collection.num_classes)
-            for backbone in _words(request.backbones, "--backbone")
-        ]
-        for (task, weights_sha), (method, options) in itertools.product(base, methods):
-            if get_method(method).from_scratch:
+        base = {
+            (backbone, size): _task(request, backbone, size, collection.num_classes)
+            for backbone, size in itertools.product(backbones, sizes)
+        }
+        for backbone, (method, options) in itertools.product(backbones, methods):
+            task, weights_sha = base[backbone, _size(request, method)]
+            if method.from_scratch:
                 task, weights_sha = replace(task, backbone="none", weights="random"), ""
             _try_to_build(method, options, task)
             cells += [
                 Cell(
-                    method=method,
+                    method=method.name,
                     dataset=_address(name, collection),
                     task=task,
-                    recipe=_recipe(request, get_method(method).lr or 0.0, images[labels]),
+                    recipe=_recipe(request, method, images[labels]),
                     options=options,
                     protocol=request.protocol,
                     fold=fold,
@@ -110,14 +115,22 @@ def _address(name: str, collection: Collection) -> str:
     return name if typed == collection.name else str(Path(name).expanduser().resolve())
 
 
-def _task(request: Request, backbone: str, num_classes: int) -> tuple[Task, str]:
+def _size(request: Request, method: Method) -> int | None:
+    """The image side that is asked for, or published; None for the backbone's own."""
+    published = method.published_size if request.protocol == "published" else None
+    return request.image_size or published
+
+
+def _task(
+    request: Request, backbone: str, image_size: int | None, num_classes: int
+) -> tuple[Task, str]:
     """The task and the fingerprint of its weights; the backbone's own side where none is given."""
     from bench.sam.build import ARCHITECTURES, load_sam, weights_path
 
     if backbone not in ARCHITECTURES:
         raise no_such("backbone", backbone, ARCHITECTURES)
     weights = str(request.checkpoint) if request.checkpoint else request.weights
-    size = request.image_size or ARCHITECTURES[backbone].image_size
+    size = image_size or ARCHITECTURES[backbone].image_size
     task = Task(num_classes=num_classes, image_size=size, backbone=backbone, weights=weights)
     path = weights_path(task)
     if path is None:
@@ -127,34 +140,53 @@ def _task(request: Request, backbone: str, num_classes: int) -> tuple[Task, str]
         return task, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _recipe(request: Request, lr: float, images: int) -> Recipe:
+def _recipe(request: Request, method: Method, images: int) -> Recipe:
+    """The protocol's recipe with what is asked otherwise, and its length in steps.
+
+    An epoch is a pass over the bank under `equal`, over the training images under `published`.
+    """
     asked: dict[str, object] = {
         key: value
-        for key in ("steps", "batch_size", "precision")
+        for key in ("steps", "epochs", "batch_size", "precision")
         if (value := getattr(request, key)) is not None
     }
-    recipe = replace(Recipe(lr=lr), **asked)  # type: ignore[arg-type]
-    if request.epochs is not None:
-        views = max(recipe.bank_views, images)
-        recipe = replace(recipe, steps=-(-request.epochs * views // recipe.batch_size))
-    return recipe
+    if request.steps is not None:
+        asked["epochs"] = None
+    if request.protocol == "published" and method.published is not None:
+        recipe, seen = method.published, images
+    else:
+        recipe = Recipe(lr=method.lr or 0.0)
+        seen = max(recipe.bank_views, images)
+    recipe = replace(recipe, **asked)  # type: ignore[arg-type]
+    if recipe.epochs is None:
+        return recipe
+    steps = math.ceil(recipe.epochs * seen / recipe.batch_size)
+    return replace(recipe, steps=max(1, steps), epochs=None)
 
 
-def _try_to_build(method: str, options: Mapping[str, object], task: Task) -> None:
+def _try_to_build(method: Method, options: Mapping[str, object], task: Task) -> None:
     import torch
 
     try:
         with torch.device("meta"):
-            get_method(method).build(task, **options)
+            method.build(task, **options)
     except UserError:
         raise
     except Exception:
         return  # unsupported, or a bug: its cells record the reason, and the others go on
 
 
-def _check_numbers(request: Request) -> None:
+def _check_protocol(request: Request, methods: Sequence[Method]) -> None:
     if request.protocol not in PROTOCOLS:
         raise no_such("protocol", request.protocol, PROTOCOLS)
+    without = [method.name for method in methods if method.published is None]
+    if request.protocol == "published" and without:
+        raise UserError(
+            f"{without[0]} has no published recipe: leave it out, or use --protocol equal"
+        )
+
+
+def _check_numbers(request: Request) -> None:
     if request.weights not in ("pretrained", "random"):
         raise UserError(
             f"--weights is pretrained or random, not '{request.weights}'; "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bench._plugins import Plugins
 from bench.data.items import Collection, Item
 from bench.errors import UserError, no_such
-from bench.spec import OptionValue, PromptSource
+from bench.spec import OptionValue, PromptSource, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +33,8 @@ class Method:
         from_scratch: it uses no foundation model; its rows say so.
         summary: one line for `--list`.
         options: name of every option to its default.
+        published: the recipe of its paper or its authors' code, for the `published` protocol.
+        published_size: side of the images in that recipe, in pixels.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Method:
     from_scratch: bool
     summary: str
     options: Mapping[str, OptionValue]
+    published: Recipe | None = None
+    published_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def register_method(
     lr: float | None,
     prompts: PromptSource = "none",
     from_scratch: bool = False,
+    published: Recipe | None = None,
+    published_size: int | None = None,
 ) -> Callable[[Build], Build]:
     """Decorate a build function; it is returned unchanged.
 
@@ -83,6 +89,8 @@ def register_method(
         lr: peak learning rate; None where nothing trains.
         prompts: where its prompts come from at evaluation.
         from_scratch: it uses no foundation model.
+        published: the recipe of its paper or its authors' code; None where none is known.
+        published_size: side of the images in that recipe; None for the backbone's own.
 
     Raises:
         ValueError: the name is taken, or an option has no default to take its type from.
@@ -91,7 +99,18 @@ def register_method(
     def register(build: Build) -> Build:
         options = _options(name, build)
         summary = _first_line(build)
-        method = Method(name, build, paper, lr, prompts, from_scratch, summary, options)
+        method = Method(
+            name,
+            build,
+            paper,
+            lr,
+            prompts,
+            from_scratch,
+            summary,
+            options,
+            published,
+            published_size,
+        )
         _METHODS.add(name, method)
         return build
 

@@ -110,15 +110,24 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Rate of 0-based `step`: linear rise over `warmup_steps`, then the schedule down to zero."""
+    """Rate of 0-based `step`: linear rise over `warmup_steps`, then the schedule.
+
+    The rise takes at most half the training. "poly" counts as SAMed does: what is done of the whole
+    training, rise included, is reckoned from the end of the rise.
+    """
     warmup = min(recipe.warmup_steps, recipe.steps // 2)
     if step < warmup:
         return recipe.lr * (step + 1) / warmup
-    done = (step - warmup) / max(1, recipe.steps - warmup)
-    return (
-        recipe.lr
-        * {"constant": 1.0, "cosine": 0.5 + 0.5 * math.cos(math.pi * done)}[recipe.schedule]
-    )
+    length = round(recipe.horizon * recipe.steps)
+    done = (step - warmup) / max(1, length if recipe.schedule == "poly" else length - warmup)
+    if recipe.rate_levels is not None:
+        done = math.floor(done * recipe.rate_levels) / recipe.rate_levels
+    left = {
+        "constant": 1.0,
+        "cosine": 0.5 + 0.5 * math.cos(math.pi * done),
+        "poly": (1 - done) ** recipe.power,
+    }[recipe.schedule]
+    return recipe.final_lr + (recipe.lr - recipe.final_lr) * left
 
 
 def train_step(
@@ -133,8 +142,9 @@ def train_step(
     loss = get_loss(recipe.loss)(view.logits(rows, prompts), masks)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+    if recipe.clip_norm is not None:
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
     optimizer.step()
     return loss.detach()
 
