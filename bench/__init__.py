@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from bench.sam import PromptedDecoder as PromptedDecoder
     from bench.sam import PromptRule as PromptRule
     from bench.sam import Prompts as Prompts
+    from bench.sam import Sam as Sam
     from bench.sam import SamSegmenter as SamSegmenter
     from bench.sam import SemanticDecoder as SemanticDecoder
+    from bench.sam import Stage as Stage
     from bench.sam import freeze as freeze
     from bench.sam import load_sam as load_sam
     from bench.sam import replace_modules as replace_modules
@@ -43,8 +45,10 @@ _HOME = {
     "PromptedDecoder": "bench.sam",
     "PromptRule": "bench.sam",
     "Prompts": "bench.sam",
+    "Sam": "bench.sam",
     "SamSegmenter": "bench.sam",
     "SemanticDecoder": "bench.sam",
+    "Stage": "bench.sam",
     "freeze": "bench.sam",
     "load_sam": "bench.sam",
     "replace_modules": "bench.sam",

@@ -1,5 +1,7 @@
 """The foundation model: building, weights, prompts, heads and surgery."""
 
+from segment_anything.modeling import Sam as Sam
+
 from bench.sam.build import load_sam as load_sam
 from bench.sam.lora import LoRALinear as LoRALinear
 from bench.sam.prompts import PromptRule as PromptRule
@@ -8,6 +10,7 @@ from bench.sam.segmenter import ConvHead as ConvHead
 from bench.sam.segmenter import PromptedDecoder as PromptedDecoder
 from bench.sam.segmenter import SamSegmenter as SamSegmenter
 from bench.sam.segmenter import SemanticDecoder as SemanticDecoder
+from bench.sam.segmenter import Stage as Stage
 from bench.sam.surgery import freeze as freeze
 from bench.sam.surgery import replace_modules as replace_modules
 from bench.sam.surgery import require as require

@@ -33,8 +33,12 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, H, W, C) to tokens of the same shape."""
+        return self.over(x, self.window)
+
+    def over(self, x: Tensor, window: int) -> Tensor:
+        """Attend within windows of that side, or over all tokens where it is 0."""
         batch, height, width, _ = x.shape
-        rows, columns = (self.window,) * 2 if self.window else (height, width)
+        rows, columns = (window, window) if window else (height, width)
         qkv = self._pad(self.qkv(x), x.shape[-1], -height % rows, -width % columns)
         down, across = qkv.shape[1] // rows, qkv.shape[2] // columns
         windows = qkv.reshape(batch, down, rows, across, columns, 3, self.num_heads, -1)

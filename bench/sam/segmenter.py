@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from bench.sam.decoder import predict_masks
 from bench.sam.prompts import PromptRule, Prompts
+from bench.sam.surgery import require
+
+PIXELS = ("sam", "unit", "minmax")
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,21 @@ class SamSegmenter(nn.Module):
         sam: gives its image encoder and its pixel mean and deviation.
         head: `head(embeddings (B, C, s, s), side) -> (B, K, side, side)`; a promptable one takes
             the prompts as a third argument.
+        pixels: "sam" subtracts SAM's mean and divides by its deviation; "unit" takes images as they
+            are, in [0, 1]; "minmax" stretches each image to [0, 1].
     """
 
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, sam: Sam, head: nn.Module) -> None:
+    def __init__(self, sam: Sam, head: nn.Module, pixels: str = "sam") -> None:
         super().__init__()
+        require(
+            pixels in PIXELS, f"pixels '{pixels}' is not known: give one of {', '.join(PIXELS)}"
+        )
         self.image_encoder = sam.image_encoder
         self.head = head
+        self.pixels = pixels
         self.register_buffer("pixel_mean", sam.pixel_mean / 255, persistent=False)
         self.register_buffer("pixel_std", sam.pixel_std / 255, persistent=False)
 
@@ -68,9 +77,17 @@ class SamSegmenter(nn.Module):
         steps += [Stage(block, tuple(block.parameters())) for block in encoder.blocks]
         return [*steps, Stage(self._neck, tuple(encoder.neck.parameters()))]
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) in [0, 1] as the encoder takes them."""
+        if self.pixels == "unit":
+            return images
+        if self.pixels == "minmax":
+            low, high = images.amin((1, 2, 3), True), images.amax((1, 2, 3), True)
+            return (images - low) / (high - low).clamp(min=1e-8)
+        return (images - self.pixel_mean) / self.pixel_std
+
     def _embed(self, images: Tensor) -> Tensor:
-        normalised = (images - self.pixel_mean) / self.pixel_std
-        tokens: Tensor = self.image_encoder.patch_embed(normalised)
+        tokens: Tensor = self.image_encoder.patch_embed(self.normalise(images))
         return tokens + self.image_encoder.pos_embed
 
     def _neck(self, tokens: Tensor) -> Tensor:
@@ -112,25 +129,54 @@ class ConvHead(nn.Module):
 class SemanticDecoder(nn.Module):
     """SAM's mask decoder with one mask token a class and the default (empty) prompt.
 
-    As in SAMed (Zhang and Liu, 2023, section 3.3), whose tokens start from noise; here class k
-    starts from the pretrained token k mod 4 and its hypernetwork. What cannot learn without a
-    prompt (IoU head, embeddings of points and masks) is left out.
+    As in SAMed (Zhang and Liu, 2023, section 3.3). What cannot learn without a prompt (IoU head,
+    embeddings of points and masks) is left out, unless the original's parts are asked for.
+
+    Args:
+        sam: gives mask decoder, empty prompt and position code.
+        num_classes: K.
+        fresh_tokens: start mask tokens, their hypernetworks and the IoU head from noise, as SAMed;
+            else class k starts from the pretrained token k mod 4.
+        background_token: class 0 has a token; else its logit is 0 and the classes take the tokens
+            from the first on, of which SAM's four at least are kept (SAM-Adapter).
+        iou_head: keep the IoU head, which learns nothing here.
+        prompt_encoder: keep the whole prompt encoder, of which the empty prompt alone learns.
     """
 
-    def __init__(self, sam: Sam, num_classes: int) -> None:
+    def __init__(
+        self,
+        sam: Sam,
+        num_classes: int,
+        *,
+        fresh_tokens: bool = False,
+        background_token: bool = True,
+        iou_head: bool = False,
+        prompt_encoder: bool = False,
+    ) -> None:
         super().__init__()
-        self.no_mask_embed = copy.deepcopy(sam.prompt_encoder.no_mask_embed)
-        self.position_encoding = copy.deepcopy(sam.prompt_encoder.pe_layer)
-        self.mask_decoder = with_mask_tokens(sam.mask_decoder, num_classes)
-        self.mask_decoder.iou_prediction_head = nn.Identity()
+        tokens = num_classes if background_token else max(num_classes - 1, 4)
+        self.num_classes, self.background_token = num_classes, background_token
+        if prompt_encoder:
+            self.prompt_encoder = copy.deepcopy(sam.prompt_encoder)
+        else:
+            self.no_mask_embed = copy.deepcopy(sam.prompt_encoder.no_mask_embed)
+            self.position_encoding = copy.deepcopy(sam.prompt_encoder.pe_layer)
+        self.mask_decoder = with_mask_tokens(sam.mask_decoder, tokens, fresh_tokens)
+        if not iou_head:
+            self.mask_decoder.iou_prediction_head = nn.Identity()
 
     def forward(self, embeddings: Tensor, side: int) -> Tensor:
         """(B, C, s, s) to (B, K, side, side)."""
+        whole = getattr(self, "prompt_encoder", None)
+        empty = whole.no_mask_embed if whole else self.no_mask_embed
+        code = whole.pe_layer if whole else self.position_encoding
         rows, channels, height, width = embeddings.shape
-        positions = self.position_encoding((height, width))[None]
-        dense = self.no_mask_embed.weight[:, :, None, None].expand(-1, -1, height, width)
+        positions = code((height, width))[None]
+        dense = empty.weight[:, :, None, None].expand(-1, -1, height, width)
         nothing = embeddings.new_empty(rows, 0, channels)
         masks, _ = predict_masks(self.mask_decoder, embeddings, positions, nothing, dense)
+        if not self.background_token:
+            masks = F.pad(masks[:, : self.num_classes - 1], (0, 0, 0, 0, 1, 0))
         return _upsample(masks, side)
 
 
@@ -198,14 +244,30 @@ class PromptedDecoder(nn.Module):
         return masks[:, 0].float()
 
 
-def with_mask_tokens(decoder: MaskDecoder, count: int) -> MaskDecoder:
-    """A copy of SAM's decoder with `count` mask tokens; token k starts as the old k mod 4."""
-    new = copy.deepcopy(decoder)
+def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> MaskDecoder:
+    """A copy of SAM's decoder with `count` mask tokens; token k starts as the old k mod 4.
+
+    With `fresh`, tokens, hypernetworks and IoU head start from noise instead.
+    """
+    iou_layers = decoder.iou_prediction_head.layers
+    new = MaskDecoder(
+        transformer_dim=decoder.transformer_dim,
+        transformer=copy.deepcopy(decoder.transformer),
+        num_multimask_outputs=count - 1,
+        iou_head_depth=len(iou_layers),
+        iou_head_hidden_dim=iou_layers[0].out_features,
+    )
+    new.iou_token = copy.deepcopy(decoder.iou_token)
+    new.output_upscaling = copy.deepcopy(decoder.output_upscaling)
+    if fresh:
+        return new
     old = [k % decoder.num_mask_tokens for k in range(count)]
-    new.num_mask_tokens, new.num_multimask_outputs = count, count - 1
-    new.mask_tokens = nn.Embedding(count, decoder.transformer_dim)
     with torch.no_grad():
         new.mask_tokens.weight.copy_(decoder.mask_tokens.weight[old])
+        for ours, theirs in zip(new.iou_prediction_head.layers, iou_layers, strict=True):
+            last = ours.out_features != theirs.out_features
+            ours.weight.copy_(theirs.weight[old] if last else theirs.weight)
+            ours.bias.copy_(theirs.bias[old] if last else theirs.bias)
     new.output_hypernetworks_mlps = nn.ModuleList(
         copy.deepcopy(decoder.output_hypernetworks_mlps[k]) for k in old
     )

@@ -1,0 +1,178 @@
+"""Med-SA: adapters in SAM's encoder, for images and volumes (Wu et al., 2023, section 3).
+
+An adapter with skip on the attention's output and a scaled one beside the MLP; in volumes SD-Trans
+also runs the same attention over depth, through an adapter of its own. Mask decoder trained,
+prompt encoder frozen; one click for each class. What the public code does differently:
+
+* it makes the depth adapters for images too, where they do nothing (`dims=3` makes them here);
+* in windowed blocks it groups the windows of one slice, not the slices (`depth_groups=windows`);
+* it splits into windows before the norm, so that padded tokens are the norm's bias instead of zero
+  (`padding=norm`);
+* its decoder is not conditioned. The paper's three decoder adapters and their conditioning on the
+  prompt embedding (`condition=add|concat|hyp`) leave sizes open; chosen here: bottlenecks of a
+  quarter, prompt embedding = mean of the prompt's tokens, one generated square weight for hyp.
+"""
+
+import math
+
+import torch
+from segment_anything.modeling.image_encoder import window_partition, window_unpartition
+from torch import Tensor, nn
+
+from bench import (
+    PromptedDecoder,
+    PromptRule,
+    SamSegmenter,
+    Task,
+    freeze,
+    load_sam,
+    register_method,
+    require,
+)
+
+
+class Adapter(nn.Module):
+    """down, GELU, up over a quarter of the width d; the default initialisation, as in the code."""
+
+    def __init__(self, d: int, skip: bool) -> None:
+        super().__init__()
+        self.down, self.up, self.skip = nn.Linear(d, d // 4), nn.Linear(d // 4, d), skip
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., d) to (..., d)."""
+        change: Tensor = self.up(nn.functional.gelu(self.down(tokens)))
+        return tokens + change if self.skip else change
+
+
+class AdaptedBlock(nn.Module):
+    """An encoder block with Med-SA's adapters; batches of volumes are their slices in order."""
+
+    def __init__(self, block: nn.Module, dims: int, depth: int, groups: str, padding: str) -> None:
+        super().__init__()
+        d = block.norm1.normalized_shape[0]
+        self.norm1, self.attn, self.norm2, self.mlp = (
+            block.norm1, block.attn, block.norm2, block.mlp,
+        )  # fmt: skip
+        self.space_adapter, self.mlp_adapter = Adapter(d, skip=True), Adapter(d, skip=False)
+        self.depth_adapter = Adapter(d, skip=False) if dims == 3 else None
+        self.depth, self.groups, self.padding = depth, groups, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, H, W, d) to tokens of the same shape."""
+        window = self.attn.window
+        if window and (self.padding == "norm" or self._groups_windows()):
+            parts, padded = window_partition(x, window)
+            change = self.space_adapter(self.attn.over(self.norm1(parts), 0))
+            if self.depth_adapter is not None and self._groups_windows():
+                change = change + self._over_depth(parts, len(x))
+            change = window_unpartition(change, window, padded, x.shape[1:3])
+        else:
+            change = self.space_adapter(self.attn(self.norm1(x)))
+        if self.depth_adapter is not None and not (window and self._groups_windows()):
+            change = change + self._over_depth(x, len(x))
+        x = x + change
+        normed = self.norm2(x)
+        out: Tensor = x + self.mlp(normed) + 0.5 * self.mlp_adapter(normed)
+        return out
+
+    def _groups_windows(self) -> bool:
+        return self.depth_adapter is not None and self.groups == "windows"
+
+    def _over_depth(self, x: Tensor, slices: int) -> Tensor:
+        """SD-Trans: each position attends over consecutive rows of x (rows, H, W, d).
+
+        So many rows as the task's depth; where that is 1, the batch's `slices` are one volume.
+        """
+        rows, height, width, d = x.shape
+        depth = self.depth if self.depth > 1 else slices
+        tall = next(n for n in range(math.isqrt(depth), 0, -1) if depth % n == 0)
+        lines = x.reshape(rows // depth, depth, height * width, d).transpose(1, 2)
+        grids = self.norm1(lines.reshape(-1, tall, depth // tall, d))
+        out = self.depth_adapter(self.attn.over(grids, 0))
+        out = out.reshape(rows // depth, height * width, depth, d).transpose(1, 2)
+        return out.reshape(rows, height, width, d)
+
+
+class ConditionedAdapter(nn.Module):
+    """A bottleneck on mask tokens whose reduced embedding meets the prompt's."""
+
+    def __init__(self, d: int, kind: str) -> None:
+        super().__init__()
+        h = d // 4
+        self.kind, self.down, self.up = kind, nn.Linear(d, h), nn.Linear(h, d)
+        self.prompt = nn.Linear(d, h)
+        self.mix = nn.Linear(2 * h, h) if kind == "concat" else None
+        self.weights = nn.Linear(h, h * h) if kind == "hyp" else None
+
+    def forward(self, tokens: Tensor, prompt: Tensor) -> Tensor:
+        """Tokens (n, t, d) and prompt embeddings (n, d) to (n, t, d)."""
+        reduced, prompt = self.down(tokens), self.prompt(prompt)[:, None]
+        if self.mix is not None:
+            reduced = self.mix(torch.cat([reduced, prompt.expand_as(reduced)], dim=-1))
+        elif self.weights is not None:  # M: projection, GELU, projection; Re: reshape
+            h = reduced.shape[-1]
+            reduced = reduced @ self.weights(nn.functional.gelu(prompt)).unflatten(-1, (h, h))[:, 0]
+        else:
+            reduced = reduced + prompt
+        out: Tensor = tokens + self.up(nn.functional.gelu(reduced))
+        return out
+
+
+class ConditionedLayer(nn.Module):
+    """A layer of SAM's two-way transformer with three adapters, the first one conditioned."""
+
+    def __init__(self, layer: nn.Module, d: int, outputs: int, kind: str) -> None:
+        super().__init__()
+        self.layer, self.outputs = layer, outputs
+        self.prompt_adapter = ConditionedAdapter(d, kind)
+        self.mlp_adapter, self.image_adapter = Adapter(d, skip=False), Adapter(d, skip=True)
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `segment_anything`'s layer; tokens beyond the outputs are the prompt's."""
+        layer, prompt = self.layer, query_pe[:, self.outputs :].mean(1)
+        q = queries if layer.skip_first_layer_pe else queries + query_pe
+        attended = layer.self_attn(q=q, k=q, v=queries)
+        queries = layer.norm1(attended if layer.skip_first_layer_pe else queries + attended)
+        attended = layer.cross_attn_token_to_image(q=queries + query_pe, k=keys + key_pe, v=keys)
+        queries = layer.norm2(queries + self.prompt_adapter(attended, prompt))
+        queries = layer.norm3(queries + layer.mlp(queries) + 0.5 * self.mlp_adapter(queries))
+        attended = layer.cross_attn_image_to_token(q=keys + key_pe, k=queries + query_pe, v=queries)
+        return queries, layer.norm4(keys + self.image_adapter(attended))
+
+
+@register_method("med_sa", paper="https://arxiv.org/abs/2304.12620", lr=2e-3, prompts="oracle")
+def med_sa(
+    task: Task,
+    *,
+    dims: int = 2,
+    prompt: str = "point",
+    unit: str = "class",
+    clicks: int = 1,
+    overlap: float = 1.0,
+    condition: str = "none",
+    depth_groups: str = "slices",
+    padding: str = "zero",
+) -> nn.Module:
+    """Adapters in a frozen encoder, decoder trained, prompted (condition=none|add|concat|hyp)."""
+    require(dims in (2, 3), f"dims {dims} cannot be taken: give 2 for images or 3 for volumes")
+    conditions = ("none", "add", "concat", "hyp")
+    require(condition in conditions, f"condition '{condition}': give {', '.join(conditions)}")
+    require(depth_groups in ("slices", "windows"), "depth_groups is slices or windows")
+    require(padding in ("zero", "norm"), f"padding '{padding}' is not known: give zero or norm")
+    sam = load_sam(task)
+    rule = PromptRule(prompt, unit, clicks, overlap)
+    model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule))
+    freeze(model.image_encoder)
+    freeze(model.head.prompt_encoder)
+    blocks = model.image_encoder.blocks
+    for index, block in enumerate(blocks):
+        blocks[index] = AdaptedBlock(block, dims, task.depth, depth_groups, padding)
+    decoder = model.head.mask_decoder
+    if condition != "none":
+        outputs = 1 + decoder.num_mask_tokens
+        layers = decoder.transformer.layers
+        for index, layer in enumerate(layers):
+            layers[index] = ConditionedLayer(layer, decoder.transformer_dim, outputs, condition)
+    return model

@@ -1,0 +1,31 @@
+"""MedSAM (Ma et al., 2024, Nature Communications 15:654, methods section): full, box-prompted.
+
+Image encoder and mask decoder learn, the prompt encoder is frozen. Images are stretched to [0, 1]
+one by one and get no mean and deviation; a box goes round a whole class of the image, and in
+training each of its sides moves outwards by up to 20 px (of 1024).
+"""
+
+from torch import nn
+
+from bench import PromptedDecoder, PromptRule, SamSegmenter, Task, freeze, load_sam, register_method
+
+
+@register_method(
+    "medsam", paper="https://doi.org/10.1038/s41467-024-44824-z", lr=2e-3, prompts="oracle"
+)
+def medsam(
+    task: Task,
+    *,
+    prompt: str = "box",
+    unit: str = "class",
+    clicks: int = 1,
+    jitter: float = 20.0,
+    overlap: float = 1.0,
+    pixels: str = "minmax",
+) -> nn.Module:
+    """Encoder and decoder trained in full with a box for each class (unit=class|object)."""
+    sam = load_sam(task)
+    rule = PromptRule(prompt, unit, clicks, overlap, jitter)
+    model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule), pixels)
+    freeze(model.head.prompt_encoder)
+    return model

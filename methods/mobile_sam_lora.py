@@ -1,0 +1,36 @@
+"""LoRA on a frozen image encoder with a convolutional head, as in the MobileSAM nuclei report.
+
+Pairs without bias, held as linear layers, on the fused qkv (d to r to 3d, one pair for all three)
+and on the output projection of every attention; head: 3x3 convolution to half the channels, ReLU,
+1x1 convolution, bilinear to the image's side. With backbone mobile_sam, rank 8 and two classes
+it is the report's model: 384,386 trainable parameters.
+"""
+
+from torch import nn
+
+from bench import (
+    ConvHead,
+    LoRALinear,
+    SamSegmenter,
+    Task,
+    freeze,
+    load_sam,
+    register_method,
+    replace_modules,
+    require,
+)
+
+
+@register_method("mobile_sam_lora", paper="https://arxiv.org/abs/2306.14289", lr=3e-3)
+def mobile_sam_lora(task: Task, *, rank: int = 8) -> nn.Module:
+    """LoRA on fused qkv and projection of every attention, convolutional head trained."""
+    require(rank >= 1, f"rank {rank} is too small: give 1 or more")
+    sam = load_sam(task)
+    model = SamSegmenter(sam, ConvHead(sam.prompt_encoder.embed_dim, task.num_classes))
+    freeze(model.image_encoder)
+    replace_modules(
+        model.image_encoder,
+        r".*\.attn\.(qkv|proj)",
+        lambda layer: LoRALinear(layer, rank, rank),
+    )
+    return model

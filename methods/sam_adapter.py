@@ -1,0 +1,106 @@
+"""SAM-Adapter (Chen et al., 2023, section 3.2, after Explicit Visual Prompting, Liu et al., 2023).
+
+The encoder is frozen but for a prompt generator: patch embeddings and the high frequencies of the
+image, each taken to d / 32 numbers a token, are added; for each block one linear layer with GELU
+and one layer shared by all blocks make of the sum a prompt that is added to the block's input.
+Every block gets the same sum: the paper's text passes a block's output on, the code does not.
+The decoder learns; a mask token for each class but the background, which has the logit 0.
+The code reads neither SAM's empty prompt nor its position code from the checkpoint, as their names
+do not match; here both are read, and `own_codes=true` starts them from noise as there.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from bench import (
+    Sam,
+    SamSegmenter,
+    SemanticDecoder,
+    Stage,
+    Task,
+    freeze,
+    load_sam,
+    register_method,
+    require,
+)
+
+
+class PromptGenerator(nn.Module):
+    """Tokens added to the input of each of `depth` blocks of width d, over h = d / reduction."""
+
+    def __init__(self, patches: nn.Conv2d, depth: int, reduction: int) -> None:
+        super().__init__()
+        d = patches.out_channels
+        h = d // reduction
+        self.embedding = nn.Linear(d, h)
+        self.frequencies = nn.Conv2d(3, h, patches.kernel_size, patches.stride)
+        self.blocks = nn.ModuleList(nn.Linear(h, h) for _ in range(depth))
+        self.shared = nn.Linear(h, d)
+        for layer in (self.embedding, self.shared, *self.blocks):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+        fan_out = h * math.prod(patches.kernel_size)
+        nn.init.normal_(self.frequencies.weight, std=math.sqrt(2 / fan_out))
+        nn.init.zeros_(self.frequencies.bias)
+
+    def features(self, images: Tensor, embedded: Tensor) -> Tensor:
+        """Normalised images (B, 3, S, S) and patch embeddings (B, s, s, d) to (B, s, s, h)."""
+        high = self.frequencies(high_frequencies(images)).permute(0, 2, 3, 1)
+        return self.embedding(embedded) + high
+
+    def prompt(self, index: int, features: Tensor) -> Tensor:
+        """What is added to the input of block `index`: (B, s, s, h) to (B, s, s, d)."""
+        added: Tensor = self.shared(nn.functional.gelu(self.blocks[index](features)))
+        return added
+
+
+def high_frequencies(images: Tensor, share: float = 0.25) -> Tensor:
+    """Images (..., S, S) without the central `share` of their spectrum, as magnitude."""
+    height, width = images.shape[-2:]
+    half = int(math.sqrt(height * width * share)) // 2
+    spectrum = torch.fft.fft2(images.float(), norm="forward")
+    spectrum = torch.fft.fftshift(spectrum, (-2, -1))
+    kept = torch.ones(height, width, device=images.device)
+    kept[height // 2 - half : height // 2 + half, width // 2 - half : width // 2 + half] = 0
+    spectrum = torch.fft.ifftshift(spectrum * kept, (-2, -1))
+    return torch.fft.ifft2(spectrum, norm="forward").real.abs()
+
+
+class PromptedEncoder(SamSegmenter):
+    """A SAM whose blocks get the generator's prompts."""
+
+    def __init__(self, sam: Sam, head: nn.Module, reduction: int) -> None:
+        super().__init__(sam, head)
+        encoder = self.image_encoder
+        self.generator = PromptGenerator(encoder.patch_embed.proj, len(encoder.blocks), reduction)
+
+    def stages(self) -> list[Stage]:
+        """One stage: prompts reach every block."""
+        encoder = (*self.image_encoder.parameters(), *self.generator.parameters())
+        return [Stage(self._encode, encoder)]
+
+    def _encode(self, images: Tensor) -> Tensor:
+        encoder, normalised = self.image_encoder, self.normalise(images)
+        embedded = encoder.patch_embed(normalised)
+        features = self.generator.features(normalised, embedded)
+        tokens = embedded + encoder.pos_embed
+        for index, block in enumerate(encoder.blocks):
+            tokens = block(tokens + self.generator.prompt(index, features))
+        encoded: Tensor = encoder.neck(tokens.permute(0, 3, 1, 2))
+        return encoded
+
+
+@register_method("sam_adapter", paper="https://arxiv.org/abs/2304.09148", lr=2e-3)
+def sam_adapter(task: Task, *, reduction: int = 32, own_codes: bool = False) -> nn.Module:
+    """Frozen encoder with prompts from patch embeddings and high frequencies; decoder trained."""
+    require(reduction >= 1, f"reduction {reduction} is too small: give 1 or more")
+    sam = load_sam(task)
+    if own_codes:
+        nn.init.normal_(sam.prompt_encoder.no_mask_embed.weight)
+        nn.init.normal_(sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix)
+    head = SemanticDecoder(sam, task.num_classes, background_token=False, iou_head=True)
+    model = PromptedEncoder(sam, head, reduction)
+    freeze(model.image_encoder)
+    return model

@@ -1,0 +1,41 @@
+"""Sam_LoRA: box-prompted SAM with LoRA in the image encoder, nothing else trained.
+
+After the public code of M. S. Sam_LoRA (github.com/MathieuNlp/Sam_LoRA), which took SAMed's LoRA
+(queries and values of every block, no scaling) to plain SAM: one mask a box, decoder and prompt
+encoder as they come. They keep `requires_grad` there but are not given to the optimiser; here they
+are frozen, so that counts are of what learns. In training, each side of a box moves
+outwards by up to 19 px (of 1024).
+"""
+
+from torch import nn
+
+from bench import (
+    LoRALinear,
+    PromptedDecoder,
+    PromptRule,
+    SamSegmenter,
+    Task,
+    freeze,
+    load_sam,
+    register_method,
+    replace_modules,
+    require,
+)
+
+
+@register_method("sam_lora", paper="https://arxiv.org/abs/2106.09685", lr=3e-3, prompts="oracle")
+def sam_lora(
+    task: Task, *, rank: int = 4, prompt: str = "box", jitter: float = 19.0, overlap: float = 1.0
+) -> nn.Module:
+    """LoRA on encoder q and v of plain SAM, prompted with a box for each object."""
+    require(rank >= 1, f"rank {rank} is too small: give 1 or more")
+    sam = load_sam(task)
+    rule = PromptRule(prompt, jitter=jitter, overlap=overlap)
+    model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule))
+    freeze(model)
+    replace_modules(
+        model.image_encoder,
+        r"blocks\.\d+\.attn\.qkv",
+        lambda layer: LoRALinear(layer, rank, rank, "qv", "qkv"),
+    )
+    return model
