@@ -45,13 +45,13 @@ class Recipe:
         steps: optimiser steps.
         bank_views: augmented views made of the training images, once.
         precision: "fp32", or "bf16" for autocast.
-        clip_norm: gradients are scaled down to this global L2 norm; None leaves them.
+        clip_norm: gradients are scaled down to this global L2 norm; 0 leaves them as they are.
         epochs: passes over the training images, from which the grid works out `steps`.
         horizon: the schedule is that of a training this many times as long, and is cut short.
         rate_levels: the rate changes this many times, as where it is set once an epoch; None: at
             every step.
         loss_at: side of the logits in the loss: "full" for that of the images, "low" for that of
-            SAM's decoder, a quarter.
+            SAM's decoder, four times its embedding's.
     """
 
     lr: float
@@ -65,7 +65,7 @@ class Recipe:
     bank_views: int = 200
     augmentation: str = "standard"
     precision: str = "bf16"
-    clip_norm: float | None = 1.0
+    clip_norm: float = 1.0
     epochs: float | None = None
     final_lr: float = 0.0
     power: float = 1.0

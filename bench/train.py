@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data.bank import Bank
+from bench.errors import UnsupportedError
 from bench.losses import get_loss
 from bench.sam.prompts import PromptRule, Prompts
-from bench.sam.segmenter import Staged
+from bench.sam.segmenter import SamSegmenter, Staged
 from bench.spec import Recipe
 
 Report = Callable[[dict[str, float]], None]
@@ -82,8 +84,20 @@ class Reused:
             return images
         return torch.cat([self._frozen_part(part) for part in images.split(batch)])
 
-    def logits(self, prepared: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Class logits (B, K, S, S) fp32 of rows of `prepare`'s result."""
+    def logits(self, prepared: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
+        """Class logits (B, K, S, S) fp32 of rows of `prepare`'s result.
+
+        Args:
+            prepared: rows of `prepare`'s result.
+            prompts: one entry a row, for models that take prompts.
+            low: give logits as small as SAM's decoder makes them.
+
+        Raises:
+            UnsupportedError: `low` is asked of a model without SAM's decoder.
+        """
+        decoder = self.model.head if isinstance(self.model, SamSegmenter) else None
+        if low and decoder is None:
+            raise UnsupportedError("the recipe asks for the small logits of SAM's decoder")
         with self.autocast(prepared.device):
             if self.staged is None:
                 beside = () if prompts is None else (prompts,)
@@ -92,6 +106,10 @@ class Reused:
             features = prepared if self.reuse else self._frozen_part(prepared)
             for stage in self.stages[self.frozen :]:
                 features = stage.run(features)
+            if low and decoder is not None:
+                beside = () if prompts is None else (prompts,)
+                small: Tensor = decoder(features, 4 * features.shape[-1], *beside)
+                return small.float()
             return self.staged.decode(features, prompts).float()
 
     def _frozen_part(self, images: Tensor) -> Tensor:
@@ -139,10 +157,11 @@ def train_step(
     prompts: Prompts | None = None,
 ) -> Tensor:
     """Forward, loss, backward and update on one batch; returns the loss, detached."""
-    loss = get_loss(recipe.loss)(view.logits(rows, prompts), masks)
+    logits = view.logits(rows, prompts, low=recipe.loss_at == "low")
+    loss = get_loss(recipe.loss)(logits, _shrunk(masks, logits.shape[-1]))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    if recipe.clip_norm is not None:
+    if recipe.clip_norm > 0:
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
     optimizer.step()
@@ -218,6 +237,13 @@ def fit(
                 model.train()
                 curve.append(row if dice is None else {**row, "val_dice": dice})
     return curve
+
+
+def _shrunk(masks: Tensor, side: int) -> Tensor:
+    """Masks (B, S, S) as (B, side, side), by nearest neighbour."""
+    if masks.shape[-1] == side:
+        return masks
+    return F.interpolate(masks[:, None], (side, side), mode="nearest-exact")[:, 0]
 
 
 def _unit(images: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ from bench.losses import (
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MONAI's import deprecates parts of its own
-    from monai.losses import DiceCELoss, DiceLoss
+    from monai.losses.dice import DiceCELoss, DiceLoss
 
 same = torch.testing.assert_close
 
