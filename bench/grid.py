@@ -106,6 +106,7 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
                 for seed in seeds
             ]
     once = {cell.id: cell for cell in cells}  # one folder may be given by two paths
+    notes += [_told(cell) for cell in once.values() if cell.protocol == "published"]
     return list(once.values()), list(dict.fromkeys(notes))
 
 
@@ -162,6 +163,16 @@ def _recipe(request: Request, method: Method, images: int) -> Recipe:
         return recipe
     steps = math.ceil(recipe.epochs * seen / recipe.batch_size)
     return replace(recipe, steps=max(1, steps), epochs=None)
+
+
+def _told(cell: Cell) -> str:
+    """What a method's own recipe comes to here; under `equal` there is nothing to tell."""
+    recipe = cell.recipe
+    return (
+        f"{cell.label}: {recipe.steps} steps of {recipe.batch_size} images at "
+        f"{cell.task.image_size} px in {recipe.precision}, {recipe.optimizer} at {recipe.lr:g} "
+        f"({recipe.schedule}), loss {recipe.loss}, augmentation {recipe.augmentation}"
+    )
 
 
 def _try_to_build(method: Method, options: Mapping[str, object], task: Task) -> None:

@@ -1,13 +1,16 @@
 """The finite bank of augmented views that a cell trains on, made once.
 
 A finite bank lets frozen parts of a model be computed once per view and reused in all epochs.
-The transforms are those of the reports that this suite reproduces: sliding windows,
-magnification, flips, 90 degree rotation, intensity, contrast and gamma.
+The transforms of "standard" are those of the reports that this suite reproduces: sliding windows,
+magnification, flips, 90 degree rotation, intensity, contrast and gamma. The others are those of
+published recipes: where an original draws a transform with probability p for each image, here a
+share p of the views of each image has it.
 
 Images become squares by plain resizing, aspect not kept, as in SAMed, MedSAM and SAM-Adapter.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +19,10 @@ from PIL import Image
 
 from bench.errors import no_such
 
-KINDS = ("none", "standard")
-
 UInt8 = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
+View = tuple[UInt8, UInt8]
+Transform = Callable[[Image.Image, Image.Image, int, np.random.Generator], View]
 
 _WINDOW = (0.5, 1.0)  # window side over image side: up to twofold magnification
 _GAMMA = (0.7, 1.4)
@@ -43,14 +46,17 @@ def make_bank(
 ) -> Bank:
     """Make the views of some images and masks, spread evenly over the images.
 
-    View v shows image v modulo the number of images; the first view of each is the whole image.
+    View v shows image v modulo the number of images; the first view of each is the whole image, the
+    next go through the transforms of the kind in turn.
     A view depends on `seed` and v only, so that a larger bank begins with the smaller one.
 
     Args:
         pairs: image (H, W, 3) and mask (H, W) of class indices; sizes may differ between pairs.
         views: N; never fewer than there are images, so that none is lost.
         size: side S in pixels.
-        kind: "none" for the whole images alone (N is then their number), or "standard".
+        kind: "none" for the whole images alone (N is then their number), "mirror" for each image
+            and its mirror image (SAM-Adapter), "turns" for as many whole images as small rotations,
+            and twice as many flipped quarter turns (SAMed), or "standard".
         seed: of the random windows, turns and intensities.
 
     Raises:
@@ -59,18 +65,30 @@ def make_bank(
     if kind not in KINDS:
         raise no_such("augmentation", kind, KINDS)
     sources = [(Image.fromarray(image), Image.fromarray(mask)) for image, mask in pairs]
-    count = len(sources) if kind == "none" else max(views, len(sources))
+    count = _count(kind, views, len(sources))
     images = np.empty((count, size, size, 3), np.uint8)
     masks = np.empty((count, size, size), np.uint8)
     for view in range(count):
         image, mask = sources[view % len(sources)]
-        if view < len(sources):
-            images[view] = _resize(image, size, Image.Resampling.BILINEAR)
-            masks[view] = _resize(mask, size, Image.Resampling.NEAREST)
-        else:
-            rng = np.random.default_rng([seed, view])
-            images[view], masks[view] = _random_view(image, mask, size, rng)
+        transform = _transform(kind, view // len(sources))
+        rng = np.random.default_rng([seed, view])
+        images[view], masks[view] = transform(image, mask, size, rng)
     return Bank(images, masks)
+
+
+def _count(kind: str, views: int, sources: int) -> int:
+    """The number of views: at least one of each image, and whole cycles where shares must hold."""
+    if kind == "standard":
+        return max(views, sources)
+    cycle = sources * len(_CYCLES[kind])
+    return cycle * (max(1, math.ceil(views / cycle)) if kind == "turns" else 1)
+
+
+def _transform(kind: str, lap: int) -> Transform:
+    """What is done to an image when its turn comes for the `lap`-th time, from 0 on."""
+    if kind == "standard":
+        return _random_view if lap else _whole
+    return _CYCLES[kind][lap % len(_CYCLES[kind])]
 
 
 def resize_image(image: UInt8, size: int) -> UInt8:
@@ -83,9 +101,16 @@ def resize_mask(mask: UInt8, size: int) -> UInt8:
     return _resize(Image.fromarray(mask), size, Image.Resampling.NEAREST)
 
 
+def _whole(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+    return (
+        _resize(image, size, Image.Resampling.BILINEAR),
+        _resize(mask, size, Image.Resampling.NEAREST),
+    )
+
+
 def _random_view(
     image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
-) -> tuple[UInt8, UInt8]:
+) -> View:
     scale = rng.uniform(*_WINDOW)
     width, height = scale * image.width, scale * image.height
     left, upper = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
@@ -96,6 +121,24 @@ def _random_view(
         levels[_turn(_resize(image, size, Image.Resampling.BILINEAR, box), turns, mirror)],
         _turn(_resize(mask, size, Image.Resampling.NEAREST, box), turns, mirror),
     )
+
+
+def _mirrored(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+    first, second = _whole(image, mask, size, rng)
+    return _turn(first, 0, True), _turn(second, 0, True)
+
+
+def _flipped(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+    """One of the four reflections of a square, as any quarter turn followed by any flip is."""
+    first, second = _whole(image, mask, size, rng)
+    turns = int(rng.integers(4))
+    return _turn(first, turns, True), _turn(second, turns, True)
+
+
+def _rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+    """Turned by whole degrees in [-20, 19], nearest neighbour; corners are black and class 0."""
+    degrees = int(rng.integers(-20, 20))
+    return _whole(image.rotate(degrees), mask.rotate(degrees), size, rng)
 
 
 def _intensity(rng: np.random.Generator) -> UInt8:
@@ -112,3 +155,11 @@ def _turn(pixels: UInt8, turns: int, mirror: bool) -> UInt8:
 
 def _resize(image: Image.Image, size: int, how: Image.Resampling, box: Box | None = None) -> UInt8:
     return np.array(image.resize((size, size), how, box))
+
+
+_CYCLES: dict[str, tuple[Transform, ...]] = {
+    "none": (_whole,),
+    "mirror": (_whole, _mirrored),
+    "turns": (_whole, _flipped, _rotated, _flipped),
+}
+KINDS = ("standard", *_CYCLES)

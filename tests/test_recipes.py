@@ -1,0 +1,281 @@
+"""Published recipes: from registration to steps, rates, augmentation and the loss's side."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from folders import make_folder
+from torch import nn
+
+from bench import (
+    SamSegmenter,
+    SemanticDecoder,
+    Task,
+    UserError,
+    load_sam,
+    register_method,
+    registry,
+)
+from bench.data.bank import Bank, make_bank
+from bench.errors import UnsupportedError
+from bench.grid import Request, expand
+from bench.losses import get_loss
+from bench.registry import list_methods
+from bench.spec import Cell, Recipe
+from bench.train import Reused, Views, fit, learning_rate, make_optimizer, train_step
+
+# SAMed's, as its code trains: see docs/protocol.md.
+POLY = Recipe(
+    lr=0.005,
+    optimizer="adamw",
+    weight_decay=0.1,
+    warmup_steps=250,
+    schedule="poly",
+    power=0.9,
+    horizon=200 / 160,
+    loss="ce_squared_dice",
+    loss_at="low",
+    epochs=160,
+    batch_size=24,
+    augmentation="turns",
+    precision="fp32",
+    clip_norm=0.0,
+)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A method with a published recipe, forgotten after the test."""
+    methods = registry._METHODS
+    methods.names()
+    monkeypatch.setattr(methods, "entries", dict(methods.entries))
+
+    @register_method("toy", paper="https://example.org", lr=1e-3, published=POLY, published_size=96)
+    def toy(task: Task) -> nn.Module:
+        """A convolution."""
+        return nn.Conv2d(3, task.num_classes, 1)
+
+    return "toy"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "mine")
+
+
+def ask(folder: Path, methods: str, **asked: Any) -> tuple[list[Cell], list[str]]:
+    whole = {"protocol": "published", "weights": "random", **asked}
+    return expand(Request(methods=methods, datasets=str(folder), **whole))
+
+
+def the_cell(folder: Path, methods: str, **asked: Any) -> Cell:
+    (cell,), _ = ask(folder, methods, **asked)
+    return cell
+
+
+def test_a_method_brings_its_recipe_and_image_side(folder: Path, toy: str) -> None:
+    (cell,), notes = ask(folder, toy, labels="3")
+    steps = math.ceil(160 * 3 / 24)
+    assert cell.recipe == replace(POLY, steps=steps, epochs=None)
+    assert cell.task.image_size == 96
+    assert cell.protocol == "published"
+    assert Cell.from_dict(cell.to_dict()) == cell
+    told = f"toy: {steps} steps of 24 images at 96 px in fp32, adamw at 0.005 (poly)"
+    assert any(note.startswith(told) for note in notes)
+    equal = the_cell(folder, toy, protocol="equal")
+    assert equal.recipe == Recipe(lr=1e-3)
+    assert (
+        equal.task.image_size == the_cell(folder, "frozen_head", protocol="equal").task.image_size
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps", "batch"),
+    [
+        ({"steps": 7}, 7, 24),
+        ({"epochs": 16}, 2, 24),
+        ({"batch_size": 2}, 240, 2),
+        ({"epochs": 1, "batch_size": 2}, 2, 2),
+    ],
+)
+def test_what_is_asked_wins(
+    folder: Path, toy: str, asked: dict[str, int], steps: int, batch: int
+) -> None:
+    cell = the_cell(folder, toy, labels="3", image_size=64, precision="bf16", **asked)
+    expected = replace(POLY, steps=steps, batch_size=batch, precision="bf16", epochs=None)
+    assert cell.recipe == expected
+    assert cell.task.image_size == 64
+
+
+def test_a_method_without_a_published_recipe_is_refused(folder: Path, toy: str) -> None:
+    with pytest.raises(UserError, match=r"^zero_shot has no published recipe: leave it out, or"):
+        ask(folder, f"{toy},zero_shot")
+    with pytest.raises(UserError, match=r"no protocol 'publish'\. Did you mean 'published'"):
+        ask(folder, toy, protocol="publish")
+
+
+def test_the_rate_of_samed() -> None:
+    """Base / 250 first, the base after 250 steps, then to the power .9 of what 200 epochs leave."""
+    recipe = replace(POLY, steps=1600)
+    assert learning_rate(recipe, 0) == pytest.approx(0.005 / 250)
+    assert learning_rate(recipe, 249) == pytest.approx(0.005)
+    for step in (250, 800, 1599):
+        expected = 0.005 * (1 - (step - 250) / 2000) ** 0.9
+        assert learning_rate(recipe, step) == pytest.approx(expected)
+
+
+def test_a_cosine_set_once_an_epoch_is_torch_s() -> None:
+    """As SAM-Adapter: 20 epochs, here of 5 steps, down to 1e-7."""
+    recipe = Recipe(lr=2e-4, steps=100, warmup_steps=0, rate_levels=20, final_lr=1e-7)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 2e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20, eta_min=1e-7)
+    for epoch in range(20):
+        rates = [learning_rate(recipe, 5 * epoch + i) for i in range(5)]
+        assert rates == pytest.approx([optimizer.param_groups[0]["lr"]] * 5)
+        optimizer.step()
+        schedule.step()
+
+
+def test_a_constant_rate_stays() -> None:
+    recipe = Recipe(lr=1e-4, steps=50, warmup_steps=0, schedule="constant")
+    assert {learning_rate(recipe, step) for step in range(50)} == {1e-4}
+
+
+def test_no_clipping_leaves_the_gradients() -> None:
+    """One step of SGD moves the weight by rate x gradient, however large."""
+    images = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)
+    masks = torch.ones(2, 4, 4, dtype=torch.uint8)
+
+    def moved(clip_norm: float) -> float:
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 2, 1)
+        before = [p.detach().clone() for p in model.parameters()]
+        recipe = Recipe(lr=1.0, optimizer="sgd", weight_decay=0.0, loss="ce", clip_norm=clip_norm)
+        recipe = replace(recipe, precision="fp32")
+        view = Reused(model, recipe.precision)
+        train_step(view, make_optimizer(model, recipe), recipe, images, masks)
+        after = torch.cat(
+            [(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)]
+        )
+        return after.norm().item()
+
+    assert moved(0.01) == pytest.approx(0.01, rel=1e-3)
+    assert moved(0.0) > 0.1
+
+
+def segmenter() -> SamSegmenter:
+    torch.manual_seed(0)
+    sam = load_sam(Task(3, image_size=64, weights="random"))
+    return SamSegmenter(sam, SemanticDecoder(sam, 3))
+
+
+def test_the_loss_can_be_taken_at_the_decoder_s_side() -> None:
+    model = segmenter()
+    images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    masks = torch.randint(3, (2, 64, 64), dtype=torch.uint8)
+    view = Reused(model, "fp32")
+    small, full = view.logits(images, low=True), view.logits(images)
+    side = small.shape[-1]
+    assert side == 4 * 64 // 8  # patches of 8
+    upsampled = nn.functional.interpolate(small, (64, 64), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsampled, full)
+    recipe = Recipe(lr=1e-3, loss_at="low", loss="ce_squared_dice", precision="fp32")
+    factor = 64 // side
+    centre = masks[:, factor // 2 :: factor, factor // 2 :: factor]
+    expected = get_loss(recipe.loss)(small, centre)
+    loss = train_step(view, make_optimizer(model, recipe), recipe, images, masks)
+    torch.testing.assert_close(loss, expected.detach())
+    with pytest.raises(UnsupportedError, match="the small logits of SAM's decoder"):
+        Reused(nn.Conv2d(3, 2, 1), "fp32").logits(images, low=True)
+
+
+def pairs() -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(0)
+    return [
+        (rng.integers(1, 256, (24, 24, 3), dtype=np.uint8), np.full((24, 24), k, np.uint8))
+        for k in (1, 2)
+    ]
+
+
+def bank(kind: str, views: int = 0, seed: int = 0) -> Bank:
+    return make_bank(pairs(), views=views, size=24, kind=kind, seed=seed)
+
+
+def test_half_of_the_views_are_mirrored() -> None:
+    made = bank("mirror", views=50)
+    assert len(made) == 4
+    for k, (image, _) in enumerate(pairs()):
+        np.testing.assert_array_equal(made.images[k], image)
+        np.testing.assert_array_equal(made.images[k + 2], image[:, ::-1])
+
+
+def test_the_mix_of_samed_is_half_flips_a_quarter_rotations_a_quarter_whole() -> None:
+    made = bank("turns", views=90)
+    assert len(made) == 96
+    image = pairs()[0][0]
+    whole = sum(np.array_equal(view, image) for view in made.images[::2])
+    reflections = [np.rot90(image, k)[:, ::-1] for k in range(4)]
+    flipped = [
+        sum(np.array_equal(view, reflection) for view in made.images[::2])
+        for reflection in reflections
+    ]
+    assert sum(flipped) == 24
+    assert min(flipped) > 0
+    zero_degrees = whole - 12
+    assert 0 <= zero_degrees <= 3
+    for turned, mask in zip(made.images[4::8], made.masks[4::8], strict=True):
+        corner = (turned == 0).all(-1)  # no pixel of the image is black
+        np.testing.assert_array_equal(mask == 0, corner)
+    again, longer = bank("turns", views=90), bank("turns", views=97)
+    np.testing.assert_array_equal(made.images, again.images)
+    np.testing.assert_array_equal(made.images, longer.images[:96])
+    assert (bank("turns", views=90, seed=1).images != made.images).any()
+
+
+RECIPES = [method for method in list_methods() if method.published is not None]
+
+
+@pytest.mark.parametrize("method", RECIPES, ids=lambda method: method.name)
+def test_every_published_recipe_can_be_followed(method: registry.Method) -> None:
+    """It names a loss, an augmentation and an optimiser that exist, and says how long it takes."""
+    recipe = method.published
+    assert recipe is not None
+    get_loss(recipe.loss)
+    assert bank(recipe.augmentation, recipe.bank_views).images.size
+    assert make_optimizer(nn.Conv2d(3, 2, 1), recipe).param_groups[0]["lr"] == recipe.lr
+    assert 0 < learning_rate(recipe, recipe.steps - 1) <= recipe.lr
+    assert recipe.loss_at in ("full", "low")
+    assert recipe.epochs is not None
+
+
+@pytest.mark.parametrize("change", [lambda r: r, lambda r: replace(r, lr=0.0)])
+def test_a_published_recipe_trains(change: Callable[[Recipe], Recipe]) -> None:
+    """SAMed's, cut to a few steps: the loss falls; without a rate nothing moves."""
+    recipe = change(replace(POLY, steps=12, batch_size=2, warmup_steps=2))
+    model = segmenter()
+    made = make_bank(
+        [(np.full((64, 64, 3), 40 * k, np.uint8), np.full((64, 64), k, np.uint8)) for k in (1, 2)],
+        views=0,
+        size=64,
+        kind=recipe.augmentation,
+        seed=0,
+    )
+    curve = fit(
+        model,
+        Views.of(made, torch.device("cpu")),
+        recipe,
+        seed=0,
+        report=lambda row: None,
+        validate=lambda: None,
+        points=2,
+    )
+    if recipe.lr:
+        assert curve[-1]["loss"] < curve[0]["loss"]
+    else:
+        fresh = segmenter().state_dict()
+        assert all(torch.equal(value, fresh[key]) for key, value in model.state_dict().items())
