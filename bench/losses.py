@@ -6,6 +6,7 @@ classes that is z_1 - z_0, the single logit of a binary network.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +27,7 @@ BATCH_AND_SPACE = (0, 2, 3)
 
 def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean of -log p of the true class over the labelled pixels."""
-    counted = (masks != IGNORE).sum().clamp(min=1)
-    total = F.cross_entropy(logits, masks.long(), ignore_index=IGNORE, reduction="sum")
-    return total / counted
+    return _cross_entropy(_Pixels(logits, masks))
 
 
 def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
@@ -37,11 +36,7 @@ def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     Weights are scaled to a mean of 1 over the labelled pixels. Plain cross entropy rewards a short
     training for naming everything background; full balance would reward the opposite.
     """
-    counts = _one_hot(masks, logits).sum(BATCH_AND_SPACE)
-    weights = counts.clamp(min=1).rsqrt() * (counts > 0)
-    weights = weights * counts.sum() / (weights * counts).sum().clamp(min=1e-12)
-    loss = F.cross_entropy(logits, masks.long(), weights, ignore_index=IGNORE, reduction="sum")
-    return loss / counts.sum().clamp(min=1)
+    return _balanced_cross_entropy(_Pixels(logits, masks))
 
 
 def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
@@ -50,8 +45,7 @@ def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
     Sums over the batch keep a rare class alive that most images lack; 1 pixel of smoothing makes a
     class that neither side holds a perfect one.
     """
-    p, t = _probabilities(logits, masks)
-    return _dice(p, t, BATCH_AND_SPACE, power=1, smooth=1.0)
+    return _soft_dice(_Pixels(logits, masks))
 
 
 def squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
@@ -60,8 +54,7 @@ def squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
     SAMed's (Zhang and Liu, 2023, arXiv 2304.13785; as in its code): sums over batch and space,
     background included.
     """
-    p, t = _probabilities(logits, masks)
-    return _dice(p, t, BATCH_AND_SPACE, power=2, smooth=SMOOTH)
+    return _squared_dice(_Pixels(logits, masks))
 
 
 def jaccard(logits: Tensor, masks: Tensor) -> Tensor:
@@ -69,9 +62,9 @@ def jaccard(logits: Tensor, masks: Tensor) -> Tensor:
 
     The IoU loss of U-Net 3+ (Huang et al., 2020, arXiv 2004.08790).
     """
-    p, t = _probabilities(logits, masks)
-    overlap = (p * t).sum(BATCH_AND_SPACE)
-    union = (p + t).sum(BATCH_AND_SPACE) - overlap
+    pixels = _Pixels(logits, masks)
+    overlap = (pixels.p * pixels.t).sum(BATCH_AND_SPACE)
+    union = pixels.p.sum(BATCH_AND_SPACE) + pixels.counts - overlap
     return (1 - (overlap + 1) / (union + 1)).mean()
 
 
@@ -83,8 +76,8 @@ def ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
     Raises:
         UserError: the images are smaller than 176 px, where five scales do not fit.
     """
-    p, t = _probabilities(logits, masks)
-    return 1 - mean_ms_ssim(p, t)
+    pixels = _Pixels(logits, masks)
+    return 1 - mean_ms_ssim(pixels.p, pixels.t)
 
 
 # Over each foreground class against the rest
@@ -149,17 +142,20 @@ def binary_dice(logits: Tensor, masks: Tensor) -> Tensor:
 
 def ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
     """Cross entropy plus soft Dice, equal weights."""
-    return cross_entropy(logits, masks) + soft_dice(logits, masks)
+    pixels = _Pixels(logits, masks)
+    return _cross_entropy(pixels) + _soft_dice(pixels)
 
 
 def balanced_ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
     """Balanced cross entropy plus soft Dice, equal weights."""
-    return balanced_cross_entropy(logits, masks) + soft_dice(logits, masks)
+    pixels = _Pixels(logits, masks)
+    return _balanced_cross_entropy(pixels) + _soft_dice(pixels)
 
 
 def ce_squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
     """0.2 cross entropy + 0.8 squared Dice: SAMed (arXiv 2304.13785)."""
-    return 0.2 * cross_entropy(logits, masks) + 0.8 * squared_dice(logits, masks)
+    pixels = _Pixels(logits, masks)
+    return 0.2 * _cross_entropy(pixels) + 0.8 * _squared_dice(pixels)
 
 
 def bce_soft_iou(logits: Tensor, masks: Tensor) -> Tensor:
@@ -214,16 +210,54 @@ def get_loss(name: str) -> Loss:
     return LOSSES[name]
 
 
-def _one_hot(masks: Tensor, logits: Tensor) -> Tensor:
+class _Pixels:
+    """What the terms of a sum share, computed once: truth and softmax of every pixel and class.
+
+    Attributes:
+        t: truth (B, K, H, W), 0 or 1; 0 for every class where there is no label.
+        counts: labelled pixels of each class (K,).
+        log_p: log softmax (B, K, H, W).
+        p: softmax (B, K, H, W); 0 where there is no label.
+    """
+
+    def __init__(self, logits: Tensor, masks: Tensor) -> None:
+        self.t = _truth(masks, logits)
+        self.counts = self.t.sum(BATCH_AND_SPACE)
+        self.log_p = logits.log_softmax(1)
+
+    @cached_property
+    def p(self) -> Tensor:
+        # Times a float: products of floats and booleans are several times slower on a CPU.
+        return self.log_p.exp() * self.t.sum(1, keepdim=True)
+
+    def entropy(self) -> Tensor:
+        """Sum of -log p over the pixels of each class (K,)."""
+        return -(self.log_p * self.t).sum(BATCH_AND_SPACE)
+
+
+def _cross_entropy(pixels: _Pixels) -> Tensor:
+    return pixels.entropy().sum() / pixels.counts.sum().clamp(min=1)
+
+
+def _balanced_cross_entropy(pixels: _Pixels) -> Tensor:
+    counts = pixels.counts
+    weights = counts.clamp(min=1).rsqrt() * (counts > 0)
+    weights = weights * counts.sum() / (weights * counts).sum().clamp(min=1e-12)
+    return (weights * pixels.entropy()).sum() / counts.sum().clamp(min=1)
+
+
+def _soft_dice(pixels: _Pixels) -> Tensor:
+    return _dice(pixels.p, pixels.t, BATCH_AND_SPACE, power=1, smooth=1.0)
+
+
+def _squared_dice(pixels: _Pixels) -> Tensor:
+    return _dice(pixels.p, pixels.t, BATCH_AND_SPACE, power=2, smooth=SMOOTH)
+
+
+def _truth(masks: Tensor, logits: Tensor) -> Tensor:
     """Masks (B, H, W) as zeros and ones of the shape (B, K, H, W) and type of the logits."""
-    labelled = (masks != IGNORE)[:, None]
-    index = masks.long()[:, None] * labelled
-    return torch.zeros_like(logits).scatter_(1, index, labelled.to(logits.dtype))
-
-
-def _probabilities(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax and truth (B, K, H, W); both are 0 where there is no label."""
-    return logits.softmax(1) * (masks != IGNORE)[:, None], _one_hot(masks, logits)
+    classes = torch.arange(logits.shape[1], dtype=masks.dtype, device=masks.device)
+    return (masks[:, None] == classes[:, None, None]).to(logits.dtype)
 
 
 def _log_odds(logits: Tensor) -> Tensor:
@@ -239,7 +273,7 @@ def _log_odds(logits: Tensor) -> Tensor:
 
 def _foreground(masks: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Truth (B, K - 1, H, W) of the foreground classes, and where there is a label (B, 1, H, W)."""
-    return _one_hot(masks, logits)[:, 1:], (masks != IGNORE)[:, None].to(logits.dtype)
+    return _truth(masks, logits)[:, 1:], (masks != IGNORE)[:, None].to(logits.dtype)
 
 
 def _binary_cross_entropy(
@@ -259,5 +293,6 @@ def _mean(each: Tensor, labelled: Tensor) -> Tensor:
 
 def _dice(p: Tensor, t: Tensor, dims: tuple[int, ...], *, power: int, smooth: float) -> Tensor:
     overlap = (p * t).sum(dims)
-    sizes = p.pow(power).sum(dims) + t.sum(dims)  # t is 0 or 1, its own square
+    squares = p if power == 1 else p.square()
+    sizes = squares.sum(dims) + t.sum(dims)  # t is 0 or 1, its own square
     return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()
