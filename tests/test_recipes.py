@@ -17,7 +17,9 @@ from bench import (
     SemanticDecoder,
     Task,
     UserError,
+    cli,
     load_sam,
+    measure,
     register_method,
     registry,
 )
@@ -26,7 +28,9 @@ from bench.errors import UnsupportedError
 from bench.grid import Request, expand
 from bench.losses import get_loss
 from bench.registry import list_methods
+from bench.runner import run_cell
 from bench.spec import Cell, Recipe
+from bench.store import Store
 from bench.train import Reused, Views, fit, learning_rate, make_optimizer, train_step
 
 # SAMed's, as its code trains: see docs/protocol.md.
@@ -92,6 +96,30 @@ def test_a_method_brings_its_recipe_and_image_side(folder: Path, toy: str) -> No
     assert (
         equal.task.image_size == the_cell(folder, "frozen_head", protocol="equal").task.image_size
     )
+
+
+def test_a_dry_run_tells_the_recipe(
+    folder: Path, toy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("COLUMNS", "200")
+    line = f"--dataset {folder} --methods {toy} --labels 3 --protocol published --weights random"
+    assert cli.main([*line.split(), "--dry-run"]) == 0
+    assert "note: toy: 20 steps of 24 images at 96 px in fp32, adamw" in capsys.readouterr().out
+
+
+def test_a_cell_runs_by_its_recipe(
+    folder: Path, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WARMUP_S", "BLOCK_S", "LIMIT_S"):
+        monkeypatch.setattr(measure, name, 0.01)
+    full = replace(POLY, loss_at="full", loss="bce_soft_iou")
+    registry._METHODS.entries[toy] = replace(registry.get_method(toy), published=full)
+    cell = the_cell(folder, toy, labels="3", epochs=2, batch_size=2, image_size=32)
+    record = run_cell(cell, torch.device("cpu"), Store.open(tmp_path / "out"), lambda event: None)
+    assert record.status == "ok"
+    assert record.history[-1]["step"] == 3
+    assert record.cell.recipe == replace(full, steps=3, batch_size=2, epochs=None)
 
 
 @pytest.mark.parametrize(
