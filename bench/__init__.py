@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from bench.sam import SamSegmenter as SamSegmenter
     from bench.sam import SemanticDecoder as SemanticDecoder
     from bench.sam import Stage as Stage
+    from bench.sam import add_lora as add_lora
     from bench.sam import freeze as freeze
     from bench.sam import load_sam as load_sam
     from bench.sam import replace_modules as replace_modules
     from bench.sam import require as require
+    from bench.sam import require_vit as require_vit
     from bench.sam import select_blocks as select_blocks
     from bench.spec import Recipe as Recipe
     from bench.spec import Task as Task
@@ -49,10 +51,12 @@ _HOME = {
     "SamSegmenter": "bench.sam",
     "SemanticDecoder": "bench.sam",
     "Stage": "bench.sam",
+    "add_lora": "bench.sam",
     "freeze": "bench.sam",
     "load_sam": "bench.sam",
     "replace_modules": "bench.sam",
     "require": "bench.sam",
+    "require_vit": "bench.sam",
     "select_blocks": "bench.sam",
     "Recipe": "bench.spec",
     "Task": "bench.spec",

@@ -45,7 +45,7 @@ def adapter(task: Task, *, bottleneck: int = 16, blocks: str = "all") -> nn.Modu
     freeze(encoder)
     for index in select_blocks(blocks, len(encoder.blocks)):
         block = encoder.blocks[index]
-        width = block.norm1.normalized_shape[0]
+        width = block.attn.proj.out_features
         block.attn = Adapter(block.attn, width, bottleneck)
         block.mlp = Adapter(block.mlp, width, bottleneck)
     return model

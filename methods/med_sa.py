@@ -14,6 +14,7 @@ prompt encoder frozen; one click for each class. What the public code does diffe
 """
 
 import math
+from typing import Any
 
 import torch
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
@@ -28,6 +29,7 @@ from bench import (
     load_sam,
     register_method,
     require,
+    require_vit,
 )
 
 
@@ -47,7 +49,12 @@ class Adapter(nn.Module):
 class AdaptedBlock(nn.Module):
     """An encoder block with Med-SA's adapters; batches of volumes are their slices in order."""
 
-    def __init__(self, block: nn.Module, dims: int, depth: int, groups: str, padding: str) -> None:
+    norm1: Any
+    attn: Any
+    norm2: Any
+    mlp: Any
+
+    def __init__(self, block: Any, dims: int, depth: int, groups: str, padding: str) -> None:
         super().__init__()
         d = block.norm1.normalized_shape[0]
         self.norm1, self.attn, self.norm2, self.mlp = (
@@ -88,7 +95,8 @@ class AdaptedBlock(nn.Module):
         tall = next(n for n in range(math.isqrt(depth), 0, -1) if depth % n == 0)
         lines = x.reshape(rows // depth, depth, height * width, d).transpose(1, 2)
         grids = self.norm1(lines.reshape(-1, tall, depth // tall, d))
-        out = self.depth_adapter(self.attn.over(grids, 0))
+        assert self.depth_adapter is not None
+        out: Tensor = self.depth_adapter(self.attn.over(grids, 0))
         out = out.reshape(rows // depth, height * width, depth, d).transpose(1, 2)
         return out.reshape(rows, height, width, d)
 
@@ -121,7 +129,9 @@ class ConditionedAdapter(nn.Module):
 class ConditionedLayer(nn.Module):
     """A layer of SAM's two-way transformer with three adapters, the first one conditioned."""
 
-    def __init__(self, layer: nn.Module, d: int, outputs: int, kind: str) -> None:
+    layer: Any
+
+    def __init__(self, layer: Any, d: int, outputs: int, kind: str) -> None:
         super().__init__()
         self.layer, self.outputs = layer, outputs
         self.prompt_adapter = ConditionedAdapter(d, kind)
@@ -162,6 +172,7 @@ def med_sa(
     require(depth_groups in ("slices", "windows"), "depth_groups is slices or windows")
     require(padding in ("zero", "norm"), f"padding '{padding}' is not known: give zero or norm")
     sam = load_sam(task)
+    require_vit(sam.image_encoder, "Med-SA")
     rule = PromptRule(prompt, unit, clicks, overlap)
     model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule))
     freeze(model.image_encoder)

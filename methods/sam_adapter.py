@@ -10,6 +10,7 @@ do not match; here both are read, and `own_codes=true` starts them from noise as
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,14 @@ from bench import (
     load_sam,
     register_method,
     require,
+    require_vit,
 )
 
 
 class PromptGenerator(nn.Module):
     """Tokens added to the input of each of `depth` blocks of width d, over h = d / reduction."""
 
-    def __init__(self, patches: nn.Conv2d, depth: int, reduction: int) -> None:
+    def __init__(self, patches: Any, depth: int, reduction: int) -> None:
         super().__init__()
         d = patches.out_channels
         h = d // reduction
@@ -38,12 +40,13 @@ class PromptGenerator(nn.Module):
         self.frequencies = nn.Conv2d(3, h, patches.kernel_size, patches.stride)
         self.blocks = nn.ModuleList(nn.Linear(h, h) for _ in range(depth))
         self.shared = nn.Linear(h, d)
+        layer: Any
         for layer in (self.embedding, self.shared, *self.blocks):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
         fan_out = h * math.prod(patches.kernel_size)
         nn.init.normal_(self.frequencies.weight, std=math.sqrt(2 / fan_out))
-        nn.init.zeros_(self.frequencies.bias)
+        nn.init.constant_(self.frequencies.get_parameter("bias"), 0.0)
 
     def features(self, images: Tensor, embedded: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) and patch embeddings (B, s, s, d) to (B, s, s, h)."""
@@ -97,6 +100,7 @@ def sam_adapter(task: Task, *, reduction: int = 32, own_codes: bool = False) -> 
     """Frozen encoder with prompts from patch embeddings and high frequencies; decoder trained."""
     require(reduction >= 1, f"reduction {reduction} is too small: give 1 or more")
     sam = load_sam(task)
+    require_vit(sam.image_encoder, "SAM-Adapter")
     if own_codes:
         nn.init.normal_(sam.prompt_encoder.no_mask_embed.weight)
         nn.init.normal_(sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix)

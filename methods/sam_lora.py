@@ -10,16 +10,14 @@ outwards by up to 19 px (of 1024).
 from torch import nn
 
 from bench import (
-    LoRALinear,
     PromptedDecoder,
     PromptRule,
     SamSegmenter,
     Task,
+    add_lora,
     freeze,
     load_sam,
     register_method,
-    replace_modules,
-    require,
 )
 
 
@@ -28,14 +26,10 @@ def sam_lora(
     task: Task, *, rank: int = 4, prompt: str = "box", jitter: float = 19.0, overlap: float = 1.0
 ) -> nn.Module:
     """LoRA on encoder q and v of plain SAM, prompted with a box for each object."""
-    require(rank >= 1, f"rank {rank} is too small: give 1 or more")
     sam = load_sam(task)
     rule = PromptRule(prompt, jitter=jitter, overlap=overlap)
     model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule))
     freeze(model)
-    replace_modules(
-        model.image_encoder,
-        r"blocks\.\d+\.attn\.qkv",
-        lambda layer: LoRALinear(layer, rank, rank, "qv", "qkv"),
-    )
+    for block in model.image_encoder.blocks:
+        add_lora(block, rank, rank, "qv")
     return model

@@ -13,11 +13,11 @@ from bench import (
     SamSegmenter,
     SemanticDecoder,
     Task,
+    add_lora,
     freeze,
     load_sam,
     register_method,
     replace_modules,
-    require,
 )
 
 PAPER = "https://arxiv.org/abs/2304.13785"
@@ -26,29 +26,14 @@ PAPER = "https://arxiv.org/abs/2304.13785"
 @register_method("samed", paper=PAPER, lr=3e-3)
 def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit") -> nn.Module:
     """LoRA in the encoder (targets: of q, k, v, o); decoder with a fresh token a class trained."""
-    require(rank >= 1, f"rank {rank} is too small: give 1 or more")
-    require(
-        bool(targets) and len(set(targets)) == len(targets) and set(targets) <= set("qkvo"),
-        f"targets '{targets}' cannot be taken: give any of the letters q, k, v and o",
-    )
     sam = load_sam(task)
     head = SemanticDecoder(
         sam, task.num_classes, fresh_tokens=True, iou_head=True, prompt_encoder=True
     )
     model = SamSegmenter(sam, head, pixels)
     freeze(model.image_encoder)
-    if set(targets) & set("qkv"):
-        replace_modules(
-            model.image_encoder,
-            r"blocks\.\d+\.attn\.qkv",
-            lambda layer: LoRALinear(layer, rank, rank, targets, "qkv"),
-        )
-    if "o" in targets:
-        replace_modules(
-            model.image_encoder,
-            r"blocks\.\d+\.attn\.proj",
-            lambda layer: LoRALinear(layer, rank, rank),
-        )
+    for block in model.image_encoder.blocks:
+        add_lora(block, rank, rank, targets)
     return model
 
 
@@ -56,7 +41,7 @@ def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit
 def samed_s(task: Task, *, rank: int = 4, pixels: str = "unit") -> nn.Module:
     """SAMed with LoRA in the decoder's frozen transformer too; its other parts trained."""
     model = samed(task, rank=rank, pixels=pixels)
-    transformer = model.head.mask_decoder.transformer
+    transformer = model.get_submodule("head.mask_decoder.transformer")
     freeze(transformer)
     replace_modules(transformer, r".*\.[qv]_proj", lambda layer: LoRALinear(layer, rank, rank))
     return model

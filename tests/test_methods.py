@@ -243,7 +243,7 @@ def test_frozen_encoders_run_once_an_image() -> None:
         ("decoder_lora", {"rank": -2}),
         ("zero_shot", {"prompt": "text"}),
         ("samed", {"rank": 0}),
-        ("samed", {"targets": "qm"}),
+        ("samed", {"targets": "qx"}),
         ("samed", {"pixels": "raw"}),
         ("sam_lora", {"prompt": "text"}),
         ("sam_adapter", {"reduction": 0}),

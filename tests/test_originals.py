@@ -70,7 +70,7 @@ OTHERS = [
     ("medsam", "sam_vit_b", {}, 93_729_252, 93_735_472),
     ("medsam", "sam_vit_l", {}, 312_336_612, 312_342_832),
     ("medsam", "sam_vit_h", {}, 641_084_388, 641_090_608),
-    ("mobile_sam_lora", "mobile_sam", {}, 384_386, None),
+    ("mobile_sam_lora", "mobile_sam", {}, 384_386, 6_449_918),
 ]
 
 

@@ -1,22 +1,17 @@
 """Foundation models, made of the classes of `segment_anything`."""
 
-import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from segment_anything.modeling import (
-    ImageEncoderViT,
-    MaskDecoder,
-    PromptEncoder,
-    Sam,
-    TwoWayTransformer,
-)
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 
 from bench.errors import UserError, no_such
-from bench.sam.encoder import FastBlock
+from bench.sam.encoder import FastEncoder
+from bench.sam.tiny_vit import TinyViTEncoder, from_public
+from bench.sam.weights import cached_weights
 from bench.spec import Task
 
 NANO_WEIGHTS = Path(__file__).with_name("sam_nano.safetensors")
@@ -27,6 +22,7 @@ class Architecture:
     """Sizes of a SAM; the defaults are those all of Meta's models share.
 
     `global_blocks` attend over the whole image, the others within windows of `window` tokens.
+    A depth of 0 stands for MobileSAM's TinyViT, whose sizes are its own.
     """
 
     width: int
@@ -59,6 +55,10 @@ ARCHITECTURES = {
         decoder_mlp=384,
         weights=NANO_WEIGHTS,
     ),
+    "sam_vit_b": Architecture(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
+    "sam_vit_l": Architecture(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
+    "sam_vit_h": Architecture(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+    "mobile_sam": Architecture(width=320, depth=0, heads=0, global_blocks=()),
 }
 
 
@@ -81,25 +81,20 @@ def build_sam(backbone: str, image_size: int, mask_outputs: int = 4) -> Sam:
             f"image size {image_size} does not fit {backbone}: give a multiple of {arch.patch}"
         )
     grid = image_size // arch.patch
-    encoder = ImageEncoderViT(
-        img_size=image_size,
-        patch_size=arch.patch,
-        embed_dim=arch.width,
-        depth=0,  # the blocks follow
-        out_chans=arch.prompt_dim,
-    )
-    encoder.blocks.extend(
-        FastBlock(
-            dim=arch.width,
-            num_heads=arch.heads,
-            norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
-            use_rel_pos=True,
-            window_size=0 if index in arch.global_blocks else arch.window,
-            input_size=(grid, grid),
+    encoder: nn.Module
+    if arch.depth:
+        encoder = FastEncoder(
+            image_size=image_size,
+            patch=arch.patch,
+            width=arch.width,
+            heads=arch.heads,
+            depth=arch.depth,
+            global_blocks=arch.global_blocks,
+            window=arch.window,
+            out_channels=arch.prompt_dim,
         )
-        for index in range(arch.depth)
-    )
-    nn.init.trunc_normal_(encoder.pos_embed, std=0.02)
+    else:
+        encoder = TinyViTEncoder(image_size, arch.prompt_dim)
     prompts = PromptEncoder(
         embed_dim=arch.prompt_dim,
         image_embedding_size=(grid, grid),
@@ -133,10 +128,11 @@ def weights_path(task: Task) -> Path | None:
                 " or leave it out for the default weights"
             )
         return path
-    shipped = ARCHITECTURES[task.backbone].weights
-    if shipped is None or not shipped.is_file():
+    shipped = ARCHITECTURES[task.backbone].weights or cached_weights(task.backbone)
+    if not shipped.is_file():
         raise UserError(
-            f"no pretrained weights for {task.backbone} here: give --checkpoint FILE,"
+            f"no pretrained weights for {task.backbone} in {shipped.parent}: get them with"
+            f" 'run_bench.py weights fetch {task.backbone}', give --checkpoint FILE,"
             " or --weights random to start from noise"
         )
     return shipped
@@ -168,9 +164,12 @@ def load_sam(task: Task) -> Sam:
     """
     path = weights_path(task)
     sam = build_sam(task.backbone, task.image_size)
-    if path is None or sam.image_encoder.pos_embed.is_meta:
+    if path is None or sam.mask_decoder.iou_token.weight.is_meta:
         return sam
-    state = resize_positions(read_weights(path), sam)
+    state = read_weights(path)
+    if task.backbone == "mobile_sam":
+        state = from_public(state)
+    state = resize_positions(state, sam)
     try:
         sam.load_state_dict(state)
     except RuntimeError as error:

@@ -7,16 +7,21 @@ is added up and a fused kernel can take it. In windowed blocks the padding is ze
 its queries, keys and values are what the layer makes of zero, and its outputs are never computed.
 """
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-FUSED_FROM = (
-    2048  # tokens; below it the CPU is faster with the plain product in place of the kernel
-)
+from bench.sam.stages import Stage
+
+# Tokens; for fewer, the plain product is faster on a CPU than the fused kernel.
+FUSED_FROM = 2048
 
 
 class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no types
@@ -71,9 +76,13 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
 class FastBlock(Block):  # type: ignore[misc]
     """An encoder block of `segment_anything` with `FastAttention`, whose forward needs no windows.
 
+    With `checkpointing` its activations are computed again in the backward pass, not kept.
+
     Args:
         settings: those of `segment_anything`'s `Block`.
     """
+
+    checkpointing = False
 
     def __init__(
         self,
@@ -96,9 +105,72 @@ class FastBlock(Block):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, H, W, C) to tokens of the same shape."""
+        if self.checkpointing and torch.is_grad_enabled():
+            again: Tensor = checkpoint(self._forward, x, use_reentrant=False)
+            return again
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
+
+
+class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
+    """SAM's ViT encoder of `FastBlock`s: normalised images (B, 3, S, S) to (B, C, s, s).
+
+    Args:
+        image_size: S in pixels.
+        patch: side of a patch in pixels; s = S / patch.
+        width: numbers a token.
+        heads: of each attention.
+        depth: number of blocks.
+        global_blocks: those that attend over all tokens.
+        window: side in tokens of the windows of the others.
+        out_channels: C.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        patch: int,
+        width: int,
+        heads: int,
+        depth: int,
+        global_blocks: Sequence[int],
+        window: int,
+        out_channels: int,
+    ) -> None:
+        super().__init__(image_size, patch, embed_dim=width, depth=0, out_chans=out_channels)
+        self.blocks.extend(
+            FastBlock(
+                width,
+                heads,
+                0 if index in global_blocks else window,
+                (image_size // patch, image_size // patch),
+                norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
+                use_rel_pos=True,
+            )
+            for index in range(depth)
+        )
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def stages(self) -> list[Stage]:
+        """From normalised images to embeddings."""
+        embed = (*self.patch_embed.parameters(), self.pos_embed)
+        return [
+            Stage(lambda images: self.patch_embed(images) + self.pos_embed, embed),
+            *(Stage.of(block) for block in self.blocks),
+            Stage.of(self.neck, run=lambda tokens: self.neck(tokens.permute(0, 3, 1, 2))),
+        ]
+
+
+def checkpoint_blocks(encoder: nn.Module) -> None:
+    """Compute the activations of every `FastBlock` again in the backward pass: less memory."""
+    for module in encoder.modules():
+        if isinstance(module, FastBlock):
+            module.checkpointing = True
 
 
 def _one_hot_places(k: Tensor) -> Tensor:

@@ -1,9 +1,7 @@
 """SAM as a model from images to class logits, in stages of which a frozen prefix can be reused."""
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -12,17 +10,10 @@ from torch import Tensor, nn
 
 from bench.sam.decoder import predict_masks
 from bench.sam.prompts import PromptRule, Prompts
+from bench.sam.stages import Stage as Stage
 from bench.sam.surgery import require
 
 PIXELS = ("sam", "unit", "minmax")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a model: what it does to the features, and the modules it does it with."""
-
-    run: Callable[[Tensor], Tensor]
-    parameters: tuple[nn.Parameter, ...]
 
 
 @runtime_checkable
@@ -39,7 +30,7 @@ class Staged(Protocol):
 class SamSegmenter(nn.Module):
     """SAM's image encoder and a head: images (B, 3, S, S) in [0, 1] to logits (B, K, S, S).
 
-    Module names are SAM's own below `image_encoder`.
+    Module names are the encoder's own below `image_encoder`.
 
     Args:
         sam: gives its image encoder and its pixel mean and deviation.
@@ -49,6 +40,8 @@ class SamSegmenter(nn.Module):
             are, in [0, 1]; "minmax" stretches each image to [0, 1].
     """
 
+    image_encoder: Any
+    head: Any
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -71,11 +64,8 @@ class SamSegmenter(nn.Module):
 
     def stages(self) -> list[Stage]:
         """The encoder's steps; those before the first trainable one need to run once an image."""
-        encoder = self.image_encoder
-        embed = (*encoder.patch_embed.parameters(), encoder.pos_embed)
-        steps = [Stage(self._embed, embed)]
-        steps += [Stage(block, tuple(block.parameters())) for block in encoder.blocks]
-        return [*steps, Stage(self._neck, tuple(encoder.neck.parameters()))]
+        first, *rest = self.image_encoder.stages()
+        return [Stage(lambda images: first.run(self.normalise(images)), first.parameters), *rest]
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images (B, 3, S, S) in [0, 1] as the encoder takes them."""
@@ -85,14 +75,6 @@ class SamSegmenter(nn.Module):
             low, high = images.amin((1, 2, 3), True), images.amax((1, 2, 3), True)
             return (images - low) / (high - low).clamp(min=1e-8)
         return (images - self.pixel_mean) / self.pixel_std
-
-    def _embed(self, images: Tensor) -> Tensor:
-        tokens: Tensor = self.image_encoder.patch_embed(self.normalise(images))
-        return tokens + self.image_encoder.pos_embed
-
-    def _neck(self, tokens: Tensor) -> Tensor:
-        features: Tensor = self.image_encoder.neck(tokens.permute(0, 3, 1, 2))
-        return features
 
     def forward(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Class logits (B, K, S, S) of images (B, 3, S, S) in [0, 1]."""

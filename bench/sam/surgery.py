@@ -4,15 +4,26 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from bench.errors import UserError
+from bench.errors import UnsupportedError, UserError
 
 
 def require(condition: bool, message: str) -> None:
     """Refuse an option in one sentence: what was given, what is allowed."""
     if not condition:
         raise UserError(message)
+
+
+def require_vit(encoder: nn.Module, method: str) -> None:
+    """Refuse encoders without SAM's ViT blocks.
+
+    Raises:
+        UnsupportedError: another encoder.
+    """
+    if not isinstance(encoder, ImageEncoderViT):
+        raise UnsupportedError(f"{method} changes SAM's ViT blocks, which this backbone has not")
 
 
 def freeze(module: nn.Module) -> None:
