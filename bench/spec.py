@@ -50,8 +50,8 @@ class Recipe:
         horizon: the schedule is that of a training this many times as long, and is cut short.
         rate_levels: the rate changes this many times, as where it is set once an epoch; None: at
             every step.
-        loss_at: side of the logits in the loss: "full" for that of the images, "low" for that of
-            SAM's decoder, four times its embedding's.
+        loss_at: side of the logits in the loss: "image" for that of the images, "decoder" for that
+            of SAM's decoder, four times its embedding's.
     """
 
     lr: float
@@ -71,7 +71,7 @@ class Recipe:
     power: float = 1.0
     horizon: float = 1.0
     rate_levels: int | None = None
-    loss_at: str = "full"
+    loss_at: str = "image"
 
 
 @dataclass(frozen=True)

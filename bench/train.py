@@ -157,7 +157,7 @@ def train_step(
     prompts: Prompts | None = None,
 ) -> Tensor:
     """Forward, loss, backward and update on one batch; returns the loss, detached."""
-    logits = view.logits(rows, prompts, low=recipe.loss_at == "low")
+    logits = view.logits(rows, prompts, low=recipe.loss_at == "decoder")
     loss = get_loss(recipe.loss)(logits, _shrunk(masks, logits.shape[-1]))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -43,7 +43,7 @@ POLY = Recipe(
     power=0.9,
     horizon=200 / 160,
     loss="ce_squared_dice",
-    loss_at="low",
+    loss_at="decoder",
     epochs=160,
     batch_size=24,
     augmentation="turns",
@@ -113,7 +113,7 @@ def test_a_cell_runs_by_its_recipe(
 ) -> None:
     for name in ("WARMUP_S", "BLOCK_S", "LIMIT_S"):
         monkeypatch.setattr(measure, name, 0.01)
-    full = replace(POLY, loss_at="full", loss="bce_soft_iou")
+    full = replace(POLY, loss_at="image", loss="bce_soft_iou")
     registry._METHODS.entries[toy] = replace(registry.get_method(toy), published=full)
     cell = the_cell(folder, toy, labels="3", epochs=2, batch_size=2, image_size=32)
     record = run_cell(cell, torch.device("cpu"), Store.open(tmp_path / "out"), lambda event: None)
@@ -212,7 +212,7 @@ def test_the_loss_can_be_taken_at_the_decoder_s_side() -> None:
     assert side == 4 * 64 // 8  # patches of 8
     upsampled = nn.functional.interpolate(small, (64, 64), mode="bilinear", align_corners=False)
     torch.testing.assert_close(upsampled, full)
-    recipe = Recipe(lr=1e-3, loss_at="low", loss="ce_squared_dice", precision="fp32")
+    recipe = Recipe(lr=1e-3, loss_at="decoder", loss="ce_squared_dice", precision="fp32")
     factor = 64 // side
     centre = masks[:, factor // 2 :: factor, factor // 2 :: factor]
     expected = get_loss(recipe.loss)(small, centre)
@@ -277,7 +277,7 @@ def test_every_published_recipe_can_be_followed(method: registry.Method) -> None
     assert bank(recipe.augmentation, recipe.bank_views).images.size
     assert make_optimizer(nn.Conv2d(3, 2, 1), recipe).param_groups[0]["lr"] == recipe.lr
     assert 0 < learning_rate(recipe, recipe.steps - 1) <= recipe.lr
-    assert recipe.loss_at in ("full", "low")
+    assert recipe.loss_at in ("image", "decoder")
 
 
 @pytest.mark.parametrize("change", [lambda r: r, lambda r: replace(r, lr=0.0)])
