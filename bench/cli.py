@@ -30,6 +30,8 @@ EXAMPLES = """examples:
   %(prog)s --methods "lora[rank=1|4|16,targets=qv|qkvo],full" --dataset steel --seeds 3
   %(prog)s --methods lora,unet --dataset path/to/folder --out results/mine
   %(prog)s report --out results/mine      rewrite tables and plots from all records
+  %(prog)s cost --methods lora,samed      what methods cost, without data or weights
+  %(prog)s weights list|fetch|check       public checkpoints of the large backbones
   %(prog)s --list                         methods, datasets and backbones, with their options
 """
 
@@ -42,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["report"]:
             return _report(_report_parser().parse_args(words[1:]), console)
+        if words[:1] == ["cost"]:
+            return _cost(_cost_parser().parse_args(words[1:]), console)
+        if words[:1] == ["weights"]:
+            return _weights(_weights_parser().parse_args(words[1:]), console)
         asked = _parser().parse_args(words)
         if asked.list:
             return _list(console)
@@ -75,7 +81,7 @@ class _ArgumentParser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _ArgumentParser(
         prog="run_bench.py",
-        usage="%(prog)s --methods LIST --dataset LIST [options] | report [--out FOLDER]",
+        usage="%(prog)s --methods LIST --dataset LIST [options] | report | cost | weights",
         description="Compare ways of adapting the Segment Anything Model: accuracy and cost.",
         epilog=EXAMPLES,
     )
@@ -324,6 +330,7 @@ def _list(console: Console) -> int:
         unavailable_methods,
     )
     from bench.sam.build import ARCHITECTURES
+    from bench.sam.weights import cached_weights
 
     methods = Table("Method", "Options and defaults", "What it is", title="Methods")
     for method in list_methods():
@@ -336,14 +343,128 @@ def _list(console: Console) -> int:
     datasets.add_row("path/to/folder", "found or given", "any folder of images and masks")
     backbones = Table("Backbone", "Image side", "Weights", title="Backbones")
     for name, arch in ARCHITECTURES.items():
-        here = arch.weights is not None and arch.weights.is_file()
-        weights = "shipped" if here else "--checkpoint FILE or --weights random"
+        if arch.weights is not None and arch.weights.is_file():
+            weights = "shipped"
+        elif cached_weights(name).is_file():
+            weights = "in the cache"
+        else:
+            weights = f"weights fetch {name}, --checkpoint FILE or --weights random"
         backbones.add_row(name, f"{arch.image_size} px", weights)
     for table in (methods, datasets, backbones):
         console.print(table)
     for name, reason in {**unavailable_methods(), **unavailable_datasets()}.items():
         console.print(f"[yellow]unavailable[/] {_plain(name)}: {_plain(reason)}")
     return 0
+
+
+def _cost_parser() -> argparse.ArgumentParser:
+    parser = _ArgumentParser(
+        prog="run_bench.py cost",
+        description="Count what methods cost: parameters, operations, file size. Nothing is read,"
+        " trained or downloaded.",
+    )
+    parser.add_argument("--methods", required=True, metavar="LIST", help="as in 'lora[rank=1|4]'")
+    parser.add_argument("--backbone", metavar="LIST", default="sam_nano", help="[%(default)s]")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="[the backbone's own]")
+    parser.add_argument("--classes", type=int, default=1, help="foreground classes [%(default)s]")
+    parser.add_argument(
+        "--batch-size", type=int, default=1, help="images of a training step [%(default)s]"
+    )
+    parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    return parser
+
+
+def _cost(asked: argparse.Namespace, console: Console) -> int:
+    import json
+
+    from bench.cost.card import cost_cards
+
+    cards = cost_cards(
+        asked.methods, asked.backbone, asked.image_size, asked.classes, asked.batch_size
+    )
+    if asked.json:
+        print(json.dumps(cards, indent=1))
+        return 0
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    units = {
+        "Trains\nM": ("trainable_params", 1e6),
+        "Added\nM": ("added_params", 1e6),
+        "Total\nM": ("total_params", 1e6),
+        "Forward\nGFLOP": ("forward_flops", 1e9),
+        "Step\nGFLOP": ("train_step_flops", 1e9),
+        "File\nMiB": ("saved_bytes", 2**20),
+    }
+    classes = f"{asked.classes} foreground class{'es' if asked.classes > 1 else ''}"
+    for backbone in dict.fromkeys(card["backbone"] for card in cards):
+        rows = [card for card in cards if card["backbone"] == backbone]
+        on = "from scratch" if backbone == "none" else backbone
+        title = f"{on}, {rows[0]['image_size']} px, {classes}"
+        table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+        table.add_column("Method", overflow="fold", min_width=24)
+        for heading in units:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for card in rows:
+            figures = (f"{card[key] / unit:.4g}" for key, unit in units.values())
+            table.add_row(_plain(card["method"]), *figures)
+        console.print(table)
+    console.print(
+        f"Forward is one image, a training step {asked.batch_size}; FLOPs are 2 x multiply-adds."
+        " Methods with prompts are counted with one an image."
+    )
+    return 0
+
+
+def _weights_parser() -> argparse.ArgumentParser:
+    parser = _ArgumentParser(
+        prog="run_bench.py weights",
+        description="Public checkpoints of the large backbones, kept in a cache.",
+        epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
+    )
+    parser.add_argument("action", choices=["list", "fetch", "check"])
+    parser.add_argument("names", nargs="*", help="backbones; all of them for list and check")
+    return parser
+
+
+def _weights(asked: argparse.Namespace, console: Console) -> int:
+    from rich.box import SIMPLE_HEAD
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+    from rich.table import Table
+
+    from bench.sam.weights import PUBLIC, cache_folder, cached_weights, digest, fetch, public
+
+    names = asked.names or list(PUBLIC)
+    for name in names:
+        public(name)
+    if asked.action == "fetch":
+        if not asked.names:
+            raise UserError(f"say what to fetch: {', '.join(PUBLIC)}")
+        columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=console) as bar:
+            for name in names:
+                task = bar.add_task(name, total=None)
+                fetch(name, lambda done, whole, task=task: bar.update(  # type: ignore[misc]
+                    task, completed=done, total=whole
+                ))  # fmt: skip
+        for name in names:
+            console.print(f"{name}: {cached_weights(name)}", soft_wrap=True)
+        return 0
+    table = Table("Backbone", "State", "File", "Licence", box=SIMPLE_HEAD)
+    wrong = 0
+    for name in names:
+        path, file = cached_weights(name), public(name)
+        state = "here" if path.is_file() else "not here"
+        if asked.action == "check" and path.is_file():
+            right = digest(path) == file.sha256
+            state, wrong = ("right" if right else "[red]wrong SHA-256[/]"), wrong + (not right)
+        table.add_row(name, state, path.name, file.licence)
+    console.print(table)
+    console.print(f"cache: {cache_folder()}", soft_wrap=True)
+    if asked.action == "list":
+        for name in names:
+            console.print(f"{name}: {public(name).address}", soft_wrap=True)
+    return 1 if wrong else 0
 
 
 def _device(asked: str) -> str:

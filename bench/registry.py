@@ -200,8 +200,12 @@ def load_collection(name_or_path: str) -> Collection:
     return read_folder(folder)
 
 
-def parse_methods(text: str) -> list[tuple[str, dict[str, OptionValue]]]:
+def parse_methods(text: str, defaults: bool = False) -> list[tuple[str, dict[str, OptionValue]]]:
     """Expand `lora[rank=1|4,targets=qv|qkvo],adapter` to one entry per point of the grid.
+
+    Args:
+        text: as typed.
+        defaults: keep options that were typed though they are the defaults.
 
     Returns:
         Method name and the options that differ from its defaults, in the order given, each once.
@@ -223,7 +227,7 @@ def parse_methods(text: str) -> list[tuple[str, dict[str, OptionValue]]]:
             options = {
                 key: value
                 for key, value in zip(grid, values, strict=True)
-                if value != method.options[key]
+                if defaults or value != method.options[key]
             }
             if (method.name, options) not in points:
                 points.append((method.name, options))

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from torch import Tensor, nn
+from torch.jit._trace import is_tracing
 from torch.utils.checkpoint import checkpoint
 
 from bench.sam.stages import Stage
@@ -49,15 +50,15 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
         windows = qkv.reshape(batch, down, rows, across, columns, 3, self.num_heads, -1)
         windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7)  # 3, B, down, across, heads, r, c, d
         q, k, v = windows.reshape(3, -1, self.num_heads, rows, columns, windows.shape[-1]).unbind(0)
-        scaled = q * self.scale
+        bias = None
         if self.use_rel_pos:
             by_row = get_rel_pos(rows, rows, self.rel_pos_h).to(q.dtype)
             by_column = get_rel_pos(columns, columns, self.rel_pos_w).to(q.dtype)
-            bias_row = torch.einsum("nhrcd,rkd->nhrck", q, by_row)
-            bias_column = torch.einsum("nhrcd,ckd->nhrck", q, by_column)
-            scaled = torch.cat([scaled, bias_row, bias_column], dim=-1)
-            k = torch.cat([k, _one_hot_places(k)], dim=-1)
-        out = attention(scaled.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3))
+            bias = (
+                torch.einsum("nhrcd,rkd->nhrck", q, by_row),
+                torch.einsum("nhrcd,ckd->nhrck", q, by_column),
+            )
+        out = attention(q * self.scale, k, v, bias)
         out = out.reshape(batch, down, across, self.num_heads, rows, columns, -1)
         out = out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, down * rows, across * columns, -1)
         projected: Tensor = self.proj(out[:, :height, :width])
@@ -181,8 +182,24 @@ def _one_hot_places(k: Tensor) -> Tensor:
     return torch.cat([row, column], dim=-1).expand(*k.shape[:2], -1, -1, -1)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k) v of q, k (N, heads, tokens, e) and v (N, heads, tokens, d), where d <= e."""
+def attention(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | None) -> Tensor:
+    """softmax(q k + bias of the row + bias of the column) v.
+
+    Args:
+        q: queries, scaled, (N, heads, rows, columns, d).
+        k: keys of the same shape.
+        v: values of the same shape.
+        bias: (N, heads, rows, columns, rows) and (N, heads, rows, columns, columns).
+
+    Returns:
+        (N, heads, tokens, d).
+    """
+    if q.is_meta or is_tracing():
+        return _by_definition(q, k, v, bias)
+    v = v.flatten(2, 3)
+    if bias is not None:
+        q, k = torch.cat([q, *bias], dim=-1), torch.cat([k, _one_hot_places(k)], dim=-1)
+    q, k = q.flatten(2, 3), k.flatten(2, 3)
     if q.device.type == "cpu" and q.shape[2] < FUSED_FROM:
         with torch.autocast("cpu", enabled=False):  # which would widen the softmax to fp32
             return (q @ k.mT).softmax(-1) @ v
@@ -191,3 +208,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, padded = (F.pad(x, (0, wide - x.shape[-1])) for x in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, padded, scale=1.0)
     return out[..., : v.shape[-1]]
+
+
+def _by_definition(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | None) -> Tensor:
+    """The same as it is written: what operations are counted by, whatever kernel runs."""
+    rows, columns = q.shape[2:4]
+    logits = q.flatten(2, 3) @ k.flatten(2, 3).mT
+    if bias is not None:
+        by_row, by_column = bias[0].flatten(2, 3), bias[1].flatten(2, 3)
+        grid = logits.unflatten(-1, (rows, columns))
+        logits = (grid + by_row[..., None] + by_column[..., None, :]).flatten(3)
+    return logits.softmax(-1) @ v.flatten(2, 3)
