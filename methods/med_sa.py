@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from bench import (
     PromptedDecoder,
     PromptRule,
+    Recipe,
     SamSegmenter,
     Task,
     freeze,
@@ -152,7 +153,31 @@ class ConditionedLayer(nn.Module):
         return queries, layer.norm4(keys + self.image_adapter(attended))
 
 
-@register_method("med_sa", paper="https://arxiv.org/abs/2304.12620", lr=2e-3, prompts="oracle")
+# Its augmentation is not established.
+PUBLISHED = Recipe(
+    lr=1e-4,
+    optimizer="adam",
+    weight_decay=0.0,
+    schedule="constant",
+    loss="bce_positive_twice",
+    loss_at="decoder",
+    epochs=100,
+    batch_size=32,
+    augmentation="none",
+    warmup_steps=0,
+    precision="fp32",
+    clip_norm=0.0,
+)
+
+
+@register_method(
+    "med_sa",
+    paper="https://arxiv.org/abs/2304.12620",
+    lr=2e-3,
+    prompts="oracle",
+    published=PUBLISHED,
+    published_size=1024,
+)
 def med_sa(
     task: Task,
     *,

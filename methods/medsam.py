@@ -7,11 +7,37 @@ training each of its sides moves outwards by up to 20 px (of 1024).
 
 from torch import nn
 
-from bench import PromptedDecoder, PromptRule, SamSegmenter, Task, freeze, load_sam, register_method
+from bench import (
+    PromptedDecoder,
+    PromptRule,
+    Recipe,
+    SamSegmenter,
+    Task,
+    freeze,
+    load_sam,
+    register_method,
+)
+
+PUBLISHED = Recipe(
+    lr=1e-4,
+    schedule="constant",
+    loss="bce_binary_dice",
+    epochs=150,
+    batch_size=160,
+    augmentation="none",
+    warmup_steps=0,
+    precision="fp32",
+    clip_norm=0.0,
+)
 
 
 @register_method(
-    "medsam", paper="https://doi.org/10.1038/s41467-024-44824-z", lr=2e-3, prompts="oracle"
+    "medsam",
+    paper="https://doi.org/10.1038/s41467-024-44824-z",
+    lr=2e-3,
+    prompts="oracle",
+    published=PUBLISHED,
+    published_size=1024,
 )
 def medsam(
     task: Task,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import (
+    Recipe,
     Sam,
     SamSegmenter,
     SemanticDecoder,
@@ -95,7 +96,27 @@ class PromptedEncoder(SamSegmenter):
         return encoded
 
 
-@register_method("sam_adapter", paper="https://arxiv.org/abs/2304.09148", lr=2e-3)
+PUBLISHED = Recipe(
+    lr=2e-4,
+    final_lr=1e-7,
+    rate_levels=20,
+    loss="bce_soft_iou",
+    epochs=20,
+    batch_size=8,
+    augmentation="mirror",
+    warmup_steps=0,
+    precision="fp32",
+    clip_norm=0.0,
+)
+
+
+@register_method(
+    "sam_adapter",
+    paper="https://arxiv.org/abs/2304.09148",
+    lr=2e-3,
+    published=PUBLISHED,
+    published_size=1024,
+)
 def sam_adapter(task: Task, *, reduction: int = 32, own_codes: bool = False) -> nn.Module:
     """Frozen encoder with prompts from patch embeddings and high frequencies; decoder trained."""
     require(reduction >= 1, f"reduction {reduction} is too small: give 1 or more")

@@ -12,6 +12,7 @@ from torch import nn
 from bench import (
     PromptedDecoder,
     PromptRule,
+    Recipe,
     SamSegmenter,
     Task,
     add_lora,
@@ -20,8 +21,29 @@ from bench import (
     register_method,
 )
 
+PUBLISHED = Recipe(
+    lr=1e-4,
+    optimizer="adam",
+    weight_decay=0.0,
+    schedule="constant",
+    loss="bce_binary_dice",
+    epochs=50,
+    batch_size=1,
+    augmentation="none",
+    warmup_steps=0,
+    precision="fp32",
+    clip_norm=0.0,
+)
 
-@register_method("sam_lora", paper="https://arxiv.org/abs/2106.09685", lr=3e-3, prompts="oracle")
+
+@register_method(
+    "sam_lora",
+    paper="https://arxiv.org/abs/2106.09685",
+    lr=3e-3,
+    prompts="oracle",
+    published=PUBLISHED,
+    published_size=1024,
+)
 def sam_lora(
     task: Task, *, rank: int = 4, prompt: str = "box", jitter: float = 19.0, overlap: float = 1.0
 ) -> nn.Module:

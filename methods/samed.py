@@ -10,6 +10,7 @@ from torch import nn
 
 from bench import (
     LoRALinear,
+    Recipe,
     SamSegmenter,
     SemanticDecoder,
     Task,
@@ -21,9 +22,25 @@ from bench import (
 )
 
 PAPER = "https://arxiv.org/abs/2304.13785"
+# Its trainer's schedule is laid out for 200 epochs and stopped after 160.
+PUBLISHED = Recipe(
+    lr=0.005,
+    weight_decay=0.1,
+    warmup_steps=250,
+    schedule="poly",
+    power=0.9,
+    horizon=200 / 160,
+    loss="ce_squared_dice",
+    loss_at="decoder",
+    epochs=160,
+    batch_size=24,
+    augmentation="turns",
+    precision="fp32",
+    clip_norm=0.0,
+)
 
 
-@register_method("samed", paper=PAPER, lr=3e-3)
+@register_method("samed", paper=PAPER, lr=3e-3, published=PUBLISHED, published_size=512)
 def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit") -> nn.Module:
     """LoRA in the encoder (targets: of q, k, v, o); decoder with a fresh token a class trained."""
     sam = load_sam(task)
@@ -37,7 +54,7 @@ def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit
     return model
 
 
-@register_method("samed_s", paper=PAPER, lr=3e-3)
+@register_method("samed_s", paper=PAPER, lr=3e-3, published=PUBLISHED, published_size=512)
 def samed_s(task: Task, *, rank: int = 4, pixels: str = "unit") -> nn.Module:
     """SAMed with LoRA in the decoder's frozen transformer too; its other parts trained."""
     model = samed(task, rank=rank, pixels=pixels)
