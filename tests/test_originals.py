@@ -1,5 +1,6 @@
 """The SAM methods of the literature against what was counted and seen in their original code."""
 
+import importlib
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from bench.registry import get_method
 from bench.sam import Prompts
+from bench.sam.encoder import FastBlock
 from bench.spec import Task
 
 
@@ -94,8 +96,7 @@ def test_the_prompt_generator_has_the_originals_parts() -> None:
 
 def test_high_frequencies_lack_the_centre_of_the_spectrum() -> None:
     """Of 64 px, -16 to 15 cycles an image go: a slow wave vanishes, a fast one stays."""
-    from bench.methods.sam_adapter import high_frequencies
-
+    high_frequencies = importlib.import_module("bench.methods.sam_adapter").high_frequencies
     x = torch.arange(64) * (2 * torch.pi / 64)
     slow, fast = (torch.sin(n * x).expand(1, 3, 64, 64) for n in (5, 20))
     assert high_frequencies(slow).abs().max() < 1e-5
@@ -118,10 +119,10 @@ def block_outputs(groups: str, window: int) -> tuple[torch.Tensor, torch.Tensor]
     from bench.sam.encoder import FastBlock
 
     torch.manual_seed(0)
-    block: Block = FastBlock(
+    block = FastBlock(
         16, 2, window, (64, 64), norm_layer=nn.LayerNorm, use_rel_pos=True, rel_pos_zero_init=False
     )
-    adapted = AdaptedBlock(block, 3, 1, groups, "zero").eval()
+    adapted = adapted_block(block, 3, 1, groups, "zero").eval()
     tokens = torch.rand(4, 64, 64, 16)
     changed = tokens.clone()
     changed[1] += 1 + torch.rand(64, 64, 16)
