@@ -113,11 +113,7 @@ def build(name: str, classes: int = 3, size: int = 64, **options: Any) -> Any:
 
 def block_outputs(groups: str, window: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens that a change of slice 1 reaches in a 3-D block, per slice of 4 x 64 x 64 tokens."""
-    from bench.methods.med_sa import AdaptedBlock
-    from segment_anything.modeling.image_encoder import Block
-
-    from bench.sam.encoder import FastBlock
-
+    adapted_block = importlib.import_module("bench.methods.med_sa").AdaptedBlock
     torch.manual_seed(0)
     block = FastBlock(
         16, 2, window, (64, 64), norm_layer=nn.LayerNorm, use_rel_pos=True, rel_pos_zero_init=False
