@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.cost import (
     Throughput,
@@ -22,7 +22,7 @@ from bench.cost import (
 from bench.losses import get_loss
 from bench.sam.prompts import PromptRule, Prompts
 from bench.spec import Cost, Recipe
-from bench.train import Reused, Views, make_optimizer, train_step
+from bench.train import Reused, Supervised, Views, make_optimizer, train_step
 
 # A figure within 2 to 5 s, and an interquartile range that tells when the machine was busy.
 WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
@@ -114,7 +114,14 @@ def _count(model: nn.Module, recipe: Recipe, batch: Views) -> tuple[int, int, in
         loss = get_loss(recipe.loss)
         joined = _joined(batch)
         beside = () if joined is None else (joined.to(torch.device("meta")),)
-        step = count_train_step_flops(lambda: loss(meta.train()(images, *beside), masks).backward())
+
+        def value() -> Tensor:
+            if isinstance(meta, Supervised):
+                return meta.training_loss(images, masks, loss)
+            return loss(meta(images, *beside), masks)
+
+        meta.train()
+        step = count_train_step_flops(lambda: value().backward())
     on_cpu = copy.deepcopy(model).cpu()
     return forward, step, count_macs_fvcore(on_cpu, one, *(() if prompts is None else (prompts,)))
 

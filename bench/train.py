@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.data.bank import Bank
 from bench.errors import UnsupportedError
-from bench.losses import get_loss
+from bench.losses import Loss, get_loss
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.segmenter import SamSegmenter, Staged
 from bench.spec import Recipe
@@ -22,6 +23,14 @@ Report = Callable[[dict[str, float]], None]
 
 class DivergedError(RuntimeError):
     """The loss is no longer a finite number."""
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """A model that learns from more than its logits, as under deep supervision."""
+
+    def training_loss(self, images: Tensor, masks: Tensor, loss: Loss) -> Tensor:
+        """The value to lower, from images (B, 3, S, S) in [0, 1] and class indices (B, S, S)."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +166,11 @@ def train_step(
     prompts: Prompts | None = None,
 ) -> Tensor:
     """Forward, loss, backward and update on one batch; returns the loss, detached."""
-    logits = view.logits(rows, prompts, low=recipe.loss_at == "decoder")
-    loss = get_loss(recipe.loss)(logits, _shrunk(masks, logits.shape[-1]))
+    if isinstance(view.model, Supervised) and recipe.loss_at == "image":
+        loss = _supervised(view, view.model, _unit(rows), masks, get_loss(recipe.loss))
+    else:
+        logits = view.logits(rows, prompts, low=recipe.loss_at == "decoder")
+        loss = get_loss(recipe.loss)(logits, _shrunk(masks, logits.shape[-1]))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if recipe.clip_norm > 0:
@@ -237,6 +249,19 @@ def fit(
                 model.train()
                 curve.append(row if dice is None else {**row, "val_dice": dice})
     return curve
+
+
+def _supervised(
+    view: Reused, model: Supervised, images: Tensor, masks: Tensor, loss: Loss
+) -> Tensor:
+    """The model's own value, its layers in the recipe's precision, `loss` in fp32."""
+
+    def exact(logits: Tensor, masks: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            return loss(logits.float(), masks)
+
+    with view.autocast(images.device):
+        return model.training_loss(images, masks, exact)
 
 
 def _shrunk(masks: Tensor, side: int) -> Tensor:
