@@ -1,0 +1,86 @@
+"""ELU-Net (Deng et al., 2022) from scratch, as its public third-party code reads, and enhanced.
+
+A decoder stage sees the stage below it and the encoder stages of its own and of every deeper level
+(U-Net 3+ sees the shallower ones), each brought up by transposed convolutions of stride 2 at its
+own width and one convolution. In that code the layers that bring the next level up serve encoder
+and decoder alike; `tie=false` gives each its own.
+
+The enhanced forms are those of U-Net 3+: 7x7 kernels, the second convolution of every encoder stage
+dilated by 2, blur pooling, gated linear units. Where these stand is not published; here, unless
+`scope=all`, in the encoder. The 1x1 output and the transposed convolutions keep their kernels.
+Sides need not be multiples of 16: poolings round up, and what is brought up is cropped.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import Task, UNetEncoder, UNetForm, register_method
+
+
+class ELUNet(nn.Module):
+    """ELU-Net with stages of 1, 2, 4, 8 and 16 times `width` channels."""
+
+    ups: Any
+
+    def __init__(
+        self, in_channels: int, classes: int, width: int, form: UNetForm, tie: bool = True
+    ) -> None:
+        super().__init__()
+        self.encoder = UNetEncoder(in_channels, width, form)
+        sizes = self.encoder.sizes
+        bottom = len(sizes) - 1
+        self.ups, self.fusions = nn.ModuleList(), nn.ModuleList()
+        for level in range(bottom):
+            below = _up(form, sizes, level + 1, level)
+            sources = [_up(form, sizes, deeper, level) for deeper in range(level, bottom)]
+            if tie and len(sources) > 1:
+                sources[1] = below
+            self.ups.append(nn.ModuleList([below, *sources]))
+            out = sizes[level]
+            self.fusions.append(
+                nn.Sequential(
+                    form.decoder_block((1 + len(sources)) * out, out), form.decoder_block(out, out)
+                )
+            )
+        self.output = nn.Conv2d(width, classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] to (B, K, S, S)."""
+        encoded: list[Tensor] = self.encoder(images)
+        x = encoded[-1]
+        for level in reversed(range(len(self.fusions))):
+            height, width = encoded[level].shape[-2:]
+            seen = zip(self.ups[level], [x, *encoded[level:-1]], strict=True)
+            parts = [up(source)[..., :height, :width] for up, source in seen]
+            x = self.fusions[level](torch.cat(parts, 1))
+        logits: Tensor = self.output(x)
+        return logits
+
+
+def _up(form: UNetForm, sizes: list[int], deeper: int, level: int) -> nn.Sequential:
+    """From the size and width of one level to those of another."""
+    size = sizes[deeper]
+    steps = [nn.ConvTranspose2d(size, size, 2, stride=2) for _ in range(deeper - level)]
+    return nn.Sequential(*steps, form.decoder_conv(size, sizes[level]))
+
+
+@register_method(
+    "elunet", paper="https://doi.org/10.1109/ACCESS.2022.3163711", lr=3e-3, from_scratch=True
+)
+def elunet(
+    task: Task,
+    *,
+    width: int = 8,
+    tie: bool = True,
+    form: str = "original",
+    kernel: int = 3,
+    dilation: int = 1,
+    pool: str = "max",
+    glu: bool = False,
+    scope: str = "encoder",
+) -> nn.Module:
+    """ELU-Net from scratch, with deep connections; form=enhanced, or =enhanced_glu."""
+    parts = UNetForm.of(form, kernel, dilation, pool, glu, scope)
+    return ELUNet(3, task.num_classes, width, parts, tie).to(memory_format=torch.channels_last)
