@@ -21,8 +21,9 @@ from torch.utils.checkpoint import checkpoint
 
 from bench.sam.stages import Stage
 
-# Tokens; for fewer, the plain product is faster on a CPU than the fused kernel.
-FUSED_FROM = 2048
+# Tokens from which the fused kernel is worth it on a CPU: in fp32 it is as fast as the product and
+# keeps less; in bf16 it is slower, until the logits of a block fill hundreds of MiB.
+FUSED_FROM = {torch.float32: 512, torch.bfloat16: 2048}
 
 
 class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no types
@@ -194,13 +195,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | Non
     Returns:
         (N, heads, tokens, d).
     """
-    if q.is_meta or is_tracing():
+    few = q.device.type == "cpu" and q.shape[2] * q.shape[3] < FUSED_FROM.get(q.dtype, 0)
+    if q.is_meta or is_tracing() or (few and q.dtype == torch.float32):
         return _by_definition(q, k, v, bias)
     v = v.flatten(2, 3)
     if bias is not None:
         q, k = torch.cat([q, *bias], dim=-1), torch.cat([k, _one_hot_places(k)], dim=-1)
     q, k = q.flatten(2, 3), k.flatten(2, 3)
-    if q.device.type == "cpu" and q.shape[2] < FUSED_FROM:
+    if few:
         with torch.autocast("cpu", enabled=False):  # which would widen the softmax to fp32
             return (q @ k.mT).softmax(-1) @ v
     # Fused kernels ask for one width, a multiple of 8, of all three.
@@ -211,11 +213,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | Non
 
 
 def _by_definition(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | None) -> Tensor:
-    """The same as it is written: what operations are counted by, whatever kernel runs."""
-    rows, columns = q.shape[2:4]
+    """The same as it is written; also what operations are counted by, whatever kernel runs."""
     logits = q.flatten(2, 3) @ k.flatten(2, 3).mT
     if bias is not None:
-        by_row, by_column = bias[0].flatten(2, 3), bias[1].flatten(2, 3)
-        grid = logits.unflatten(-1, (rows, columns))
-        logits = (grid + by_row[..., None] + by_column[..., None, :]).flatten(3)
+        grid = logits.unflatten(-1, q.shape[2:4])
+        grid += bias[0].flatten(2, 3)[..., None]  # in place: the product keeps no logits
+        grid += bias[1].flatten(2, 3)[..., None, :]
     return logits.softmax(-1) @ v.flatten(2, 3)
