@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.nets import Normalised as Normalised
     from bench.nets import UNetEncoder as UNetEncoder
     from bench.nets import UNetForm as UNetForm
+    from bench.nets import build_off_meta as build_off_meta
     from bench.nets import require_library as require_library
     from bench.nets import with_encoder as with_encoder
     from bench.registry import register_dataset as register_dataset
@@ -48,6 +49,7 @@ _HOME = {
     "Normalised": "bench.nets",
     "UNetEncoder": "bench.nets",
     "UNetForm": "bench.nets",
+    "build_off_meta": "bench.nets",
     "require_library": "bench.nets",
     "with_encoder": "bench.nets",
     "register_dataset": "bench.registry",

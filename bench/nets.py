@@ -193,10 +193,12 @@ def with_encoder(
     """
     from segmentation_models_pytorch.encoders import get_preprocessing_params
 
-    read = pretrained and torch.empty(0).device.type != "meta"
+    read = pretrained and not _on_meta()
     weights = (True if encoder.startswith("tu-") else "imagenet") if read else None
     try:
-        network = make(encoder, encoder_weights=weights, classes=task.num_classes, **shape)
+        network = build_off_meta(
+            lambda: make(encoder, encoder_weights=weights, classes=task.num_classes, **shape)
+        )
         pixels = get_preprocessing_params(encoder) if read else {"mean": [0.5], "std": [0.25]}
     except OSError as error:
         raise UserError(
@@ -210,6 +212,19 @@ def with_encoder(
             "tu-mobilenetv3_small_100"
         ) from error
     return Normalised(network, 32, pixels["mean"], pixels["std"])
+
+
+def build_off_meta(make: Callable[[], nn.Module]) -> nn.Module:
+    """What `make` gives; on the meta device a copy of it, for code that reads values to build."""
+    if not _on_meta():
+        return make()
+    with torch.device("cpu"):
+        network = make()
+    return network.to("meta")
+
+
+def _on_meta() -> bool:
+    return torch.empty(0).is_meta
 
 
 def require_library(*names: str) -> None:

@@ -4,13 +4,14 @@ import importlib
 from typing import Any
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from timm.layers import blur_pool
 from torch import nn
 
 from bench.errors import UserError
 from bench.losses import ce_dice
-from bench.nets import BlurPool, Normalised, UNetForm
+from bench.nets import BlurPool, Normalised, UNetForm, require_library, with_encoder
 from bench.registry import get_method
 from bench.spec import Recipe, Task
 from bench.train import Reused, make_optimizer, train_step
@@ -163,6 +164,95 @@ def test_padding_changes_no_image_that_fits() -> None:
         torch.testing.assert_close(out[0, 1], expected)
 
 
+# Networks of libraries
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "shape"),
+    [
+        ("unet", "Unet", {"decoder_channels": [64, 48, 32, 16, 8]}),
+        ("unetpp", "UnetPlusPlus", {"decoder_channels": [64, 48, 32, 16, 8]}),
+        ("linknet", "Linknet", {}),
+        ("fpn", "FPN", {"decoder_pyramid_channels": 128, "decoder_segmentation_channels": 64}),
+        ("deeplabv3plus", "DeepLabV3Plus", {"decoder_channels": 128}),
+        ("segformer", "Segformer", {}),
+        ("upernet", "UPerNet", {"decoder_channels": 64}),
+    ],
+)
+def test_networks_are_those_of_the_library(name: str, network: str, shape: dict[str, Any]) -> None:
+    task = Task(3, 64, weights="random")
+    ours: Any = get_method(name).build(task, encoder="resnet18")
+    theirs = getattr(smp, network)("resnet18", encoder_weights=None, classes=3, **shape)
+    assert size(ours) == size(theirs)
+    theirs.load_state_dict(ours.network.state_dict())
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = theirs.eval()((images - 0.5) / 0.25)
+        torch.testing.assert_close(ours.eval()(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["unet", "segformer", "unetr"])
+def test_networks_of_libraries_take_any_side(name: str) -> None:
+    pytest.importorskip("einops" if name.endswith("unetr") else "timm")
+    model = get_method(name).build(Task(3, 65, weights="random")).eval()
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, 65, 65)).shape == (1, 3, 65, 65)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("unet", "unetpp", "linknet", "fpn", "deeplabv3plus", "segformer", "upernet"),
+        *("attention_unet", "swin_unetr", "unetr"),
+    ],
+)
+def test_networks_of_libraries_learn(name: str) -> None:
+    if name in ("attention_unet", "swin_unetr", "unetr"):
+        pytest.importorskip("einops")
+    torch.manual_seed(0)
+    method = get_method(name)
+    values = losses(method.build(Task(3, 64, weights="random")), method.lr or 0, 4)
+    assert values[-1] < 0.97 * values[0]
+
+
+def test_unetr_trains_nothing_that_is_never_used() -> None:
+    nets = pytest.importorskip("monai.networks.nets")
+    pytest.importorskip("einops")
+    with torch.device("meta"):
+        ours = get_method("unetr").build(Task(3, 70, weights="random"))
+        theirs = nets.UNETR(3, 3, 80, 8, 96, 384, 3, spatial_dims=2)
+    assert size(theirs) - size(ours) == 12 * 2 * 96  # a norm for cross-attention in 12 blocks
+
+
+def test_an_encoder_is_read_from_the_cache_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nowhere")
+    task = Task(3, 64, weights="random")
+    for encoder in ("resnet18", "tu-mobilenetv3_small_100"):
+        with pytest.raises(UserError, match="neither in the cache nor within reach"):
+            get_method("unet").build(task, encoder=encoder, pretrained=True)
+    with torch.device("meta"):  # reads nothing
+        get_method("unet").build(task, pretrained=True)
+
+
+def test_pretrained_encoders_see_images_as_in_their_training() -> None:
+    asked: list[Any] = []
+
+    def make(encoder: str, encoder_weights: Any, classes: int) -> nn.Module:
+        asked.append(encoder_weights)
+        return nn.Conv2d(3, classes, 1)
+
+    model = with_encoder(make, Task(3, 64), "tu-mobilenetv3_small_100", True)
+    assert asked == [True]
+    torch.testing.assert_close(model.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(model.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+
+
+def test_a_missing_library_is_told() -> None:
+    with pytest.raises(ImportError, match="no module named no_such_thing: install the extra"):
+        require_library("torch", "no_such_thing")
+
+
 # Training
 
 
@@ -248,6 +338,9 @@ def test_an_image_judged_empty_is_background() -> None:
         ("elunet", {"scope": "decoder"}, "scope 'decoder' is not known"),
         ("elunet", {"form": "better"}, "give one of original, enhanced, enhanced_glu"),
         ("elunet", {"form": "enhanced", "kernel": 5}, "give either the form or these"),
+        ("unet", {"encoder": "resnet_x"}, "no encoder 'resnet_x' for Unet"),
+        ("segformer", {"encoder": "tu-nothing"}, "no encoder 'tu-nothing' for Segformer"),
+        ("fpn", {"width": 100}, "width 100 must be a multiple of 64"),
     ],
 )
 def test_mistakes_are_told(name: str, options: dict[str, Any], told: str) -> None:
