@@ -5,6 +5,7 @@ from segment_anything.modeling import Sam as Sam
 from bench.sam.build import load_sam as load_sam
 from bench.sam.lora import LoRALinear as LoRALinear
 from bench.sam.lora import add_lora as add_lora
+from bench.sam.lora import merge_lora as merge_lora
 from bench.sam.prompts import PromptRule as PromptRule
 from bench.sam.prompts import Prompts as Prompts
 from bench.sam.segmenter import ConvHead as ConvHead
@@ -13,6 +14,7 @@ from bench.sam.segmenter import SamSegmenter as SamSegmenter
 from bench.sam.segmenter import SemanticDecoder as SemanticDecoder
 from bench.sam.stages import Stage as Stage
 from bench.sam.surgery import freeze as freeze
+from bench.sam.surgery import merge as merge
 from bench.sam.surgery import replace_modules as replace_modules
 from bench.sam.surgery import require as require
 from bench.sam.surgery import require_vit as require_vit

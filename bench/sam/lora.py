@@ -8,8 +8,7 @@ import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 
-from bench.errors import UnsupportedError
-from bench.sam.surgery import replace_modules, require
+from bench.sam.surgery import merge, replace_modules, require
 
 
 class LowRank(nn.Module):
@@ -117,13 +116,4 @@ def merge_lora(model: nn.Module) -> nn.Module:
     Raises:
         UnsupportedError: there is no LoRA to merge.
     """
-    merged = copy.deepcopy(model)
-    names = [name for name, part in merged.named_modules() if isinstance(part, LoRALinear)]
-    if not names:
-        raise UnsupportedError("there is no LoRA in this model to merge")
-    for name in names:
-        parent, _, last = name.rpartition(".")
-        layer = merged.get_submodule(name)
-        assert isinstance(layer, LoRALinear)
-        setattr(merged.get_submodule(parent), last, layer.merged())
-    return merged
+    return merge(model, LoRALinear)

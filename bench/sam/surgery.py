@@ -1,13 +1,22 @@
 """Changes to a built model: freezing and replacing modules."""
 
+import copy
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
 from bench.errors import UnsupportedError, UserError
+
+
+@runtime_checkable
+class Mergeable(Protocol):
+    """A module that stands in the place of a plain one and can be folded back into its kind."""
+
+    def merged(self) -> nn.Module:
+        """A plain module of the class, and with the tensor names, of what was replaced."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -72,3 +81,26 @@ def select_blocks(blocks: str, depth: int) -> range:
         f"blocks '{blocks}' cannot be taken: write all, or a range as 0-{depth - 1}",
     )
     return range(first, last + 1)
+
+
+def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
+    """A copy of the model with every mergeable module folded in: the base's names, equal outputs.
+
+    Args:
+        model: stays as it is.
+        kind: class of the modules to fold in.
+
+    Raises:
+        UnsupportedError: there is none.
+    """
+    merged = copy.deepcopy(model)
+    names = [name for name, part in merged.named_modules() if isinstance(part, kind)]
+    if not names:
+        raise UnsupportedError(
+            "this model has nothing that can be merged: its method changes the base's own weights,"
+            " or adds parts that no weight of the base can take up"
+        )
+    for name in names:
+        parent, _, last = name.rpartition(".")
+        setattr(merged.get_submodule(parent), last, merged.get_submodule(name).merged())
+    return merged
