@@ -143,10 +143,7 @@ def _noise(count: int, num_classes: int, size: int, rule: PromptRule | None) -> 
     random = torch.Generator().manual_seed(0)
     images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=random)
     masks = torch.randint(num_classes, (count, size, size), dtype=torch.uint8, generator=random)
-    box = torch.tensor([[size / 4, size / 4, 3 * size / 4, 3 * size / 4]])
-    clicks = (box[:, None, :2] + size / 4).expand(-1, rule.clicks if rule else 1, -1)
-    prompt = Prompts((box,), (clicks,), (torch.ones(1, dtype=torch.int64),))
-    return Views(images, masks, (prompt,) * count if rule else None)
+    return Views(images, masks, (rule.example(size, 1),) * count if rule else None)
 
 
 def _joined(batch: Views) -> Prompts | None:

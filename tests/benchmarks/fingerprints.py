@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from workload import RECIPE, build, noise, one_box
+from workload import RECIPE, build, noise, prompts_for
 
 from bench.cost import (
     checkpoint_bytes,
@@ -63,7 +63,7 @@ def count(method: str, **options: Any) -> dict[str, int]:
         "trainable_params": trainable,
         "total_params": total,
         "checkpoint_bytes": checkpoint_bytes(trained_state(model)),
-        "forward_flops": _forward_flops(method, meta),
+        "forward_flops": _forward_flops(meta),
     }
     return {**counts, **_training(meta)} if trainable else counts
 
@@ -99,9 +99,9 @@ def write(fingerprints: Fingerprints, path: Path) -> None:
     path.write_text(json.dumps(vars(fingerprints), indent=1) + "\n")
 
 
-def _forward_flops(method: str, meta: torch.nn.Module) -> int:
+def _forward_flops(meta: torch.nn.Module) -> int:
     images = torch.zeros_like(noise(1).images, dtype=torch.float32, device="meta")
-    prompts = one_box(method, 1)
+    prompts = prompts_for(meta, 1)
     beside = () if prompts is None else (prompts.to(torch.device("meta")),)
     meta.eval()
     return count_forward_flops(lambda: meta(images, *beside))
@@ -122,8 +122,11 @@ def _training(meta: torch.nn.Module) -> dict[str, int]:
     views = noise(recipe.batch_size)
     images, masks = (part.to("meta") for part in (views.images, views.masks))
 
+    prompts = prompts_for(meta, recipe.batch_size)
+    on_meta_prompts = None if prompts is None else prompts.to(torch.device("meta"))
+
     def step() -> None:
-        train_step(view, optimizer, recipe, images, masks)
+        train_step(view, optimizer, recipe, images, masks, on_meta_prompts)
         optimizer.zero_grad(set_to_none=True)
 
     peak = measure_memory(step, meta, optimizer, "meta").peak

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bench.registry import get_method
-from bench.sam import Prompts
+from bench.sam import PromptRule, Prompts
 from bench.spec import Recipe, Task
 from bench.train import Reused, Views, fit, make_optimizer, train_step
 
@@ -34,27 +34,25 @@ def noise(count: int) -> Views:
     return Views(images, masks)
 
 
-def one_box(method: str, count: int) -> Prompts | None:
-    """One box an image where the method takes oracle prompts."""
-    if get_method(method).prompts != "oracle":
-        return None
-    low, high = TASK.image_size / 4, 3 * TASK.image_size / 4
-    box, click = torch.tensor([[low, low, high, high]]), torch.tensor([[low + 8, low + 8]])
-    return Prompts.join([Prompts((box,), (click,), (torch.tensor([1]),))] * count)
+def prompts_for(model: nn.Module, count: int) -> Prompts | None:
+    """One prompt an image where the model takes prompts."""
+    rule: PromptRule | None = getattr(model, "prompt_rule", None)
+    return None if rule is None else rule.example(TASK.image_size, count)
 
 
 def training(method: str, batch: int) -> Work:
     """One step of the trainer on a batch, as in a cell: frozen stages have run before."""
     model, views = build(method).train(), noise(batch)
     view, optimizer = Reused(model, RECIPE.precision), make_optimizer(model, RECIPE)
-    rows = view.prepare(views.images)
-    return lambda: train_step(view, optimizer, RECIPE, rows, views.masks)
+    rows, prompts = view.prepare(views.images), prompts_for(model, batch)
+    return lambda: train_step(view, optimizer, RECIPE, rows, views.masks, prompts)
 
 
 def inference(method: str, batch: int) -> Work:
     """Logits of a batch, as in the evaluation of a cell."""
-    view = Reused(build(method).eval(), RECIPE.precision, reuse=False)
-    images, prompts = noise(batch).images, one_box(method, batch)
+    model = build(method).eval()
+    view = Reused(model, RECIPE.precision, reuse=False)
+    images, prompts = noise(batch).images, prompts_for(model, batch)
     return lambda: _without_gradients(view, images, prompts)
 
 
