@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from bench.data.items import Item as Item
     from bench.errors import UnsupportedError as UnsupportedError
     from bench.errors import UserError as UserError
-    from bench.nets import Normalised as Normalised
-    from bench.nets import UNetEncoder as UNetEncoder
-    from bench.nets import UNetForm as UNetForm
-    from bench.nets import build_off_meta as build_off_meta
-    from bench.nets import require_library as require_library
-    from bench.nets import with_encoder as with_encoder
+    from bench.nets.blocks import UNetEncoder as UNetEncoder
+    from bench.nets.blocks import UNetForm as UNetForm
+    from bench.nets.library import Normalised as Normalised
+    from bench.nets.library import build_off_meta as build_off_meta
+    from bench.nets.library import require_library as require_library
+    from bench.nets.library import with_encoder as with_encoder
     from bench.registry import register_dataset as register_dataset
     from bench.registry import register_method as register_method
     from bench.sam import ConvHead as ConvHead
@@ -46,12 +46,12 @@ _HOME = {
     "Item": "bench.data.items",
     "UnsupportedError": "bench.errors",
     "UserError": "bench.errors",
-    "Normalised": "bench.nets",
-    "UNetEncoder": "bench.nets",
-    "UNetForm": "bench.nets",
-    "build_off_meta": "bench.nets",
-    "require_library": "bench.nets",
-    "with_encoder": "bench.nets",
+    "Normalised": "bench.nets.library",
+    "UNetEncoder": "bench.nets.blocks",
+    "UNetForm": "bench.nets.blocks",
+    "build_off_meta": "bench.nets.library",
+    "require_library": "bench.nets.library",
+    "with_encoder": "bench.nets.library",
     "register_dataset": "bench.registry",
     "register_method": "bench.registry",
     "ConvHead": "bench.sam",

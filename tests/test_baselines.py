@@ -11,7 +11,8 @@ from torch import nn
 
 from bench.errors import UserError
 from bench.losses import ce_dice
-from bench.nets import BlurPool, Normalised, UNetForm, require_library, with_encoder
+from bench.nets.blocks import BlurPool, UNetForm
+from bench.nets.library import Normalised, require_library, with_encoder
 from bench.registry import get_method
 from bench.spec import Recipe, Task
 from bench.train import Reused, make_optimizer, train_step

@@ -1,0 +1,1 @@
+"""What networks from scratch share; plugins import it from `bench`."""

@@ -1,0 +1,113 @@
+"""Networks of other libraries as models of this project."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.spec import Task
+
+
+class Normalised(nn.Module):
+    """A network for zero-centred images of certain sides, fed with images in [0, 1] of any side.
+
+    Args:
+        network: (B, 3, s, s) to (B, K, s, s), where s is a multiple of `multiple`.
+        multiple: images are padded to it on the right and below by repeating their border.
+        mean: of each channel, subtracted from the images.
+        std: of each channel, by which they are divided.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        multiple: int = 1,
+        mean: Sequence[float] = (0.5,),
+        std: Sequence[float] = (0.25,),
+    ) -> None:
+        super().__init__()
+        # Convolutions of a CPU are a third faster that way.
+        self.network = network.to(memory_format=torch.channels_last)
+        self.multiple = multiple
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] to (B, K, S, S)."""
+        height, width = images.shape[-2:]
+        below, right = -height % self.multiple, -width % self.multiple
+        images = (images - self.mean) / self.std
+        if below or right:
+            images = F.pad(images, (0, right, 0, below), mode="replicate")
+        logits: Tensor = self.network(images)
+        return logits[..., :height, :width]
+
+
+def with_encoder(
+    make: Callable[..., nn.Module], task: Task, encoder: str, pretrained: bool, **shape: object
+) -> Normalised:
+    """A network of segmentation-models-pytorch; on the meta device no weights are read.
+
+    Args:
+        make: its class.
+        task: gives the number of classes.
+        encoder: as segmentation-models-pytorch names it.
+        pretrained: start the encoder from its ImageNet weights, in the cache or downloaded.
+        shape: more arguments of `make`.
+
+    Raises:
+        UserError: there is no such encoder, it does not fit, or its weights cannot be had.
+    """
+    from segmentation_models_pytorch.encoders import get_preprocessing_params
+
+    read = pretrained and not _on_meta()
+    weights = (True if encoder.startswith("tu-") else "imagenet") if read else None
+    try:
+        network = build_off_meta(
+            lambda: make(encoder, encoder_weights=weights, classes=task.num_classes, **shape)
+        )
+        pixels = get_preprocessing_params(encoder) if read else {"mean": [0.5], "std": [0.25]}
+    except OSError as error:
+        raise UserError(
+            f"the weights of encoder '{encoder}' are neither in the cache nor within reach: "
+            "fetch them once with a network, or leave pretrained=false"
+        ) from error
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"no encoder '{encoder}'{' with weights' if read else ''} for {make.__name__}: give a "
+            "name that segmentation_models_pytorch lists, as resnet18, efficientnet-b0 or "
+            "tu-mobilenetv3_small_100"
+        ) from error
+    return Normalised(network, 32, pixels["mean"], pixels["std"])
+
+
+def build_off_meta(make: Callable[[], nn.Module]) -> nn.Module:
+    """What `make` gives; on the meta device a copy of it, for code that reads values to build."""
+    if not _on_meta():
+        return make()
+    with torch.device("cpu"):
+        network = make()
+    return network.to("meta")
+
+
+def _on_meta() -> bool:
+    return torch.empty(0).is_meta
+
+
+def require_library(*names: str) -> None:
+    """Refuse to import a method whose libraries are not there, without importing them yet.
+
+    Some take ten seconds, which would be paid by everybody who asks for the list of methods.
+
+    Raises:
+        ImportError: one is missing; it becomes the reason in `--list`.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"no module named {' or '.join(missing)}: install the extra 'baselines'")
