@@ -125,7 +125,7 @@ class PromptRule:
         return Prompts.join(found).to(masks.device), kept_masks
 
     def example(self, size: int, count: int) -> Prompts:
-        """One prompt of class 1 amid each of `count` images of `size` pixels, to count costs with."""
+        """One prompt of class 1 amid each of `count` images of `size` px, to count costs with."""
         box = torch.tensor([[0.25, 0.25, 0.75, 0.75]]) * size
         clicks = torch.full((1, self.clicks, 2), 0.5) * size
         return Prompts.join([Prompts((box,), (clicks,), (torch.tensor([1]),))] * count)
