@@ -1,0 +1,113 @@
+"""Visual prompt tuning, deep (Jia et al., 2022, section 3.2), in SAM's windowed encoder.
+
+There, prompts join the tokens of every block and what the block makes of them is thrown away, so
+all they do is to be attended to. Here they are that: further keys and values of each block's
+attention, of every window (as the paper does in Swin) or of the whole image. Three things
+differ. A prompt enters behind the block's norm, so it is learned as the attention sees it. It has
+no place in the image, so SAM's relative positions add nothing to its logits. And SAM has no class
+token: the mask decoder, trained in full, reads the image's tokens. The untrained model is not
+the pretrained one, since prompts take some of the attention from the start.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling.image_encoder import (
+    get_rel_pos,
+    window_partition,
+    window_unpartition,
+)
+from torch import Tensor, nn
+
+from bench import (
+    SamSegmenter,
+    SemanticDecoder,
+    Task,
+    freeze,
+    load_sam,
+    register_method,
+    require,
+    require_vit,
+    select_blocks,
+)
+
+
+class PromptedAttention(nn.Module):
+    """SAM's attention over tokens and `count` learned prompts, which ask nothing themselves."""
+
+    layer: Any
+
+    def __init__(self, layer: nn.Module, norm: nn.Module, count: int) -> None:
+        super().__init__()
+        self.layer = layer
+        width = layer.get_submodule("proj").get_parameter("weight").shape[0]
+        bound = math.sqrt(6 / (3 * 16**2 + width))  # theirs, for patches of 16 px
+        start = torch.empty(count, width).uniform_(-bound, bound)
+        self.prompts = nn.Parameter(norm(start).detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised tokens (B, H, W, C) to tokens of the same shape."""
+        window, size = self.layer.window, x.shape[1:3]
+        if not window:
+            return self.layer.proj(self._attend(x))
+        windows, padded = window_partition(x, window)
+        out = window_unpartition(self._attend(windows), window, padded, size)
+        return self.layer.proj(out)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        """Windows (N, rows, columns, C) to what is read there, before the projection."""
+        rows, columns = x.shape[1:3]
+        q, k, v = self._split(x.flatten(1, 2))
+        _, more_k, more_v = self._split(self.prompts.expand(len(x), -1, -1))
+        q, k, v = q * self.layer.scale, torch.cat([k, more_k], 2), torch.cat([v, more_v], 2)
+        grid = q.unflatten(2, (rows, columns))
+        row_table = get_rel_pos(rows, rows, self.layer.rel_pos_h).to(q.dtype)
+        column_table = get_rel_pos(columns, columns, self.layer.rel_pos_w).to(q.dtype)
+        by_row = torch.einsum("nhrcd,rkd->nhrck", grid, row_table).flatten(2, 3)
+        by_column = torch.einsum("nhrcd,ckd->nhrck", grid, column_table).flatten(2, 3)
+        if q.is_meta or torch.jit.is_tracing():  # what operations are counted by
+            bias = (by_row[..., None] + by_column[..., None, :]).flatten(-2)
+            logits = q @ k.mT + F.pad(bias, (0, len(self.prompts)))
+            out = logits.softmax(-1) @ v
+        else:
+            out = _fused(q, k, v, by_row, by_column)
+        return out.transpose(1, 2).flatten(2).unflatten(1, (rows, columns))
+
+    def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens (N, T, C) to queries, keys and values, each (N, heads, T, d)."""
+        heads = self.layer.num_heads
+        qkv = self.layer.qkv(tokens).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        return q, k, v
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """The same in one fused product: a key tells its row and column, a prompt has neither."""
+    rows, columns = by_row.shape[-1], by_column.shape[-1]
+    row = torch.eye(rows, dtype=k.dtype, device=k.device).repeat_interleave(columns, 0)
+    column = torch.eye(columns, dtype=k.dtype, device=k.device).repeat(rows, 1)
+    places = F.pad(torch.cat([row, column], -1), (0, 0, 0, k.shape[2] - rows * columns))
+    q = torch.cat([q, by_row, by_column], -1)
+    k = torch.cat([k, places.expand(*k.shape[:2], -1, -1)], -1)
+    # Fused kernels ask for one width, a multiple of 8, of all three.
+    wide = -(-q.shape[-1] // 8) * 8
+    q, k, padded = (F.pad(x, (0, wide - x.shape[-1])) for x in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, padded, scale=1.0)
+    return out[..., : v.shape[-1]]
+
+
+@register_method("prompt_tokens", paper="https://arxiv.org/abs/2203.12119", lr=5e-3)
+def prompt_tokens(task: Task, *, tokens: int = 10, blocks: str = "all") -> nn.Module:
+    """Learned keys and values in the attention of frozen blocks (VPT); mask decoder trained."""
+    require(tokens >= 1, f"tokens {tokens} is too small: give 1 or more")
+    sam = load_sam(task)
+    model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
+    encoder = model.image_encoder
+    require_vit(encoder, "visual prompt tuning")
+    freeze(encoder)
+    for index in select_blocks(blocks, len(encoder.blocks)):
+        block = encoder.blocks[index]
+        block.attn = PromptedAttention(block.attn, block.norm1, tokens)
+    return model
