@@ -28,7 +28,7 @@ def as_if_trained(model: nn.Module) -> Any:
     random = torch.Generator().manual_seed(9)
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parameter += 0.02 * torch.randn(parameter.shape, generator=random)
+            parameter.add_(torch.randn(parameter.shape, generator=random), alpha=0.02)
     return model
 
 
@@ -177,7 +177,7 @@ def test_a_slice_equals_pefts_lora_on_a_layer_of_its_own(key: str) -> None:
     peft: Any = importlib.import_module("peft")
     torch.manual_seed(0)
     fused = nn.Linear(12, 36)
-    alone = nn.Sequential(nn.Linear(12, 12))
+    alone: Any = nn.Sequential(nn.Linear(12, 12))
     rows = slice(12 * "qkv".index(key), 12 * ("qkv".index(key) + 1))
     with torch.no_grad():
         alone[0].weight.copy_(fused.weight[rows])
@@ -186,9 +186,10 @@ def test_a_slice_equals_pefts_lora_on_a_layer_of_its_own(key: str) -> None:
     theirs = peft.inject_adapter_in_model(
         peft.LoraConfig(r=3, lora_alpha=3, target_modules=r"0"), alone
     )
+    adapted = theirs[0]
     with torch.no_grad():
-        theirs[0].lora_A["default"].weight.copy_(ours.updates[key].a.weight)
-        theirs[0].lora_B["default"].weight.copy_(ours.updates[key].b.weight)
+        adapted.lora_A["default"].weight.copy_(ours.updates[key].a.weight)
+        adapted.lora_B["default"].weight.copy_(ours.updates[key].b.weight)
     x = torch.rand(5, 12)
     torch.testing.assert_close(ours(x)[:, rows], theirs(x))
     torch.testing.assert_close(merge_lora(nn.Sequential(ours))(x)[:, rows], theirs(x))

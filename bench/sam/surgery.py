@@ -102,5 +102,6 @@ def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
         )
     for name in names:
         parent, _, last = name.rpartition(".")
-        setattr(merged.get_submodule(parent), last, merged.get_submodule(name).merged())
+        part: Any = merged.get_submodule(name)
+        setattr(merged.get_submodule(parent), last, part.merged())
     return merged
