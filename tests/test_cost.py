@@ -206,6 +206,19 @@ def test_unet_is_counted_on_meta() -> None:
     assert step == 3 * forward - stem
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("groups", [1, 4, 32])
+def test_grouped_convolutions_cost_three_times_their_forward_pass(
+    kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], groups: int
+) -> None:
+    layer = kind(32, 64, 3, stride=2, groups=groups).to("meta")
+    images = torch.zeros(1, 32, 9, 9, device="meta", requires_grad=True)
+    forward = count_forward_flops(lambda: layer(images))
+    pixels = (9 if kind is nn.ConvTranspose2d else 4) ** 2
+    assert forward == 2 * pixels * 9 * 32 * 64 // groups
+    assert count_train_step_flops(lambda: layer(images).sum().backward()) == 3 * forward
+
+
 def test_multihead_attention_is_counted_in_evaluation_mode() -> None:
     layer = nn.MultiheadAttention(8, 2, batch_first=True).eval().requires_grad_(False)
     tokens = torch.zeros(1, 6, 8)

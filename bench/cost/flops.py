@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental import _config as symbolic
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 _log = logging.getLogger(__name__)
 
@@ -129,10 +129,30 @@ def _count(call: Callable[[], Any]) -> int:
     # if all were selected: such selections feed elementwise work only, which counts nothing.
     patch = symbolic.patch  # type: ignore[attr-defined]  # torch adds it when it is imported
     everything_selected = patch(meta_nonzero_assume_all_nonzero=True)
-    counter = FlopCounterMode(display=False)
+    formulas = {torch.ops.aten.convolution_backward: _convolution_backward}
+    counter = FlopCounterMode(display=False, custom_mapping=formulas)
     with everything_selected, _plain_attention(), torch.enable_grad(), counter:
         call()
     return int(counter.get_total_flops())
+
+
+def _convolution_backward(
+    out: list[int], x: list[int], weight: list[int], *others: Any, out_shape: Any = None
+) -> int:
+    """Each gradient asked for costs as much as the forward pass.
+
+    Torch's own formula counts the weight gradient of grouped convolutions once for every group.
+
+    Args:
+        out: shape of the output's gradient.
+        x: shape of the input.
+        weight: shape of the weight.
+        others: further arguments of the operator: bias, stride, padding, dilation, transposed,
+            output padding, groups, and which gradients are asked for (input, weight, bias).
+        out_shape: of what the operator returns; not needed.
+    """
+    transposed, asked = others[4], others[7]
+    return sum(asked[:2]) * int(conv_flop_count(x, weight, out, transposed))
 
 
 @contextmanager
