@@ -377,7 +377,7 @@ def _cost_parser() -> argparse.ArgumentParser:
 def _cost(asked: argparse.Namespace, console: Console) -> int:
     import json
 
-    from bench.cost.card import cost_cards
+    from bench.card import cost_cards
 
     cards = cost_cards(
         asked.methods, asked.backbone, asked.image_size, asked.classes, asked.batch_size

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from bench.card import cost_card
 from bench.cli import main
 from bench.cost import checkpoint_bytes, count_forward_flops, trained_state
-from bench.cost.card import cost_card
 from bench.registry import get_method
 from bench.sam.build import build_sam
 from bench.spec import Task
@@ -39,8 +39,8 @@ def test_cards_are_the_originals_counts(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_lora_adds_its_law(capsys: pytest.CaptureFixture[str]) -> None:
-    cards = asked(capsys, "--methods", "lora[rank=1|16,targets=qv|qkvo]", "--backbone", "sam_vit_h")
-    per_rank = {"qv": 163_840, "qkvo": 327_680}
+    cards = asked(capsys, "--methods", "lora[rank=1|16,targets=qv|qkvo]", "--backbone", "sam_vit_b")
+    per_rank = {"qv": 36_864, "qkvo": 73_728}  # 12 blocks of width 768
     added = {str(card["method"]): card["added_params"] for card in cards}
     assert added == {
         "lora[rank=1,targets=qv]": per_rank["qv"],
@@ -102,6 +102,29 @@ def test_training_steps_cost_more_the_more_learns() -> None:
     ]
     assert steps[0] == 0
     assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize("name", ["unet", "deeplabv3plus"])
+def test_training_from_scratch_is_three_forward_passes_but_for_the_first_layer(name: str) -> None:
+    """Also with BatchNorm over a single number a channel, which cannot train on one image."""
+    card = cost_card(get_method(name), {}, Task(3, 64, "none", "random"))
+    assert card["output_shape"] == [1, 3, 64, 64]
+    assert card["added_params"] == card["trainable_params"] == card["total_params"]
+    assert 2.5 < card["train_step_flops"] / card["forward_flops"] < 3
+
+
+def test_what_learns_from_more_than_logits_is_counted_with_it() -> None:
+    method, task = get_method("unet3plus"), Task(3, 64, "none", "random")
+    plain, supervised = (cost_card(method, {"supervision": on}, task) for on in (False, True))
+    assert supervised["train_step_flops"] > plain["train_step_flops"]
+
+
+def test_a_step_costs_as_much_more_as_it_has_images() -> None:
+    method, task = get_method("lora"), Task(3, 64, weights="random")
+    one, four = (cost_card(method, {}, task, batch) for batch in (1, 4))
+    assert one["forward_flops"] == four["forward_flops"]
+    # Just below 4: what does not depend on the images is computed once a step.
+    assert 3.99 < four["train_step_flops"] / one["train_step_flops"] < 4
 
 
 @pytest.mark.parametrize(

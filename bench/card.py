@@ -8,14 +8,20 @@ import torch
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 
-from bench.cost.flops import count_forward_flops, count_train_step_flops
-from bench.cost.params import checkpoint_bytes, count_params, trained_state
+from bench.cost import (
+    checkpoint_bytes,
+    count_forward_flops,
+    count_params,
+    count_train_step_flops,
+    trained_state,
+)
 from bench.errors import UnsupportedError, UserError, no_such
 from bench.losses import get_loss
 from bench.registry import Method, get_method, parse_methods
 from bench.sam.build import ARCHITECTURES, build_sam
 from bench.sam.prompts import PromptRule, Prompts
 from bench.spec import Cell, OptionValue, Recipe, Task
+from bench.train import Supervised
 
 
 def cost_cards(
@@ -73,20 +79,26 @@ def cost_card(
     trainable, total = count_params(model)
     shape: list[int] = []
 
+    def images(count: int) -> Tensor:
+        return torch.zeros(count, 3, task.image_size, task.image_size, device="meta")
+
     def forward(count: int) -> Tensor:
-        images = torch.zeros(count, 3, task.image_size, task.image_size, device="meta")
-        logits: Tensor = model(images, *_prompts(model, count, task.image_size))
+        logits: Tensor = model(images(count), *_prompts(model, count, task.image_size))
         shape[:] = logits.shape
         return logits
 
     def step() -> None:
         masks = torch.zeros(batch, *shape[2:], dtype=torch.uint8, device="meta")
-        get_loss(recipe.loss)(forward(batch), masks).backward()
+        loss = get_loss(recipe.loss)
+        if isinstance(model, Supervised):
+            model.training_loss(images(batch), masks, loss).backward()
+        else:
+            loss(forward(batch), masks).backward()
 
     model.eval()
     forward_flops = count_forward_flops(lambda: forward(1))
     output_shape = list(shape)
-    model.train()
+    _train(model)
     label = Cell(method.name, "", task, recipe, options).label
     return {
         "method": label,
@@ -103,6 +115,14 @@ def cost_card(
         "saved_bytes": checkpoint_bytes(trained_state(model)),
         "prompts": method.prompts,
     }
+
+
+def _train(model: nn.Module) -> None:
+    """Training mode but for BatchNorm: it counts nothing, and refuses a single number a channel."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def _prompts(model: nn.Module, count: int, size: int) -> tuple[Prompts, ...]:
