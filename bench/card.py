@@ -126,14 +126,11 @@ def _train(model: nn.Module) -> None:
 
 
 def _prompts(model: nn.Module, count: int, size: int) -> tuple[Prompts, ...]:
-    """One box or click an image, for a model that takes prompts."""
+    """One prompt an image, for a model that takes prompts."""
     rule: PromptRule | None = getattr(model, "prompt_rule", None)
     if rule is None:
         return ()
-    box = torch.tensor([[size / 4, size / 4, 3 * size / 4, 3 * size / 4]])
-    clicks = (box[:, None, :2] + size / 4).expand(-1, rule.clicks, -1)
-    one = Prompts((box,), (clicks,), (torch.ones(1, dtype=torch.int64),))
-    return (Prompts.join([one] * count).to(torch.device("meta")),)
+    return (rule.example(size, count).to(torch.device("meta")),)
 
 
 def _added(model: nn.Module, task: Task) -> int:
