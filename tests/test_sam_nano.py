@@ -24,7 +24,7 @@ def test_the_weights_are_shipped_with_their_record() -> None:
 
 
 def test_boxes_and_clicks_find_objects_that_random_weights_do_not() -> None:
-    scenes = list(islice(held_out(12), 12))
+    scenes = list(islice(held_out(4), 4))
     torch.manual_seed(0)
     trained = prompted_iou(load_sam(Task(2)).eval(), scenes)
     random = prompted_iou(load_sam(Task(2, weights="random")).eval(), scenes)
@@ -37,7 +37,7 @@ def test_boxes_and_clicks_find_objects_that_random_weights_do_not() -> None:
 def test_real_instances_are_found_by_their_box(data_root: Path) -> None:
     sam = load_sam(Task(2)).eval()
     for name in ("dsb2018", "emps"):
-        assert prompted_iou(sam, labelled(data_root / name))["box"].mean() > 0.4
+        assert prompted_iou(sam, labelled(data_root / name))["box"].mean() > 0.65
 
 
 def test_a_resumed_run_sees_the_same_scenes() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.errors import UserError, no_such
 from bench.sam.encoder import FastEncoder
 from bench.sam.tiny_vit import TinyViTEncoder, from_public
-from bench.sam.weights import cached_weights
+from bench.sam.weights import PUBLIC, cached_weights
 from bench.spec import Task
 
 NANO_WEIGHTS = Path(__file__).with_name("sam_nano.safetensors")
@@ -128,11 +128,14 @@ def weights_path(task: Task) -> Path | None:
                 " or leave it out for the default weights"
             )
         return path
-    shipped = ARCHITECTURES[task.backbone].weights or cached_weights(task.backbone)
-    if not shipped.is_file():
+    public = task.backbone in PUBLIC
+    shipped = ARCHITECTURES[task.backbone].weights
+    if shipped is None and public:
+        shipped = cached_weights(task.backbone)
+    if shipped is None or not shipped.is_file():
+        how = f"get them with 'run_bench.py weights fetch {task.backbone}', " if public else ""
         raise UserError(
-            f"no pretrained weights for {task.backbone} in {shipped.parent}: get them with"
-            f" 'run_bench.py weights fetch {task.backbone}', give --checkpoint FILE,"
+            f"no pretrained weights for {task.backbone} here: {how}give --checkpoint FILE,"
             " or --weights random to start from noise"
         )
     return shipped
