@@ -257,7 +257,7 @@ def _supervised(
     """The model's own value, its layers in the recipe's precision, `loss` in fp32."""
 
     def exact(logits: Tensor, masks: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast("cpu" if images.is_meta else images.device.type, enabled=False):
             return loss(logits.float(), masks)
 
     with view.autocast(images.device):
