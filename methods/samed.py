@@ -1,4 +1,4 @@
-"""SAMed and SAMed_s (Zhang and Liu, 2023, sections 3.2 to 3.4).
+"""SAMed (Zhang and Liu, 2023, sections 3.2 and 3.3).
 
 LoRA on queries and values of every encoder block, without scaling; the mask decoder has one fresh
 token a class, background included, and gets no prompt. Pixels are taken as they are, in [0, 1],
@@ -9,7 +9,6 @@ optimiser as there, though of both the embedding of the empty prompt alone ever 
 from torch import nn
 
 from bench import (
-    LoRALinear,
     Recipe,
     SamSegmenter,
     SemanticDecoder,
@@ -18,10 +17,8 @@ from bench import (
     freeze,
     load_sam,
     register_method,
-    replace_modules,
 )
 
-PAPER = "https://arxiv.org/abs/2304.13785"
 # Its trainer's schedule is laid out for 200 epochs and stopped after 160.
 PUBLISHED = Recipe(
     lr=0.005,
@@ -40,7 +37,13 @@ PUBLISHED = Recipe(
 )
 
 
-@register_method("samed", paper=PAPER, lr=3e-3, published=PUBLISHED, published_size=512)
+@register_method(
+    "samed",
+    paper="https://arxiv.org/abs/2304.13785",
+    lr=3e-3,
+    published=PUBLISHED,
+    published_size=512,
+)
 def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit") -> nn.Module:
     """LoRA in the encoder (targets: of q, k, v, o); decoder with a fresh token a class trained."""
     sam = load_sam(task)
@@ -51,14 +54,4 @@ def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit
     freeze(model.image_encoder)
     for block in model.image_encoder.blocks:
         add_lora(block, rank, rank, targets)
-    return model
-
-
-@register_method("samed_s", paper=PAPER, lr=3e-3, published=PUBLISHED, published_size=512)
-def samed_s(task: Task, *, rank: int = 4, pixels: str = "unit") -> nn.Module:
-    """SAMed with LoRA in the decoder's frozen transformer too; its other parts trained."""
-    model = samed(task, rank=rank, pixels=pixels)
-    transformer = model.get_submodule("head.mask_decoder.transformer")
-    freeze(transformer)
-    replace_modules(transformer, r".*\.[qv]_proj", lambda layer: LoRALinear(layer, rank, rank))
     return model

@@ -1,0 +1,60 @@
+"""SAMed_s: SAMed with LoRA in the decoder's transformer too (Zhang and Liu, 2023, section 3.4).
+
+The transformer is frozen and gets LoRA on q and v of every attention; tokens, upscaling and
+hypernetworks learn in full. All else is SAMed's, its choice of pixels and its idle parts included.
+"""
+
+from torch import nn
+
+from bench import (
+    LoRALinear,
+    Recipe,
+    SamSegmenter,
+    SemanticDecoder,
+    Task,
+    add_lora,
+    freeze,
+    load_sam,
+    register_method,
+    replace_modules,
+)
+
+# Its trainer's schedule is laid out for 200 epochs and stopped after 160.
+PUBLISHED = Recipe(
+    lr=0.005,
+    weight_decay=0.1,
+    warmup_steps=250,
+    schedule="poly",
+    power=0.9,
+    horizon=200 / 160,
+    loss="ce_squared_dice",
+    loss_at="decoder",
+    epochs=160,
+    batch_size=24,
+    augmentation="turns",
+    precision="fp32",
+    clip_norm=0.0,
+)
+
+
+@register_method(
+    "samed_s",
+    paper="https://arxiv.org/abs/2304.13785",
+    lr=3e-3,
+    published=PUBLISHED,
+    published_size=512,
+)
+def samed_s(task: Task, *, rank: int = 4, pixels: str = "unit") -> nn.Module:
+    """LoRA on q and v of encoder and decoder; tokens and upscaling of the decoder trained."""
+    sam = load_sam(task)
+    head = SemanticDecoder(
+        sam, task.num_classes, fresh_tokens=True, iou_head=True, prompt_encoder=True
+    )
+    model = SamSegmenter(sam, head, pixels)
+    freeze(model.image_encoder)
+    for block in model.image_encoder.blocks:
+        add_lora(block, rank, rank, "qv")
+    transformer = head.mask_decoder.transformer
+    freeze(transformer)
+    replace_modules(transformer, r".*\.[qv]_proj", lambda layer: LoRALinear(layer, rank, rank))
+    return model
