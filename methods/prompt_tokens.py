@@ -61,8 +61,8 @@ class PromptedAttention(nn.Module):
         rows, columns = x.shape[1:3]
         q, k, v = self._split(x.flatten(1, 2))
         _, more_k, more_v = self._split(self.prompts.expand(len(x), -1, -1))
+        grid = q.unflatten(2, (rows, columns))  # SAM's relative positions see unscaled queries
         q, k, v = q * self.layer.scale, torch.cat([k, more_k], 2), torch.cat([v, more_v], 2)
-        grid = q.unflatten(2, (rows, columns))
         row_table = get_rel_pos(rows, rows, self.layer.rel_pos_h).to(q.dtype)
         column_table = get_rel_pos(columns, columns, self.layer.rel_pos_w).to(q.dtype)
         by_row = torch.einsum("nhrcd,rkd->nhrck", grid, row_table).flatten(2, 3)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.registry import list_datasets, list_methods
+
 ROOT = Path(__file__).parents[1]
 
 # Hugging Face's `datasets` shares its name with a folder of ours. `-S` hides site-packages, so
@@ -115,7 +117,7 @@ def test_the_wheel_holds_the_plugins_and_no_top_level_datasets(tmp_path: Path) -
         cwd=Path("/"),
     ).splitlines()
     assert listed[0] == str(site / "bench" / "__init__.py")
-    names = [sorted(p.stem for p in (ROOT / f).glob("*.py")) for f in ("methods", "datasets")]
+    names = [[m.name for m in list_methods()], [d.name for d in list_datasets()]]
     assert listed[1:] == [f"{names[0]} {names[1]}", "{} {}"]
 
 

@@ -94,7 +94,11 @@ def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
         UnsupportedError: there is none.
     """
     merged = copy.deepcopy(model)
-    names = [name for name, part in merged.named_modules() if isinstance(part, kind)]
+    names: list[str] = []
+    for name, part in merged.named_modules():
+        # What lies inside a mergeable module is that module's own affair.
+        if isinstance(part, kind) and not name.startswith(tuple(f"{outer}." for outer in names)):
+            names.append(name)
     if not names:
         raise UnsupportedError(
             "this model has nothing that can be merged: its method changes the base's own weights,"
@@ -102,6 +106,6 @@ def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
         )
     for name in names:
         parent, _, last = name.rpartition(".")
-        part: Any = merged.get_submodule(name)
-        setattr(merged.get_submodule(parent), last, part.merged())
+        mergeable: Any = merged.get_submodule(name)
+        setattr(merged.get_submodule(parent), last, mergeable.merged())
     return merged

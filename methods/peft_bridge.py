@@ -1,0 +1,187 @@
+"""The method `peft`: any tuner of Hugging Face's library that fits the layers of SAM's encoder.
+
+The encoder is frozen and the library's tuner put on its linear layers (`targets`: qkv, the fused
+layer of queries, keys and values; attention, with the output projection; all, with the MLP),
+scaled by 1 where it has an alpha; the mask decoder is trained in full. `rank` is whatever of a
+tuner's sizes is nearest to one: its rank, or the side of its blocks. `TUNERS` tells which fit, and
+`UNFIT` which do not and why. Outputs start as the base's, but for c3a, fourierft and vblora.
+`pissa`, `olora` and `orthogonal` are LoRA from other starting points, which take their share out of
+the frozen weight.
+
+The file is not called as the method is, since a type checker would take it for the library.
+"""
+
+import copy
+import dataclasses
+import difflib
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import (
+    SamSegmenter,
+    SemanticDecoder,
+    Task,
+    UnsupportedError,
+    UserError,
+    freeze,
+    load_sam,
+    register_method,
+    replace_modules,
+    require,
+)
+
+if importlib.util.find_spec("peft") is None:  # asked, not imported: that takes ten seconds
+    raise ImportError("no module named peft: install the extra 'peft'")
+
+LAYERS = {"qkv": r"attn\.qkv", "attention": r"attn\.(qkv|proj)"}
+LAYERS["all"] = rf"({LAYERS['attention']}|mlp\.(lin|fc)\d)"
+NORMS = r"(attn\.|mlp\.)?norm\d?"
+ALL_WIDTHS = 32  # divides the width of every layer of every SAM
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuner:
+    """A tuner by its configuration: class, name of what `rank` sets, and what else is set."""
+
+    config: str
+    rank: str | None = "r"
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _lora(**settings: Any) -> Tuner:
+    return Tuner("LoraConfig", settings=settings)
+
+
+TUNERS = {
+    "lora": _lora(),
+    "dora": _lora(use_dora=True),
+    "rslora": _lora(use_rslora=True),
+    "pissa": _lora(init_lora_weights="pissa"),
+    "olora": _lora(init_lora_weights="olora"),
+    "orthogonal": _lora(init_lora_weights="orthogonal"),
+    "beft": Tuner("BeftConfig", rank=None),
+    "c3a": Tuner("C3AConfig", rank=None, settings={"block_size": ALL_WIDTHS}),
+    "deft": Tuner("DeftConfig"),
+    "delora": Tuner("DeloraConfig"),
+    "fourierft": Tuner("FourierFTConfig", rank=None),
+    "glora": Tuner("GloraConfig"),
+    "gralora": Tuner("GraloraConfig"),
+    "hira": Tuner("HiraConfig"),
+    "hra": Tuner("HRAConfig"),
+    "ia3": Tuner("IA3Config", rank=None, settings={"feedforward_modules": []}),
+    "lily": Tuner("LilyConfig"),
+    "ln_tuning": Tuner("LNTuningConfig", rank=None),
+    "loha": Tuner("LoHaConfig"),
+    "lokr": Tuner("LoKrConfig"),
+    "miss": Tuner("MissConfig"),
+    "oft": Tuner("OFTConfig", rank="oft_block_size", settings={"r": 0}),
+    "osf": Tuner("OSFConfig", rank="effective_rank"),
+    "peanut": Tuner("PeanutConfig"),
+    "psoft": Tuner("PsoftConfig"),
+    "pvera": Tuner("PveraConfig"),
+    "randlora": Tuner("RandLoraConfig"),
+    "road": Tuner("RoadConfig", rank=None, settings={"group_size": ALL_WIDTHS}),
+    "supertuning": Tuner("SupertuningConfig"),
+    "tinylora": Tuner("TinyLoraConfig"),
+    "vblora": Tuner("VBLoRAConfig", settings={"vector_length": ALL_WIDTHS}),
+    "vera": Tuner("VeraConfig"),
+    "waveft": Tuner("WaveFTConfig", rank=None),
+}
+
+_TEXT = "puts prompts before the tokens of a language model, and SAM's are a grid"
+_VALUES = "reads the weights while it is built, and a method must be built without them"
+_TRAINER = "needs calls from the training loop, which is the same for all methods"
+UNFIT = {
+    **dict.fromkeys(
+        (
+            "adaption_prompt",
+            "cartridge",
+            "cpt",
+            "multitask_prompt_tuning",
+            "p_tuning",
+            "prefix_tuning",
+            "prompt_tuning",
+        ),
+        _TEXT,
+    ),
+    **dict.fromkeys(("boft", "frod", "shira", "unilora"), _VALUES),
+    "adalora": f"{_TRAINER}: without them its ranks stay as they start, and it is LoRA",
+    "adamss": f"{_VALUES}, and wants scikit-learn",
+    "poly": "wants the number of a task with every batch",
+    "shadow": "is made of a language model's decoder layers",
+    "trainable_tokens": "trains rows of a token table, and SAM's encoder has none",
+    "xlora": "mixes LoRAs that a language model has been given before",
+}
+
+
+class Bridged(nn.Module):
+    """A layer of the library, fed with tokens in a row: some of them take no grids."""
+
+    layer: Any
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        output: Tensor = self.layer(x.flatten(0, -2))
+        return output.unflatten(0, x.shape[:-1])
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """The plain layer, by the library's own merging."""
+        layer = copy.deepcopy(self.layer)
+        try:
+            layer.merge()
+        except NotImplementedError as error:
+            raise UnsupportedError("this tuner of peft cannot be merged") from error
+        plain: nn.Module = layer.get_base_layer()
+        return plain
+
+
+def _configuration(type: str, rank: int, pattern: str) -> Any:
+    import peft
+
+    tuner = TUNERS[type]
+    if not hasattr(peft, tuner.config):
+        raise UserError(f"this version of peft has no '{type}': install a newer one")
+    settings = {"target_modules": pattern, **tuner.settings}
+    if tuner.rank is not None:
+        settings[tuner.rank] = rank
+    if tuner.config == "LoraConfig":
+        settings["lora_alpha"] = rank
+    return getattr(peft, tuner.config)(**settings)
+
+
+@register_method("peft", paper="https://github.com/huggingface/peft", lr=3e-3)
+def peft_tuner(task: Task, *, type: str = "lora", rank: int = 8, targets: str = "qkv") -> nn.Module:
+    """A tuner of Hugging Face peft (type=lora, dora, loha, ...) in the encoder; decoder trained."""
+    if type in UNFIT:
+        raise UnsupportedError(f"peft's {type} {UNFIT[type]}")
+    near = difflib.get_close_matches(type, TUNERS, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    require(type in TUNERS, f"no type '{type}' in peft: {hint}give one of {', '.join(TUNERS)}")
+    require(rank >= 1, f"rank {rank} is too small: give 1 or more")
+    require(targets in LAYERS, f"targets '{targets}' is not known: give one of {', '.join(LAYERS)}")
+    sam = load_sam(task)
+    model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
+    encoder = model.image_encoder
+    freeze(encoder)
+    pattern = rf"(.*\.)?blocks\.\d+\.{NORMS if type == 'ln_tuning' else LAYERS[targets]}"
+    configuration = _configuration(type, rank, pattern)
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on layers it has not been tried on, as LayerNorm
+        try:
+            get_peft_model(encoder, configuration)  # changes the encoder's layers in place
+        except ValueError as error:
+            raise UserError(f"peft's {type} does not take rank {rank} here: {error}") from error
+    replace_modules(encoder, pattern, Bridged)
+    return model
