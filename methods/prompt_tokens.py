@@ -20,6 +20,7 @@ from segment_anything.modeling.image_encoder import (
     window_unpartition,
 )
 from torch import Tensor, nn
+from torch.jit._trace import is_tracing
 
 from bench import (
     SamSegmenter,
@@ -67,7 +68,7 @@ class PromptedAttention(nn.Module):
         column_table = get_rel_pos(columns, columns, self.layer.rel_pos_w).to(q.dtype)
         by_row = torch.einsum("nhrcd,rkd->nhrck", grid, row_table).flatten(2, 3)
         by_column = torch.einsum("nhrcd,ckd->nhrck", grid, column_table).flatten(2, 3)
-        if q.is_meta or torch.jit.is_tracing():  # what operations are counted by
+        if q.is_meta or is_tracing():  # what operations are counted by
             bias = (by_row[..., None] + by_column[..., None, :]).flatten(-2)
             logits = q @ k.mT + F.pad(bias, (0, len(self.prompts)))
             out = logits.softmax(-1) @ v

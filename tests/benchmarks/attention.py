@@ -109,8 +109,8 @@ def times(
     for step in steps.values():
         step()  # first calls allocate
     for name, aim in TIME_AIMS.items():
-        pair = (functools.partial(timed, steps[part]) for part in name.split(" / "))
-        shown = ratio(*take_turns(*pair, asked.rounds)).shown()
+        ours, theirs = (functools.partial(timed, steps[part]) for part in name.split(" / "))
+        shown = ratio(*take_turns(ours, theirs, asked.rounds)).shown()
         table.add_row(f"step time {name}", *shown[:2], f"{aim}")
 
 
