@@ -41,6 +41,7 @@ if importlib.util.find_spec("peft") is None:  # asked, not imported: that takes 
 LAYERS = {"qkv": r"attn\.qkv", "attention": r"attn\.(qkv|proj)"}
 LAYERS["all"] = rf"({LAYERS['attention']}|mlp\.(lin|fc)\d)"
 NORMS = r"(attn\.|mlp\.)?norm\d?"
+RANK = 8
 ALL_WIDTHS = 32  # divides the width of every layer of every SAM
 
 
@@ -160,7 +161,9 @@ def _configuration(type: str, rank: int, pattern: str) -> Any:
 
 
 @register_method("peft", paper="https://github.com/huggingface/peft", lr=3e-3)
-def peft_tuner(task: Task, *, type: str = "lora", rank: int = 8, targets: str = "qkv") -> nn.Module:
+def peft_tuner(
+    task: Task, *, type: str = "lora", rank: int = RANK, targets: str = "qkv"
+) -> nn.Module:
     """A tuner of Hugging Face peft (type=lora, dora, loha, ...) in the encoder; decoder trained."""
     if type in UNFIT:
         raise UnsupportedError(f"peft's {type} {UNFIT[type]}")
@@ -169,6 +172,10 @@ def peft_tuner(task: Task, *, type: str = "lora", rank: int = 8, targets: str = 
     require(type in TUNERS, f"no type '{type}' in peft: {hint}give one of {', '.join(TUNERS)}")
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")
     require(targets in LAYERS, f"targets '{targets}' is not known: give one of {', '.join(LAYERS)}")
+    require(
+        rank == RANK or TUNERS[type].rank is not None,
+        f"peft's {type} has no rank: leave rank={rank} out",
+    )
     sam = load_sam(task)
     model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
     encoder = model.image_encoder

@@ -217,6 +217,8 @@ def test_what_does_not_fit_says_why() -> None:
         build("peft", type="prefix_tuning")
     with pytest.raises(UserError, match="no type 'lorra' in peft: did you mean lora"):
         build("peft", type="lorra")
+    with pytest.raises(UserError, match="peft's ia3 has no rank: leave rank=4 out"):
+        build("peft", type="ia3", rank=4)
     for options in ({"rank": 0}, {"targets": "neck"}):
         with pytest.raises(UserError):
             build("peft", **options)
