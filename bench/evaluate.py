@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data.bank import resize_image, resize_mask
-from bench.data.decode import decode, read_instances
+from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
 from bench.metrics import ImageScore, confusion_matrix, dice_per_class, score_image
 from bench.metrics.overlap import mean_defined
@@ -76,7 +76,7 @@ def evaluate(
 
 def make_prompts(item: Item, mask: Map, size: int, rule: PromptRule) -> Prompts:
     """Oracle prompts of one item at the model's input size."""
-    instances = None if item.instances is None else nearest(read_instances(item.instances), size)
+    instances = nearest(instance_numbers(item, mask.shape), size)
     return rule.for_evaluation(resize_mask(mask, size), instances)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from bench.data.bank import make_bank
-from bench.data.decode import decode
+from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
 from bench.data.split import Split, split
 from bench.env import environment
@@ -83,10 +84,17 @@ def _train(
         return []
     recipe = cell.recipe
 
+    prompted = getattr(model, "prompt_rule", None) is not None
+
     def views(items: Sequence[Item], count: int, kind: str) -> Views:
         pairs = [decode(item, collection) for item in items]
         size = cell.task.image_size
-        return Views.of(make_bank(pairs, views=count, size=size, kind=kind, seed=cell.seed), device)
+        make = partial(make_bank, views=count, size=size, kind=kind, seed=cell.seed)
+        if not prompted or all(item.instances is None for item in items):
+            return Views.of(make(pairs), device)
+        seen = zip(pairs, items, strict=True)
+        numbered = [(image, instance_numbers(item, mask.shape)) for (image, mask), item in seen]
+        return Views.of(make(pairs), device, make(numbered))
 
     held_out = views(parts.val[:VALIDATION_IMAGES], 0, "none").prompted(model)
     return fit(

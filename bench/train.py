@@ -35,24 +35,37 @@ class Supervised(Protocol):
 
 @dataclass(frozen=True)
 class Views:
-    """Images ready for a model: (N, 3, S, S) uint8, class indices (N, S, S) uint8, prompts."""
+    """Images ready for a model, and what is known of them.
+
+    Attributes:
+        images: (N, 3, S, S) uint8.
+        masks: class indices (N, S, S) uint8.
+        prompts: one entry an image, for models that take prompts.
+        instances: instance numbers (N, S, S) int32, from which prompts are made; 0 is background,
+            an image of zeros has none given.
+    """
 
     images: Tensor
     masks: Tensor
     prompts: tuple[Prompts, ...] | None = None
+    instances: Tensor | None = None
 
     @classmethod
-    def of(cls, bank: Bank, device: torch.device) -> "Views":
-        """The views of a bank, on `device`."""
+    def of(cls, bank: Bank, device: torch.device, instances: Bank | None = None) -> "Views":
+        """The views of a bank, on `device`; the same views of instance numbers stay on the CPU."""
         images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
-        return cls(images.to(device), torch.from_numpy(bank.masks).to(device))
+        numbered = None if instances is None else torch.from_numpy(instances.masks)
+        masks = torch.from_numpy(bank.masks).to(device)
+        return cls(images.to(device), masks, instances=numbered)
 
     def prompted(self, model: nn.Module) -> "Views":
         """With prompts as at evaluation, where the model takes prompts."""
         rule: PromptRule | None = getattr(model, "prompt_rule", None)
         if rule is None:
             return self
-        made = (rule.for_evaluation(mask) for mask in self.masks.cpu().numpy())
+        numbered = [None] * len(self) if self.instances is None else self.instances.numpy()
+        seen = zip(self.masks.cpu().numpy(), numbered, strict=True)
+        made = (rule.for_evaluation(mask, instances) for mask, instances in seen)
         return replace(self, prompts=tuple(prompts.to(self.images.device) for prompts in made))
 
     def __len__(self) -> int:
@@ -227,7 +240,8 @@ def fit(
             group["lr"] = learning_rate(recipe, step)
         masks, prompts = views.masks[batch], None
         if rule is not None:
-            prompts, masks = rule.for_training(masks, rng)
+            numbered = None if views.instances is None else views.instances[batch]
+            prompts, masks = rule.for_training(masks, rng, numbered)
         losses.append(train_step(view, optimizer, recipe, prepared[batch], masks, prompts))
         now, done = time.perf_counter(), step + 1
         if done in marks or now - said > 0.5:

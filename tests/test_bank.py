@@ -44,6 +44,15 @@ def test_seed_decides_and_a_larger_bank_begins_with_the_smaller() -> None:
     assert (small.images[3:] != other.images[3:]).any(axis=(1, 2, 3)).all()
 
 
+@pytest.mark.parametrize("kind", ["standard", "turns", "mirror"])
+def test_instance_numbers_are_seen_in_the_same_views(kind: str) -> None:
+    masks = bank(60, kind)
+    numbered = [(image, 70_000 * (mask == 1).astype(np.int32)) for image, mask in PAIRS]
+    seen = make_bank(numbered, views=60, size=32, kind=kind, seed=0)
+    np.testing.assert_array_equal(seen.images, masks.images)
+    np.testing.assert_array_equal(seen.masks, 70_000 * (masks.masks == 1).astype(np.int32))
+
+
 @pytest.mark.parametrize("views", [1, 3, 50])
 def test_none_gives_whole_images_only(views: int) -> None:
     made = bank(views, kind="none")

@@ -145,6 +145,21 @@ def test_prompts_made_from_instances() -> None:
     assert object_prompts(instances)[2].tolist() == [7, 9]
 
 
+def test_training_prompts_made_from_instances() -> None:
+    """Touching objects stay apart; unlabelled ones and foreground outside all go without."""
+    masks = torch.ones(2, 8, 8, dtype=torch.uint8)
+    masks[0, :2] = 255
+    instances = torch.zeros(2, 8, 8, dtype=torch.int32)
+    instances[0, :2], instances[0, 2:, :4], instances[0, 2:, 4:7] = 3, 7, 9
+    prompts, kept = PromptRule().for_training(masks, np.random.default_rng(0), instances)
+    assert sorted(prompts.boxes[0].tolist()) == [[0, 2, 4, 8], [4, 2, 7, 8]]
+    assert (kept[0, 2:, :7] == 1).all()
+    assert (kept[0, :2] == 255).all()
+    assert (kept[0, :, 7] == 255).all()
+    assert prompts.boxes[1].tolist() == [[0, 0, 8, 8]]  # no instance given: components
+    assert (kept[1] == 1).all()
+
+
 def test_training_prompts_stay_round_their_objects_and_others_are_ignored() -> None:
     masks = torch.zeros(2, 64, 64, dtype=torch.uint8)
     for index in range(4):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bench.data.bank import Bank
+from bench.sam.prompts import PromptRule, Prompts
 from bench.spec import Recipe
 from bench.train import DivergedError, Views, fit, learning_rate
 
@@ -69,3 +70,27 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
             report=lambda row: None,
             validate=lambda: None,
         )
+
+
+def test_prompts_of_a_training_come_from_instances() -> None:
+    """Two touching instances of one class are two prompts, where the component would be one."""
+    asked: list[list[int]] = []
+
+    class Prompted(Pixelwise):
+        prompt_rule = PromptRule()
+
+        def forward(self, images: torch.Tensor, prompts: Prompts | None = None) -> torch.Tensor:
+            assert prompts is not None
+            asked.append([len(boxes) for boxes in prompts.boxes])
+            return super().forward(images)
+
+    images, masks = np.zeros((2, 8, 8, 3), np.uint8), np.ones((2, 8, 8), np.uint8)
+    numbered = np.ones((2, 8, 8), np.int32)
+    numbered[:, 4:] = 2
+    views = Views.of(Bank(images, masks), torch.device("cpu"), Bank(images, numbered))
+    recipe = Recipe(lr=0.1, steps=1, batch_size=2, precision="fp32")
+    fit(Prompted(), views, recipe, seed=0, report=lambda row: None, validate=lambda: None)
+    assert asked == [[2, 2]]
+    held_out = views.prompted(Prompted()).prompts
+    assert held_out is not None
+    assert [len(prompts.boxes[0]) for prompts in held_out] == [2, 2]

@@ -12,6 +12,7 @@ Images become squares by plain resizing, aspect not kept, as in SAMed, MedSAM an
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,9 @@ from PIL import Image
 from bench.errors import no_such
 
 UInt8 = npt.NDArray[np.uint8]
+Labels = npt.NDArray[Any]
 Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
-View = tuple[UInt8, UInt8]
+View = tuple[UInt8, Labels]
 Transform = Callable[[Image.Image, Image.Image, int, np.random.Generator], View]
 
 _WINDOW = (0.5, 1.0)  # window side over image side: up to twofold magnification
@@ -32,26 +34,28 @@ _BRIGHTNESS = (-0.1, 0.1)  # of full scale
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Training views: images (N, S, S, 3) uint8 and class indices (N, S, S) uint8."""
+    """Training views: images (N, S, S, 3) uint8 and labels (N, S, S) of the type given."""
 
     images: UInt8
-    masks: UInt8
+    masks: Labels
 
     def __len__(self) -> int:
         return len(self.images)
 
 
 def make_bank(
-    pairs: Sequence[tuple[UInt8, UInt8]], *, views: int, size: int, kind: str, seed: int
+    pairs: Sequence[tuple[UInt8, Labels]], *, views: int, size: int, kind: str, seed: int
 ) -> Bank:
     """Make the views of some images and masks, spread evenly over the images.
 
     View v shows image v modulo the number of images; the first view of each is the whole image, the
     next go through the transforms of the kind in turn.
-    A view depends on `seed` and v only, so that a larger bank begins with the smaller one.
+    A view depends on `seed` and v only, so that a larger bank begins with the smaller one, and that
+    a second bank with other labels of the same images shows the same views.
 
     Args:
-        pairs: image (H, W, 3) and mask (H, W) of class indices; sizes may differ between pairs.
+        pairs: image (H, W, 3) and labels (H, W): class indices as uint8, or instance numbers as
+            int32; sizes may differ between pairs.
         views: N; never fewer than there are images, so that none is lost.
         size: side S in pixels.
         kind: "none" for the whole images alone (N is then their number), "mirror" for each image
@@ -67,7 +71,7 @@ def make_bank(
     sources = [(Image.fromarray(image), Image.fromarray(mask)) for image, mask in pairs]
     count = _count(kind, views, len(sources))
     images = np.empty((count, size, size, 3), np.uint8)
-    masks = np.empty((count, size, size), np.uint8)
+    masks = np.empty((count, size, size), pairs[0][1].dtype)
     for view in range(count):
         image, mask = sources[view % len(sources)]
         transform = _transform(kind, view // len(sources))
@@ -148,12 +152,12 @@ def _intensity(rng: np.random.Generator) -> UInt8:
     return (level.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _turn(pixels: UInt8, turns: int, mirror: bool) -> UInt8:
+def _turn(pixels: Labels, turns: int, mirror: bool) -> Labels:
     turned = np.rot90(pixels, turns)
     return turned[:, ::-1] if mirror else turned
 
 
-def _resize(image: Image.Image, size: int, how: Image.Resampling, box: Box | None = None) -> UInt8:
+def _resize(image: Image.Image, size: int, how: Image.Resampling, box: Box | None = None) -> Labels:
     return np.array(image.resize((size, size), how, box))
 
 

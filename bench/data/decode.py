@@ -97,6 +97,11 @@ def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
     return read_mask(pixels).astype(np.int32)
 
 
+def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
+    """Instance numbers (H, W) of an item whose mask has this shape; all 0 where none are given."""
+    return np.zeros(shape, np.int32) if item.instances is None else read_instances(item.instances)
+
+
 def mask_codes(values: npt.NDArray[Any], pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
     """One integer per pixel (H, W) of the stored values (H, W) or (H, W, C) of a mask."""
     if values.ndim == 3:

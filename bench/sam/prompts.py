@@ -94,33 +94,41 @@ class PromptRule:
 
         Args:
             mask: (S, S) class indices at the model's input size.
-            instances: (S, S) instance numbers, 0 for background.
+            instances: (S, S) instance numbers, 0 for background; all 0 where none are given.
         """
         numbered = self._numbered(mask, instances)
         boxes, innermost, numbers = object_prompts(numbered)
         classes = _majority(numbered, mask, numbers)
-        kept = torch.nonzero((classes != 0) & (classes != IGNORE))[: self.most, 0]
+        kept = _of_a_class(classes)[: self.most]
         boxes, innermost, numbers = boxes[kept], innermost[kept], numbers[kept]
         rng = np.random.default_rng(0)
         more = _random_clicks(numbered, numbers, self.clicks - 1, rng)
         clicks = torch.cat([innermost[:, None], more], dim=1)
         return Prompts((self._moved(boxes, mask.shape, rng),), (clicks,), (classes[kept],))
 
-    def for_training(self, masks: Tensor, rng: np.random.Generator) -> tuple[Prompts, Tensor]:
-        """Prompts of a batch of masks (B, S, S) uint8, and the masks without unprompted objects."""
+    def for_training(
+        self, masks: Tensor, rng: np.random.Generator, instances: Tensor | None = None
+    ) -> tuple[Prompts, Tensor]:
+        """Prompts of one batch, and its masks with `IGNORE` where an object has no prompt.
+
+        Args:
+            masks: (B, S, S) uint8 class indices.
+            rng: chooses the objects, the clicks and how far the boxes are off.
+            instances: (B, S, S) instance numbers; 0 for background, all 0 where none are given.
+        """
         found, kept_masks = [], masks.clone()
         for row, mask in enumerate(masks.cpu().numpy()):
-            numbered = self._numbered(mask, None)
+            numbered = self._numbered(mask, None if instances is None else instances[row].numpy())
             boxes, _, numbers = object_prompts(numbered)
-            chosen = rng.permutation(len(numbers))[: self.training_most]
-            boxes, numbers = boxes[chosen], numbers[chosen]
+            classes = _majority(numbered, mask, numbers)
+            chosen = rng.permutation(_of_a_class(classes).numpy())[: self.training_most]
+            boxes, numbers, classes = boxes[chosen], numbers[chosen], classes[chosen]
             clicks = _random_clicks(numbered, numbers, self.clicks, rng)
             boxes = self._moved(boxes, mask.shape, rng)
             out = self.jitter * mask.shape[0] / 1024 * rng.random((len(boxes), 4))
             boxes = boxes + torch.from_numpy(out * [-1, -1, 1, 1]).float()
-            classes = _majority(numbered, mask, numbers)
             found.append(Prompts((boxes.clamp(0, mask.shape[0]),), (clicks,), (classes,)))
-            left_out = (numbered > 0) & ~np.isin(numbered, numbers.numpy())
+            left_out = (mask != 0) & ~np.isin(numbered, numbers.numpy())
             kept_masks[row][torch.from_numpy(left_out).to(masks.device)] = IGNORE
         return Prompts.join(found).to(masks.device), kept_masks
 
@@ -133,7 +141,7 @@ class PromptRule:
     def _numbered(self, mask: Map, instances: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         if self.unit == "class":
             return np.where(mask == IGNORE, 0, mask)
-        return _components(mask) if instances is None else instances
+        return _components(mask) if instances is None or not instances.any() else instances
 
     def _moved(self, boxes: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
         """Boxes moved so that their IoU with what they were is `overlap`, before the image ends."""
@@ -152,6 +160,11 @@ def _majority(numbered: npt.NDArray[Any], mask: Map, numbers: Tensor) -> Tensor:
     """The class that most pixels of each object have, (n,) int64."""
     found = [int(np.bincount(mask[numbered == number]).argmax()) for number in numbers.tolist()]
     return torch.tensor(found, dtype=torch.int64)
+
+
+def _of_a_class(classes: Tensor) -> Tensor:
+    """Which of the objects are neither background nor unlabelled, (n,) indices."""
+    return torch.nonzero((classes != 0) & (classes != IGNORE))[:, 0]
 
 
 def _random_clicks(
