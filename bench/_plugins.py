@@ -40,9 +40,10 @@ class Plugins(Generic[Entry]):
             if name in self.entries:
                 break
             self._import(file)
-        if name not in self.entries and name in self.unavailable:
-            reason = self.unavailable[name]
-            raise UserError(f"{self.kind} '{name}' cannot be used here: {reason}")
+        if name not in self.entries:
+            for file, reason in self.unavailable.items():
+                if file == name or file.startswith(f"{name}_"):  # a file may have a longer name
+                    raise UserError(f"{self.kind} '{name}' cannot be used here: {reason}")
         return self.entries.get(name)
 
     def all(self) -> list[Entry]:

@@ -208,3 +208,9 @@ def test_neither_dataset_nor_folder() -> None:
     message = r"no dataset 'sqares'. Did you mean 'squares'\? Known: squares; or give the path"
     with pytest.raises(UserError, match=message):
         registry.load_collection("sqares")
+
+
+def test_a_method_in_a_broken_file_with_a_longer_name_tells_why(folders: Path) -> None:
+    (folders / "methods" / "far_bridge.py").write_text("import not_installed")
+    with pytest.raises(UserError, match="method 'far' cannot be used here: No module named"):
+        registry.get_method("far")
