@@ -1,7 +1,9 @@
-"""Building blocks of procedural pictures: noise fields, stripes, grains, blur.
+"""Building blocks of procedural pictures: noise fields, stripes, grains, outlines, blur.
 
 Fields are float32 arrays of shape (H, W) with mean near 0 and values mostly within [-1, 1].
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +100,63 @@ def borders(labels: Labels) -> npt.NDArray[np.bool_]:
     edge[1:] |= down
     edge[:-1] |= down
     return edge
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a picture, small enough to draw one object in.
+
+    Attributes:
+        place: rows and columns of the picture; indexing with it gives a view.
+        dy: rows (h, 1) in px from the object's centre.
+        dx: columns (1, w) in px from the object's centre.
+    """
+
+    place: tuple[slice, slice]
+    dy: Field
+    dx: Field
+
+
+def window(shape: tuple[int, int], centre: tuple[float, float], reach: float) -> Window:
+    """The part of a picture up to `reach` px round `centre` (row, column); empty if outside."""
+    place, away = [], []
+    for size, at in zip(shape, centre, strict=True):
+        start = min(max(int(at - reach), 0), size)
+        stop = max(min(int(at + reach) + 2, size), start)
+        place.append(slice(start, stop))
+        away.append(np.arange(start, stop, dtype=np.float32) - np.float32(at))
+    return Window((place[0], place[1]), away[0][:, None], away[1][None, :])
+
+
+def turned(at: Window, radii: tuple[float, float], turn: float) -> tuple[Field, Field]:
+    """Coordinates (h, w) along the first and the second axis, in units of its radius.
+
+    Args:
+        at: where.
+        radii: of the axes in px.
+        turn: direction of the first axis in radians; 0 points right, pi / 2 down.
+    """
+    c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    along = (c * at.dx + s * at.dy) / np.float32(radii[0])
+    across = (c * at.dy - s * at.dx) / np.float32(radii[1])
+    return np.asarray(along, np.float32), np.asarray(across, np.float32)
+
+
+def wavy_ellipse(along: Field, across: Field, waves: npt.NDArray[np.float64]) -> Field:
+    """Relative distance (h, w) from the centre of a bumpy ellipse: 0 there, 1 on its outline.
+
+    Args:
+        along: coordinate as by `turned`.
+        across: likewise.
+        waves: amplitudes (N, 2) of cosine and sine of 2, 3, ... N + 1 waves round the outline.
+    """
+    rho = np.hypot(along, across)
+    angle = np.arctan2(across, along)
+    outline = np.ones_like(rho)
+    for number, (cosine, sine) in enumerate(waves, 2):
+        outline += np.float32(cosine) * np.cos(number * angle)
+        outline += np.float32(sine) * np.sin(number * angle)
+    return np.asarray(rho / np.maximum(outline, np.float32(0.3)), np.float32)
 
 
 def blur(image: npt.NDArray[np.uint8], sigma: float) -> npt.NDArray[np.uint8]:
