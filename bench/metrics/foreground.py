@@ -1,0 +1,161 @@
+"""Measures of a grey-level map of one foreground, as papers on camouflage and saliency have them.
+
+Those papers stretch the prediction to 0..1 first (`stretch`).
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Saliency = npt.NDArray[Any]  # (H, W) float in [0, 1]
+Mask = npt.NDArray[np.bool_]
+Curve = npt.NDArray[np.float64]
+
+BETA_SQUARED = 0.3  # Achanta et al. (2009): precision counts more than recall
+_LEVELS = 256
+
+
+def stretch(prediction: Saliency) -> Saliency:
+    """Map (H, W) with its smallest value moved to 0 and its largest to 1; constant: unchanged."""
+    low, high = prediction.min(), prediction.max()
+    return prediction if low == high else (prediction - low) / (high - low)
+
+
+def balanced_error_rate(
+    hits: int, foreground: int, rejections: int, background: int
+) -> float | None:
+    """100 (1 - (hits / foreground + rejections / background) / 2), in per cent.
+
+    Args:
+        hits: foreground pixels found.
+        foreground: foreground pixels of the truth.
+        rejections: background pixels found.
+        background: background pixels of the truth.
+
+    Returns:
+        A value in [0, 100]; None where foreground or background has no pixel.
+    """
+    if not (foreground and background):
+        return None
+    return 100 * (1 - (hits / foreground + rejections / background) / 2)
+
+
+def structure_measure(prediction: Saliency, truth: Mask) -> float:
+    """S-alpha with alpha = 0.5 (Fan et al., 2017, arXiv 1708.00786), in [0, 1].
+
+    The object part rewards a bright, even foreground and a dark, even background. The region
+    part is the similarity in each of the four quadrants that meet behind the centroid pixel of
+    the truth (its row and column included in the upper left, as in the authors' Matlab code).
+
+    Args:
+        prediction: (H, W) float in [0, 1].
+        truth: (H, W) bool. Empty: 1 - mean of the prediction. Full: its mean.
+    """
+    share = float(truth.mean())
+    if share in (0.0, 1.0):
+        return float(prediction.mean()) if share else 1 - float(prediction.mean())
+    objects = share * _evenness(prediction[truth]) + (1 - share) * _evenness(1 - prediction[~truth])
+    row, column = (int(np.round(places.mean())) + 1 for places in np.nonzero(truth))
+    regions = sum(
+        truth[quadrant].size / truth.size * _similarity(prediction[quadrant], truth[quadrant])
+        for quadrant in (
+            np.s_[:row, :column],
+            np.s_[:row, column:],
+            np.s_[row:, :column],
+            np.s_[row:, column:],
+        )
+        if truth[quadrant].size
+    )
+    return max(0.0, 0.5 * objects + 0.5 * regions)
+
+
+def weighted_f_measure(prediction: Saliency, truth: Mask) -> float:
+    """Weighted F-measure with beta^2 = 1 (Margolin et al., 2014, CVPR), in [0, 1].
+
+    Errors in the foreground may be shared with neighbours (7 x 7 Gaussian, sigma 5 pixels, in
+    which a background pixel stands for the foreground pixel nearest to it); errors in the
+    background weigh 2 - 0.5^(distance to the foreground / 5 pixels).
+
+    Args:
+        prediction: (H, W) float in [0, 1].
+        truth: (H, W) bool. Empty: 0.
+    """
+    if not truth.any():
+        return 0.0
+    distance, nearest = ndimage.distance_transform_edt(~truth, return_indices=True)
+    error = np.abs(prediction - truth)
+    steps = np.arange(-3, 4)
+    kernel = np.exp(-(steps**2) / (2 * 5**2))
+    shared = error[tuple(nearest)]
+    for axis in (0, 1):
+        shared = ndimage.correlate1d(shared, kernel / kernel.sum(), axis, mode="constant")
+    missed = np.minimum(error, shared)[truth]
+    false = (error * (2 - 0.5 ** (distance / 5)))[~truth]
+    hits = missed.size - float(missed.sum())
+    if hits <= 0:
+        return 0.0
+    recall, precision = hits / missed.size, hits / (hits + float(false.sum()))
+    return 2 * recall * precision / (recall + precision)
+
+
+def counts_by_level(prediction: Saliency, truth: Mask) -> tuple[Curve, Curve]:
+    """Hits and predicted pixels, (256,) each, of `floor(255 prediction) >= level`, level 0..255."""
+    levels = (prediction * (_LEVELS - 1)).astype(np.uint8)
+    above = [
+        np.bincount(values, minlength=_LEVELS)[::-1].cumsum()[::-1].astype(np.float64)
+        for values in (levels[truth], levels.ravel())
+    ]
+    return above[0], above[1]
+
+
+def f_measure(hits: npt.NDArray[Any], predicted: npt.NDArray[Any], foreground: int) -> Curve:
+    """F-measure (1 + b) P R / (b P + R) with b = beta^2 = 0.3 of binary maps, from their counts.
+
+    With P = hits / predicted and R = hits / foreground this is (1 + b) hits / (b foreground +
+    predicted), which has a value (0) where P or R has none.
+    """
+    below = BETA_SQUARED * foreground + predicted
+    return (1 + BETA_SQUARED) * hits / np.where(below == 0, 1, below)
+
+
+def enhanced_alignment(
+    hits: npt.NDArray[Any], predicted: npt.NDArray[Any], foreground: int, size: int
+) -> Curve:
+    """E-phi (Fan et al., 2018, arXiv 1805.10421) of binary maps, from their pixel counts.
+
+    Prediction and truth lose their means; the alignment of a pixel is 2 a b / (a^2 + b^2), its
+    enhanced alignment the square of (1 + that) / 2. There are only four kinds of pixels. The sum
+    is divided by size - 1, as the authors do, so a perfect map scores a little more than 1.
+    """
+    if foreground == 0:
+        total = size - predicted
+    elif foreground == size:
+        total = predicted
+    else:
+        total = np.zeros(len(hits))
+        counts = (hits, predicted - hits, foreground - hits, size - foreground - predicted + hits)
+        values = ((1, 1), (1, 0), (0, 1), (0, 0))  # prediction, truth
+        for count, (one, other) in zip(counts, values, strict=True):
+            a, b = one - predicted / size, other - foreground / size
+            total += count * (1 + 2 * a * b / (a**2 + b**2)) ** 2 / 4
+    return np.asarray(total / max(size - 1, 1), np.float64)
+
+
+def _evenness(values: Saliency) -> float:
+    mean = float(values.mean())
+    spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
+    return 2 * mean / (mean**2 + 1 + spread)
+
+
+def _similarity(prediction: Saliency, truth: Mask) -> float:
+    """SSIM without constants of one quadrant; 1 where both sides are constant, else 0 if either."""
+    flat = [values.min() == values.max() for values in (prediction, truth)]
+    if any(flat):
+        return float(all(flat))
+    x, y = float(prediction.mean()), float(truth.mean())
+    dx, dy = prediction - x, truth - y
+    covariance = float((dx * dy).sum())
+    variances = float((dx**2).sum() + (dy**2).sum())
+    return 4 * x * y * covariance / ((x**2 + y**2) * variances)

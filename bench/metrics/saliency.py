@@ -1,0 +1,170 @@
+"""Scores of grey-level maps of one foreground, and their summary over the test set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.metrics.foreground import (
+    Curve,
+    Mask,
+    Saliency,
+    balanced_error_rate,
+    counts_by_level,
+    enhanced_alignment,
+    f_measure,
+    stretch,
+    structure_measure,
+    weighted_f_measure,
+)
+from bench.metrics.overlap import mean_defined
+
+BER_THRESHOLD = 125 / 255  # as SAM-Adapter's code
+
+
+@dataclass(frozen=True, eq=False)
+class SaliencyScore:
+    """What one predicted map is worth.
+
+    Attributes:
+        s_alpha: structure measure; definitions stand in `bench.metrics.foreground`.
+        e_adaptive: enhanced alignment at twice the mean of the map.
+        e_curve: (256,) enhanced alignment at the thresholds 0..255.
+        f_adaptive: F-measure at twice the mean of the map, beta^2 = 0.3.
+        f_curve: (256,) F-measure at the thresholds 0..255.
+        weighted_f: weighted F-measure, beta^2 = 1.
+        mae: mean absolute error of the stretched map.
+        mae_unstretched: mean absolute error of the map as predicted.
+        hits: foreground pixels found, at the threshold of the balanced error rate.
+        foreground_px: foreground pixels of the truth.
+        rejections: background pixels found.
+        background_px: background pixels of the truth.
+    """
+
+    s_alpha: float
+    e_adaptive: float
+    e_curve: Curve
+    f_adaptive: float
+    f_curve: Curve
+    weighted_f: float
+    mae: float
+    mae_unstretched: float
+    hits: int
+    foreground_px: int
+    rejections: int
+    background_px: int
+
+    @property
+    def ber(self) -> float | None:
+        """Balanced error rate in per cent; None where the truth lacks one of the two sides."""
+        return balanced_error_rate(
+            self.hits, self.foreground_px, self.rejections, self.background_px
+        )
+
+    def to_row(self) -> dict[str, float | None]:
+        """Flatten for a record's `per_image`; the means and maxima are those of this image."""
+        return {
+            "s_alpha": self.s_alpha,
+            **_of_curve("e_phi", self.e_adaptive, self.e_curve),
+            **_of_curve("f_beta", self.f_adaptive, self.f_curve),
+            "weighted_f": self.weighted_f,
+            "mae": self.mae,
+            "mae_unstretched": self.mae_unstretched,
+            "ber": self.ber,
+        }
+
+
+def score_saliency(prediction: Saliency, truth: Mask) -> SaliencyScore:
+    """Compare a grey-level map with a mask, at the resolution of the mask.
+
+    Args:
+        prediction: (H, W) float in [0, 1], such as the probability of the foreground.
+        truth: (H, W) bool.
+
+    Raises:
+        ValueError: shapes differ, there are no pixels, the truth is not bool, or a value of the
+            prediction lies outside 0..1.
+    """
+    prediction = _checked(prediction, truth)
+    stretched = stretch(prediction)
+    adaptive = stretched >= min(2 * float(stretched.mean()), 1.0)
+    at_mean = np.array([np.count_nonzero(adaptive & truth)]), np.array([np.count_nonzero(adaptive)])
+    at_levels = counts_by_level(stretched, truth)
+    foreground = int(np.count_nonzero(truth))
+    found = prediction > BER_THRESHOLD
+    return SaliencyScore(
+        s_alpha=structure_measure(stretched, truth),
+        e_adaptive=float(enhanced_alignment(*at_mean, foreground, truth.size)[0]),
+        e_curve=enhanced_alignment(*at_levels, foreground, truth.size),
+        f_adaptive=float(f_measure(*at_mean, foreground)[0]),
+        f_curve=f_measure(*at_levels, foreground),
+        weighted_f=weighted_f_measure(stretched, truth),
+        mae=float(np.abs(stretched - truth).mean()),
+        mae_unstretched=float(np.abs(prediction - truth).mean()),
+        hits=int(np.count_nonzero(found & truth)),
+        foreground_px=foreground,
+        rejections=int(np.count_nonzero(~(found | truth))),
+        background_px=truth.size - foreground,
+    )
+
+
+def summarise_saliency(scores: Sequence[SaliencyScore]) -> dict[str, float | None]:
+    """Summarise a test set.
+
+    Args:
+        scores: one per test image, at least one.
+
+    Returns:
+        `s_alpha`, `weighted_f`, `mae`, `mae_unstretched`, `e_phi_adaptive` and `f_beta_adaptive`:
+        means over images. `e_phi_mean`, `e_phi_max`, `f_beta_mean`, `f_beta_max`: mean and
+        largest value of the curve that is the mean over images. `ber_image_mean`: mean over the
+        `ber_defined` images that hold both foreground and background; `ber_dataset`: from the
+        counts of all images together; both in per cent.
+
+    Raises:
+        ValueError: no scores.
+    """
+    if not scores:
+        raise ValueError("no images to summarise")
+
+    def mean(field: str) -> Any:
+        return np.mean([getattr(score, field) for score in scores], axis=0)
+
+    rates = [score.ber for score in scores]
+    fields = ("hits", "foreground_px", "rejections", "background_px")
+    return {
+        "s_alpha": float(mean("s_alpha")),
+        **_of_curve("e_phi", float(mean("e_adaptive")), mean("e_curve")),
+        **_of_curve("f_beta", float(mean("f_adaptive")), mean("f_curve")),
+        "weighted_f": float(mean("weighted_f")),
+        "mae": float(mean("mae")),
+        "mae_unstretched": float(mean("mae_unstretched")),
+        "ber_image_mean": mean_defined(rates),
+        "ber_dataset": balanced_error_rate(
+            *(sum(getattr(score, field) for score in scores) for field in fields)
+        ),
+        "ber_defined": sum(rate is not None for rate in rates),
+    }
+
+
+def _checked(prediction: Saliency, truth: Mask) -> npt.NDArray[np.float64]:
+    if prediction.shape != truth.shape or truth.ndim != 2 or not truth.size:
+        raise ValueError(
+            f"prediction {prediction.shape} and truth {truth.shape} must have one shape (H, W)"
+        )
+    if truth.dtype != np.bool_:
+        raise ValueError(f"the truth must be bool, not {truth.dtype}")
+    values = prediction.astype(np.float64)
+    if not (values.min() >= 0 and values.max() <= 1):  # refuses NaN, too
+        raise ValueError(f"the prediction holds {values.min()}..{values.max()}; allowed is 0..1")
+    return values
+
+
+def _of_curve(name: str, adaptive: float, curve: Curve) -> dict[str, float]:
+    return {
+        f"{name}_adaptive": adaptive,
+        f"{name}_mean": float(curve.mean()),
+        f"{name}_max": float(curve.max()),
+    }
