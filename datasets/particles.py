@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from bench import Item, register_dataset
 from bench.data import texture
-from bench.data.texture import Field, Labels, Window
+from bench.data.texture import Field, Window
 
 SEED = 20210121
 SPECIMENS, FIELDS = 16, 2
@@ -143,25 +143,6 @@ def _draw_particle(
     return Particle(at, rho, radius, weight)
 
 
-def draw_instances(particles: list[Particle]) -> tuple[Labels, list[Particle]]:
-    """Numbers (H, W) of the topmost particle, 0 for none, and the particles that show enough."""
-    whole = [int((particle.rho < 1).sum()) for particle in particles]
-    visible = np.bincount(_number(particles).ravel(), minlength=len(particles) + 1)[1:]
-    shown = [
-        particle
-        for particle, area, seen in zip(particles, whole, visible, strict=True)
-        if seen >= max(SMALLEST, VISIBLE * area)
-    ]
-    return _number(shown), shown
-
-
-def _number(particles: list[Particle]) -> Labels:
-    labels = np.zeros(SHAPE, np.int32)
-    for number, particle in enumerate(particles, 1):
-        labels[particle.at.place][particle.rho < 1] = number
-    return labels
-
-
 def draw_image(rng: np.random.Generator, specimen: Specimen, particles: list[Particle]) -> Picture:
     """The micrograph (H, W) uint8 of a field of view."""
     draw = _transmit if specimen.transmitted else _scan
@@ -248,8 +229,10 @@ def particles() -> list[Item]:
         specimen = draw_specimen(rng, transmitted=s % 2 == 1, sides=SIDES[s // 2])
         for f in range(FIELDS):
             rng = np.random.default_rng((SEED, s, f + 1))
-            instances, shown = draw_instances(scatter_particles(rng, specimen))
-            image = draw_image(rng, specimen, shown)
+            placed = scatter_particles(rng, specimen)
+            outlines = [(particle.at, particle.rho) for particle in placed]
+            instances, kept = texture.pile(SHAPE, outlines, SMALLEST, VISIBLE)
+            image = draw_image(rng, specimen, [placed[index] for index in kept])
             items.append(
                 Item(
                     f"specimen{s:02}_field{f}",

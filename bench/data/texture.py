@@ -3,6 +3,7 @@
 Fields are float32 arrays of shape (H, W) with mean near 0 and values mostly within [-1, 1].
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,6 +158,35 @@ def wavy_ellipse(along: Field, across: Field, waves: npt.NDArray[np.float64]) ->
         outline += np.float32(cosine) * np.cos(number * angle)
         outline += np.float32(sine) * np.sin(number * angle)
     return np.asarray(rho / np.maximum(outline, np.float32(0.3)), np.float32)
+
+
+def pile(
+    shape: tuple[int, int], outlines: Sequence[tuple[Window, Field]], smallest: int, share: float
+) -> tuple[Labels, list[int]]:
+    """Stack objects, the last on top, and leave out those of which too little shows.
+
+    Args:
+        shape: height and width in px.
+        outlines: where each object lies and its relative distance there, as by `wavy_ellipse`.
+        smallest: area in px that must show.
+        share: of an object's area that must show.
+
+    Returns:
+        Numbers (H, W) of the topmost object that was kept, 1..n, 0 for none; indices of the kept.
+    """
+
+    def stack(chosen: list[int]) -> Labels:
+        labels = np.zeros(shape, np.int32)
+        for number, index in enumerate(chosen, 1):
+            at, rho = outlines[index]
+            labels[at.place][rho < 1] = number
+        return labels
+
+    whole = np.array([np.count_nonzero(rho < 1) for _, rho in outlines])
+    everything = stack(list(range(len(outlines))))
+    seen = np.bincount(everything.ravel(), minlength=len(outlines) + 1)[1:]
+    kept = np.flatnonzero(seen >= np.maximum(smallest, share * whole)).tolist()
+    return stack(kept), kept  # who was kept shows no less without the others
 
 
 def blur(image: npt.NDArray[np.uint8], sigma: float) -> npt.NDArray[np.uint8]:
