@@ -15,7 +15,7 @@ from bench.data.bank import Bank
 from bench.errors import UnsupportedError
 from bench.losses import Loss, get_loss
 from bench.sam.prompts import PromptRule, Prompts
-from bench.sam.segmenter import SamSegmenter, Staged
+from bench.sam.segmenter import Staged
 from bench.spec import Recipe
 
 Report = Callable[[dict[str, float]], None]
@@ -117,8 +117,7 @@ class Reused:
         Raises:
             UnsupportedError: `low` is asked of a model without SAM's decoder.
         """
-        decoder = self.model.head if isinstance(self.model, SamSegmenter) else None
-        if low and decoder is None:
+        if low and self.staged is None:
             raise UnsupportedError("the recipe asks for the small logits of SAM's decoder")
         with self.autocast(prepared.device):
             if self.staged is None:
@@ -128,11 +127,7 @@ class Reused:
             features = prepared if self.reuse else self._frozen_part(prepared)
             for stage in self.stages[self.frozen :]:
                 features = stage.run(features)
-            if low and decoder is not None:
-                beside = () if prompts is None else (prompts,)
-                small: Tensor = decoder(features, 4 * features.shape[-1], *beside)
-                return small.float()
-            return self.staged.decode(features, prompts).float()
+            return self.staged.decode(features, prompts, low).float()
 
     def _frozen_part(self, images: Tensor) -> Tensor:
         features = _unit(images)

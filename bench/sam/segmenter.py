@@ -23,8 +23,8 @@ class Staged(Protocol):
     def stages(self) -> list[Stage]:
         """From images (B, 3, S, S) in [0, 1] to features, one after another."""
 
-    def decode(self, features: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Class logits (B, K, S, S) from the features that the last stage gives."""
+    def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
+        """Class logits (B, K, S, S) from what the last stage gives; `low`: as SAM makes them."""
 
 
 class SamSegmenter(nn.Module):
@@ -83,9 +83,9 @@ class SamSegmenter(nn.Module):
             features = stage.run(features)
         return self.decode(features, prompts)
 
-    def decode(self, features: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Class logits from the output of the last stage."""
-        side: int = self.image_encoder.img_size
+    def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
+        """Class logits from the output of the last stage; `low`: at four times its side."""
+        side: int = 4 * features.shape[-1] if low else self.image_encoder.img_size
         logits: Tensor = (
             self.head(features, side) if prompts is None else self.head(features, side, prompts)
         )
