@@ -47,9 +47,10 @@ COMPARISONS = 8e9  # of windows, about 10 s
 GRID = np.arange(-9, 10, 3)  # px from the middle of a window, where its 7 x 7 values are taken
 ALIKE = 0.85  # correlation of two windows
 VOTES, BIN, SLACK = 3, 6, 2  # windows that agree; px that they may differ by; px of refinement
+FAR = 1 << 16  # bins; no offset is as long
 BLOCKS = 4  # along each side of the shared region
-LEAST_SHARED = 0.08  # of the smaller image's area
-CONFIRMED = 0.6  # correlation of the shared region
+LEAST_SHARED = 0.1  # of the smaller image's area
+CONFIRMED = 0.7  # correlation of the shared region
 NAMED = 5  # leaks in an error
 
 # Bits of an orientation, in the order of use: 4 transposes, 2 turns rows round, 1 columns.
@@ -211,7 +212,7 @@ def _band(picture: Image.Image) -> Floats:
 
 
 def _hashes(picture: Image.Image) -> Floats:
-    """pHash (8, 63) of an image in each orientation: mirroring negates the odd frequencies."""
+    """Hash (8, 63) of an image in each orientation: mirroring negates the odd frequencies."""
     small = picture.resize((32, 32), Image.Resampling.BOX)
     signs = np.sign(fft.dctn(np.asarray(small, np.float32))[:8, :8])
     odd = np.resize([1, -1], 8).astype(np.float32)
@@ -334,13 +335,13 @@ class _Side:
         shift = self.places[image, there] - moved[orientation, window]
         proposals: dict[tuple[int, int, Shift], None] = {}
         for start in (0, BIN // 2):  # two grids, as agreeing votes may straddle a border of one
-            ballot = np.column_stack([image, orientation, (shift + start) // BIN])
-            choices, chosen, votes = np.unique(
-                ballot, axis=0, return_inverse=True, return_counts=True
-            )
-            for choice in np.flatnonzero(votes >= VOTES):
-                y, x = np.median(shift[chosen.ravel() == choice], 0).astype(int).tolist()
-                proposals[int(choices[choice, 0]), int(choices[choice, 1]), (y, x)] = None
+            row, column = (shift + start).T // BIN + FAR
+            ballots = ((image * 8 + orientation) * 2 * FAR + row) * 2 * FAR + column
+            options, chosen, votes = np.unique(ballots, return_inverse=True, return_counts=True)
+            for option in np.flatnonzero(votes >= VOTES):
+                voters = np.flatnonzero(chosen == option)
+                y, x = np.median(shift[voters], 0).astype(int).tolist()
+                proposals[int(image[voters[0]]), int(orientation[voters[0]]), (y, x)] = None
         return iter(proposals)
 
 
@@ -356,7 +357,7 @@ def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> tuple[float
     steps = range(-slack, slack + 1)
     regions = [_region(a, b, (shift[0] + y, shift[1] + x)) for y in steps for x in steps]
     left, right = max(regions, key=lambda pair: _correlation(*pair))
-    return _without_any_block(left, right), left.size / min(a.size, b.size)
+    return _without_strongest(left, right), left.size / min(a.size, b.size)
 
 
 def _region(a: Floats, b: Floats, shift: Shift) -> tuple[Floats, Floats]:
@@ -377,14 +378,14 @@ def _correlation(a: Floats, b: Floats) -> float:
     return float(np.vdot(a, b)) / sqrt(energy) if energy > 0 else 0.0
 
 
-def _without_any_block(a: Floats, b: Floats) -> float:
-    """The least correlation with one block of the region left out."""
+def _without_strongest(a: Floats, b: Floats) -> float:
+    """Correlation without the quarter of the blocks that speak most for it."""
     if not a.size:
         return 0.0
     sums = np.array([_block_sums(x) for x in (a * b, a * a, b * b)], np.float64)
-    product, first, second = sums.sum(1, keepdims=True) - sums
-    energy = first * second
-    return float(np.min(product / np.sqrt(np.where(energy > 0, energy, np.inf))))
+    kept = np.argsort(sums[0], kind="stable")[: ceil(0.75 * BLOCKS**2)]
+    product, first, second = sums[:, kept].sum(1).tolist()
+    return product / sqrt(first * second) if first * second > 0 else 0.0
 
 
 def _block_sums(values: Floats) -> list[float]:
