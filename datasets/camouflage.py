@@ -290,13 +290,14 @@ def _add_pieces(
     colour = scene.palette[rng.integers(0, len(scene.palette), count)]
     colour = np.clip(colour * rng.normal(1, 0.1, (count, 1)) * 255, 0, 255).astype(int)
     away = np.array([-np.cos(scene.light), -np.sin(scene.light)]) * 2
-    shade, colours = (colour // 2).tolist(), colour.tolist()
+    packed = np.array([1, 1 << 8, 1 << 16])  # red, green, blue in one number is drawn faster
+    shade, tone = ((colour // 2) @ packed).tolist(), (colour @ packed).tolist()
     below = (corners + away).reshape(count, 2 * len(around)).tolist()
     above = corners.reshape(count, 2 * len(around)).tolist()
     for n in range(count):
-        if long[n] > 10 * scale:  # the shadow of less would not be seen
-            draw.polygon(below[n], fill=tuple(shade[n]))
-        draw.polygon(above[n], fill=tuple(colours[n]))
+        if long[n] > habitat.size * scale:  # small ones throw no shadow that would be seen
+            draw.polygon(below[n], fill=shade[n])
+        draw.polygon(above[n], fill=tone[n])
 
 
 def draw_animal(rng: np.random.Generator) -> tuple[Field, tuple[float, float]]:
@@ -346,7 +347,7 @@ def lay(
     rng: np.random.Generator, scene: Scene, picture: Field, coat: Field, distance: Field
 ) -> None:
     """Put a round thing into the picture (H, W, 3), in place, in a coat of its own tone."""
-    tone = (1 - scene.likeness) * (rng.choice([-0.1, 0.1]) + rng.normal(0, 0.025, 3))
+    tone = (1 - scene.likeness) * (rng.choice([-0.1, 0.1]) + rng.normal(0, 0.014, 3))
     coat = np.roll(coat, rng.integers(0, SIDE, 2), (0, 1)) * (1 + tone.astype(np.float32))
     height = np.sqrt(np.clip(-distance / np.float32(14), 0, 1))
     dy, dx = np.gradient(ndimage.gaussian_filter(height, 2) * 14)
@@ -407,12 +408,13 @@ def _draw(rng: np.random.Generator, scene: Scene) -> tuple[npt.NDArray[np.uint8]
 )
 def camouflage() -> list[Item]:
     """Procedural photographs of camouflaged animals; 32 of 16 scenes, 256 x 256 RGB."""
-    items = []
-    for s in range(SCENES):
-        habitat = HABITATS[s % len(HABITATS)]
-        scene = draw_scene(np.random.default_rng((SEED, s)), habitat)
-        for p in range(PHOTOGRAPHS):
-            image, animal = _draw(np.random.default_rng((SEED, s, p + 1)), scene)
-            name = f"{habitat.name}{s // len(HABITATS)}"
-            items.append(Item(f"{name}_photo{p}", image, animal.astype(np.uint8), group=name))
-    return items
+    return [draw_item(s, p) for s in range(SCENES) for p in range(PHOTOGRAPHS)]
+
+
+def draw_item(number: int, photo: int) -> Item:
+    """One photograph of one scene, the same whatever was drawn before."""
+    habitat = HABITATS[number % len(HABITATS)]
+    scene = draw_scene(np.random.default_rng((SEED, number)), habitat)
+    image, animal = _draw(np.random.default_rng((SEED, number, photo + 1)), scene)
+    name = f"{habitat.name}{number // len(HABITATS)}"
+    return Item(f"{name}_photo{photo}", image, animal.astype(np.uint8), group=name)

@@ -415,26 +415,27 @@ def fluoresce(
 )
 def nuclei() -> list[Item]:
     """Procedural nuclei in stained sections and fluorescence; 28 of 14 organs, 256 x 256 RGB."""
-    items = []
-    for t, tissue in enumerate(ORGANS + PREPARATIONS):
-        for f in range(FIELDS):
-            rng, slide = (np.random.default_rng((SEED, t, k)) for k in (f + 1, 0))
-            depth = draw_depth(rng, tissue)
-            placed = scatter_nuclei(rng, tissue, depth)
-            outlines = [(nucleus.at, nucleus.rho) for nucleus in placed]
-            instances, kept = texture.pile(SHAPE, outlines, SMALLEST, VISIBLE)
-            shown = [placed[index] for index in kept]
-            if tissue in ORGANS:
-                image = stain(rng, slide, tissue, depth, shown)
-            else:
-                image = fluoresce(rng, slide, shown)
-            items.append(
-                Item(
-                    f"{tissue.name}_field{f}",
-                    image,
-                    (instances > 0).astype(np.uint8),
-                    group=tissue.name,
-                    instances=instances.astype(np.uint16),
-                )
-            )
-    return items
+    tissues = len(ORGANS + PREPARATIONS)
+    return [draw_item(t, f) for t in range(tissues) for f in range(FIELDS)]
+
+
+def draw_item(number: int, field: int) -> Item:
+    """One field of view of one organ or preparation, the same whatever was drawn before."""
+    tissue = (ORGANS + PREPARATIONS)[number]
+    rng, slide = (np.random.default_rng((SEED, number, k)) for k in (field + 1, 0))
+    depth = draw_depth(rng, tissue)
+    placed = scatter_nuclei(rng, tissue, depth)
+    outlines = [(nucleus.at, nucleus.rho) for nucleus in placed]
+    instances, kept = texture.pile(SHAPE, outlines, SMALLEST, VISIBLE)
+    shown = [placed[index] for index in kept]
+    if number < len(ORGANS):
+        image = stain(rng, slide, tissue, depth, shown)
+    else:
+        image = fluoresce(rng, slide, shown)
+    return Item(
+        name=f"{tissue.name}_field{field}",
+        image=image,
+        mask=(instances > 0).astype(np.uint8),
+        group=tissue.name,
+        instances=instances.astype(np.uint16),
+    )

@@ -3,7 +3,7 @@
     images     32, 256 x 256 px, grey uint8, with instances
     groups     16 specimens, 2 fields of view each; 8 as by SEM, 8 as by TEM
     classes    background, particle
-    instances  77 to 407 an image, touching and overlapping; a pixel belongs to the one on top
+    instances  74 to 409 an image, touching and overlapping; a pixel belongs to the one on top
     licence    as the project; drawn from a fixed seed, nothing is downloaded
 
 In secondary electrons particles occlude each other and shine at their edges; in transmission they
@@ -101,20 +101,21 @@ def scatter_particles(rng: np.random.Generator, specimen: Specimen) -> list[Part
     mean_area = np.pi * specimen.radius**2 * np.exp(2 * specimen.spread**2)
     wanted = int(specimen.cover * SHAPE[0] * SHAPE[1] / mean_area)
     centres, radii = np.empty((wanted, 2)), np.empty(wanted)
+    sizes = specimen.radius * np.exp(rng.normal(0, specimen.spread, 10 * wanted))
+    anywhere = rng.uniform(-4, np.array(SHAPE) + 4, (10 * wanted, 2))
     n = 0
-    for _ in range(12 * wanted):
+    for radius, centre in zip(np.maximum(sizes, 2.4), anywhere, strict=True):
         if n == wanted:
             break
-        radius = max(specimen.radius * np.exp(rng.normal(0, specimen.spread)), 2.4)
-        centre = rng.uniform(-4, np.array(SHAPE) + 4)
         if n and rng.random() < specimen.clumping:
             beside, angle = rng.integers(n), rng.uniform(0, 2 * np.pi)
             reach = (radius + radii[beside]) * (1 - specimen.overlap * rng.random())
             centre = centres[beside] + reach * np.array([np.sin(angle), np.cos(angle)])
-        if centre.min() < -4 or (centre - SHAPE).max() > 4:
-            continue
-        gaps = np.hypot(*(centres[:n] - centre).T) / (radii[:n] + radius)
-        if not n or gaps.min() > 1 - specimen.overlap:
+            if not (-4 < centre[0] < SHAPE[0] + 4 and -4 < centre[1] < SHAPE[1] + 4):
+                continue
+        away = centres[:n] - centre
+        reach = (radii[:n] + radius) * (1 - specimen.overlap)
+        if not ((away * away).sum(1) < reach * reach).any():
             centres[n], radii[n] = centre, radius
             n += 1
     placed = zip(centres[:n].tolist(), radii[:n].tolist(), strict=True)
@@ -223,23 +224,21 @@ def _transmit(rng: np.random.Generator, specimen: Specimen, particles: list[Part
 )
 def particles() -> list[Item]:
     """Procedural SEM and TEM micrographs of particles; 32 of 16 specimens, 256 x 256 grey."""
-    items = []
-    for s in range(SPECIMENS):
-        rng = np.random.default_rng((SEED, s))
-        specimen = draw_specimen(rng, transmitted=s % 2 == 1, sides=SIDES[s // 2])
-        for f in range(FIELDS):
-            rng = np.random.default_rng((SEED, s, f + 1))
-            placed = scatter_particles(rng, specimen)
-            outlines = [(particle.at, particle.rho) for particle in placed]
-            instances, kept = texture.pile(SHAPE, outlines, SMALLEST, VISIBLE)
-            image = draw_image(rng, specimen, [placed[index] for index in kept])
-            items.append(
-                Item(
-                    f"specimen{s:02}_field{f}",
-                    image,
-                    (instances > 0).astype(np.uint8),
-                    group=f"specimen{s:02}",
-                    instances=instances.astype(np.uint16),
-                )
-            )
-    return items
+    return [draw_item(s, f) for s in range(SPECIMENS) for f in range(FIELDS)]
+
+
+def draw_item(number: int, field: int) -> Item:
+    """One field of view of one specimen, the same whatever was drawn before."""
+    rng = np.random.default_rng((SEED, number))
+    specimen = draw_specimen(rng, transmitted=number % 2 == 1, sides=SIDES[number // 2])
+    rng = np.random.default_rng((SEED, number, field + 1))
+    placed = scatter_particles(rng, specimen)
+    outlines = [(particle.at, particle.rho) for particle in placed]
+    instances, kept = texture.pile(SHAPE, outlines, SMALLEST, VISIBLE)
+    return Item(
+        name=f"specimen{number:02}_field{field}",
+        image=draw_image(rng, specimen, [placed[index] for index in kept]),
+        mask=(instances > 0).astype(np.uint8),
+        group=f"specimen{number:02}",
+        instances=instances.astype(np.uint16),
+    )

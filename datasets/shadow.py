@@ -231,7 +231,7 @@ def cast(rng: np.random.Generator, scene: Scene) -> Field:
     near, wide = 0.8, 0.8 + scene.softness * SIDE
     hidden = (1 - far) * ndimage.gaussian_filter(solid, near)
     hidden = hidden + far * ndimage.gaussian_filter(solid, wide)
-    return np.asarray(np.rot90(hidden, rng.integers(4)), np.float32)
+    return np.asarray(np.rot90(hidden, int(rng.integers(4))), np.float32)
 
 
 def photograph(rng: np.random.Generator, level: Field) -> npt.NDArray[np.uint8]:
@@ -279,12 +279,13 @@ def _draw(rng: np.random.Generator, scene: Scene) -> tuple[npt.NDArray[np.uint8]
 )
 def shadow() -> list[Item]:
     """Procedural photographs of shadows on textured ground; 32 of 16 scenes, 256 x 256 RGB."""
-    items = []
-    for s in range(SCENES):
-        ground = GROUNDS[s % len(GROUNDS)]
-        scene = draw_scene(np.random.default_rng((SEED, s)), ground)
-        for p in range(PHOTOGRAPHS):
-            image, mask = _draw(np.random.default_rng((SEED, s, p + 1)), scene)
-            name = f"{ground.name}{s // len(GROUNDS)}"
-            items.append(Item(f"{name}_photo{p}", image, mask.astype(np.uint8), group=name))
-    return items
+    return [draw_item(s, p) for s in range(SCENES) for p in range(PHOTOGRAPHS)]
+
+
+def draw_item(number: int, photo: int) -> Item:
+    """One photograph of one scene, the same whatever was drawn before."""
+    ground = GROUNDS[number % len(GROUNDS)]
+    scene = draw_scene(np.random.default_rng((SEED, number)), ground)
+    image, mask = _draw(np.random.default_rng((SEED, number, photo + 1)), scene)
+    name = f"{ground.name}{number // len(GROUNDS)}"
+    return Item(f"{name}_photo{photo}", image, mask.astype(np.uint8), group=name)
