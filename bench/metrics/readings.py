@@ -1,0 +1,250 @@
+"""What a microscopist reads off a segmentation: phase fractions, particle counts and sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from bench.metrics.objects import label_objects
+from bench.metrics.overlap import (
+    Counts,
+    Labels,
+    blank_ignored,
+    confusion_matrix,
+    mean_defined,
+    pixel_counts,
+)
+
+Diameters = npt.NDArray[np.float64]
+
+PERCENTILES = (10, 50, 90)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One figure, read off the truth and off the prediction; None where there is nothing to read.
+
+    Attributes:
+        truth: the figure in the truth.
+        prediction: the figure in the prediction, in the same unit.
+    """
+
+    truth: float | None
+    prediction: float | None
+
+    @property
+    def error(self) -> float | None:
+        """Prediction - truth; None where either is missing."""
+        if self.truth is None or self.prediction is None:
+            return None
+        return self.prediction - self.truth
+
+    @property
+    def relative_error(self) -> float | None:
+        """Error / truth; None where there is no error, or the truth is 0."""
+        return self.error / self.truth if self.error is not None and self.truth else None
+
+    def to_row(self, name: str) -> dict[str, float | None]:
+        """Four cells: `name` as `figure/class` gives `figure_truth/class` and so on."""
+        figure, slash, rest = name.partition("/")
+        return {
+            name: self.prediction,
+            f"{figure}_truth{slash}{rest}": self.truth,
+            f"{figure}_error{slash}{rest}": self.error,
+            f"{figure}_relative_error{slash}{rest}": self.relative_error,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Equivalent diameters of the particles of one class; those of several images add up.
+
+    Attributes:
+        truth: (N,) diameters in the truth.
+        prediction: (M,) diameters in the prediction, in the same unit.
+    """
+
+    truth: Diameters
+    prediction: Diameters
+
+    def __add__(self, other: "Sizes") -> "Sizes":
+        return Sizes(
+            np.concatenate([self.truth, other.truth]),
+            np.concatenate([self.prediction, other.prediction]),
+        )
+
+    @property
+    def count(self) -> Reading:
+        """Number of particles."""
+        return Reading(len(self.truth), len(self.prediction))
+
+    def percentile(self, percent: float) -> Reading:
+        """Diameter below which `percent` of the particles lie, every particle weighing the same.
+
+        Interpolated linearly between neighbouring values; None where there are no particles.
+        """
+        truth, prediction = (
+            float(np.percentile(diameters, percent)) if len(diameters) else None
+            for diameters in (self.truth, self.prediction)
+        )
+        return Reading(truth, prediction)
+
+    @property
+    def distance(self) -> float | None:
+        """Wasserstein distance of the two distributions, in the unit of the diameters.
+
+        It is the area between their cumulative curves: how far a particle's diameter must be
+        moved, on average, to turn one distribution into the other. The number of particles plays
+        no role. None where either side has no particles.
+        """
+        if not (len(self.truth) and len(self.prediction)):
+            return None
+        return float(stats.wasserstein_distance(self.truth, self.prediction))
+
+    def to_row(self, name: str) -> dict[str, float | None]:
+        """Count, D10, D50, D90 and distance, as cells of the class `name`."""
+        row = self.count.to_row(f"particles/{name}")
+        for percent in PERCENTILES:
+            row |= self.percentile(percent).to_row(f"d{percent}/{name}")
+        return row | {f"size_distance/{name}": self.distance}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageReadings:
+    """What is read off one image.
+
+    Attributes:
+        confusion: (K, K) pixel counts; rows are the truth, columns the prediction.
+        sizes: K - 1, of the classes 1..K-1.
+    """
+
+    confusion: Counts
+    sizes: tuple[Sizes, ...]
+
+    def __add__(self, other: "ImageReadings") -> "ImageReadings":
+        pairs = zip(self.sizes, other.sizes, strict=True)
+        return ImageReadings(self.confusion + other.confusion, tuple(a + b for a, b in pairs))
+
+    def to_row(self, classes: Sequence[str]) -> dict[str, float | None]:
+        """Flatten for a record's `per_image`, or for a set that was added up.
+
+        Args:
+            classes: K names; index 0 is the background.
+
+        Returns:
+            `phase_fraction/<name>` of all K classes in [0, 1]; of the foreground classes
+            `particles/<name>`, `d10/<name>`, `d50/<name>`, `d90/<name>` and
+            `size_distance/<name>`. All but the last stand for the prediction and come with
+            `<figure>_truth`, `<figure>_error` and `<figure>_relative_error`.
+        """
+        row: dict[str, float | None] = {}
+        for name, reading in zip(classes, phase_fractions(self.confusion), strict=True):
+            row |= reading.to_row(f"phase_fraction/{name}")
+        for name, sizes in zip(classes[1:], self.sizes, strict=True):
+            row |= sizes.to_row(name)
+        return row
+
+
+def read_image(
+    prediction: Labels,
+    mask: Labels,
+    num_classes: int,
+    instances: Labels | None = None,
+    pixel_size: float = 1.0,
+    min_area_px: int = 1,
+) -> ImageReadings:
+    """Read phase fractions and particle sizes off a predicted class map and its mask.
+
+    Particles are the objects of `label_objects`. One that the edge of the image or an ignored
+    region cuts counts with its visible part, on both sides alike.
+
+    Args:
+        prediction: (H, W) integer class indices; anything goes where the mask is `IGNORE`.
+        mask: (H, W) integer class indices, `IGNORE` where unlabelled.
+        num_classes: K, background included.
+        instances: (H, W) instance numbers of the truth, 0 is none.
+        pixel_size: side of a pixel; diameters come in its unit, by default in pixels.
+        min_area_px: smaller particles are left out, on both sides.
+
+    Raises:
+        ValueError: as `confusion_matrix`.
+    """
+    predicted, truth = blank_ignored(prediction, mask, num_classes)
+    return ImageReadings(
+        confusion_matrix(prediction, mask, num_classes),
+        tuple(
+            Sizes(
+                equivalent_diameters(
+                    label_objects(truth, index, instances, min_area_px), pixel_size
+                ),
+                equivalent_diameters(
+                    label_objects(predicted, index, None, min_area_px), pixel_size
+                ),
+            )
+            for index in range(1, num_classes)
+        ),
+    )
+
+
+def summarise_readings(
+    images: Sequence[ImageReadings], classes: Sequence[str]
+) -> dict[str, float | None]:
+    """Summarise a test set.
+
+    Args:
+        images: one per test image, at least one.
+        classes: K names; index 0 is the background.
+
+    Returns:
+        The cells of `ImageReadings.to_row` for all images together: fractions of all their
+        pixels, percentiles and distance of all their particles. Beside them the mean over images
+        of the size of the error, `<figure>_abs_error_image_mean/<name>`, and of the distance,
+        `size_distance_image_mean/<name>`, each over the images where it is defined.
+
+    Raises:
+        ValueError: no images, or the number of names is not K.
+    """
+    if not images:
+        raise ValueError("no images to summarise")
+    summary = sum(images[1:], images[0]).to_row(classes)
+    rows = [image.to_row(classes) for image in images]
+    for key in rows[0]:
+        figure, _, name = key.partition("/")
+        if figure.endswith("_error") and not figure.endswith("_relative_error"):
+            errors = (row[key] for row in rows)
+            sizes = (None if error is None else abs(error) for error in errors)
+            summary[f"{figure[: -len('error')]}abs_error_image_mean/{name}"] = mean_defined(sizes)
+        elif figure == "size_distance":
+            summary[f"size_distance_image_mean/{name}"] = mean_defined(row[key] for row in rows)
+    return summary
+
+
+def phase_fractions(confusion: Counts) -> tuple[Reading, ...]:
+    """Share of the counted pixels that each class covers, in [0, 1].
+
+    Args:
+        confusion: (K, K) counts of `confusion_matrix`, of one image or of a set.
+
+    Returns:
+        K readings; None on both sides where no pixel counts.
+    """
+    total = int(confusion.sum())
+    if not total:
+        return (Reading(None, None),) * len(confusion)
+    _, truth, predicted = pixel_counts(confusion)
+    return tuple(
+        Reading(int(t) / total, int(p) / total) for t, p in zip(truth, predicted, strict=True)
+    )
+
+
+def equivalent_diameters(objects: Labels, pixel_size: float = 1.0) -> Diameters:
+    """Diameters (N,) of the circles of equal area, 2 sqrt(area / pi), in the unit of `pixel_size`.
+
+    Args:
+        objects: (H, W) numbers of objects, 0 where there is none, gaps allowed.
+        pixel_size: side of a pixel.
+    """
+    areas = np.bincount(objects.ravel(), minlength=1)[1:]
+    return np.asarray(2 * pixel_size * np.sqrt(areas[areas > 0] / np.pi))
