@@ -7,15 +7,17 @@ Hashes make a short list, then a correlation of the pixels decides.
 - Shared regions: windows round the most distinct points, each brought into one of the eight
   orientations by its own gradient. Alike windows vote for the orientation and offset of their
   images.
-- Correlation of the band-passed pixels in that orientation and at that offset. It must hold
-  whichever block of the shared region is left out, as one bright object or a caption that two
+- Correlation of the band-passed pixels in that orientation and at that offset, without the
+  quarter of the shared region that speaks most for it: one bright object or a scale bar that two
   images have in common is no leak.
 
-Pixels are compared at one scale for the whole collection, so a magnified part or a free rotation
-is not found; a resized copy of a whole image is.
+Regions are compared at one scale for the whole collection, so a magnified part or a free rotation
+is not found; a resized copy of a whole image is. How much is found, and what is taken for a leak
+that is none, stands in docs/protocol.md.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,7 +51,7 @@ ALIKE = 0.85  # correlation of two windows
 VOTES, BIN, SLACK = 3, 6, 2  # windows that agree; px that they may differ by; px of refinement
 FAR = 1 << 16  # bins; no offset is as long
 BLOCKS = 4  # along each side of the shared region
-LEAST_SHARED = 0.1  # of the smaller image's area
+LEAST_SHARED, ALL_SHARED = 0.1, 0.95  # of the smaller image's area
 CONFIRMED = 0.7  # correlation of the shared region
 NAMED = 5  # leaks in an error
 
@@ -122,10 +124,10 @@ class _Look(NamedTuple):
 
 
 class _Match(NamedTuple):
+    kind: Kind
     score: float
     shared: float
     orientation: int
-    whole: bool
 
 
 def find_leaks(parts: Split) -> list[Leak]:
@@ -148,8 +150,9 @@ def find_leaks(parts: Split) -> list[Leak]:
             continue
         against = _Side(seen[b])
         for item, look in zip(sides[a], seen[a], strict=True):
-            for number, match in sorted(against.matches(look).items()):
-                leaks.append(_leak(item, a, sides[b][number], b, match))
+            for number, (kind, score, shared, orientation) in against.matches(look):
+                other, how = sides[b][number].name, ORIENTATIONS[orientation]
+                leaks.append(Leak(kind, item.name, a, other, b, score, shared, how))
     return leaks
 
 
@@ -170,14 +173,6 @@ def _shared_groups(sides: dict[str, tuple[Item, ...]], a: str, b: str) -> Iterat
     second = {item.group: item.name for item in reversed(sides[b])}
     for group in sorted(first.keys() & second.keys()):
         yield Leak("group", first[group], a, second[group], b, group=group)
-
-
-def _leak(first: Item, a: str, second: Item, b: str, match: _Match) -> Leak:
-    kind: Kind = "copy" if match.whole else "overlap"
-    if match.score == 1 and match.whole and not match.orientation:
-        kind = "identical"
-    turn = ORIENTATIONS[match.orientation]
-    return Leak(kind, first.name, a, second.name, b, match.score, match.shared, turn)
 
 
 def _reduction(items: Sequence[Item]) -> int:
@@ -283,39 +278,37 @@ class _Side:
 
     def __init__(self, looks: Sequence[_Look]) -> None:
         self.looks = looks
+        self.same: defaultdict[bytes | None, list[int]] = defaultdict(list)
+        for number, look in enumerate(looks):
+            self.same[look.digest].append(number)
         self.hashes = np.stack([look.hashes[0] for look in looks])
         self.windows = np.concatenate([look.windows for look in looks])
         self.places = np.stack([look.places for look in looks])
         self.orientations = np.stack([look.orientations for look in looks])
 
-    def matches(self, look: _Look) -> dict[int, _Match]:
-        """The best match with each image that shares pixels, by its number."""
+    def matches(self, look: _Look) -> list[tuple[int, _Match]]:
+        """Number of each image that shares pixels, with the best match."""
         found: dict[int, _Match] = {}
         if look.digest is None:
-            return found
+            return []
         for number, match in self._confirmed(look):
-            if number not in found or (match.whole, match.score) > (
-                found[number].whole,
-                found[number].score,
-            ):
-                found[number] = match
-        for number, other in enumerate(self.looks):
-            if look.digest == other.digest:
-                found[number] = _Match(1.0, 1.0, 0, whole=True)
-        return found
+            known = found.get(number, match)
+            found[number] = max(known, match, key=lambda m: (m.kind == "copy", m.score))
+        found |= dict.fromkeys(self.same[look.digest], _Match("identical", 1.0, 1.0, 0))
+        return sorted(found.items())
 
     def _confirmed(self, look: _Look) -> Iterator[tuple[int, _Match]]:
         for number, orientation in self._same_hash(look):
             square = _orient(look.square, orientation)
-            score, _ = _correlate(square, self.looks[number].square, (0, 0), slack=0)
+            score, shared = _correlate(square, self.looks[number].square, (0, 0), slack=0)
             if score >= CONFIRMED:
-                yield number, _Match(score, 1.0, orientation, whole=True)
+                yield number, _Match("copy", score, shared, orientation)
         for number, orientation, shift in self._voted(look):
             band, other = _orient(look.band, orientation), self.looks[number].band
             score, shared = _correlate(band, other, shift, slack=SLACK)
             if score >= CONFIRMED and shared >= LEAST_SHARED:
-                whole = band.shape == other.shape and shared > 0.95
-                yield number, _Match(score, shared, orientation, whole)
+                whole = band.shape == other.shape and shared >= ALL_SHARED
+                yield number, _Match("copy" if whole else "overlap", score, shared, orientation)
 
     def _same_hash(self, look: _Look) -> Iterator[tuple[int, int]]:
         """Number and orientation of images whose hash is nearly the same."""
@@ -337,7 +330,7 @@ class _Side:
         for start in (0, BIN // 2):  # two grids, as agreeing votes may straddle a border of one
             row, column = (shift + start).T // BIN + FAR
             ballots = ((image * 8 + orientation) * 2 * FAR + row) * 2 * FAR + column
-            options, chosen, votes = np.unique(ballots, return_inverse=True, return_counts=True)
+            _, chosen, votes = np.unique(ballots, return_inverse=True, return_counts=True)
             for option in np.flatnonzero(votes >= VOTES):
                 voters = np.flatnonzero(chosen == option)
                 y, x = np.median(shift[voters], 0).astype(int).tolist()
