@@ -207,6 +207,6 @@ def test_panoptic_quality_as_torchmetrics() -> None:
         ]
         expected = functional.panoptic_quality(
             *both, things={1}, stuffs={0}, return_sq_and_rq=True, return_per_class=True
-        )[0, 0]
+        )[0]
         score = score_objects(prediction, truth)
         assert (score.pq, score.sq, score.dq) == pytest.approx(expected.tolist(), abs=1e-6)

@@ -6,24 +6,68 @@ from bench.metrics.boundary import (
     boundary_iou,
     surface_distances,
 )
+from bench.metrics.objects import (
+    ObjectScore,
+    label_objects,
+    objects_row,
+    score_objects,
+    score_objects_by_class,
+    summarise_objects,
+)
 from bench.metrics.overlap import (
     confusion_matrix,
     dice_per_class,
     iou_per_class,
     pixel_accuracy,
 )
+from bench.metrics.readings import (
+    ImageReadings,
+    Reading,
+    Sizes,
+    read_image,
+    summarise_readings,
+)
+from bench.metrics.saliency import (
+    SaliencyScore,
+    score_saliency,
+    summarise_saliency,
+)
 from bench.metrics.scores import ImageScore, score_image, summarise
+from bench.metrics.volumes import (
+    OrganScore,
+    score_volume,
+    summarise_volumes,
+    volume_row,
+)
 
 __all__ = [
     "DILATION_RATIO",
+    "ImageReadings",
     "ImageScore",
+    "ObjectScore",
+    "OrganScore",
+    "Reading",
+    "SaliencyScore",
+    "Sizes",
     "SurfaceDistances",
     "boundary_iou",
     "confusion_matrix",
     "dice_per_class",
     "iou_per_class",
+    "label_objects",
+    "objects_row",
     "pixel_accuracy",
+    "read_image",
     "score_image",
+    "score_objects",
+    "score_objects_by_class",
+    "score_saliency",
+    "score_volume",
     "summarise",
+    "summarise_objects",
+    "summarise_readings",
+    "summarise_saliency",
+    "summarise_volumes",
     "surface_distances",
+    "volume_row",
 ]

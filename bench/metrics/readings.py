@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from bench.metrics.objects import label_objects
 from bench.metrics.overlap import (
@@ -101,6 +100,8 @@ class Sizes:
         """
         if not (len(self.truth) and len(self.prediction)):
             return None
+        from scipy import stats  # takes longer to import than all other metrics together
+
         return float(stats.wasserstein_distance(self.truth, self.prediction))
 
     def to_row(self, name: str) -> dict[str, float | None]:
