@@ -1,0 +1,55 @@
+"""Draw the figures of docs/datasets.md: python docs/figures/draw_samples.py [collection ...]."""
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from bench.data.items import Item  # noqa: E402
+from bench.registry import load_collection  # noqa: E402
+
+PICKS = {  # the items shown: groups that look different
+    "particles": (0, 9, 13, 20, 22, 26),
+    "nuclei": (0, 4, 8, 14, 20, 25),
+    "camouflage": (4, 9, 15, 21, 23, 31),
+    "shadow": (1, 7, 11, 12, 18, 29),
+}
+SIDE, GAP = 160, 4  # px
+COLOURS = 36  # of an image: 6 of them and the truths fit one palette
+
+
+def tiles(item: Item) -> tuple[Image.Image, Image.Image]:
+    """An image and its truth: instances in colours where there are some, else the mask."""
+    image = Image.fromarray(np.asarray(item.image)).convert("RGB")
+    numbers = np.asarray(item.mask if item.instances is None else item.instances)
+    rng = np.random.default_rng(0)
+    palette = mpl.colormaps["tab20"](rng.permutation(int(numbers.max()) + 1) % 20)[:, :3]
+    palette[0] = 0
+    if item.instances is None:
+        palette[1] = 1
+    truth = Image.fromarray((palette[numbers] * 255).astype(np.uint8))
+    size = (SIDE, SIDE)
+    small = image.resize(size, Image.Resampling.LANCZOS)
+    small = small.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB")
+    return small, truth.resize(size, Image.Resampling.NEAREST)
+
+
+def draw(name: str) -> None:
+    """Write the figure of a collection: images above, truths below."""
+    items = load_collection(name).items
+    step = SIDE + GAP
+    sheet = Image.new("RGB", (step * len(PICKS[name]) - GAP, step + SIDE), "white")
+    for column, index in enumerate(PICKS[name]):
+        for row, tile in enumerate(tiles(items[index])):
+            sheet.paste(tile, (column * step, row * step))
+    sheet.quantize(256, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    for collection in sys.argv[1:] or PICKS:
+        draw(collection)
