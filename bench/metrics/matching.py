@@ -50,25 +50,18 @@ class Pairs:
 
     def assignment(self) -> Indices:
         """Places of the pairs, no object in two, whose IoU has the largest sum."""
-        if not len(self.overlap):
-            return np.array([], np.int64)
-        # Each true object may also take a partner of its own that is worth nothing. Every
-        # complete matching then has one edge per true object, so adding 2 to all costs, which a
-        # sparse matrix needs to be above 0, changes no comparison.
-        nobody = sparse.diags_array(np.full(len(self.truth_areas), 2.0))
-        costs = sparse.hstack([self._graph(2 - self.iou), nobody]).tocsr()
-        truth, partner = csgraph.min_weight_full_bipartite_matching(costs)
-        chosen = np.zeros(len(self.truth_areas), np.int64)
-        chosen[truth] = partner
-        return np.flatnonzero(chosen[self.truth] == self.predicted)
+        partners = np.bincount(self.truth), np.bincount(self.predicted)
+        lone = (partners[0][self.truth] == 1) & (partners[1][self.predicted] == 1)
+        shared = np.flatnonzero(~lone)  # the solver's time grows faster than their number
+        chosen = shared[_assign(self.truth[shared], self.predicted[shared], self.iou[shared])]
+        return np.sort(np.concatenate([np.flatnonzero(lone), chosen]))
 
     def most_matches(self, allowed: npt.NDArray[np.bool_]) -> int:
         """Largest number of pairs among the allowed (N,), no object in two."""
         if not allowed.any():
             return 0
-        graph = self._graph(allowed.astype(float)).tocsr()
-        graph.eliminate_zeros()
-        partners = csgraph.maximum_bipartite_matching(graph, perm_type="column")
+        graph = _graph(np.ones(allowed.sum()), self.truth[allowed], self.predicted[allowed])
+        partners = csgraph.maximum_bipartite_matching(graph.tocsr(), perm_type="column")
         return int(np.count_nonzero(partners >= 0))
 
     def aggregated_union(self, chosen: Indices) -> int:
@@ -76,10 +69,6 @@ class Pairs:
         truth, predicted = self.truth_areas.copy(), self.predicted_areas.copy()
         truth[self.truth[chosen]] = predicted[self.predicted[chosen]] = 0
         return int(self.union[chosen].sum() + truth.sum() + predicted.sum())
-
-    def _graph(self, values: npt.NDArray[np.float64]) -> Any:
-        shape = (len(self.truth_areas), len(self.predicted_areas))
-        return sparse.coo_array((values, (self.truth, self.predicted)), shape=shape)
 
 
 def pair_up(prediction: Labels, truth: Labels) -> Pairs:
@@ -117,3 +106,22 @@ def _areas(numbers: Labels, kind: str) -> Indices:
     areas = np.bincount(numbers.ravel(), minlength=1).astype(np.int64)
     areas[0] = 0
     return areas
+
+
+def _assign(truth: Indices, predicted: Indices, iou: npt.NDArray[np.float64]) -> Indices:
+    """Places of the pairs (N,), no object in two, whose IoU has the largest sum."""
+    if not len(iou):
+        return np.array([], np.int64)
+    rows = np.unique(truth, return_inverse=True)[1]
+    columns = np.unique(predicted, return_inverse=True)[1]
+    # Each true object may also take a partner of its own that is worth nothing. Every complete
+    # matching then has one edge per true object, so adding 2 to all costs, which a sparse matrix
+    # needs to be above 0, changes no comparison.
+    nobody = sparse.diags_array(np.full(rows.max() + 1, 2.0))
+    costs = sparse.hstack([_graph(2 - iou, rows, columns), nobody]).tocsr()
+    _, partner = csgraph.min_weight_full_bipartite_matching(costs)
+    return np.flatnonzero(partner[rows] == columns)
+
+
+def _graph(values: npt.NDArray[np.float64], rows: Indices, columns: Indices) -> Any:
+    return sparse.coo_array((values, (rows, columns)))
