@@ -161,7 +161,7 @@ def load_onto(model: nn.Module, path: Path) -> nn.Module:
             f" {header.seed}) than this model has: give it the weights it was trained on"
         )
     model.load_state_dict(state, strict=False)
-    return model
+    return model.train(model.training)  # TinyViT keeps its attention biases from one mode to next
 
 
 def read_header(path: Path) -> Header:

@@ -155,3 +155,17 @@ def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot write"):
         save_trained(build(cell("lora")), tmp_path / "file" / "a.safetensors", cell("lora"))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_biases_that_tiny_vit_has_looked_up_before_are_not_those_loaded(tmp_path: Path) -> None:
+    """It looks its attention biases up when it goes to evaluation, and keeps them there."""
+    asked = cell("full", replace(TASK, backbone="mobile_sam"))
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    trained = as_if_trained(build(asked)).eval()
+    save_trained(trained, tmp_path / "x.safetensors", asked)
+    fresh = build(asked).eval()
+    with torch.no_grad():
+        fresh(images)
+        load_onto(fresh, tmp_path / "x.safetensors")
+        assert not fresh.training
+        assert torch.equal(fresh(images), trained.train().eval()(images))
