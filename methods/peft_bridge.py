@@ -2,9 +2,10 @@
 
 The encoder is frozen and the library's tuner put on its linear layers (`targets`: qkv, the fused
 layer of queries, keys and values; attention, with the output projection; all, with the MLP),
-scaled by 1 where it has an alpha; the mask decoder is trained in full. `rank` is whatever of a
+scaled by 1 whatever the rank (randlora by 20, as its authors advise); the mask decoder is trained
+in full. `rank` is whatever of a
 tuner's sizes is nearest to one: its rank, or the side of its blocks. `TUNERS` tells which fit, and
-`UNFIT` which do not and why. Outputs start as the base's, but for c3a, fourierft and vblora.
+`UNFIT` which do not and why. Outputs start as the base's, but for c3a and fourierft.
 `pissa`, `olora` and `orthogonal` are LoRA from other starting points, which take their share out of
 the frozen weight.
 
@@ -15,8 +16,9 @@ import copy
 import dataclasses
 import difflib
 import importlib.util
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -47,21 +49,31 @@ ALL_WIDTHS = 32  # divides the width of every layer of every SAM
 
 @dataclasses.dataclass(frozen=True)
 class Tuner:
-    """A tuner by its configuration: class, name of what `rank` sets, and what else is set."""
+    """A tuner by its configuration.
+
+    Attributes:
+        config: class of the configuration.
+        rank: name of what `rank` sets.
+        settings: what else is set.
+        alpha: name of what its updates are scaled by, over the rank; None where there is none.
+        scale: what that comes to, as a function of the rank.
+    """
 
     config: str
     rank: str | None = "r"
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    alpha: str | None = None
+    scale: Callable[[int], float] = lambda rank: rank
 
 
 def _lora(**settings: Any) -> Tuner:
-    return Tuner("LoraConfig", settings=settings)
+    return Tuner("LoraConfig", settings=settings, alpha="lora_alpha")
 
 
 TUNERS = {
     "lora": _lora(),
     "dora": _lora(use_dora=True),
-    "rslora": _lora(use_rslora=True),
+    "rslora": dataclasses.replace(_lora(use_rslora=True), scale=math.sqrt),
     "pissa": _lora(init_lora_weights="pissa"),
     "olora": _lora(init_lora_weights="olora"),
     "orthogonal": _lora(init_lora_weights="orthogonal"),
@@ -71,25 +83,24 @@ TUNERS = {
     "delora": Tuner("DeloraConfig"),
     "fourierft": Tuner("FourierFTConfig", rank=None),
     "glora": Tuner("GloraConfig"),
-    "gralora": Tuner("GraloraConfig"),
+    "gralora": Tuner("GraloraConfig", alpha="alpha"),
     "hira": Tuner("HiraConfig"),
     "hra": Tuner("HRAConfig"),
     "ia3": Tuner("IA3Config", rank=None, settings={"feedforward_modules": []}),
     "lily": Tuner("LilyConfig"),
     "ln_tuning": Tuner("LNTuningConfig", rank=None),
-    "loha": Tuner("LoHaConfig"),
-    "lokr": Tuner("LoKrConfig"),
+    "loha": Tuner("LoHaConfig", alpha="alpha"),
+    "lokr": Tuner("LoKrConfig", alpha="alpha"),
     "miss": Tuner("MissConfig"),
     "oft": Tuner("OFTConfig", rank="oft_block_size", settings={"r": 0}),
     "osf": Tuner("OSFConfig", rank="effective_rank"),
     "peanut": Tuner("PeanutConfig"),
-    "psoft": Tuner("PsoftConfig"),
+    "psoft": Tuner("PsoftConfig", alpha="psoft_alpha"),
     "pvera": Tuner("PveraConfig"),
-    "randlora": Tuner("RandLoraConfig"),
+    "randlora": Tuner("RandLoraConfig", alpha="randlora_alpha", scale=lambda rank: 20 * rank),
     "road": Tuner("RoadConfig", rank=None, settings={"group_size": ALL_WIDTHS}),
     "supertuning": Tuner("SupertuningConfig"),
     "tinylora": Tuner("TinyLoraConfig"),
-    "vblora": Tuner("VBLoRAConfig", settings={"vector_length": ALL_WIDTHS}),
     "vera": Tuner("VeraConfig"),
     "waveft": Tuner("WaveFTConfig", rank=None),
 }
@@ -116,6 +127,7 @@ UNFIT = {
     "poly": "wants the number of a task with every batch",
     "shadow": "is made of a language model's decoder layers",
     "trainable_tokens": "trains rows of a token table, and SAM's encoder has none",
+    "vblora": "chooses by the values of its weights, so that its cost cannot be counted",
     "xlora": "mixes LoRAs that a language model has been given before",
 }
 
@@ -155,8 +167,8 @@ def _configuration(type: str, rank: int, pattern: str) -> Any:
     settings = {"target_modules": pattern, **tuner.settings}
     if tuner.rank is not None:
         settings[tuner.rank] = rank
-    if tuner.config == "LoraConfig":
-        settings["lora_alpha"] = rank
+    if tuner.alpha is not None:
+        settings[tuner.alpha] = tuner.scale(rank)
     return getattr(peft, tuner.config)(**settings)
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import add_decomposed_rel_pos
 from torch import nn
 
+from bench.card import cost_card
 from bench.errors import UnsupportedError, UserError
 from bench.losses import ce_dice
 from bench.registry import get_method
@@ -171,7 +173,7 @@ def test_prompt_tokens_know_sams_vit_only() -> None:
         build("prompt_tokens", tokens=0)
 
 
-NOT_THE_BASE = ("c3a", "fourierft", "vblora")
+NOT_THE_BASE = ("c3a", "fourierft")
 NOT_MERGED = ("lily",)
 
 
@@ -197,6 +199,24 @@ def test_every_tuner_of_peft_that_is_offered_fits(kind: str) -> None:
         torch.testing.assert_close(merged(IMAGES), encoder(IMAGES), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", BRIDGE.TUNERS)
+def test_every_tuner_of_peft_that_is_offered_can_be_counted(kind: str) -> None:
+    card = cost_card(get_method("peft"), {"type": kind}, Task(3, 64, "sam_nano", "random"))
+    assert card["added_params"] > 0 or kind in ("ln_tuning", "osf")
+
+
+@pytest.mark.parametrize("rank", [4, 8])
+@pytest.mark.parametrize(
+    ("kind", "scale"),
+    [("lora", 1), ("rslora", 1), ("gralora", 1), ("loha", 1), ("lokr", 1), ("randlora", 20)],
+)
+def test_updates_are_scaled_alike_whatever_the_rank(kind: str, scale: int, rank: int) -> None:
+    encoder = build("peft", type=kind, rank=rank).image_encoder
+    layers = [part.layer for part in encoder.modules() if isinstance(part, BRIDGE.Bridged)]
+    assert layers
+    assert all(layer.scaling["default"] == pytest.approx(scale) for layer in layers)
+
+
 @pytest.mark.parametrize("targets", ["qkv", "attention", "all"])
 @pytest.mark.parametrize("backbone", ["sam_nano", "mobile_sam"])
 def test_the_bridge_finds_its_layers(backbone: str, targets: str) -> None:
@@ -210,6 +230,14 @@ def test_every_tuner_of_the_library_is_offered_or_explained() -> None:
     known = {kind.value.lower() for kind in peft.PeftType}
     assert known <= BRIDGE.TUNERS.keys() | BRIDGE.UNFIT.keys()
     assert not BRIDGE.TUNERS.keys() & BRIDGE.UNFIT.keys()
+
+
+def test_the_documents_list_what_fits_and_what_does_not() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "peft.md").read_text()
+    for kind, tuner in BRIDGE.TUNERS.items():
+        assert f"| `{kind}` | `{tuner.config}` | " in text
+    for kind, reason in BRIDGE.UNFIT.items():
+        assert f"| `{kind}` | {reason} |" in text
 
 
 def test_what_does_not_fit_says_why() -> None:
