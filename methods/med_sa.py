@@ -1,16 +1,20 @@
 """Med-SA: adapters in SAM's encoder, for images and volumes (Wu et al., 2023, section 3).
 
 An adapter with skip on the attention's output and a scaled one beside the MLP; in volumes SD-Trans
-also runs the same attention over depth, through an adapter of its own. Mask decoder trained,
-prompt encoder frozen; one click for each class. What the public code does differently:
+also runs the same attention over depth, through an adapter of its own. Prompt encoder frozen; one
+click for each class. The mask decoder is trained, as in the public code; in the paper it learns
+through adapters alone (`decoder=frozen`, with a `condition`). What the code does differently:
 
 * it makes the depth adapters for images too, where they do nothing (`dims=3` makes them here);
 * in windowed blocks it groups the windows of one slice, not the slices (`depth_groups=windows`);
 * it splits into windows before the norm, so that padded tokens are the norm's bias instead of zero
   (`padding=norm`);
 * its decoder is not conditioned. The paper's three decoder adapters and their conditioning on the
-  prompt embedding (`condition=add|concat|hyp`) leave sizes open; chosen here: bottlenecks of a
-  quarter, prompt embedding = mean of the prompt's tokens, one generated square weight for hyp.
+  prompt embedding (`condition=add|concat|hyp`) leave much open; chosen here, in each layer of the
+  decoder: one with skip on what the tokens read from the image (the conditioned one), one scaled by
+  0.5 beside the MLP, one with skip on what the image reads from the tokens; bottlenecks of a
+  quarter, GELU after the conditioning, prompt embedding = mean of the prompt's tokens with SAM's
+  padding point, one generated square weight for hyp, the default initialisation throughout.
 """
 
 import math
@@ -26,6 +30,7 @@ from bench import (
     Recipe,
     SamSegmenter,
     Task,
+    UnsupportedError,
     freeze,
     load_sam,
     register_method,
@@ -72,12 +77,12 @@ class AdaptedBlock(nn.Module):
             parts, padded = window_partition(x, window)
             change = self.space_adapter(self.attn.over(self.norm1(parts), 0))
             if self.depth_adapter is not None and self._groups_windows():
-                change = change + self._over_depth(parts, len(x))
+                change = change + self._over_depth(parts)
             change = window_unpartition(change, window, padded, x.shape[1:3])
         else:
             change = self.space_adapter(self.attn(self.norm1(x)))
         if self.depth_adapter is not None and not (window and self._groups_windows()):
-            change = change + self._over_depth(x, len(x))
+            change = change + self._over_depth(x)
         x = x + change
         normed = self.norm2(x)
         out: Tensor = x + self.mlp(normed) + 0.5 * self.mlp_adapter(normed)
@@ -86,13 +91,12 @@ class AdaptedBlock(nn.Module):
     def _groups_windows(self) -> bool:
         return self.depth_adapter is not None and self.groups == "windows"
 
-    def _over_depth(self, x: Tensor, slices: int) -> Tensor:
-        """SD-Trans: each position attends over consecutive rows of x (rows, H, W, d).
-
-        So many rows as the task's depth; where that is 1, the batch's `slices` are one volume.
-        """
+    def _over_depth(self, x: Tensor) -> Tensor:
+        """SD-Trans: each position attends over `depth` consecutive rows of x (rows, H, W, d)."""
         rows, height, width, d = x.shape
-        depth = self.depth if self.depth > 1 else slices
+        depth = self.depth
+        if rows % depth:
+            raise UnsupportedError(f"{rows} slices are no whole volumes of {depth}")
         tall = next(n for n in range(math.isqrt(depth), 0, -1) if depth % n == 0)
         lines = x.reshape(rows // depth, depth, height * width, d).transpose(1, 2)
         grids = self.norm1(lines.reshape(-1, tall, depth // tall, d))
@@ -187,13 +191,15 @@ def med_sa(
     clicks: int = 1,
     overlap: float = 1.0,
     condition: str = "none",
+    decoder: str = "trained",
     depth_groups: str = "slices",
     padding: str = "zero",
 ) -> nn.Module:
-    """Adapters in a frozen encoder, decoder trained, prompted (condition=none|add|concat|hyp)."""
+    """Adapters in a frozen encoder, prompted (condition=none|add|concat|hyp in the decoder)."""
     require(dims in (2, 3), f"dims {dims} cannot be taken: give 2 for images or 3 for volumes")
     conditions = ("none", "add", "concat", "hyp")
     require(condition in conditions, f"condition '{condition}': give {', '.join(conditions)}")
+    require(decoder in ("trained", "frozen"), f"decoder '{decoder}': give trained or frozen")
     require(depth_groups in ("slices", "windows"), "depth_groups is slices or windows")
     require(padding in ("zero", "norm"), f"padding '{padding}' is not known: give zero or norm")
     sam = load_sam(task)
@@ -205,10 +211,11 @@ def med_sa(
     blocks = model.image_encoder.blocks
     for index, block in enumerate(blocks):
         blocks[index] = AdaptedBlock(block, dims, task.depth, depth_groups, padding)
-    decoder = model.head.mask_decoder
+    masks = model.head.mask_decoder
+    if decoder == "frozen":
+        freeze(masks)
     if condition != "none":
-        outputs = 1 + decoder.num_mask_tokens
-        layers = decoder.transformer.layers
+        outputs, layers = 1 + masks.num_mask_tokens, masks.transformer.layers
         for index, layer in enumerate(layers):
-            layers[index] = ConditionedLayer(layer, decoder.transformer_dim, outputs, condition)
+            layers[index] = ConditionedLayer(layer, masks.transformer_dim, outputs, condition)
     return model
