@@ -3,7 +3,8 @@
 The encoder is frozen but for a prompt generator: patch embeddings and the high frequencies of the
 image, each taken to d / 32 numbers a token, are added; for each block one linear layer with GELU
 and one layer shared by all blocks make of the sum a prompt that is added to the block's input.
-Every block gets the same sum: the paper's text passes a block's output on, the code does not.
+Every block gets the same sum, as in the public code; with `features=chained` the later blocks take
+the output of the block before in place of the patch embeddings, as the method is also described.
 The decoder learns; a mask token for each class but the background, which has the logit 0.
 The code reads neither SAM's empty prompt nor its position code from the checkpoint, as their names
 do not match; here both are read, and `own_codes=true` starts them from noise as there.
@@ -49,10 +50,10 @@ class PromptGenerator(nn.Module):
         nn.init.normal_(self.frequencies.weight, std=math.sqrt(2 / fan_out))
         nn.init.constant_(self.frequencies.get_parameter("bias"), 0.0)
 
-    def features(self, images: Tensor, embedded: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) and patch embeddings (B, s, s, d) to (B, s, s, h)."""
-        high = self.frequencies(high_frequencies(images)).permute(0, 2, 3, 1)
-        return self.embedding(embedded) + high
+    def high(self, images: Tensor) -> Tensor:
+        """What the high frequencies of normalised images (B, 3, S, S) give: (B, s, s, h)."""
+        high: Tensor = self.frequencies(high_frequencies(images))
+        return high.permute(0, 2, 3, 1)
 
     def prompt(self, index: int, features: Tensor) -> Tensor:
         """What is added to the input of block `index`: (B, s, s, h) to (B, s, s, d)."""
@@ -75,9 +76,9 @@ def high_frequencies(images: Tensor, share: float = 0.25) -> Tensor:
 class PromptedEncoder(SamSegmenter):
     """A SAM whose blocks get the generator's prompts."""
 
-    def __init__(self, sam: Sam, head: nn.Module, reduction: int) -> None:
+    def __init__(self, sam: Sam, head: nn.Module, reduction: int, chained: bool) -> None:
         super().__init__(sam, head)
-        encoder = self.image_encoder
+        encoder, self.chained = self.image_encoder, chained
         self.generator = PromptGenerator(encoder.patch_embed.proj, len(encoder.blocks), reduction)
 
     def stages(self) -> list[Stage]:
@@ -88,10 +89,12 @@ class PromptedEncoder(SamSegmenter):
     def _encode(self, images: Tensor) -> Tensor:
         encoder, normalised = self.image_encoder, self.normalise(images)
         embedded = encoder.patch_embed(normalised)
-        features = self.generator.features(normalised, embedded)
-        tokens = embedded + encoder.pos_embed
+        generator, high = self.generator, self.generator.high(normalised)
+        features, tokens = generator.embedding(embedded) + high, embedded + encoder.pos_embed
         for index, block in enumerate(encoder.blocks):
-            tokens = block(tokens + self.generator.prompt(index, features))
+            tokens = block(tokens + generator.prompt(index, features))
+            if self.chained:
+                features = generator.embedding(tokens) + high
         encoded: Tensor = encoder.neck(tokens.permute(0, 3, 1, 2))
         return encoded
 
@@ -117,15 +120,18 @@ PUBLISHED = Recipe(
     published=PUBLISHED,
     published_size=1024,
 )
-def sam_adapter(task: Task, *, reduction: int = 32, own_codes: bool = False) -> nn.Module:
+def sam_adapter(
+    task: Task, *, reduction: int = 32, features: str = "shared", own_codes: bool = False
+) -> nn.Module:
     """Frozen encoder with prompts from patch embeddings and high frequencies; decoder trained."""
     require(reduction >= 1, f"reduction {reduction} is too small: give 1 or more")
+    require(features in ("shared", "chained"), f"features '{features}': give shared or chained")
     sam = load_sam(task)
     require_vit(sam.image_encoder, "SAM-Adapter")
     if own_codes:
         nn.init.normal_(sam.prompt_encoder.no_mask_embed.weight)
         nn.init.normal_(sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix)
     head = SemanticDecoder(sam, task.num_classes, background_token=False, iou_head=True)
-    model = PromptedEncoder(sam, head, reduction)
+    model = PromptedEncoder(sam, head, reduction, features == "chained")
     freeze(model.image_encoder)
     return model

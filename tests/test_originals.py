@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import UnsupportedError
 from bench.registry import get_method
 from bench.sam import Prompts
 from bench.sam.encoder import FastBlock
@@ -67,6 +68,9 @@ OTHERS = [
     ("med_sa", "sam_vit_b", {"dims": 3}, 14_709_732, 104_386_864),
     ("med_sa", "sam_vit_l", {"dims": 3}, 41_899_236, 350_183_728),
     ("med_sa", "sam_vit_h", {"dims": 3}, 82_855_140, 719_887_408),
+    ("med_sa", "sam_vit_l", {}, 25_227_264 + 4_058_340, None),
+    ("med_sa", "sam_vit_h", {}, 52_531_200 + 4_058_340, None),
+    ("med_sa", "sam_vit_b", {"decoder": "frozen"}, 7_100_928, 93_735_472 + 7_100_928),
     # Two adapters a block learn on images; the original carries the third one along, unused.
     ("med_sa", "sam_vit_b", {}, 7_100_928 + 4_058_340, 93_735_472 + 7_100_928),
     ("medsam", "sam_vit_b", {}, 93_729_252, 93_735_472),
@@ -94,6 +98,43 @@ def test_the_prompt_generator_has_the_originals_parts() -> None:
     assert count(generator.frequencies) == 18_456
 
 
+def test_chained_features_differ_from_the_second_block_on() -> None:
+    """The same parts; a block's output stands in for the patch embeddings."""
+    shared, chained = (build("sam_adapter", features=kind) for kind in ("shared", "chained"))
+    assert shared.state_dict().keys() == chained.state_dict().keys()
+    seen: list[list[torch.Tensor]] = []
+    for model in (shared, chained):
+        taken: list[torch.Tensor] = []
+        for layer in model.generator.blocks:
+            layer.register_forward_hook(lambda _, given, __, taken=taken: taken.append(given[0]))
+        with torch.no_grad():
+            model(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
+        seen.append(taken)
+    assert torch.equal(seen[0][0], seen[1][0])
+    assert all(torch.equal(seen[0][0], features) for features in seen[0])
+    assert all(not torch.equal(seen[0][0], features) for features in seen[1][1:])
+
+
+def test_slices_of_one_volume_belong_together_and_images_do_not() -> None:
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    prompts = Prompts.join([one_box(1)] * 4)
+    alone = build("med_sa", dims=3, prompt="box")
+    with torch.no_grad():
+        together = alone(images, prompts)
+        torch.testing.assert_close(alone(images[:1], one_box(1)), together[:1], atol=1e-4, rtol=0)
+    torch.manual_seed(0)
+    volumes = get_method("med_sa").build(
+        Task(3, 64, weights="random", depth=2), dims=3, prompt="box"
+    ).eval()  # fmt: skip
+    with pytest.raises(UnsupportedError, match="3 slices are no whole volumes of 2"):
+        volumes(images[:3], Prompts.join([one_box(1)] * 3))
+    with torch.no_grad():
+        first = volumes(images, prompts)
+        changed = volumes(torch.cat([images[:3], images[:1]]), prompts)
+    torch.testing.assert_close(first[:2], changed[:2], atol=1e-4, rtol=0)
+    assert (first[2] - changed[2]).abs().max() > 1e-3
+
+
 def test_high_frequencies_lack_the_centre_of_the_spectrum() -> None:
     """Of 64 px, -16 to 15 cycles an image go: a slow wave vanishes, a fast one stays."""
     high_frequencies = importlib.import_module("bench.methods.sam_adapter").high_frequencies
@@ -118,7 +159,7 @@ def block_outputs(groups: str, window: int) -> tuple[torch.Tensor, torch.Tensor]
     block = FastBlock(
         16, 2, window, (64, 64), norm_layer=nn.LayerNorm, use_rel_pos=True, rel_pos_zero_init=False
     )
-    adapted = adapted_block(block, 3, 1, groups, "zero").eval()
+    adapted = adapted_block(block, 3, 4, groups, "zero").eval()
     tokens = torch.rand(4, 64, 64, 16)
     changed = tokens.clone()
     changed[1] += 1 + torch.rand(64, 64, 16)
