@@ -1,6 +1,7 @@
 """Frozen image encoder, SAM's mask decoder trained with one mask token a class.
 
-The "mask decoder only" row of SAMed (Zhang and Liu, 2023, table 2).
+What SAMed's "mask decoder only" row stands for (Zhang and Liu, 2023, table 2), but from pretrained
+mask tokens, without the IoU head and the idle parts of the prompt encoder.
 """
 
 from torch import nn

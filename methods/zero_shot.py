@@ -18,11 +18,16 @@ from bench import (
 
 @register_method("zero_shot", paper="https://arxiv.org/abs/2304.02643", lr=None, prompts="oracle")
 def zero_shot(
-    task: Task, *, prompt: str = "box", clicks: int = 1, overlap: float = 1.0
+    task: Task,
+    *,
+    prompt: str = "box",
+    unit: str = "object",
+    clicks: int = 1,
+    overlap: float = 1.0,
 ) -> nn.Module:
     """Pretrained SAM with oracle prompts (prompt=box|point), nothing trained."""
     sam = load_sam(task)
-    rule = PromptRule(prompt, clicks=clicks, overlap=overlap)
+    rule = PromptRule(prompt, unit, clicks, overlap)
     head = PromptedDecoder(sam, task.num_classes, rule, best_of_three=clicks == 1)
     model = SamSegmenter(sam, head)
     freeze(model)

@@ -143,6 +143,8 @@ def test_prompts_made_from_instances() -> None:
     assert prompts.boxes[0].tolist() == [[0, 0, 4, 8], [4, 0, 7, 8]]
     assert prompts.classes[0].tolist() == [1, 1]
     assert object_prompts(instances)[2].tolist() == [7, 9]
+    component = PromptRule(unit="component").for_evaluation(mask, instances)
+    assert component.boxes[0].tolist() == [[0, 0, 8, 8]]
 
 
 def test_training_prompts_made_from_instances() -> None:
@@ -158,6 +160,15 @@ def test_training_prompts_made_from_instances() -> None:
     assert (kept[0, :, 7] == 255).all()
     assert prompts.boxes[1].tolist() == [[0, 0, 8, 8]]  # no instance given: components
     assert (kept[1] == 1).all()
+
+
+def test_boxes_move_outwards_by_whole_pixels_up_to_the_jitter() -> None:
+    masks = torch.zeros(1, 1024, 1024, dtype=torch.uint8)
+    masks[0, 100:900, 200:800] = 1
+    rng = np.random.default_rng(0)
+    drawn = [PromptRule(jitter=3).for_training(masks, rng)[0].boxes[0][0] for _ in range(60)]
+    moved = torch.stack(drawn) - torch.tensor([200, 100, 800, 900])
+    assert set((moved * torch.tensor([-1, -1, 1, 1])).unique().tolist()) == {0, 1, 2, 3}
 
 
 def test_training_prompts_stay_round_their_objects_and_others_are_ignored() -> None:

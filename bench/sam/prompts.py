@@ -51,7 +51,7 @@ class Prompts:
 
 _FIELDS = ("boxes", "clicks", "classes")
 KINDS = ("box", "point")
-UNITS = ("object", "class")
+UNITS = ("object", "component", "class")
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,15 @@ class PromptRule:
     Attributes:
         kind: "box" or "point".
         unit: what one prompt asks for: an "object" (an instance where instances are given, else a
-            4-connected component of one class) or a whole "class" of the image, as in MedSAM.
+            component), a 4-connected "component" of one class, or a whole "class" of the image, as
+            in MedSAM.
         clicks: clicks an object; the first is its innermost pixel, in training a random one like
             all others.
         overlap: IoU of the box with the tight one; below 1 the box is moved in a random direction
             (Med-SA's boxes of 0.5 and 0.75).
-        jitter: in training each side of a box moves outwards by up to so many pixels, counted at
-            an image side of 1024 (20 in MedSAM and, less one, in Sam_LoRA).
+        jitter: in training each side of a box moves outwards by a whole number of pixels from 0 up
+            to this, counted at an image side of 1024 (20 in MedSAM; 19 of the image's own pixels
+            in Sam_LoRA).
         most: objects an image. Beyond them, the smallest go without a prompt; in training random
             ones do, and the loss ignores them.
         training_most: the same bound in training.
@@ -84,7 +86,9 @@ class PromptRule:
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
         require(self.kind in KINDS, f"prompt '{self.kind}' is not known: give {' or '.join(KINDS)}")
-        require(self.unit in UNITS, f"unit '{self.unit}' is not known: give {' or '.join(UNITS)}")
+        require(
+            self.unit in UNITS, f"unit '{self.unit}' is not known: give one of {', '.join(UNITS)}"
+        )
         require(self.clicks >= 1, f"clicks {self.clicks} is too small: give 1 or more")
         require(0 < self.overlap <= 1, f"overlap {self.overlap} is out of range: give 0 to 1")
         require(self.jitter >= 0, f"jitter {self.jitter} is negative: give pixels from 0 on")
@@ -125,7 +129,7 @@ class PromptRule:
             boxes, numbers, classes = boxes[chosen], numbers[chosen], classes[chosen]
             clicks = _random_clicks(numbered, numbers, self.clicks, rng)
             boxes = self._moved(boxes, mask.shape, rng)
-            out = self.jitter * mask.shape[0] / 1024 * rng.random((len(boxes), 4))
+            out = rng.integers(0, int(self.jitter) + 1, (len(boxes), 4)) * mask.shape[0] / 1024
             boxes = boxes + torch.from_numpy(out * [-1, -1, 1, 1]).float()
             found.append(Prompts((boxes.clamp(0, mask.shape[0]),), (clicks,), (classes,)))
             left_out = (mask != 0) & ~np.isin(numbered, numbers.numpy())
@@ -141,7 +145,8 @@ class PromptRule:
     def _numbered(self, mask: Map, instances: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         if self.unit == "class":
             return np.where(mask == IGNORE, 0, mask)
-        return _components(mask) if instances is None or not instances.any() else instances
+        given = instances is not None and instances.any() and self.unit == "object"
+        return instances if given else _components(mask)
 
     def _moved(self, boxes: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
         """Boxes moved so that their IoU with what they were is `overlap`, before the image ends."""
