@@ -26,8 +26,10 @@ from bench.train import Supervised
 
 def cost_cards(
     methods: str, backbones: str, image_size: int | None, classes: int, batch: int
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Cost cards of every method on every backbone; methods from scratch once.
+
+    Beside them a sentence for every method that cannot work on a backbone.
 
     Args:
         methods: as on the command line, `lora[rank=1|4],adapter`.
@@ -37,12 +39,12 @@ def cost_cards(
         batch: images of the training step.
 
     Raises:
-        UserError: anything unknown, out of range, or a method that cannot do this.
+        UserError: anything unknown or out of range, or no method can work on any backbone.
     """
     for option, value in (("classes", classes), ("batch-size", batch), ("image-size", image_size)):
         if value is not None and value < 1:
             raise UserError(f"--{option} is {value}: give 1 or more")
-    cards = {}
+    cards, refused = {}, []
     for backbone in (word.strip() for word in backbones.split(",")):
         if backbone not in ARCHITECTURES:
             raise no_such("backbone", backbone, ARCHITECTURES)
@@ -53,9 +55,12 @@ def cost_cards(
             try:
                 card = cost_card(method, options, Task(classes + 1, size, on, "random"), batch)
             except UnsupportedError as error:
-                raise UserError(f"{name} on {backbone}: {error}") from error
+                refused.append(f"{name} on {backbone}: {error}")
+                continue
             cards[card["method"], on, size] = card
-    return list(cards.values())
+    if refused and not cards:
+        raise UserError(refused[0])
+    return list(cards.values()), refused
 
 
 def cost_card(
@@ -67,7 +72,7 @@ def cost_card(
         method: what to build.
         options: of the method, those that differ from its defaults.
         task: its weights are not read.
-        batch: images of the training step.
+        batch: images, or volumes of `task.depth` slices, of the training step.
 
     Raises:
         UserError: an option is out of range.
@@ -80,15 +85,16 @@ def cost_card(
     shape: list[int] = []
 
     def images(count: int) -> Tensor:
-        return torch.zeros(count, 3, task.image_size, task.image_size, device="meta")
+        return torch.zeros(count * task.depth, 3, task.image_size, task.image_size, device="meta")
 
     def forward(count: int) -> Tensor:
-        logits: Tensor = model(images(count), *_prompts(model, count, task.image_size))
+        beside = _prompts(model, count * task.depth, task.image_size)
+        logits: Tensor = model(images(count), *beside)
         shape[:] = logits.shape
         return logits
 
     def step() -> None:
-        masks = torch.zeros(batch, *shape[2:], dtype=torch.uint8, device="meta")
+        masks = torch.zeros(batch * task.depth, *shape[2:], dtype=torch.uint8, device="meta")
         loss = get_loss(recipe.loss)
         if isinstance(model, Supervised):
             model.training_loss(images(batch), masks, loss).backward()

@@ -153,3 +153,13 @@ def test_the_table_fits_a_terminal(
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert any(line.split()[:1] == ["unet"] for line in lines)
+
+
+def test_what_cannot_be_counted_leaves_the_others_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--methods", "sam_adapter,samed", "--backbone", "mobile_sam", "--json")
+    assert main(["cost", *words]) == 0
+    told = capsys.readouterr()
+    assert [card["method"] for card in json.loads(told.out)] == ["samed"]
+    assert "left out: sam_adapter on mobile_sam: SAM-Adapter" in told.err
