@@ -19,6 +19,7 @@ from bench.sam.segmenter import Staged
 from bench.spec import Recipe
 
 Report = Callable[[dict[str, float]], None]
+REUSED_BYTES = 8 << 30  # more than the output of frozen stages takes but at published bank sizes
 
 
 class DivergedError(RuntimeError):
@@ -82,7 +83,8 @@ class Reused:
     Args:
         model: images (B, 3, S, S) in [0, 1] to logits (B, K, S, S).
         precision: "fp32", or "bf16" for autocast.
-        reuse: keep the output of the frozen stages; False recomputes it, for comparison.
+        reuse: keep the output of the frozen stages, up to `REUSED_BYTES` of it; False recomputes
+            it, for comparison.
     """
 
     def __init__(self, model: nn.Module, precision: str, reuse: bool = True) -> None:
@@ -104,7 +106,12 @@ class Reused:
         """What `logits` takes: the output of the frozen stages for every image, or the images."""
         if not self.reuse:
             return images
-        return torch.cat([self._frozen_part(part) for part in images.split(batch)])
+        first, *rest = images.split(batch)
+        kept = [self._frozen_part(first)]
+        if kept[0][0].nbytes * len(images) > REUSED_BYTES:
+            self.reuse = False
+            return images
+        return torch.cat([*kept, *(self._frozen_part(part) for part in rest)])
 
     def logits(self, prepared: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
         """Class logits (B, K, S, S) fp32 of rows of `prepare`'s result.

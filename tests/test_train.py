@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from bench import train
 from bench.data.bank import Bank
+from bench.registry import get_method
 from bench.sam.prompts import PromptRule, Prompts
-from bench.spec import Recipe
-from bench.train import DivergedError, Views, fit, learning_rate
+from bench.spec import Recipe, Task
+from bench.train import DivergedError, Reused, Views, fit, learning_rate
 
 
 def test_the_rate_rises_and_falls() -> None:
@@ -70,6 +72,20 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
             report=lambda row: None,
             validate=lambda: None,
         )
+
+
+def test_frozen_outputs_that_take_too_much_room_are_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    task = Task(2, 64, weights="random")
+    images = torch.randint(256, (5, 3, 64, 64), dtype=torch.uint8)
+    view = Reused(get_method("frozen_head").build(task).eval(), "fp32")
+    kept = view.prepare(images, batch=2)
+    wanted = view.logits(kept)
+    monkeypatch.setattr(train, "REUSED_BYTES", kept.nbytes - 1)
+    assert view.prepare(images, batch=2) is images
+    assert torch.equal(torch.cat([view.logits(part) for part in images.split(2)]), wanted)
 
 
 def test_prompts_of_a_training_come_from_instances() -> None:
