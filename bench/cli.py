@@ -109,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         recipe.add_argument(name, metavar="N", type=int, help=note)
     recipe.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
+    recipe.add_argument("--loss", metavar="NAME", help="another loss than the recipe's")
+    recipe.add_argument(
+        "--checkpointing",
+        action="store_true",
+        help="compute activations again in the backward pass: less memory, more time",
+    )
     how = parser.add_argument_group("how")
     how.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
     how.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
@@ -168,6 +174,8 @@ def _run(asked: argparse.Namespace, console: Console) -> int:
             steps=asked.steps,
             batch_size=asked.batch_size,
             precision=asked.precision,
+            loss=asked.loss,
+            checkpointing=asked.checkpointing,
         )
     )
     device = _device(asked.device)
@@ -379,9 +387,11 @@ def _cost(asked: argparse.Namespace, console: Console) -> int:
 
     from bench.card import cost_cards
 
-    cards = cost_cards(
+    cards, refused = cost_cards(
         asked.methods, asked.backbone, asked.image_size, asked.classes, asked.batch_size
     )
+    for sentence in refused:
+        Console(stderr=True).print(f"[yellow]left out: {_plain(sentence)}[/]", soft_wrap=True)
     if asked.json:
         print(json.dumps(cards, indent=1))
         return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.data.items import Collection
 from bench.errors import UserError, no_such
 from bench.registry import Method, get_method, load_collection, parse_methods
-from bench.spec import Cell, Recipe, Task
+from bench.spec import Cell, OptionValue, Recipe, Task
 
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
@@ -30,6 +30,8 @@ class Request:
         seeds: a count, or numbers separated by commas.
         folds: number of folds; 1 for one fixed split.
         labels: numbers of labelled training images, or "all", separated by commas.
+        loss: name of one of the losses, in place of the recipe's.
+        checkpointing: compute activations again in the backward pass.
     """
 
     methods: str
@@ -46,6 +48,8 @@ class Request:
     steps: int | None = None
     batch_size: int | None = None
     precision: str | None = None
+    loss: str | None = None
+    checkpointing: bool = False
 
 
 def expand(request: Request) -> tuple[list[Cell], list[str]]:
@@ -61,7 +65,7 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
     from bench.data.fingerprint import fingerprint
     from bench.data.split import split
 
-    methods = [(get_method(word), options) for word, options in parse_methods(request.methods)]
+    methods = _methods(request)
     _check_numbers(request)
     _check_protocol(request, [method for method, _ in methods])
     backbones = _words(request.backbones, "--backbone")
@@ -110,6 +114,19 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
     return list(once.values()), list(dict.fromkeys(notes))
 
 
+def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
+    """Every method with its options that differ from the defaults: as typed, else as published."""
+    found = []
+    for word, typed in parse_methods(request.methods, defaults=True):
+        method = get_method(word)
+        published = method.published_options if request.protocol == "published" else {}
+        merged = {**published, **typed}
+        options = {key: value for key, value in merged.items() if value != method.options[key]}
+        if (method, options) not in found:
+            found.append((method, options))
+    return found
+
+
 def _address(name: str, collection: Collection) -> str:
     """The dataset as typed, or resolved where its name does not show, as in `.` or `..`."""
     typed = re.split(r"[\\/]", name.rstrip("\\/"))[-1]
@@ -148,9 +165,10 @@ def _recipe(request: Request, method: Method, images: int) -> Recipe:
     """
     asked: dict[str, object] = {
         key: value
-        for key in ("steps", "epochs", "batch_size", "precision")
+        for key in ("steps", "epochs", "batch_size", "precision", "loss")
         if (value := getattr(request, key)) is not None
     }
+    asked["checkpointing"] = request.checkpointing
     if request.steps is not None:
         asked["epochs"] = None
     if request.protocol == "published" and method.published is not None:
@@ -213,6 +231,10 @@ def _check_numbers(request: Request) -> None:
             raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
     if request.precision is not None and request.precision not in PRECISIONS:
         raise no_such("precision", request.precision, PRECISIONS)
+    if request.loss is not None:
+        from bench.losses import get_loss
+
+        get_loss(request.loss)
 
 
 def _words(text: str, option: str) -> list[str]:

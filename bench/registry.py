@@ -5,7 +5,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,6 +35,7 @@ class Method:
         options: name of every option to its default.
         published: the recipe of its paper or its authors' code, for the `published` protocol.
         published_size: side of the images in that recipe, in pixels.
+        published_options: options that differ there from the defaults.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Method:
     options: Mapping[str, OptionValue]
     published: Recipe | None = None
     published_size: int | None = None
+    published_options: Mapping[str, OptionValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def register_method(
     from_scratch: bool = False,
     published: Recipe | None = None,
     published_size: int | None = None,
+    published_options: Mapping[str, OptionValue] | None = None,
 ) -> Callable[[Build], Build]:
     """Decorate a build function; it is returned unchanged.
 
@@ -91,6 +94,7 @@ def register_method(
         from_scratch: it uses no foundation model.
         published: the recipe of its paper or its authors' code; None where none is known.
         published_size: side of the images in that recipe; None for the backbone's own.
+        published_options: options that differ there from the defaults, such as the rank.
 
     Raises:
         ValueError: the name is taken, or an option has no default to take its type from.
@@ -110,6 +114,7 @@ def register_method(
             options,
             published,
             published_size,
+            published_options or {},
         )
         _METHODS.add(name, method)
         return build

@@ -20,6 +20,7 @@ from bench.evaluate import evaluate, validation_dice
 from bench.measure import measure_cost
 from bench.metrics import summarise
 from bench.registry import get_method, load_collection
+from bench.sam.encoder import checkpoint_blocks
 from bench.spec import Cell, Record, Status
 from bench.store import Store
 from bench.train import DivergedError, Views, fit
@@ -36,6 +37,8 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     parts = split(collection, fold=cell.fold, folds=cell.folds, seed=cell.seed, labels=cell.labels)
     torch.manual_seed(cell.seed)
     model = method.build(cell.task, **cell.options).to(device)
+    if recipe.checkpointing:
+        checkpoint_blocks(model)
 
     began = time.perf_counter()
     history = _train(model, cell, collection, parts, device, say)
@@ -99,7 +102,12 @@ def _train(
     held_out = views(parts.val[:VALIDATION_IMAGES], 0, "none").prompted(model)
     return fit(
         model,
-        views(parts.train, recipe.bank_views, recipe.augmentation),
+        # More views than the steps take would be made in vain.
+        views(
+            parts.train,
+            min(recipe.bank_views, recipe.steps * recipe.batch_size),
+            recipe.augmentation,
+        ),
         recipe,
         seed=cell.seed,
         report=lambda row: say({"phase": "train", **row}),

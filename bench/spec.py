@@ -12,6 +12,8 @@ Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
 PromptSource = Literal["none", "automatic", "oracle"]
 SCHEMA = 1
 
+_SINCE = {"checkpointing": False}  # fields of Recipe that came later, and what was done before
+
 OptionValue = int | float | str | bool
 
 
@@ -52,6 +54,8 @@ class Recipe:
             every step.
         loss_at: side of the logits in the loss: "image" for that of the images, "decoder" for that
             of SAM's decoder, four times its embedding's.
+        checkpointing: activations of the encoder's blocks are computed again in the backward pass
+            instead of kept.
     """
 
     lr: float
@@ -72,6 +76,7 @@ class Recipe:
     horizon: float = 1.0
     rate_levels: int | None = None
     loss_at: str = "image"
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,9 @@ class Cell:
         asked["dataset"] = self.dataset_name
         if asked["task"]["weights"] not in ("pretrained", "random"):
             asked["task"]["weights"] = "checkpoint"
+        for key, default in _SINCE.items():  # what older records could not ask for
+            if asked["recipe"][key] == default:
+                del asked["recipe"][key]
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
         parts = [
             self.dataset_name,

@@ -2,7 +2,9 @@
 
 Image encoder and mask decoder learn, the prompt encoder is frozen. Images are stretched to [0, 1]
 one by one and get no mean and deviation; a box goes round a whole class of the image, and in
-training each of its sides moves outwards by up to 20 px (of 1024).
+training each of its sides moves outwards by up to 20 px (of 1024). The original draws one class of
+the image in each step; here all of them are asked for, each with its own box, in one loss. Its
+stretching by percentiles or CT windows belongs to the reading of the data.
 """
 
 from torch import nn
@@ -49,7 +51,7 @@ def medsam(
     overlap: float = 1.0,
     pixels: str = "minmax",
 ) -> nn.Module:
-    """Encoder and decoder trained in full with a box for each class (unit=class|object)."""
+    """Encoder and decoder trained in full with a box for each class (or unit=object|component)."""
     sam = load_sam(task)
     rule = PromptRule(prompt, unit, clicks, overlap, jitter)
     model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule), pixels)

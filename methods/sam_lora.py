@@ -3,8 +3,10 @@
 After the public code of M. S. Sam_LoRA (github.com/MathieuNlp/Sam_LoRA), which took SAMed's LoRA
 (queries and values of every block, no scaling) to plain SAM: one mask a box, decoder and prompt
 encoder as they come. They keep `requires_grad` there but are not given to the optimiser; here they
-are frozen, so that counts are of what learns. In training, each side of a box moves
-outwards by up to 19 px (of 1024).
+are frozen, so that counts are of what learns. In training, each side of a box moves outwards by up
+to 19 px: of the image there, at an image side of 1024 here, so that small images keep their boxes.
+Its rank is 512 in the published recipe. The MONAI that it pins leaves Dice alone of its loss
+(`--loss binary_dice`).
 """
 
 from torch import nn
@@ -43,13 +45,21 @@ PUBLISHED = Recipe(
     prompts="oracle",
     published=PUBLISHED,
     published_size=1024,
+    published_options={"rank": 512},
 )
 def sam_lora(
-    task: Task, *, rank: int = 4, prompt: str = "box", jitter: float = 19.0, overlap: float = 1.0
+    task: Task,
+    *,
+    rank: int = 4,
+    prompt: str = "box",
+    unit: str = "object",
+    clicks: int = 1,
+    jitter: float = 19.0,
+    overlap: float = 1.0,
 ) -> nn.Module:
-    """LoRA on encoder q and v of plain SAM, prompted with a box for each object."""
+    """LoRA on encoder q and v of plain SAM, prompted (unit=object|component|class)."""
     sam = load_sam(task)
-    rule = PromptRule(prompt, jitter=jitter, overlap=overlap)
+    rule = PromptRule(prompt, unit, clicks, overlap, jitter)
     model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule))
     freeze(model)
     for block in model.image_encoder.blocks:

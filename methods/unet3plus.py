@@ -110,6 +110,7 @@ class UNet3Plus(nn.Module):
     from_scratch=True,
     published=PUBLISHED,
     published_size=800,
+    published_options={"width": 64},
 )
 def unet3plus(
     task: Task,

@@ -10,6 +10,7 @@ from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
+from bench.errors import UnsupportedError
 from bench.registry import get_method
 from bench.sam import Prompts, load_sam
 from bench.sam.build import build_sam
@@ -204,3 +205,10 @@ def test_checkpointing_changes_nothing_but_memory() -> None:
         checkpoint_blocks(encoder)
     for plain, again in zip(*found, strict=True):
         assert torch.equal(plain, again)
+
+
+def test_checkpointing_knows_where_it_would_change_something() -> None:
+    with pytest.raises(UnsupportedError, match="BatchNorm, whose statistics would be taken twice"):
+        checkpoint_blocks(build_sam("mobile_sam", 64).image_encoder)
+    with pytest.raises(UnsupportedError, match="no encoder blocks"):
+        checkpoint_blocks(nn.Conv2d(3, 2, 1))

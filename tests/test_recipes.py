@@ -98,6 +98,59 @@ def test_a_method_brings_its_recipe_and_image_side(folder: Path, toy: str) -> No
     )
 
 
+def test_a_method_brings_its_published_options_unless_others_are_typed(folder: Path) -> None:
+    assert the_cell(folder, "sam_lora").label == "sam_lora[rank=512]"
+    assert the_cell(folder, "sam_lora[rank=8]").label == "sam_lora[rank=8]"
+    assert the_cell(folder, "sam_lora[rank=4]").label == "sam_lora"  # typed, and the default
+    assert the_cell(folder, "sam_lora", protocol="equal").label == "sam_lora"
+    assert the_cell(folder, "unet3plus").options == {"width": 64}
+
+
+def test_another_loss_is_another_cell(folder: Path, toy: str) -> None:
+    plain, other = (the_cell(folder, toy, loss=name) for name in (None, "binary_dice"))
+    assert (plain.recipe.loss, other.recipe.loss) == (POLY.loss, "binary_dice")
+    assert plain.id != other.id
+    with pytest.raises(UserError, match=r"no loss 'dise'\. Did you mean 'dice'"):
+        ask(folder, toy, loss="dise")
+
+
+def test_checkpointing_is_asked_for_and_told_apart(folder: Path) -> None:
+    """Records from before it could be asked for keep their names."""
+    plain, saving = (
+        the_cell(folder, "lora", protocol="equal", checkpointing=on) for on in (False, True)
+    )
+    assert saving.recipe.checkpointing
+    assert plain.id != saving.id
+    old = plain.to_dict()
+    del old["recipe"]["checkpointing"]
+    assert Cell.from_dict(old) == plain
+
+
+@pytest.mark.parametrize("method", ["lora", "med_sa", "unet"])
+def test_checkpointing_keeps_fewer_activations(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    for name in ("WARMUP_S", "BLOCK_S", "LIMIT_S"):
+        monkeypatch.setattr(measure, name, 0.01)
+    small = {"protocol": "equal", "steps": 2, "batch_size": 2, "image_size": 64}
+    cell = the_cell(folder, method, precision="fp32", **small)
+    again = replace(cell, recipe=replace(cell.recipe, checkpointing=True))
+    store = Store.open(tmp_path / "out")
+    if method == "unet":
+        with pytest.raises(UnsupportedError, match="no encoder blocks"):
+            run_cell(again, torch.device("cpu"), store, lambda event: None)
+        return
+    kept, less = (
+        run_cell(c, torch.device("cpu"), store, lambda event: None) for c in (cell, again)
+    )
+    assert kept.history[-1]["loss"] == less.history[-1]["loss"]
+    assert kept.metrics == less.metrics
+    assert kept.cost is not None
+    assert less.cost is not None
+    assert less.cost.activations_bytes < 0.6 * kept.cost.activations_bytes
+    assert less.cost.train_step_flops > 1.2 * kept.cost.train_step_flops
+
+
 def test_a_dry_run_tells_the_recipe(
     folder: Path, toy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

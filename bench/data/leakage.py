@@ -53,6 +53,7 @@ FAR = 1 << 16  # bins; no offset is as long
 BLOCKS = 4  # along each side of the shared region
 LEAST_SHARED, ALL_SHARED = 0.1, 0.95  # of the smaller image's area
 CONFIRMED = 0.7  # correlation of the shared region
+HOPELESS = 0.2  # correlation before refinement; a few px off, what is confirmed later has 0.3
 NAMED = 5  # leaks in an error
 
 # Bits of an orientation, in the order of use: 4 transposes, 2 turns rows round, 1 columns.
@@ -347,6 +348,8 @@ def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> tuple[float
         shift: rows and columns.
         slack: px around `shift` to search for the best correlation.
     """
+    if _correlation(*_region(a, b, shift)) < HOPELESS:
+        return 0.0, 0.0
     steps = range(-slack, slack + 1)
     regions = [_region(a, b, (shift[0] + y, shift[1] + x)) for y in steps for x in steps]
     left, right = max(regions, key=lambda pair: _correlation(*pair))

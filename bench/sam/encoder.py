@@ -8,7 +8,7 @@ its queries, keys and values are what the layer makes of zero, and its outputs a
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.jit._trace import is_tracing
 from torch.utils.checkpoint import checkpoint
 
+from bench.errors import UnsupportedError
 from bench.sam.stages import Stage
 
 # Tokens from which the fused kernel is worth it on a CPU: in fp32 it is as fast as the product and
@@ -78,13 +79,9 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
 class FastBlock(Block):  # type: ignore[misc]
     """An encoder block of `segment_anything` with `FastAttention`, whose forward needs no windows.
 
-    With `checkpointing` its activations are computed again in the backward pass, not kept.
-
     Args:
         settings: those of `segment_anything`'s `Block`.
     """
-
-    checkpointing = False
 
     def __init__(
         self,
@@ -107,12 +104,6 @@ class FastBlock(Block):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, H, W, C) to tokens of the same shape."""
-        if self.checkpointing and torch.is_grad_enabled():
-            again: Tensor = checkpoint(self._forward, x, use_reentrant=False)
-            return again
-        return self._forward(x)
-
-    def _forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
@@ -168,11 +159,29 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
         ]
 
 
-def checkpoint_blocks(encoder: nn.Module) -> None:
-    """Compute the activations of every `FastBlock` again in the backward pass: less memory."""
-    for module in encoder.modules():
-        if isinstance(module, FastBlock):
-            module.checkpointing = True
+def checkpoint_blocks(model: nn.Module) -> None:
+    """Compute the activations of the encoder's blocks again in the backward pass: less memory.
+
+    Works on the blocks as they are, whatever a method has made of them.
+
+    Raises:
+        UnsupportedError: the model has no such blocks, or they hold a BatchNorm, whose statistics
+            would be taken twice.
+    """
+    encoder: Any = getattr(model, "image_encoder", model)
+    if not hasattr(encoder, "blocks"):
+        raise UnsupportedError("it has no encoder blocks whose activations to compute again")
+    parts = (part for block in encoder.blocks for part in block.modules())
+    if any(isinstance(part, nn.BatchNorm2d) for part in parts):
+        raise UnsupportedError("its blocks hold a BatchNorm, whose statistics would be taken twice")
+    for block in encoder.blocks:
+        block.forward = functools.partial(_again, block.forward)
+
+
+def _again(forward: Callable[..., Any], *inputs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*inputs)
+    return checkpoint(forward, *inputs, use_reentrant=False)
 
 
 def _one_hot_places(k: Tensor) -> Tensor:
