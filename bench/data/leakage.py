@@ -106,7 +106,7 @@ class Leak:
             return f"{one} has the same pixels as {other}"
         if self.kind == "copy":
             return f"{one} is a copy of {other} ({how})"
-        return f"{one} shares {self.shared or 0:.0%} of its area with {other} ({how})"
+        return f"{one} and {other} share {self.shared or 0:.0%} of the smaller one's area ({how})"
 
 
 class _Look(NamedTuple):
