@@ -8,7 +8,7 @@
 The coat is a second draw of the process that made the surroundings, so colours, grain and contrast
 are the same. What gives the animal away is what does so in nature: its pattern is a little finer,
 sparser, turned and shifted in tone, it is round and throws a faint shadow, breaks the pattern at
-its outline, and has an eye. Stones and tufts of the same make break the pattern as well, leaves and
+its outline, and has an eye. Stones and tufts of the ground break the pattern as well, leaves and
 blades in the foreground hide parts of the animal, light is dappled and focus shallow.
 """
 
@@ -227,8 +227,8 @@ def draw_scene(rng: np.random.Generator, habitat: Habitat) -> Scene:
         palette=palette[np.argsort(palette.sum(1))].astype(np.float32),
         direction=rng.uniform(0, np.pi),
         light=rng.uniform(0, 2 * np.pi),
-        relief=rng.uniform(0.16, 0.34),
-        likeness=rng.uniform(0, 0.4),
+        relief=rng.uniform(0.22, 0.42),
+        likeness=rng.uniform(0, 0.25),
     )
 
 
@@ -337,7 +337,7 @@ def draw_stone(rng: np.random.Generator) -> Field:
 
 
 def draw_coat(rng: np.random.Generator, scene: Scene) -> Field:
-    """What animals and stones of a photograph wear (H, W, 3): the habitat, a little finer."""
+    """What an animal wears (H, W, 3): the habitat, a little finer, sparser and turned."""
     differs = 1 - scene.likeness
     turn = rng.choice([-1, 1]) * (0.3 + 0.6 * differs)
     return draw_texture(rng, scene, 0.7 - 0.3 * differs, turn, 0.9 - 0.85 * differs)
@@ -348,7 +348,7 @@ def lay(
 ) -> None:
     """Put a round thing into the picture (H, W, 3), in place, in a coat of its own tone."""
     tone = (1 - scene.likeness) * (rng.choice([-0.1, 0.1]) + rng.normal(0, 0.014, 3))
-    coat = np.roll(coat, rng.integers(0, SIDE, 2), (0, 1)) * (1 + tone.astype(np.float32))
+    coat = coat * (1 + tone.astype(np.float32))
     height = np.sqrt(np.clip(-distance / np.float32(14), 0, 1))
     dy, dx = np.gradient(ndimage.gaussian_filter(height, 2) * 14)
     lit = np.float32(np.cos(scene.light)) * dx + np.float32(np.sin(scene.light)) * dy
@@ -386,11 +386,11 @@ def photograph(rng: np.random.Generator, picture: Field) -> npt.NDArray[np.uint8
 
 def _draw(rng: np.random.Generator, scene: Scene) -> tuple[npt.NDArray[np.uint8], Mask]:
     picture = draw_texture(rng, scene)
-    coat = draw_coat(rng, scene)
+    ground = picture[::-1, ::-1].copy()  # turned about, stones keep the direction of what grows
     for _ in range(rng.integers(0, 3)):
-        lay(rng, scene, picture, coat, draw_stone(rng))
+        lay(rng, scene, picture, ground, draw_stone(rng))
     distance, eye = draw_animal(rng)
-    lay(rng, scene, picture, coat, distance)
+    lay(rng, scene, picture, draw_coat(rng, scene), distance)
     at = texture.window(SHAPE, eye, 6)
     radius = rng.uniform(1.6, 2.8)
     spot = np.exp(-(((at.dy**2 + at.dx**2) / np.float32(radius**2)) ** 2))[..., None]
