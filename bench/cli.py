@@ -99,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", metavar="KIND", default="pretrained", help="pretrained or random"
     )
     weights.add_argument("--checkpoint", metavar="FILE", type=Path, help="weights of your own")
+    what.add_argument(
+        "--allow-leakage",
+        action="store_true",
+        help="train though images of different parts show the same",
+    )
     recipe = parser.add_argument_group("recipe (equal for all methods)")
     recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     for name, note in (
@@ -176,6 +181,7 @@ def _run(asked: argparse.Namespace, console: Console) -> int:
             precision=asked.precision,
             loss=asked.loss,
             checkpointing=asked.checkpointing,
+            allow_leakage=asked.allow_leakage,
         )
     )
     device = _device(asked.device)
@@ -442,7 +448,8 @@ def _weights(asked: argparse.Namespace, console: Console) -> int:
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
     from rich.table import Table
 
-    from bench.sam.weights import PUBLIC, cache_folder, cached_weights, digest, fetch, public
+    from bench.fetch import cache_folder, digest
+    from bench.sam.weights import PUBLIC, cached_weights, fetch, public
 
     names = asked.names or list(PUBLIC)
     for name in names:

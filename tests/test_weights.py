@@ -10,9 +10,10 @@ import pytest
 
 from bench.cli import main
 from bench.errors import UserError
+from bench.fetch import Public
 from bench.sam import weights
 from bench.sam.build import weights_path
-from bench.sam.weights import Public, cached_weights, fetch
+from bench.sam.weights import cached_weights, fetch
 from bench.spec import Task
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
