@@ -32,6 +32,7 @@ class Request:
         labels: numbers of labelled training images, or "all", separated by commas.
         loss: name of one of the losses, in place of the recipe's.
         checkpointing: compute activations again in the backward pass.
+        allow_leakage: train though the parts of a split are not independent.
     """
 
     methods: str
@@ -50,6 +51,7 @@ class Request:
     precision: str | None = None
     loss: str | None = None
     checkpointing: bool = False
+    allow_leakage: bool = False
 
 
 def expand(request: Request) -> tuple[list[Cell], list[str]]:
@@ -77,6 +79,7 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
         collection = load_collection(name)
         sha = fingerprint(collection)
         images = dict.fromkeys(budgets, 0)  # training images, of the largest fold
+        leaks = [_leaks(request, collection, fold) for fold in range(request.folds)]
         for fold, labels in itertools.product(range(request.folds), budgets):
             parts = split(collection, fold=fold, folds=request.folds, labels=labels)
             images[labels] = max(images[labels], len(parts.train))
@@ -104,12 +107,14 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
                     labels=labels,
                     dataset_sha=sha,
                     weights_sha=weights_sha,
+                    leaks=leaks[fold],
                 )
                 for labels in budgets
                 for fold in range(request.folds)
                 for seed in seeds
             ]
     once = {cell.id: cell for cell in cells}  # one folder may be given by two paths
+    notes += [f"{cell.dataset_name}: {leak}" for cell in once.values() for leak in cell.leaks[:5]]
     notes += [_told(cell) for cell in once.values() if cell.protocol == "published"]
     return list(once.values()), list(dict.fromkeys(notes))
 
@@ -125,6 +130,21 @@ def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
         if (method, options) not in found:
             found.append((method, options))
     return found
+
+
+def _leaks(request: Request, collection: Collection, fold: int) -> tuple[str, ...]:
+    """Which images of different parts are not independent; a label budget takes none away.
+
+    Raises:
+        UserError: there are such images, and they are not allowed.
+    """
+    from bench.data.leakage import find_leaks, refusal
+    from bench.data.split import split
+
+    leaks = find_leaks(split(collection, fold=fold, folds=request.folds))
+    if leaks and not request.allow_leakage:
+        raise refusal(leaks)
+    return tuple(map(str, leaks))
 
 
 def _address(name: str, collection: Collection) -> str:

@@ -84,7 +84,8 @@ class Cell:
     """One run: a method with its options, on one fold of one dataset, under one recipe and seed.
 
     `dataset` and `task.weights` may be paths: they are left out of the identity, where the
-    fingerprints of their contents stand in for them.
+    fingerprints of their contents stand in for them. `leaks` tells which images of different parts
+    are not independent; it follows from the dataset, and is no part of the identity either.
     """
 
     method: str
@@ -99,6 +100,7 @@ class Cell:
     labels: int | None = None  # number of labelled training images; None for all
     dataset_sha: str = ""
     weights_sha: str = ""
+    leaks: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -111,6 +113,7 @@ class Cell:
         """Readable name and a hash of everything that was asked; safe as a file name."""
         asked = self.to_dict()
         asked["dataset"] = self.dataset_name
+        del asked["leaks"]
         if asked["task"]["weights"] not in ("pretrained", "random"):
             asked["task"]["weights"] = "checkpoint"
         for key, default in _SINCE.items():  # what older records could not ask for
@@ -139,7 +142,12 @@ class Cell:
     def from_dict(cls, values: Mapping[str, Any]) -> "Cell":
         """Inverse of `to_dict`."""
         return cls(
-            **{**values, "task": Task(**values["task"]), "recipe": Recipe(**values["recipe"])}
+            **{
+                **values,
+                "task": Task(**values["task"]),
+                "recipe": Recipe(**values["recipe"]),
+                "leaks": tuple(values.get("leaks", ())),
+            }
         )
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 import shutil
 from pathlib import Path
@@ -155,13 +156,14 @@ def test_epochs_are_passes_over_the_bank_of_the_same_budget(plugins: None) -> No
         pixels = np.eye(4, dtype=np.uint8)
         return [Item(str(number), pixels, pixels, str(number)) for number in range(500)]
 
+    asked: dict[str, Any] = {"epochs": 3, "allow_leakage": True}  # every image is the same
     steps = [
-        {c.labels: c.recipe.steps for c in cells("many", labels=labels, epochs=3, batch_size=8)}
+        {c.labels: c.recipe.steps for c in cells("many", labels=labels, batch_size=8, **asked)}
         for labels in ("5,all", "all,5")
     ]
     views = Recipe.bank_views
     assert steps[0] == steps[1] == {5: 3 * views // 8, None: -(-3 * 300 // 8)}
-    folds = cells("many", folds=3, epochs=3)
+    folds = cells("many", folds=3, **asked)
     assert len({cell.recipe.steps for cell in folds}) == 1  # so that folds can be compared
 
 
@@ -204,3 +206,19 @@ def test_a_method_from_scratch_has_no_backbone_and_no_weights(folder: Path) -> N
     assert (own.task.backbone, own.task.weights, own.weights_sha) == ("none", "random", "")
     assert (adapted.task.backbone, adapted.task.weights) == ("sam_nano", "pretrained")
     assert own.id == the_id(folder, "unet", weights="random")
+
+
+def test_leakage_stops_a_run_or_goes_on_record(folder: Path) -> None:
+    first, *_, last = sorted((folder / "images").iterdir())
+    shutil.copy(first, last)
+    with pytest.raises(UserError, match=r"has the same pixels as .*--allow-leakage"):
+        cells(folder, "frozen_head", folds=4)
+    asked = Request(
+        methods="frozen_head", datasets=str(folder), weights="random", folds=4, allow_leakage=True
+    )
+    found, notes = expand(asked)
+    assert any("has the same pixels as" in leak for cell in found for leak in cell.leaks)
+    assert any("has the same pixels as" in note for note in notes)
+    leaking = next(cell for cell in found if cell.leaks)
+    assert Cell.from_dict(json.loads(json.dumps(leaking.to_dict()))) == leaking
+    assert dataclasses.replace(leaking, leaks=()).id == leaking.id

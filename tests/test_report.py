@@ -435,3 +435,15 @@ def test_a_file_is_replaced_whole_or_not_at_all(
         replace(path, "half of it")
     assert path.read_text() == "new"
     assert [file.name for file in path.parent.iterdir()] == ["steel.md"]
+
+
+def test_leakage_that_was_allowed_is_told() -> None:
+    leaks = ("'a' (test) has the same pixels as 'b' (train)",)
+    records = [
+        make_record(dataclasses.replace(make_cell(method, seed=seed), leaks=leaks), dice=0.7)
+        for method in ("lora", "full")
+        for seed in range(2)
+    ]
+    (told,) = (note for note in only(records).notes if "--allow-leakage" in note)
+    assert leaks[0] in told
+    assert "1 pairs" not in told

@@ -82,15 +82,6 @@ def _official(collection: Collection, notes: list[str]) -> dict[str, list[Item]]
     if not parts["val"]:
         parts["train"], parts["val"] = _carve(collection, parts["train"])
         notes.append("the published split has no validation part: taken from its training groups")
-    places: dict[str, set[str]] = {}
-    for part, items in parts.items():
-        for item in items:
-            places.setdefault(item.group, set()).add(part)
-    if broken := sorted(group for group, where in places.items() if len(where) > 1):
-        notes.append(
-            f"the published split puts {len(broken)} groups into several parts (such as "
-            f"'{broken[0]}'): test scores may be too high"
-        )
     return parts
 
 

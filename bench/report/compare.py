@@ -101,7 +101,13 @@ def _compare(dataset: str, words: tuple[str, ...], records: pd.DataFrame) -> Com
     )
     slug = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words)
     ordered = [row for block in blocks for row in block.rows]
-    notes = (*_reading(records), *_rank_notes(blocks), *_failures(ordered), *_gaps(ordered))
+    notes = (
+        *_reading(records),
+        *_leaks(records),
+        *_rank_notes(blocks),
+        *_failures(ordered),
+        *_gaps(ordered),
+    )
     return Comparison(_title(records, words), slug, dataset, blocks, notes)
 
 
@@ -144,6 +150,17 @@ def _failures(rows: list[Row]) -> Iterator[str]:
             ]
             told = error or "no reason recorded"
             yield f"{row.name}, seed {', '.join(runs)}: {status}: {told}"
+
+
+def _leaks(records: pd.DataFrame) -> Iterator[str]:
+    """What the leakage gate found and was told to let pass."""
+    cells = cast("list[Cell]", list(records["cell"]))
+    leaks = list(dict.fromkeys(leak for cell in cells for leak in cell.leaks))
+    if leaks:
+        yield (
+            f"Scores may be too high, as images of different parts show the same (allowed with "
+            f"--allow-leakage; first of {len(leaks)}): {leaks[0]}."
+        )
 
 
 def _gaps(rows: list[Row]) -> Iterator[str]:

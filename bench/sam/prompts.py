@@ -145,8 +145,9 @@ class PromptRule:
     def _numbered(self, mask: Map, instances: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         if self.unit == "class":
             return np.where(mask == IGNORE, 0, mask)
-        given = instances is not None and instances.any() and self.unit == "object"
-        return instances if given else _components(mask)
+        if instances is None or not instances.any() or self.unit == "component":
+            return _components(mask)
+        return instances
 
     def _moved(self, boxes: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
         """Boxes moved so that their IoU with what they were is `overlap`, before the image ends."""
