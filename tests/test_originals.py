@@ -52,6 +52,8 @@ def test_samed_has_the_originals_counts(
 
 
 # Trainable and total at 1024 px, two classes.
+MEDICAL_LORA = {"rank": 4, "alpha": 1.0, "targets": "qvm"}
+LORA_DECODER = 3_645_856  # two mask tokens, without the IoU head
 OTHERS = [
     ("sam_lora", "sam_vit_b", {"rank": 2}, 73_728, 93_809_200),
     ("sam_lora", "sam_vit_b", {"rank": 4}, 147_456, 93_882_928),
@@ -73,6 +75,9 @@ OTHERS = [
     ("med_sa", "sam_vit_b", {"decoder": "frozen"}, 7_100_928, 93_735_472 + 7_100_928),
     # Two adapters a block learn on images; the original carries the third one along, unused.
     ("med_sa", "sam_vit_b", {}, 7_100_928 + 4_058_340, 93_735_472 + 7_100_928),
+    # LoRA as in Med-SA's repository, beside a trained decoder with one mask token a class.
+    ("lora", "sam_vit_b", MEDICAL_LORA, 516_096 + LORA_DECODER, None),
+    ("lora", "sam_vit_h", MEDICAL_LORA, 2_293_760 + LORA_DECODER, None),
     ("medsam", "sam_vit_b", {}, 93_729_252, 93_735_472),
     ("medsam", "sam_vit_l", {}, 312_336_612, 312_342_832),
     ("medsam", "sam_vit_h", {}, 641_084_388, 641_090_608),
