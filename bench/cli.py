@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +18,7 @@ from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.data.items import Collection
+    from bench.fetch import Say
     from bench.progress import Progress
     from bench.report.gallery import Lookup
     from bench.spec import Cell, Record
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
   %(prog)s report --out results/mine      rewrite tables and plots from all records
   %(prog)s cost --methods lora,samed      what methods cost, without data or weights
   %(prog)s weights list|fetch|check       public checkpoints of the large backbones
+  %(prog)s data list|fetch|check          public image collections
   %(prog)s --list                         methods, datasets and backbones, with their options
 """
 
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _cost(_cost_parser().parse_args(words[1:]), console)
         if words[:1] == ["weights"]:
             return _weights(_weights_parser().parse_args(words[1:]), console)
+        if words[:1] == ["data"]:
+            return _data(_data_parser().parse_args(words[1:]), console)
         asked = _parser().parse_args(words)
         if asked.list:
             return _list(console)
@@ -81,7 +85,7 @@ class _ArgumentParser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _ArgumentParser(
         prog="run_bench.py",
-        usage="%(prog)s --methods LIST --dataset LIST [options] | report | cost | weights",
+        usage="%(prog)s --methods LIST --dataset LIST [options] | report | cost | weights | data",
         description="Compare ways of adapting the Segment Anything Model: accuracy and cost.",
         epilog=EXAMPLES,
     )
@@ -281,7 +285,7 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
         )
     console.print(table)
     left = sum(store.read(cell) is None for cell in cells)
-    console.print(f"{len(cells)} cells, {left} to do, in {store.folder}")
+    console.print(f"{len(cells)} cell{'s'[: len(cells) != 1]}, {left} to do, in {store.folder}")
     return 0
 
 
@@ -445,7 +449,6 @@ def _weights_parser() -> argparse.ArgumentParser:
 
 def _weights(asked: argparse.Namespace, console: Console) -> int:
     from rich.box import SIMPLE_HEAD
-    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
     from rich.table import Table
 
     from bench.fetch import cache_folder, digest
@@ -455,17 +458,7 @@ def _weights(asked: argparse.Namespace, console: Console) -> int:
     for name in names:
         public(name)
     if asked.action == "fetch":
-        if not asked.names:
-            raise UserError(f"say what to fetch: {', '.join(PUBLIC)}")
-        columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=console) as bar:
-            for name in names:
-                task = bar.add_task(name, total=None)
-                fetch(name, lambda done, whole, task=task: bar.update(  # type: ignore[misc]
-                    task, completed=done, total=whole
-                ))  # fmt: skip
-        for name in names:
-            console.print(f"{name}: {cached_weights(name)}", soft_wrap=True)
+        _fetch(asked.names, PUBLIC, fetch, console)
         return 0
     table = Table("Backbone", "State", "File", "Licence", box=SIMPLE_HEAD)
     wrong = 0
@@ -482,6 +475,71 @@ def _weights(asked: argparse.Namespace, console: Console) -> int:
         for name in names:
             console.print(f"{name}: {public(name).address}", soft_wrap=True)
     return 1 if wrong else 0
+
+
+def _fetch(
+    names: list[str],
+    known: Iterable[str],
+    fetch: "Callable[[str, Say], Path]",
+    console: Console,
+) -> None:
+    """Fetch one thing after the other, with a bar for each."""
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    if not names:
+        raise UserError(f"say what to fetch: {', '.join(known)}")
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+    paths = {}
+    with Progress(*columns, console=console) as bar:
+        for name in names:
+            task = bar.add_task(name, total=None)
+            paths[name] = fetch(name, lambda done, whole, task=task: bar.update(  # type: ignore[misc]
+                task, completed=done, total=whole
+            ))  # fmt: skip
+    for name, path in paths.items():
+        console.print(f"{name}: {path}", soft_wrap=True)
+
+
+def _data_parser() -> argparse.ArgumentParser:
+    parser = _ArgumentParser(
+        prog="run_bench.py data",
+        description="Public image collections, kept in a cache and read by --dataset NAME.",
+        epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
+    )
+    parser.add_argument("action", choices=["list", "fetch", "check"])
+    parser.add_argument("names", nargs="*", help="collections; all of them for list and check")
+    return parser
+
+
+def _data(asked: argparse.Namespace, console: Console) -> int:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from bench.data.download import check_collection, collection_folder, fetch_collection
+    from bench.data.sources import SOURCES, find_source
+
+    sources = {name: find_source(name) for name in asked.names or SOURCES}
+    if asked.action == "fetch":
+        fetched = [name for name, source in SOURCES.items() if source.archives]
+        _fetch(asked.names, fetched, fetch_collection, console)
+        return 0
+    table = Table("Collection", "State", "Licence", box=SIMPLE_HEAD)
+    sound = True
+    for name, source in sources.items():
+        state = "by hand" if source.how else "not here"
+        if collection_folder(name).is_dir():
+            state = "here"
+        if asked.action == "check":
+            condition = check_collection(name)
+            sound = sound and condition.sound
+            state = condition.text if condition.sound else f"[red]{condition.text}[/]"
+        table.add_row(name, state, source.licence)
+    console.print(table)
+    console.print(f"cache: {collection_folder('')}", soft_wrap=True)
+    if asked.action == "list":
+        for name, source in sources.items():
+            console.print(f"{name}: {source.how or source.address}", soft_wrap=True)
+    return 0 if sound else 1
 
 
 def _device(asked: str) -> str:

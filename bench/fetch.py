@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.errors import UserError
 
-PART = 1 << 20  # bytes read at once
+PART = 1 << 20  # bytes read at once, at most
 TIMEOUT_S = 30.0  # without a byte
 GIB = 1 << 30
 
@@ -113,7 +113,7 @@ def _download(file: Public, partial: Path, say: Say) -> int | None:
         whole = None if answer.length is None else have + answer.length
         _check_size(file, partial, whole or 0)
         with partial.open("ab" if have else "wb") as out:
-            while part := answer.read(PART):
+            while part := answer.read1(PART):  # what has come, so that a stall loses nothing
                 have += len(part)
                 _check_size(file, partial, have)
                 out.write(part)
