@@ -215,9 +215,10 @@ def test_the_first_sha256_holds_from_then_on(server: Server, tmp_path: Path) -> 
     assert (fetch_collection("toy", quiet) / "new.png").is_file()
 
 
-def test_a_damaged_record_is_told(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"sha256": 1, "files": 2}'])
+def test_a_damaged_record_is_told(server: Server, tmp_path: Path, text: str) -> None:
     (tmp_path / "cache" / "data").mkdir(parents=True)
-    (tmp_path / "cache" / "data" / "toy.json").write_text("{")
+    (tmp_path / "cache" / "data" / "toy.json").write_text(text)
     with pytest.raises(UserError, match=r"toy.json' is damaged .*: remove it and fetch again"):
         fetch_collection("toy", quiet)
 
@@ -331,6 +332,21 @@ def test_a_refused_archive_leaves_nothing(server: Server, tmp_path: Path) -> Non
     assert left(tmp_path) == []
 
 
+def test_a_folder_that_cannot_be_put_in_place_is_told(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full)
+        with pytest.raises(UserError, match=r"No space left on device.*: make room"):
+            fetch_collection("toy", quiet)
+    assert left(tmp_path) == ["toy.json"]
+    assert fetch_collection("toy", quiet).is_dir()
+    assert len(server.ranges) == 1  # the archive was kept
+
+
 def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "good.zip").write_bytes(zipped({"n" * 300: b"too long a name for a file"}))
     with pytest.raises(UserError, match="make room or mend it, then run the command again"):
@@ -353,7 +369,7 @@ def test_the_command_lists_fetches_and_checks(
     assert "5 files where 6 were unpacked" in told("check", "toy", code=1)
     archive_path(SOURCES["toy"].archives[0]).write_bytes(b"damaged")
     assert "toy.zip wrong SHA-256" in told("check", "toy", code=1)
-    assert "say what to fetch: metaldam, uhcs" in told("fetch", code=2)
+    assert "say what to fetch: metaldam, uhcs, nasa_super" in told("fetch", code=2)
     assert "no public collection 'toi'. Did you mean 'toy'?" in told("fetch", "toi", code=2)
     by_hand = told("fetch", "synapse", code=2)
     assert "has no public address to fetch it from: register" in by_hand

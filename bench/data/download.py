@@ -119,6 +119,11 @@ def _unpack(name: str, source: Source, folder: Path) -> None:
         for file in source.archives:  # fetched anew the next time
             archive_path(file).unlink(missing_ok=True)
         raise
+    except OSError as error:
+        raise UserError(
+            f"cannot put '{name}' at '{folder}' ({error}): make room or mend it, then run the"
+            " command again"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -142,9 +147,12 @@ def _record_path(name: str) -> Path:
 
 def _read_record(name: str) -> dict[str, Any]:
     path = _record_path(name)
+    if not path.is_file():
+        return {}
     try:
-        return json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError as error:
+        record: dict[str, Any] = json.loads(path.read_text())
+        return {"sha256": dict(record["sha256"]), "files": int(record["files"])}
+    except (ValueError, TypeError, LookupError) as error:
         raise UserError(f"'{path}' is damaged ({error}): remove it and fetch again") from error
 
 

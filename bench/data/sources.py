@@ -23,7 +23,7 @@ class Source:
         inside: folder of the archive that holds the collection; a folder that wraps the whole
             archive is not named.
         how: what a person does to get it, as an order; "" where it is fetched.
-        limits: the most that its archives may hold.
+        limits: the most that each archive may hold.
     """
 
     page: str
@@ -42,9 +42,9 @@ class Source:
 def _fetched(
     page: str, licence: str, *addresses: str, inside: str = "", size: int = 2 * GIB
 ) -> Source:
-    """A collection in archives of at most `size` bytes, which unpack to at most four times that."""
+    """A collection in archives of at most `size` bytes, each of at most four times that unpacked."""
     archives = tuple(Public(address, None, licence, size) for address in addresses)
-    return Source(page, licence, archives, inside, limits=Limits(4 * size * len(archives)))
+    return Source(page, licence, archives, inside, limits=Limits(4 * size))
 
 
 def _github(repository: str, commit: str, licence: str, inside: str = "") -> Source:
@@ -65,15 +65,15 @@ _NASA = ("nasa/pretrained-microscopy-models", "f50b5689a71cf6f86016fb4a5c5a2bb31
 _ISIC = "https://isic-challenge-data.s3.amazonaws.com/2018/ISIC2018_Task1"
 _CAMOUFLAGED = "https://github.com/DengPingFan/SINet"
 _THYROID = "https://github.com/haifangong/TRFE-Net-for-thyroid-nodule-segmentation"
-_UNSTATED = "not stated by the publisher"
 _RESEARCH = "non-commercial research"
 _SEE = "see its page"
 
 SOURCES = _named(
-    metaldam=_fetched(
-        "https://github.com/ari-dasci/OD-MetalDAM",
-        _UNSTATED,
-        "https://github.com/ari-dasci/OD-MetalDAM/releases/download/1.0/MetalDAM_labeled.zip",
+    metaldam=_github(
+        "lei-bo/MatSemiSeg",
+        "d9aa0b40fcd457cf0e0f02f486cc70c233ed0927",
+        "not stated (the copy by B. Lei)",
+        inside="data/MetalDAM",
     ),
     uhcs=_github(
         "lei-bo/MatSeg",

@@ -117,7 +117,7 @@ def _refuse_harm(archive: Path, entry: _Entry) -> None:
     if escapes or nameless or not entry.is_plain:
         what = "leads out of the folder" if entry.is_plain else "is a link or a device"
         raise BadArchiveError(
-            f"'{archive}' holds '{entry.name}', which {what}: nothing of it was unpacked"
+            f"'{archive}' holds {entry.name!r}, which {what}: nothing of it was unpacked"
         )
 
 
