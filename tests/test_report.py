@@ -24,7 +24,7 @@ from bench.report.compare import Comparison
 from bench.report.files import replace
 from bench.report.gallery import write_gallery
 from bench.report.labels import label_points
-from bench.report.pareto import pareto_front
+from bench.report.pareto import draw_pareto, pareto_front
 from bench.report.plots import draw_memory
 from bench.report.ranking import holm
 from bench.report.style import assign, save, style
@@ -435,6 +435,27 @@ def test_a_file_is_replaced_whole_or_not_at_all(
         replace(path, "half of it")
     assert path.read_text() == "new"
     assert [file.name for file in path.parent.iterdir()] == ["steel.md"]
+
+
+def test_many_methods_stay_readable(tmp_path: Path) -> None:
+    """The legend keeps clear of the panels and of the figure's edge."""
+    records = [
+        make_record(make_cell("lora", options={"rank": rank}, seed=seed), dice=0.5 + rank / 100)
+        for rank in range(1, 25)
+        for seed in range(2)
+    ]
+    found = only(records)
+    with style():
+        figure = draw_pareto(found, assign(to_frame(records), found.rows))
+    assert figure is not None
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert len(legend.get_texts()) == 25
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y0 >= figure.bbox.y0
+    panels = [axes.get_tightbbox() for axes in figure.axes[:-1]]
+    assert all(panel is not None and box.y1 <= panel.y0 for panel in panels)
 
 
 def test_leakage_that_was_allowed_is_told() -> None:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ Lookup = Callable[[str], tuple[Pixels, Pixels]]  # item -> image (H, W, 3) uint8
 # Class 0 is shown as it is; further classes in Okabe and Ito's colours.
 _CLASSES = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 _ERROR = "#E6194B"
+WIDEST = 10  # methods side by side
 
 
 def write_gallery(
@@ -66,21 +68,25 @@ def draw_gallery(
 ) -> Figure | None:
     """The easiest, the middle and the hardest image: prediction above, errors in red below.
 
-    Of every row one run is shown, that with the lowest seed whose predictions exist.
+    Of every row one run is shown, that with the lowest seed whose predictions exist; of many rows
+    the first, which are the best without prompts.
     """
-    runs = {row: run for row in found.rows if (run := _shown(row, predictions)) is not None}
+    kept = ((row, run) for row in found.rows if (run := _shown(row, predictions)) is not None)
+    runs = dict(islice(kept, WIDEST))
     names = _examples(list(runs.values())) if runs else {}
     if not names:
         return None
+    seen = {name: lookup(name) for name in names.values()}
+    tall = sum(2 * 1.7 * mask.shape[0] / mask.shape[1] + 0.5 for _, mask in seen.values())
     figure = Figure(
-        figsize=(1.7 * (2 + len(runs)), 3.8 * len(names) + 0.5),
+        figsize=(1.7 * (2 + len(runs)), tall + 0.5),
         layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
     )
     grid = figure.subplots(2 * len(names), 2 + len(runs), squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for position, (role, name) in enumerate(names.items()):
-        image, mask = lookup(name)
+        image, mask = seen[name]
         upper, lower = grid[2 * position], grid[2 * position + 1]
         _show(upper[0], image, f"{role}: {name}")
         _show(upper[1], _coloured(image, mask), "truth")
@@ -92,6 +98,8 @@ def draw_gallery(
     classes = next(iter(runs)).ok["classes"].iloc[0]
     patches = [Patch(color=_colour(k), label=label) for k, label in enumerate(classes) if k > 0]
     handles = [*patches, Patch(color=_ERROR, label="wrong class (lower rows)")]
+    if left_out := len(found.rows) - len(runs):
+        handles.append(Patch(color="none", label=f"({left_out} more methods are not shown)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
 

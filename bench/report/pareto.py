@@ -1,5 +1,6 @@
 """Accuracy against every cost, with the front of methods that no other beats in both."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -18,7 +19,8 @@ from bench.report.ranking import hindrance
 from bench.report.rows import Row
 from bench.report.style import FAINT, INK, Series, settle
 
-LABELLED = 12  # with more rows only the front is labelled in place
+LABELLED = 12  # with more rows only the front is labelled in place, and the legend lies below
+COLUMNS = 5  # of that legend
 
 
 def pareto_front(
@@ -52,7 +54,9 @@ def draw_pareto(found: Comparison, looks: Mapping[Row, Series]) -> Figure | None
     costs = [c for c in COSTS if any(row.values[c.key].mean is not None for row in shown)]
     if not costs:
         return None
-    figure = Figure(figsize=(11, 7.6), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    below = len(found.rows) > LABELLED
+    height = 7.6 + (0.25 * math.ceil((len(found.rows) + 1) / COLUMNS) if below else 0)
+    figure = Figure(figsize=(11, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     figure.suptitle(found.title, fontsize=12)
     panels = figure.subplots(2, 3, sharey=True)
     drawn = [
@@ -63,7 +67,14 @@ def draw_pareto(found: Comparison, looks: Mapping[Row, Series]) -> Figure | None
         axes.set_ylabel(DICE.header)
     for axes in panels.flat[len(costs) :]:
         axes.set_axis_off()
-    _legend(panels.flat[len(costs)], found, shown, looks)
+    last = panels.flat[len(costs)]
+    _name(last, found, shown, looks)
+    if below:
+        handles, names = last.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=COLUMNS, fontsize=9)
+    else:
+        beside = last.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9)
+        beside.set_in_layout(False)
     settle(figure)  # labels are placed for the final layout
     for axes, column, rows in drawn:
         _label(axes, column, rows, looks)
@@ -146,9 +157,8 @@ def _label(axes: Axes, column: Column, rows: Sequence[Row], looks: Mapping[Row, 
     label_points(axes, points[chosen], names, [looks[rows[i]].ink for i in chosen])
 
 
-def _legend(
-    axes: Axes, found: Comparison, shown: Sequence[Row], looks: Mapping[Row, Series]
-) -> None:
+def _name(axes: Axes, found: Comparison, shown: Sequence[Row], looks: Mapping[Row, Series]) -> None:
+    """Give the empty panel what the legend is to explain."""
     for row in shown:
         look = looks[row]
         face = look.colour if row.prompts == "none" else "white"
@@ -157,4 +167,3 @@ def _legend(
     absent = [f"{looks[row].name}: {row.status}" for row in found.rows if row not in shown]
     for text in absent:
         axes.plot([], [], " ", label=text)
-    axes.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9).set_in_layout(False)

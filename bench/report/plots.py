@@ -15,6 +15,7 @@ from bench.report.rows import Row
 from bench.report.style import INK, Series, assign, save, style
 
 Looks = Mapping[Row, Series]
+BANDS = 8  # with more curves their spread is not drawn
 
 # Part of the peak, its title, and a colour that no method has.
 _MEMORY = (
@@ -87,7 +88,7 @@ def draw_classes(found: Comparison, looks: Looks) -> Figure | None:
 
 
 def draw_curves(found: Comparison, looks: Looks) -> Figure | None:
-    """Loss and validation Dice against the step: mean and range of one deviation over runs."""
+    """Loss and validation Dice against the step: mean over runs, and the range of one deviation."""
     rows = [row for row in found.rows if any(len(history) for history in row.ok["history"])]
     if not rows:
         return None
@@ -95,8 +96,9 @@ def draw_curves(found: Comparison, looks: Looks) -> Figure | None:
     figure.suptitle(found.title, fontsize=12)
     left, right = figure.subplots(1, 2)
     for row in rows:
-        _curve(left, row, "loss", 1.0, looks[row])
-        _curve(right, row, "val_dice", DICE.scale, looks[row])
+        bands = len(rows) <= BANDS
+        _curve(left, row, "loss", 1.0, looks[row], bands)
+        _curve(right, row, "val_dice", DICE.scale, looks[row], bands)
     left.set(xlabel="step", ylabel="training loss")
     right.set(xlabel="step", ylabel=f"validation Dice ({DICE.unit})")
     handles, names = left.get_legend_handles_labels()
@@ -147,7 +149,7 @@ KINDS: Mapping[str, Callable[[Comparison, Looks], Figure | None]] = {
 }
 
 
-def _curve(axes: Axes, row: Row, key: str, scale: float, look: Series) -> None:
+def _curve(axes: Axes, row: Row, key: str, scale: float, look: Series, bands: bool) -> None:
     points = [
         (point["step"], point[key] * scale)
         for history in row.ok["history"]
@@ -159,4 +161,6 @@ def _curve(axes: Axes, row: Row, key: str, scale: float, look: Series) -> None:
     by_step = pd.DataFrame(points, columns=["step", "value"]).groupby("step")["value"]
     mean, spread = by_step.mean(), by_step.std().fillna(0.0)
     axes.plot(mean.index, mean, look.line, color=look.colour, lw=1.8, label=look.name)
-    axes.fill_between(mean.index, mean - spread, mean + spread, color=look.colour, alpha=0.18, lw=0)
+    if bands:
+        low, high = mean - spread, mean + spread
+        axes.fill_between(mean.index, low, high, color=look.colour, alpha=0.18, lw=0)
