@@ -6,6 +6,7 @@ import json
 import stat
 import tarfile
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -384,3 +385,11 @@ def test_every_source_is_fetched_or_tells_how_to_get_it() -> None:
         for file in source.archives:
             assert file.address.startswith("https://")
             assert file.name.endswith(".zip")
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.archives])
+def test_every_address_gives_an_archive(name: str) -> None:
+    for file in SOURCES[name].archives:
+        with urllib.request.urlopen(file.address, timeout=60) as answer:
+            assert answer.read(4) == b"PK\x03\x04"

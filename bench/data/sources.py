@@ -42,7 +42,7 @@ class Source:
 def _fetched(
     page: str, licence: str, *addresses: str, inside: str = "", size: int = 2 * GIB
 ) -> Source:
-    """A collection in archives of at most `size` bytes, each of at most four times that unpacked."""
+    """A collection in archives of at most `size` bytes; each may unpack to four times that."""
     archives = tuple(Public(address, None, licence, size) for address in addresses)
     return Source(page, licence, archives, inside, limits=Limits(4 * size))
 
