@@ -3,6 +3,9 @@
 import functools
 import gc
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +35,7 @@ from bench.cost import (
     measure_memory,
     measure_throughput,
     on_meta,
+    throughput,
     trained_state,
 )
 
@@ -463,6 +467,7 @@ class Clock:
         self.now = 100.0
         self.calls = 0
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(throughput, "_waited", lambda: 0.0)
 
     def spend(self, seconds: float) -> None:
         self.calls += 1
@@ -508,3 +513,26 @@ def test_queued_work_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     speed = measure_throughput(call, 1, block_s=0.125, blocks=3, sync=wait)
     assert speed.blocks == (32.0, 32.0, 32.0)
     assert queued == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of CPUs here")
+def test_throughput_beside_a_rival_for_the_same_cpu() -> None:
+    """Half of the time is the rival's; the figure stays."""
+
+    def call() -> None:
+        sum(range(100_000))
+
+    mine = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        alone = measure_throughput(call, 1)
+        rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])  # on the same CPU
+        try:
+            contested = measure_throughput(call, 1)
+        finally:
+            rival.kill()
+            rival.wait()
+    finally:
+        os.sched_setaffinity(0, mine)
+    assert contested.median > 0.8 * alone.median
