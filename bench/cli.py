@@ -339,8 +339,9 @@ def _pictures(records: "list[Record]") -> "dict[str, Lookup]":
 
 
 def _list(console: Console) -> int:
-    from rich.table import Table
+    from rich.table import Column, Table
 
+    from bench.data.places import find_folder
     from bench.registry import (
         list_datasets,
         list_methods,
@@ -354,11 +355,15 @@ def _list(console: Console) -> int:
     for method in list_methods():
         options = "\n".join(f"{key}={value}" for key, value in method.options.items())
         methods.add_row(method.name, _plain(options), _plain(method.summary))
-    datasets = Table("Dataset", "Classes", "What it is", title="Datasets")
+    images = Column("Images", no_wrap=True)
+    datasets = Table("Dataset", "Classes", images, "What it is", title="Datasets")
     for dataset in list_datasets():
         classes = ", ".join(dataset.classes)
-        datasets.add_row(dataset.name, _plain(classes), _plain(dataset.summary))
-    datasets.add_row("path/to/folder", "found or given", "any folder of images and masks")
+        state = "drawn"
+        if dataset.in_files:
+            state = "here" if find_folder(dataset.name) else "not here"
+        datasets.add_row(dataset.name, _plain(classes), state, _plain(dataset.summary))
+    datasets.add_row("path/to/folder", "found or given", "yours", "any folder of images and masks")
     backbones = Table("Backbone", "Image side", "Weights", title="Backbones")
     for name, arch in ARCHITECTURES.items():
         if arch.weights is not None and arch.weights.is_file():

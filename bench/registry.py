@@ -5,20 +5,22 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench._plugins import Plugins
-from bench.data.items import Collection, Item
+from bench.data.items import Collection
 from bench.errors import UserError, no_such
 from bench.spec import OptionValue, PromptSource, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from bench.data.published import Listing
+
 Build = TypeVar("Build", bound="Callable[..., nn.Module]")
-Load = TypeVar("Load", bound=Callable[[], list[Item]])
+Load = TypeVar("Load", bound="Callable[..., Listing]")
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,29 @@ class Dataset:
     """One image collection.
 
     Attributes:
-        load: returns the labelled images, in the same order every time.
+        load: returns the labelled images, in the same order every time. One that takes an argument
+            is given the collection's folder, and may return the items of each published part.
         classes: name of every class; index 0 is the background or matrix.
         source: address or paper.
         licence: as the publisher states it.
         images_may_be_shown: whether pictures of it may be committed beside the results.
         summary: one line for `--list`.
+        mask_values: stored mask value to class index; None where masks hold class indices.
     """
 
     name: str
-    load: Callable[[], list[Item]]
+    load: "Callable[..., Listing]"
     classes: tuple[str, ...]
     source: str
     licence: str
     images_may_be_shown: bool
     summary: str
+    mask_values: Mapping[int, int] | None = None
+
+    @property
+    def in_files(self) -> bool:
+        """Whether it lies in a folder that must be got first."""
+        return bool(inspect.signature(self.load).parameters)
 
 
 def register_method(
@@ -129,8 +139,20 @@ def register_dataset(
     source: str,
     licence: str,
     images_may_be_shown: bool = False,
+    mask_values: Mapping[int, int] | None = None,
 ) -> Callable[[Load], Load]:
     """Decorate a function that returns the items of a collection; it is returned unchanged.
+
+    It takes nothing and draws them, or takes the folder of a public collection and lists what lies
+    there: all items, or those of each part ("train", "val", "test") of the published split.
+
+    Args:
+        name: snake_case, the word of `--dataset` and the name of the file.
+        classes: name of every class, the background first.
+        source: address or paper; of a public collection, where it can be got.
+        licence: as the publisher states it.
+        images_may_be_shown: whether pictures of it may be committed beside the results.
+        mask_values: stored mask value to class index; None where masks hold class indices.
 
     Raises:
         ValueError: the name is taken.
@@ -138,9 +160,10 @@ def register_dataset(
 
     def register(load: Load) -> Load:
         summary = _first_line(load)
-        _DATASETS.add(
-            name, Dataset(name, load, classes, source, licence, images_may_be_shown, summary)
+        dataset = Dataset(
+            name, load, classes, source, licence, images_may_be_shown, summary, mask_values
         )
+        _DATASETS.add(name, dataset)
         return load
 
     return register
@@ -184,14 +207,13 @@ def load_collection(name_or_path: str) -> Collection:
     """The labelled images of a registered dataset, or of a folder of images and masks.
 
     Raises:
-        UserError: there is neither, the dataset cannot be used here, or the folder cannot be read.
+        UserError: there is neither, the dataset cannot be used here, its files are not here, or
+            the folder cannot be read.
     """
     dataset = _DATASETS.find(name_or_path)
     if dataset is not None:
-        return Collection(
-            name=dataset.name,
-            classes=dataset.classes,
-            items=tuple(dataset.load()),
+        return replace(
+            _from_files(dataset) if dataset.in_files else _drawn(dataset),
             licence=dataset.licence,
             source=dataset.source,
             images_may_be_shown=dataset.images_may_be_shown,
@@ -203,6 +225,20 @@ def load_collection(name_or_path: str) -> Collection:
     from bench.data.folder import read_folder
 
     return read_folder(folder)
+
+
+def _drawn(dataset: Dataset) -> Collection:
+    items: Any = dataset.load()
+    return Collection(dataset.name, dataset.classes, tuple(items))
+
+
+def _from_files(dataset: Dataset) -> Collection:
+    from bench.data.places import require_folder
+    from bench.data.published import read_published
+
+    root = require_folder(dataset.name, dataset.source)
+    values = None if dataset.mask_values is None else dict(dataset.mask_values)
+    return read_published(dataset.name, root, dataset.load, dataset.classes, values)
 
 
 def parse_methods(text: str, defaults: bool = False) -> list[tuple[str, dict[str, OptionValue]]]:

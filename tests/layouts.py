@@ -1,0 +1,56 @@
+"""Tiny collections as their publishers lay them out: drawn here, nothing of the real ones."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Array = npt.NDArray[np.uint8]
+SIDES = (20, 24)  # px, height and width
+
+
+def image(seed: int, channels: int = 1) -> Array:
+    """Noise, of another brightness for each seed."""
+    shape = SIDES if channels == 1 else (*SIDES, channels)
+    noise = np.random.default_rng(seed).integers(0, 60, shape)
+    return (noise + 3 * (seed % 50)).astype(np.uint8)
+
+
+def indices(seed: int, classes: int) -> Array:
+    """One square of each class but the background, at a place that depends on the seed."""
+    mask = np.zeros(SIDES, np.uint8)
+    for index in range(1, classes):
+        left = 1 + (seed + 5 * index) % 18
+        mask[2 + index : 7 + index, left : left + 4] = index
+    return mask
+
+
+def save(pixels: npt.NDArray[np.generic], file: Path) -> None:
+    """Write an image file, with its folders."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def save_array(pixels: npt.NDArray[np.generic], file: Path) -> None:
+    """Write a NumPy file, with its folders."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(file, pixels)
+
+
+def write(text: str, file: Path) -> None:
+    """Write a text file, with its folders."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def make_uhcs(root: Path) -> None:
+    """Four images with four classes, two of them to train."""
+    lists = {"train16A": ("uhcs0007", "uhcs0124"), "validate4A": ("uhcs0075",),
+             "test4A": ("uhcs0006",)}  # fmt: skip
+    for part, names in lists.items():
+        write("".join(f"{name}.tif\n" for name in names), root / "splits" / f"{part}.txt")
+        for name in names:
+            save(image(int(name[4:])), root / "images" / f"{name}.tif")
+            labels = indices(int(name[4:]), 4).astype(np.int8)
+            save_array(labels, root / "labels" / f"{name}.npy")

@@ -1,0 +1,259 @@
+"""Readers of public collections, on tiny ones in the same layouts; and on real ones where present.
+
+Every collection in `EXPECTED` goes through the same tests; a new reader adds a line here and a
+maker to layouts.py.
+"""
+
+import json
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import layouts
+import numpy as np
+import pytest
+
+from bench import cli, registry
+from bench.data.decode import decode, instance_numbers
+from bench.data.fingerprint import fingerprint
+from bench.data.items import IGNORE, Collection
+from bench.data.places import find_folder, require_folder
+from bench.errors import UserError
+from bench.registry import list_datasets, load_collection
+
+
+class Expected(NamedTuple):
+    """What the tiny collection holds, and the file whose loss must be told."""
+
+    groups: dict[str, int]  # group to number of items
+    parts: tuple[int, int, int] | None  # items to train, validate, test; None without a split
+    needed: str
+    instances: int = 0  # in the first item
+    ignored: bool = False
+
+
+EXPECTED = {
+    "uhcs": Expected(
+        {"uhcs0006": 1, "uhcs0007": 1, "uhcs0075": 1, "uhcs0124": 1}, (2, 1, 1),
+        "labels/uhcs0007.npy",
+    ),
+}  # fmt: skip
+REAL = {"uhcs": 24}  # images
+names = pytest.mark.parametrize("name", EXPECTED)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which collections are looked for, and no cache."""
+    monkeypatch.setenv("SAM_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SAM_BENCH_DATA", str(tmp_path / "collections"))
+    return tmp_path / "collections"
+
+
+def make(name: str, home: Path) -> Path:
+    (home / name).mkdir(parents=True)
+    getattr(layouts, f"make_{name}")(home / name)
+    return home / name
+
+
+def pixels(collection: Collection) -> list[tuple[Any, ...]]:
+    """Image, mask and instances of every item, as they are decoded."""
+    decoded = [decode(item, collection) for item in collection.items]
+    return [
+        (image, mask, instance_numbers(item, mask.shape))
+        for item, (image, mask) in zip(collection.items, decoded, strict=True)
+    ]
+
+
+@names
+def test_the_official_layout_is_read(name: str, home: Path) -> None:
+    make(name, home)
+    collection = load_collection(name)
+    expected = EXPECTED[name]
+    assert collection.name == name
+    assert Counter(item.group for item in collection.items) == expected.groups
+    listed = [item.name for item in collection.items]
+    assert listed == sorted(set(listed))
+    if expected.parts is None:
+        assert collection.official is None
+    else:
+        official = collection.official or {}
+        assert tuple(len(official[part]) for part in ("train", "val", "test")) == expected.parts
+        assert {one for part in official.values() for one in part} == set(listed)
+    seen: set[int] = set()
+    for item in collection.items:
+        image, mask = decode(item, collection)
+        assert image.shape == (*mask.shape, 3)
+        seen |= set(np.unique(mask).tolist())
+    assert seen == {*range(collection.num_classes), *([IGNORE] if expected.ignored else [])}
+    assert fingerprint(collection) == fingerprint(load_collection(name))
+
+
+@names
+def test_instances_number_the_foreground(name: str, home: Path) -> None:
+    make(name, home)
+    collection = load_collection(name)
+    item = collection.items[0]
+    if not EXPECTED[name].instances:
+        assert item.instances is None
+        return
+    _, mask = decode(item, collection)
+    numbers = instance_numbers(item, mask.shape)
+    assert len(np.unique(numbers[numbers > 0])) == EXPECTED[name].instances
+    np.testing.assert_array_equal(numbers > 0, mask == 1)
+
+
+def make_plain(collection: Collection, root: Path) -> None:
+    """Put the same items in the place of a collection, in the layout that any folder may have."""
+    decoded = pixels(collection)
+    shutil.rmtree(root)
+    for item, (image, mask, numbers) in zip(collection.items, decoded, strict=True):
+        layouts.save(image, root / "images" / f"{item.name}.png")
+        layouts.save(mask, root / "masks" / f"{item.name}.png")
+        if item.instances is not None:
+            layouts.save(numbers.astype(np.uint16), root / "instances" / f"{item.name}.png")
+    facts = {
+        "classes": dict(enumerate(collection.classes)),
+        "ignore_index": IGNORE,
+        "items": {item.name: {"group": item.group} for item in collection.items},
+    }
+    layouts.write(json.dumps(facts), root / "meta.json")
+    if collection.official is not None:
+        layouts.write(json.dumps(collection.official), root / "split.json")
+
+
+@names
+def test_the_plain_layout_gives_the_same_items(name: str, home: Path) -> None:
+    root = make(name, home)
+    official = load_collection(name)
+    expected = pixels(official)
+    make_plain(official, root)
+    plain = load_collection(name)
+    assert (plain.name, plain.classes) == (name, official.classes)
+    assert plain.official == official.official
+    for found, wanted in zip(plain.items, official.items, strict=True):
+        assert (found.name, found.group) == (wanted.name, wanted.group)
+    for ours, theirs in zip(pixels(plain), expected, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_plain_layout_must_have_the_classes_of_the_collection(home: Path) -> None:
+    root = make("uhcs", home)
+    make_plain(load_collection("uhcs"), root)
+    layouts.write('{"a": 0, "b": 1, "c": 2, "d": 3, "e": 4}', root / "classes.json")
+    message = (
+        r"declares 5 classes, but 'uhcs' has 4 \(matrix \(ferritic\), .*correct its class list"
+    )
+    with pytest.raises(UserError, match=message):
+        load_collection("uhcs")
+
+
+@names
+def test_a_missing_collection_is_told_in_a_sentence(name: str, home: Path) -> None:
+    cache = home.parent / "cache" / "data"
+    sentence = (
+        f"the collection '{name}' is not here: there is no folder '{name}' in '{home}' or "
+        f"'{cache}'; "
+    )
+    with pytest.raises(
+        UserError, match=re.escape(sentence) + r"(fetch|[a-z ]+).*https?://"
+    ) as told:
+        load_collection(name)
+    assert str(told.value).endswith(", or set SAM_BENCH_DATA to the folder that holds it")
+    assert ". " not in str(told.value)
+
+
+def test_how_to_get_a_missing_collection(home: Path) -> None:
+    with pytest.raises(UserError, match=r"; fetch it with 'run_bench.py data fetch uhcs' \(https:"):
+        require_folder("uhcs", "https://example.org")
+    with pytest.raises(UserError, match=r"; register and download .* and put its files there, or"):
+        require_folder("synapse", "https://example.org")
+    with pytest.raises(UserError, match=r"; get it from https://example.org and put its files"):
+        require_folder("mine", "https://example.org")
+
+
+def test_the_list_tells_what_is_here(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(registry, "list_methods", lambda: [])
+
+    def row(name: str) -> str:
+        assert cli.main(["--list"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return next(line for line in lines if line.startswith(f"│ {name} "))
+
+    assert "│ drawn " in row("steel")
+    assert "│ not here " in row("uhcs")
+    make("uhcs", home)
+    assert "│ here " in row("uhcs")
+
+
+@names
+def test_a_file_that_is_lost_is_told_in_a_sentence(name: str, home: Path) -> None:
+    root = make(name, home)
+    lost = root / EXPECTED[name].needed
+    lost.unlink()
+    with pytest.raises(UserError, match=re.escape(str(lost))) as caught:
+        load_collection(name)
+    assert str(caught.value).endswith("get it again")
+    assert "\n" not in str(caught.value)
+
+
+@names
+def test_a_file_that_is_cut_short_is_told_in_a_sentence(name: str, home: Path) -> None:
+    cut = make(name, home) / EXPECTED[name].needed
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"(get it again|replace or remove the file)$") as caught:
+        pixels(load_collection(name))
+    assert "\n" not in str(caught.value)
+
+
+@names
+def test_another_layout_is_told_in_a_sentence(name: str, home: Path) -> None:
+    (home / name / "something").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{home / name}.*(datasets/{name}.py|get it again)"):
+        load_collection(name)
+
+
+def test_the_cache_is_looked_into_where_the_own_folder_has_none(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_folder("uhcs") is None
+    cached = make("uhcs", home.parent / "cache" / "data")
+    assert find_folder("uhcs") == cached
+    own = make("uhcs", home)
+    assert find_folder("uhcs") == own
+    monkeypatch.delenv("SAM_BENCH_DATA")
+    assert find_folder("uhcs") == cached
+    shutil.rmtree(cached)
+    with pytest.raises(UserError, match=r"no folder 'uhcs' in '[^']*cache/data'; fetch it"):
+        load_collection("uhcs")
+
+
+def test_an_image_in_two_parts_is_told(home: Path) -> None:
+    root = make("uhcs", home)
+    shutil.copy(root / "splits" / "train16A.txt", root / "splits" / "test4A.txt")
+    with pytest.raises(UserError, match="has two images called 'uhcs0007'"):
+        load_collection("uhcs")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_real_ones_in_the_plain_layout(
+    name: str, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (data_root / name).is_dir():
+        pytest.skip(f"no {name} there")
+    monkeypatch.setenv("SAM_BENCH_DATA", str(data_root))
+    collection = load_collection(name)
+    assert len(collection.items) == REAL[name]
+    official = collection.official or {}
+    assert sum(map(len, official.values())) == REAL[name]
+    listed = next(dataset for dataset in list_datasets() if dataset.name == name)
+    assert collection.classes == listed.classes
+    image, mask = decode(collection.items[0], collection)
+    assert image.shape == (*mask.shape, 3)
