@@ -54,3 +54,25 @@ def make_uhcs(root: Path) -> None:
             save(image(int(name[4:])), root / "images" / f"{name}.tif")
             labels = indices(int(name[4:]), 4).astype(np.int8)
             save_array(labels, root / "labels" / f"{name}.npy")
+
+
+def make_metaldam(root: Path) -> None:
+    """Nine images of five series; the first has a row more than its labels, and ignored pixels."""
+    names = ("105", "1_3fases_incluyePrecipitados", "C6-C8-c12-40010", "C6-C8-c12-4002",
+             "C62-c14-3002", "C62-c14-300º9", "C62-c14-300º10", "IV-26-03", "IV-26-06")  # fmt: skip
+    for number, name in enumerate(names):
+        labels = indices(number, 4).astype(np.int8)
+        labels[0, :5] = -1
+        opaque = np.dstack([image(number)] * 3 + [np.full(SIDES, 255, np.uint8)])
+        save(opaque, root / "images" / f"{name}.png")
+        save_array(labels[: -1 if number == 0 else None], root / "labels" / f"{name}.npy")
+
+
+def make_metaldam_release(root: Path) -> None:
+    """Two images with an information bar of four rows; labels in one channel and in three."""
+    for number, channels in enumerate((1, 3)):
+        labels = indices(number, 5)
+        barred = np.vstack([image(number), np.zeros((4, SIDES[1]), np.uint8)])
+        save(barred, root / "images" / f"micrograph{number}.jpg")
+        stored = labels if channels == 1 else np.dstack([labels] * 3)
+        save(stored, root / "labels" / f"micrograph{number}.png")

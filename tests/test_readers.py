@@ -39,8 +39,12 @@ EXPECTED = {
         {"uhcs0006": 1, "uhcs0007": 1, "uhcs0075": 1, "uhcs0124": 1}, (2, 1, 1),
         "labels/uhcs0007.npy",
     ),
+    "metaldam": Expected(
+        {"1": 1, "1_3fases_incluyePrecipitados": 1, "C6-C8-c12-400": 2, "C62-c14-300": 3,
+         "IV-26": 2}, None, "images/IV-26-03.png", ignored=True,
+    ),
 }  # fmt: skip
-REAL = {"uhcs": 24}  # images
+REAL = {"uhcs": 24, "metaldam": 42}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
 
 
@@ -240,6 +244,21 @@ def test_an_image_in_two_parts_is_told(home: Path) -> None:
     shutil.copy(root / "splits" / "train16A.txt", root / "splits" / "test4A.txt")
     with pytest.raises(UserError, match="has two images called 'uhcs0007'"):
         load_collection("uhcs")
+
+
+def test_metaldam_as_it_is_released(home: Path) -> None:
+    layouts.make_metaldam_release(home / "metaldam")
+    collection = load_collection("metaldam")
+    assert [(item.name, item.group) for item in collection.items] == [
+        ("micrograph0", "micrograph0"), ("micrograph1", "micrograph1")
+    ]  # fmt: skip
+    for number, (image, mask, _) in enumerate(pixels(collection)):
+        stored = layouts.indices(number, 5)
+        assert image.shape == (*stored.shape, 3)
+        assert image[-4:].mean() > 15  # no row of the bar is left
+        np.testing.assert_array_equal(mask[stored == 3], IGNORE)
+        np.testing.assert_array_equal(mask[stored == 4], 3)
+        np.testing.assert_array_equal(mask[stored < 3], stored[stored < 3])
 
 
 @pytest.mark.parametrize("name", REAL)
