@@ -76,3 +76,20 @@ def make_metaldam_release(root: Path) -> None:
         save(barred, root / "images" / f"micrograph{number}.jpg")
         stored = labels if channels == 1 else np.dstack([labels] * 3)
         save(stored, root / "labels" / f"micrograph{number}.png")
+
+
+def make_nasa_super(root: Path) -> None:
+    """Five images of one alloy, one of another; colours drawn over the picture."""
+    fields = {
+        "Super1/train": ("spot3_0d_3", "spot3_180d_2", "spot4_0d_3"),
+        "Super1/val": ("spot1_0d_0",),
+        "Super1/test": ("spot2_0d_0",),
+        "Super2/different_test": ("SE_15kv_50kx_precip - untested-2_0",),
+    }
+    for folder, names in fields.items():
+        for number, name in enumerate(names):
+            grey = image(len(folder) + number)
+            drawn, phases = np.dstack([grey] * 3), indices(number, 3)
+            drawn[phases == 1], drawn[phases == 2] = (0, 0, 255), (255, 0, 0)
+            save(grey, root / folder / f"{name}.tif")
+            save(drawn, root / f"{folder}_annot" / f"{name}_mask.tif")

@@ -43,8 +43,12 @@ EXPECTED = {
         {"1": 1, "1_3fases_incluyePrecipitados": 1, "C6-C8-c12-400": 2, "C62-c14-300": 3,
          "IV-26": 2}, None, "images/IV-26-03.png", ignored=True,
     ),
+    "nasa_super": Expected(
+        {"spot3": 2, "spot4": 1, "spot1": 1, "spot2": 1, "SE": 1}, (3, 1, 2),
+        "Super1/val_annot/spot1_0d_0_mask.tif",
+    ),
 }  # fmt: skip
-REAL = {"uhcs": 24, "metaldam": 42}  # images
+REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
 
 
