@@ -1,5 +1,6 @@
 """Tiny collections as their publishers lay them out: drawn here, nothing of the real ones."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,19 @@ def make_nasa_super(root: Path) -> None:
             drawn[phases == 1], drawn[phases == 2] = (0, 0, 255), (255, 0, 0)
             save(grey, root / folder / f"{name}.tif")
             save(drawn, root / f"{folder}_annot" / f"{name}_mask.tif")
+
+
+def make_emps(root: Path) -> None:
+    """Four images of three papers, six particles each, two numbers of which are left out."""
+    lists = {"train": ("0a", "0b", "0c"), "test": ("0d",)}
+    with_ending = {"train": ".png", "test": ""}
+    papers = {"0a": "10.1/x", "0b": "10.1/x", "0c": "10.1/y", "0d": "10.1/z"}
+    for part, names in lists.items():
+        write("".join(f"{name}{with_ending[part]}\n" for name in names), root / f"{part}.csv")
+        for number, name in enumerate(names):
+            save(image(number, 3), root / "images" / f"{name}.png")
+            save(indices(number, 5).astype(np.uint16), root / "segmaps" / f"{name}.png")
+    with (root / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["filename", "doi", "locator", "regions"])
+        rows.writerows([f"{name}.png", doi, "gr1", "[{'a, b'}]"] for name, doi in papers.items())

@@ -47,8 +47,11 @@ EXPECTED = {
         {"spot3": 2, "spot4": 1, "spot1": 1, "spot2": 1, "SE": 1}, (3, 1, 2),
         "Super1/val_annot/spot1_0d_0_mask.tif",
     ),
+    "emps": Expected(
+        {"10.1/x": 2, "10.1/y": 1, "10.1/z": 1}, (3, 0, 1), "segmaps/0b.png", instances=4,
+    ),
 }  # fmt: skip
-REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23}  # images
+REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
 
 
