@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -144,7 +145,8 @@ def register_dataset(
     """Decorate a function that returns the items of a collection; it is returned unchanged.
 
     It takes nothing and draws them, or takes the folder of a public collection and lists what lies
-    there: all items, or those of each part ("train", "val", "test") of the published split.
+    there: all items, or those of each part ("train", "val", "test") of the published split. Where
+    pixels are slow to get at, it takes `keep` of `bench.data.kept` besides.
 
     Args:
         name: snake_case, the word of `--dataset` and the name of the file.
@@ -233,12 +235,15 @@ def _drawn(dataset: Dataset) -> Collection:
 
 
 def _from_files(dataset: Dataset) -> Collection:
+    from bench.data.kept import keeper
     from bench.data.places import require_folder
     from bench.data.published import read_published
 
     root = require_folder(dataset.name, dataset.source)
+    keeps = len(inspect.signature(dataset.load).parameters) > 1
+    reader = partial(dataset.load, keep=keeper(dataset.name)) if keeps else dataset.load
     values = None if dataset.mask_values is None else dict(dataset.mask_values)
-    return read_published(dataset.name, root, dataset.load, dataset.classes, values)
+    return read_published(dataset.name, root, reader, dataset.classes, values)
 
 
 def parse_methods(text: str, defaults: bool = False) -> list[tuple[str, dict[str, OptionValue]]]:

@@ -110,3 +110,14 @@ def make_emps(root: Path) -> None:
         rows = csv.writer(file)
         rows.writerow(["filename", "doi", "locator", "regions"])
         rows.writerows([f"{name}.png", doi, "gr1", "[{'a, b'}]"] for name, doi in papers.items())
+
+
+def make_dsb2018(root: Path) -> None:
+    """Three images with three nuclei each, a file a nucleus."""
+    for number, name in enumerate(("0" * 64, "1a" * 32, "f3" * 32)):
+        opaque = np.dstack([image(number, 3), np.full(SIDES, 255, np.uint8)])
+        save(opaque, root / name / "images" / f"{name}.png")
+        nuclei = indices(number, 4)
+        for nucleus in (1, 2, 3):
+            inside = np.where(nuclei == nucleus, 255, 0).astype(np.uint8)
+            save(inside, root / name / "masks" / f"{nucleus:064x}.png")

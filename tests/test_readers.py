@@ -50,8 +50,12 @@ EXPECTED = {
     "emps": Expected(
         {"10.1/x": 2, "10.1/y": 1, "10.1/z": 1}, (3, 0, 1), "segmaps/0b.png", instances=4,
     ),
+    "dsb2018": Expected(
+        {"0" * 16: 1, "1a" * 8: 1, "f3" * 8: 1}, None, f"{'1a' * 32}/images/{'1a' * 32}.png",
+        instances=3,
+    ),
 }  # fmt: skip
-REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120}  # images
+REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
 
 
@@ -244,6 +248,22 @@ def test_the_cache_is_looked_into_where_the_own_folder_has_none(
     shutil.rmtree(cached)
     with pytest.raises(UserError, match=r"no folder 'uhcs' in '[^']*cache/data'; fetch it"):
         load_collection("uhcs")
+
+
+def test_pixels_are_made_once_and_anew_where_a_source_changes(home: Path) -> None:
+    root = make("dsb2018", home)
+    first = load_collection("dsb2018").items[0].mask
+    assert isinstance(first, Path)
+    made = first.stat().st_mtime_ns
+    again = load_collection("dsb2018").items[0].mask
+    assert again == first
+    assert first.stat().st_mtime_ns == made
+    assert not list(first.parent.glob("*.part"))
+    nucleus = next((root / ("0" * 64) / "masks").iterdir())
+    layouts.save(np.full(layouts.SIDES, 255, np.uint8), nucleus)
+    collection = load_collection("dsb2018")
+    assert collection.items[0].mask != first
+    assert decode(collection.items[0], collection)[1].min() == 1
 
 
 def test_an_image_in_two_parts_is_told(home: Path) -> None:
