@@ -21,7 +21,7 @@ Collection.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,5 @@ def dsb2018(
 
 def _number(nuclei: Sequence[Path]) -> Numbers:
     """One map (H, W) of the files of an image, numbered from 1."""
-    inside = np.stack([np.asarray(Image.open(file).convert("L")) > 0 for file in nuclei])
-    later = np.arange(1, len(nuclei) + 1, dtype=np.uint16)[:, None, None]
-    return np.asarray((inside * later).max(axis=0), np.uint16)
+    maps = (np.asarray(Image.open(file).convert("L")) > 0 for file in nuclei)
+    return reduce(np.maximum, (inside * np.uint16(n) for n, inside in enumerate(maps, 1)))
