@@ -121,3 +121,15 @@ def make_dsb2018(root: Path) -> None:
         for nucleus in (1, 2, 3):
             inside = np.where(nuclei == nucleus, 255, 0).astype(np.uint8)
             save(inside, root / name / "masks" / f"{nucleus:064x}.png")
+
+
+def make_nuinsseg(root: Path) -> None:
+    """Two images of one organ and one of another; the mask stored as 0 and 255, or 0 and 1."""
+    for organ, count in {"human bladder": 2, "mouse heart": 1}.items():
+        for number in range(count):
+            nuclei, name = indices(number, 4), f"{organ.replace(' ', '_')}_{number + 1:02}"
+            save(image(number, 3), root / organ / "tissue images" / f"{name}.png")
+            save(nuclei.astype(np.uint16), root / organ / "label masks modify" / f"{name}.tif")
+            white = 255 if count == 2 else 1
+            mask = np.where(nuclei > 0, white, 0).astype(np.uint8)
+            save(mask, root / organ / "mask binary" / f"{name}.png")

@@ -54,6 +54,10 @@ EXPECTED = {
         {"0" * 16: 1, "1a" * 8: 1, "f3" * 8: 1}, None, f"{'1a' * 32}/images/{'1a' * 32}.png",
         instances=3,
     ),
+    "nuinsseg": Expected(
+        {"human bladder": 2, "mouse heart": 1}, None,
+        "human bladder/label masks modify/human_bladder_02.tif", instances=3,
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
