@@ -133,3 +133,26 @@ def make_nuinsseg(root: Path) -> None:
             white = 255 if count == 2 else 1
             mask = np.where(nuclei > 0, white, 0).astype(np.uint8)
             save(mask, root / organ / "mask binary" / f"{name}.png")
+
+
+def make_monuseg(root: Path) -> None:
+    """Three images of two patients, two nuclei each and a stray click."""
+    training = root / "MoNuSeg 2018 Training Data"
+    test = root / "MoNuSegTestData"
+    places = {
+        "TCGA-18-5592-01Z-00-DX1": (training / "Tissue Images", training / "Annotations"),
+        "TCGA-18-5592-01Z-00-DX2": (training / "Tissue Images", training / "Annotations"),
+        "TCGA-2Z-A9J9-01A-01-TS1": (test, test),
+    }
+    outlines = (((2.4, 2.0), (9.0, 2.0), (9.0, 8.5), (2.4, 8.5)), ((12, 10), (20, 10), (16, 17)),
+                ((1, 1),))  # fmt: skip
+    regions = "".join(
+        "<Region><Vertices>"
+        + "".join(f'<Vertex X="{x}" Y="{y}" Z="0" />' for x, y in corners)
+        + "</Vertices></Region>"
+        for corners in outlines
+    )
+    text = f"<Annotations><Annotation><Regions>{regions}</Regions></Annotation></Annotations>"
+    for number, (name, (images, annotations)) in enumerate(places.items()):
+        save(image(number, 3), images / f"{name}.tif")
+        write(text, annotations / f"{name}.xml")

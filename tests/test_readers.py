@@ -58,6 +58,10 @@ EXPECTED = {
         {"human bladder": 2, "mouse heart": 1}, None,
         "human bladder/label masks modify/human_bladder_02.tif", instances=3,
     ),
+    "monuseg": Expected(
+        {"TCGA-18-5592": 2, "TCGA-2Z-A9J9": 1}, (2, 0, 1),
+        "MoNuSegTestData/TCGA-2Z-A9J9-01A-01-TS1.tif", instances=2,
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
@@ -252,6 +256,14 @@ def test_the_cache_is_looked_into_where_the_own_folder_has_none(
     shutil.rmtree(cached)
     with pytest.raises(UserError, match=r"no folder 'uhcs' in '[^']*cache/data'; fetch it"):
         load_collection("uhcs")
+
+
+def test_monuseg_fills_outlines_in_the_order_of_the_file(home: Path) -> None:
+    make("monuseg", home)
+    item = load_collection("monuseg").items[0]
+    numbers = instance_numbers(item, layouts.SIDES)
+    assert (numbers[5, 5], numbers[12, 16], numbers[5, 12], numbers[15, 3]) == (1, 2, 0, 0)
+    assert 42 <= np.count_nonzero(numbers == 1) <= 64  # 6.6 x 6.5 px, with its border
 
 
 def test_pixels_are_made_once_and_anew_where_a_source_changes(home: Path) -> None:
