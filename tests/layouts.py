@@ -27,6 +27,14 @@ def indices(seed: int, classes: int) -> Array:
     return mask
 
 
+def smooth(seed: int) -> Array:
+    """A white square on black whose edge has levels on both sides of the middle."""
+    mask = (indices(seed, 2) * 255).astype(np.uint8)
+    row, column = np.argwhere(mask)[0]
+    mask[row, column - 1 : column + 1] = 90, 160
+    return mask
+
+
 def save(pixels: npt.NDArray[np.generic], file: Path) -> None:
     """Write an image file, with its folders."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -156,3 +164,10 @@ def make_monuseg(root: Path) -> None:
     for number, (name, (images, annotations)) in enumerate(places.items()):
         save(image(number, 3), images / f"{name}.tif")
         write(text, annotations / f"{name}.xml")
+
+
+def make_camo(root: Path) -> None:
+    """Two images to train and one to test; all masks in one folder."""
+    for number, folder in enumerate(("Train", "Train", "Test")):
+        save(image(number, 3), root / "Images" / folder / f"camourflage_{number:05}.jpg")
+        save(smooth(number), root / "GT" / f"camourflage_{number:05}.png")

@@ -62,6 +62,11 @@ EXPECTED = {
         {"TCGA-18-5592": 2, "TCGA-2Z-A9J9": 1}, (2, 0, 1),
         "MoNuSegTestData/TCGA-2Z-A9J9-01A-01-TS1.tif", instances=2,
     ),
+    "camo": Expected(
+        {f"camourflage_0000{number}": 1 for number in range(3)}, (2, 0, 1),
+        "GT/camourflage_00002.png",
+    ),
+    "chameleon": Expected({"animal-1": 1, "animal-2": 1}, None, "Imgs/animal-2.jpg"),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
@@ -256,6 +261,13 @@ def test_the_cache_is_looked_into_where_the_own_folder_has_none(
     shutil.rmtree(cached)
     with pytest.raises(UserError, match=r"no folder 'uhcs' in '[^']*cache/data'; fetch it"):
         load_collection("uhcs")
+
+
+def test_smoothed_edges_are_parted_at_the_middle(home: Path) -> None:
+    make("camo", home)
+    for number, (_, mask, _) in enumerate(pixels(load_collection("camo"))):
+        np.testing.assert_array_equal(mask, layouts.smooth(number) > 127)
+        assert {90, 160} <= set(layouts.smooth(number).ravel().tolist())
 
 
 def test_monuseg_fills_outlines_in_the_order_of_the_file(home: Path) -> None:
