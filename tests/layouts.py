@@ -171,3 +171,10 @@ def make_camo(root: Path) -> None:
     for number, folder in enumerate(("Train", "Train", "Test")):
         save(image(number, 3), root / "Images" / folder / f"camourflage_{number:05}.jpg")
         save(smooth(number), root / "GT" / f"camourflage_{number:05}.png")
+
+
+def make_chameleon(root: Path) -> None:
+    """Two images."""
+    for number in (1, 2):
+        save(image(number, 3), root / "Imgs" / f"animal-{number}.jpg")
+        save(smooth(number), root / "GT" / f"animal-{number}.png")
