@@ -178,3 +178,12 @@ def make_chameleon(root: Path) -> None:
     for number in (1, 2):
         save(image(number, 3), root / "Imgs" / f"animal-{number}.jpg")
         save(smooth(number), root / "GT" / f"animal-{number}.png")
+
+
+def make_cod10k(root: Path) -> None:
+    """Two images to train, one to test, and one without an animal that is to be left out."""
+    for number, folder in enumerate(("Train", "Train", "Test")):
+        name = f"COD10K-CAM-1-Aquatic-1-BatFish-{number}"
+        save(image(number, 3), root / folder / "Image" / f"{name}.jpg")
+        save(smooth(number), root / folder / "GT_Object" / f"{name}.png")
+    save(image(3, 3), root / "Train" / "Image" / "COD10K-NonCAM-1-Aquatic-2-Crab-3.jpg")

@@ -67,6 +67,10 @@ EXPECTED = {
         "GT/camourflage_00002.png",
     ),
     "chameleon": Expected({"animal-1": 1, "animal-2": 1}, None, "Imgs/animal-2.jpg"),
+    "cod10k": Expected(
+        {f"COD10K-CAM-1-Aquatic-1-BatFish-{number}": 1 for number in range(3)}, (2, 0, 1),
+        "Test/GT_Object/COD10K-CAM-1-Aquatic-1-BatFish-2.png",
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
