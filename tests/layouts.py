@@ -187,3 +187,12 @@ def make_cod10k(root: Path) -> None:
         save(image(number, 3), root / folder / "Image" / f"{name}.jpg")
         save(smooth(number), root / folder / "GT_Object" / f"{name}.png")
     save(image(3, 3), root / "Train" / "Image" / "COD10K-NonCAM-1-Aquatic-2-Crab-3.jpg")
+
+
+def make_istd(root: Path) -> None:
+    """Three images of two scenes to train, one of another to test."""
+    for part, names in {"train": ("1-1", "1-2", "2-1"), "test": ("91-1",)}.items():
+        for number, name in enumerate(names):
+            save(image(number, 3), root / part / f"{part}_A" / f"{name}.png")
+            save(smooth(number), root / part / f"{part}_B" / f"{name}.png")
+            save(image(number, 3), root / part / f"{part}_C" / f"{name}.png")

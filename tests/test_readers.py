@@ -71,6 +71,9 @@ EXPECTED = {
         {f"COD10K-CAM-1-Aquatic-1-BatFish-{number}": 1 for number in range(3)}, (2, 0, 1),
         "Test/GT_Object/COD10K-CAM-1-Aquatic-1-BatFish-2.png",
     ),
+    "istd": Expected(
+        {"train_1": 2, "train_2": 1, "test_91": 1}, (3, 0, 1), "test/test_B/91-1.png",
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
