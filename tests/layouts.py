@@ -196,3 +196,13 @@ def make_istd(root: Path) -> None:
             save(image(number, 3), root / part / f"{part}_A" / f"{name}.png")
             save(smooth(number), root / part / f"{part}_B" / f"{name}.png")
             save(image(number, 3), root / part / f"{part}_C" / f"{name}.png")
+
+
+def make_sbu(root: Path) -> None:
+    """Two images to train and one to test, whose name occurs in both; one image has no mask."""
+    folders = {"SBUTrain4KRecoveredSmall": ("lssd1", "lssd2"), "SBU-Test": ("lssd1",)}
+    for folder, names in folders.items():
+        for number, name in enumerate(names):
+            save(image(number, 3), root / folder / "ShadowImages" / f"{name}.jpg")
+            save(smooth(number), root / folder / "ShadowMasks" / f"{name}.png")
+    save(image(3, 3), root / "SBUTrain4KRecoveredSmall" / "ShadowImages" / "lssd9.jpg")

@@ -74,6 +74,10 @@ EXPECTED = {
     "istd": Expected(
         {"train_1": 2, "train_2": 1, "test_91": 1}, (3, 0, 1), "test/test_B/91-1.png",
     ),
+    "sbu": Expected(
+        {"train_lssd1": 1, "train_lssd2": 1, "test_lssd1": 1}, (2, 0, 1),
+        "SBU-Test/ShadowImages/lssd1.jpg",
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
