@@ -206,3 +206,19 @@ def make_sbu(root: Path) -> None:
             save(image(number, 3), root / folder / "ShadowImages" / f"{name}.jpg")
             save(smooth(number), root / folder / "ShadowMasks" / f"{name}.png")
     save(image(3, 3), root / "SBUTrain4KRecoveredSmall" / "ShadowImages" / "lssd9.jpg")
+
+
+def make_refuge(root: Path) -> None:
+    """One image to train of each diagnosis, one to validate, one to test, and an illustration."""
+    training = root / "Annotation-Training400"
+    places = {
+        "g0001": ("Training400/Glaucoma", training / "Disc_Cup_Masks" / "Glaucoma"),
+        "n0001": ("Training400/Non-Glaucoma", training / "Disc_Cup_Masks" / "Non-Glaucoma"),
+        "V0001": ("REFUGE-Validation400", root / "REFUGE-Validation400-GT" / "Disc_Cup_Masks"),
+        "T0001": ("Test400", root / "REFUGE-Test-GT" / "Disc_Cup_Masks"),
+    }
+    levels = np.array([255, 128, 0], np.uint8)
+    for number, (name, (images, masks)) in enumerate(places.items()):
+        save(image(number, 3), root / images / f"{name}.jpg")
+        save(levels[indices(number, 3)], masks / f"{name}.bmp")
+    save(image(9, 3), training / "Disc_Cup_Fovea_Illustration" / "g0001.jpg")
