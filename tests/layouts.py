@@ -222,3 +222,10 @@ def make_refuge(root: Path) -> None:
         save(image(number, 3), root / images / f"{name}.jpg")
         save(levels[indices(number, 3)], masks / f"{name}.bmp")
     save(image(9, 3), training / "Disc_Cup_Fovea_Illustration" / "g0001.jpg")
+
+
+def make_kvasir_seg(root: Path) -> None:
+    """Two images; the masks are JPEG in three channels."""
+    for number, name in enumerate(("cju0qkwl35piu", "cju0qoxqj9q6s")):
+        save(image(number, 3), root / "images" / f"{name}.jpg")
+        save(np.dstack([smooth(number)] * 3), root / "masks" / f"{name}.jpg")

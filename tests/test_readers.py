@@ -82,6 +82,9 @@ EXPECTED = {
         {"g0001": 1, "n0001": 1, "V0001": 1, "T0001": 1}, (2, 1, 1),
         "Annotation-Training400/Disc_Cup_Masks/Glaucoma/g0001.bmp",
     ),
+    "kvasir_seg": Expected(
+        {"cju0qkwl35piu": 1, "cju0qoxqj9q6s": 1}, None, "masks/cju0qkwl35piu.jpg",
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
