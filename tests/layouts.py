@@ -229,3 +229,15 @@ def make_kvasir_seg(root: Path) -> None:
     for number, name in enumerate(("cju0qkwl35piu", "cju0qoxqj9q6s")):
         save(image(number, 3), root / "images" / f"{name}.jpg")
         save(np.dstack([smooth(number)] * 3), root / "masks" / f"{name}.jpg")
+
+
+def make_isic(root: Path) -> None:
+    """Two images to train, one to validate and one to test."""
+    numbers = {"Training": (0, 1), "Validation": (12255,), "Test": (12169,)}
+    for part, found in numbers.items():
+        for number in found:
+            name = f"ISIC_{number:07}"
+            mask = (indices(number, 2) * 255).astype(np.uint8)
+            save(image(number, 3), root / f"ISIC2018_Task1-2_{part}_Input" / f"{name}.jpg")
+            masks = root / f"ISIC2018_Task1_{part}_GroundTruth"
+            save(mask, masks / f"{name}_segmentation.png")

@@ -85,6 +85,10 @@ EXPECTED = {
     "kvasir_seg": Expected(
         {"cju0qkwl35piu": 1, "cju0qoxqj9q6s": 1}, None, "masks/cju0qkwl35piu.jpg",
     ),
+    "isic": Expected(
+        {"ISIC_0000000": 1, "ISIC_0000001": 1, "ISIC_0012255": 1, "ISIC_0012169": 1}, (2, 1, 1),
+        "ISIC2018_Task1-2_Training_Input/ISIC_0000001.jpg",
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
