@@ -1,6 +1,7 @@
 """Tiny collections as their publishers lay them out: drawn here, nothing of the real ones."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,12 @@ def make_isic(root: Path) -> None:
             save(image(number, 3), root / f"ISIC2018_Task1-2_{part}_Input" / f"{name}.jpg")
             masks = root / f"ISIC2018_Task1_{part}_GroundTruth"
             save(mask, masks / f"{name}_segmentation.png")
+
+
+def make_tn3k(root: Path) -> None:
+    """Two images to train, one to validate, and one to test with a number that occurs before."""
+    for part, count in {"trainval": 3, "test": 1}.items():
+        for number in range(count):
+            save(image(number, 3), root / f"{part}-image" / f"{number:04}.jpg")
+            save(smooth(number), root / f"{part}-mask" / f"{number:04}.jpg")
+    write(json.dumps({"train": [0, 2], "val": [1]}), root / "tn3k-trainval-fold0.json")

@@ -89,6 +89,10 @@ EXPECTED = {
         {"ISIC_0000000": 1, "ISIC_0000001": 1, "ISIC_0012255": 1, "ISIC_0012169": 1}, (2, 1, 1),
         "ISIC2018_Task1-2_Training_Input/ISIC_0000001.jpg",
     ),
+    "tn3k": Expected(
+        {"trainval_0000": 1, "trainval_0001": 1, "trainval_0002": 1, "test_0000": 1}, (2, 1, 1),
+        "trainval-mask/0001.jpg",
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
