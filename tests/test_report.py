@@ -437,6 +437,17 @@ def test_a_file_is_replaced_whole_or_not_at_all(
     assert [file.name for file in path.parent.iterdir()] == ["steel.md"]
 
 
+def test_a_speed_is_that_of_the_fastest_run() -> None:
+    records = [
+        make_record(make_cell(seed=seed), dice=dice, cost=make_cost(images_per_s=speed))
+        for seed, (dice, speed) in enumerate([(0.5, 20.0), (0.7, 8.0)])
+    ]
+    (row,) = only(records).rows
+    assert row.values["train_images_per_s"].figure == 20.0
+    assert row.values["infer_images_per_s"].figure == 60.0
+    assert row.values[DICE.key].figure == pytest.approx(0.6, abs=0.02)
+
+
 def test_many_methods_stay_readable(tmp_path: Path) -> None:
     """The legend keeps clear of the panels and of the figure's edge."""
     records = [

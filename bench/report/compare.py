@@ -126,7 +126,8 @@ def _reading(records: pd.DataFrame) -> Iterator[str]:
     batches = sorted({str(size) for size in records["recipe/batch_size"]})
     yield (
         "Dice and IoU are means over the foreground classes, of all test pixels together; "
-        "± is the standard deviation over runs (seeds and folds). Forward is one image; train "
+        "± is the standard deviation over runs (seeds and folds), speeds are those of the fastest "
+        "run. Forward is one image; train "
         f"step and peak memory are one batch ({' or '.join(batches)} images). "
         "FLOPs are 2 x multiply-adds."
     )

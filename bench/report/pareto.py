@@ -50,8 +50,8 @@ def pareto_front(
 
 def draw_pareto(found: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
     """A panel for each cost that was measured; None where no row has a Dice."""
-    shown = [row for row in found.rows if row.values[DICE.key].mean is not None]
-    costs = [c for c in COSTS if any(row.values[c.key].mean is not None for row in shown)]
+    shown = [row for row in found.rows if row.values[DICE.key].figure is not None]
+    costs = [c for c in COSTS if any(row.values[c.key].figure is not None for row in shown)]
     if not costs:
         return None
     below = len(found.rows) > LABELLED
@@ -85,7 +85,7 @@ def _panel(
     axes: Axes, column: Column, shown: Sequence[Row], looks: Mapping[Row, Series]
 ) -> list[Row]:
     """Draw the points and fronts of one cost; the rows that have it."""
-    rows = [row for row in shown if row.values[column.key].mean is not None]
+    rows = [row for row in shown if row.values[column.key].figure is not None]
     missing = [row.label for row in shown if row not in rows]
     _set_scale(axes, column, rows)
     _draw_fronts(axes, column, rows)
@@ -143,7 +143,7 @@ def _set_scale(axes: Axes, column: Column, rows: Sequence[Row]) -> None:
 def _points(column: Column, rows: Sequence[Row]) -> npt.NDArray[np.float64]:
     """(N, 2) cost and Dice in the shown units."""
     return np.array(
-        [[(row.values[c.key].mean or 0.0) * c.scale for c in (column, DICE)] for row in rows],
+        [[(row.values[c.key].figure or 0.0) * c.scale for c in (column, DICE)] for row in rows],
         dtype=float,
     ).reshape(-1, 2)
 

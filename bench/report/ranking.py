@@ -50,7 +50,7 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     marks: dict[tuple[int, str], Mark] = {}
     told: dict[str, list[str]] = {}  # note to the columns it holds for
     for column in COLUMNS:
-        measured = [p for p in ranked if ordered[p].values[column.key].mean is not None]
+        measured = [p for p in ranked if ordered[p].values[column.key].figure is not None]
         if len(measured) < 2:
             continue
         note = hindrance(column, [ordered[p] for p in measured])
@@ -101,7 +101,7 @@ def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
 
 
 def _dice(row: Row) -> float:
-    mean = row.values[DICE.key].mean
+    mean = row.values[DICE.key].figure
     return float("-inf") if mean is None else mean
 
 
@@ -116,7 +116,7 @@ def _mark_column(
     column: Column, rows: Sequence[Row], measured: Sequence[int]
 ) -> tuple[dict[tuple[int, str], Mark], str | None]:
     sign = 1 if column.better == "higher" else -1
-    merits = {p: sign * (rows[p].values[column.key].mean or 0.0) for p in measured}
+    merits = {p: sign * (rows[p].values[column.key].figure or 0.0) for p in measured}
     top = max(merits.values())
     if min(merits.values()) == top:
         return {}, None

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from bench.report.columns import COLUMNS
+from bench.report.columns import COLUMNS, Column
 from bench.spec import Cell
 
 Key = tuple[Any, ...]
@@ -19,12 +19,12 @@ class Value:
     """A figure over the runs that ended well.
 
     Attributes:
-        mean: None where no run has it.
+        figure: their mean, or the best of them where the column says so; None where no run has it.
         spread: sample standard deviation over runs; None with fewer than two.
         runs: number of runs that have it.
     """
 
-    mean: float | None
+    figure: float | None
     spread: float | None
     runs: int
 
@@ -104,16 +104,17 @@ def _identity(cell: Cell) -> Key:
 def _row(label: str, prompts: str, records: pd.DataFrame) -> Row:
     ok = records[records["status"] == "ok"]
     first = records.iloc[0]
-    values = {column.key: _value(ok[column.key]) for column in COLUMNS}
+    values = {column.key: _value(ok[column.key], column) for column in COLUMNS}
     return Row(label, first["backbone"], first["weights"], prompts, records, ok, values)
 
 
-def _value(figures: "pd.Series[float]") -> Value:
+def _value(figures: "pd.Series[float]", column: Column) -> Value:
     defined = figures.dropna()
     if defined.empty:
         return Value(None, None, 0)
     spread = float(defined.std()) if len(defined) > 1 else None
-    return Value(float(defined.mean()), spread, len(defined))
+    figure = defined.max() if column.best_of_runs else defined.mean()
+    return Value(float(figure), spread, len(defined))
 
 
 def _tell_apart(cells: Sequence[Cell]) -> list[str]:

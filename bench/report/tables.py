@@ -54,7 +54,7 @@ def cells(
         line = [row.label, row.backbone, row.weights, row.prompts, row.status]
         for column in columns:
             value = row.values[column.key]
-            text = column.format(value.mean)
+            text = column.format(value.figure)
             if column.spread and value.spread is not None:
                 text += f" ± {column.format(value.spread)}"
             line.append(decorate(text, block.marks.get((position, column.key))))
@@ -110,7 +110,7 @@ def full_precision(found: Comparison) -> pd.DataFrame:
             }
             for column in COLUMNS:
                 value = row.values[column.key]
-                line[column.key] = value.mean
+                line[column.key] = value.figure
                 line[f"{column.key}_sd"] = value.spread
                 line[f"{column.key}_mark"] = block.marks.get((position, column.key))
             lines.append(line)

@@ -35,7 +35,7 @@ def _fit(found: Comparison, width: int) -> Table:
     keep = [
         column
         for column in COLUMNS
-        if any(row.values[column.key].mean is not None for row in found.rows)
+        if any(row.values[column.key].figure is not None for row in found.rows)
     ]
     console = Console(width=10_000)
     while True:
