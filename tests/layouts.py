@@ -2,10 +2,12 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image
 
 Array = npt.NDArray[np.uint8]
@@ -24,7 +26,7 @@ def indices(seed: int, classes: int) -> Array:
     mask = np.zeros(SIDES, np.uint8)
     for index in range(1, classes):
         left = 1 + (seed + 5 * index) % 18
-        mask[2 + index : 7 + index, left : left + 4] = index
+        mask[1 + index : 6 + index, left : left + 4] = index
     return mask
 
 
@@ -46,6 +48,14 @@ def save_array(pixels: npt.NDArray[np.generic], file: Path) -> None:
     """Write a NumPy file, with its folders."""
     file.parent.mkdir(parents=True, exist_ok=True)
     np.save(file, pixels)
+
+
+def save_volume(slices: Sequence[npt.NDArray[np.generic]], file: Path) -> None:
+    """Write slices as a NIfTI volume, with its folders; its axes are column, row, slice."""
+    nibabel = pytest.importorskip("nibabel")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    volume = np.stack(slices, axis=-1).swapaxes(0, 1)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), file)
 
 
 def write(text: str, file: Path) -> None:
@@ -251,3 +261,39 @@ def make_tn3k(root: Path) -> None:
             save(image(number, 3), root / f"{part}-image" / f"{number:04}.jpg")
             save(smooth(number), root / f"{part}-mask" / f"{number:04}.jpg")
     write(json.dumps({"train": [0, 2], "val": [1]}), root / "tn3k-trainval-fold0.json")
+
+
+def make_synapse_files(root: Path) -> None:
+    """Two slices of a case to train and one of another, and a volume of two slices to test."""
+    h5py = pytest.importorskip("h5py")
+    for number, name in enumerate(("case0005_slice000", "case0005_slice001", "case0006_slice000")):
+        file = root / "train_npz" / f"{name}.npz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, image=image(number) / 255, label=indices(number, 9).astype(np.float32))
+    (root / "test_vol_h5").mkdir()
+    with h5py.File(root / "test_vol_h5" / "case0001.npy.h5", "w") as volume:
+        volume["image"] = np.stack([image(3), image(4)]) / 255
+        volume["label"] = np.stack([indices(3, 9), indices(4, 9)]).astype(np.float32)
+
+
+def make_synapse(root: Path) -> None:
+    """A case to train and one to test, two slices each, with all labels of BTCV."""
+    for case in ("0005", "0001"):
+        folder = root / "RawData" / "Training"
+        units = [np.full(SIDES, level, np.int16) for level in (-1000, 75)]
+        save_volume(units, folder / "img" / f"img{case}.nii.gz")
+        labels = [indices(n, 14).astype(np.int16) for n in (0, 1)]
+        save_volume(labels, folder / "label" / f"label{case}.nii.gz")
+
+
+def make_acdc(root: Path) -> None:
+    """Two frames of a patient to train and one of another to test, two slices each."""
+    frames = {"training": ("patient001_frame01", "patient001_frame12"),
+              "testing": ("patient101_frame01",)}  # fmt: skip
+    for folder, names in frames.items():
+        for name in names:
+            place = root / folder / name.split("_")[0]
+            levels = [4 * image(number).astype(np.int16) for number in (0, 1)]
+            save_volume(levels, place / f"{name}.nii.gz")
+            truth = [indices(number, 4).astype(np.int16) for number in (0, 1)]
+            save_volume(truth, place / f"{name}_gt.nii.gz")

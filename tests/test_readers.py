@@ -7,6 +7,7 @@ maker to layouts.py.
 import json
 import re
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,6 +93,13 @@ EXPECTED = {
     "tn3k": Expected(
         {"trainval_0000": 1, "trainval_0001": 1, "trainval_0002": 1, "test_0000": 1}, (2, 1, 1),
         "trainval-mask/0001.jpg",
+    ),
+    "synapse": Expected(
+        {"case0005": 2, "case0001": 2}, (2, 0, 2), "RawData/Training/img/img0001.nii.gz",
+    ),
+    "acdc": Expected(
+        {"patient001": 4, "patient101": 2}, (4, 0, 2),
+        "testing/patient101/patient101_frame01.nii.gz",
     ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
@@ -294,6 +302,43 @@ def test_smoothed_edges_are_parted_at_the_middle(home: Path) -> None:
     for number, (_, mask, _) in enumerate(pixels(load_collection("camo"))):
         np.testing.assert_array_equal(mask, layouts.smooth(number) > 127)
         assert {90, 160} <= set(layouts.smooth(number).ravel().tolist())
+
+
+def test_synapse_has_the_organs_of_transunet(home: Path) -> None:
+    make("synapse", home)
+    collection = load_collection("synapse")
+    named = ["background", "spleen", "right kidney", "left kidney", "gallbladder", "oesophagus",
+             "liver", "stomach", "aorta", "cava", "veins", "pancreas", "right", "left"]  # fmt: skip
+    for number, (image, mask, _) in enumerate(pixels(collection)):
+        assert np.unique(image).tolist() == [(0, 128)[number % 2]]  # -1000 and 75 HU
+        stored = layouts.indices(number % 2, 14)
+        for label, organ in enumerate(named):
+            index = collection.classes.index(organ) if organ in collection.classes else 0
+            assert (mask[stored == label] == index).all()
+
+
+def test_synapse_in_the_files_of_transunet(home: Path) -> None:
+    layouts.make_synapse_files(home / "synapse")
+    collection = load_collection("synapse")
+    parts = {part: list(found) for part, found in (collection.official or {}).items()}
+    training = ["case0005_slice000", "case0005_slice001", "case0006_slice000"]
+    assert parts == {
+        "train": training, "val": [], "test": ["case0001_slice000", "case0001_slice001"]
+    }  # fmt: skip
+    for item, (image, mask, _) in zip(collection.items, pixels(collection), strict=True):
+        number = ([*training, *parts["test"]]).index(item.name)
+        np.testing.assert_array_equal(image[..., 0], layouts.image(number))
+        np.testing.assert_array_equal(mask, layouts.indices(number, 9))
+
+
+@pytest.mark.parametrize(("name", "library"), [("synapse", "nibabel"), ("acdc", "nibabel")])
+def test_a_library_that_is_not_installed_is_told(
+    name: str, library: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(name, home)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UserError, match=f"needs {library}: pip install {library}$"):
+        load_collection(name)
 
 
 def test_monuseg_fills_outlines_in_the_order_of_the_file(home: Path) -> None:

@@ -5,11 +5,12 @@ classes.json.
 """
 
 import csv
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from xml.etree.ElementTree import ParseError
 
 from bench.data.folder import read_folder
 from bench.data.items import Collection, Item
@@ -18,7 +19,10 @@ from bench.errors import UserError
 PARTS = ("train", "val", "test")
 Listing = list[Item] | dict[str, list[Item]]  # all items, or those of each part that is published
 
-_DAMAGE = (OSError, EOFError, ValueError, LookupError, csv.Error, ParseError)
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, LookupError, SyntaxError),  # the last: PNG and XML
+    *(csv.Error, zlib.error, zipfile.BadZipFile),
+)
 
 
 def read_published(

@@ -1,0 +1,83 @@
+"""The heart in short-axis cine MRI (ACDC).
+
+    images    2,978 slices of 150 patients at end diastole and end systole, grey, of many sizes
+    classes   background, right ventricle cavity, myocardium, left ventricle cavity
+    groups    150 patients, of five kinds (healthy and four diseases)
+    split     100 / 50 patients (1,902 / 1,076 slices) by the challenge; no validation part
+    licence   CC BY-NC-SA 4.0
+
+Slices without heart are kept. Levels are those of the scanner; each slice is stretched for itself.
+Numbers of slices are those that users of the data report. Reading needs nibabel.
+
+Layout: the folder database, that is
+
+    training/patient001/patient001_frame01.nii.gz   training/patient001/patient001_frame01_gt.nii.gz
+    testing/patient101/...                          (alike)
+
+Bernard et al.: Deep learning techniques for automatic MRI cardiac multi-structures segmentation and
+diagnosis: is the problem solved? IEEE Transactions on Medical Imaging 37, 2018.
+doi:10.1109/TMI.2018.2837502
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench import Item, UserError, register_dataset
+
+Keep = Callable[[str, Sequence[Path], Callable[[], npt.NDArray[Any]]], Path]
+
+
+@register_dataset(
+    "acdc",
+    classes=("background", "right ventricle cavity", "myocardium", "left ventricle cavity"),
+    source="https://www.creatis.insa-lyon.fr/Challenge/acdc/databases.html",
+    licence="CC BY-NC-SA 4.0",
+)
+def acdc(root: Path, keep: Keep) -> dict[str, list[Item]]:
+    """The heart in cine MRI (ACDC); 2,978 slices of 150 patients, grey, of many sizes."""
+    return {
+        part: [
+            item
+            for truth in sorted((root / folder).glob("patient*/*_gt.nii*"))
+            for item in _slices(truth, keep)
+        ]
+        for part, folder in {"train": "training", "test": "testing"}.items()
+    }
+
+
+def _slices(truth: Path, keep: Keep) -> list[Item]:
+    image = truth.with_name(truth.name.replace("_gt", ""))
+    frame = truth.name.split("_gt")[0]
+    items = []
+    for number in range(_open(truth).shape[2]):
+        name = f"{frame}_slice{number:02}"
+        shown = keep(f"{name}_image", [image], partial(_slice, image, number, np.uint16))
+        mask = keep(f"{name}_mask", [truth], partial(_slice, truth, number, np.uint8))
+        items.append(Item(name, shown, mask, group=frame.split("_")[0]))
+    return items
+
+
+def _slice(file: Path, number: int, kind: Any) -> npt.NDArray[Any]:
+    return np.round(_volume(file)[..., number].T).clip(0, 65535).astype(kind)
+
+
+@lru_cache(maxsize=2)  # image and labels of one frame
+def _volume(file: Path) -> npt.NDArray[Any]:
+    return np.asarray(_open(file).dataobj)
+
+
+def _open(file: Path) -> Any:
+    try:
+        nibabel = importlib.import_module("nibabel")
+    except ImportError as error:
+        raise UserError("reading ACDC needs nibabel: pip install nibabel") from error
+    try:
+        return nibabel.load(file)
+    except nibabel.filebasedimages.ImageFileError as error:
+        raise UserError(f"'{file}' is no NIfTI volume; get it again") from error
