@@ -297,3 +297,17 @@ def make_acdc(root: Path) -> None:
             save_volume(levels, place / f"{name}.nii.gz")
             truth = [indices(number, 4).astype(np.int16) for number in (0, 1)]
             save_volume(truth, place / f"{name}_gt.nii.gz")
+
+
+def make_nasa_ebc(root: Path) -> None:
+    """Three images of two specimens to train, one to validate, one of a known specimen to test."""
+    parts = {
+        "train": ("010417#4_S2480009", "050317#3_S0440017", "S879_062216#3-31cyc0030"),
+        "val": ("040617#2_S127(2)0015",),
+        "test": ("050317#3_S0440016",),
+    }
+    for part, names in parts.items():
+        for number, name in enumerate(names):
+            save(image(number), root / "EBC1" / part / f"{name}.tif")
+            drawn = np.dstack([indices(number, 3)] * 3)
+            save(drawn, root / "EBC1" / f"{part}_annot" / f"{name}.tif")

@@ -101,6 +101,10 @@ EXPECTED = {
         {"patient001": 4, "patient101": 2}, (4, 0, 2),
         "testing/patient101/patient101_frame01.nii.gz",
     ),
+    "nasa_ebc": Expected(
+        {"010417#4": 1, "050317#3": 2, "062216#3": 1, "040617#2": 1}, (3, 1, 1),
+        "EBC1/test_annot/050317#3_S0440016.tif",
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
