@@ -311,3 +311,13 @@ def make_nasa_ebc(root: Path) -> None:
             save(image(number), root / "EBC1" / part / f"{name}.tif")
             drawn = np.dstack([indices(number, 3)] * 3)
             save(drawn, root / "EBC1" / f"{part}_annot" / f"{name}.tif")
+
+
+def make_bam_tio2(root: Path) -> None:
+    """Two images with three particles, two of which meet at a corner only."""
+    for number in (1908248, 1908250):
+        mask = np.zeros(SIDES, np.uint8)
+        mask[2:6, 2:6] = mask[6:9, 6:9] = mask[12:15, 3:9] = 255
+        save(image(number), root / "Electron Microscopy Images" / "SEM" / f"{number}.tif")
+        folder = root / "Electron Microscopy Image Masks" / "TiO2_Masks_Manual_4connected"
+        save(mask, folder / f"{number}_m.tif")

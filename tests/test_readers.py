@@ -105,6 +105,10 @@ EXPECTED = {
         {"010417#4": 1, "050317#3": 2, "062216#3": 1, "040617#2": 1}, (3, 1, 1),
         "EBC1/test_annot/050317#3_S0440016.tif",
     ),
+    "bam_tio2": Expected(
+        {"1908248": 1, "1908250": 1}, None, "Electron Microscopy Images/SEM/1908250.tif",
+        instances=3,
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
