@@ -321,3 +321,15 @@ def make_bam_tio2(root: Path) -> None:
         save(image(number), root / "Electron Microscopy Images" / "SEM" / f"{number}.tif")
         folder = root / "Electron Microscopy Image Masks" / "TiO2_Masks_Manual_4connected"
         save(mask, folder / f"{number}_m.tif")
+
+
+def make_brats(root: Path) -> None:
+    """Two patients; the labels of one have another name."""
+    labels = np.array([0, 1, 2, 4], np.int16)
+    for number, segmentation in (("001", "BraTS20_Training_001_seg"), ("355", "W39_x_Segm")):
+        folder = root / f"BraTS20_Training_{number}"
+        for contrast in ("flair", "t1ce", "t2", "t1"):
+            levels = [image(n).astype(np.int16) for n in range(126)]
+            save_volume(levels, folder / f"{folder.name}_{contrast}.nii")
+        truth = [labels[indices(n, 4)] for n in range(126)]
+        save_volume(truth, folder / f"{segmentation}.nii")

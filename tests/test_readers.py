@@ -109,6 +109,10 @@ EXPECTED = {
         {"1908248": 1, "1908250": 1}, None, "Electron Microscopy Images/SEM/1908250.tif",
         instances=3,
     ),
+    "brats": Expected(
+        {"BraTS20_Training_001": 11, "BraTS20_Training_355": 11}, None,
+        "BraTS20_Training_355/BraTS20_Training_355_t2.nii",
+    ),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
@@ -339,7 +343,9 @@ def test_synapse_in_the_files_of_transunet(home: Path) -> None:
         np.testing.assert_array_equal(mask, layouts.indices(number, 9))
 
 
-@pytest.mark.parametrize(("name", "library"), [("synapse", "nibabel"), ("acdc", "nibabel")])
+@pytest.mark.parametrize(
+    ("name", "library"), [("synapse", "nibabel"), ("acdc", "nibabel"), ("brats", "nibabel")]
+)
 def test_a_library_that_is_not_installed_is_told(
     name: str, library: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

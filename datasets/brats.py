@@ -1,0 +1,93 @@
+"""Brain tumours in MRI: slices of the BraTS 2020 training volumes.
+
+    images    4,059: of each of 369 volumes the slices 25, 35, ... 125 of 155; 240 x 240 px, with
+              FLAIR as red, T1 with contrast agent as green and T2 as blue
+    classes   rest, necrotic and non-enhancing core, oedema, enhancing tumour (labels 0, 1, 2, 4)
+    groups    369 patients
+    split     none: the challenge keeps the labels of its other volumes
+    licence   terms of the challenge
+
+Each volume is scaled from 0 to the 99.8th percentile of its brain. Slices without tumour are kept.
+T1 without contrast agent is not read. One patient's labels have another name (*_Segm.nii). The
+slices take 0.9 GB in the cache, and all volumes are opened to make them. Reading needs nibabel.
+
+Layout: the folder MICCAI_BraTS2020_TrainingData, that is
+
+    BraTS20_Training_001/BraTS20_Training_001_{flair,t1ce,t2,seg}.nii (or .nii.gz)
+
+Menze et al.: The multimodal brain tumor image segmentation benchmark (BRATS). IEEE Transactions on
+Medical Imaging 34, 2015. doi:10.1109/TMI.2014.2377694
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench import Item, UserError, register_dataset
+
+Pixels = npt.NDArray[np.uint8]
+Keep = Callable[[str, Sequence[Path], Callable[[], Pixels]], Path]
+SLICES = range(25, 126, 10)
+CONTRASTS = ("flair", "t1ce", "t2")  # red, green, blue
+
+
+@register_dataset(
+    "brats",
+    classes=("rest", "necrotic core", "oedema", "enhancing tumour"),
+    source="https://www.med.upenn.edu/cbica/brats2020/data.html",
+    licence="terms of the challenge",
+    mask_values={0: 0, 1: 1, 2: 2, 4: 3},
+)
+def brats(root: Path, keep: Keep) -> list[Item]:
+    """Brain tumours in MRI (BraTS 2020); 4,059 slices of 369 patients, 240 x 240, 3 contrasts."""
+    items = []
+    for folder in sorted(root.glob("BraTS20_Training_*")):
+        scans = [_find(folder, f"{folder.name}_{contrast}.nii*") for contrast in CONTRASTS]
+        labels = _find(folder, "*_[sS]eg*.nii*")
+        for number in SLICES:
+            name = f"{folder.name}_slice{number:03}"
+            image = keep(f"{name}_image", scans, partial(_picture, scans, number))
+            mask = keep(f"{name}_mask", [labels], partial(_labels, labels, number))
+            items.append(Item(name, image, mask, group=folder.name))
+    return items
+
+
+def _find(folder: Path, pattern: str) -> Path:
+    found = next(iter(sorted(folder.glob(pattern))), None)
+    if found is None:
+        raise UserError(f"'{folder}' holds no {pattern}; get it again")
+    return found
+
+
+def _picture(scans: Sequence[Path], number: int) -> Pixels:
+    return np.stack([_scan(scan)[..., number].T for scan in scans], axis=-1)
+
+
+def _labels(file: Path, number: int) -> Pixels:
+    return np.asarray(_volume(file)[..., number].T, np.uint8)
+
+
+@lru_cache(maxsize=len(CONTRASTS))
+def _scan(file: Path) -> Pixels:
+    """Levels (X, Y, Z) from 0 to 255."""
+    values = np.asarray(_volume(file), np.float32)
+    brain = values[values > 0]
+    top = float(np.percentile(brain, 99.8)) if brain.size else 1.0
+    return np.asarray((values / top * 255).clip(0, 255).round(), np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _volume(file: Path) -> npt.NDArray[Any]:
+    try:
+        nibabel = importlib.import_module("nibabel")
+    except ImportError as error:
+        raise UserError("reading BraTS needs nibabel: pip install nibabel") from error
+    try:
+        return np.asarray(nibabel.load(file).dataobj)
+    except nibabel.filebasedimages.ImageFileError as error:
+        raise UserError(f"'{file}' is no NIfTI volume; get it again") from error
