@@ -401,7 +401,10 @@ def test_metaldam_as_it_is_released(home: Path) -> None:
         np.testing.assert_array_equal(mask[stored < 3], stored[stored < 3])
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "name",
+    [name if REAL[name] < 40 else pytest.param(name, marks=pytest.mark.slow) for name in REAL],
+)
 def test_the_real_ones_in_the_plain_layout(
     name: str, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
