@@ -333,3 +333,11 @@ def make_brats(root: Path) -> None:
             save_volume(levels, folder / f"{folder.name}_{contrast}.nii")
         truth = [labels[indices(n, 4)] for n in range(126)]
         save_volume(truth, folder / f"{segmentation}.nii")
+
+
+def make_ddti(root: Path) -> None:
+    """Two images."""
+    folder = root / "2_preprocessed_data" / "stage1"
+    for number in (1, 2):
+        save(image(number, 3), folder / "p_image" / f"{number}.PNG")
+        save(smooth(number), folder / "p_mask" / f"{number}.PNG")

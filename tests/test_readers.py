@@ -113,6 +113,7 @@ EXPECTED = {
         {"BraTS20_Training_001": 11, "BraTS20_Training_355": 11}, None,
         "BraTS20_Training_355/BraTS20_Training_355_t2.nii",
     ),
+    "ddti": Expected({"1": 1, "2": 1}, None, "2_preprocessed_data/stage1/p_mask/2.PNG"),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
 names = pytest.mark.parametrize("name", EXPECTED)
