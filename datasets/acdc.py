@@ -54,12 +54,14 @@ def acdc(root: Path, keep: Keep) -> dict[str, list[Item]]:
 def _slices(truth: Path, keep: Keep) -> list[Item]:
     image = truth.with_name(truth.name.replace("_gt", ""))
     frame = truth.name.split("_gt")[0]
+    across, down, along = map(float, _open(truth).header.get_zooms())
+    spacing, patient = (along, down, across), frame.split("_")[0]
     items = []
     for number in range(_open(truth).shape[2]):
         name = f"{frame}_slice{number:02}"
         shown = keep(f"{name}_image", [image], partial(_slice, image, number, np.uint16))
         mask = keep(f"{name}_mask", [truth], partial(_slice, truth, number, np.uint8))
-        items.append(Item(name, shown, mask, group=frame.split("_")[0]))
+        items.append(Item(name, shown, mask, patient, volume=frame, spacing_mm=spacing))
     return items
 
 

@@ -7,7 +7,8 @@
     split     18 / 12 patients (2,211 / 1,568 slices) as in TransUNet's lists; no validation part
     licence   terms of the challenge
 
-Hounsfield units from -125 to 275 become grey levels from 0 to 255. The slices take 2 GB in the
+Hounsfield units from -125 to 275 become grey levels from 0 to 255. TransUNet's files do not tell
+the spacing, so distances are scored on the challenge's volumes only. The slices take 2 GB in the
 cache. Others hand out files of the same names with the organs in another order, which cannot be
 seen from them: give TransUNet's, or the volumes. Reading them needs h5py or nibabel.
 
@@ -63,8 +64,18 @@ def synapse(root: Path, keep: Keep) -> dict[str, list[Item]]:
         name = f"{case}_slice{number:03}"
         image = keep(f"{name}_image", files, partial(make, 0))
         mask = keep(f"{name}_mask", files, partial(make, 1))
-        parts["test" if int(case[-4:]) in TEST else "train"].append(Item(name, image, mask, case))
+        item = Item(name, image, mask, case, volume=case, spacing_mm=_spacing(files[-1]))
+        parts["test" if int(case[-4:]) in TEST else "train"].append(item)
     return parts
+
+
+@lru_cache
+def _spacing(file: Path) -> tuple[float, float, float] | None:
+    """Of the challenge's volumes; TransUNet's files do not tell."""
+    if "label" not in file.name:
+        return None
+    across, down, along = map(float, _scan(file).header.get_zooms())
+    return along, down, across
 
 
 def _slices(root: Path) -> Iterator[tuple[str, int, list[Path], Callable[[int], Pixels]]]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,14 @@ def fingerprint(collection: Collection) -> str:
     Files count by their bytes and arrays by type, shape and values; paths and the collection's
     name do not count.
     """
-    facts = {
+    facts: dict[str, Any] = {
         "classes": collection.classes,
         "mask_values": sorted((collection.mask_values or {}).items()),
         "official": collection.official,
         "items": [(item.name, item.group) for item in collection.items],
     }
+    if any(item.volume for item in collection.items):
+        facts["volumes"] = [(item.volume, item.spacing_mm) for item in collection.items]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for item in collection.items:
         for pixels in (item.image, item.mask, item.instances):

@@ -21,6 +21,9 @@ class Item:
         mask: file, or array (H, W) uint8 of class indices, `IGNORE` where unlabelled.
         group: the specimen, patient or volume; one group never lies on both sides of a split.
         instances: file or array (H, W) uint16 of instance numbers, 0 is background.
+        volume: name of the scan that this is a slice of, "" for an image of its own. The slices
+            of a scan have one size and belong to one group; they lie as their items are ordered.
+        spacing_mm: distance of slices, height and width of a pixel; None where it is not known.
     """
 
     name: str
@@ -28,6 +31,8 @@ class Item:
     mask: Pixels
     group: str
     instances: Pixels | None = None
+    volume: str = ""
+    spacing_mm: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
