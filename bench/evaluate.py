@@ -1,6 +1,7 @@
-"""Predictions of a trained model, and their scores at the resolution of the masks."""
+"""Predictions of a trained model, at the resolution of the masks."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,29 @@ from torch import Tensor, nn
 from bench.data.bank import resize_image, resize_mask
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
-from bench.metrics import ImageScore, confusion_matrix, dice_per_class, score_image
+from bench.metrics import confusion_matrix, dice_per_class
 from bench.metrics.overlap import mean_defined
 from bench.sam.prompts import PromptRule, Prompts, nearest
 from bench.train import Reused, Views
 
 Map = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        item: the image.
+        truth: (H, W) class indices, `IGNORE` where unlabelled.
+        classes: (H, W) predicted class indices.
+        foreground: (H, W) float32, probability that a pixel is not of class 0.
+    """
+
+    item: Item
+    truth: Map
+    classes: Map
+    foreground: npt.NDArray[np.float32]
 
 
 def predict(model: nn.Module, views: Views, precision: str, batch: int = 8) -> Iterator[Tensor]:
@@ -48,8 +66,8 @@ def evaluate(
     size: int,
     precision: str,
     device: torch.device,
-) -> Iterator[tuple[Item, Map, ImageScore]]:
-    """Predict and score every item: whole image in, class map at the mask's own size out.
+) -> Iterator[Prediction]:
+    """Predict every item: whole image in, class map at the mask's own size out.
 
     A model with a `prompt_rule` is given prompts made from the ground truth by that rule.
     The image is resized to (size, size); logits are resized back bilinearly, then the largest wins.
@@ -70,8 +88,8 @@ def evaluate(
         views = Views(small.to(device), torch.empty(0), prompts)
         (logits,) = predict(model, views, precision)
         full = F.interpolate(logits[None], size=mask.shape, mode="bilinear", align_corners=False)
-        prediction = _labels(full[0])
-        yield item, prediction, score_image(prediction, mask, collection.num_classes)
+        foreground = 1 - full[0].float().softmax(0)[0]
+        yield Prediction(item, mask, _labels(full[0]), foreground.cpu().numpy())
 
 
 def make_prompts(item: Item, mask: Map, size: int, rule: PromptRule) -> Prompts:

@@ -18,9 +18,9 @@ from bench.env import environment
 from bench.errors import UnsupportedError, UserError
 from bench.evaluate import evaluate, validation_dice
 from bench.measure import measure_cost
-from bench.metrics import summarise
 from bench.registry import get_method, load_collection
 from bench.sam.encoder import checkpoint_blocks
+from bench.scoring import Scoring
 from bench.spec import Cell, Record, Status
 from bench.store import Store
 from bench.train import DivergedError, Views, fit
@@ -53,12 +53,11 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         precision=recipe.precision,
         device=device,
     )
-    scores, rows, folder = [], [], store.predictions(cell)
+    scoring, folder = Scoring(collection), store.predictions(cell)
     folder.mkdir(parents=True, exist_ok=True)
-    for item, prediction, score in results:
-        scores.append(score)
-        rows.append({"name": item.name, "group": item.group, **score.to_row(collection.classes)})
-        Image.fromarray(prediction).save(folder / f"{item.name}.png")
+    for prediction in results:
+        scoring.add(prediction)
+        Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
 
     say({"phase": "measure"})
     cost = measure_cost(model, recipe, num_classes=cell.task.num_classes, size=size)
@@ -67,8 +66,9 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         status="ok",
         prompts=method.prompts,
         classes=collection.classes,
-        metrics=summarise(scores, collection.classes),
-        per_image=tuple(rows),
+        metrics=scoring.summary(),
+        per_image=tuple(scoring.images),
+        per_volume=tuple(scoring.volumes),
         history=tuple(history),
         cost=replace(cost, train_wall_s=train_wall),
         env=environment(device.type) | {"split": _describe(parts)},

@@ -186,6 +186,7 @@ class Record:
     Attributes:
         metrics: name to value over the test images; see docs/protocol.md. None: not defined here.
         per_image: one mapping per test image, "name" and "group" beside the scores.
+        per_volume: one mapping per test volume, where images are slices; likewise.
         history: one mapping per progress point of training: step, epoch, loss, and val_dice.
         prompts: where prompts came from; rows of different origin are never ranked together.
         error: one sentence, for every status but "ok".
@@ -197,6 +198,7 @@ class Record:
     classes: tuple[str, ...] = ()
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     per_image: tuple[Mapping[str, Any], ...] = ()
+    per_volume: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
     cost: Cost | None = None
     env: Mapping[str, Any] = field(default_factory=dict)
@@ -224,6 +226,7 @@ class Record:
                 "cost": None if values["cost"] is None else Cost(**values["cost"]),
                 "classes": tuple(values["classes"]),
                 "per_image": tuple(values["per_image"]),
+                "per_volume": tuple(values.get("per_volume", ())),  # older records have none
                 "history": tuple(values["history"]),
             }
         )

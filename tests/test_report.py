@@ -479,3 +479,11 @@ def test_leakage_that_was_allowed_is_told() -> None:
     (told,) = (note for note in only(records).notes if "--allow-leakage" in note)
     assert leaks[0] in told
     assert "1 pairs" not in told
+
+
+def test_measures_of_some_collections_only_have_a_column_where_they_have_figures() -> None:
+    assert "PQ" not in markdown(only([make_record()]))
+    found = only([make_record(pq_dataset=0.5), make_record(make_cell("full"))])
+    assert "PQ (%)" in markdown(found)
+    assert "50.0" in latex(found)
+    assert "S-alpha" not in markdown(found)

@@ -177,3 +177,13 @@ def test_volumes_as_monai() -> None:
         assert [s.dice for s in scores] == pytest.approx(dice.tolist(), abs=1e-6)
         assert [s.hd95_max_mm for s in scores] == pytest.approx(hd95.tolist(), abs=1e-5)
         assert [s.assd_pooled_mm for s in scores] == pytest.approx(assd.tolist(), abs=1e-5)
+
+
+def test_without_a_spacing_there_are_neither_distances_nor_volumes() -> None:
+    prediction, mask = PAIRS[0]
+    known = score_volume(prediction, mask, 3, SPACING)
+    unknown = score_volume(prediction, mask, 3, None)
+    assert [score.dice for score in unknown] == [score.dice for score in known]
+    for score in unknown:
+        assert score.hd95_pooled_mm is score.assd_mean_mm is score.volume_ml.truth is None
+        assert not score.one_empty

@@ -25,6 +25,7 @@ from bench.metrics.readings import (
     Reading,
     Sizes,
     read_image,
+    summarise_phases,
     summarise_readings,
 )
 from bench.metrics.saliency import (
@@ -65,6 +66,7 @@ __all__ = [
     "score_volume",
     "summarise",
     "summarise_objects",
+    "summarise_phases",
     "summarise_readings",
     "summarise_saliency",
     "summarise_volumes",

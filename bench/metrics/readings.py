@@ -118,7 +118,7 @@ class ImageReadings:
 
     Attributes:
         confusion: (K, K) pixel counts; rows are the truth, columns the prediction.
-        sizes: K - 1, of the classes 1..K-1.
+        sizes: K - 1, of the classes 1..K-1; none where particles are not of interest.
     """
 
     confusion: Counts
@@ -143,7 +143,7 @@ class ImageReadings:
         row: dict[str, float | None] = {}
         for name, reading in zip(classes, phase_fractions(self.confusion), strict=True):
             row |= reading.to_row(f"phase_fraction/{name}")
-        for name, sizes in zip(classes[1:], self.sizes, strict=True):
+        for name, sizes in zip(classes[1:], self.sizes, strict=bool(self.sizes)):
             row |= sizes.to_row(name)
         return row
 
@@ -220,6 +220,19 @@ def summarise_readings(
         elif figure == "size_distance":
             summary[f"size_distance_image_mean/{name}"] = mean_defined(row[key] for row in rows)
     return summary
+
+
+def summarise_phases(images: Sequence[Counts], classes: Sequence[str]) -> dict[str, float | None]:
+    """Summarise the phase fractions of a test set, without those of its particles.
+
+    Args:
+        images: (K, K) pixel counts of each test image, at least one.
+        classes: K names; index 0 is the background.
+
+    Returns:
+        The cells `phase_fraction...` of `summarise_readings`.
+    """
+    return summarise_readings([ImageReadings(counts, ()) for counts in images], classes)
 
 
 def phase_fractions(confusion: Counts) -> tuple[Reading, ...]:

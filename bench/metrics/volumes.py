@@ -28,7 +28,7 @@ class OrganScore:
     """What the prediction of one organ in one volume is worth.
 
     The distances are those between the surfaces, in millimetres; None where either side lacks
-    the organ.
+    the organ, and, as the volume, where the spacing is not known.
 
     Attributes:
         dice: of the voxels, in [0, 1]; None where neither side holds the organ.
@@ -38,6 +38,7 @@ class OrganScore:
         assd_pooled_mm: mean of both sets of distances together, as MONAI and MedPy 0.5.2.
         assd_mean_mm: mean of the two sets' own means, as MedPy 0.4.0.
         volume_ml: millilitres in truth and prediction; 0 where the organ is absent.
+        one_empty: whether only the truth or only the prediction holds the organ.
     """
 
     dice: float | None
@@ -47,15 +48,14 @@ class OrganScore:
     assd_pooled_mm: float | None
     assd_mean_mm: float | None
     volume_ml: Reading
-
-    @property
-    def one_empty(self) -> bool:
-        """Whether only the truth or only the prediction holds the organ."""
-        return self.dice is not None and self.hd95_pooled_mm is None
+    one_empty: bool
 
 
 def score_volume(
-    prediction: Labels, mask: Labels, num_classes: int, spacing_mm: tuple[float, float, float]
+    prediction: Labels,
+    mask: Labels,
+    num_classes: int,
+    spacing_mm: tuple[float, float, float] | None,
 ) -> tuple[OrganScore, ...]:
     """Compare a predicted volume with its mask, at the resolution of the mask.
 
@@ -66,7 +66,7 @@ def score_volume(
         prediction: (D, H, W) integer class indices; anything goes where the mask is `IGNORE`.
         mask: (D, H, W) integer class indices, `IGNORE` where unlabelled.
         num_classes: K, background included.
-        spacing_mm: distance of slices, and height and width of a pixel.
+        spacing_mm: distance of slices, and height and width of a pixel; None where not known.
 
     Returns:
         K - 1 scores, of the classes 1..K-1.
@@ -79,17 +79,17 @@ def score_volume(
         raise ValueError(
             f"prediction {prediction.shape} and mask {mask.shape} must have one shape (D, H, W)"
         )
-    if len(spacing_mm) != 3 or not all(0 < step < float("inf") for step in spacing_mm):
+    if spacing_mm and (len(spacing_mm) != 3 or not all(0 < s < float("inf") for s in spacing_mm)):
         raise ValueError(f"the spacing must be three lengths above 0, not {spacing_mm}")
     flat = prediction.reshape(len(mask), -1), mask.reshape(len(mask), -1)
     confusion = confusion_matrix(*flat, num_classes)
     predicted, truth = (labels.reshape(mask.shape) for labels in blank_ignored(*flat, num_classes))
     boxes = [ndimage.find_objects(labels, num_classes - 1) for labels in (truth, predicted)]
     distances = [
-        _distances(truth, predicted, index, pair, spacing_mm)
+        _distances(truth, predicted, index, pair, spacing_mm) if spacing_mm else None
         for index, pair in enumerate(zip(*boxes, strict=True), start=1)
     ]
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    voxel_ml = float(np.prod(spacing_mm)) / 1000 if spacing_mm else None
     dice, iou = dice_per_class(confusion), iou_per_class(confusion)
     _, truth_voxels, predicted_voxels = pixel_counts(confusion)
     return tuple(
@@ -97,7 +97,8 @@ def score_volume(
             dice[index],
             iou[index],
             *_of_surfaces(distances[index - 1]),
-            Reading(int(truth_voxels[index]) * voxel_ml, int(predicted_voxels[index]) * voxel_ml),
+            _millilitres(truth_voxels[index], predicted_voxels[index], voxel_ml),
+            bool((truth_voxels[index] > 0) != (predicted_voxels[index] > 0)),
         )
         for index in range(1, num_classes)
     )
@@ -187,6 +188,12 @@ def _of_surfaces(
     pooled = float(np.concatenate(sets).mean())
     mean = float((sets[0].mean() + sets[1].mean()) / 2)
     return distances.hd95_pooled, distances.hd95_max, pooled, mean
+
+
+def _millilitres(truth: int, predicted: int, voxel_ml: float | None) -> Reading:
+    if voxel_ml is None:
+        return Reading(None, None)
+    return Reading(int(truth) * voxel_ml, int(predicted) * voxel_ml)
 
 
 def _size(value: float | None) -> float | None:

@@ -25,6 +25,7 @@ class Column:
         importance: terminal tables drop columns with the highest number first.
         axis: title where there is room for a longer one.
         best_of_runs: the highest of the runs is shown, not their mean.
+        optional: left out of tables in which no row has it.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Column:
     importance: int = 0
     axis: str = ""
     best_of_runs: bool = False
+    optional: bool = False
 
     @property
     def header(self) -> str:
@@ -61,7 +63,50 @@ def _decimals(shown: float) -> int:
 
 _PERCENT, _MEGA, _GIGA, _MIB = 100.0, 1e-6, 1e-9, 2.0**-20
 
+
+def _optional(
+    key: str,
+    title: str,
+    unit: str,
+    better: Literal["higher", "lower"],
+    image_score: str | None,
+    importance: int,
+) -> Column:
+    """A measure of accuracy that only some collections have."""
+    scale, decimals = (_PERCENT, 1) if unit == "%" else (1.0, 3 if unit == "0-1" else 1)
+    return Column(
+        key,
+        title,
+        unit,
+        better,
+        scale,
+        decimals,
+        True,
+        image_score,
+        importance=importance,
+        optional=True,
+    )
+
+
 DICE = Column("dice_dataset", "Dice", "%", "higher", _PERCENT, 1, True, "dice")
+
+_OBJECTS = (
+    _optional("pq_dataset", "PQ", "%", "higher", "pq", 5),
+    _optional("aji_dataset", "AJI", "%", "higher", "aji", 7),
+    _optional("ap_dataset", "AP", "%", "higher", "ap", 8),
+)
+_GREY_LEVELS = (
+    _optional("s_alpha", "S-alpha", "0-1", "higher", "s_alpha", 5),
+    _optional("e_phi_mean", "E-phi mean", "0-1", "higher", "e_phi_mean", 7),
+    _optional("weighted_f", "Weighted F", "0-1", "higher", "weighted_f", 6),
+    _optional("mae", "MAE", "0-1", "lower", "mae", 8),
+    _optional("ber_dataset", "BER", "0-100", "lower", "ber", 6),
+)
+_VOLUMES = (
+    _optional("dice_volume_mean", "Volume Dice", "%", "higher", None, 4),
+    _optional("hd95_pooled_mm_volume_mean", "HD95", "mm", "lower", None, 5),
+    _optional("assd_pooled_mm_volume_mean", "ASSD", "mm", "lower", None, 8),
+)
 
 COLUMNS = (
     DICE,
@@ -78,6 +123,9 @@ COLUMNS = (
         "boundary_iou",
         importance=7,
     ),
+    *_OBJECTS,
+    *_GREY_LEVELS,
+    *_VOLUMES,
     Column(
         "trainable_params",
         "Trainable",

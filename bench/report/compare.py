@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from bench.report.columns import COLUMNS
+from bench.report.columns import COLUMNS, Column
 from bench.report.ranking import Block, rank
 from bench.report.rows import Row, gather
 from bench.spec import Cell, Recipe, Task
@@ -38,6 +38,15 @@ class Comparison:
     def rows(self) -> list[Row]:
         """The rows of all blocks."""
         return [row for block in self.blocks for row in block.rows]
+
+    @property
+    def columns(self) -> list[Column]:
+        """What its tables show: all but the optional columns that no row has."""
+        return [
+            column
+            for column in COLUMNS
+            if not column.optional or any(row.values[column.key].runs for row in self.rows)
+        ]
 
 
 def comparison(frame: pd.DataFrame) -> list[Comparison]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.columns import COLUMNS, MISSING, Column
+from bench.report.columns import MISSING, Column
 from bench.report.compare import Comparison, comparison
 from bench.report.files import replace
 from bench.report.frame import NESTED
@@ -66,13 +66,13 @@ def markdown(found: Comparison) -> str:
     """Tables of the blocks and the notes; best figures are bold, ties carry ≈."""
     parts = []
     for block in found.blocks:
-        lines = cells(block, COLUMNS, _mark_markdown)
-        table = pd.DataFrame(lines, columns=_headers(), dtype=str)
+        lines = cells(block, found.columns, _mark_markdown)
+        table = pd.DataFrame(lines, columns=_headers(found), dtype=str)
         table["Method"] = [f"`{label}`" for label in table["Method"]]
         table = table.map(lambda text: text.replace("|", "\\|"))
         if len(found.blocks) > 1:
             parts.append(f"**Prompts: {block.prompts}**")
-        align = ["left"] * len(ASKED) + ["right"] * len(COLUMNS)
+        align = ["left"] * len(ASKED) + ["right"] * len(found.columns)
         parts.append(table.to_markdown(index=False, colalign=align, disable_numparse=True))
     parts.append("\n".join(f"- {note}" for note in found.notes))
     return "\n\n".join(parts) + "\n"
@@ -80,10 +80,10 @@ def markdown(found: Comparison) -> str:
 
 def latex(found: Comparison) -> str:
     """A booktabs `tabular` to include; title and notes stand above it as comments."""
-    lines = [line for block in found.blocks for line in cells(block, COLUMNS, _mark_latex)]
+    lines = [line for block in found.blocks for line in cells(block, found.columns, _mark_latex)]
     escaped = [[*map(_escape, line[: len(ASKED)]), *line[len(ASKED) :]] for line in lines]
-    table = pd.DataFrame(escaped, columns=[_escape(header) for header in _headers()])
-    alignment = "l" * len(ASKED) + "r" * len(COLUMNS)
+    table = pd.DataFrame(escaped, columns=[_escape(header) for header in _headers(found)])
+    alignment = "l" * len(ASKED) + "r" * len(found.columns)
     text = table.style.hide(axis="index").to_latex(hrules=True, column_format=alignment)
     body = text.splitlines()
     start = body.index(r"\midrule") + 1
@@ -108,7 +108,7 @@ def full_precision(found: Comparison) -> pd.DataFrame:
                 "prompts": row.prompts,
                 "runs": row.status,
             }
-            for column in COLUMNS:
+            for column in found.columns:
                 value = row.values[column.key]
                 line[column.key] = value.figure
                 line[f"{column.key}_sd"] = value.spread
@@ -117,8 +117,8 @@ def full_precision(found: Comparison) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _headers() -> list[str]:
-    return [*ASKED, *(column.header for column in COLUMNS)]
+def _headers(found: Comparison) -> list[str]:
+    return [*ASKED, *(column.header for column in found.columns)]
 
 
 def _mark_markdown(text: str, mark: Mark | None) -> str:

@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.columns import COLUMNS, Column
+from bench.report.columns import Column
 from bench.report.compare import Comparison, comparison
 from bench.report.ranking import Mark
 from bench.report.tables import cells
@@ -34,12 +34,12 @@ def terminal_table(frame: pd.DataFrame, width: int = 100) -> list[Table]:
 def _fit(found: Comparison, width: int) -> Table:
     keep = [
         column
-        for column in COLUMNS
+        for column in found.columns
         if any(row.values[column.key].figure is not None for row in found.rows)
     ]
     console = Console(width=10_000)
     while True:
-        table = _table(found, keep, len(keep) < len(COLUMNS))
+        table = _table(found, keep, len(keep) < len(found.columns))
         if len(keep) < 2 or Measurement.get(console, console.options, table).maximum <= width:
             return table
         keep.remove(max(keep, key=lambda column: column.importance))
