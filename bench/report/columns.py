@@ -91,19 +91,19 @@ def _optional(
 DICE = Column("dice_dataset", "Dice", "%", "higher", _PERCENT, 1, True, "dice")
 
 _OBJECTS = (
-    _optional("pq_dataset", "PQ", "%", "higher", "pq", 5),
+    _optional("pq_dataset", "PQ", "%", "higher", "pq", 2),
     _optional("aji_dataset", "AJI", "%", "higher", "aji", 7),
     _optional("ap_dataset", "AP", "%", "higher", "ap", 8),
 )
 _GREY_LEVELS = (
-    _optional("s_alpha", "S-alpha", "0-1", "higher", "s_alpha", 5),
+    _optional("s_alpha", "S-alpha", "0-1", "higher", "s_alpha", 2),
     _optional("e_phi_mean", "E-phi mean", "0-1", "higher", "e_phi_mean", 7),
     _optional("weighted_f", "Weighted F", "0-1", "higher", "weighted_f", 6),
     _optional("mae", "MAE", "0-1", "lower", "mae", 8),
     _optional("ber_dataset", "BER", "0-100", "lower", "ber", 6),
 )
 _VOLUMES = (
-    _optional("dice_volume_mean", "Volume Dice", "%", "higher", None, 4),
+    _optional("dice_volume_mean", "Volume Dice", "%", "higher", None, 2),
     _optional("hd95_pooled_mm_volume_mean", "HD95", "mm", "lower", None, 5),
     _optional("assd_pooled_mm_volume_mean", "ASSD", "mm", "lower", None, 8),
 )
