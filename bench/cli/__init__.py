@@ -1,0 +1,34 @@
+"""The command line: arguments in, progress and tables out. The only package that prints.
+
+Each command is a module with a `parser` and a `run`. Heavy imports stay inside functions, so that
+`--help` answers at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from bench.cli.parsing import plain
+from bench.errors import UserError
+
+COMMANDS = ("report", "cost", "weights", "data")  # the main job has no word of its own
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 a cell failed, 2 bad input."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console(highlight=False, soft_wrap=False)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    name = words.pop(0) if words[:1] and words[0] in COMMANDS else "run"
+    command = importlib.import_module(f"bench.cli.{name}")
+    try:
+        exit_code: int = command.run(command.parser().parse_args(words), console)
+    except UserError as error:
+        errors.print(f"[bold red]error:[/] {plain(error)}")
+        return 2
+    except KeyboardInterrupt:
+        errors.print("stopped; what is done is kept: run the same command again to go on")
+        return 130
+    return exit_code

@@ -1,0 +1,70 @@
+"""What methods cost, without data or weights."""
+
+import argparse
+
+from rich.console import Console
+
+from bench.cli.parsing import ArgumentParser, plain
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `cost`."""
+    parser = ArgumentParser(
+        prog="run_bench.py cost",
+        description="Count what methods cost: parameters, operations, file size. Nothing is read,"
+        " trained or downloaded.",
+    )
+    parser.add_argument("--methods", required=True, metavar="LIST", help="as in 'lora[rank=1|4]'")
+    parser.add_argument("--backbone", metavar="LIST", default="sam_nano", help="[%(default)s]")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="[the backbone's own]")
+    parser.add_argument("--classes", type=int, default=1, help="foreground classes [%(default)s]")
+    parser.add_argument(
+        "--batch-size", type=int, default=1, help="images of a training step [%(default)s]"
+    )
+    parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    return parser
+
+
+def run(asked: argparse.Namespace, console: Console) -> int:
+    """Print the cost cards."""
+    import json
+
+    from bench.card import cost_cards
+
+    cards, refused = cost_cards(
+        asked.methods, asked.backbone, asked.image_size, asked.classes, asked.batch_size
+    )
+    for sentence in refused:
+        Console(stderr=True).print(f"[yellow]left out: {plain(sentence)}[/]", soft_wrap=True)
+    if asked.json:
+        print(json.dumps(cards, indent=1))
+        return 0
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    units = {
+        "Trains\nM": ("trainable_params", 1e6),
+        "Added\nM": ("added_params", 1e6),
+        "Total\nM": ("total_params", 1e6),
+        "Forward\nGFLOP": ("forward_flops", 1e9),
+        "Step\nGFLOP": ("train_step_flops", 1e9),
+        "File\nMiB": ("saved_bytes", 2**20),
+    }
+    classes = f"{asked.classes} foreground class{'es' if asked.classes > 1 else ''}"
+    for backbone in dict.fromkeys(card["backbone"] for card in cards):
+        rows = [card for card in cards if card["backbone"] == backbone]
+        on = "from scratch" if backbone == "none" else backbone
+        title = f"{on}, {rows[0]['image_size']} px, {classes}"
+        table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+        table.add_column("Method", overflow="fold", min_width=24)
+        for heading in units:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for card in rows:
+            figures = (f"{card[key] / unit:.4g}" for key, unit in units.values())
+            table.add_row(plain(card["method"]), *figures)
+        console.print(table)
+    console.print(
+        f"Forward is one image, a training step {asked.batch_size}; FLOPs are 2 x multiply-adds."
+        " Methods with prompts are counted with one an image."
+    )
+    return 0

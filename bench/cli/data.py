@@ -1,0 +1,52 @@
+"""Public image collections."""
+
+import argparse
+
+from rich.console import Console
+
+from bench.cli.fetching import fetch_all
+from bench.cli.parsing import ArgumentParser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `data`."""
+    parser = ArgumentParser(
+        prog="run_bench.py data",
+        description="Public image collections, kept in a cache and read by --dataset NAME.",
+        epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
+    )
+    parser.add_argument("action", choices=["list", "fetch", "check"])
+    parser.add_argument("names", nargs="*", help="collections; all of them for list and check")
+    return parser
+
+
+def run(asked: argparse.Namespace, console: Console) -> int:
+    """List, fetch or check collections; 1 if one is not what it should be."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from bench.data.download import check_collection, collection_folder, fetch_collection
+    from bench.data.sources import SOURCES, find_source
+
+    sources = {name: find_source(name) for name in asked.names or SOURCES}
+    if asked.action == "fetch":
+        fetched = [name for name, source in SOURCES.items() if source.archives]
+        fetch_all(asked.names, fetched, fetch_collection, console)
+        return 0
+    table = Table("Collection", "State", "Licence", box=SIMPLE_HEAD)
+    sound = True
+    for name, source in sources.items():
+        state = "by hand" if source.how else "not here"
+        if collection_folder(name).is_dir():
+            state = "here"
+        if asked.action == "check":
+            condition = check_collection(name)
+            sound = sound and condition.sound
+            state = condition.text if condition.sound else f"[red]{condition.text}[/]"
+        table.add_row(name, state, source.licence)
+    console.print(table)
+    console.print(f"cache: {collection_folder('')}", soft_wrap=True)
+    if asked.action == "list":
+        for name, source in sources.items():
+            console.print(f"{name}: {source.how or source.address}", soft_wrap=True)
+    return 0 if sound else 1
