@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -23,8 +25,43 @@ def pair(height: int, width: int, seed: int = 0) -> tuple[UInt8, UInt8]:
 PAIRS = [pair(60, 80, 1), pair(50, 50, 2), pair(90, 64, 3)]
 
 
+def noise(height: int, width: int, seed: int) -> tuple[UInt8, UInt8]:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = rng.integers(0, 3, (height, width), dtype=np.uint8)
+    mask[:3] = IGNORE
+    return image, mask
+
+
+NOISE = [noise(60, 80, 1), noise(50, 50, 2)]
+
+
 def bank(views: int, kind: str = "standard", seed: int = 0) -> Bank:
     return make_bank(PAIRS, views=views, size=32, kind=kind, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "views", "shown", "numbered"),
+    [
+        ("standard", 9, "14dccf80e279c7fd", "68bf7a0e36b14484"),
+        ("none", 2, "104b8f224b9fcb96", "05a2e5173a9d3936"),
+        ("mirror", 4, "911e0563bffef519", "323d83a2802f6eae"),
+        ("turns", 16, "12d463839fd881ed", "0c2365e8dbeafb36"),
+    ],
+)
+def test_views_behind_committed_records_stay_as_they_were(
+    kind: str, views: int, shown: str, numbered: str
+) -> None:
+    made = make_bank(NOISE, views=9, size=32, kind=kind, seed=4)
+    assert len(made) == views
+    assert _digest(made.images.tobytes() + made.masks.tobytes()) == shown
+    instances = [(image, 70_000 * mask.astype(np.int32)) for image, mask in NOISE]
+    made = make_bank(instances, views=9, size=32, kind=kind, seed=4)
+    assert _digest(made.masks.astype("<i4").tobytes()) == numbered
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def test_first_views_are_the_whole_images() -> None:
