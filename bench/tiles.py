@@ -1,0 +1,150 @@
+"""Large images at their own resolution: overlapping windows, blended where they overlap.
+
+Own code, since MONAI's `SlidingWindowInferer` (an optional dependency here) wants the image as
+float and keeps the logits of all of it, and their weights; a test holds the results equal to its.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UnsupportedError, UserError
+
+Predict = Callable[[Tensor], Tensor]
+Image = npt.NDArray[np.uint8]
+OVERLAP = 0.5  # Hann windows add up to a constant there, and every pixel is seen near a middle
+
+
+def tile_logits(
+    predict: Predict, image: Image, size: int, overlap: float = OVERLAP, batch: int = 8
+) -> Tensor:
+    """Class logits (K, H, W) fp32 of a whole image, on the CPU: 4 K H W bytes.
+
+    Arguments and errors are those of `tile_bands`, whose bands these are.
+    """
+    whole: Tensor | None = None
+    for rows, band in tile_bands(predict, image, size, overlap, batch):
+        if whole is None:
+            whole = band.new_empty(len(band), *image.shape[:2])
+        whole[:, rows] = band
+    assert whole is not None, "an image has at least one window"
+    return whole
+
+
+def tile_bands(
+    predict: Predict, image: Image, size: int, overlap: float = OVERLAP, batch: int = 8
+) -> Iterator[tuple[slice, Tensor]]:
+    """Class logits of a whole image, one band of finished rows after another, from the top.
+
+    Windows lie on a grid of step (1 - overlap) x size; the last of a row or column is flush with
+    the edge. Logits are averaged with the weights of `hann`. A side shorter than a window is
+    mirrored on both ends, and the logits are cropped back. Kept in memory are the logits of two
+    rows of windows, 8 K size W bytes, and a few weights a row, whatever the height of the image.
+
+    Args:
+        predict: images (B, 3, size, size) uint8 on the CPU to logits (B, K, size, size).
+        image: (H, W, 3) uint8; a memory map will do.
+        size: side of a window in pixels.
+        overlap: share of a window that the next one covers too, in [0, 1).
+        batch: windows given to `predict` at once.
+
+    Yields:
+        The rows, and their logits (K, rows, W) fp32 on the CPU.
+
+    Raises:
+        UserError: an overlap outside [0, 1), a size or batch below 1, or an image without pixels.
+    """
+    _check(image, size, overlap, batch)
+    height, width = image.shape[:2]
+    above, before = (max(size - side, 0) // 2 for side in (height, width))
+    padded = _mirrored(image, size)
+    tops, lefts = (_starts(side, size, overlap) for side in padded.shape[:2])
+    down, across = (_shares(starts, size) for starts in (tops, lefts))
+    carried: Tensor | None = None
+    for index, top in enumerate(tops):
+        strip = padded[top : top + size]
+        summed = _blend(predict, strip, lefts, across, batch).mul_(down[index][:, None])
+        if carried is not None:
+            summed[:, : carried.shape[1]] += carried
+        done = tops[index + 1] - top if index + 1 < len(tops) else size
+        rows = slice(max(top - above, 0), min(top + done - above, height))
+        inside = slice(rows.start + above - top, rows.stop + above - top)
+        carried = summed[:, done:]
+        yield rows, summed[:, inside, before : before + width]
+
+
+def hann(size: int) -> Tensor:
+    """Weights (size,) fp64 of the pixels across a window: sin² at the pixels' middles, never 0."""
+    return torch.sin(torch.pi * (torch.arange(size, dtype=torch.float64) + 0.5) / size) ** 2
+
+
+def refuse_prompts(model: nn.Module) -> None:
+    """Refuse a model that takes prompts.
+
+    Raises:
+        UnsupportedError: it does. An object that windows cut would need a prompt in each of them,
+            made of the part that is seen there: other prompts than those of the whole image.
+    """
+    if getattr(model, "prompt_rule", None) is not None:
+        raise UnsupportedError(
+            "methods that take prompts are evaluated on whole images only: windows would cut the"
+            " objects that the prompts point at"
+        )
+
+
+def _blend(
+    predict: Predict, strip: Image, lefts: list[int], shares: list[Tensor], batch: int
+) -> Tensor:
+    """Logits (K, size, W) of one row of windows, blended from side to side."""
+    size, width = strip.shape[:2]
+    summed = torch.empty(0)
+    for first in range(0, len(lefts), batch):
+        part = lefts[first : first + batch]
+        windows = np.stack([strip[:, left : left + size] for left in part])
+        logits = predict(torch.from_numpy(windows).permute(0, 3, 1, 2).contiguous())
+        logits = logits.detach().float().cpu()
+        if first == 0:
+            summed = logits.new_zeros(logits.shape[1], size, width)
+        for offset, left in enumerate(part):
+            summed[:, :, left : left + size] += logits[offset] * shares[first + offset]
+    return summed
+
+
+def _starts(side: int, size: int, overlap: float) -> list[int]:
+    step = max(1, int(size * (1 - overlap)))
+    last = side - size
+    return [*range(0, last, step), last]
+
+
+def _shares(starts: list[int], size: int) -> list[Tensor]:
+    """What each window has of every pixel it covers along one axis; the shares sum to 1.
+
+    A grid of windows is a product of two axes, and so are its sums of weights.
+    """
+    weights = hann(size)
+    total = torch.zeros(starts[-1] + size, dtype=torch.float64)
+    for start in starts:
+        total[start : start + size] += weights
+    return [(weights / total[start : start + size]).float() for start in starts]
+
+
+def _mirrored(image: Image, size: int) -> Image:
+    missing = [max(size - side, 0) for side in image.shape[:2]]
+    if not any(missing):
+        return image
+    ends = [(short // 2, short - short // 2) for short in missing]
+    mirrored: Image = np.pad(image, [*ends, (0, 0)], mode="reflect")
+    return mirrored
+
+
+def _check(image: npt.NDArray[Any], size: int, overlap: float, batch: int) -> None:
+    if not 0 <= overlap < 1:
+        raise UserError(f"overlap {overlap} of windows is out of range: give 0 up to below 1")
+    if size < 1 or batch < 1:
+        raise UserError(f"windows of {size} px in batches of {batch}: give 1 or more of both")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise UserError(f"an image of shape {image.shape} cannot be tiled: give (H, W, 3)")
