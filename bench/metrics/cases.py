@@ -1,0 +1,97 @@
+"""What conventions need to know of test images and volumes, counted once for all of them."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench.metrics.boundary import surface_distances
+from bench.metrics.foreground import counts_by_level, enhanced_alignment, structure_measure
+from bench.metrics.overlap import Counts, Labels, Values, blank_ignored, count_pairs
+
+
+class MapFigures(NamedTuple):
+    """Scores of one slice as a map of one foreground; see `bench.metrics.foreground`."""
+
+    s_alpha: float
+    e_phi_mean: float
+    mae: float
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What conventions need to know of one image, or of one volume and its slices.
+
+    Attributes:
+        counts: (D, K, K) pixels of each slice by true and predicted class; D is 1 for an image.
+        hd95: K - 1 pooled HD95 of the classes 1..K-1 in the whole case, in voxels whose sides all
+            count as 1; None where truth or prediction lacks the class.
+        hd95_slices: D times the same, slice by slice.
+        maps: D scores of the maps that are 1 where any class but 0 is predicted, else 0.
+    """
+
+    counts: Counts
+    hd95: Values
+    hd95_slices: tuple[Values, ...]
+    maps: tuple[MapFigures, ...]
+
+
+def read_case(prediction: Labels, mask: Labels, num_classes: int) -> Case:
+    """Count what conventions need.
+
+    Ignored pixels belong to no class on either side; they count nowhere but in the maps of one
+    foreground, where they are background on both sides.
+
+    Args:
+        prediction: integer class indices, (H, W) of an image or (D, H, W) of a volume.
+        mask: same shape, with `IGNORE` where unlabelled.
+        num_classes: K, background included.
+
+    Raises:
+        ValueError: shapes differ, a type is not integer, or a class lies outside 0..K-1.
+    """
+    if prediction.shape != mask.shape or mask.ndim not in (2, 3):
+        raise ValueError(
+            f"prediction {prediction.shape} and mask {mask.shape} must have one shape, "
+            "(H, W) or (D, H, W)"
+        )
+    flat = (-1, mask.shape[-1])
+    blanked = blank_ignored(prediction.reshape(flat), mask.reshape(flat), num_classes)
+    predicted, truth = (labels.reshape(mask.shape) for labels in blanked)
+    size = mask.shape[-2:]
+    slices = list(zip(predicted.reshape(-1, *size), truth.reshape(-1, *size), strict=True))
+    whole = _hd95(predicted, truth, num_classes)
+    by_slice = [_hd95(*one, num_classes) for one in slices] if mask.ndim == 3 else [whole]
+    return Case(
+        counts=np.stack(
+            [count_pairs(*one, num_classes + 1)[:num_classes, :num_classes] for one in slices]
+        ),
+        hd95=whole,
+        hd95_slices=tuple(by_slice),
+        maps=tuple(
+            _score_map(_foreground(p, num_classes), _foreground(t, num_classes)) for p, t in slices
+        ),
+    )
+
+
+def _score_map(found: Any, truth: Any) -> MapFigures:
+    prediction = found.astype(np.float64)
+    curve = enhanced_alignment(
+        *counts_by_level(prediction, truth), int(np.count_nonzero(truth)), truth.size
+    )
+    return MapFigures(
+        structure_measure(prediction, truth), float(curve.mean()), float((found != truth).mean())
+    )
+
+
+def _hd95(predicted: Labels, truth: Labels, num_classes: int) -> Values:
+    voxel: Any = (1.0,) * truth.ndim
+    pairs = (
+        surface_distances(truth == index, predicted == index, voxel)
+        for index in range(1, num_classes)
+    )
+    return tuple(None if found is None else found.hd95_pooled for found in pairs)
+
+
+def _foreground(labels: Labels, num_classes: int) -> Any:
+    return (labels > 0) & (labels < num_classes)
