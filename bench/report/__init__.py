@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bench.report.budgets import find_budgets
 from bench.report.compare import Comparison, comparison
 from bench.report.files import replace
+from bench.report.folds import folds_markdown, folds_table, write_folds
 from bench.report.frame import to_frame
 from bench.report.gallery import Lookup, write_gallery
 from bench.report.plots import write_plots
@@ -35,6 +37,7 @@ def write_report(
     frame = to_frame(records)
     found = comparison(frame)
     written = write_tables(frame, folder / "tables", found)
+    written += write_folds(found, folder / "tables")
     written += write_plots(frame, folder / "plots", found)
     written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots", found)
     overview = _overview(found, written, folder)
@@ -46,7 +49,10 @@ def _overview(found: list[Comparison], written: list[Path], folder: Path) -> str
     parts = ["# Results", "All runs, unrounded: [records.csv](tables/records.csv)"]
     for one in found:
         parts += [f"## {one.title}", markdown(one).rstrip()]
+        if not folds_table(one).empty:
+            parts.append(folds_markdown(one))
         tables = [folder / "tables" / f"{one.slug}.{kind}" for kind in ("md", "csv", "tex")]
+        tables += [folder / "tables" / f"{one.slug}_folds.{kind}" for kind in ("md", "csv")]
         kinds = ("pareto", "classes", "curves", "memory", "gallery")
         plots = [folder / "plots" / f"{one.slug}_{kind}.png" for kind in kinds]
         if plots[0] in written:
@@ -58,4 +64,7 @@ def _overview(found: list[Comparison], written: list[Path], folder: Path) -> str
             if path in written
         ]
         parts.append("Files: " + ", ".join(links))
+    for budgets in find_budgets(found):
+        parts += [f"## {budgets.title}: label budgets"]
+        parts += [f"![Dice by labelled training images](plots/{budgets.slug}_labels.png)"]
     return "\n\n".join(parts) + "\n"

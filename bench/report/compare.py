@@ -57,9 +57,9 @@ def comparison(frame: pd.DataFrame) -> list[Comparison]:
     """
     groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for index, cell in frame["cell"].items():
-        groups[_question(cell)].append(index)
+        groups[question(cell)].append(index)
     cells = {key: cast(Cell, frame.loc[indices[0], "cell"]) for key, indices in groups.items()}
-    names = {key: _words(cell) for key, cell in cells.items()}
+    names = {key: words_of(cell) for key, cell in cells.items()}
     versions = Counter(names.values())
     found = []
     for key, indices in groups.items():
@@ -70,8 +70,8 @@ def comparison(frame: pd.DataFrame) -> list[Comparison]:
     return sorted(found, key=lambda comparison: comparison.slug)
 
 
-def _question(cell: Cell) -> tuple[Any, ...]:
-    """What runs of one table have in common."""
+def question(cell: Cell) -> tuple[Any, ...]:
+    """What the runs of one table have in common."""
     task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
     # `equal` prescribes all of the recipe but the learning rate; `published` is each method's own.
     recipe = dataclasses.replace(cell.recipe, lr=0.0) if cell.protocol == "equal" else None
@@ -79,7 +79,7 @@ def _question(cell: Cell) -> tuple[Any, ...]:
     return (*data, cell.protocol, *task, recipe)
 
 
-def _words(cell: Cell) -> tuple[str, ...]:
+def words_of(cell: Cell) -> tuple[str, ...]:
     """Dataset, then what differs from the defaults."""
     words = [cell.dataset_name]
     if cell.protocol != Cell.protocol:
@@ -100,6 +100,11 @@ def _words(cell: Cell) -> tuple[str, ...]:
     return tuple(words)
 
 
+def slug_of(words: tuple[str, ...]) -> str:
+    """The same for file names."""
+    return "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words)
+
+
 def _compare(dataset: str, words: tuple[str, ...], records: pd.DataFrame) -> Comparison:
     rows = gather(records)
     folds = set(records["fold"])
@@ -108,7 +113,6 @@ def _compare(dataset: str, words: tuple[str, ...], records: pd.DataFrame) -> Com
         for prompts in PROMPTS
         if any(row.prompts == prompts for row in rows)
     )
-    slug = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words)
     ordered = [row for block in blocks for row in block.rows]
     notes = (
         *_reading(records),
@@ -117,7 +121,7 @@ def _compare(dataset: str, words: tuple[str, ...], records: pd.DataFrame) -> Com
         *_failures(ordered),
         *_gaps(ordered),
     )
-    return Comparison(_title(records, words), slug, dataset, blocks, notes)
+    return Comparison(_title(records, words), slug_of(words), dataset, blocks, notes)
 
 
 def _title(records: pd.DataFrame, words: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Figures of every comparison: Pareto panels, classes, learning curves, memory."""
+"""Figures of every comparison: Pareto panels, classes, curves of learning and labels, memory."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.report.budgets import draw_budgets, find_budgets
 from bench.report.columns import DICE, MISSING
 from bench.report.compare import Comparison, comparison
 from bench.report.pareto import draw_pareto
@@ -31,6 +32,8 @@ def write_plots(
 ) -> list[Path]:
     """Write `<slug>_<kind>.png` and `.svg` for every comparison and kind that has data.
 
+    Comparisons that differ in their label budget only share one more, of the kind "labels".
+
     Args:
         frame: of `to_frame`.
         folder: is made if need be; files of the same names are replaced.
@@ -48,6 +51,8 @@ def write_plots(
                 figure = draw(one, looks)
                 if figure is not None:
                     written += save(figure, folder / f"{one.slug}_{kind}")
+        for budgets in find_budgets(found):
+            written += save(draw_budgets(budgets, looks), folder / f"{budgets.slug}_labels")
     return written
 
 

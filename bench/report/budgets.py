@@ -1,0 +1,85 @@
+"""Label budgets: what a method is worth by the number of labelled training images."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from bench.report.columns import DICE
+from bench.report.compare import Comparison, question, slug_of, words_of
+from bench.report.rows import Row
+from bench.report.style import Series
+from bench.spec import Cell
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Budgets:
+    """Comparisons that differ in the number of labelled training images only.
+
+    Attributes:
+        slug: for file names.
+        steps: comparison by number of training images, fewest first.
+    """
+
+    title: str
+    slug: str
+    steps: Mapping[int, Comparison]
+
+
+def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
+    """Every set of comparisons with more than one label budget."""
+    groups: dict[Any, list[tuple[int, Comparison]]] = defaultdict(list)
+    for found in comparisons:
+        ok = pd.concat([row.ok for row in found.rows])
+        trained = ok["env/split/train"].dropna() if "env/split/train" in ok else ok["seed"][:0]
+        if not trained.empty:
+            cell = dataclasses.replace(_cell(found), labels=None)
+            groups[question(cell)].append((round(trained.mean()), found))
+    budgets = []
+    for group in groups.values():
+        if len(group) > 1:
+            steps = dict(sorted(group, key=lambda step: step[0]))
+            words = words_of(dataclasses.replace(_cell(group[0][1]), labels=None))
+            budgets.append(Budgets(", ".join(words), slug_of(words), steps))
+    return budgets
+
+
+def draw_budgets(found: Budgets, looks: Mapping[Row, Series]) -> Figure:
+    """Dice against the number of labelled training images: mean and spread over runs."""
+    figure = Figure(figsize=(7.6, 5.2), layout="constrained")
+    axes = figure.subplots()
+    curves: dict[str, list[tuple[int, Row]]] = defaultdict(list)
+    for images, comparison in found.steps.items():
+        for row in comparison.rows:
+            if row.values[DICE.key].figure is not None:
+                curves[looks[row].name].append((images, row))
+    for name, points in sorted(curves.items()):
+        look = looks[points[0][1]]
+        values = [row.values[DICE.key] for _, row in points]
+        axes.errorbar(
+            [images for images, _ in points],
+            [cast(float, value.figure) * DICE.scale for value in values],
+            [(value.spread or 0.0) * DICE.scale for value in values],
+            fmt=look.line,
+            marker=look.marker,
+            color=look.colour,
+            capsize=3,
+            lw=1.8,
+            label=name,
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(found.steps), [str(images) for images in found.steps])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("labelled training images")
+    axes.set_ylabel(f"{DICE.title} ({DICE.unit})")
+    axes.set_title(f"{found.title}: label budgets")
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def _cell(found: Comparison) -> Cell:
+    return cast(Cell, found.rows[0].records["cell"].iloc[0])

@@ -1,0 +1,88 @@
+"""Cross-validation: the score of every fold, their spread, and all folds pooled."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.report.columns import DICE
+from bench.report.compare import Comparison
+from bench.report.files import replace
+from bench.report.rows import Row
+
+
+def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
+    """Write `<slug>_folds.md` and `.csv` for every comparison of more than one fold.
+
+    Args:
+        comparisons: some of them, or all.
+        folder: is made if need be; files of the same names are replaced.
+
+    Returns:
+        The files.
+    """
+    written = []
+    for found in comparisons:
+        table = folds_table(found)
+        if not table.empty:
+            path = folder / f"{found.slug}_folds.md"
+            written += [
+                replace(path, f"# {found.title}\n\n{folds_markdown(found)}\n"),
+                replace(path.with_suffix(".csv"), table.to_csv(index=False)),
+            ]
+    return written
+
+
+def folds_table(found: Comparison) -> pd.DataFrame:
+    """Dice of every row by fold: `fold_1` .. `fold_K`, `mean`, `sd`, `pooled`; fractions.
+
+    A fold's figure is the mean over seeds; `mean` and `sd` are over the folds. `pooled` counts the
+    pixels of all folds together, in which every image is tested once, and is the mean over the
+    seeds whose folds all ended well. Empty where there is one fold only.
+    """
+    lines = []
+    for row in found.rows:
+        folds = {cell.folds for cell in row.records["cell"]}
+        if folds == {1}:
+            continue
+        by_fold = row.ok.groupby("fold")[DICE.key].mean()
+        line: dict[str, object] = {"label": row.label, "backbone": row.backbone}
+        line |= {"weights": row.weights, "prompts": row.prompts}
+        line |= {f"fold_{fold + 1}": by_fold.get(fold) for fold in range(max(folds))}
+        line |= {"mean": by_fold.mean(), "sd": by_fold.std(), "pooled": _pooled(row, max(folds))}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def folds_markdown(found: Comparison) -> str:
+    """The table of `folds_table` in per cent, with a sentence on how to read it."""
+    table = folds_table(found).drop(columns=["backbone", "weights", "prompts"])
+    figures = table.set_index("label").map(lambda value: DICE.format(value))
+    figures.index.name = "Method"
+    figures.columns = [name.replace("_", " ").capitalize() for name in figures.columns]
+    text = figures.rename(index=lambda label: f"`{label}`").to_markdown(
+        colalign=["left"] + ["right"] * len(figures.columns), disable_numparse=True
+    )
+    return (
+        f"{text}\n\nDice ({DICE.unit}) of the test part of every fold, mean over seeds; mean and "
+        "standard deviation over folds; pooled: the pixels of all folds together."
+    )
+
+
+def _pooled(row: Row, folds: int) -> float | None:
+    """Dice of the pixels of all folds together, mean over the complete seeds; None without any."""
+    scores = []
+    for _, runs in row.ok.groupby("seed"):
+        if len(runs) == folds:
+            images = pd.DataFrame([one for images in runs["per_image"] for one in images])
+            scores.append(_dice(images.sum(numeric_only=True), runs["classes"].iloc[0][1:]))
+    return sum(scores) / len(scores) if scores else None
+
+
+def _dice(sums: "pd.Series[float]", classes: Sequence[str]) -> float:
+    found = []
+    for name in classes:
+        both = sums[f"truth_px/{name}"] + sums[f"predicted_px/{name}"]
+        if both:
+            found.append(2 * sums[f"overlap_px/{name}"] / both)
+    return float(sum(found) / len(found))
