@@ -3,8 +3,9 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 
-from bench.data.bank import Bank, make_bank, resize_image, resize_mask
+from bench.data.bank import KINDS, Bank, make_bank, resize_image, resize_mask
 from bench.data.items import IGNORE
 from bench.errors import UserError
 
@@ -33,6 +34,7 @@ def noise(height: int, width: int, seed: int) -> tuple[UInt8, UInt8]:
     return image, mask
 
 
+ENDLESS = ("standard", "reports", "windows", "sliding")  # as many different views as asked for
 NOISE = [noise(60, 80, 1), noise(50, 50, 2)]
 
 
@@ -81,7 +83,7 @@ def test_seed_decides_and_a_larger_bank_begins_with_the_smaller() -> None:
     assert (small.images[3:] != other.images[3:]).any(axis=(1, 2, 3)).all()
 
 
-@pytest.mark.parametrize("kind", ["standard", "turns", "mirror"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_instance_numbers_are_seen_in_the_same_views(kind: str) -> None:
     masks = bank(60, kind)
     numbered = [(image, 70_000 * (mask == 1).astype(np.int32)) for image, mask in PAIRS]
@@ -97,19 +99,29 @@ def test_none_gives_whole_images_only(views: int) -> None:
     np.testing.assert_array_equal(made.images, bank(3).images)
 
 
-def test_no_image_is_lost_in_a_small_bank() -> None:
-    assert len(bank(1)) == 3
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_image_is_lost_in_a_small_bank(kind: str) -> None:
+    assert len(bank(1, kind)) >= 3
 
 
-def test_views_invent_no_class_and_stay_aligned() -> None:
-    made = bank(60)
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_views_depend_on_the_seed_and_their_number_alone(kind: str) -> None:
+    small, large = bank(12, kind), bank(30, kind)
+    np.testing.assert_array_equal(small.images, large.images[:12])
+    np.testing.assert_array_equal(small.masks, large.masks[:12])
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_views_invent_no_class_and_stay_aligned(kind: str) -> None:
+    made = bank(60, kind)
     assert set(np.unique(made.masks)) == {0, 1, IGNORE}
     for image, mask in zip(made.images, made.masks, strict=True):
-        disc, ground = image[mask == 1, 0], image[mask == 0, 0]
-        if disc.size > 20 and ground.size > 20:
-            middle = (np.median(disc).astype(float) + np.median(ground)) / 2
-            wrong = (disc < middle).mean() + (ground > middle).mean()
-            assert wrong < 0.15  # only the interpolated rim
+        # The rim is interpolated; within, other intensities keep the order of tones.
+        disc, ground = (
+            image[ndimage.binary_erosion(mask == k, np.ones((3, 3)), 2, border_value=1), 0]
+            for k in (1, 0)
+        )
+        assert disc.min(initial=255) > ground.max(initial=0)
 
 
 def test_views_differ_in_window_turn_and_intensity() -> None:
@@ -134,6 +146,109 @@ def test_same_size_changes_nothing() -> None:
     image, mask = PAIRS[1]
     np.testing.assert_array_equal(resize_image(image, 50), image)
     np.testing.assert_array_equal(resize_mask(mask, 50), mask)
+
+
+def test_freely_turned_windows_lie_inside_the_image() -> None:
+    """No pixel is black and none unlabelled, also where the image is long and narrow."""
+    shapes = [(50, 50), (40, 90), (150, 30), (1, 7)]
+    pairs = [(np.full((*shape, 3), 99, np.uint8), np.full(shape, 2, np.uint8)) for shape in shapes]
+    made = make_bank(pairs, views=400, size=24, kind="reports", seed=0)
+    assert (made.images == made.images[:, :1, :1]).all()  # one tone in, one tone out
+    assert (made.masks == 2).all()
+
+
+def test_free_rotation_turns_by_angles_between_the_quarters() -> None:
+    """The edge between two classes keeps its straightness and takes any direction."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, 32:] = 255
+    pairs = [(image, (image[..., 0] > 0).astype(np.uint8))]
+    made = make_bank(pairs, views=200, size=32, kind="reports", seed=0)
+    angles = []
+    for mask in made.masks[1:]:
+        down, right = np.gradient(mask.astype(float))
+        if min(mask.mean(), 1 - mask.mean()) > 0.2:
+            angles.append(np.degrees(np.arctan2(down.sum(), right.sum())) % 90)
+    aside = np.abs(np.array(angles) - 45) < 40  # not along the axes
+    assert 0.3 < aside.mean() < 0.7
+    assert np.histogram(np.array(angles)[aside], 4, (5, 85))[0].min() > 0
+
+
+def test_magnification_goes_up_to_two_and_a_half() -> None:
+    ramp = np.arange(200, dtype=np.uint8) + 1
+    pairs = [(np.zeros((200, 200, 3), np.uint8), np.tile(ramp, (200, 1)))]
+    made = make_bank(pairs, views=300, size=32, kind="reports", seed=0)
+    seen = np.ptp(made.masks[1:].astype(float), axis=(1, 2)) / 200  # of the diagonal at most
+    assert 1 / 2.5 - 0.03 < seen.min() < 0.45
+    assert seen.max() > 0.9
+
+
+def test_half_of_the_views_are_equalised_with_one_histogram_for_all_channels() -> None:
+    rng = np.random.default_rng(0)
+    levels = rng.integers(100, 111, (64, 64), dtype=np.uint8)  # a narrow range
+    image = np.stack([levels, levels, levels // 2], axis=-1)
+    mask = np.zeros((64, 64), np.uint8)
+    made = make_bank([(image, mask)], views=100, size=64, kind="reports", seed=0)
+    reds, blues = made.images[1:, ..., 0].astype(int), made.images[1:, ..., 2].astype(int)
+    wide = np.ptp(np.concatenate([reds, blues], axis=1), axis=(1, 2)) > 120
+    assert 0.35 < wide.mean() < 0.65
+    assert (reds.mean(axis=(1, 2)) > blues.mean(axis=(1, 2))).all()  # it stays yellow
+    np.testing.assert_array_equal(made.images[..., 0], made.images[..., 1])
+
+
+def places(kind: str, views: int, size: int, shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Row and column of the upper left corner of each window, read off the labels."""
+    numbers = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
+    image = np.zeros((*shape, 3), np.uint8)
+    masks = make_bank([(image, numbers)], views=views, size=size, kind=kind, seed=0).masks
+    corners = []
+    for mask in masks:
+        row, column = divmod(int(mask.min()), shape[1])
+        window = numbers[row : row + size, column : column + size]
+        orientations = [np.rot90(part, k) for part in (window, window[:, ::-1]) for k in range(4)]
+        assert any(np.array_equal(mask, one) for one in orientations)
+        corners.append((row, column))
+    return corners
+
+
+def test_random_windows_keep_every_pixel_and_reach_every_place() -> None:
+    corners = places("windows", 300, 16, (20, 24))
+    assert {row for row, _ in corners} == set(range(5))
+    assert {column for _, column in corners} == set(range(9))
+
+
+def test_sliding_windows_cover_the_image_before_they_come_again() -> None:
+    corners = places("sliding", 48, 16, (40, 52))
+    grid = [(row, column) for row in (0, 8, 16, 24) for column in (0, 8, 16, 24, 32, 36)]
+    assert sorted(corners[:24]) == grid
+    assert corners[24:] == corners[:24]
+    assert len({row for row, _ in corners[:8]}) > 2  # a few lie all over the image
+
+
+def test_sliding_windows_come_as_they_are_and_then_varied() -> None:
+    image, mask = noise(30, 30, 0)
+    made = make_bank([(image, mask)], views=50, size=20, kind="sliding", seed=0)
+    other = make_bank([(image, mask)], views=50, size=20, kind="sliding", seed=1)
+    np.testing.assert_array_equal(made.images[:4], other.images[:4])
+    assert (made.images[4:] != other.images[4:]).any(axis=(1, 2, 3)).all()
+    seen = {view.tobytes() for view in made.images[:4]}
+    assert seen == {image[y : y + 20, x : x + 20].tobytes() for y in (0, 10) for x in (0, 10)}
+
+
+@pytest.mark.parametrize("kind", ["windows", "sliding"])
+def test_a_small_image_is_mirrored_round_itself_and_trains_where_it_is(kind: str) -> None:
+    image, mask = noise(20, 40, 0)
+    mask[:] = 1
+    made = make_bank([(image, mask)], views=1, size=32, kind="sliding", seed=0)
+    np.testing.assert_array_equal(made.images[0, 6:26], image[:, :32])
+    np.testing.assert_array_equal(made.images[0, :6], image[6:0:-1, :32])
+    views = make_bank([(image, mask)], views=20, size=32, kind=kind, seed=0).masks
+    assert ((views == IGNORE).sum(axis=(1, 2)) == 12 * 32).all()
+    numbers = make_bank([(image, mask.astype(np.int32))], views=20, size=32, kind=kind, seed=0)
+    np.testing.assert_array_equal(numbers.masks, np.where(views == 1, 1, 0))
+
+
+def test_every_kind_says_what_it_does() -> None:
+    assert all(kind.text and "\n" not in kind.text for kind in KINDS.values())
 
 
 def test_unknown_kind() -> None:

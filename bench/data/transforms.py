@@ -1,0 +1,193 @@
+"""From an image and its labels to one square view of both.
+
+Pillow does the pixels: images are interpolated bilinearly and antialiased where they shrink, labels
+are picked from the nearest pixel, so that no class and no object is invented.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from bench.data.items import IGNORE
+
+UInt8 = npt.NDArray[np.uint8]
+Labels = npt.NDArray[Any]
+View = tuple[UInt8, Labels]  # (S, S, 3) and (S, S)
+Transform = Callable[[Image.Image, Image.Image, int, np.random.Generator], View]
+Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
+
+_WINDOW = (0.5, 1.0)  # window side over image side: up to twofold magnification
+_GAMMA = (0.7, 1.4)
+_CONTRAST = (0.75, 1.25)
+_BRIGHTNESS = (-0.1, 0.1)  # of full scale
+_MAGNIFICATION = 2.5  # the largest, as in the steel report
+_SHARE = 0.5  # of the views that are turned freely, and of those that are equalised
+
+
+def whole(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+    """The whole image, resized to a square."""
+    return (
+        resize(image, size, Image.Resampling.BILINEAR),
+        resize(mask, size, Image.Resampling.NEAREST),
+    )
+
+
+def mirrored(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+    """The whole image, left and right exchanged."""
+    return _turn(whole(image, mask, size, rng), 0, True)
+
+
+def flipped(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+    """One of the four reflections of a square, as any quarter turn followed by any flip is."""
+    return _turn(whole(image, mask, size, rng), int(rng.integers(4)), True)
+
+
+def rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+    """Turned by whole degrees in [-20, 19], nearest neighbour; corners are black and class 0."""
+    degrees = int(rng.integers(-20, 20))
+    return whole(image.rotate(degrees), mask.rotate(degrees), size, rng)
+
+
+def random_window(
+    image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
+) -> View:
+    """A window of 50 to 100 % of the sides, in any orientation and with other intensities."""
+    scale = rng.uniform(*_WINDOW)
+    width, height = scale * image.width, scale * image.height
+    left, upper = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
+    box = (left, upper, left + width, upper + height)
+    view = (
+        resize(image, size, Image.Resampling.BILINEAR, box),
+        resize(mask, size, Image.Resampling.NEAREST, box),
+    )
+    return _varied(view, rng)
+
+
+def turned_window(
+    image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
+) -> View:
+    """A window magnified up to 2.5 times, half of them turned by any angle, half equalised.
+
+    The window never leaves the image: no corner is made up, and every label counts. The price is
+    that a turned window is magnified at least until it fits, 1.4 times at 45 degrees of a square.
+    """
+    angle = rng.uniform(0, math.pi / 2) if rng.random() < _SHARE else 0.0
+    pixels, labels = _turned(image, mask, size, angle, rng)
+    if rng.random() < _SHARE:
+        pixels = _equalised(pixels)
+    return _varied((pixels, labels), rng)
+
+
+def native_window(
+    image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
+) -> View:
+    """A window of `size` px a side at the image's own resolution, in any orientation."""
+    left = int(rng.integers(max(image.width - size, 0) + 1))
+    upper = int(rng.integers(max(image.height - size, 0) + 1))
+    return _varied(_cut(image, mask, size, left, upper), rng)
+
+
+def sliding_window(lap: int) -> Transform:
+    """The `lap`-th of the windows at the image's own resolution that half overlap in a grid.
+
+    They come in one fixed order, shuffled so that the first few lie all over the image, first as
+    they are; when all have come, they come again in any orientation and with other intensities.
+    """
+
+    def cut(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
+        uppers, lefts = (_starts(side, size) for side in (image.height, image.width))
+        count = len(uppers) * len(lefts)
+        place = int(np.random.default_rng(0).permutation(count)[lap % count])
+        row, column = divmod(place, len(lefts))
+        view = _cut(image, mask, size, lefts[column], uppers[row])
+        return view if lap < count else _varied(view, rng)
+
+    return cut
+
+
+def resize(image: Image.Image, size: int, how: Image.Resampling, box: Box | None = None) -> Labels:
+    """The image, or a box of it, as a square array of side `size`."""
+    return np.array(image.resize((size, size), how, box))
+
+
+def _turned(
+    image: Image.Image, mask: Image.Image, size: int, angle: float, rng: np.random.Generator
+) -> View:
+    """A window turned by `angle` in [0, pi / 2] radians, of random size and place inside the image.
+
+    A window of 1/m of the sides fits, turned, into the image from a certain magnification m on.
+    """
+    cos, sin = math.cos(angle), math.sin(angle)
+    fits = cos + sin * max(image.width / image.height, image.height / image.width)
+    magnification = rng.uniform(fits, max(fits, _MAGNIFICATION))
+    width, height = image.width / magnification, image.height / magnification
+    wide, tall = width * cos + height * sin, width * sin + height * cos  # the box around it
+    x = wide / 2 + rng.random() * (image.width - wide)
+    y = tall / 2 + rng.random() * (image.height - tall)
+
+    def sample(source: Image.Image, across: int, down: int, how: Image.Resampling) -> Image.Image:
+        right, below = width / across, height / down  # steps in pixels of the image
+        matrix = (
+            *(cos * right, sin * below, x - (width * cos + height * sin) / 2),
+            *(-sin * right, cos * below, y - (height * cos - width * sin) / 2),
+        )
+        return source.transform((across, down), Image.Transform.AFFINE, matrix, how)
+
+    # Sampled as finely as the image is, and only then made smaller: sampling does not antialias.
+    fine = max(size, math.ceil(width)), max(size, math.ceil(height))
+    return (
+        resize(sample(image, *fine, Image.Resampling.BILINEAR), size, Image.Resampling.BILINEAR),
+        np.array(sample(mask, size, size, Image.Resampling.NEAREST)),
+    )
+
+
+def _cut(image: Image.Image, mask: Image.Image, size: int, left: int, upper: int) -> View:
+    """A window at the image's own resolution; round a shorter side the image is mirrored.
+
+    What was mirrored does not train: it is `IGNORE` in class maps and 0 in instance numbers, where
+    an object would otherwise lie in two places.
+    """
+    box = (left, upper, min(left + size, image.width), min(upper + size, image.height))
+    pixels, labels = np.array(image.crop(box)), np.array(mask.crop(box))
+    room = [((size - side) // 2, (size - side + 1) // 2) for side in labels.shape]
+    unlabelled = IGNORE if labels.dtype == np.uint8 else 0
+    return (
+        np.pad(pixels, [*room, (0, 0)], "reflect"),
+        np.pad(labels, room, constant_values=unlabelled),
+    )
+
+
+def _starts(side: int, size: int) -> list[int]:
+    """Where the windows of a row or column begin: half a side apart, the last at the edge."""
+    last = max(side - size, 0)
+    return [*range(0, last, max(1, size // 2)), last]
+
+
+def _varied(view: View, rng: np.random.Generator) -> View:
+    """One of the eight orientations of a square, with other intensities."""
+    turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+    levels = _intensity(rng)
+    pixels, labels = _turn(view, turns, mirror)
+    return levels[pixels], labels
+
+
+def _intensity(rng: np.random.Generator) -> UInt8:
+    """New value (256) of each grey level: gamma, then contrast about mid-grey, then brightness."""
+    level = np.linspace(0, 1, 256) ** np.exp(rng.uniform(*np.log(_GAMMA)))
+    level = (level - 0.5) * rng.uniform(*_CONTRAST) + 0.5 + rng.uniform(*_BRIGHTNESS)
+    return (level.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _equalised(pixels: UInt8) -> UInt8:
+    """Grey levels equally frequent; one histogram for the three channels, so that hues remain."""
+    flat = Image.fromarray(pixels.reshape(len(pixels), -1))
+    return np.asarray(ImageOps.equalize(flat)).reshape(pixels.shape)
+
+
+def _turn(view: View, turns: int, mirror: bool) -> View:
+    pixels, labels = (np.rot90(part, turns) for part in view)
+    return (pixels[:, ::-1], labels[:, ::-1]) if mirror else (pixels, labels)
