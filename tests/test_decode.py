@@ -1,3 +1,4 @@
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,20 @@ def test_decode_refuses_undeclared_values_and_differing_sizes(tmp_path: Path) ->
     item = Item("x", GREY, MASK[:, 1:], "g")
     with pytest.raises(UserError, match=r"'x' is 17 x 11 pixels .* is 16 x 11"):
         decode(item, collection(item))
+
+
+@pytest.mark.parametrize("name", ["huge.png", "huge.tif", "huge.bmp"])
+def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path: Path, name: str) -> None:
+    Image.fromarray(np.zeros((100, 100), np.uint8)).save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    huge = 13_000  # px a side
+    if name == "huge.png":  # the header alone says so; its checksum is put right
+        header = whole[12:29].replace((100).to_bytes(4, "big"), huge.to_bytes(4, "big"))
+        whole = whole[:12] + header + zlib.crc32(header).to_bytes(4, "big") + whole[33:]
+        (tmp_path / name).write_bytes(whole)
+    elif name == "huge.tif":
+        tifffile.memmap(tmp_path / name, shape=(huge, huge), dtype=np.uint8).flush()  # sparse
+    else:
+        (tmp_path / name).write_bytes(whole[:18] + huge.to_bytes(4, "little") * 2 + whole[26:])
+    with pytest.raises(UserError, match=f"{name}' has more than 150 million pixels; cut it into"):
+        read_image(tmp_path / name)

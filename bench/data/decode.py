@@ -9,6 +9,7 @@ Masks: a stored value per pixel. Grey and index masks give their values, palette
 indices. In colour masks a grey pixel gives its level, any other one `COLOUR + 0xRRGGBB`.
 """
 
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -25,12 +26,15 @@ from bench.errors import UserError
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"})
 COLOUR = 1 << 24  # added to the code of a coloured mask pixel, so that blue differs from grey
 
+LARGEST_PX = 150_000_000  # of an image; as RGB and as floats it takes 2.3 GB while it is decoded
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns at first
+
 _STRETCH = (0.1, 99.9)  # percentiles
 _PLAIN_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA"})
 _TIFFFILE_CODECS = frozenset({1, 8, 32773, 32946, 34925})  # none, deflate, PackBits, LZMA
 _UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError),
-    *(zlib.error, struct.error, Image.DecompressionBombError),
+    *(zlib.error, struct.error),
 )
 
 UInt8 = npt.NDArray[np.uint8]
@@ -124,7 +128,8 @@ def load(pixels: Pixels) -> Raster:
     """Stored values of a file, or the array itself.
 
     Raises:
-        UserError: the file is missing, damaged, cut short, of an unknown kind, or a stack.
+        UserError: the file is missing, damaged, cut short, of an unknown kind, a stack, or larger
+            than `LARGEST_PX`.
     """
     if not isinstance(pixels, Path):
         return Raster(pixels)
@@ -172,6 +177,8 @@ def describe(pixels: Pixels, name: str = "given as an array") -> str:
 
 def _load_pillow(path: Path) -> Raster:
     with Image.open(path) as image:
+        if image.width * image.height > LARGEST_PX:
+            raise _too_large(path)
         ImageOps.exif_transpose(image, in_place=True)  # cameras store the rotation aside
         image.load()
         if image.mode == "P":
@@ -192,6 +199,8 @@ def _load_tiff(path: Path) -> Raster:
             raise UserError(
                 f"'{path}' is a stack of shape {series.shape}; save one image or slice per file"
             )
+        if math.prod(length for axis, length in kept if axis in "YX") > LARGEST_PX:
+            raise _too_large(path)
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
         if page.compression not in _TIFFFILE_CODECS:  # Pillow's libtiff knows LZW and JPEG
             raster = _load_pillow(path)
@@ -205,6 +214,12 @@ def _load_tiff(path: Path) -> Raster:
         if page.colormap is not None:
             return Raster(values, (page.colormap.T >> 8).astype(np.uint8))
         return Raster(values, inverted=inverted)
+
+
+def _too_large(path: Path) -> UserError:
+    return UserError(
+        f"'{path}' has more than {LARGEST_PX / 1e6:.0f} million pixels; cut it into smaller images"
+    )
 
 
 def _to_uint8(values: npt.NDArray[Any]) -> UInt8:
