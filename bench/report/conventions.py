@@ -183,9 +183,9 @@ def read_cases(
     for (volume, _), items in volumes.items():
         maps = [_class_map(folder(cell) / f"{item.name}.png", cell) for item in items]
         masks = [decode_mask(item, collection) for item in items]
-        pair = (np.stack(maps), np.stack(masks)) if volume else (maps[0], masks[0])
+        found, truth = (np.stack(maps), np.stack(masks)) if volume else (maps[0], masks[0])
         try:
-            cases.append(read_case(*pair, collection.num_classes))
+            cases.append(read_case(found, truth, collection.num_classes))
         except ValueError as error:
             raise UserError(
                 f"the class map of '{items[0].name}' in {folder(cell)} does not fit ({error}): "
