@@ -1,5 +1,6 @@
 """Stored predictions, scored by the conventions of several projects side by side."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,15 +129,14 @@ def _load(cell: Cell, load: Load) -> Collection:
 def _score(
     block: Block, collections: Mapping[tuple[str, str], Collection], folder: Folder
 ) -> ScoredBlock:
-    names = [row.label for row in block.rows]
-    unique = len(set(names)) == len(names)
+    labels = Counter(row.label for row in block.rows)
     scores = {}
     for row in _comparable(block):
         runs = [
             _figures(read_cases(cell, images, collections[cell.dataset, cell.dataset_sha], folder))
             for cell, images in zip(row.ok["cell"], row.ok["per_image"], strict=True)
         ]
-        scores[row.label if unique else row.name] = {
+        scores[row.label if labels[row.label] == 1 else row.name] = {
             column: None
             if None in (values := [run[column] for run in runs])
             else mean_defined(values)
