@@ -1,6 +1,6 @@
 """Predictions of a trained model, at the resolution of the masks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from bench.data.items import Collection, Item
 from bench.metrics import confusion_matrix, dice_per_class
 from bench.metrics.overlap import mean_defined
 from bench.sam.prompts import PromptRule, Prompts, nearest
+from bench.tiles import refuse_prompts, tile_bands
 from bench.train import Reused, Views
 
 Map = npt.NDArray[np.uint8]
@@ -66,11 +67,12 @@ def evaluate(
     size: int,
     precision: str,
     device: torch.device,
+    tiles: bool = False,
 ) -> Iterator[Prediction]:
-    """Predict every item: whole image in, class map at the mask's own size out.
+    """Predict every item, at the mask's own size.
 
-    A model with a `prompt_rule` is given prompts made from the ground truth by that rule.
-    The image is resized to (size, size); logits are resized back bilinearly, then the largest wins.
+    The whole image is resized to (size, size) and its logits back, bilinearly; then the largest
+    wins. A model with a `prompt_rule` is given prompts made from the ground truth by that rule.
 
     Args:
         model: images to logits.
@@ -79,17 +81,61 @@ def evaluate(
         size: side of the model's input in pixels.
         precision: "fp32" or "bf16".
         device: where the model lies.
+        tiles: windows of (size, size) at the image's own resolution instead, see `bench.tiles`.
+
+    Raises:
+        UnsupportedError: tiles for a model that takes prompts.
     """
-    rule: PromptRule | None = getattr(model, "prompt_rule", None)
+    model.eval()
+    if tiles:
+        refuse_prompts(model)
     for item in items:
         image, mask = decode(item, collection)
-        small = torch.from_numpy(resize_image(image, size)).permute(2, 0, 1)[None]
-        prompts = (make_prompts(item, mask, size, rule).to(device),) if rule else None
-        views = Views(small.to(device), torch.empty(0), prompts)
-        (logits,) = predict(model, views, precision)
-        full = F.interpolate(logits[None], size=mask.shape, mode="bilinear", align_corners=False)
-        foreground = 1 - full[0].float().softmax(0)[0]
-        yield Prediction(item, mask, _labels(full[0]), foreground.cpu().numpy())
+        if tiles:
+            bands = tile_bands(_predictor(model, precision, device), image, size)
+            parts = [_decide(band) for _, band in bands]
+        else:
+            logits = _whole(model, item, image, mask, size, precision, device)
+            full = F.interpolate(logits[None], mask.shape, mode="bilinear", align_corners=False)
+            parts = [_decide(full[0])]
+        classes, foreground = (np.concatenate(part) for part in zip(*parts, strict=True))
+        yield Prediction(item, mask, classes, foreground)
+
+
+def _whole(
+    model: nn.Module,
+    item: Item,
+    image: Map,
+    mask: Map,
+    size: int,
+    precision: str,
+    device: torch.device,
+) -> Tensor:
+    """Logits (K, size, size) of a whole image."""
+    rule: PromptRule | None = getattr(model, "prompt_rule", None)
+    small = torch.from_numpy(resize_image(image, size)).permute(2, 0, 1)[None]
+    prompts = (make_prompts(item, mask, size, rule).to(device),) if rule else None
+    (logits,) = predict(model, Views(small.to(device), torch.empty(0), prompts), precision)
+    return logits
+
+
+def _predictor(
+    model: nn.Module, precision: str, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """Windows (B, 3, S, S) uint8 to logits (B, K, S, S)."""
+    view = Reused(model, precision, reuse=False)
+
+    def logits(windows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return view.logits(windows.to(device), None)
+
+    return logits
+
+
+def _decide(logits: Tensor) -> tuple[Map, npt.NDArray[np.float32]]:
+    """Class indices (H, W) of logits (K, H, W), and the probability of not being class 0."""
+    foreground = 1 - logits.float().softmax(0)[0]
+    return _labels(logits), foreground.cpu().numpy()
 
 
 def make_prompts(item: Item, mask: Map, size: int, rule: PromptRule) -> Prompts:

@@ -15,6 +15,8 @@ from bench.spec import Cell, OptionValue, Recipe, Task
 
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
+EVALUATIONS = ("whole", "tiles")
+ASKED = ("steps", "epochs", "batch_size", "precision", "loss", "augmentation", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Request:
         folds: number of folds; 1 for one fixed split.
         labels: numbers of labelled training images, or "all", separated by commas.
         loss: name of one of the losses, in place of the recipe's.
+        augmentation: name of a kind of bank, in place of the recipe's.
+        evaluation: "whole" or "tiles".
         checkpointing: compute activations again in the backward pass.
         allow_leakage: train though the parts of a split are not independent.
     """
@@ -50,6 +54,8 @@ class Request:
     batch_size: int | None = None
     precision: str | None = None
     loss: str | None = None
+    augmentation: str | None = None
+    evaluation: str | None = None
     checkpointing: bool = False
     allow_leakage: bool = False
 
@@ -185,7 +191,7 @@ def _recipe(request: Request, method: Method, images: int) -> Recipe:
     """
     asked: dict[str, object] = {
         key: value
-        for key in ("steps", "epochs", "batch_size", "precision", "loss")
+        for key in ASKED
         if (value := getattr(request, key)) is not None
     }
     asked["checkpointing"] = request.checkpointing
@@ -251,6 +257,13 @@ def _check_numbers(request: Request) -> None:
             raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
     if request.precision is not None and request.precision not in PRECISIONS:
         raise no_such("precision", request.precision, PRECISIONS)
+    if request.evaluation is not None and request.evaluation not in EVALUATIONS:
+        raise no_such("evaluation", request.evaluation, EVALUATIONS)
+    if request.augmentation is not None:
+        from bench.data.bank import KINDS
+
+        if request.augmentation not in KINDS:
+            raise no_such("augmentation", request.augmentation, KINDS)
     if request.loss is not None:
         from bench.losses import get_loss
 

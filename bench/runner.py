@@ -52,6 +52,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         size=size,
         precision=recipe.precision,
         device=device,
+        tiles=recipe.evaluation == "tiles",
     )
     scoring, folder = Scoring(collection), store.predictions(cell)
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,10 @@ Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
 PromptSource = Literal["none", "automatic", "oracle"]
 SCHEMA = 1
 
-_SINCE = {"checkpointing": False}  # fields of Recipe that came later, and what was done before
+_SINCE = {
+    "checkpointing": False,
+    "evaluation": "whole",
+}  # fields of Recipe that came later, and what was done before
 
 OptionValue = int | float | str | bool
 
@@ -56,6 +59,8 @@ class Recipe:
             of SAM's decoder, four times its embedding's.
         checkpointing: activations of the encoder's blocks are computed again in the backward pass
             instead of kept.
+        evaluation: "whole" for images resized to the model's side, "tiles" for overlapping windows
+            at the resolution of the image.
     """
 
     lr: float
@@ -77,6 +82,7 @@ class Recipe:
     rate_levels: int | None = None
     loss_at: str = "image"
     checkpointing: bool = False
+    evaluation: str = "whole"
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,8 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --folds x", nothing, r"argument --folds: invalid int value: 'x' \(--help shows"),
     (f"{LORA} --steps 0", nothing, r"--steps is 0: give 1 or more"),
     (f"{LORA} --batch-size 0", nothing, r"--batch-size is 0: give 1 or more"),
+    (f"{LORA} --evaluation tile", nothing, r"no evaluation 'tile'\. Did you mean 'tiles'"),
+    (f"{LORA} --augmentation flip", nothing, r"no augmentation 'flip'.* standard"),
     (f"{LORA} --threads 0", nothing, r"--threads is 0: give 1 or more"),
     (f"{LORA} --timeout 0", nothing, r"--timeout is 0: give seconds, up to"),
     (f"{LORA} --timeout nan", nothing, r"--timeout is nan: give seconds, up to"),

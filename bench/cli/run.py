@@ -70,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
         recipe.add_argument(name, metavar="N", type=int, help=note)
     recipe.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     recipe.add_argument("--loss", metavar="NAME", help="another loss than the recipe's")
+    recipe.add_argument("--augmentation", metavar="NAME", help="another bank than the recipe's")
+    recipe.add_argument(
+        "--evaluation", metavar="NAME", help="whole (resized), or tiles at native resolution"
+    )
     recipe.add_argument(
         "--checkpointing",
         action="store_true",
@@ -119,6 +123,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
             batch_size=asked.batch_size,
             precision=asked.precision,
             loss=asked.loss,
+            augmentation=asked.augmentation,
+            evaluation=asked.evaluation,
             checkpointing=asked.checkpointing,
             allow_leakage=asked.allow_leakage,
         )
