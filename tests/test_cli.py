@@ -202,6 +202,10 @@ def test_a_file_that_is_no_record_stops_the_run_at_once(mine: Path, capsys: Capt
     assert (store.folder / "records" / "x.json").read_text() == "{"
 
 
+def test_conventions_need_records(capsys: Captured) -> None:
+    check_mistake(["conventions", "nowhere"], "no record in nowhere: give files as in", capsys)
+
+
 def check_mistake(words: list[str], told: str, capsys: Captured) -> None:
     assert cli.main(words) == 2
     out, err = capsys.readouterr()

@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   %(prog)s --methods "lora[rank=1|4|16,targets=qv|qkvo],full" --dataset steel --seeds 3
   %(prog)s --methods lora,unet --dataset path/to/folder --out results/mine
   %(prog)s report --out results/mine      rewrite tables and plots from all records
+  %(prog)s conventions results/mine       the same predictions as others would score them
   %(prog)s cost --methods lora,samed      what methods cost, without data or weights
   %(prog)s weights list|fetch|check       public checkpoints of the large backbones
   %(prog)s data list|fetch|check          public image collections
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the main job."""
     parser = ArgumentParser(
         prog="run_bench.py",
-        usage="%(prog)s --methods LIST --dataset LIST [options] | report | cost | weights | data",
+        usage="%(prog)s --methods LIST --dataset LIST [options] | COMMAND ...",
         description="Compare ways of adapting the Segment Anything Model: accuracy and cost.",
         epilog=EXAMPLES,
     )

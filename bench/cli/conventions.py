@@ -1,0 +1,34 @@
+"""The same predictions as other projects would score them."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.cli.parsing import ArgumentParser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `conventions`."""
+    parser = ArgumentParser(
+        prog="run_bench.py conventions",
+        description="Score stored predictions as SAMed, finetune-SAM, Med-SA, SAM-Adapter and"
+        " nnU-Net do, and tell where the ranking of methods flips.",
+    )
+    parser.add_argument(
+        "records", nargs="+", type=Path, metavar="RECORD", help="records, or results folders"
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="only the records of this one")
+    return parser
+
+
+def run(asked: argparse.Namespace, console: Console) -> int:
+    """Print one table for each comparison."""
+    from bench.registry import load_collection
+    from bench.report.conventions import compare_conventions, find_records
+    from bench.report.conventions_terminal import conventions_tables
+
+    records, predictions = find_records(asked.records, asked.dataset)
+    for table in conventions_tables(compare_conventions(records, predictions, load_collection)):
+        console.print(table)
+    return 0
