@@ -35,9 +35,9 @@ SEED = 20150709
 SIDE = 192  # px
 FULL_SIDE = 512  # px, of the scan that the grid is a thinned copy of
 WINDOW = (-125, 275)  # Hounsfield units
-PHASES = ("portal", "arterial", "portal", "native", "portal", "portal", "arterial", "portal")
+PHASES = ("portal", "arterial", "portal", "portal", "native", "portal", "arterial", "portal")
 WITHOUT_GALLBLADDER = (2, 6)  # patients; surgeons left clips in its bed
-FATTY, ASCITES = (5,), (4,)  # patients
+FATTY, ASCITES = (5,), (1,)  # patients
 AORTA, GALLBLADDER, LEFT_KIDNEY, RIGHT_KIDNEY, LIVER, PANCREAS, SPLEEN, STOMACH = range(1, 9)
 
 AIR, LUNG, GAS, FAT, FLUID, MUSCLE, MARROW, BONE = -1000, -850, -900, -105, 10, 56, 190, 420
@@ -487,9 +487,8 @@ def _expose(scan: Scan, number: int) -> Grid:
     """What the scanner makes of it: couch, tissue texture, blur, streaks, noise."""
     rng, patient = scan.rng, scan.patient
     z, y, x = np.ix_(*scan.axes)
-    couch = np.abs(y - 118 - 20 * patient.fat + (x / 34) ** 2) - 2.5
-    hu = np.where((couch < 0) & (scan.hu < -500), -60, scan.hu)
-    hu = hu + 14 * scan.field(9)
+    couch = np.clip(1.8 - np.abs(y - 119 - 20 * patient.fat + (x / 34) ** 2) / 2, 0, 1)
+    hu = scan.hu + couch * (scan.hu < -500) * (-40 - scan.hu) + 14 * scan.field(9)
     if number in WITHOUT_GALLBLADDER:
         clip = (x + 40, y + 30)
         distance = np.hypot(*clip) + 1
