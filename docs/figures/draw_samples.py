@@ -18,20 +18,24 @@ PICKS = {  # the items shown: groups that look different
     "nuclei": (0, 4, 8, 14, 20, 25),
     "camouflage": (4, 9, 15, 21, 23, 31),
     "shadow": (1, 7, 11, 12, 18, 29),
+    "organs": (5, 26, 37, 69, 78, 102),
 }
 SIDE, GAP = 160, 4  # px
 COLOURS = 36  # of an image: 6 of them and the truths fit one palette
+CLASSES = ("black", "tab:red", "lime", "gold", "tab:orange", "tab:brown", "violet", "cyan", "blue")
 
 
-def tiles(item: Item) -> tuple[Image.Image, Image.Image]:
-    """An image and its truth: instances in colours where there are some, else the mask."""
+def tiles(item: Item, classes: int) -> tuple[Image.Image, Image.Image]:
+    """An image and its truth: instances in colours where there are some, else the classes."""
     image = Image.fromarray(np.asarray(item.image)).convert("RGB")
     numbers = np.asarray(item.mask if item.instances is None else item.instances)
-    rng = np.random.default_rng(0)
-    palette = mpl.colormaps["tab20"](rng.permutation(int(numbers.max()) + 1) % 20)[:, :3]
-    palette[0] = 0
-    if item.instances is None:
-        palette[1] = 1
+    if item.instances is not None:
+        rng = np.random.default_rng(0)
+        palette = mpl.colormaps["tab20"](rng.permutation(int(numbers.max()) + 1) % 20)[:, :3]
+        palette[0] = 0
+    else:
+        names = CLASSES if classes > 2 else ("black", "white")
+        palette = np.array([mpl.colors.to_rgb(name) for name in names])
     truth = Image.fromarray((palette[numbers] * 255).astype(np.uint8))
     size = (SIDE, SIDE)
     small = image.resize(size, Image.Resampling.LANCZOS)
@@ -41,15 +45,15 @@ def tiles(item: Item) -> tuple[Image.Image, Image.Image]:
 
 def draw(name: str) -> None:
     """Write the figure of a collection: images above, truths below."""
-    items = load_collection(name).items
+    collection = load_collection(name)
     step = SIDE + GAP
     sheet = Image.new("RGB", (step * len(PICKS[name]) - GAP, step + SIDE), "white")
     for column, index in enumerate(PICKS[name]):
-        for row, tile in enumerate(tiles(items[index])):
+        for row, tile in enumerate(tiles(collection.items[index], collection.num_classes)):
             sheet.paste(tile, (column * step, row * step))
     sheet.quantize(256, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
-    for collection in sys.argv[1:] or PICKS:
-        draw(collection)
+    for chosen in sys.argv[1:] or PICKS:
+        draw(chosen)
