@@ -12,6 +12,8 @@ Labels = npt.NDArray[Any]  # (H, W) of an integer type
 Counts = npt.NDArray[np.int64]
 Values = tuple[float | None, ...]  # one per class; None where the class gives no value
 
+_BLOCK = 2**16  # pixels that are counted at once: what this needs of memory stays in the cache
+
 
 def confusion_matrix(prediction: Labels, mask: Labels, num_classes: int) -> Counts:
     """Count pixels by true and predicted class.
@@ -81,7 +83,8 @@ def blank_ignored(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Prediction and mask (H, W), checked, both set to K where the mask is `IGNORE`.
 
-    K is no class: an ignored pixel counts like one beyond the edge of the image.
+    K is no class: an ignored pixel counts like one beyond the edge of the image. Where nothing is
+    ignored, arrays of bytes are returned as they are, not copied.
 
     Raises:
         ValueError: as `confusion_matrix`.
@@ -94,20 +97,29 @@ def blank_ignored(
         )
     ignored = mask == IGNORE
     return (
-        _checked(np.where(ignored, 0, prediction), ignored, "prediction", num_classes),
-        _checked(np.where(ignored, 0, mask), ignored, "mask", num_classes),
+        _checked(prediction, ignored, "prediction", num_classes),
+        _checked(mask, ignored, "mask", num_classes),
     )
 
 
 def count_pairs(predicted: Labels, truth: Labels, size: int) -> Counts:
     """Count pixels by label pair: (size, size), rows are the truth, of labels 0..size-1."""
-    pairs = truth.astype(np.intp) * size + predicted
-    return np.bincount(pairs.ravel(), minlength=size**2).reshape(size, size).astype(np.int64)
+    counts = np.zeros(size**2, np.int64)
+    rows, columns = truth.ravel(), predicted.ravel()
+    for start in range(0, rows.size, _BLOCK):
+        pairs = rows[start : start + _BLOCK].astype(np.intp)
+        pairs *= size
+        pairs += columns[start : start + _BLOCK]
+        counts += np.bincount(pairs, minlength=size**2)
+    return counts.reshape(size, size)
 
 
 def _checked(
     labels: Labels, ignored: npt.NDArray[np.bool_], kind: str, num_classes: int
 ) -> npt.NDArray[np.uint8]:
+    any_ignored = bool(ignored.any())
+    if any_ignored:
+        labels = np.where(ignored, 0, labels)
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"the {kind} must hold integer class indices, not {labels.dtype}")
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
@@ -115,7 +127,8 @@ def _checked(
             f"the {kind} holds classes {labels.min()}..{labels.max()}; "
             f"allowed are 0..{num_classes - 1}, and {IGNORE} in masks"
         )
-    return np.where(ignored, num_classes, labels).astype(np.uint8)
+    small = labels.astype(np.uint8, copy=False)
+    return np.where(ignored, np.uint8(num_classes), small) if any_ignored else small
 
 
 def _ratios(above: Counts, below: Counts) -> Values:
