@@ -206,6 +206,25 @@ def test_conventions_need_records(capsys: Captured) -> None:
     check_mistake(["conventions", "nowhere"], "no record in nowhere: give files as in", capsys)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("preview", "preview takes one collection or folder, not 0"),
+        ("preview steel --out a.jpg", r"--out is 'a\.jpg': give a file that ends in \.png"),
+        ("preview steel --augmentation flip", "no augmentation 'flip'"),
+        ("preview steal", "no dataset 'steal'"),
+    ],
+)
+def test_a_preview_that_cannot_be(line: str, told: str, capsys: Captured) -> None:
+    check_mistake(["data", *line.split()], told, capsys)
+
+
+def test_a_preview_is_a_picture(mine: Path, capsys: Captured) -> None:
+    assert cli.main(["data", "preview", "mine", "--image-size", "32", "--out", "made/a.png"]) == 0
+    with Image.open("made/a.png") as picture:
+        assert picture.format == "PNG"
+
+
 def check_mistake(words: list[str], told: str, capsys: Captured) -> None:
     assert cli.main(words) == 2
     out, err = capsys.readouterr()

@@ -1,27 +1,44 @@
-"""Public image collections."""
+"""Image collections: which are public and here, and what augmentation makes of one."""
 
 import argparse
+from pathlib import Path
 
 from rich.console import Console
 
 from bench.cli.fetching import fetch_all
 from bench.cli.parsing import ArgumentParser
+from bench.errors import UserError
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of `data`."""
     parser = ArgumentParser(
         prog="run_bench.py data",
-        description="Public image collections, kept in a cache and read by --dataset NAME.",
+        description="Public image collections, kept in a cache and read by --dataset NAME; a"
+        " picture of what augmentation makes of one, or of a folder.",
         epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
     )
-    parser.add_argument("action", choices=["list", "fetch", "check"])
+    parser.add_argument("action", choices=["list", "fetch", "check", "preview"])
     parser.add_argument("names", nargs="*", help="collections; all of them for list and check")
+    preview = parser.add_argument_group("preview")
+    preview.add_argument("--augmentation", metavar="NAME", default="standard", help="[%(default)s]")
+    preview.add_argument(
+        "--image-size", metavar="PX", type=int, default=256, help="side of the views [%(default)s]"
+    )
+    preview.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        default=Path("results/local/preview.png"),
+        help="[%(default)s]",
+    )
     return parser
 
 
 def run(asked: argparse.Namespace, console: Console) -> int:
-    """List, fetch or check collections; 1 if one is not what it should be."""
+    """List, fetch, check or preview collections; 1 if one is not what it should be."""
+    if asked.action == "preview":
+        return _preview(asked, console)
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -50,3 +67,19 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         for name, source in sources.items():
             console.print(f"{name}: {source.how or source.address}", soft_wrap=True)
     return 0 if sound else 1
+
+
+def _preview(asked: argparse.Namespace, console: Console) -> int:
+    from bench.registry import load_collection
+    from bench.report.preview import write_preview
+
+    if len(asked.names) != 1:
+        raise UserError(f"preview takes one collection or folder, not {len(asked.names)}")
+    if asked.image_size < 1:
+        raise UserError(f"--image-size is {asked.image_size}: give 1 or more")
+    if asked.out.suffix.lower() != ".png":
+        raise UserError(f"--out is '{asked.out}': give a file that ends in .png")
+    collection = load_collection(asked.names[0])
+    path = write_preview(collection, asked.augmentation, asked.image_size, 0, asked.out)
+    console.print(f"{path}", soft_wrap=True)
+    return 0
