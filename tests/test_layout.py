@@ -51,7 +51,8 @@ def test_the_script_only_starts_the_command_line() -> None:
 
 
 def test_nothing_imports_the_command_line() -> None:
-    assert not _offences([*CORE, *PLUGINS], ("bench.cli", "run_bench"))
+    rest = [path for path in CORE if not _inside(_name(path), ("bench.cli",))]
+    assert not _offences([*rest, *PLUGINS], ("bench.cli", "run_bench"))
 
 
 def test_the_rest_knows_nothing_of_what_drives_it() -> None:
