@@ -19,16 +19,16 @@ diagnosis: is the problem solved? IEEE Transactions on Medical Imaging 37, 2018.
 doi:10.1109/TMI.2018.2837502
 """
 
-import importlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench import Item, UserError, register_dataset
+from bench import Item, register_dataset
+from bench.data import nifti
 
 Keep = Callable[[str, Sequence[Path], Callable[[], npt.NDArray[Any]]], Path]
 
@@ -54,10 +54,9 @@ def acdc(root: Path, keep: Keep) -> dict[str, list[Item]]:
 def _slices(truth: Path, keep: Keep) -> list[Item]:
     image = truth.with_name(truth.name.replace("_gt", ""))
     frame = truth.name.split("_gt")[0]
-    across, down, along = map(float, _open(truth).header.get_zooms())
-    spacing, patient = (along, down, across), frame.split("_")[0]
+    spacing, patient = nifti.spacing_mm(truth), frame.split("_")[0]
     items = []
-    for number in range(_open(truth).shape[2]):
+    for number in range(nifti.depth(truth)):
         name = f"{frame}_slice{number:02}"
         shown = keep(f"{name}_image", [image], partial(_slice, image, number, np.uint16))
         mask = keep(f"{name}_mask", [truth], partial(_slice, truth, number, np.uint8))
@@ -66,20 +65,4 @@ def _slices(truth: Path, keep: Keep) -> list[Item]:
 
 
 def _slice(file: Path, number: int, kind: Any) -> npt.NDArray[Any]:
-    return np.round(_volume(file)[..., number].T).clip(0, 65535).astype(kind)
-
-
-@lru_cache(maxsize=2)  # image and labels of one frame
-def _volume(file: Path) -> npt.NDArray[Any]:
-    return np.asarray(_open(file).dataobj)
-
-
-def _open(file: Path) -> Any:
-    try:
-        nibabel = importlib.import_module("nibabel")
-    except ImportError as error:
-        raise UserError("reading ACDC needs nibabel: pip install nibabel") from error
-    try:
-        return nibabel.load(file)
-    except nibabel.filebasedimages.ImageFileError as error:
-        raise UserError(f"'{file}' is no NIfTI volume; get it again") from error
+    return np.round(nifti.read_slice(file, number)).clip(0, 65535).astype(kind)

@@ -19,16 +19,15 @@ Menze et al.: The multimodal brain tumor image segmentation benchmark (BRATS). I
 Medical Imaging 34, 2015. doi:10.1109/TMI.2014.2377694
 """
 
-import importlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench import Item, UserError, register_dataset
+from bench.data import nifti
 
 Pixels = npt.NDArray[np.uint8]
 Keep = Callable[[str, Sequence[Path], Callable[[], Pixels]], Path]
@@ -65,29 +64,8 @@ def _find(folder: Path, pattern: str) -> Path:
 
 
 def _picture(scans: Sequence[Path], number: int) -> Pixels:
-    return np.stack([_scan(scan)[..., number].T for scan in scans], axis=-1)
+    return np.stack([nifti.read_levels(scan, number) for scan in scans], axis=-1)
 
 
 def _labels(file: Path, number: int) -> Pixels:
-    return np.asarray(_volume(file)[..., number].T, np.uint8)
-
-
-@lru_cache(maxsize=len(CONTRASTS))
-def _scan(file: Path) -> Pixels:
-    """Levels (X, Y, Z) from 0 to 255."""
-    values = np.asarray(_volume(file), np.float32)
-    brain = values[values > 0]
-    top = float(np.percentile(brain, 99.8)) if brain.size else 1.0
-    return np.asarray((values / top * 255).clip(0, 255).round(), np.uint8)
-
-
-@lru_cache(maxsize=1)
-def _volume(file: Path) -> npt.NDArray[Any]:
-    try:
-        nibabel = importlib.import_module("nibabel")
-    except ImportError as error:
-        raise UserError("reading BraTS needs nibabel: pip install nibabel") from error
-    try:
-        return np.asarray(nibabel.load(file).dataobj)
-    except nibabel.filebasedimages.ImageFileError as error:
-        raise UserError(f"'{file}' is no NIfTI volume; get it again") from error
+    return nifti.read_slice(file, number).astype(np.uint8)

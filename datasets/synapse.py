@@ -24,7 +24,7 @@ arXiv:2102.04306
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench import Item, UserError, register_dataset
+from bench.data import nifti
 
 Pixels = npt.NDArray[np.uint8]
 Keep = Callable[[str, Sequence[Path], Callable[[], Pixels]], Path]
@@ -69,13 +70,9 @@ def synapse(root: Path, keep: Keep) -> dict[str, list[Item]]:
     return parts
 
 
-@lru_cache
 def _spacing(file: Path) -> tuple[float, float, float] | None:
     """Of the challenge's volumes; TransUNet's files do not tell."""
-    if "label" not in file.name:
-        return None
-    across, down, along = map(float, _scan(file).header.get_zooms())
-    return along, down, across
+    return nifti.spacing_mm(file) if "label" in file.name else None
 
 
 def _slices(root: Path) -> Iterator[tuple[str, int, list[Path], Callable[[int], Pixels]]]:
@@ -84,13 +81,13 @@ def _slices(root: Path) -> Iterator[tuple[str, int, list[Path], Callable[[int], 
         case, _, digits = file.stem.partition("_slice")
         yield case, int(digits), [file], partial(_packed_slice, file)
     for file in sorted((root / "test_vol_h5").glob("*.h5")):
-        with _library("h5py").File(file) as volume:
+        with _h5py().File(file) as volume:
             depth = len(volume["image"])
         for number in range(depth):
             yield file.name[:8], number, [file], partial(_stored_slice, file, number)
     for label in sorted((root / "RawData" / "Training" / "label").glob("label*.nii*")):
         image = label.parents[1] / "img" / label.name.replace("label", "img")
-        for number in range(_scan(label).shape[2]):
+        for number in range(nifti.depth(label)):
             make = partial(_scanned_slice, image, label, number)
             yield f"case{label.name[5:9]}", number, [image, label], make
 
@@ -101,15 +98,15 @@ def _packed_slice(file: Path, which: int) -> Pixels:
 
 
 def _stored_slice(file: Path, number: int, which: int) -> Pixels:
-    with _library("h5py").File(file) as volume:
+    with _h5py().File(file) as volume:
         return _finish(volume[("image", "label")[which]][number], which)
 
 
 def _scanned_slice(image: Path, label: Path, number: int, which: int) -> Pixels:
     if which:
-        return ORGANS[_volume(label)[..., number].T.astype(int)]
+        return ORGANS[nifti.read_slice(label, number).astype(int)]
     low, high = WINDOW
-    return _finish((_volume(image)[..., number].T - low) / (high - low), 0)
+    return _finish((nifti.read_slice(image, number) - low) / (high - low), 0)
 
 
 def _finish(values: npt.NDArray[Any], which: int) -> Pixels:
@@ -117,21 +114,8 @@ def _finish(values: npt.NDArray[Any], which: int) -> Pixels:
     return np.asarray(np.round(scaled), np.uint8)
 
 
-@lru_cache(maxsize=2)  # image and labels of one patient
-def _volume(file: Path) -> npt.NDArray[Any]:
-    return np.asarray(_scan(file).dataobj)
-
-
-def _scan(file: Path) -> Any:
-    nibabel = _library("nibabel")
+def _h5py() -> Any:
     try:
-        return nibabel.load(file)
-    except nibabel.filebasedimages.ImageFileError as error:
-        raise UserError(f"'{file}' is no NIfTI volume; get it again") from error
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
+        return importlib.import_module("h5py")
     except ImportError as error:
-        raise UserError(f"reading these files needs {name}: pip install {name}") from error
+        raise UserError("reading these files needs h5py: pip install h5py") from error

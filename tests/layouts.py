@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 Array = npt.NDArray[np.uint8]
+SPACING_MM = (3.0, 1.25, 0.75)  # of slices, rows, columns
 SIDES = (20, 24)  # px, height and width
 
 
@@ -55,7 +56,7 @@ def save_volume(slices: Sequence[npt.NDArray[np.generic]], file: Path) -> None:
     nibabel = pytest.importorskip("nibabel")
     file.parent.mkdir(parents=True, exist_ok=True)
     volume = np.stack(slices, axis=-1).swapaxes(0, 1)
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), file)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([*SPACING_MM[::-1], 1.0])), file)
 
 
 def write(text: str, file: Path) -> None:
@@ -333,6 +334,9 @@ def make_brats(root: Path) -> None:
             save_volume(levels, folder / f"{folder.name}_{contrast}.nii")
         truth = [labels[indices(n, 4)] for n in range(126)]
         save_volume(truth, folder / f"{segmentation}.nii")
+
+
+make_brats_volumes = make_brats
 
 
 def make_ddti(root: Path) -> None:

@@ -113,6 +113,10 @@ EXPECTED = {
         {"BraTS20_Training_001": 11, "BraTS20_Training_355": 11}, None,
         "BraTS20_Training_355/BraTS20_Training_355_t2.nii",
     ),
+    "brats_volumes": Expected(
+        {"BraTS20_Training_001": 126, "BraTS20_Training_355": 126}, None,
+        "BraTS20_Training_355/BraTS20_Training_355_t2.nii",
+    ),
     "ddti": Expected({"1": 1, "2": 1}, None, "2_preprocessed_data/stage1/p_mask/2.PNG"),
 }  # fmt: skip
 REAL = {"uhcs": 24, "metaldam": 42, "nasa_super": 23, "emps": 120, "dsb2018": 200}  # images
@@ -354,6 +358,14 @@ def test_a_library_that_is_not_installed_is_told(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(UserError, match=f"needs {library}: pip install {library}$"):
         load_collection(name)
+
+
+@pytest.mark.parametrize("name", ["synapse", "acdc", "brats_volumes"])
+def test_slices_name_their_volume_and_its_spacing(name: str, home: Path) -> None:
+    make(name, home)
+    items = load_collection(name).items
+    assert all(item.volume.startswith(item.group) for item in items)
+    assert {item.spacing_mm for item in items} == {layouts.SPACING_MM}
 
 
 def test_monuseg_fills_outlines_in_the_order_of_the_file(home: Path) -> None:

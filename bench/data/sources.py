@@ -161,6 +161,11 @@ SOURCES = _named(
         "terms of the challenge",
         "request the data on the challenge's page",
     ),
+    brats_volumes=_by_hand(
+        "https://www.med.upenn.edu/cbica/brats2020/data.html",
+        "terms of the challenge",
+        "request the data on the challenge's page",
+    ),
     tn3k=_by_hand(_THYROID, _SEE, "follow the download link of the authors' repository"),
     ddti=_by_hand(_THYROID, _SEE, "follow the links of TN3K's authors, who prepared it too"),
 )

@@ -1,0 +1,62 @@
+"""Volumes in NIfTI files, read slice by slice: for the readers of public collections.
+
+A file's axes are x to the left or right, y to the front or back, z along the body; a slice is
+(H, W) = (y, x) at one z, as viewers show it. Reading needs nibabel, the extra `volumes`.
+"""
+
+import importlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import UserError
+
+BRIGHTEST = 99.8  # percentile of what lies above 0 that becomes white
+
+
+def depth(file: Path) -> int:
+    """Number of slices."""
+    return int(_open(file).shape[2])
+
+
+def spacing_mm(file: Path) -> tuple[float, float, float]:
+    """Distance of slices, height and width of a pixel."""
+    across, down, along = map(float, _open(file).header.get_zooms()[:3])
+    return along, down, across
+
+
+def read_slice(file: Path, number: int) -> npt.NDArray[Any]:
+    """Values (H, W) of one slice, scaled as the file says."""
+    return _voxels(file)[..., number].T
+
+
+def read_levels(file: Path, number: int) -> npt.NDArray[np.uint8]:
+    """Levels (H, W) of one slice: 0 to 255 for 0 to the brightest of the whole volume."""
+    return _levels(file)[..., number].T
+
+
+@lru_cache(maxsize=4)  # images and labels of one patient
+def _voxels(file: Path) -> npt.NDArray[Any]:
+    return np.asarray(_open(file).dataobj)
+
+
+@lru_cache(maxsize=4)
+def _levels(file: Path) -> npt.NDArray[np.uint8]:
+    values = np.asarray(_open(file).dataobj, np.float32)
+    body = values[values > 0]
+    top = float(np.percentile(body, BRIGHTEST)) if body.size else 1.0
+    return np.asarray((values / top * 255).clip(0, 255).round(), np.uint8)
+
+
+def _open(file: Path) -> Any:
+    try:
+        nibabel = importlib.import_module("nibabel")
+    except ImportError as error:
+        raise UserError(f"reading '{file}' needs nibabel: pip install nibabel") from error
+    try:
+        return nibabel.load(file)
+    except nibabel.filebasedimages.ImageFileError as error:
+        raise UserError(f"'{file}' is no NIfTI volume; get it again") from error

@@ -1,0 +1,72 @@
+"""Brain tumours in MRI: the BraTS 2020 training volumes, whole.
+
+    images    57,195: all 155 slices of 369 volumes; 240 x 240 px, 1 mm in each direction, with
+              FLAIR as red, T1 with contrast agent as green and T2 as blue
+    classes   rest, necrotic and non-enhancing core, oedema, enhancing tumour (labels 0, 1, 2, 4)
+    groups    369 patients
+    split     none: the challenge keeps the labels of its other volumes
+    licence   terms of the challenge
+
+Each volume is scaled from 0 to the 99.8th percentile of its brain. Slices without tumour are kept.
+T1 without contrast agent is not read. One patient's labels have another name (*_Segm.nii). The
+slices take 13 GB in the cache, and all volumes are opened to make them. Reading needs nibabel.
+
+Layout: the folder MICCAI_BraTS2020_TrainingData, that is
+
+    BraTS20_Training_001/BraTS20_Training_001_{flair,t1ce,t2,seg}.nii (or .nii.gz)
+
+Menze et al.: The multimodal brain tumor image segmentation benchmark (BRATS). IEEE Transactions on
+Medical Imaging 34, 2015. doi:10.1109/TMI.2014.2377694
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench import Item, UserError, register_dataset
+from bench.data import nifti
+
+Pixels = npt.NDArray[np.uint8]
+Keep = Callable[[str, Sequence[Path], Callable[[], Pixels]], Path]
+CONTRASTS = ("flair", "t1ce", "t2")  # red, green, blue
+
+
+@register_dataset(
+    "brats_volumes",
+    classes=("rest", "necrotic core", "oedema", "enhancing tumour"),
+    source="https://www.med.upenn.edu/cbica/brats2020/data.html",
+    licence="terms of the challenge",
+    mask_values={0: 0, 1: 1, 2: 2, 4: 3},
+)
+def brats_volumes(root: Path, keep: Keep) -> list[Item]:
+    """Brain tumours in MRI (BraTS 2020); 369 volumes of 155 slices, 240 x 240, 3 contrasts."""
+    items = []
+    for folder in sorted(root.glob("BraTS20_Training_*")):
+        scans = [_find(folder, f"{folder.name}_{contrast}.nii*") for contrast in CONTRASTS]
+        labels = _find(folder, "*_[sS]eg*.nii*")
+        spacing = nifti.spacing_mm(labels)
+        for number in range(nifti.depth(labels)):
+            name = f"{folder.name}_slice{number:03}"
+            image = keep(f"{name}_image", scans, partial(_picture, scans, number))
+            mask = keep(f"{name}_mask", [labels], partial(_labels, labels, number))
+            volume = folder.name
+            items.append(Item(name, image, mask, volume, volume=volume, spacing_mm=spacing))
+    return items
+
+
+def _find(folder: Path, pattern: str) -> Path:
+    found = next(iter(sorted(folder.glob(pattern))), None)
+    if found is None:
+        raise UserError(f"'{folder}' holds no {pattern}; get it again")
+    return found
+
+
+def _picture(scans: Sequence[Path], number: int) -> Pixels:
+    return np.stack([nifti.read_levels(scan, number) for scan in scans], axis=-1)
+
+
+def _labels(file: Path, number: int) -> Pixels:
+    return nifti.read_slice(file, number).astype(np.uint8)
