@@ -190,9 +190,7 @@ def _recipe(request: Request, method: Method, images: int) -> Recipe:
     An epoch is a pass over the bank under `equal`, over the training images under `published`.
     """
     asked: dict[str, object] = {
-        key: value
-        for key in ASKED
-        if (value := getattr(request, key)) is not None
+        key: value for key in ASKED if (value := getattr(request, key)) is not None
     }
     asked["checkpointing"] = request.checkpointing
     if request.steps is not None:
