@@ -21,13 +21,11 @@ from bench.data.items import IGNORE
 from bench.report.columns import DICE
 from bench.report.compare import Comparison, comparison
 from bench.report.rows import Row
-from bench.report.style import Series, assign, save, style
+from bench.report.style import Series, assign, class_colour, save, style
 
 Pixels = npt.NDArray[Any]
 Lookup = Callable[[str], tuple[Pixels, Pixels]]  # item -> image (H, W, 3) uint8, mask (H, W)
 
-# Class 0 is shown as it is; further classes in Okabe and Ito's colours.
-_CLASSES = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 _ERROR = "#E6194B"
 WIDEST = 10  # methods side by side
 
@@ -96,7 +94,9 @@ def draw_gallery(
             _show(upper[column], _coloured(image, predicted), title)
             _show(lower[column], _errors(image, mask, predicted), "")
     classes = next(iter(runs)).ok["classes"].iloc[0]
-    patches = [Patch(color=_colour(k), label=label) for k, label in enumerate(classes) if k > 0]
+    patches = [
+        Patch(color=class_colour(k), label=label) for k, label in enumerate(classes) if k > 0
+    ]
     handles = [*patches, Patch(color=_ERROR, label="wrong class (lower rows)")]
     if left_out := len(found.rows) - len(runs):
         handles.append(Patch(color="none", label=f"({left_out} more methods are not shown)"))
@@ -156,18 +156,13 @@ def _read(file: Path, mask: Pixels) -> Pixels:
     return predicted
 
 
-def _colour(label: int) -> str:
-    """Classes past the palette begin it again, without the background's."""
-    return _CLASSES[label if label < len(_CLASSES) else 1 + (label - 1) % (len(_CLASSES) - 1)]
-
-
 def _coloured(image: Pixels, labels: Pixels) -> Pixels:
     """The image with classes past 0 tinted; (H, W, 3) float in [0, 1]."""
     shown = _grey(image)
     for label in np.unique(labels):
         if label not in (0, IGNORE):
             where = labels == label
-            shown[where] = 0.35 * shown[where] + 0.65 * np.array(to_rgb(_colour(int(label))))
+            shown[where] = 0.35 * shown[where] + 0.65 * np.array(to_rgb(class_colour(int(label))))
     return shown
 
 

@@ -16,8 +16,7 @@ from bench.data.decode import decode
 from bench.data.items import IGNORE, Collection, Item
 from bench.data.split import split
 from bench.errors import UserError
-from bench.report.gallery import _colour
-from bench.report.style import FAINT, save, style
+from bench.report.style import FAINT, class_colour, save, style
 
 Pixels = npt.NDArray[Any]
 _SIDE = 1.7  # of a picture, in inches
@@ -101,7 +100,7 @@ def draw_preview(
         axes.set_title(f"view {column}" if column else "whole image", fontsize=9)
     figure.suptitle("\n".join(lines), fontsize=10)
     classes = list(enumerate(collection.classes))[1:]
-    handles = [Patch(color=_colour(index), label=name) for index, name in classes]
+    handles = [Patch(color=class_colour(index), label=name) for index, name in classes]
     if any((bank.masks == IGNORE).any() for bank in (whole, views)):
         handles.append(Patch(color=FAINT, label="not labelled (pale)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, 5))
@@ -128,6 +127,6 @@ def _show(axes: Axes, image: Pixels, mask: Pixels) -> None:
     axes.imshow(shown, interpolation="nearest")
     for label in np.unique(mask):
         if label not in (0, IGNORE) and (mask != label).any():
-            axes.contour(mask == label, levels=[0.5], colors=[_colour(label)], linewidths=0.9)
+            axes.contour(mask == label, levels=[0.5], colors=[class_colour(label)], linewidths=0.9)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

@@ -30,6 +30,8 @@ _COLOURS = (
     "#AA4499",
     "#777777",
 )
+# Class 0 is shown as it is; further classes in Okabe and Ito's colours.
+_CLASSES = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", ":", "-.")
 
@@ -85,6 +87,11 @@ def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
     names = {row: _name(row, frame) for row in rows}
     looks = {name: position for position, name in enumerate(sorted(set(names.values())))}
     return {row: _series(name, looks[name]) for row, name in names.items()}
+
+
+def class_colour(label: int) -> str:
+    """Colour of a class; classes past the palette begin it again, without the background's."""
+    return _CLASSES[label if label < len(_CLASSES) else 1 + (label - 1) % (len(_CLASSES) - 1)]
 
 
 def style() -> AbstractContextManager[None]:
