@@ -8,9 +8,8 @@ from PIL import Image
 
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UserError
-from bench.report.gallery import _colour
 from bench.report.preview import write_preview
-from bench.report.style import settle
+from bench.report.style import class_colour, settle
 
 
 def collection(count: int = 8, side: int = 48) -> Collection:
@@ -47,7 +46,7 @@ def test_the_picture_is_written_twice_alike_and_shows_outlines(tmp_path: Path) -
     assert first.read_bytes() == again.read_bytes()
     with Image.open(first) as opened:
         pixels = np.asarray(opened.convert("RGB")).astype(int)
-    away = np.abs(pixels - 255 * np.array(to_rgb(_colour(2)))).sum(axis=2)
+    away = np.abs(pixels - 255 * np.array(to_rgb(class_colour(2)))).sum(axis=2)
     assert (away < 10).sum() > 200
 
 
