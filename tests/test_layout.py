@@ -14,7 +14,8 @@ import bench
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "bench").rglob("*.py"))
 PLUGINS = sorted([*(ROOT / "methods").glob("*.py"), *(ROOT / "datasets").glob("*.py")])
-TOP = ("bench.runner", "bench.isolate", "bench.report", "bench.store")  # below cli, above the rest
+# Below cli, above the rest.
+TOP = ("bench.runner", "bench.isolate", "bench.report", "bench.store", "bench.verify")
 SHARED = ("bench.data.texture", "bench.data.nifti")  # public as a whole, for datasets
 PRINTERS = ("bench/cli/", "bench/sam/pretrain.py", "bench/sam/evaluate.py")
 

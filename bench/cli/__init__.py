@@ -13,13 +13,8 @@ from rich.console import Console
 from bench.cli.parsing import plain
 from bench.errors import UserError
 
-COMMANDS = (
-    "report",
-    "conventions",
-    "cost",
-    "weights",
-    "data",
-)  # the main job has no word of its own
+# The main job has no word of its own.
+COMMANDS = ("report", "verify", "conventions", "cost", "weights", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   %(prog)s --methods "lora[rank=1|4|16,targets=qv|qkvo],full" --dataset steel --seeds 3
   %(prog)s --methods lora,unet --dataset path/to/folder --out results/mine
   %(prog)s report --out results/mine      rewrite tables and plots from all records
+  %(prog)s verify --results results/mine  does it still say what was measured
   %(prog)s conventions results/mine       the same predictions as others would score them
   %(prog)s cost --methods lora,samed      what methods cost, without data or weights
   %(prog)s weights list|fetch|check       public checkpoints of the large backbones

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pandas import DataFrame
+
 from bench.report.budgets import find_budgets
 from bench.report.compare import Comparison, comparison
 from bench.report.files import replace
@@ -14,7 +16,7 @@ from bench.report.tables import markdown, write_tables
 from bench.report.terminal import terminal_table
 from bench.spec import Record
 
-__all__ = ["comparison", "terminal_table", "to_frame", "write_report"]
+__all__ = ["comparison", "rewrite", "terminal_table", "to_frame", "write_report"]
 
 
 def write_report(
@@ -36,12 +38,32 @@ def write_report(
     """
     frame = to_frame(records)
     found = comparison(frame)
-    written = write_tables(frame, folder / "tables", found)
-    written += write_folds(found, folder / "tables")
-    written += write_plots(frame, folder / "plots", found)
+    written = _tables_and_plots(frame, found, folder)
     written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots", found)
     overview = _overview(found, written, folder)
     return [*written, replace(folder / "index.md", overview)]
+
+
+def rewrite(records: Iterable[Record], folder: Path, like: Path) -> list[Path]:
+    """As `write_report`, without pictures of images; the overview links to those in `like`.
+
+    Args:
+        records: all of them.
+        folder: where the files go.
+        like: results folder whose files they are to be compared with.
+    """
+    frame = to_frame(records)
+    found = comparison(frame)
+    written = _tables_and_plots(frame, found, folder)
+    pictures = [folder / "plots" / path.name for path in (like / "plots").glob("*_gallery.png")]
+    overview = _overview(found, [*written, *pictures], folder)
+    return [*written, replace(folder / "index.md", overview)]
+
+
+def _tables_and_plots(frame: DataFrame, found: list[Comparison], folder: Path) -> list[Path]:
+    written = write_tables(frame, folder / "tables", found)
+    written += write_folds(found, folder / "tables")
+    return written + write_plots(frame, folder / "plots", found)
 
 
 def _overview(found: list[Comparison], written: list[Path], folder: Path) -> str:
