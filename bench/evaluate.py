@@ -30,12 +30,14 @@ class Prediction:
         truth: (H, W) class indices, `IGNORE` where unlabelled.
         classes: (H, W) predicted class indices.
         foreground: (H, W) float32, probability that a pixel is not of class 0.
+        objects: (H, W) numbers of predicted objects, 0 is none; None where components are objects.
     """
 
     item: Item
     truth: Map
     classes: Map
     foreground: npt.NDArray[np.float32]
+    objects: npt.NDArray[np.int32] | None = None
 
 
 def predict(model: nn.Module, views: Views, precision: str, batch: int = 8) -> Iterator[Tensor]:
@@ -84,11 +86,23 @@ def evaluate(
         tiles: windows of (size, size) at the image's own resolution instead, see `bench.tiles`.
 
     Raises:
-        UnsupportedError: tiles for a model that takes prompts.
+        UnsupportedError: tiles for a model that takes prompts; at once, not at the first item.
     """
-    model.eval()
     if tiles:
         refuse_prompts(model)
+    return _evaluate(model, items, collection, size, precision, device, tiles)
+
+
+def _evaluate(
+    model: nn.Module,
+    items: Sequence[Item],
+    collection: Collection,
+    size: int,
+    precision: str,
+    device: torch.device,
+    tiles: bool,
+) -> Iterator[Prediction]:
+    model.eval()
     for item in items:
         image, mask = decode(item, collection)
         if tiles:

@@ -15,7 +15,7 @@ from bench.spec import Cell, OptionValue, Recipe, Task
 
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
-EVALUATIONS = ("whole", "tiles")
+EVALUATIONS = ("whole", "tiles", "generator")
 ASKED = ("steps", "epochs", "batch_size", "precision", "loss", "augmentation", "evaluation")
 
 
@@ -34,7 +34,7 @@ class Request:
         labels: numbers of labelled training images, or "all", separated by commas.
         loss: name of one of the losses, in place of the recipe's.
         augmentation: name of a kind of bank, in place of the recipe's.
-        evaluation: "whole" or "tiles".
+        evaluation: "whole", "tiles" or "generator".
         checkpointing: compute activations again in the backward pass.
         allow_leakage: train though the parts of a split are not independent.
     """

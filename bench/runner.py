@@ -1,7 +1,7 @@
 """The protocol of one cell, the same for every method."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,12 +16,13 @@ from bench.data.items import Collection, Item
 from bench.data.split import Split, split
 from bench.env import environment
 from bench.errors import UnsupportedError, UserError
-from bench.evaluate import evaluate, validation_dice
+from bench.evaluate import Prediction, evaluate, validation_dice
 from bench.measure import measure_cost
 from bench.registry import get_method, load_collection
 from bench.sam.encoder import checkpoint_blocks
+from bench.sam.everything import predict_objects
 from bench.scoring import Scoring
-from bench.spec import Cell, Record, Status
+from bench.spec import Cell, PromptSource, Record, Status
 from bench.store import Store
 from bench.train import DivergedError, Views, fit
 
@@ -39,24 +40,17 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     model = method.build(cell.task, **cell.options).to(device)
     if recipe.checkpointing:
         checkpoint_blocks(model)
+    # What cannot be evaluated so is refused here, before it is trained.
+    predictions = _predictions(model, cell, collection, parts.test, device)
 
     began = time.perf_counter()
     history = _train(model, cell, collection, parts, device, say)
     train_wall = time.perf_counter() - began if history else None
 
     say({"phase": "evaluate"})
-    results = evaluate(
-        model,
-        parts.test,
-        collection,
-        size=size,
-        precision=recipe.precision,
-        device=device,
-        tiles=recipe.evaluation == "tiles",
-    )
     scoring, folder = Scoring(collection), store.predictions(cell)
     folder.mkdir(parents=True, exist_ok=True)
-    for prediction in results:
+    for prediction in predictions:
         scoring.add(prediction)
         Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
 
@@ -65,7 +59,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     return Record(
         cell=cell,
         status="ok",
-        prompts=method.prompts,
+        prompts=_prompts(cell),
         classes=collection.classes,
         metrics=scoring.summary(),
         per_image=tuple(scoring.images),
@@ -116,6 +110,33 @@ def _train(
     )
 
 
+def _predictions(
+    model: nn.Module,
+    cell: Cell,
+    collection: Collection,
+    items: Sequence[Item],
+    device: torch.device,
+) -> Iterator[Prediction]:
+    how = cell.recipe.evaluation
+    if how == "generator":
+        return predict_objects(model, items, collection, cell.task, device)
+    return evaluate(
+        model,
+        items,
+        collection,
+        size=cell.task.image_size,
+        precision=cell.recipe.precision,
+        device=device,
+        tiles=how == "tiles",
+    )
+
+
+def _prompts(cell: Cell) -> PromptSource:
+    """Where prompts come from at evaluation; the mask generator makes its own."""
+    generated = cell.recipe.evaluation == "generator"
+    return "automatic" if generated else get_method(cell.method).prompts
+
+
 def _describe(parts: Split) -> dict[str, Any]:
     sizes = {part: len(getattr(parts, part)) for part in ("train", "val", "test")}
     return {**sizes, "notes": list(parts.notes)}
@@ -145,7 +166,10 @@ def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> 
 def failure(cell: Cell, status: Status, reason: str, device_name: str) -> Record:
     """The record of a cell that did not come through."""
     sentence = (reason.strip().splitlines() or ["no reason given"])[0]
-    prompts = get_method(cell.method).prompts
     return Record(
-        cell=cell, status=status, prompts=prompts, error=sentence, env=environment(device_name)
+        cell=cell,
+        status=status,
+        prompts=_prompts(cell),
+        error=sentence,
+        env=environment(device_name),
     )

@@ -115,7 +115,8 @@ def _overlap(classes: tuple[str, ...]) -> _Family:
 
 def _objects(classes: tuple[str, ...]) -> _Family:
     def score(one: Prediction) -> tuple[ObjectScore, ...]:
-        return score_objects_by_class(one.classes, one.truth, len(classes), _instances(one))
+        maps, numbers = (one.classes, one.truth), _instances(one)
+        return score_objects_by_class(*maps, len(classes), numbers, predicted_instances=one.objects)
 
     return _Family(
         score,
@@ -126,7 +127,8 @@ def _objects(classes: tuple[str, ...]) -> _Family:
 
 def _readings(classes: tuple[str, ...]) -> _Family:
     def score(one: Prediction) -> ImageReadings:
-        return read_image(one.classes, one.truth, len(classes), _instances(one))
+        maps, numbers = (one.classes, one.truth), _instances(one)
+        return read_image(*maps, len(classes), numbers, predicted_instances=one.objects)
 
     return _Family(
         score,

@@ -60,7 +60,7 @@ class Recipe:
         checkpointing: activations of the encoder's blocks are computed again in the backward pass
             instead of kept.
         evaluation: "whole" for images resized to the model's side, "tiles" for overlapping windows
-            at the resolution of the image.
+            at the resolution of the image, "generator" for the objects of SAM's mask generator.
     """
 
     lr: float

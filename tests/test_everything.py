@@ -1,5 +1,7 @@
 """The mask generator: how masks become objects, what an adapted SAM is made of, and its scores."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,19 @@ from torch import Tensor, nn
 from bench.data.folder import read_folder
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UnsupportedError, UserError
+from bench.evaluate import Prediction
 from bench.registry import get_method
 from bench.sam.build import load_sam
 from bench.sam.everything import (
     NANO,
     GeneratorSettings,
     adapted_sam,
-    evaluate_generator,
+    find_objects,
     generate_instances,
     paint,
+    predict_objects,
 )
+from bench.scoring import Scoring
 from bench.spec import Task
 
 TASK = Task(2, 64, weights="random")
@@ -223,20 +228,45 @@ def test_scores_objects_of_all_images() -> None:
         Item("half", shown(truth), half, "b", truth),
         Item("missed", shown(discs()), mask, "c", truth),
     )
-    sam = pointed(0.95, 0.1, 0.1)
-    rows, summary = evaluate_generator(sam, items, collection(*items), FEW, torch.device("cpu"))
+    scoring = scored(pointed(0.95, 0.1, 0.1), items, collection(*items), FEW)
+    rows, summary = scoring.images, scoring.summary()
     assert [row["name"] + row["group"] for row in rows] == ["alla", "halfb", "missedc"]
     assert [row["pq"] for row in rows] == [1.0, 1.0, 0.0]
-    assert [row["objects_truth/object"] for row in rows] == [4, 2, 4]
-    assert [row["objects_predicted/object"] for row in rows] == [4, 2, 0]
+    assert [row["objects_truth/disc"] for row in rows] == [4, 2, 4]
+    assert [row["objects_predicted/disc"] for row in rows] == [4, 2, 0]
+    assert summary["particles/disc"] == 6
     assert summary["pq_dataset"] == pytest.approx(12 / 16)
     assert summary["aji_image_mean"] == pytest.approx(2 / 3)
 
 
-def test_needs_labelled_objects() -> None:
-    item = Item("bare", shown(discs()), np.zeros((64, 64), np.uint8), "a")
-    with pytest.raises(UserError, match="'bare' of discs has no objects labelled one by one"):
-        evaluate_generator(pointed(1.0), [item], collection(item), FEW, torch.device("cpu"))
+def scored(
+    sam: Sam, items: Sequence[Item], discs: Collection, settings: GeneratorSettings
+) -> Scoring:
+    scoring = Scoring(discs)
+    for prediction in find_objects(sam, items, discs, settings):
+        scoring.add(prediction)
+    return scoring
+
+
+def test_touching_objects_stay_apart() -> None:
+    truth = np.zeros((64, 64), np.int32)
+    truth[10:30, 10:30], truth[10:30, 30:50] = 1, 2
+    mask = (truth > 0).astype(np.uint8)
+    item = Item("pair", mask, mask, "a", truth)
+    scoring = Scoring(collection(item))
+    scoring.add(Prediction(item, mask, mask, mask.astype(np.float32), 5 * truth))
+    assert scoring.images[0]["pq"] == 1.0  # as components they would be one
+
+
+def test_needs_labelled_objects_of_one_class() -> None:
+    bare = Item("bare", shown(discs()), np.zeros((64, 64), np.uint8), "a")
+    numbered = replace(bare, instances=discs())
+    classes = ("background", "disc", "ring")
+    model = get_method("zero_shot").build(TASK)
+    for item, names in ((bare, classes[:2]), (numbered, classes)):
+        found = Collection("discs", names, (item,))
+        with pytest.raises(UnsupportedError, match="one class whose objects are labelled one by"):
+            predict_objects(model, [item], found, TASK, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -261,6 +291,6 @@ def test_finds_nuclei(data_root: Path) -> None:
     nuclei = read_folder(data_root / "dsb2018")
     item = next(item for item in nuclei.items if item.name.startswith("29780b28"))
     sam = load_sam(Task(2, 256))
-    _, summary = evaluate_generator(sam, [item], nuclei, NANO, torch.device("cpu"))
+    summary = scored(sam, [item], nuclei, NANO).summary()
     assert summary["pq_dataset"] is not None
     assert summary["pq_dataset"] > 0.2

@@ -74,7 +74,9 @@ def parser() -> argparse.ArgumentParser:
     recipe.add_argument("--loss", metavar="NAME", help="another loss than the recipe's")
     recipe.add_argument("--augmentation", metavar="NAME", help="another bank than the recipe's")
     recipe.add_argument(
-        "--evaluation", metavar="NAME", help="whole (resized), or tiles at native resolution"
+        "--evaluation",
+        metavar="NAME",
+        help="whole (resized), tiles (native resolution), or generator (SAM's masks of everything)",
     )
     recipe.add_argument(
         "--checkpointing",

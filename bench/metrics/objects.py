@@ -155,11 +155,12 @@ def score_objects_by_class(
     num_classes: int,
     instances: Labels | None = None,
     min_area_px: int = 1,
+    predicted_instances: Labels | None = None,
 ) -> tuple[ObjectScore, ...]:
     """Compare the objects of each foreground class of a predicted class map.
 
-    Predicted objects are the connected components of each class (`label_objects`); those of the
-    truth likewise, or the labelled instances. Ignored pixels are blanked on both sides first.
+    Objects are the connected components of each class (`label_objects`), or the instances where
+    they are given. Ignored pixels are blanked on both sides first.
 
     Args:
         prediction: (H, W) integer class indices; anything goes where the mask is `IGNORE`.
@@ -167,6 +168,7 @@ def score_objects_by_class(
         num_classes: K, background included.
         instances: (H, W) instance numbers of the truth, 0 is none.
         min_area_px: smaller objects are left out, on both sides.
+        predicted_instances: (H, W) likewise of the prediction.
 
     Returns:
         K - 1 scores, of the classes 1..K-1.
@@ -174,7 +176,7 @@ def score_objects_by_class(
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     return tuple(
         score_objects(
-            label_objects(predicted, index, None, min_area_px),
+            label_objects(predicted, index, predicted_instances, min_area_px),
             label_objects(truth, index, instances, min_area_px),
         )
         for index in range(1, num_classes)

@@ -155,6 +155,7 @@ def read_image(
     instances: Labels | None = None,
     pixel_size: float = 1.0,
     min_area_px: int = 1,
+    predicted_instances: Labels | None = None,
 ) -> ImageReadings:
     """Read phase fractions and particle sizes off a predicted class map and its mask.
 
@@ -168,6 +169,7 @@ def read_image(
         instances: (H, W) instance numbers of the truth, 0 is none.
         pixel_size: side of a pixel; diameters come in its unit, by default in pixels.
         min_area_px: smaller particles are left out, on both sides.
+        predicted_instances: (H, W) instance numbers of the prediction, 0 is none.
 
     Raises:
         ValueError: as `confusion_matrix`.
@@ -181,7 +183,7 @@ def read_image(
                     label_objects(truth, index, instances, min_area_px), pixel_size
                 ),
                 equivalent_diameters(
-                    label_objects(predicted, index, None, min_area_px), pixel_size
+                    label_objects(predicted, index, predicted_instances, min_area_px), pixel_size
                 ),
             )
             for index in range(1, num_classes)

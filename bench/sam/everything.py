@@ -5,7 +5,7 @@ duplicates, are dropped (Kirillov et al., 2023, section 5 and appendix B, arXiv 
 generator is `segment_anything`'s own; here its masks become one map of objects, which is scored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +19,15 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import MaskData, rle_to_mask
 from torch import Tensor, nn
 
-from bench.data.decode import decode, read_instances
+from bench.data.decode import decode
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UnsupportedError, UserError
-from bench.metrics import objects_row, score_objects, summarise_objects
+from bench.evaluate import Prediction
 from bench.sam.build import load_sam
 from bench.sam.segmenter import PromptedDecoder, SamSegmenter
 from bench.spec import Task
 
 Mask = npt.NDArray[np.bool_]
-Row = dict[str, Any]
-OBJECTS = ("background", "object")  # classes of objects do not matter here
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ class GeneratorSettings:
 # sam_nano never gives its own masks more than 0.9, so the report's settings leave it none; these
 # were set by the look of three images, and make a 35th of the clicks.
 NANO = GeneratorSettings(24, pred_iou=0.6, stability=0.8, crop_layers=0, min_area_px=16)
+SETTINGS = {"sam_nano": NANO}  # of backbones for which those of the report do not do
 
 
 def adapted_sam(model: nn.Module, task: Task) -> Sam:
@@ -170,44 +169,46 @@ def paint(
     return numbers
 
 
-def evaluate_generator(
-    sam: Sam,
+def predict_objects(
+    model: nn.Module,
     items: Sequence[Item],
     collection: Collection,
-    settings: GeneratorSettings,
+    task: Task,
     device: torch.device,
-) -> tuple[list[Row], dict[str, float | None]]:
-    """Score the generator's objects against the labelled ones, whatever their class.
+) -> Iterator[Prediction]:
+    """Predict every item by the mask generator, with the settings that fit the backbone.
+
+    What cannot be done is refused at once; the model may be trained before the first prediction.
 
     Args:
-        sam: a foundation model, or one of `adapted_sam`; moved to `device`.
-        items: the test part, at least one.
+        model: as for `adapted_sam`.
+        items: the test part.
         collection: what the items belong to.
-        settings: how masks are asked for and chosen.
+        task: what the model was built for.
         device: where to run.
 
-    Returns:
-        One row an image, "name" and "group" beside the scores, and the summary; names as in
-        `bench.metrics.objects_row` and `summarise_objects`, the only class being "object".
-
     Raises:
-        UserError: an item has no labelled objects, or cannot be read.
+        UnsupportedError: the model cannot be asked for masks, or the collection is not one of one
+            class whose objects are labelled one by one.
     """
-    sam.to(device)
-    rows, scores = [], []
+    if collection.num_classes != 2 or any(item.instances is None for item in items):
+        raise UnsupportedError(
+            "the mask generator finds objects without a class: give a collection of one class whose"
+            " objects are labelled one by one"
+        )
+    sam = adapted_sam(model, task).to(device)
+    return find_objects(sam, items, collection, SETTINGS.get(task.backbone, GeneratorSettings()))
+
+
+def find_objects(
+    sam: Sam, items: Sequence[Item], collection: Collection, settings: GeneratorSettings
+) -> Iterator[Prediction]:
+    """Predict every item; what it does not label is neither object nor foreground."""
     for item in items:
-        image, mask = decode(item, collection)
-        if item.instances is None:
-            raise UserError(
-                f"'{item.name}' of {collection.name} has no objects labelled one by one, by which"
-                " the mask generator is scored: give a collection with instances"
-            )
-        known = mask != IGNORE
-        truth = np.where(known, read_instances(item.instances), 0)
-        found = np.where(known, generate_instances(sam, image, settings), 0)
-        scores.append((score_objects(found, truth),))
-        rows.append({"name": item.name, "group": item.group, **objects_row(scores[-1], OBJECTS)})
-    return rows, summarise_objects(scores, OBJECTS)
+        image, truth = decode(item, collection)
+        objects = np.where(truth == IGNORE, 0, generate_instances(sam, image, settings))
+        found = objects > 0
+        yield Prediction(item, truth, found.astype(np.uint8), found.astype(np.float32), objects)
 
 
 def _tidied(mask: Mask, min_area_px: int) -> Mask:
