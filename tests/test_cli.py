@@ -281,7 +281,7 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     assert "2 cells, 2 to do, in results/local" in capsys.readouterr().out
     assert not Path("results").exists()
     monkeypatch.setattr(isolate, "isolate", pretend([]))
-    monkeypatch.setattr("bench.cli.run.write_all", lambda store, console: None)
+    monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     assert ask("--methods frozen_head --seeds 0,") == 0
     before = contents()
     capsys.readouterr()
@@ -312,7 +312,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The cells that ran, in order; each comes out well at once."""
     ids: list[str] = []
     monkeypatch.setattr(isolate, "isolate", pretend(ids))
-    monkeypatch.setattr("bench.cli.run.write_all", lambda store, console: None)
+    monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     return ids
 
 
@@ -443,7 +443,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry._METHODS.names()  # imports the files now, so that none is forgotten with the rest
     monkeypatch.setattr(registry._METHODS, "entries", dict(registry._METHODS.entries))
     monkeypatch.setattr(isolate, "isolate", run_here)
-    monkeypatch.setattr("bench.cli.run.write_all", lambda store, console: None)
+    monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     for name, build in {
         "buggy": fails(ZeroDivisionError("division by zero\nsecond line")),
         "greedy": fails(MemoryError()),
