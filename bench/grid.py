@@ -16,7 +16,7 @@ from bench.spec import Cell, OptionValue, Recipe, Task
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
 EVALUATIONS = ("whole", "tiles", "generator")
-ASKED = ("steps", "epochs", "batch_size", "precision", "loss", "augmentation", "evaluation")
+ASKED = ("lr", "steps", "epochs", "batch_size", "precision", "loss", "augmentation", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Request:
         seeds: a count, or numbers separated by commas.
         folds: number of folds; 1 for one fixed split.
         labels: numbers of labelled training images, or "all", separated by commas.
+        lr: peak learning rate, in place of each method's own.
         loss: name of one of the losses, in place of the recipe's.
         augmentation: name of a kind of bank, in place of the recipe's.
         evaluation: "whole", "tiles" or "generator".
@@ -52,6 +53,7 @@ class Request:
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
+    lr: float | None = None
     precision: str | None = None
     loss: str | None = None
     augmentation: str | None = None
@@ -253,6 +255,8 @@ def _check_numbers(request: Request) -> None:
         value = getattr(request, key)
         if value is not None and value < 1:
             raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
+    if request.lr is not None and not 0 < request.lr < math.inf:
+        raise UserError(f"--lr is {request.lr:g}: give a number above 0")
     if request.precision is not None and request.precision not in PRECISIONS:
         raise no_such("precision", request.precision, PRECISIONS)
     if request.evaluation is not None and request.evaluation not in EVALUATIONS:

@@ -114,6 +114,7 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --batch-size 0", nothing, r"--batch-size is 0: give 1 or more"),
     (f"{LORA} --evaluation tile", nothing, r"no evaluation 'tile'\. Did you mean 'tiles'"),
     (f"{LORA} --augmentation flip", nothing, r"no augmentation 'flip'.* standard"),
+    (f"{LORA} --lr 0", nothing, r"--lr is 0: give a number above 0"),
     (f"{LORA} --threads 0", nothing, r"--threads is 0: give 1 or more"),
     (f"{LORA} --timeout 0", nothing, r"--timeout is 0: give seconds, up to"),
     (f"{LORA} --timeout nan", nothing, r"--timeout is nan: give seconds, up to"),

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         ("--batch-size", "images a step"),
     ):
         recipe.add_argument(name, metavar="N", type=int, help=note)
+    recipe.add_argument("--lr", metavar="X", type=float, help="peak learning rate [the method's]")
     recipe.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     recipe.add_argument("--loss", metavar="NAME", help="another loss than the recipe's")
     recipe.add_argument("--augmentation", metavar="NAME", help="another bank than the recipe's")
@@ -103,6 +104,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
             epochs=asked.epochs,
             steps=asked.steps,
             batch_size=asked.batch_size,
+            lr=asked.lr,
             precision=asked.precision,
             loss=asked.loss,
             augmentation=asked.augmentation,
