@@ -62,17 +62,52 @@ class Request:
     allow_leakage: bool = False
 
 
-def expand(request: Request) -> tuple[list[Cell], list[str]]:
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A dataset, read and looked through once.
+
+    Attributes:
+        sha: fingerprint of its contents.
+        leaks: of each fold, which images of different parts are not independent.
+    """
+
+    collection: Collection
+    sha: str
+    leaks: tuple[tuple[str, ...], ...]
+
+
+def read_data(request: Request) -> dict[str, Data]:
+    """Every dataset that is asked for, by its name as typed.
+
+    Raises:
+        UserError: one cannot be read or split, or its parts leak and that is not allowed.
+    """
+    from bench.data.fingerprint import fingerprint
+
+    found = {}
+    for name in _words(request.datasets, "--dataset"):
+        collection = load_collection(name)
+        leaks = tuple(_leaks(request, collection, fold) for fold in range(request.folds))
+        found[name] = Data(collection, fingerprint(collection), leaks)
+    return found
+
+
+def expand(
+    request: Request, data: Mapping[str, Data] | None = None
+) -> tuple[list[Cell], list[str]]:
     """Every cell that the request asks for, and what readers of the datasets had to assume.
 
     Everything is checked here, before anything starts: datasets are read and split, weights are
     found, and each method is built once on the meta device, where its options are refused if out
     of range.
 
+    Args:
+        request: what is asked.
+        data: of `read_data`, where it is at hand.
+
     Raises:
         UserError: the first thing that cannot be done, in one sentence.
     """
-    from bench.data.fingerprint import fingerprint
     from bench.data.split import split
 
     methods = _methods(request)
@@ -83,11 +118,9 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
     seeds, budgets = _seeds(request.seeds), _labels(request.labels)
     cells: list[Cell] = []
     notes: list[str] = []
-    for name in _words(request.datasets, "--dataset"):
-        collection = load_collection(name)
-        sha = fingerprint(collection)
+    for name, found in (read_data(request) if data is None else data).items():
+        collection = found.collection
         images = dict.fromkeys(budgets, 0)  # training images, of the largest fold
-        leaks = [_leaks(request, collection, fold) for fold in range(request.folds)]
         for fold, labels in itertools.product(range(request.folds), budgets):
             parts = split(collection, fold=fold, folds=request.folds, labels=labels)
             images[labels] = max(images[labels], len(parts.train))
@@ -113,9 +146,9 @@ def expand(request: Request) -> tuple[list[Cell], list[str]]:
                     folds=request.folds,
                     seed=seed,
                     labels=labels,
-                    dataset_sha=sha,
+                    dataset_sha=found.sha,
                     weights_sha=weights_sha,
-                    leaks=leaks[fold],
+                    leaks=found.leaks[fold],
                 )
                 for labels in budgets
                 for fold in range(request.folds)

@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   %(prog)s --methods lora,adapter --dataset steel
   %(prog)s --methods "lora[rank=1|4|16,targets=qv|qkvo],full" --dataset steel --seeds 3
   %(prog)s --methods lora,unet --dataset path/to/folder --out results/mine
+  %(prog)s suite run samed-rank           a published table: theirs beside ours
   %(prog)s report --out results/mine      rewrite tables and plots from all records
   %(prog)s verify --results results/mine  does it still say what was measured
   %(prog)s conventions results/mine       the same predictions as others would score them

@@ -1,0 +1,98 @@
+"""Published ablations: run them, and set ours beside theirs."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bench.cli.cells import add_how, prepare, run_cells
+from bench.cli.parsing import ArgumentParser, plain
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.spec import Cell
+    from bench.suites import Line, Suite
+
+CHOSEN = ("weights", "checkpoint", "protocol", "image_size", "steps", "precision", "allow_leakage")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `suite`."""
+    parser = ArgumentParser(
+        prog="run_bench.py suite",
+        description="Published ablations as grids: run one, and read its ledger, the published"
+        " figures beside ours. By default offline, on stand-ins and the embedded backbone.",
+    )
+    parser.add_argument("action", choices=["list", "run", "ledger"])
+    parser.add_argument("names", nargs="*", help="suites, or all")
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--dataset", metavar="NAME", help="in place of the stand-in")
+    what.add_argument("--backbone", metavar="NAME", default="sam_nano", help="[%(default)s]")
+    what.add_argument("--weights", metavar="KIND", default="pretrained", help="[%(default)s]")
+    what.add_argument("--checkpoint", metavar="FILE", type=Path, help="weights of your own")
+    what.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
+    what.add_argument("--seeds", metavar="N|LIST", default="3", help="a count, or 0,1,2 [3]")
+    what.add_argument("--image-size", metavar="N", type=int, help="[the backbone's own]")
+    what.add_argument("--steps", metavar="N", type=int, help="optimiser steps")
+    what.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
+    what.add_argument("--allow-leakage", action="store_true", help="though parts are not apart")
+    add_how(parser)
+    return parser
+
+
+def run(asked: argparse.Namespace, console: Console) -> int:
+    """List the suites, run some, or write their ledgers anew; 1 if a cell did not end well."""
+    if asked.action == "list":
+        return _list(console)
+    from bench.suites import Asked, expand_suite, get_suite, list_suites
+
+    if not asked.names:
+        known = ", ".join(suite.name for suite in list_suites())
+        raise UserError(f"say which suite: {known}, or all")
+    names = [suite.name for suite in list_suites()] if asked.names == ["all"] else asked.names
+    suites = [get_suite(name) for name in names]
+    choice = {key: getattr(asked, key) for key in CHOSEN} | {"backbones": asked.backbone}
+    if asked.action == "run":
+        prepare(asked)
+    grids: dict[Suite, dict[Line, list[Cell]]] = {}
+    notes: list[str] = []
+    for suite in suites:
+        grids[suite], told = expand_suite(suite, Asked(asked.dataset, asked.seeds, choice))
+        notes += told
+    exit_code = 0
+    if asked.action == "run":
+        cells = [cell for grid in grids.values() for found in grid.values() for cell in found]
+        once = list({cell.id: cell for cell in cells}.values())  # suites share some
+        exit_code = run_cells(once, list(dict.fromkeys(notes)), asked, console)
+    if not asked.dry_run:
+        _ledgers(grids, asked.out, console)
+    return exit_code
+
+
+def _list(console: Console) -> int:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from bench.suites import list_suites
+
+    table = Table("Suite", "What it asks", "Published in", "Stand-in", "Lines", box=SIMPLE_HEAD)
+    for suite in list_suites():
+        lines = f"{sum(bool(line.run) for line in suite.lines)} of {len(suite.lines)}"
+        words = (suite.name, suite.title, f"{suite.source} {suite.table}", suite.stand_in, lines)
+        table.add_row(*map(plain, words))
+    console.print(table)
+    return 0
+
+
+def _ledgers(grids: "dict[Suite, dict[Line, list[Cell]]]", out: Path, console: Console) -> None:
+    from rich.markdown import Markdown
+
+    from bench.report.ledger import write_ledger
+    from bench.store import Store
+
+    records = {record.cell.id: record for record in Store(out).read_all()}
+    for suite, grid in grids.items():
+        path = write_ledger(suite, grid, records, out)
+        console.print(Markdown(path.read_text()))
+        console.print(f"{path}", soft_wrap=True)

@@ -1,0 +1,197 @@
+"""Suites find their published figures, and the ledger claims no more than it may."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from records import make_failure, make_record
+
+from bench import cli
+from bench.registry import list_datasets, parse_methods
+from bench.report.ledger import Page, ledger, ledger_markdown, write_ledger
+from bench.sam.build import ARCHITECTURES
+from bench.spec import Cell, Recipe, Record, Task
+from bench.suites import Line, Suite, get_suite, list_suites
+
+SUITES = list_suites()
+WITHOUT_FIGURE = {("samed-rank", "rank=64")}
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_every_line_can_be_run_and_has_its_figure(suite: Suite) -> None:
+    names = {dataset.name for dataset in list_datasets()}
+    assert suite.stand_in in names
+    assert set(suite.originals.values()) - {""} <= names
+    assert suite.backbone in {"", *ARCHITECTURES}
+    for line in suite.lines:
+        if not line.run:
+            continue
+        assert len(parse_methods(line.run)) == 1
+        if suite.figures and suite.source and (suite.name, line.setting) not in WITHOUT_FIGURE:
+            found = [
+                suite.published(line, dataset, metric)
+                for dataset in suite.originals
+                for metric in suite.figures
+            ]
+            assert any(value is not None for value in found), line
+
+
+def test_figures_in_per_cent_are_fractions_and_error_rates_are_not() -> None:
+    rank = get_suite("samed-rank")
+    published = rank.published(rank.lines[0], "Synapse multi-organ CT", "DSC mean")
+    assert published is not None
+    assert 0.5 < published < 1
+    shadow = get_suite("sam-adapter-shadow")
+    error = shadow.published(Line("SAM-Adapter"), "ISTD", "BER")
+    assert error is not None
+    assert 1 < error < 2
+
+
+TABLE = Suite(
+    name="made",
+    title="Made",
+    source="SAMed (arXiv 2304.13785)",
+    table="4: LoRA rank",
+    stand_in="organs",
+    originals={"Synapse multi-organ CT": "synapse"},
+    backbone="sam_vit_b",
+    figures={"DSC mean": "dice_image_mean"},
+    lines=(
+        Line("SAMed", "rank=1", "samed[rank=1]"),
+        Line("SAMed", "rank=4", "samed"),
+        Line("SAMed", "rank=16", "samed[rank=16]"),
+        Line("SAMed", "rank=64"),
+    ),
+)
+
+
+def run(line: Line, middle: float, **cell: str) -> list[Record]:
+    """Three seeds on 12 specimens; a specimen is as hard for all lines."""
+    task = Task(3, backbone=cell.get("backbone", "sam_nano"))
+    asked = Cell(
+        line.run.partition("[")[0] + line.setting.replace("=", ""),
+        cell.get("dataset", "organs"),
+        task,
+        Recipe(lr=1e-3),
+        protocol=cell.get("protocol", "equal"),
+    )
+    hard = [0.05 * (n % 4 - 1.5) for n in range(12)]
+    return [
+        make_record(
+            dataclasses.replace(asked, seed=seed),
+            image_dice=[middle + shift + 0.001 * seed for shift in hard],
+        )
+        for seed in range(3)
+    ]
+
+
+def page(*runs: list[Record]) -> Page:
+    cells = {
+        line: [one.cell for one in found] for line, found in zip(TABLE.lines, runs, strict=False)
+    }
+    cells |= {line: [] for line in TABLE.lines if line not in cells}
+    records = {one.cell.id: one for found in runs for one in found}
+    (found,) = ledger(TABLE, cells, records)
+    return found
+
+
+def test_a_stand_in_reproduces_nothing_but_has_an_order() -> None:
+    dataset = "Synapse multi-organ CT"
+    lines = TABLE.lines[:3]
+    published = [TABLE.published(line, dataset, "DSC mean") or 0 for line in lines]
+    ranks = [sorted(published).index(value) for value in published]
+    same = page(*(run(line, 0.6 + 0.1 * rank) for line, rank in zip(lines, ranks, strict=True)))
+    assert (same.order.same, same.order.same_surely, same.order.reversed) == (3, 3, 0)
+    assert {entry.status for entry in same.entries[:3]} == {
+        "not comparable: stand-in for the images, sam_nano, equal protocol"
+    }
+    assert same.entries[3].status == "not run: no such method here"
+    other = page(*(run(line, 0.8 - 0.1 * rank) for line, rank in zip(lines, ranks, strict=True)))
+    assert (other.order.same, other.order.reversed, other.order.reversed_surely) == (0, 3, 3)
+
+
+def test_a_difference_within_chance_is_not_sure() -> None:
+    one, two = run(TABLE.lines[0], 0.7), run(TABLE.lines[1], 0.7)
+    noisy = [
+        dataclasses.replace(
+            record,
+            per_image=tuple(
+                {**row, "dice": row["dice"] + (0.02 if n % 2 else -0.019)}
+                for n, row in enumerate(record.per_image)
+            ),
+        )
+        for record in two
+    ]
+    order = page(one, noisy).order
+    assert order.same + order.reversed == 1
+    assert order.same_surely + order.reversed_surely == 0
+
+
+def test_the_original_protocol_is_reproduced_or_contradicted() -> None:
+    asked = {"dataset": "synapse", "backbone": "sam_vit_b", "protocol": "published"}
+    published = TABLE.published(TABLE.lines[1], "Synapse multi-organ CT", "DSC mean")
+    assert published is not None
+    near, far = run(TABLE.lines[1], published, **asked), run(TABLE.lines[1], 0.4, **asked)
+    assert page([], near).entries[1].status == "reproduced"
+    assert page([], far).entries[1].status == "contradicted"
+
+
+def test_what_did_not_run_is_said() -> None:
+    (found,) = ledger(TABLE, {line: [] for line in TABLE.lines}, {})
+    assert [entry.status for entry in found.entries[:3]] == ["not run"] * 3
+    assert str(found.order) == "No two lines can be compared."
+    failed = make_failure(run(TABLE.lines[0], 0.5)[0].cell)
+    cells = {TABLE.lines[0]: [failed.cell]}
+    (found,) = ledger(TABLE, cells, {failed.cell.id: failed})
+    assert found.entries[0].status == "not run"
+
+
+def test_the_folds_of_a_seed_are_one_run() -> None:
+    line = TABLE.lines[0]
+    folds = [
+        dataclasses.replace(record, cell=dataclasses.replace(record.cell, fold=fold, folds=2))
+        for record in run(line, 0.7)
+        for fold in range(2)
+    ]
+    renamed = [
+        dataclasses.replace(
+            record,
+            per_image=tuple(
+                {**row, "group": f"{row['group']}/{record.cell.fold}"} for row in record.per_image
+            ),
+        )
+        for record in folds
+    ]
+    (found,) = ledger(TABLE, {line: [r.cell for r in renamed]}, {r.cell.id: r for r in renamed})
+    assert found.entries[0].runs == 6
+    assert found.entries[0].bounds is not None
+
+
+def test_the_page_tells_figures_intervals_and_differences(tmp_path: Path) -> None:
+    runs = run(TABLE.lines[0], 0.7)
+    cells = {TABLE.lines[0]: [one.cell for one in runs]}
+    records = {one.cell.id: one for one in runs}
+    suite = dataclasses.replace(TABLE, differences="all of it")
+    text = write_ledger(suite, cells, records, tmp_path).read_text()
+    assert text == ledger_markdown(suite, ledger(suite, cells, records))
+    assert "What differs: all of it." in text
+    assert "| SAMed, rank=1 | " in text
+    assert " | 70.1 % [6" in text
+
+
+def test_mistakes_are_told_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["suite", "run"], "say which suite: samed-comparison, "),
+        (["suite", "run", "samed-rnak"], "no suite 'samed-rnak'. Did you mean 'samed-rank'?"),
+    ):
+        assert cli.main(words) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_the_list_names_every_suite(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["suite", "list"]) == 0
+    out = capsys.readouterr().out
+    assert all(suite.name in out for suite in SUITES)
