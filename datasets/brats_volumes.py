@@ -50,8 +50,8 @@ def brats_volumes(root: Path, keep: Keep) -> list[Item]:
         spacing = nifti.spacing_mm(labels)
         for number in range(nifti.depth(labels)):
             name = f"{folder.name}_slice{number:03}"
-            image = keep(f"{name}_image", scans, partial(_picture, scans, number))
-            mask = keep(f"{name}_mask", [labels], partial(_labels, labels, number))
+            image = keep(f"{name}_image", scans, partial(nifti.read_colours, scans, number))
+            mask = keep(f"{name}_mask", [labels], partial(nifti.read_labels, labels, number))
             volume = folder.name
             items.append(Item(name, image, mask, volume, volume=volume, spacing_mm=spacing))
     return items
@@ -62,11 +62,3 @@ def _find(folder: Path, pattern: str) -> Path:
     if found is None:
         raise UserError(f"'{folder}' holds no {pattern}; get it again")
     return found
-
-
-def _picture(scans: Sequence[Path], number: int) -> Pixels:
-    return np.stack([nifti.read_levels(scan, number) for scan in scans], axis=-1)
-
-
-def _labels(file: Path, number: int) -> Pixels:
-    return nifti.read_slice(file, number).astype(np.uint8)

@@ -5,6 +5,7 @@ A file's axes are x to the left or right, y to the front or back, z along the bo
 """
 
 import importlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,16 @@ def read_slice(file: Path, number: int) -> npt.NDArray[Any]:
 def read_levels(file: Path, number: int) -> npt.NDArray[np.uint8]:
     """Levels (H, W) of one slice: 0 to 255 for 0 to the brightest of the whole volume."""
     return _levels(file)[..., number].T
+
+
+def read_colours(files: Sequence[Path], number: int) -> npt.NDArray[np.uint8]:
+    """Levels (H, W, 3) of one slice in three scans, as red, green and blue."""
+    return np.stack([read_levels(file, number) for file in files], axis=-1)
+
+
+def read_labels(file: Path, number: int) -> npt.NDArray[np.uint8]:
+    """Labels (H, W) of one slice, 0 to 255."""
+    return read_slice(file, number).astype(np.uint8)
 
 
 @lru_cache(maxsize=4)  # images and labels of one patient
