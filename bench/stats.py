@@ -2,7 +2,7 @@
 
 Images of one specimen are no independent witnesses, and neither are runs on the same specimens. So
 specimens and seeds are drawn with replacement, each on its own, and every draw is worked out anew
-(Field and Welsh, 2007, "Bootstrapping clustered data": crossed factors drawn separately).
+(Owen, 2007, "The pigeonhole bootstrap": crossed factors drawn separately).
 """
 
 from collections.abc import Callable, Mapping, Sequence
