@@ -79,17 +79,19 @@ def score_volume(
         raise ValueError(
             f"prediction {prediction.shape} and mask {mask.shape} must have one shape (D, H, W)"
         )
-    if spacing_mm and (len(spacing_mm) != 3 or not all(0 < s < float("inf") for s in spacing_mm)):
+    if spacing_mm is not None and not (
+        len(spacing_mm) == 3 and all(0 < s < float("inf") for s in spacing_mm)
+    ):
         raise ValueError(f"the spacing must be three lengths above 0, not {spacing_mm}")
     flat = prediction.reshape(len(mask), -1), mask.reshape(len(mask), -1)
     confusion = confusion_matrix(*flat, num_classes)
     predicted, truth = (labels.reshape(mask.shape) for labels in blank_ignored(*flat, num_classes))
     boxes = [ndimage.find_objects(labels, num_classes - 1) for labels in (truth, predicted)]
     distances = [
-        _distances(truth, predicted, index, pair, spacing_mm) if spacing_mm else None
+        _distances(truth, predicted, index, pair, spacing_mm) if spacing_mm is not None else None
         for index, pair in enumerate(zip(*boxes, strict=True), start=1)
     ]
-    voxel_ml = float(np.prod(spacing_mm)) / 1000 if spacing_mm else None
+    voxel_ml = float(np.prod(spacing_mm)) / 1000 if spacing_mm is not None else None
     dice, iou = dice_per_class(confusion), iou_per_class(confusion)
     _, truth_voxels, predicted_voxels = pixel_counts(confusion)
     return tuple(
