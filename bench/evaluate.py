@@ -1,7 +1,6 @@
 """Predictions of a trained model, at the resolution of the masks."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,29 +14,9 @@ from bench.data.items import Collection, Item
 from bench.metrics import confusion_matrix, dice_per_class
 from bench.metrics.overlap import mean_defined
 from bench.sam.prompts import PromptRule, Prompts, nearest
+from bench.scoring import Map, Prediction
 from bench.tiles import refuse_prompts, tile_bands
 from bench.train import Reused, Views
-
-Map = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a model says of one image.
-
-    Attributes:
-        item: the image.
-        truth: (H, W) class indices, `IGNORE` where unlabelled.
-        classes: (H, W) predicted class indices.
-        foreground: (H, W) float32, probability that a pixel is not of class 0.
-        objects: (H, W) numbers of predicted objects, 0 is none; None where components are objects.
-    """
-
-    item: Item
-    truth: Map
-    classes: Map
-    foreground: npt.NDArray[np.float32]
-    objects: npt.NDArray[np.int32] | None = None
 
 
 def predict(model: nn.Module, views: Views, precision: str, batch: int = 8) -> Iterator[Tensor]:
@@ -77,7 +56,7 @@ def evaluate(
     wins. A model with a `prompt_rule` is given prompts made from the ground truth by that rule.
 
     Args:
-        model: images to logits.
+        model: images to logits; as it is when the items are asked for.
         items: the test part.
         collection: what the items belong to.
         size: side of the model's input in pixels.
@@ -90,60 +69,30 @@ def evaluate(
     """
     if tiles:
         refuse_prompts(model)
-    return _evaluate(model, items, collection, size, precision, device, tiles)
-
-
-def _evaluate(
-    model: nn.Module,
-    items: Sequence[Item],
-    collection: Collection,
-    size: int,
-    precision: str,
-    device: torch.device,
-    tiles: bool,
-) -> Iterator[Prediction]:
-    model.eval()
-    for item in items:
-        image, mask = decode(item, collection)
-        if tiles:
-            bands = tile_bands(_predictor(model, precision, device), image, size)
-            parts = [_decide(band) for _, band in bands]
-        else:
-            logits = _whole(model, item, image, mask, size, precision, device)
-            full = F.interpolate(logits[None], mask.shape, mode="bilinear", align_corners=False)
-            parts = [_decide(full[0])]
-        classes, foreground = (np.concatenate(part) for part in zip(*parts, strict=True))
-        yield Prediction(item, mask, classes, foreground)
-
-
-def _whole(
-    model: nn.Module,
-    item: Item,
-    image: Map,
-    mask: Map,
-    size: int,
-    precision: str,
-    device: torch.device,
-) -> Tensor:
-    """Logits (K, size, size) of a whole image."""
-    rule: PromptRule | None = getattr(model, "prompt_rule", None)
-    small = torch.from_numpy(resize_image(image, size)).permute(2, 0, 1)[None]
-    prompts = (make_prompts(item, mask, size, rule).to(device),) if rule else None
-    (logits,) = predict(model, Views(small.to(device), torch.empty(0), prompts), precision)
-    return logits
-
-
-def _predictor(
-    model: nn.Module, precision: str, device: torch.device
-) -> Callable[[Tensor], Tensor]:
-    """Windows (B, 3, S, S) uint8 to logits (B, K, S, S)."""
     view = Reused(model, precision, reuse=False)
 
-    def logits(windows: Tensor) -> Tensor:
+    def logits(windows: Tensor, prompts: Prompts | None = None) -> Tensor:
+        model.eval()  # not sooner: it may be trained between this call and the first item
         with torch.no_grad():
-            return view.logits(windows.to(device), None)
+            return view.logits(windows.to(device), prompts)
 
-    return logits
+    def whole(item: Item) -> Prediction:
+        image, mask = decode(item, collection)
+        rule: PromptRule | None = getattr(model, "prompt_rule", None)
+        prompts = make_prompts(item, mask, size, rule).to(device) if rule else None
+        small = torch.from_numpy(resize_image(image, size)).permute(2, 0, 1)[None]
+        full = F.interpolate(
+            logits(small, prompts), mask.shape, mode="bilinear", align_corners=False
+        )
+        return Prediction(item, mask, *_decide(full[0]))
+
+    def by_windows(item: Item) -> Prediction:
+        image, mask = decode(item, collection)
+        bands = [_decide(band) for _, band in tile_bands(logits, image, size)]
+        classes, foreground = (np.concatenate(part) for part in zip(*bands, strict=True))
+        return Prediction(item, mask, classes, foreground)
+
+    return map(by_windows if tiles else whole, items)
 
 
 def _decide(logits: Tensor) -> tuple[Map, npt.NDArray[np.float32]]:

@@ -16,12 +16,12 @@ from bench.data.items import Collection, Item
 from bench.data.split import Split, split
 from bench.env import environment
 from bench.errors import UnsupportedError, UserError
-from bench.evaluate import Prediction, evaluate, validation_dice
+from bench.evaluate import evaluate, validation_dice
 from bench.measure import measure_cost
 from bench.registry import get_method, load_collection
 from bench.sam.encoder import checkpoint_blocks
 from bench.sam.everything import predict_objects
-from bench.scoring import Scoring
+from bench.scoring import Prediction, Scoring
 from bench.spec import Cell, PromptSource, Record, Status
 from bench.store import Store
 from bench.train import DivergedError, Views, fit

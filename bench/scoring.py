@@ -5,15 +5,16 @@ them one by one; grey-level measures where there is one foreground and no object
 images are slices.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.data.decode import read_instances
-from bench.data.items import IGNORE, Collection
-from bench.evaluate import Prediction
+from bench.data.items import IGNORE, Collection, Item
 from bench.metrics import (
     ImageReadings,
     ImageScore,
@@ -35,7 +36,28 @@ from bench.metrics import (
     volume_row,
 )
 
+Map = npt.NDArray[np.uint8]
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        item: the image.
+        truth: (H, W) class indices, `IGNORE` where unlabelled.
+        classes: (H, W) predicted class indices.
+        foreground: (H, W) float32, probability that a pixel is not of class 0; None where only
+            the class map was kept.
+        objects: (H, W) numbers of predicted objects, 0 is none; None where components are objects.
+    """
+
+    item: Item
+    truth: Map
+    classes: Map
+    foreground: npt.NDArray[np.float32] | None = None
+    objects: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,53 +73,70 @@ class _Family:
 class Scoring:
     """Collects the scores of a test part, prediction by prediction.
 
+    Args:
+        collection: that the images belong to.
+        only_classes: whether class maps are all there is of the predictions: measures of grey
+            levels are left out then.
+        own_objects: whether the model tells its objects apart itself. With `only_classes` these
+            are lost, and measures of objects are left out.
+
     Attributes:
         images: one row for each image: "name", "group", and what the measures call theirs.
-        volumes: one row for each volume likewise, once the summary was asked for.
+        volumes: one row for each volume likewise, as soon as all its slices were added.
     """
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(
+        self, collection: Collection, *, only_classes: bool = False, own_objects: bool = False
+    ) -> None:
         self.images: list[Row] = []
         self.volumes: list[Row] = []
         self._classes = collection.classes
-        self._slices: dict[str, list[Prediction]] = {}
+        self._sizes = Counter(item.volume for item in collection.items if item.volume)
+        self._slices: dict[str, list[tuple[Map, Map]]] = {}
+        self._organs: list[tuple[OrganScore, ...]] = []
         self._families = [_overlap(collection.classes)]
         if any(item.instances is not None for item in collection.items):
-            self._families += [_objects(collection.classes), _readings(collection.classes)]
-        elif collection.num_classes == 2 and not any(item.volume for item in collection.items):
+            if not (only_classes and own_objects):
+                self._families += [_objects(collection.classes), _readings(collection.classes)]
+        elif collection.num_classes == 2 and not self._sizes and not only_classes:
             self._families.append(_saliency())
 
     def add(self, prediction: Prediction) -> None:
-        """Score one image."""
-        row: Row = {"name": prediction.item.name, "group": prediction.item.group}
+        """Score one image; class maps of slices are kept until their volume is complete."""
+        item = prediction.item
+        row: Row = {"name": item.name, "group": item.group}
         for family in self._families:
             family.scores.append(family.score(prediction))
             row |= family.row(family.scores[-1])
         self.images.append(row)
-        if prediction.item.volume:
-            self._slices.setdefault(prediction.item.volume, []).append(prediction)
+        if item.volume:
+            slices = self._slices.setdefault(item.volume, [])
+            slices.append((prediction.classes, prediction.truth))
+            if len(slices) == self._sizes[item.volume]:
+                self._close(item, self._slices.pop(item.volume))
 
     def summary(self) -> Row:
-        """The scores of the whole set, by name; definitions in docs/protocol.md."""
+        """The scores of the whole set, by name; definitions in docs/protocol.md.
+
+        Raises:
+            ValueError: slices of a volume are missing.
+        """
+        if self._slices:
+            raise ValueError(f"slices are missing of the volumes {', '.join(self._slices)}")
         metrics: Row = {}
         for family in self._families:
             metrics |= family.summary(family.scores)
-        if self._slices:
-            self.volumes = []
-            volumes = [self._volume(name, slices) for name, slices in self._slices.items()]
-            metrics |= summarise_volumes(volumes, self._classes)
+        if self._organs:
+            metrics |= summarise_volumes(self._organs, self._classes)
         return metrics
 
-    def _volume(self, name: str, slices: Sequence[Prediction]) -> tuple[OrganScore, ...]:
-        scores = score_volume(
-            np.stack([one.classes for one in slices]),
-            np.stack([one.truth for one in slices]),
-            len(self._classes),
-            slices[0].item.spacing_mm,
-        )
-        row = {"name": name, "group": slices[0].item.group}
+    def _close(self, item: Item, slices: Sequence[tuple[Map, Map]]) -> None:
+        """Score the volume whose last slice is this item."""
+        classes, truth = (np.stack(maps) for maps in zip(*slices, strict=True))
+        scores = score_volume(classes, truth, len(self._classes), item.spacing_mm)
+        self._organs.append(scores)
+        row = {"name": item.volume, "group": item.group}
         self.volumes.append(row | volume_row(scores, self._classes))
-        return scores
 
 
 def _overlap(classes: tuple[str, ...]) -> _Family:
@@ -139,6 +178,7 @@ def _readings(classes: tuple[str, ...]) -> _Family:
 
 def _saliency() -> _Family:
     def score(one: Prediction) -> SaliencyScore:
+        assert one.foreground is not None, "left out where only class maps were kept"
         known = one.truth != IGNORE  # what is not labelled is background, on both sides
         return score_saliency(np.where(known, one.foreground, 0), known & (one.truth > 0))
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from bench import Task, UnsupportedError
 from bench.data.items import Collection, Item
-from bench.evaluate import Prediction, evaluate
+from bench.evaluate import evaluate
 from bench.registry import get_method
+from bench.scoring import Prediction
 from bench.spec import Cell, Recipe
 
 SIZE = 32
@@ -49,6 +50,7 @@ def predictions(image: npt.NDArray[np.uint8], model: nn.Module, **how: Any) -> P
 def test_tiles_see_what_the_whole_image_loses(shape: tuple[int, int]) -> None:
     found = predictions(blocks(*shape, side=2), Threshold(), tiles=True)
     assert np.array_equal(found.classes, found.truth)
+    assert found.foreground is not None
     assert found.foreground.shape == shape
     assert np.array_equal(found.foreground > 0.5, found.truth > 0)
 
@@ -59,10 +61,25 @@ def test_a_whole_image_comes_back_at_its_own_size() -> None:
     assert (found.classes == found.truth).mean() > 0.85  # edges are resized away
 
 
+@pytest.mark.parametrize("tiles", [False, True])
+def test_a_model_is_asked_as_it_is_when_the_items_are_due(tiles: bool) -> None:
+    model = nn.Sequential(nn.Dropout(0.9), Threshold())
+    image = blocks(32, 32, side=32)
+    mask = np.digitize(image, [80, 190]).astype(np.uint8)
+    item = Item("x", image, mask, "g")
+    made = Collection("made", ("dark", "middle", "bright"), (item,))
+    device = torch.device("cpu")
+    found = evaluate(model, [item], made, size=32, precision="fp32", device=device, tiles=tiles)
+    model.train()  # as training does, before the first item is asked for
+    assert np.array_equal(next(found).classes, mask)
+
+
 def test_one_window_is_the_whole_image() -> None:
     image = blocks(SIZE, SIZE, side=4)
     whole, tiled = (predictions(image, Threshold(), tiles=tiles) for tiles in (False, True))
     assert np.array_equal(whole.classes, tiled.classes)
+    assert whole.foreground is not None
+    assert tiled.foreground is not None
     np.testing.assert_allclose(whole.foreground, tiled.foreground, atol=1e-6)
 
 

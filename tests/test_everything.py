@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from bench.data.folder import read_folder
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UnsupportedError, UserError
-from bench.evaluate import Prediction
 from bench.registry import get_method
 from bench.sam.build import load_sam
 from bench.sam.everything import (
@@ -29,7 +28,7 @@ from bench.sam.everything import (
     paint,
     predict_objects,
 )
-from bench.scoring import Scoring
+from bench.scoring import Prediction, Scoring
 from bench.spec import Task
 
 TASK = Task(2, 64, weights="random")

@@ -5,9 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from bench.data.items import IGNORE, Collection, Item
-from bench.evaluate import Prediction
 from bench.metrics import score_saliency, score_volume
-from bench.scoring import Scoring
+from bench.scoring import Prediction, Scoring
 
 Map = npt.NDArray[np.uint8]
 SIDE = 24
@@ -104,3 +103,25 @@ def test_slices_are_scored_as_the_volume_that_they_make() -> None:
     assert scoring.volumes[1]["volume_ml_truth/liver"] == pytest.approx(80 * 5 * 0.56 / 1000)
     assert scoring.summary() == summary  # asked twice, it says the same
     assert len(scoring.volumes) == 2
+
+
+def test_a_volume_with_missing_slices_is_not_scored_as_if_it_were_whole() -> None:
+    items = tuple(Item(f"v{at}", BLANK, square(4), "patient", volume="a") for at in range(2))
+    scoring = Scoring(Collection("made", ("rest", "liver"), items))
+    scoring.add(Prediction(items[0], square(4), square(4)))
+    with pytest.raises(ValueError, match="slices are missing of the volumes a"):
+        scoring.summary()
+
+
+def test_from_class_maps_alone_all_but_grey_levels_and_own_objects_is_scored() -> None:
+    plain = Item("x", BLANK, square(4), "g")
+    scoring = Scoring(Collection("made", ("scene", "shadow"), (plain,)), only_classes=True)
+    scoring.add(Prediction(plain, square(4), square(5)))
+    assert "dice" in scoring.images[0]
+    assert "mae" not in scoring.images[0]
+    numbered = Item("x", BLANK, square(4), "g", instances=square(4))
+    made = Collection("made", ("ground", "particle"), (numbered,))
+    for own_objects in (False, True):
+        scoring = Scoring(made, only_classes=True, own_objects=own_objects)
+        scoring.add(Prediction(numbered, square(4), square(5)))
+        assert ("pq" in scoring.images[0]) != own_objects

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from bench.data.decode import decode
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UnsupportedError, UserError
-from bench.evaluate import Prediction
 from bench.sam.build import load_sam
 from bench.sam.segmenter import PromptedDecoder, SamSegmenter
+from bench.scoring import Prediction
 from bench.spec import Task
 
 Mask = npt.NDArray[np.bool_]
