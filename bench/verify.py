@@ -1,7 +1,8 @@
 """Does a results folder still say what was measured? Everything is worked out again and compared.
 
-- Records: schema, name, the sums that follow from the rows of single images.
-- Predictions, where they and the images are here: the rows of single images.
+- Records: schema, name, the overlap and the means that follow from the rows of single images.
+- Predictions, where they and the images are here: the rows of single images and volumes, and all
+  scores of the set that class maps give.
 - Tables and overview: written anew from the records, text against text.
 - Figures: drawn anew from the records, where the same version of matplotlib drew them.
 """
@@ -22,17 +23,18 @@ from bench.data.decode import decode_mask, read_mask
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection
 from bench.errors import UserError
-from bench.metrics import score_image
 from bench.metrics.overlap import mean_defined
 from bench.report import rewrite
+from bench.scoring import Prediction, Scoring
 from bench.spec import SCHEMA, Cell, Record
+from bench.stats import overlap_of
 from bench.store import Store
 
 Load = Callable[[str], Collection]
 
 AROUND = 30  # letters shown before the first that differs, twice as many after it
 CLOSE = 1e-9  # relative difference that rounding may make
-_MEANS = {  # of the set, and of single images
+_MEANS = {  # of the set: over the images, of that score
     "dice_image_mean": "dice",
     "iou_image_mean": "iou",
     "boundary_iou": "boundary_iou",
@@ -127,80 +129,114 @@ def _wrong_sums(record: Record) -> Iterator[str]:
     """Metrics of the set that do not follow from the rows of its images."""
     if record.status != "ok":
         return
-    for name, expected in _sums(record).items():
-        found = record.metrics.get(name)
-        if not _same(found, expected):
-            yield f"{name} is {found}, its images give {expected}"
+    try:
+        expected = _sums(record)
+    except (LookupError, TypeError) as error:
+        yield f"the rows of its images cannot be summed up ({type(error).__name__}: {error})"
+        return
+    yield from _unlike(record.metrics, expected, "its images give")
 
 
 def _sums(record: Record) -> dict[str, float | None]:
     rows, classes = record.per_image, record.classes
-    sums: dict[str, float | None] = {
-        of_set: mean_defined(row.get(of_image) for row in rows)
-        for of_set, of_image in _MEANS.items()
-        if of_set in record.metrics
+    sums = {
+        of_set: mean_defined(row[of_image] for row in rows) for of_set, of_image in _MEANS.items()
     }
-    counts = {
-        kind: [sum(row[f"{kind}_px/{name}"] for row in rows) for name in classes]
-        for kind in ("overlap", "truth", "predicted")
-    }
-    dice, iou = [], []
-    for overlap, truth, predicted in zip(*counts.values(), strict=True):
-        both = truth + predicted
-        dice.append(2 * overlap / both if both else None)
-        iou.append(overlap / (both - overlap) if both else None)
-    sums |= {f"dice/{name}": value for name, value in zip(classes, dice, strict=True)}
-    sums |= {f"iou/{name}": value for name, value in zip(classes, iou, strict=True)}
-    return sums | {"dice_dataset": mean_defined(dice[1:]), "iou_dataset": mean_defined(iou[1:])}
+    for measure in ("dice", "iou"):
+        of_class = [overlap_of([rows], ("", name), iou=measure == "iou").value for name in classes]
+        values = [None if math.isnan(value) else value for value in of_class]
+        sums |= {f"{measure}/{name}": value for name, value in zip(classes, values, strict=True)}
+        sums[f"{measure}_dataset"] = mean_defined(values[1:])
+    return sums
+
+
+class _Images:
+    """The images of cells; each collection is read once."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._found: dict[tuple[str, str], Collection | str] = {}
+
+    def of(self, cell: Cell) -> Collection | str:
+        """The collection, or why it is not here."""
+        key = cell.dataset, cell.dataset_sha
+        if key not in self._found:
+            self._found[key] = self._read(cell)
+        return self._found[key]
+
+    def _read(self, cell: Cell) -> Collection | str:
+        try:
+            collection = self._load(cell.dataset)
+        except UserError:
+            return f"predictions of {cell.dataset_name}: its images are not here"
+        if fingerprint(collection) != cell.dataset_sha:
+            return f"predictions of {cell.dataset_name}: its images are others here"
+        return collection
 
 
 def _predictions(
     store: Store, records: Sequence[Record], load: Load
 ) -> tuple[int, list[str], list[Finding]]:
     """Stored class maps scored again: how many, what was skipped, what differs."""
-    count, skipped, findings = 0, dict[str, None](), []
-    collections: dict[tuple[str, str], Collection | str] = {}
+    count, skipped = 0, dict[str, None]()
+    findings: list[Finding] = []
+    images = _Images(load)
     for record in records:
-        cell, maps = record.cell, store.predictions(record.cell)
         if record.status != "ok":
             continue
-        if not maps.is_dir():
-            skipped[f"predictions of {cell.dataset_name}: not stored"] = None
+        if not (folder := store.predictions(record.cell)).is_dir():
+            skipped[f"predictions of {record.cell.dataset_name}: not stored"] = None
             continue
-        key = cell.dataset, cell.dataset_sha
-        collection = collections.setdefault(key, _collection(cell, load))
+        collection = images.of(record.cell)
         if isinstance(collection, str):
             skipped[collection] = None
             continue
-        items = {item.name: item for item in collection.items}
-        for row in record.per_image:
-            name = row["name"]
-            file = maps / f"{name}.png"
-            if not file.is_file():
-                findings.append(Finding(file, "is missing, its record stands"))
-                continue
-            predicted = read_mask(file).astype(np.uint8)
-            score = score_image(
-                predicted, decode_mask(items[name], collection), collection.num_classes
-            )
-            count += 1
-            again = score.to_row(collection.classes)
-            differing = [key for key in again if key in row and not _same(row[key], again[key])]
-            if differing:
-                told = f"{differing[0]} of this map is {again[differing[0]]}"
-                findings.append(Finding(file, f"{told}, the record says {row[differing[0]]}"))
+        count += len(record.per_image)
+        findings += _rescored(record, collection, folder, store.path(record.cell))
     return count, list(skipped), findings
 
 
-def _collection(cell: Cell, load: Load) -> Collection | str:
-    """The images that a cell was tested on, or why they are not here."""
-    try:
-        collection = load(cell.dataset)
-    except UserError:
-        return f"predictions of {cell.dataset_name}: its images are not here"
-    if fingerprint(collection) != cell.dataset_sha:
-        return f"predictions of {cell.dataset_name}: its images are others here"
-    return collection
+def _rescored(
+    record: Record, collection: Collection, folder: Path, place: Path
+) -> Iterator[Finding]:
+    """What differs when the class maps in a folder are scored again."""
+    items = {item.name: item for item in collection.items}
+    own_objects = record.cell.recipe.evaluation == "generator"
+    scoring = Scoring(collection, only_classes=True, own_objects=own_objects)
+    whole = True
+    for row in record.per_image:
+        file = folder / f"{row.get('name')}.png"
+        try:
+            item = items[row["name"]]
+            predicted = read_mask(file).astype(np.uint8)
+            scoring.add(Prediction(item, decode_mask(item, collection), predicted))
+        except (LookupError, OSError, UserError, ValueError) as error:
+            whole = False
+            missing = not file.is_file()
+            told = "is missing, its record stands" if missing else f"cannot be scored: {error}"
+            yield Finding(file, told)
+            continue
+        for told in _unlike(row, scoring.images[-1], "this map gives"):
+            yield Finding(file, told)
+            break  # one change of a map changes many of its scores
+    if not whole:
+        return
+    volumes = {row.get("name"): row for row in record.per_volume}
+    for row in scoring.volumes:
+        for told in _unlike(volumes.get(row["name"], {}), row, "its maps give"):
+            yield Finding(place, f"volume {row['name']}: {told}")
+            break
+    for told in _unlike(record.metrics, scoring.summary(), "its maps give"):
+        yield Finding(place, told)
+
+
+def _unlike(found: Mapping[str, Any], expected: Mapping[str, Any], source: str) -> Iterator[str]:
+    """Every value that is not as expected, or is not there."""
+    for name, value in expected.items():
+        if name not in found:
+            yield f"{name} is missing, {source} {value}"
+        elif not _same(found[name], value):
+            yield f"{name} is {found[name]}, {source} {value}"
 
 
 def _report(folder: Path, records: Sequence[Record]) -> tuple[dict[str, int], list[Finding]]:
@@ -249,6 +285,7 @@ def _cut(line: str, start: int) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if one is None or other is None:
-        return one is other
+    numbers = [isinstance(value, int | float) for value in (one, other)]
+    if not all(numbers):
+        return bool(one == other)
     return math.isclose(one, other, rel_tol=CLOSE, abs_tol=1e-12)

@@ -15,9 +15,8 @@ from bench import cli
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection, Item
 from bench.errors import UserError
-from bench.evaluate import Prediction
 from bench.report import write_report
-from bench.scoring import Scoring
+from bench.scoring import Prediction, Scoring
 from bench.spec import SCHEMA, Cell, Recipe, Record, Task
 from bench.store import Store
 from bench.verify import verify
@@ -87,6 +86,15 @@ def blank(folder: Path) -> None:
     Image.fromarray(np.zeros((12, 16), np.uint8)).save(file)
 
 
+def shrink(folder: Path) -> None:
+    file = next(folder.glob("predictions/made_*full*/i1.png"))
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(file)
+
+
+def scribble(folder: Path) -> None:
+    next(folder.glob("predictions/made_*full*/i1.png")).write_text("no picture")
+
+
 def test_a_folder_as_it_was_written_is_sound(sound: Path) -> None:
     verdict = verify(sound, load)
     assert verdict.findings == ()
@@ -102,7 +110,11 @@ def test_a_folder_as_it_was_written_is_sound(sound: Path) -> None:
     [
         (edit(lambda r: r["metrics"].update(dice_dataset=0.99)), "dice_dataset is 0.99, its im"),
         (edit(lambda r: r["metrics"].update(hd95_pooled_px=0.5)), "hd95_pooled_px is 0.5, its"),
-        (edit(lambda r: r["per_image"][1].update(dice=1.0)), "dice of this map is 0"),
+        (edit(lambda r: r["per_image"][1].update(dice=1.0)), "dice is 1.0, this map gives 0"),
+        (edit(lambda r: r["metrics"].pop("hd95_pooled_px")), "hd95_pooled_px is missing, its im"),
+        (edit(lambda r: r["metrics"].pop("pixel_accuracy")), "pixel_accuracy is missing, its maps"),
+        (edit(lambda r: r["per_image"][1].pop("overlap_px/carbide")), "rows of its images cannot"),
+        (edit(lambda r: r["per_image"][1].update(name="i9")), "is missing, its record"),
         (edit(lambda r: r["cell"]["recipe"].update(lr=0.1)), "its hash no longer fits the name"),
         (edit(lambda r: r.update(schema=SCHEMA + 1)), f"has schema {SCHEMA + 1}, this version"),
         (edit(lambda r: r.pop("metrics") and r.pop("cell")), "is no record"),
@@ -112,7 +124,9 @@ def test_a_folder_as_it_was_written_is_sound(sound: Path) -> None:
         (lambda folder: (folder / "tables" / "other.md").write_text("x"), "comes from no record"),
         (lambda folder: next(folder.glob("tables/made.tex")).unlink(), "is missing, the records"),
         (lambda folder: next(folder.glob("predictions/made_*full*/i1.png")).unlink(), "is missing"),
-        (blank, "of this map is"),
+        (blank, "this map gives"),
+        (shrink, "cannot be scored: prediction (5, 5) and mask (12, 16)"),
+        (scribble, "cannot be scored"),
     ],
 )  # fmt: skip
 def test_every_change_by_hand_is_named(
