@@ -9,6 +9,7 @@ from bench.report.columns import DICE
 from bench.report.compare import Comparison
 from bench.report.files import replace
 from bench.report.rows import Row
+from bench.stats import overlap_of
 
 
 def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
@@ -74,15 +75,6 @@ def _pooled(row: Row, folds: int) -> float | None:
     scores = []
     for _, runs in row.ok.groupby("seed"):
         if len(runs) == folds:
-            images = pd.DataFrame([one for images in runs["per_image"] for one in images])
-            scores.append(_dice(images.sum(numeric_only=True), runs["classes"].iloc[0][1:]))
+            images = [one for images in runs["per_image"] for one in images]
+            scores.append(overlap_of([images], runs["classes"].iloc[0]).value)
     return sum(scores) / len(scores) if scores else None
-
-
-def _dice(sums: "pd.Series[float]", classes: Sequence[str]) -> float:
-    found = []
-    for name in classes:
-        both = sums[f"truth_px/{name}"] + sums[f"predicted_px/{name}"]
-        if both:
-            found.append(2 * sums[f"overlap_px/{name}"] / both)
-    return float(sum(found) / len(found))
