@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Statistic = Callable[[Floats], Floats]  # sums (..., V) to values (...)
+Row = Mapping[str, Any]  # of one image or volume, as in a record
+Runs = Sequence[Sequence[Row]]  # of each seed the rows, "group" beside the scores
+Pair = tuple[float, float]  # what is above and below the line of a ratio
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -21,20 +23,18 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What a figure is made of: sums (S, G, V) of V numbers by seed and specimen.
+    """What a figure is made of. All our figures are means of ratios of sums.
 
     Attributes:
-        sums: they add up to those of all runs together.
-        statistic: from sums (..., V) to the figure (...), NaN where it is not defined.
+        sums: (S, G, R, 2) what is above and below the line of R ratios, by seed and specimen.
     """
 
     sums: Floats
-    statistic: Statistic
 
     @property
     def value(self) -> float:
-        """The figure of all runs together."""
-        return float(self.statistic(self.sums.sum((0, 1))))
+        """The figure: that of each seed, then their mean; NaN where one is not defined."""
+        return float(_figure(self.sums.sum(1)).mean())
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,7 @@ def draw(samples: Sequence[Sample], draws: int = DRAWS, seed: int = 0) -> Floats
     rng = np.random.default_rng(seed)
     by_seed = rng.multinomial(seeds, [1 / seeds] * seeds, draws).astype(float)
     by_group = rng.multinomial(groups, [1 / groups] * groups, draws).astype(float)
-    return np.stack(
-        [
-            sample.statistic(np.einsum("ds,dg,sgv->dv", by_seed, by_group, sample.sums))
-            for sample in samples
-        ]
-    )
+    return np.stack([_drawn(sample.sums, by_seed, by_group) for sample in samples])
 
 
 def interval(values: Floats, level: float = LEVEL) -> Interval | None:
@@ -83,58 +78,76 @@ def interval(values: Floats, level: float = LEVEL) -> Interval | None:
     return Interval(float(low), float(high))
 
 
-def mean_of(runs: Sequence[Sequence[Mapping[str, Any]]], key: str) -> Sample:
-    """The mean over images of one score; images where it is None are left out.
-
-    Args:
-        runs: of each seed the rows of its images, "group" beside the scores.
-        key: of the score.
-    """
-
-    def numbers(row: Mapping[str, Any]) -> list[float]:
-        return [0.0, 0.0] if row.get(key) is None else [1.0, row[key]]
-
-    return Sample(_sums(runs, numbers), lambda sums: _ratio(sums[..., 1], sums[..., 0]))
+def mean_of(runs: Runs, *keys: str) -> Sample:
+    """The mean over rows of a score, where it is not None; of several scores the mean of these."""
+    return _sample(
+        runs,
+        lambda row: [(0, 0) if row.get(key) is None else (row[key], 1) for key in keys],
+    )
 
 
-def overlap_of(
-    runs: Sequence[Sequence[Mapping[str, Any]]], classes: Sequence[str], *, iou: bool = False
-) -> Sample:
+def overlap_of(runs: Runs, classes: Sequence[str], *, iou: bool = False) -> Sample:
     """Dice or IoU of the pixels of all images together, mean over the foreground classes.
 
     Args:
-        runs: of each seed the rows of its images, with the pixel counts of each class.
+        runs: rows of images, with the pixel counts of each class.
         classes: K names, the background first.
         iou: whether IoU instead of Dice.
     """
 
-    def numbers(row: Mapping[str, Any]) -> list[float]:
-        kinds = ("overlap_px", "truth_px", "predicted_px")
-        return [float(row[f"{kind}/{name}"]) for name in classes[1:] for kind in kinds]
+    def ratio(row: Row, name: str) -> Pair:
+        overlap = row[f"overlap_px/{name}"]
+        both = row[f"truth_px/{name}"] + row[f"predicted_px/{name}"]
+        return (overlap, both - overlap) if iou else (2 * overlap, both)
 
-    def statistic(sums: Floats) -> Floats:
-        counts = sums.reshape(*sums.shape[:-1], len(classes) - 1, 3)
-        overlap, both = counts[..., 0], counts[..., 1] + counts[..., 2]
-        found = _ratio(overlap, both - overlap) if iou else _ratio(2 * overlap, both)
-        defined = ~np.isnan(found)
-        return _ratio(np.where(defined, found, 0).sum(-1), defined.sum(-1))
-
-    return Sample(_sums(runs, numbers), statistic)
+    return _sample(runs, lambda row: [ratio(row, name) for name in classes[1:]])
 
 
-def _sums(
-    runs: Sequence[Sequence[Mapping[str, Any]]], numbers: Callable[[Mapping[str, Any]], list[float]]
-) -> Floats:
-    """Sums (S, G, V) by seed and specimen; specimens in the order of their names."""
+def accuracy_of(runs: Runs, classes: Sequence[str]) -> Sample:
+    """Share of the pixels of all images together whose class is right; classes as above."""
+
+    def ratio(row: Row) -> Pair:
+        right = sum(row[f"overlap_px/{name}"] for name in classes)
+        return right, sum(row[f"truth_px/{name}"] for name in classes)
+
+    return _sample(runs, lambda row: [ratio(row)])
+
+
+def quality_of(runs: Runs, classes: Sequence[str]) -> Sample:
+    """Panoptic quality of the objects of all images together; arguments as `overlap_of`.
+
+    That of an image is the IoU of its pairs summed up, over half the number of all objects on
+    both sides; so that sum can be had back from what its row holds.
+    """
+
+    def ratio(row: Row, name: str) -> Pair:
+        half = (row[f"objects_truth/{name}"] + row[f"objects_predicted/{name}"]) / 2
+        return (row[f"pq/{name}"] or 0) * half, half
+
+    return _sample(runs, lambda row: [ratio(row, name) for name in classes[1:]])
+
+
+def _sample(runs: Runs, ratios: Callable[[Row], Sequence[Pair]]) -> Sample:
+    """The sums by seed and specimen; specimens in the order of their names."""
     groups = {name: place for place, name in enumerate(sorted({r["group"] for r in runs[0]}))}
-    width = len(numbers(runs[0][0]))
-    sums = np.zeros((len(runs), len(groups), width))
+    sums = np.zeros((len(runs), len(groups), len(ratios(runs[0][0])), 2))
     for seed, rows in enumerate(runs):
         for row in rows:
-            sums[seed, groups[row["group"]]] += numbers(row)
-    return sums
+            sums[seed, groups[row["group"]]] += ratios(row)
+    return Sample(sums)
 
 
-def _ratio(above: Any, below: Any) -> Floats:
-    above, below = np.asarray(above, float), np.asarray(below, float)
-    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below != 0)
+def _drawn(sums: Floats, by_seed: Floats, by_group: Floats) -> Floats:
+    """The figure of every draw (draws,): of the seeds drawn, each with the specimens drawn."""
+    figures = _figure(np.einsum("dg,sgrp->dsrp", by_group, sums))
+    return (by_seed * np.where(by_seed > 0, figures, 0)).sum(-1) / by_seed.sum(-1)
+
+
+def _figure(sums: Floats) -> Floats:
+    """The mean (...) of the ratios of sums (..., R, 2) that are defined; NaN without any."""
+    above, below = sums[..., 0], sums[..., 1]
+    ratios = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+    defined = np.count_nonzero(below, -1)
+    return np.divide(
+        ratios.sum(-1), defined, out=np.full(defined.shape, np.nan), where=defined != 0
+    )

@@ -18,7 +18,20 @@ def rows(**groups: Sequence[float | None]) -> Rows:
 def test_the_mean_leaves_out_what_is_not_defined() -> None:
     sample = mean_of([rows(a=[0.2, 0.4], b=[None]), rows(a=[0.6, None], b=[0.8])], "dice")
     assert sample.value == pytest.approx(0.5)
-    assert sample.sums.shape == (2, 2, 2)
+    assert sample.sums.shape == (2, 2, 1, 2)
+
+
+def test_a_figure_is_that_of_each_seed_then_their_mean() -> None:
+    runs = [rows(a=[0.2], b=[0.4]), rows(a=[0.6, 0.9], b=[0.9])]
+    assert mean_of(runs, "dice").value == pytest.approx((0.3 + 0.8) / 2)
+
+
+def test_the_mean_of_organs_is_over_their_own_volumes() -> None:
+    run = [
+        {"group": "a", "dice/x": 0.2, "dice/y": 0.5},
+        {"group": "b", "dice/x": 0.4, "dice/y": None},
+    ]
+    assert mean_of([run], "dice/x", "dice/y").value == pytest.approx((0.3 + 0.5) / 2)
 
 
 def test_overlap_is_that_of_the_pixels_of_all_images() -> None:
@@ -64,7 +77,7 @@ def test_pairs_share_their_draws() -> None:
 
 
 def test_what_is_mostly_undefined_has_no_interval() -> None:
-    sample = Sample(np.ones((1, 1, 1)), lambda sums: np.full(sums.shape[:-1], np.nan))
+    sample = Sample(np.zeros((1, 1, 1, 2)))
     assert interval(draw([sample])[0]) is None
 
 

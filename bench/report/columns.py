@@ -73,7 +73,8 @@ def _optional(
     importance: int,
 ) -> Column:
     """A measure of accuracy that only some collections have."""
-    scale, decimals = (_PERCENT, 1) if unit == "%" else (1.0, 3 if unit == "0-1" else 1)
+    scale = _PERCENT if unit == "%" else 1.0
+    decimals = {"0-1": 3, "0-100": 2}.get(unit, 1)
     return Column(
         key,
         title,
@@ -179,6 +180,12 @@ COLUMNS = (
     Column("checkpoint_bytes", "Checkpoint", "MiB", "lower", _MIB, importance=10),
 )
 
+MORE = (  # not in tables; ledgers set them beside what was published
+    _optional("pixel_accuracy", "Pixel accuracy", "%", "higher", "pixel_accuracy", 0),
+    _optional("dice_image_mean", "Dice by image", "%", "higher", "dice", 0),
+    _optional("ber_image_mean", "BER by image", "0-100", "lower", "ber", 0),
+)
+
 COSTS = tuple(
     next(column for column in COLUMNS if column.key == key)
     for key in (
@@ -189,3 +196,8 @@ COSTS = tuple(
         "infer_images_per_s",
     )
 )
+
+
+def get_column(key: str) -> Column:
+    """The column of that key, of tables or of ledgers."""
+    return next(column for column in (*COLUMNS, *MORE) if column.key == key)

@@ -7,29 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bench.report.columns import MISSING
+from bench.report.columns import MISSING, get_column
 from bench.report.files import replace
 from bench.spec import Cell, Record
-from bench.stats import LEVEL, Interval, Sample, draw, interval, mean_of, overlap_of
+from bench.stats import (
+    LEVEL,
+    Interval,
+    Sample,
+    accuracy_of,
+    draw,
+    interval,
+    mean_of,
+    overlap_of,
+    quality_of,
+)
 from bench.suites import Line, Suite
-
-_SCORES = {  # figure of a set to the score of its images or volumes that it is the mean of
-    "dice_image_mean": "dice",
-    "dice_volume_mean": "dice",
-    "hd95_pooled_mm_volume_mean": "hd95_pooled_mm",
-    "s_alpha": "s_alpha",
-    "e_phi_mean": "e_phi_mean",
-    "weighted_f": "weighted_f",
-    "mae": "mae",
-    "ber_image_mean": "ber",
-    "pixel_accuracy": "pixel_accuracy",
-    "pq_dataset": "pq",
-}
-_PLAIN = {"ber_image_mean", "hd95_pooled_mm_volume_mean"}  # shown as they are, not in per cent
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class Entry:
 
     Attributes:
         published: the figure; None where there is none.
-        measured: mean over runs; None where nothing was measured.
+        measured: mean over seeds; None where nothing was measured.
         bounds: the interval of what was measured.
         runs: that ended well.
         status: reproduced, contradicted, not comparable, or not run, with the reason.
@@ -169,18 +164,19 @@ def _page(
     ours: str,
     records: Mapping[Line, Sequence[Record]],
 ) -> Page:
-    samples = {line: _sample(ours, found) for line, found in records.items() if found}
-    drawn = {line: draw([sample])[0] for line, sample in samples.items() if sample is not None}
+    samples = {
+        line: sample for line, found in records.items() if (sample := sample_of(ours, found))
+    }
+    drawn = {line: draw([sample])[0] for line, sample in samples.items()}
     ran_on = sorted({one.cell.dataset_name for found in records.values() for one in found})
     entries = []
     for line, found in records.items():
         published = suite.published(line, dataset, metric)
-        values = [value for one in found if (value := one.metrics.get(ours)) is not None]
-        measured = sum(values) / len(values) if values else None
+        measured = samples[line].value if line in samples else None
         bounds = interval(drawn[line]) if line in drawn else None
         status = _status(suite, dataset, line, found, published, bounds)
         entries.append(Entry(line.name, published, measured, bounds, len(found), status))
-    order = _order(suite, dataset, metric, ours, samples)
+    order = _order(suite, dataset, metric, samples)
     return Page(dataset, metric, ours, ", ".join(ran_on), tuple(entries), order)
 
 
@@ -213,31 +209,47 @@ def _status(
     return "reproduced" if published in bounds else "contradicted"
 
 
-def _sample(ours: str, records: Sequence[Record]) -> Sample | None:
-    """What a figure of some seeds is made of; None where rows of single images do not tell."""
-    by_seed: dict[int, list[Mapping[str, Any]]] = {}
-    for one in records:  # the folds of a seed test every image once
-        images = one.per_volume if ours.endswith("_volume_mean") else one.per_image
-        by_seed.setdefault(one.cell.seed, []).extend(images)
-    rows = list(by_seed.values())
-    if not all(rows) or len({len(part) for part in rows}) > 1:
-        return None  # a run is missing
-    if ours in ("dice_dataset", "iou_dataset"):
-        return overlap_of(rows, records[0].classes, iou=ours.startswith("iou"))
-    return mean_of(rows, _SCORES[ours]) if ours in _SCORES else None
+def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
+    """What a figure of some runs is made of; None without runs, or if one of a seed's is missing.
+
+    Args:
+        ours: name of the figure in records.
+        records: of the seeds, and folds, of one line; all ended well.
+    """
+    by_seed: dict[int, list[Record]] = {}
+    for one in records:
+        by_seed.setdefault(one.cell.seed, []).append(one)
+    volumes = ours.endswith("_volume_mean")
+    runs = [  # the folds of a seed test every image once
+        [row for one in found for row in (one.per_volume if volumes else one.per_image)]
+        for found in by_seed.values()
+    ]
+    if not runs or not all(runs) or len({len(rows) for rows in runs}) > 1:
+        return None
+    classes = records[0].classes
+    match ours:
+        case "dice_dataset" | "iou_dataset":
+            return overlap_of(runs, classes, iou=ours == "iou_dataset")
+        case "pixel_accuracy":
+            return accuracy_of(runs, classes)
+        case "pq_dataset":
+            return quality_of(runs, classes)
+    if volumes:
+        measure = ours.removesuffix("_volume_mean")
+        return mean_of(runs, *(f"{measure}/{organ}" for organ in classes[1:]))
+    return mean_of(runs, get_column(ours).image_score or ours)
 
 
 def _order(
     suite: Suite,
     dataset: str,
     metric: str,
-    ours: str,
-    samples: Mapping[Line, Sample | None],
+    samples: Mapping[Line, Sample],
 ) -> Order:
     counts = {"same": [0, 0], "reversed": [0, 0]}
-    for one, other in combinations([line for line in samples if samples[line] is not None], 2):
+    for one, other in combinations(samples, 2):
         published = [suite.published(line, dataset, metric) for line in (one, other)]
-        pair: list[Any] = [samples[one], samples[other]]
+        pair = [samples[one], samples[other]]
         if None in published or published[0] == published[1]:
             continue
         if pair[0].sums.shape[:2] != pair[1].sums.shape[:2]:
@@ -255,14 +267,12 @@ def _order(
 
 
 def _shown(ours: str, value: float | None) -> str:
-    if value is None:
-        return MISSING
-    return f"{value:.2f}" if ours in _PLAIN else f"{100 * value:.1f} %"
+    column = get_column(ours)
+    percent = " %" if column.unit == "%" and value is not None else ""
+    return f"{column.format(value)}{percent}"
 
 
 def _measured(ours: str, entry: Entry) -> str:
-    if entry.measured is None:
-        return MISSING
     text = _shown(ours, entry.measured)
     if entry.bounds is None:
         return text
