@@ -210,7 +210,7 @@ def test_conventions_need_records(capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("preview", "preview takes one collection or folder, not 0"),
+        ("preview", "the following arguments are required: name"),
         ("preview steel --out a.jpg", r"--out is 'a\.jpg': give a file that ends in \.png"),
         ("preview steel --augmentation flip", "no augmentation 'flip'"),
         ("preview steal", "no dataset 'steal'"),

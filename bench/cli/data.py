@@ -18,9 +18,17 @@ def parser() -> argparse.ArgumentParser:
         " picture of what augmentation makes of one, or of a folder.",
         epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
     )
-    parser.add_argument("action", choices=["list", "fetch", "check", "preview"])
-    parser.add_argument("names", nargs="*", help="collections; all of them for list and check")
-    preview = parser.add_argument_group("preview")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, told in (
+        ("list", "which there are, where they come from, and which are here"),
+        ("fetch", "download what has a stable public address"),
+        ("check", "compare what is here with what it should be"),
+    ):
+        action = actions.add_parser(name, help=told, description=told)
+        action.add_argument("names", nargs="*", help="collections [all]")
+    told = "a picture of what augmentation makes of a collection"
+    preview = actions.add_parser("preview", help=told, description=told)
+    preview.add_argument("name", help="collection, or a folder of images and masks")
     preview.add_argument("--augmentation", metavar="NAME", default="standard", help="[%(default)s]")
     preview.add_argument(
         "--image-size", metavar="PX", type=int, default=256, help="side of the views [%(default)s]"
@@ -73,13 +81,11 @@ def _preview(asked: argparse.Namespace, console: Console) -> int:
     from bench.registry import load_collection
     from bench.report.preview import write_preview
 
-    if len(asked.names) != 1:
-        raise UserError(f"preview takes one collection or folder, not {len(asked.names)}")
     if asked.image_size < 1:
         raise UserError(f"--image-size is {asked.image_size}: give 1 or more")
     if asked.out.suffix.lower() != ".png":
         raise UserError(f"--out is '{asked.out}': give a file that ends in .png")
-    collection = load_collection(asked.names[0])
+    collection = load_collection(asked.name)
     path = write_preview(collection, asked.augmentation, asked.image_size, 0, asked.out)
     console.print(f"{path}", soft_wrap=True)
     return 0
