@@ -15,7 +15,7 @@ from bench.report.ranking import Mark
 from bench.report.tables import cells
 
 # Text columns and their widest line; longer text is folded. Prompts stand above their block.
-_TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 10}
+_TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 14}
 
 
 def terminal_table(frame: pd.DataFrame, width: int = 100) -> list[Table]:
@@ -56,8 +56,10 @@ def _table(found: Comparison, columns: Sequence[Column], shortened: bool) -> Tab
         pad_edge=False,
         collapse_padding=True,
     )
+    statuses = {word for row in found.rows for word in row.status.split()}
+    least = {"Runs": max(map(len, statuses))}  # no word of it is broken
     for title, widest in _TEXT.items():
-        table.add_column(title, overflow="fold", max_width=widest)
+        table.add_column(title, overflow="fold", max_width=widest, min_width=least.get(title))
     for column in columns:
         header = "\n".join([*column.title.split(), f"({column.unit})"])
         table.add_column(header, justify="right", no_wrap=True)
