@@ -174,5 +174,6 @@ def _figures() -> dict[tuple[str, ...], float]:
             except ValueError:
                 continue  # a duration such as "1 min 30 s"; no suite compares it
             key = (*(row[name] for name in names), metric)
+            # Ours are fractions as well, but for balanced error rates, which all give in per cent.
             figures[key] = value / 100 if row["unit"] == "%" and row["metric"] != "BER" else value
     return figures
