@@ -1,0 +1,303 @@
+"""Do two images show the same, and where?
+
+Hashes make a short list, then a correlation of the pixels decides.
+
+- Whole images: the signs of the lowest cosine frequencies (pHash: Zauner, 2010, "Implementation and
+  benchmarking of perceptual image hash functions"), in all eight orientations.
+- Shared regions: windows round the most distinct points, each brought into one of the eight
+  orientations by its own gradient. Alike windows vote for the orientation and offset of their
+  images.
+- Correlation of the band-passed pixels in that orientation and at that offset, without the
+  quarter of the shared region that speaks most for it: one bright object or a scale bar that two
+  images have in common is no leak.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from math import ceil, sqrt
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy import fft, ndimage
+
+from bench.data.decode import read_image
+from bench.data.items import Item
+
+Kind = Literal["identical", "copy", "overlap"]
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
+Shift = tuple[int, int]
+
+SQUARE = 96  # px, side of the thumbnail that confirms a whole image
+SAME_HASH = 12  # of the 63 bits of a hash may differ
+GRID = np.arange(-9, 10, 3)  # px from the middle of a window, where its 7 x 7 values are taken
+ALIKE = 0.85  # correlation of two windows
+VOTES, BIN, SLACK = 3, 6, 2  # windows that agree; px that they may differ by; px of refinement
+FAR = 1 << 16  # bins; no offset is as long
+BLOCKS = 4  # along each side of the shared region
+LEAST_SHARED, ALL_SHARED = 0.1, 0.95  # of the smaller image's area
+CONFIRMED = 0.7  # correlation of the shared region
+HOPELESS = 0.2  # correlation before refinement; a few px off, what is confirmed later has 0.3
+
+# Bits of an orientation, in the order of use: 4 transposes, 2 turns rows round, 1 columns.
+ORIENTATIONS = (
+    "",
+    "mirrored left to right",
+    "mirrored top to bottom",
+    "turned by 180 degrees",
+    "mirrored along its diagonal",
+    "turned by 90 degrees clockwise",
+    "turned by 90 degrees anticlockwise",
+    "mirrored along its other diagonal",
+)
+
+
+class Look(NamedTuple):
+    """What an image is compared by; H, W are its reduced sides, K the number of windows.
+
+    digest is None for an image of one value, which is evidence of nothing.
+    """
+
+    digest: bytes | None
+    square: Floats  # (SQUARE, SQUARE), band-passed
+    hashes: Floats  # (8, 63) of -1, 0, 1
+    band: Floats  # (H, W), band-passed
+    places: Ints  # (K, 2), row and column of the windows' middles
+    windows: Floats  # (K, 49), mean 0 and length 1; zeros where there are fewer points
+    orientations: Ints  # (K,), what brought each window into its own orientation
+
+
+class Match(NamedTuple):
+    """How two images are alike.
+
+    Attributes:
+        kind: as of a leak.
+        score: correlation of what both show, -1..1.
+        shared: share of the smaller image's area that both show, 0..1.
+        orientation: index in `ORIENTATIONS`.
+    """
+
+    kind: Kind
+    score: float
+    shared: float
+    orientation: int
+
+
+def look_at(item: Item, factor: int, points: int) -> Look:
+    """What an image is compared by.
+
+    Args:
+        item: the image.
+        factor: whole number that its sides are divided by, the same for all that are compared.
+        points: K, its number of windows.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    picture = Image.fromarray(read_image(item.image)).convert("L")
+    grey = np.asarray(picture)
+    digest = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
+    band = _band(picture.reduce(factor))
+    places = _distinct_points(band, points)
+    windows, orientations = _windows(band, places)
+    spare = points - len(places)
+    return Look(
+        digest=digest if grey.min() < grey.max() else None,
+        square=_band(picture.resize((SQUARE, SQUARE), Image.Resampling.BOX)),
+        hashes=_hashes(picture),
+        band=band,
+        places=np.pad(places, ((0, spare), (0, 0))),
+        windows=np.pad(windows, ((0, spare), (0, 0))),
+        orientations=np.pad(orientations, (0, spare)),
+    )
+
+
+def _band(picture: Image.Image) -> Floats:
+    """Structure of about 3 to 15 px: neither noise nor shading."""
+    fine = ndimage.gaussian_filter(np.asarray(picture, np.float32), 1.5, truncate=3)
+    return np.asarray(fine - ndimage.uniform_filter(fine, 15), np.float32)
+
+
+def _hashes(picture: Image.Image) -> Floats:
+    """Hash (8, 63) of an image in each orientation: mirroring negates the odd frequencies."""
+    small = picture.resize((32, 32), Image.Resampling.BOX)
+    signs = np.sign(fft.dctn(np.asarray(small, np.float32))[:8, :8])
+    odd = np.resize([1, -1], 8).astype(np.float32)
+    turned = [signs.T if o & 4 else signs for o in range(8)]
+    turned = [s * odd[:, None] if o & 2 else s for o, s in enumerate(turned)]
+    turned = [s * odd if o & 1 else s for o, s in enumerate(turned)]
+    return np.stack(turned).reshape(8, 64)[:, 1:]
+
+
+def _distinct_points(band: Floats, count: int) -> Ints:
+    """Row and column (K, 2) of the strongest local extrema whose windows lie in the image."""
+    strength = np.abs(band)
+    peak = (strength == ndimage.maximum_filter(strength, 7)) & (strength > 1)
+    edge = GRID[-1]
+    peak[:edge], peak[-edge:], peak[:, :edge], peak[:, -edge:] = False, False, False, False
+    places = np.argwhere(peak)
+    order = np.argsort(-strength[*places.T], kind="stable")
+    return places[order[:count]]
+
+
+def _windows(band: Floats, places: Ints) -> tuple[Floats, Ints]:
+    """Windows (K, 49), each in an orientation of its own that turns and flips do not change."""
+    rows, columns = (places[:, :, None] + GRID).transpose(1, 0, 2)
+    window = band[rows[:, :, None], columns[:, None, :]]
+    down, right = (window * GRID[:, None]).sum((1, 2)), (window * GRID).sum((1, 2))
+    steep = np.abs(down) > np.abs(right)
+    window = np.where(steep[:, None, None], window.transpose(0, 2, 1), window)
+    down, right = np.where(steep, right, down), np.where(steep, down, right)
+    window = np.where((down < 0)[:, None, None], window[:, ::-1], window)
+    window = np.where((right < 0)[:, None, None], window[:, :, ::-1], window)
+    flat = window.reshape(len(places), GRID.size**2)
+    flat = flat - flat.mean(1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    orientations = 4 * steep + 2 * (down < 0) + (right < 0)
+    return flat / np.maximum(length, 1e-6), orientations.astype(np.intp)
+
+
+def _orient(image: Floats, orientation: int) -> Floats:
+    image = image.T if orientation & 4 else image
+    image = image[::-1] if orientation & 2 else image
+    return image[:, ::-1] if orientation & 1 else image
+
+
+def _follow(places: Ints, shape: tuple[int, ...], orientation: int) -> Ints:
+    """Where points (K, 2) of an image of this shape (H, W) come to lie."""
+    (y, x), (height, width) = places.T, shape
+    if orientation & 4:
+        y, x, height, width = x, y, width, height
+    y = height - 1 - y if orientation & 2 else y
+    x = width - 1 - x if orientation & 1 else x
+    return np.stack([y, x], 1)
+
+
+def _relative() -> Ints:
+    """Orientation (8, 8) that takes an image to another, from what brought both to a third."""
+    mark = np.arange(4, dtype=np.float32).reshape(2, 2)
+    seen = [_orient(mark, o).tobytes() for o in range(8)]
+    undone = [seen.index(_orient(mark, o).tobytes()) for o in (0, 1, 2, 3, 4, 6, 5, 7)]
+    chain = [[_orient(_orient(mark, a), undone[b]).tobytes() for b in range(8)] for a in range(8)]
+    return np.array([[seen.index(end) for end in row] for row in chain], np.intp)
+
+
+RELATIVE = _relative()
+
+
+class Side:
+    """The images of one part, stacked so that an image is compared with all of them at once."""
+
+    def __init__(self, looks: Sequence[Look]) -> None:
+        self.looks = looks
+        self.same: defaultdict[bytes | None, list[int]] = defaultdict(list)
+        for number, look in enumerate(looks):
+            self.same[look.digest].append(number)
+        self.hashes = np.stack([look.hashes[0] for look in looks])
+        self.windows = np.concatenate([look.windows for look in looks])
+        self.places = np.stack([look.places for look in looks])
+        self.orientations = np.stack([look.orientations for look in looks])
+
+    def matches(self, look: Look) -> list[tuple[int, Match]]:
+        """Number of each image that shares pixels, with the best match."""
+        found: dict[int, Match] = {}
+        if look.digest is None:
+            return []
+        for number, match in self._confirmed(look):
+            known = found.get(number, match)
+            found[number] = max(known, match, key=lambda m: (m.kind == "copy", m.score))
+        found |= dict.fromkeys(self.same[look.digest], Match("identical", 1.0, 1.0, 0))
+        return sorted(found.items())
+
+    def _confirmed(self, look: Look) -> Iterator[tuple[int, Match]]:
+        for number, orientation in self._same_hash(look):
+            square = _orient(look.square, orientation)
+            score, shared = _correlate(square, self.looks[number].square, (0, 0), slack=0)
+            if score >= CONFIRMED:
+                yield number, Match("copy", score, shared, orientation)
+        for number, orientation, shift in self._voted(look):
+            band, other = _orient(look.band, orientation), self.looks[number].band
+            score, shared = _correlate(band, other, shift, slack=SLACK)
+            if score >= CONFIRMED and shared >= LEAST_SHARED:
+                whole = band.shape == other.shape and shared >= ALL_SHARED
+                yield number, Match("copy" if whole else "overlap", score, shared, orientation)
+
+    def _same_hash(self, look: Look) -> Iterator[tuple[int, int]]:
+        """Number and orientation of images whose hash is nearly the same."""
+        differing = (look.hashes.shape[1] - look.hashes @ self.hashes.T) / 2
+        for orientation, number in np.argwhere(differing <= SAME_HASH).tolist():
+            yield number, orientation
+
+    def _voted(self, look: Look) -> Iterator[tuple[int, int, Shift]]:
+        """Number, orientation and offset of images in which several windows recur."""
+        alike = (look.windows @ self.windows.T).reshape(len(look.windows), len(self.looks), -1)
+        nearest = alike.argmax(2)
+        likeness = np.take_along_axis(alike, nearest[..., None], 2)[..., 0]
+        window, image = np.nonzero(likeness > ALIKE)
+        there = nearest[window, image]
+        orientation = RELATIVE[look.orientations[window], self.orientations[image, there]]
+        moved = np.stack([_follow(look.places, look.band.shape, o) for o in range(8)])
+        shift = self.places[image, there] - moved[orientation, window]
+        proposals: dict[tuple[int, int, Shift], None] = {}
+        for start in (0, BIN // 2):  # two grids, as agreeing votes may straddle a border of one
+            row, column = (shift + start).T // BIN + FAR
+            ballots = ((image * 8 + orientation) * 2 * FAR + row) * 2 * FAR + column
+            _, chosen, votes = np.unique(ballots, return_inverse=True, return_counts=True)
+            for option in np.flatnonzero(votes >= VOTES):
+                voters = np.flatnonzero(chosen == option)
+                y, x = np.median(shift[voters], 0).astype(int).tolist()
+                proposals[int(image[voters[0]]), int(orientation[voters[0]]), (y, x)] = None
+        return iter(proposals)
+
+
+def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> tuple[float, float]:
+    """Correlation of what two images share, and its share of the smaller one's area.
+
+    Args:
+        a: (H, W), its point (0, 0) lies at `shift` in b.
+        b: (H', W').
+        shift: rows and columns.
+        slack: px around `shift` to search for the best correlation.
+    """
+    if _correlation(*_region(a, b, shift)) < HOPELESS:
+        return 0.0, 0.0
+    steps = range(-slack, slack + 1)
+    regions = [_region(a, b, (shift[0] + y, shift[1] + x)) for y in steps for x in steps]
+    left, right = max(regions, key=lambda pair: _correlation(*pair))
+    return _without_strongest(left, right), left.size / min(a.size, b.size)
+
+
+def _region(a: Floats, b: Floats, shift: Shift) -> tuple[Floats, Floats]:
+    """The pixels of each image that the other shows too."""
+    (top, end), (left, right) = (
+        (max(0, by), min(there, here + by))
+        for by, here, there in zip(shift, a.shape, b.shape, strict=True)
+    )
+    y, x = shift
+    if end <= top or right <= left:
+        return a[:0, :0], b[:0, :0]
+    return a[top - y : end - y, left - x : right - x], b[top:end, left:right]
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    """Of band-passed pixels, whose mean is 0 already; 0 where one side is flat."""
+    energy = float(np.vdot(a, a)) * float(np.vdot(b, b))
+    return float(np.vdot(a, b)) / sqrt(energy) if energy > 0 else 0.0
+
+
+def _without_strongest(a: Floats, b: Floats) -> float:
+    """Correlation without the quarter of the blocks that speak most for it."""
+    if not a.size:
+        return 0.0
+    sums = np.array([_block_sums(x) for x in (a * b, a * a, b * b)], np.float64)
+    kept = np.argsort(sums[0], kind="stable")[: ceil(0.75 * BLOCKS**2)]
+    product, first, second = sums[:, kept].sum(1).tolist()
+    return product / sqrt(first * second) if first * second > 0 else 0.0
+
+
+def _block_sums(values: Floats) -> list[float]:
+    rows = np.array_split(values, BLOCKS)
+    return [float(block.sum()) for row in rows for block in np.array_split(row, BLOCKS, axis=1)]
