@@ -4,8 +4,9 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 from bench.data.items import Collection
@@ -108,49 +109,27 @@ def expand(
     Raises:
         UserError: the first thing that cannot be done, in one sentence.
     """
-    from bench.data.split import split
-
     methods = _methods(request)
     _check_numbers(request)
     _check_protocol(request, [method for method, _ in methods])
-    backbones = _words(request.backbones, "--backbone")
-    sizes = dict.fromkeys(_size(request, method) for method, _ in methods)
-    seeds, budgets = _seeds(request.seeds), _labels(request.labels)
+    seeds = _seeds(request.seeds)
     cells: list[Cell] = []
     notes: list[str] = []
     for name, found in (read_data(request) if data is None else data).items():
-        collection = found.collection
-        images = dict.fromkeys(budgets, 0)  # training images, of the largest fold
-        for fold, labels in itertools.product(range(request.folds), budgets):
-            parts = split(collection, fold=fold, folds=request.folds, labels=labels)
-            images[labels] = max(images[labels], len(parts.train))
-            notes += [f"{collection.name}: {note}" for note in (*collection.notes, *parts.notes)]
-        base = {
-            (backbone, size): _task(request, backbone, size, collection.num_classes)
-            for backbone, size in itertools.product(backbones, sizes)
-        }
-        for backbone, (method, options) in itertools.product(backbones, methods):
-            task, weights_sha = base[backbone, _size(request, method)]
-            if method.from_scratch:
-                task, weights_sha = replace(task, backbone="none", weights="random"), ""
-            _try_to_build(method, options, task)
+        images, told = _training_images(request, found.collection)
+        notes += told
+        for cell in _models(request, methods, name, found):
+            method = get_method(cell.method)
             cells += [
-                Cell(
-                    method=method.name,
-                    dataset=_address(name, collection),
-                    task=task,
+                replace(
+                    cell,
                     recipe=_recipe(request, method, images[labels]),
-                    options=options,
-                    protocol=request.protocol,
                     fold=fold,
-                    folds=request.folds,
                     seed=seed,
                     labels=labels,
-                    dataset_sha=found.sha,
-                    weights_sha=weights_sha,
                     leaks=found.leaks[fold],
                 )
-                for labels in budgets
+                for labels in images
                 for fold in range(request.folds)
                 for seed in seeds
             ]
@@ -158,6 +137,48 @@ def expand(
     notes += [f"{cell.dataset_name}: {leak}" for cell in once.values() for leak in cell.leaks[:5]]
     notes += [_told(cell) for cell in once.values() if cell.protocol == "published"]
     return list(once.values()), list(dict.fromkeys(notes))
+
+
+def _training_images(
+    request: Request, collection: Collection
+) -> tuple[dict[int | None, int], list[str]]:
+    """Training images of the largest fold by label budget, and what had to be assumed."""
+    from bench.data.split import split
+
+    images = dict.fromkeys(_labels(request.labels), 0)
+    notes: list[str] = []
+    for fold, labels in itertools.product(range(request.folds), images):
+        parts = split(collection, fold=fold, folds=request.folds, labels=labels)
+        images[labels] = max(images[labels], len(parts.train))
+        notes += [f"{collection.name}: {note}" for note in (*collection.notes, *parts.notes)]
+    return images, notes
+
+
+def _models(
+    request: Request,
+    methods: Sequence[tuple[Method, dict[str, OptionValue]]],
+    name: str,
+    found: Data,
+) -> Iterator[Cell]:
+    """One cell for every backbone and method on a dataset; the runs of each are made from it."""
+    tasks = cache(partial(_task, request, num_classes=found.collection.num_classes))
+    for backbone in _words(request.backbones, "--backbone"):
+        for method, options in methods:
+            task, weights_sha = tasks(backbone, _size(request, method))
+            if method.from_scratch:
+                task, weights_sha = replace(task, backbone="none", weights="random"), ""
+            _try_to_build(method, options, task)
+            yield Cell(
+                method=method.name,
+                dataset=_address(name, found.collection),
+                task=task,
+                recipe=Recipe(lr=method.lr or 0.0),
+                options=options,
+                protocol=request.protocol,
+                folds=request.folds,
+                dataset_sha=found.sha,
+                weights_sha=weights_sha,
+            )
 
 
 def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
