@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -229,15 +229,11 @@ def fit(
     rule: PromptRule | None = getattr(model, "prompt_rule", None)
     prepared = view.prepare(views.images)
     rng = np.random.default_rng(seed)
-    order: list[int] = []
     curve: list[dict[str, float]] = []
     losses: list[Tensor] = []
     marks = {round(recipe.steps * (i + 1) / points) for i in range(points)}
     began = said = time.perf_counter()
-    for step in range(recipe.steps):
-        while len(order) < recipe.batch_size:
-            order += rng.permutation(len(views)).tolist()
-        batch, order = order[: recipe.batch_size], order[recipe.batch_size :]
+    for step, batch in enumerate(_batches(recipe, len(views), rng)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
         masks, prompts = views.masks[batch], None
@@ -248,16 +244,8 @@ def fit(
         now, done = time.perf_counter(), step + 1
         if done in marks or now - said > 0.5:
             said = now
-            loss = torch.stack(losses).mean().item()
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"the loss became {loss} at step {done}: try a lower learning rate"
-                )
-            row = {
-                "step": float(done),
-                "epoch": done * recipe.batch_size / len(views),
-                "loss": loss,
-            }
+            epoch = done * recipe.batch_size / len(views)
+            row = {"step": float(done), "epoch": epoch, "loss": _mean_loss(losses, done)}
             report({**row, "images_per_s": done * recipe.batch_size / (now - began)})
             if done in marks:
                 losses = []
@@ -265,6 +253,23 @@ def fit(
                 model.train()
                 curve.append(row if dice is None else {**row, "val_dice": dice})
     return curve
+
+
+def _batches(recipe: Recipe, views: int, rng: np.random.Generator) -> Iterator[list[int]]:
+    """Numbers of the views of every step, pass after pass over all of them."""
+    order: list[int] = []
+    for _ in range(recipe.steps):
+        while len(order) < recipe.batch_size:
+            order += rng.permutation(views).tolist()
+        batch, order = order[: recipe.batch_size], order[recipe.batch_size :]
+        yield batch
+
+
+def _mean_loss(losses: list[Tensor], step: int) -> float:
+    loss = torch.stack(losses).mean().item()
+    if not math.isfinite(loss):
+        raise DivergedError(f"the loss became {loss} at step {step}: try a lower learning rate")
+    return loss
 
 
 def _supervised(
