@@ -14,7 +14,7 @@ from bench.cli.parsing import plain
 from bench.errors import UserError
 
 # The main job has no word of its own.
-COMMANDS = ("suite", "report", "verify", "conventions", "cost", "weights", "data")
+COMMANDS = ("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

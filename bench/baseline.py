@@ -1,0 +1,133 @@
+"""The baseline of the guard: a JSON file with a grid, where it was measured, and what came out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.grid import Request
+    from bench.spec import Cell
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained cell; None where it did not come through, and `error` says why.
+
+    Attributes:
+        dice: mean over the foreground classes, of the pixels of all test images.
+        train_peak_bytes: of one training step.
+        pace: images a second in training over those of the reference step, see `bench.pace`.
+        error: one sentence.
+    """
+
+    dice: float | None = None
+    train_peak_bytes: int | None = None
+    pace: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one run of the guard found.
+
+    Attributes:
+        grid: what was trained, in the words of `bench.grid.Request`.
+        env: where, as in a record.
+        contents: SHA-256 of the dataset and of the pretrained weights, by name.
+        counts: exact figures of the cost card, of every method that can be used here.
+        runs: one entry a seed, by method.
+    """
+
+    grid: Mapping[str, Any]
+    env: Mapping[str, Any]
+    contents: Mapping[str, str]
+    counts: Mapping[str, Mapping[str, int]]
+    runs: Mapping[str, Sequence[Run]]
+
+
+def read_request(path: Path) -> "Request":
+    """What the grid of a baseline asks for; `--write` keeps it.
+
+    Raises:
+        UserError: there is no file, or it is no baseline.
+    """
+    from bench.grid import Request
+
+    try:
+        return Request(**_load(path)["grid"])
+    except (KeyError, TypeError) as error:
+        raise _foreign(path, f"{type(error).__name__}: {error}") from error
+
+
+def read(path: Path) -> Figures:
+    """The baseline in a file.
+
+    Raises:
+        UserError: there is no file, or it is no baseline.
+    """
+    values = _load(path)
+    try:
+        schema = values.pop("schema")
+        runs = {name: [Run(**run) for run in found] for name, found in values.pop("runs").items()}
+        figures = Figures(**values, runs=runs)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _foreign(path, f"{type(error).__name__}: {error}") from error
+    if schema != SCHEMA or any(len(found) < 2 for found in runs.values()):
+        raise _foreign(path, f"schema {schema}, with {SCHEMA} wanted, or too few seeds")
+    return figures
+
+
+def write(figures: Figures, path: Path) -> None:
+    """Write a baseline.
+
+    Raises:
+        UserError: a cell did not come through, or the file cannot be written.
+    """
+    failed = [run.error for found in figures.runs.values() for run in found if run.error]
+    if failed:
+        raise UserError(f"no baseline is written, for a cell ended with: {failed[0]}")
+    try:
+        path.write_text(json.dumps({"schema": SCHEMA, **asdict(figures)}, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}): give another file") from error
+
+
+def cells(request: "Request", seeds: int) -> "list[Cell]":
+    """The cells of a grid on one dataset, of `seeds` seeds each.
+
+    The leakage gate is left out: it looks at the dataset alone, and takes as long as a training.
+
+    Raises:
+        UserError: the grid asks for what there is not.
+    """
+    from bench.data.fingerprint import fingerprint
+    from bench.grid import Data, expand
+    from bench.registry import load_collection
+
+    collection = load_collection(request.datasets)
+    data = {request.datasets: Data(collection, fingerprint(collection), ((),))}
+    return expand(replace(request, seeds=str(seeds)), data)[0]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(
+            f"no baseline at {path}: give --baseline FILE, one that --write made"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise _foreign(path, str(error)) from error
+    if not isinstance(values, dict):
+        raise _foreign(path, "it holds no object")
+    return values
+
+
+def _foreign(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is no baseline of this guard ({why}): make it anew with --write")

@@ -1,0 +1,308 @@
+"""Planted regressions raise an alarm, and clean code raises none."""
+
+import json
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from records import ENV as RECORDED
+from torch import nn
+
+from bench import baseline, cli, guard
+from bench.baseline import Figures, Run
+from bench.cli.guard import count, run_beside_reference
+from bench.errors import UserError
+from bench.registry import get_method
+from bench.spec import Cell
+from bench.store import Store
+
+COMMITTED = Path(__file__).parents[1] / "results" / "reference" / "guard.json"
+ENV = {**RECORDED, "system": "Linux x86_64"}
+LORA = {"trainable_params": 15_000, "train_step_flops": 9_000}
+DICE = (0.60, 0.62, 0.61, 0.63, 0.59, 0.61)
+STORED = Figures(
+    grid={"methods": "lora", "datasets": "steel"},
+    env=ENV,
+    contents={"steel": "5" * 64, "sam_nano": "a" * 64},
+    counts={"full": {"trainable_params": 90_000}, "lora": LORA},
+    runs={"lora": [Run(dice, 1_000, 0.5) for dice in DICE]},
+)
+
+
+def changed(env: dict[str, Any] | None = None, **run: Any) -> Figures:
+    """The stored figures, two seeds of them, with another environment or another run."""
+    found = [replace(one, **run) for one in STORED.runs["lora"][:2]]
+    return replace(STORED, env={**ENV, **(env or {})}, runs={"lora": found})
+
+
+def measures(now: Figures, stored: Figures = STORED) -> list[str]:
+    return [change.measure for change in guard.compare(stored, now)[0]]
+
+
+# Comparing
+
+
+def test_what_is_as_it_was_raises_no_alarm() -> None:
+    assert guard.compare(STORED, changed()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("run", "found"),
+    [
+        ({"dice": 0.50}, ["Dice"]),
+        ({"dice": 0.72}, ["Dice"]),
+        ({"dice": 0.57}, []),
+        ({"train_peak_bytes": 1_021}, ["memory"]),
+        ({"train_peak_bytes": 979}, ["memory"]),
+        ({"train_peak_bytes": 1_019}, []),
+        ({"pace": 0.5 / 1.6}, ["speed"]),
+        ({"pace": 0.5 / 1.4}, []),
+        ({"pace": 0.9}, []),
+        ({"dice": None, "error": "oom: out of memory"}, ["training"]),
+    ],
+)
+def test_a_run_beyond_a_limit_is_named(run: dict[str, Any], found: list[str]) -> None:
+    assert measures(changed(**run)) == found
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ({"lora": {**LORA, "trainable_params": 15_001}}, ["trainable_params"]),
+        ({"lora": {**LORA, "train_step_flops": 8_999}}, ["train_step_flops"]),
+        ({"new": LORA}, ["method"]),
+    ],
+)
+def test_a_count_that_differs_at_all_is_named(counts: dict[str, Any], found: list[str]) -> None:
+    now = replace(changed(), counts={**STORED.counts, **counts})
+    assert measures(now) == found
+    gone = replace(changed(), counts={"lora": LORA})
+    assert [change.name for change in guard.compare(STORED, gone)[0]] == ["full"]
+
+
+def test_other_images_or_weights_are_named() -> None:
+    now = replace(changed(), contents={"steel": "6" * 64, "sam_nano": "a" * 64})
+    assert measures(now) == ["contents"]
+
+
+def test_another_torch_leaves_counts_and_dice() -> None:
+    other = {"packages": {"torch": "2.9.0"}}
+    changes, (note,) = guard.compare(
+        STORED, changed(other, train_peak_bytes=2_000, pace=0.1, dice=0.5)
+    )
+    assert [change.measure for change in changes] == ["Dice"]
+    assert "torch 2.8.0 in the baseline, 2.9.0 here" in note
+    assert "contents, memory, speed" in note
+    now = replace(changed(other), counts={**STORED.counts, "lora": {**LORA, "train_step_flops": 1}})
+    assert measures(now) == ["train_step_flops"]
+
+
+def test_another_processor_leaves_all_but_speed_and_what_is_drawn() -> None:
+    changes, (note,) = guard.compare(
+        STORED, changed({"cpu": "Other CPU"}, pace=0.1, train_peak_bytes=2_000)
+    )
+    assert [change.measure for change in changes] == ["memory"]
+    assert "not compared: contents, speed (cpu Example CPU in the baseline, Other CPU here)" in note
+
+
+def test_what_cannot_be_imported_here_is_said_and_not_counted() -> None:
+    now = replace(changed(), counts={"lora": LORA})
+    assert guard.compare(STORED, now, ["full_model"]) == ([], ["not counted here: full"])
+
+
+def test_the_interval_holds_a_further_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for scores in rng.normal(0.6, 0.02, (4_000, guard.SEEDS + guard.RUNS)):
+        low, high = guard.interval(list(scores[: guard.SEEDS]), guard.RUNS)
+        inside += low <= scores[guard.SEEDS :].mean() <= high
+    assert inside / 4_000 == pytest.approx(guard.LEVEL, abs=0.006)
+
+
+# Files and the command
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "no baseline at"),
+        ("no json", "is no baseline of this guard"),
+        ("[1]", "it holds no object"),
+        ('{"grid": {"colour": 1}}', "unexpected keyword argument 'colour'"),
+        ('{"grid": {"methods": "lora", "datasets": "steel"}}', "KeyError: 'schema'"),
+        (json.dumps({**json.loads(COMMITTED.read_text()), "schema": 0}), "schema 0, with 1 wanted"),
+    ],
+)
+def test_a_missing_or_foreign_baseline_is_refused_in_one_sentence(
+    text: str | None, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "guard.json"
+    if text is not None:
+        path.write_text(text)
+    assert cli.main(["guard", "--baseline", str(path)]) == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "guard.json"
+    baseline.write(STORED, path)
+    assert baseline.read(path) == STORED
+    with pytest.raises(UserError, match="a cell ended with: diverged"):
+        baseline.write(changed(dice=None, error="diverged: at step 3"), path)
+
+
+def test_the_command_ends_with_one_and_a_table_of_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "guard.json"
+    baseline.write(STORED, path)
+
+    def ask(now: Figures, *more: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr("bench.cli.guard.measure", lambda request, seeds: now)
+        code = cli.main(["guard", "--baseline", str(path), *more])
+        return code, capsys.readouterr().out.splitlines()
+
+    code, (line,) = ask(changed())
+    assert code == 0
+    assert "2 methods counted, 1 trained, all as in" in line
+    code, lines = ask(changed(dice=0.5, pace=0.1))
+    assert code == 1
+    assert sum("lora" in line for line in lines) == 2
+    renewed = replace(STORED, runs={"lora": [Run(0.5 + n / 100, 1_000, 0.1) for n in range(6)]})
+    assert ask(renewed, "--write")[0] == 0
+    assert ask(changed(dice=0.5, pace=0.1))[0] == 0
+
+
+# Planted in real methods
+
+
+def freeze_updates(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if ".updates." in name:
+            parameter.requires_grad_(False)
+
+
+def run_blocks_twice(model: Any) -> None:
+    for block in model.image_encoder.blocks:
+        block.register_forward_hook(lambda module, inputs, output: module.forward(*inputs))
+
+
+def keep_activations(model: Any) -> None:
+    kept: deque[Any] = deque(maxlen=len(model.image_encoder.blocks))  # those of the step before
+    for block in model.image_encoder.blocks:
+        block.register_forward_hook(lambda module, inputs, output: kept.append(output))
+
+
+Plant = Callable[[Callable[[nn.Module], None]], None]
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
+    """Change every model that is built from now on."""
+
+    def planted(change: Callable[[nn.Module], None]) -> None:
+        def found(name: str) -> Any:
+            method = get_method(name)
+
+            def build(*args: Any, **options: Any) -> nn.Module:
+                model = method.build(*args, **options)
+                change(model)
+                return model
+
+            return replace(method, build=build)
+
+        for module in ("bench.card", "bench.runner"):
+            monkeypatch.setattr(f"{module}.get_method", found)
+
+    return planted
+
+
+def cell_of(name: str, seed: int = 0) -> Cell:
+    """A cell of the committed baseline's grid."""
+    request = replace(baseline.read_request(COMMITTED), methods=name)
+    return replace(baseline.cells(request, 1)[0], seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (freeze_updates, {"trainable_params", "train_step_flops", "saved_bytes"}),
+        (run_blocks_twice, {"forward_flops", "train_step_flops"}),
+    ],
+)
+def test_a_frozen_adapter_and_doubled_work_are_counted(
+    change: Callable[[nn.Module], None], found: set[str], plant: Plant
+) -> None:
+    cell, stored = cell_of("lora"), baseline.read(COMMITTED)
+    base = replace(stored, counts={"lora": stored.counts["lora"]}, runs={})
+
+    def counted() -> Figures:
+        return replace(base, counts={"lora": count("lora", "sam_nano", cell)})
+
+    assert measures(counted(), base) == []
+    plant(change)
+    assert set(measures(counted(), base)) == found
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    """The committed baseline of LoRA, its memory and speed as on this machine."""
+    here = run(cell_of("lora"), tmp_path_factory.mktemp("clean"))
+    scores = [one.dice for one in baseline.read(COMMITTED).runs["lora"]]
+    return replace(STORED, runs={"lora": [replace(here, dice=dice) for dice in scores]})
+
+
+def run(cell: Cell, folder: Path) -> Run:
+    """Train a cell in this process, where regressions can be planted."""
+    said: list[dict[str, Any]] = []
+    run_beside_reference(cell, Store.open(folder), said.append)
+    return Run(**said[0])
+
+
+def alarms(clean: Figures, *runs: Run) -> list[str]:
+    return measures(replace(clean, runs={"lora": runs}), clean)
+
+
+@pytest.mark.slow
+def test_a_worse_initialisation_is_seen_in_dice(clean: Figures, tmp_path: Path) -> None:
+    cell = cell_of("lora")
+    worse = replace(cell, task=replace(cell.task, weights="random"), weights_sha="")
+    assert "Dice" in alarms(clean, run(worse, tmp_path))
+
+
+@pytest.mark.slow
+def test_a_leaked_activation_is_seen_in_memory(
+    clean: Figures, plant: Plant, tmp_path: Path
+) -> None:
+    plant(keep_activations)
+    assert alarms(clean, run(cell_of("lora"), tmp_path)) == ["memory"]
+
+
+@pytest.mark.slow
+def test_a_step_taken_twice_is_seen_in_speed(
+    clean: Figures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from bench import measure
+
+    once = measure.train_step
+
+    def twice(*args: Any) -> Any:
+        once(*args)
+        return once(*args)
+
+    monkeypatch.setattr(measure, "train_step", twice)
+    assert alarms(clean, run(cell_of("lora"), tmp_path)) == ["speed"]
+
+
+@pytest.mark.slow
+def test_ten_clean_runs_with_other_seeds_raise_no_alarm(tmp_path: Path) -> None:
+    stored = baseline.read(COMMITTED)
+    first = run(cell_of("frozen_head"), tmp_path)
+    scores = [one.dice for one in stored.runs["frozen_head"]]
+    clean = replace(STORED, runs={"lora": [replace(first, dice=dice) for dice in scores]})
+    for seed in range(100, 110):
+        assert alarms(clean, run(cell_of("frozen_head", seed), tmp_path)) == []
