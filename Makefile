@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: help install check test slow bench wheel report constraints clean
+.PHONY: help install check test slow guard bench wheel report constraints clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,8 +19,10 @@ test:  ## the fast tests: offline, CPU
 slow:  ## tests that train whole cells or build the wheel
 	$(PYTHON) -m pytest -m slow
 
-bench:  ## exact costs against the baseline, then running times on this machine
-	$(PYTHON) tests/benchmarks/regress.py
+guard:  ## a small grid and all counts beside the baseline
+	$(PYTHON) run_bench.py guard
+
+bench:  ## running times on this machine
 	$(PYTHON) -m pytest tests/benchmarks --benchmark-enable
 
 wheel:  ## build the wheel into dist/
