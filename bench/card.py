@@ -25,7 +25,12 @@ from bench.train import Supervised
 
 
 def cost_cards(
-    methods: str, backbones: str, image_size: int | None, classes: int, batch: int
+    methods: str,
+    backbones: str,
+    image_size: int | None,
+    classes: int,
+    batch: int,
+    depth: int = 1,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Cost cards of every method on every backbone; methods from scratch once.
 
@@ -36,12 +41,14 @@ def cost_cards(
         backbones: names, separated by commas.
         image_size: side in pixels; None for each backbone's own.
         classes: foreground classes.
-        batch: images of the training step.
+        batch: images, or stacks of slices, of the training step.
+        depth: slices of a stack; 1 for images.
 
     Raises:
         UserError: anything unknown or out of range, or no method can work on any backbone.
     """
-    for option, value in (("classes", classes), ("batch-size", batch), ("image-size", image_size)):
+    given = {"classes": classes, "batch-size": batch, "image-size": image_size, "depth": depth}
+    for option, value in given.items():
         if value is not None and value < 1:
             raise UserError(f"--{option} is {value}: give 1 or more")
     cards, refused = {}, []
@@ -53,7 +60,9 @@ def cost_cards(
             method = get_method(name)
             on = "none" if method.from_scratch else backbone
             try:
-                card = cost_card(method, options, Task(classes + 1, size, on, "random"), batch)
+                card = cost_card(
+                    method, options, Task(classes + 1, size, on, "random", depth), batch
+                )
             except UnsupportedError as error:
                 refused.append(f"{name} on {backbone}: {error}")
                 continue

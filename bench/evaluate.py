@@ -1,6 +1,7 @@
 """Predictions of a trained model, at the resolution of the masks."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from bench.data.bank import resize_image, resize_mask
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
+from bench.data.stacks import stacks
 from bench.metrics import confusion_matrix, dice_per_class
 from bench.metrics.overlap import mean_defined
 from bench.sam.prompts import PromptRule, Prompts, nearest
@@ -23,6 +25,7 @@ def predict(model: nn.Module, views: Views, precision: str, batch: int = 8) -> I
     """Class logits (K, S, S) of every view, in order."""
     model.eval()
     view = Reused(model, precision, reuse=False)
+    batch = views.depth * max(1, batch // views.depth)
     for start in range(0, len(views), batch):
         part = slice(start, start + batch)
         prompts = Prompts.join(list(views.prompts[part])) if views.prompts else None
@@ -49,6 +52,7 @@ def evaluate(
     precision: str,
     device: torch.device,
     tiles: bool = False,
+    depth: int = 1,
 ) -> Iterator[Prediction]:
     """Predict every item, at the mask's own size.
 
@@ -63,6 +67,8 @@ def evaluate(
         precision: "fp32" or "bf16".
         device: where the model lies.
         tiles: windows of (size, size) at the image's own resolution instead, see `bench.tiles`.
+        depth: consecutive slices of a volume that are given to the model at once. Where the last
+            stack of a volume overlaps the one before, each slice is predicted where it comes first.
 
     Raises:
         UnsupportedError: tiles for a model that takes prompts; at once, not at the first item.
@@ -76,23 +82,35 @@ def evaluate(
         with torch.no_grad():
             return view.logits(windows.to(device), prompts)
 
-    def whole(item: Item) -> Prediction:
-        image, mask = decode(item, collection)
+    def whole(stack: tuple[Item, ...]) -> Iterator[Prediction]:
+        pairs = [decode(item, collection) for item in stack]
         rule: PromptRule | None = getattr(model, "prompt_rule", None)
-        prompts = make_prompts(item, mask, size, rule).to(device) if rule else None
-        small = torch.from_numpy(resize_image(image, size)).permute(2, 0, 1)[None]
-        full = F.interpolate(
-            logits(small, prompts), mask.shape, mode="bilinear", align_corners=False
-        )
-        return Prediction(item, mask, *_decide(full[0]))
+        seen = zip(stack, pairs, strict=True)
+        made = [make_prompts(item, mask, size, rule) for item, (_, mask) in seen] if rule else []
+        prompts = Prompts.join(made).to(device) if made else None
+        small = np.stack([resize_image(image, size) for image, _ in pairs])
+        found = logits(torch.from_numpy(small).permute(0, 3, 1, 2).contiguous(), prompts)
+        for item, (_, mask), one in zip(stack, pairs, found, strict=True):
+            full = F.interpolate(one[None], mask.shape, mode="bilinear", align_corners=False)
+            yield Prediction(item, mask, *_decide(full[0]))
 
-    def by_windows(item: Item) -> Prediction:
+    def by_windows(stack: tuple[Item, ...]) -> Iterator[Prediction]:
+        (item,) = stack
         image, mask = decode(item, collection)
         bands = [_decide(band) for _, band in tile_bands(logits, image, size)]
         classes, foreground = (np.concatenate(part) for part in zip(*bands, strict=True))
-        return Prediction(item, mask, classes, foreground)
+        yield Prediction(item, mask, classes, foreground)
 
-    return map(by_windows if tiles else whole, items)
+    predictions = chain.from_iterable(map(by_windows if tiles else whole, stacks(items, depth)))
+    return _first_of_each(predictions)
+
+
+def _first_of_each(predictions: Iterator[Prediction]) -> Iterator[Prediction]:
+    seen: set[str] = set()
+    for prediction in predictions:
+        if prediction.item.name not in seen:
+            seen.add(prediction.item.name)
+            yield prediction
 
 
 def _decide(logits: Tensor) -> tuple[Map, npt.NDArray[np.float32]]:

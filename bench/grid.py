@@ -33,6 +33,7 @@ class Request:
         seeds: a count, or numbers separated by commas.
         folds: number of folds; 1 for one fixed split.
         labels: numbers of labelled training images, or "all", separated by commas.
+        depth: consecutive slices that are seen at once; 1 for images.
         lr: peak learning rate, in place of each method's own.
         loss: name of one of the losses, in place of the recipe's.
         augmentation: name of a kind of bank, in place of the recipe's.
@@ -51,6 +52,7 @@ class Request:
     folds: int = 1
     labels: str = "all"
     image_size: int | None = None
+    depth: int = 1
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -144,11 +146,14 @@ def _training_images(
 ) -> tuple[dict[int | None, int], list[str]]:
     """Training images of the largest fold by label budget, and what had to be assumed."""
     from bench.data.split import split
+    from bench.data.stacks import stacks
 
     images = dict.fromkeys(_labels(request.labels), 0)
     notes: list[str] = []
     for fold, labels in itertools.product(range(request.folds), images):
         parts = split(collection, fold=fold, folds=request.folds, labels=labels)
+        for part in (parts.train, parts.val, parts.test):
+            stacks(part, request.depth)  # refused now, not in every cell
         images[labels] = max(images[labels], len(parts.train))
         notes += [f"{collection.name}: {note}" for note in (*collection.notes, *parts.notes)]
     return images, notes
@@ -231,7 +236,7 @@ def _task(
         raise no_such("backbone", backbone, ARCHITECTURES)
     weights = str(request.checkpoint) if request.checkpoint else request.weights
     size = image_size or ARCHITECTURES[backbone].image_size
-    task = Task(num_classes=num_classes, image_size=size, backbone=backbone, weights=weights)
+    task = Task(num_classes, size, backbone, weights, request.depth)
     path = weights_path(task)
     if path is None:
         return task, ""
@@ -305,7 +310,7 @@ def _check_numbers(request: Request) -> None:
         raise UserError("--weights random and --checkpoint exclude each other: give one of them")
     if request.epochs is not None and request.steps is not None:
         raise UserError("--epochs and --steps say the same thing twice: give one of them")
-    for key in ("image_size", "epochs", "steps", "batch_size", "folds"):
+    for key in ("image_size", "depth", "epochs", "steps", "batch_size", "folds"):
         value = getattr(request, key)
         if value is not None and value < 1:
             raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
@@ -315,6 +320,11 @@ def _check_numbers(request: Request) -> None:
         raise no_such("precision", request.precision, PRECISIONS)
     if request.evaluation is not None and request.evaluation not in EVALUATIONS:
         raise no_such("evaluation", request.evaluation, EVALUATIONS)
+    if request.depth > 1 and (request.labels != "all" or request.evaluation not in (None, "whole")):
+        raise UserError(
+            "--depth sees whole volumes, slices in a row: leave out --labels, and --evaluation "
+            "other than whole"
+        )
     if request.augmentation is not None:
         from bench.data.bank import KINDS
 

@@ -28,7 +28,9 @@ from bench.train import Reused, Supervised, Views, make_optimizer, train_step
 WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
 
 
-def measure_cost(model: nn.Module, recipe: Recipe, *, num_classes: int, size: int) -> Cost:
+def measure_cost(
+    model: nn.Module, recipe: Recipe, *, num_classes: int, size: int, depth: int = 1
+) -> Cost:
     """Count and time what `model` costs; its weights stay as they are.
 
     For a model that takes prompts one box or click an image is counted, as its rule says.
@@ -40,10 +42,12 @@ def measure_cost(model: nn.Module, recipe: Recipe, *, num_classes: int, size: in
         recipe: gives batch size and precision of a training step.
         num_classes: K.
         size: side S of the images in pixels.
+        depth: slices of a stack. Forward operations are those of a stack, speeds count slices.
     """
     device = next(model.parameters()).device
     trainable, total = count_params(model)
-    batch = _noise(recipe.batch_size, num_classes, size, getattr(model, "prompt_rule", None))
+    rows = recipe.batch_size * depth
+    batch = _noise(rows, num_classes, size, getattr(model, "prompt_rule", None), depth)
     forward, step, macs = _count(model, recipe, batch)
     cost = Cost(
         trainable_params=trainable,
@@ -100,10 +104,10 @@ def _training(model: nn.Module, recipe: Recipe, batch: Views, cost: Cost) -> Cos
 
 
 def _count(model: nn.Module, recipe: Recipe, batch: Views) -> tuple[int, int, int | None]:
-    """Forward FLOPs of one image, FLOPs of one training step, and fvcore's forward MACs."""
+    """Forward FLOPs of one stack, FLOPs of one training step, and fvcore's forward MACs."""
     meta = on_meta(model).eval()
-    prompts = batch.prompts[0] if batch.prompts else None
-    one = torch.zeros_like(batch.images[:1], dtype=torch.float32)
+    prompts = Prompts.join(list(batch.prompts[: batch.depth])) if batch.prompts else None
+    one = torch.zeros_like(batch.images[: batch.depth], dtype=torch.float32)
     on_meta_beside = () if prompts is None else (prompts.to(torch.device("meta")),)
     with torch.no_grad():
         forward = count_forward_flops(lambda: meta(one.to("meta"), *on_meta_beside))
@@ -139,11 +143,12 @@ def _speed(call: Callable[[], object], batch: Views) -> Throughput:
     )
 
 
-def _noise(count: int, num_classes: int, size: int, rule: PromptRule | None) -> Views:
+def _noise(count: int, num_classes: int, size: int, rule: PromptRule | None, depth: int) -> Views:
     random = torch.Generator().manual_seed(0)
     images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=random)
     masks = torch.randint(num_classes, (count, size, size), dtype=torch.uint8, generator=random)
-    return Views(images, masks, (rule.example(size, 1),) * count if rule else None)
+    prompts = (rule.example(size, 1),) * count if rule else None
+    return Views(images, masks, prompts, depth=depth)
 
 
 def _joined(batch: Views) -> Prompts | None:
@@ -152,4 +157,4 @@ def _joined(batch: Views) -> Prompts | None:
 
 def _to(views: Views, device: torch.device) -> Views:
     prompts = views.prompts and tuple(prompt.to(device) for prompt in views.prompts)
-    return Views(views.images.to(device), views.masks.to(device), prompts)
+    return Views(views.images.to(device), views.masks.to(device), prompts, depth=views.depth)

@@ -14,6 +14,7 @@ from bench.data.bank import make_bank
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
 from bench.data.split import Split, split
+from bench.data.stacks import stacks
 from bench.env import environment
 from bench.errors import UnsupportedError, UserError
 from bench.evaluate import evaluate, validation_dice
@@ -55,7 +56,8 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
 
     say({"phase": "measure"})
-    cost = measure_cost(model, recipe, num_classes=cell.task.num_classes, size=size)
+    task = cell.task
+    cost = measure_cost(model, recipe, num_classes=task.num_classes, size=size, depth=task.depth)
     return Record(
         cell=cell,
         status="ok",
@@ -80,26 +82,27 @@ def _train(
 ) -> list[dict[str, float]]:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return []
-    recipe = cell.recipe
-
+    recipe, depth = cell.recipe, cell.task.depth
     prompted = getattr(model, "prompt_rule", None) is not None
 
-    def views(items: Sequence[Item], count: int, kind: str) -> Views:
+    def views(found: Sequence[tuple[Item, ...]], count: int, kind: str) -> Views:
+        items = [item for stack in found for item in stack]
         pairs = [decode(item, collection) for item in items]
         size = cell.task.image_size
-        make = partial(make_bank, views=count, size=size, kind=kind, seed=cell.seed)
+        make = partial(make_bank, views=count, size=size, kind=kind, seed=cell.seed, depth=depth)
         if not prompted or all(item.instances is None for item in items):
-            return Views.of(make(pairs), device)
+            return Views.of(make(pairs), device, depth=depth)
         seen = zip(pairs, items, strict=True)
         numbered = [(image, instance_numbers(item, mask.shape)) for (image, mask), item in seen]
-        return Views.of(make(pairs), device, make(numbered))
+        return Views.of(make(pairs), device, make(numbered), depth)
 
-    held_out = views(parts.val[:VALIDATION_IMAGES], 0, "none").prompted(model)
+    shown = max(1, VALIDATION_IMAGES // depth)
+    held_out = views(stacks(parts.val, depth)[:shown], 0, "none").prompted(model)
     return fit(
         model,
         # More views than the steps take would be made in vain.
         views(
-            parts.train,
+            stacks(parts.train, depth, step=1),
             min(recipe.bank_views, recipe.steps * recipe.batch_size),
             recipe.augmentation,
         ),
@@ -128,6 +131,7 @@ def _predictions(
         precision=cell.recipe.precision,
         device=device,
         tiles=how == "tiles",
+        depth=cell.task.depth,
     )
 
 

@@ -59,6 +59,7 @@ class Suite:
         differences: between the publication's protocol and ours, in words.
         labels: label budgets, as on the command line.
         folds: for cross-validation.
+        depth: slices of a volume that are seen at once.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Suite:
     differences: str = ""
     labels: str = "all"
     folds: int = 1
+    depth: int = 1
 
     def published(self, line: Line, dataset: str, metric: str) -> float | None:
         """The published figure, a percentage as a fraction; None where there is none."""
@@ -129,6 +131,7 @@ def expand_suite(suite: Suite, asked: Asked) -> tuple[dict[Line, list[Cell]], li
         seeds=asked.seeds,
         labels=suite.labels,
         folds=suite.folds,
+        depth=suite.depth,
         **asked.request,
     )
     data = read_data(common)

@@ -44,20 +44,28 @@ class Views:
         prompts: one entry an image, for models that take prompts.
         instances: instance numbers (N, S, S) int32, from which prompts are made; 0 is background,
             an image of zeros has none given.
+        depth: D; every D rows in turn are slices of one stack, and stay together.
     """
 
     images: Tensor
     masks: Tensor
     prompts: tuple[Prompts, ...] | None = None
     instances: Tensor | None = None
+    depth: int = 1
 
     @classmethod
-    def of(cls, bank: Bank, device: torch.device, instances: Bank | None = None) -> "Views":
+    def of(
+        cls,
+        bank: Bank,
+        device: torch.device,
+        instances: Bank | None = None,
+        depth: int = 1,
+    ) -> "Views":
         """The views of a bank, on `device`; the same views of instance numbers stay on the CPU."""
         images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
         numbered = None if instances is None else torch.from_numpy(instances.masks)
         masks = torch.from_numpy(bank.masks).to(device)
-        return cls(images.to(device), masks, instances=numbered)
+        return cls(images.to(device), masks, instances=numbered, depth=depth)
 
     def prompted(self, model: nn.Module) -> "Views":
         """With prompts as at evaluation, where the model takes prompts."""
@@ -233,7 +241,7 @@ def fit(
     losses: list[Tensor] = []
     marks = {round(recipe.steps * (i + 1) / points) for i in range(points)}
     began = said = time.perf_counter()
-    for step, batch in enumerate(_batches(recipe, len(views), rng)):
+    for step, batch in enumerate(_batches(recipe, views, rng)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
         masks, prompts = views.masks[batch], None
@@ -244,9 +252,10 @@ def fit(
         now, done = time.perf_counter(), step + 1
         if done in marks or now - said > 0.5:
             said = now
-            epoch = done * recipe.batch_size / len(views)
+            epoch = done * recipe.batch_size * views.depth / len(views)
             row = {"step": float(done), "epoch": epoch, "loss": _mean_loss(losses, done)}
-            report({**row, "images_per_s": done * recipe.batch_size / (now - began)})
+            images = done * recipe.batch_size * views.depth
+            report({**row, "images_per_s": images / (now - began)})
             if done in marks:
                 losses = []
                 dice = validate()
@@ -255,14 +264,14 @@ def fit(
     return curve
 
 
-def _batches(recipe: Recipe, views: int, rng: np.random.Generator) -> Iterator[list[int]]:
-    """Numbers of the views of every step, pass after pass over all of them."""
+def _batches(recipe: Recipe, views: Views, rng: np.random.Generator) -> Iterator[list[int]]:
+    """Rows of the stacks of every step, pass after pass over all of them."""
     order: list[int] = []
     for _ in range(recipe.steps):
         while len(order) < recipe.batch_size:
-            order += rng.permutation(views).tolist()
+            order += rng.permutation(len(views) // views.depth).tolist()
         batch, order = order[: recipe.batch_size], order[recipe.batch_size :]
-        yield batch
+        yield [stack * views.depth + row for stack in batch for row in range(views.depth)]
 
 
 def _mean_loss(losses: list[Tensor], step: int) -> float:

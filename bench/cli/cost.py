@@ -17,9 +17,15 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", required=True, metavar="LIST", help="as in 'lora[rank=1|4]'")
     parser.add_argument("--backbone", metavar="LIST", default="sam_nano", help="[%(default)s]")
     parser.add_argument("--image-size", type=int, metavar="PX", help="[the backbone's own]")
+    parser.add_argument(
+        "--depth", type=int, metavar="N", default=1, help="slices seen at once [%(default)s]"
+    )
     parser.add_argument("--classes", type=int, default=1, help="foreground classes [%(default)s]")
     parser.add_argument(
-        "--batch-size", type=int, default=1, help="images of a training step [%(default)s]"
+        "--batch-size",
+        type=int,
+        default=1,
+        help="images, or stacks, of a training step [%(default)s]",
     )
     parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
     return parser
@@ -32,7 +38,12 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     from bench.card import cost_cards
 
     cards, refused = cost_cards(
-        asked.methods, asked.backbone, asked.image_size, asked.classes, asked.batch_size
+        asked.methods,
+        asked.backbone,
+        asked.image_size,
+        asked.classes,
+        asked.batch_size,
+        asked.depth,
     )
     for sentence in refused:
         Console(stderr=True).print(f"[yellow]left out: {plain(sentence)}[/]", soft_wrap=True)
@@ -63,8 +74,9 @@ def run(asked: argparse.Namespace, console: Console) -> int:
             figures = (f"{card[key] / unit:.4g}" for key, unit in units.values())
             table.add_row(plain(card["method"]), *figures)
         console.print(table)
+    what = "image" if asked.depth == 1 else f"stack of {asked.depth} slices"
     console.print(
-        f"Forward is one image, a training step {asked.batch_size}; FLOPs are 2 x multiply-adds."
+        f"Forward is one {what}, a training step {asked.batch_size}; FLOPs are 2 x multiply-adds."
         " Methods with prompts are counted with one an image."
     )
     return 0

@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     for name, note in (
         ("--image-size", "side of the model's input in pixels [the backbone's own]"),
+        ("--depth", "slices of a volume that a method sees at once [1]"),
         ("--epochs", "passes over the augmentation bank"),
         ("--steps", "optimiser steps"),
         ("--batch-size", "images a step"),
@@ -102,6 +103,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
             folds=asked.folds,
             labels=asked.labels,
             image_size=asked.image_size,
+            depth=1 if asked.depth is None else asked.depth,
             epochs=asked.epochs,
             steps=asked.steps,
             batch_size=asked.batch_size,

@@ -22,7 +22,10 @@ from bench.errors import no_such
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Training views: images (N, S, S, 3) uint8 and labels (N, S, S) of the type given."""
+    """Training views: images (N, S, S, 3) uint8 and labels (N, S, S) of the type given.
+
+    Of stacks of D slices N is a multiple of D.
+    """
 
     images: UInt8
     masks: Labels
@@ -47,7 +50,13 @@ class Kind:
 
 
 def make_bank(
-    pairs: Sequence[tuple[UInt8, Labels]], *, views: int, size: int, kind: str, seed: int
+    pairs: Sequence[tuple[UInt8, Labels]],
+    *,
+    views: int,
+    size: int,
+    kind: str,
+    seed: int,
+    depth: int = 1,
 ) -> Bank:
     """Make the views of some images and masks, spread evenly over the images.
 
@@ -55,6 +64,9 @@ def make_bank(
     in turn.
     A view depends on `seed` and v only, so that a larger bank begins with the smaller one, and that
     a second bank with other labels of the same images shows the same views.
+
+    With a depth above 1 a view is a stack of slices: all of them go through the same transform, and
+    half of the views that are transformed run from the last slice to the first.
 
     Args:
         pairs: image (H, W, 3) and labels (H, W): class indices as uint8, or instance numbers as
@@ -64,21 +76,27 @@ def make_bank(
         size: side S in pixels.
         kind: one of `KINDS`, which tells what each does.
         seed: of the random windows, turns and intensities.
+        depth: D; every D pairs in turn are a stack of slices of one size, and every D rows of the
+            result one view.
 
     Raises:
         UserError: there is no such kind.
     """
     if kind not in KINDS:
         raise no_such("augmentation", kind, KINDS)
-    sources = [(Image.fromarray(image), Image.fromarray(mask)) for image, mask in pairs]
+    slices = [(Image.fromarray(image), Image.fromarray(mask)) for image, mask in pairs]
+    sources = [slices[start : start + depth] for start in range(0, len(slices), depth)]
     count = KINDS[kind].count(views, len(sources))
-    images = np.empty((count, size, size, 3), np.uint8)
-    masks = np.empty((count, size, size), pairs[0][1].dtype)
+    images = np.empty((count * depth, size, size, 3), np.uint8)
+    masks = np.empty((count * depth, size, size), pairs[0][1].dtype)
     for view in range(count):
-        image, mask = sources[view % len(sources)]
         transform = KINDS[kind].turn(view // len(sources))
-        rng = np.random.default_rng([seed, view])
-        images[view], masks[view] = transform(image, mask, size, rng)
+        stack = sources[view % len(sources)]
+        if depth > 1 and transform is not transforms.whole and _upside_down(seed, view):
+            stack = stack[::-1]
+        for row, (image, mask) in enumerate(stack, start=view * depth):
+            rng = np.random.default_rng([seed, view])  # the same transform for every slice
+            images[row], masks[row] = transform(image, mask, size, rng)
     return Bank(images, masks)
 
 
@@ -90,6 +108,11 @@ def resize_image(image: UInt8, size: int) -> UInt8:
 def resize_mask(mask: UInt8, size: int) -> UInt8:
     """Mask (H, W) as a square (size, size), by nearest neighbour: no class is invented."""
     return transforms.resize(Image.fromarray(mask), size, Image.Resampling.NEAREST)
+
+
+def _upside_down(seed: int, view: int) -> bool:
+    """Drawn apart from the transform, so that this is the same with any depth."""
+    return bool(np.random.default_rng([seed, view, 1]).random() < 0.5)
 
 
 def _whole_first(rest: Transform) -> Callable[[int], Transform]:
