@@ -132,9 +132,16 @@ def _one(
 
 
 def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
-    from rich.table import Table
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
 
-    table = Table("Cell", "Dataset", "Backbone", "Weights", "Seed", "Fold", "Labels", "State")
+    table = Table(
+        Column("Cell", overflow="fold", min_width=16),
+        *("Dataset", "Backbone", "Weights", "Seed", "Fold", "Labels"),
+        Column("State", no_wrap=True),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for cell in cells:
         done = store.read(cell)
         table.add_row(
