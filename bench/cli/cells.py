@@ -138,7 +138,7 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
     table = Table(
         Column("Cell", overflow="fold", min_width=16),
         *("Dataset", "Backbone", "Weights", "Seed", "Fold", "Labels"),
-        Column("State", no_wrap=True),
+        Column("State", min_width=5),
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
