@@ -72,14 +72,16 @@ def read(path: Path) -> Figures:
         UserError: there is no file, or it is no baseline.
     """
     values = _load(path)
+    schema = values.pop("schema", None)
+    if schema != SCHEMA:
+        raise _foreign(path, f"its schema is {schema}, this version reads {SCHEMA}")
     try:
-        schema = values.pop("schema")
         runs = {name: [Run(**run) for run in found] for name, found in values.pop("runs").items()}
         figures = Figures(**values, runs=runs)
     except (KeyError, TypeError, AttributeError) as error:
         raise _foreign(path, f"{type(error).__name__}: {error}") from error
-    if schema != SCHEMA or any(len(found) < 2 for found in runs.values()):
-        raise _foreign(path, f"schema {schema}, with {SCHEMA} wanted, or too few seeds")
+    if any(len(found) < 2 for found in runs.values()):
+        raise _foreign(path, "an interval needs two seeds of each method")
     return figures
 
 
