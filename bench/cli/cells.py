@@ -141,6 +141,7 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
         Column("State", min_width=5),
         box=SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     for cell in cells:
         done = store.read(cell)
