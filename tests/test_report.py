@@ -26,7 +26,6 @@ from bench.report.gallery import write_gallery
 from bench.report.labels import label_points
 from bench.report.pareto import draw_pareto, pareto_front
 from bench.report.plots import draw_memory
-from bench.report.ranking import holm
 from bench.report.style import assign, save, style
 from bench.report.tables import full_precision, latex, markdown, write_tables
 from bench.spec import OptionValue, Recipe, Record
@@ -277,10 +276,6 @@ def test_speed_on_other_hardware_is_shown_but_not_ranked() -> None:
         "Train speed, Infer speed: not ranked" in n and "Example GPU" in n for n in found.notes
     )
     assert marks(found)["lora"] == "best"
-
-
-def test_holm_worked_example() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 # Terminal

@@ -3,15 +3,17 @@
 import dataclasses
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import cached_property, lru_cache
+from typing import Any
 
 import pandas as pd
 
 from bench.report.columns import COLUMNS, Column
 from bench.report.ranking import Block, rank
 from bench.report.rows import Row, gather
+from bench.report.runs import Runs
 from bench.spec import Cell, Recipe, Task
 
 PROMPTS = ("none", "automatic", "oracle")  # in the order of their blocks
@@ -34,12 +36,12 @@ class Comparison:
     blocks: tuple[Block, ...]
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
     def rows(self) -> list[Row]:
         """The rows of all blocks."""
         return [row for block in self.blocks for row in block.rows]
 
-    @property
+    @cached_property
     def columns(self) -> list[Column]:
         """What its tables show: all but the optional columns that no row has."""
         return [
@@ -55,18 +57,19 @@ def comparison(frame: pd.DataFrame) -> list[Comparison]:
     Args:
         frame: of `to_frame`.
     """
-    groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
-    for index, cell in frame["cell"].items():
-        groups[question(cell)].append(index)
-    cells = {key: cast(Cell, frame.loc[indices[0], "cell"]) for key, indices in groups.items()}
+    runs = Runs(frame)
+    groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for place, cell in enumerate(runs.cells):
+        groups[question(cell)].append(place)
+    cells = {key: runs.cells[places[0]] for key, places in groups.items()}
     names = {key: words_of(cell) for key, cell in cells.items()}
     versions = Counter(names.values())
     found = []
-    for key, indices in groups.items():
+    for key, places in groups.items():
         words = names[key]
         if versions[words] > 1:  # one name, two contents: the fingerprint tells them apart
             words = (*words, f"data {cells[key].dataset_sha[:8]}")
-        found.append(_compare(cells[key].dataset_name, words, frame.loc[indices]))
+        found.append(_compare(words, runs, places))
     return sorted(found, key=lambda comparison: comparison.slug)
 
 
@@ -74,9 +77,14 @@ def question(cell: Cell) -> tuple[Any, ...]:
     """What the runs of one table have in common."""
     task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
     # `equal` prescribes all of the recipe but the learning rate; `published` is each method's own.
-    recipe = dataclasses.replace(cell.recipe, lr=0.0) if cell.protocol == "equal" else None
+    recipe = _without_rate(cell.recipe) if cell.protocol == "equal" else None
     data = (cell.dataset_name, cell.dataset_sha, cell.labels, cell.folds)
     return (*data, cell.protocol, *task, recipe)
+
+
+@lru_cache(maxsize=1024)
+def _without_rate(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(recipe, lr=0.0)
 
 
 def words_of(cell: Cell) -> tuple[str, ...]:
@@ -105,9 +113,10 @@ def slug_of(words: tuple[str, ...]) -> str:
     return "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words)
 
 
-def _compare(dataset: str, words: tuple[str, ...], records: pd.DataFrame) -> Comparison:
-    rows = gather(records)
-    folds = set(records["fold"])
+def _compare(words: tuple[str, ...], runs: Runs, places: Sequence[int]) -> Comparison:
+    rows = gather(runs, places)
+    cells = [runs.cells[place] for place in places]
+    folds = {cell.fold for cell in cells}
     blocks = tuple(
         rank(prompts, [row for row in rows if row.prompts == prompts], folds)
         for prompts in PROMPTS
@@ -115,17 +124,17 @@ def _compare(dataset: str, words: tuple[str, ...], records: pd.DataFrame) -> Com
     )
     ordered = [row for block in blocks for row in block.rows]
     notes = (
-        *_reading(records),
-        *_leaks(records),
+        *_reading(cells),
+        *_leaks(cells),
         *_rank_notes(blocks),
         *_failures(ordered),
         *_gaps(ordered),
     )
-    return Comparison(_title(records, words), slug_of(words), dataset, blocks, notes)
+    title = _title(cells[0], words)
+    return Comparison(title, slug_of(words), cells[0].dataset_name, blocks, notes)
 
 
-def _title(records: pd.DataFrame, words: tuple[str, ...]) -> str:
-    cell = cast(Cell, records["cell"].iloc[0])
+def _title(cell: Cell, words: tuple[str, ...]) -> str:
     labels = "all" if cell.labels is None else str(cell.labels)
     standing = f"{cell.protocol} protocol, {labels} labels, {cell.task.image_size} px"
     budget = f", {cell.recipe.steps} steps of {cell.recipe.batch_size} images"
@@ -135,8 +144,8 @@ def _title(records: pd.DataFrame, words: tuple[str, ...]) -> str:
     return f"{words[0]}: " + ", ".join([shown, *rest])
 
 
-def _reading(records: pd.DataFrame) -> Iterator[str]:
-    batches = sorted({str(size) for size in records["recipe/batch_size"]})
+def _reading(cells: Sequence[Cell]) -> Iterator[str]:
+    batches = sorted({str(cell.recipe.batch_size) for cell in cells})
     yield (
         "Dice and IoU are means over the foreground classes, of all test pixels together; "
         "± is the standard deviation over runs (seeds and folds), speeds are those of the fastest "
@@ -156,19 +165,19 @@ def _rank_notes(blocks: tuple[Block, ...]) -> Iterator[str]:
 
 def _failures(rows: list[Row]) -> Iterator[str]:
     for row in rows:
-        failed = row.records[row.records["status"] != "ok"]
-        for (status, error), part in failed.groupby(["status", failed["error"].fillna("")]):
-            runs = [
-                f"{seed}" if cell.folds == 1 else f"{seed} fold {cell.fold}"
-                for seed, cell in zip(part["seed"], part["cell"], strict=True)
-            ]
+        failed: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+        for place in row.places:
+            if row.runs.statuses[place] != "ok":
+                reason = row.runs.statuses[place], row.runs.errors[place]
+                failed[reason].append(row.runs.cells[place])
+        for (status, error), cells in sorted(failed.items(), key=lambda pair: pair[0]):
+            seeds = [f"{c.seed}" if c.folds == 1 else f"{c.seed} fold {c.fold}" for c in cells]
             told = error or "no reason recorded"
-            yield f"{row.name}, seed {', '.join(runs)}: {status}: {told}"
+            yield f"{row.name}, seed {', '.join(seeds)}: {status}: {told}"
 
 
-def _leaks(records: pd.DataFrame) -> Iterator[str]:
+def _leaks(cells: Sequence[Cell]) -> Iterator[str]:
     """What the leakage gate found and was told to let pass."""
-    cells = cast("list[Cell]", list(records["cell"]))
     leaks = list(dict.fromkeys(leak for cell in cells for leak in cell.leaks))
     if leaks:
         yield (
@@ -180,6 +189,6 @@ def _leaks(records: pd.DataFrame) -> Iterator[str]:
 def _gaps(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         for column in COLUMNS:
-            runs = row.values[column.key].runs
-            if 0 < runs < len(row.ok):
-                yield f"{row.name}: {column.title} is defined in {runs} of {len(row.ok)} runs."
+            runs, ended_well = row.values[column.key].runs, len(row.ended_well)
+            if 0 < runs < ended_well:
+                yield f"{row.name}: {column.title} is defined in {runs} of {ended_well} runs."

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.report.columns import COLUMNS, HARDWARE
+from bench.report.packed import pack
 from bench.spec import SCHEMA, Cell, Cost, Record
 
 UNREADABLE = "unknown schema"  # status of a record that this version cannot interpret
@@ -54,8 +55,8 @@ def _row(record: Record) -> dict[str, Any]:
         **cost,
         **dict(_facts("env", record.env)),
         "classes": record.classes,
-        "per_image": record.per_image,
-        "history": record.history,
+        "per_image": pack(record.per_image),
+        "history": pack(record.history),
     }
 
 

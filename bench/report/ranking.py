@@ -1,21 +1,15 @@
 """Which rows are best, and which of the others the test images cannot tell apart from them."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from scipy import stats
-
 from bench.report.columns import COLUMNS, DICE, Column
+from bench.report.images import Floats, ImageScores
+from bench.report.pairs import LEVEL, POWER, fewest_specimens, smallest_visible, tied
 from bench.report.rows import Row
 
 Mark = Literal["best", "tied"]
-
-LEVEL = 0.05  # of the family of comparisons in one column
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,129 +36,97 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     happened to survive, or over other test images, is not the same quantity.
     """
     ordered = sorted(rows, key=lambda row: (-_dice(row), row.name))
-    ranked = [
-        position
-        for position, row in enumerate(ordered)
-        if row.complete and set(row.records["fold"]) == folds
-    ]
+    ranked = [p for p, row in enumerate(ordered) if row.complete and row.folds == folds]
+    images = ImageScores([row.images for row in ordered])
     marks: dict[tuple[int, str], Mark] = {}
     told: dict[str, list[str]] = {}  # note to the columns it holds for
+    visible = []
     for column in COLUMNS:
         measured = [p for p in ranked if ordered[p].values[column.key].figure is not None]
-        if len(measured) < 2:
-            continue
-        note = hindrance(column, [ordered[p] for p in measured])
-        if note is None:
-            found, note = _mark_column(column, ordered, measured)
-            marks |= found
-        if note is not None:
-            told.setdefault(note, []).append(column.title)
+        found = _judge(column, ordered, measured, images)
+        marks |= {(p, column.key): mark for p, mark in found.marks.items()}
+        if found.note is not None:
+            told.setdefault(found.note, []).append(column.title)
+        if found.visible is not None:
+            visible.append(_amount(column, found.visible))
     notes = [f"{', '.join(titles)}: {note}" for note, titles in told.items()]
-    skipped = [row for p, row in enumerate(ordered) if p not in ranked and not row.ok.empty]
+    if visible:
+        notes.append(
+            f"Smallest mean difference from the best that is seen with {POWER:.0%} probability, "
+            f"median over the rows: {', '.join(visible)}."
+        )
+    skipped = [row for p, row in enumerate(ordered) if p not in ranked and row.ended_well]
     if skipped:
         names = ", ".join(row.name for row in skipped)
         notes.append(f"Not ranked, since runs failed or folds are missing: {names}.")
     return Block(prompts, tuple(ordered), marks, tuple(notes))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (Holm, 1979), in the order given."""
-    order = np.argsort(p_values)
-    factors = len(p_values) - np.arange(len(p_values))
-    stepped = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(stepped, 1.0)
-    return [float(p) for p in corrected]
-
-
-def specimen_differences(first: Row, second: Row, score: str) -> npt.NDArray[np.float64]:
-    """Mean difference `first` - `second` on every test specimen, (specimens,) float.
-
-    A score is averaged over the runs of a row for each image, paired by image, and the
-    differences averaged over the images of a specimen: images of one specimen are no independent
-    witnesses. Images that one of the two lacks are left out.
-    """
-    ours, theirs = _image_scores(first, score), _image_scores(second, score)
-    by_specimen: dict[str, list[float]] = defaultdict(list)
-    for (specimen, image), value in ours.items():
-        if (specimen, image) in theirs:
-            by_specimen[specimen].append(value - theirs[specimen, image])
-    return np.array([np.mean(values) for values in by_specimen.values()], dtype=np.float64)
-
-
 def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
     """Why figures of this column must not be compared, if they must not."""
-    settings = sorted({setting for row in rows for setting in _settings(row, column)})
-    if not column.comparable_within or len(settings) < 2:
+    if not column.comparable_within:
+        return None
+    settings = sorted({one for row in rows for one in row.settings(column.comparable_within)})
+    if len(settings) < 2:
         return None
     return f"not ranked, since measured with different things: {'; '.join(settings)}."
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """Of one column: marks by position, how ties were found, the difference that would be seen."""
+
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+    note: str | None = None
+    visible: float | None = None
+
+
+def _judge(
+    column: Column, rows: Sequence[Row], measured: Sequence[int], images: ImageScores
+) -> _Judgement:
+    """Judge the rows at these positions; the images are those of all rows."""
+    if len(measured) < 2:
+        return _Judgement()
+    if (note := hindrance(column, [rows[p] for p in measured])) is not None:
+        return _Judgement(note=note)
+    sign = 1 if column.better == "higher" else -1
+    merits = {p: sign * (rows[p].values[column.key].figure or 0.0) for p in measured}
+    top = max(merits.values())
+    others = [p for p in measured if merits[p] != top]
+    if not others:
+        return _Judgement()
+    marks: dict[int, Mark] = {p: "best" for p in measured if merits[p] == top}
+    if column.image_score is None:
+        return _Judgement(marks)
+    found = images.differences(next(iter(marks)), others, column.image_score)
+    differences = [sign * values for values in found]
+    ties = zip(others, tied(differences), strict=True)
+    marks |= {p: "tied" for p, tie in ties if tie}
+    return _Judgement(marks, _test(differences), smallest_visible(differences))
+
+
+def _test(differences: Sequence[Floats]) -> str:
+    """How it was found out what cannot be told from the best."""
+    specimens, comparisons = min(map(len, differences)), len(differences)
+    fewest = fewest_specimens(comparisons)
+    if specimens < fewest:
+        return (
+            f"with {specimens} test specimens and {comparisons} comparisons no difference, however "
+            f"large, can be significant, so nothing can be told apart from the best (≈); {fewest} "
+            "specimens are the fewest that could."
+        )
+    return (
+        f"≈ cannot be told apart from the best (Wilcoxon signed-rank test on "
+        f"{specimens} test specimens, Holm-corrected for {comparisons} comparisons, "
+        f"{LEVEL:.0%} level)."
+    )
+
+
+def _amount(column: Column, difference: float) -> str:
+    unit = "points" if column.unit == "%" else column.unit
+    return f"{column.title} {column.format(difference)} {unit}"
 
 
 def _dice(row: Row) -> float:
     mean = row.values[DICE.key].figure
     return float("-inf") if mean is None else mean
-
-
-def _settings(row: Row, column: Column) -> Iterator[str]:
-    """What each run was measured with, in words."""
-    for facts in row.ok[list(column.comparable_within)].to_dict("records"):
-        known = {str(name): value for name, value in facts.items() if pd.notna(value)}
-        yield ", ".join(f"{name.removeprefix('env/')} {value}" for name, value in known.items())
-
-
-def _mark_column(
-    column: Column, rows: Sequence[Row], measured: Sequence[int]
-) -> tuple[dict[tuple[int, str], Mark], str | None]:
-    sign = 1 if column.better == "higher" else -1
-    merits = {p: sign * (rows[p].values[column.key].figure or 0.0) for p in measured}
-    top = max(merits.values())
-    if min(merits.values()) == top:
-        return {}, None
-    best = [p for p in measured if merits[p] == top]
-    marks: dict[tuple[int, str], Mark] = {(p, column.key): "best" for p in best}
-    if column.image_score is None:
-        return marks, None
-    others = [p for p in measured if p not in best]
-    tied, note = _tied(rows[best[0]], [rows[p] for p in others], column.image_score, sign)
-    marks |= {(p, column.key): "tied" for p, equal in zip(others, tied, strict=True) if equal}
-    return marks, note
-
-
-def _tied(best: Row, others: Sequence[Row], score: str, sign: int) -> tuple[list[bool], str]:
-    """For each of the others whether it cannot be told apart from the best, and how that was found.
-
-    Wilcoxon's signed-rank test needs no normality and is exact at the small numbers of specimens
-    that are usual here, where a bootstrap over specimens would be too sure of itself.
-    """
-    differences = [sign * specimen_differences(best, other, score) for other in others]
-    specimens = min(len(values) for values in differences)
-    if len(others) * 2.0 ** (1 - specimens) > LEVEL:
-        return [True] * len(others), (
-            f"with {specimens} test specimens and {len(others)} comparisons no "
-            "difference can be significant, so nothing can be told apart from the best (≈)."
-        )
-    p_values = holm([_p_value(values) for values in differences])
-    # A row that is significantly better image by image is no tie of the best, nor is it worse.
-    tied = [p > LEVEL or v.mean() <= 0 for p, v in zip(p_values, differences, strict=True)]
-    return tied, (
-        f"≈ cannot be told apart from the best (Wilcoxon signed-rank test on "
-        f"{specimens} test specimens, Holm-corrected for {len(others)} comparisons, "
-        f"{LEVEL:.0%} level)."
-    )
-
-
-def _p_value(differences: npt.NDArray[np.float64]) -> float:
-    """Two-sided; equal scores everywhere are no evidence at all."""
-    if not differences.any():
-        return 1.0
-    return float(stats.wilcoxon(differences).pvalue)
-
-
-def _image_scores(row: Row, score: str) -> dict[tuple[str, str], float]:
-    """Mean over the runs by (specimen, image); images where no run defines it are left out."""
-    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for images in row.ok["per_image"]:
-        for image in images:
-            if image.get(score) is not None:
-                scores[image["group"], image["name"]].append(image[score])
-    return {key: float(np.mean(values)) for key, values in scores.items()}
