@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import make_folder
 from records import ENV as RECORDED
 from records import make_cell
 from torch import nn
 
 from bench import baseline, cli, guard
 from bench.baseline import Figures, Run
-from bench.cli.guard import count, run_beside_reference
+from bench.cli.guard import count, measure, run_beside_reference
 from bench.errors import UserError
+from bench.grid import Request
 from bench.registry import get_method
 from bench.spec import Cell
 from bench.store import Store
@@ -195,9 +197,10 @@ def run_blocks_twice(model: Any) -> None:
 
 
 def keep_activations(model: Any) -> None:
-    kept: deque[Any] = deque(maxlen=len(model.image_encoder.blocks))  # those of the step before
-    for block in model.image_encoder.blocks:
-        block.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    parts = list(model.image_encoder.modules())
+    kept: deque[Any] = deque(maxlen=2 * len(parts))  # of this step and the one before
+    for part in parts:
+        part.register_forward_hook(lambda module, inputs, output: kept.append(output))
 
 
 Plant = Callable[[Callable[[nn.Module], None]], None]
@@ -251,6 +254,24 @@ def test_a_frozen_adapter_and_doubled_work_are_counted(
     assert set(measures(counted(), base)) == found
 
 
+@pytest.mark.slow
+def test_every_seed_is_trained_and_every_method_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.registry.list_methods", lambda: [get_method("lora")])
+    folder = str(make_folder(tmp_path / "mine"))
+    asked = {"weights": "random", "image_size": 64, "steps": 2, "batch_size": 2}
+    found = measure(Request("frozen_head", folder, **asked), 2)  # type: ignore[arg-type]
+    assert found.grid == {"methods": "frozen_head", "datasets": folder, **asked}
+    assert list(found.counts) == ["lora"]
+    assert list(found.contents) == ["mine"]
+    first, second = found.runs["frozen_head"]
+    assert first.error is second.error is None
+    assert first.train_peak_bytes == second.train_peak_bytes
+    assert first.pace is not None
+    assert first.pace > 0
+
+
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Figures:
     """The committed baseline of LoRA, its memory and speed as on this machine."""
@@ -289,15 +310,15 @@ def test_a_leaked_activation_is_seen_in_memory(
 def test_a_step_taken_twice_is_seen_in_speed(
     clean: Figures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from bench import measure
+    from bench import measure as measured
 
-    once = measure.train_step
+    once = measured.train_step
 
     def twice(*args: Any) -> Any:
         once(*args)
         return once(*args)
 
-    monkeypatch.setattr(measure, "train_step", twice)
+    monkeypatch.setattr(measured, "train_step", twice)
     assert alarms(clean, run(cell_of("lora"), tmp_path)) == ["speed"]
 
 
