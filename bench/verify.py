@@ -231,12 +231,17 @@ def _rescored(
 
 
 def _unlike(found: Mapping[str, Any], expected: Mapping[str, Any], source: str) -> Iterator[str]:
-    """Every value that is not as expected, or is not there."""
+    """Every value that is not as expected; those that are not there in one sentence."""
     for name, value in expected.items():
-        if name not in found:
-            yield f"{name} is missing, {source} {value}"
-        elif not _same(found[name], value):
+        if name in found and not _same(found[name], value):
             yield f"{name} is {found[name]}, {source} {value}"
+    absent = [name for name in expected if name not in found]
+    if absent:
+        count = f"{len(absent)} figures are" if len(absent) > 1 else "1 figure is"
+        yield (
+            f"{count} missing that {source}, as {absent[0]}: removed, or not yet known to the "
+            "version that wrote the record"
+        )
 
 
 def _report(folder: Path, records: Sequence[Record]) -> tuple[dict[str, int], list[Finding]]:
