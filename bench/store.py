@@ -61,7 +61,12 @@ class Store:
         Raises:
             UserError: a file is no record of this schema.
         """
-        return [_read(path) for path in sorted((self.folder / "records").glob("*.json"))]
+        return list(self.stream())
+
+    def stream(self) -> Iterator[Record]:
+        """As `read_all`, one after the other: many records need not fit into memory together."""
+        for path in sorted((self.folder / "records").glob("*.json")):
+            yield _read(path)
 
     def write(self, record: Record) -> None:
         """Write a record so that a kill at any moment leaves the old state or the new one.

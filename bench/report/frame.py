@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.errors import UserError
@@ -26,16 +27,30 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones. A record of
     another schema becomes a failure that says so: its figures may mean something else.
 
+    Args:
+        records: taken one by one; none is kept, so that a stream of many fits into memory.
+
     Raises:
         UserError: there are no records.
     """
-    rows = [_row(record) for record in records]
-    if not rows:
+    columns: dict[str, list[Any]] = {}
+    count = 0
+    for record in records:
+        for name, value in _row(record).items():
+            column = columns.setdefault(name, [])
+            if len(column) < count:  # records before had no such fact
+                column.extend([None] * (count - len(column)))
+            column.append(value)
+        count += 1
+    if not columns:
         raise UserError("there are no records to report; run some cells first")
-    frame = pd.DataFrame.from_records(rows)
     for name in (*(column.key for column in COLUMNS), *_COST_FIELDS, *HARDWARE):
-        if name not in frame:
-            frame[name] = None
+        columns.setdefault(name, [])
+    for name, values in columns.items():
+        values.extend([None] * (count - len(values)))
+        if name in NESTED:  # an object each, not a line of a table
+            columns[name] = np.fromiter(values, object, count)
+    frame = pd.DataFrame(columns)
     for column in COLUMNS:
         frame[column.key] = pd.to_numeric(frame[column.key])
     return frame.astype({"labels": "Int64"})
@@ -45,7 +60,7 @@ def _row(record: Record) -> dict[str, Any]:
     if record.schema != SCHEMA:
         told = f"written with schema {record.schema}, this version reads schema {SCHEMA}"
         return {**_asked(record.cell), "prompts": "none", "status": UNREADABLE, "error": told}
-    cost = {} if record.cost is None else dataclasses.asdict(record.cost)
+    cost = {} if record.cost is None else vars(record.cost)
     return {
         **_asked(record.cell),
         "prompts": record.prompts,
@@ -70,7 +85,6 @@ def _facts(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _asked(cell: Cell) -> dict[str, Any]:
-    recipe = dataclasses.asdict(cell.recipe)
     return {
         "id": cell.id,
         "label": cell.label,
@@ -84,7 +98,7 @@ def _asked(cell: Cell) -> dict[str, Any]:
         "fold": cell.fold,
         "seed": cell.seed,
         "cell": cell,
-        **{f"recipe/{name}": value for name, value in recipe.items()},
+        **{f"recipe/{name}": value for name, value in vars(cell.recipe).items()},
         "classes": (),
         "per_image": (),
         "history": (),

@@ -80,40 +80,37 @@ def markdown(found: Comparison) -> str:
 
 def latex(found: Comparison) -> str:
     """A booktabs `tabular` to include; title and notes stand above it as comments."""
-    lines = [line for block in found.blocks for line in cells(block, found.columns, _mark_latex)]
-    escaped = [[*map(_escape, line[: len(ASKED)]), *line[len(ASKED) :]] for line in lines]
-    table = pd.DataFrame(escaped, columns=[_escape(header) for header in _headers(found)])
     alignment = "l" * len(ASKED) + "r" * len(found.columns)
-    text = table.style.hide(axis="index").to_latex(hrules=True, column_format=alignment)
-    body = text.splitlines()
-    start = body.index(r"\midrule") + 1
-    ends = [start]
-    for block in found.blocks[:-1]:
-        ends.append(ends[-1] + len(block.rows))
-    for end in reversed(ends[1:]):
-        body.insert(end, r"\midrule")
+    body = [
+        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\toprule",
+        " & ".join(map(_escape, _headers(found))) + r" \\",
+    ]
+    for block in found.blocks:
+        body.append(r"\midrule")
+        for line in cells(block, found.columns, _mark_latex):
+            asked, figures = line[: len(ASKED)], line[len(ASKED) :]
+            body.append(" & ".join([*map(_escape, asked), *figures]) + r" \\")
     comments = [f"% {' '.join(line.split())}" for line in (found.title, *found.notes)]
-    return "\n".join([*comments, *body]) + "\n"
+    return "\n".join([*comments, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def full_precision(found: Comparison) -> pd.DataFrame:
     """The rows with unrounded means, standard deviations and marks, in the units of the records."""
-    lines = []
-    for block in found.blocks:
-        for position, row in enumerate(block.rows):
-            line: dict[str, object] = {
-                "label": row.label,
-                "backbone": row.backbone,
-                "weights": row.weights,
-                "prompts": row.prompts,
-                "runs": row.status,
-            }
-            for column in found.columns:
-                value = row.values[column.key]
-                line[column.key] = value.figure
-                line[f"{column.key}_sd"] = value.spread
-                line[f"{column.key}_mark"] = block.marks.get((position, column.key))
-            lines.append(line)
+    lines: dict[str, list[object]] = {
+        "label": [row.label for row in found.rows],
+        "backbone": [row.backbone for row in found.rows],
+        "weights": [row.weights for row in found.rows],
+        "prompts": [row.prompts for row in found.rows],
+        "runs": [row.status for row in found.rows],
+    }
+    places = [(block, place) for block in found.blocks for place in range(len(block.rows))]
+    for column in found.columns:
+        key = column.key
+        values = [row.values[key] for row in found.rows]
+        lines[key] = [value.figure for value in values]
+        lines[f"{key}_sd"] = [value.spread for value in values]
+        lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
     return pd.DataFrame(lines)
 
 
