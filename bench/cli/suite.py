@@ -24,9 +24,20 @@ def parser() -> argparse.ArgumentParser:
         description="Published ablations as grids: run one, and read its ledger, the published"
         " figures beside ours. By default offline, on stand-ins and the embedded backbone.",
     )
-    parser.add_argument("action", choices=["list", "run", "ledger"])
-    parser.add_argument("names", nargs="*", help="suites, or all")
-    what = parser.add_argument_group("what to run")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    told = "which there are"
+    actions.add_parser("list", help=told, description=told)
+    for name, told in (
+        ("run", "train what is missing, and write the ledgers"),
+        ("ledger", "write the ledgers anew from the records that are here"),
+    ):
+        _add_choice(actions.add_parser(name, help=told, description=told))
+    return parser
+
+
+def _add_choice(action: argparse.ArgumentParser) -> None:
+    action.add_argument("names", nargs="*", help="suites, or all")
+    what = action.add_argument_group("what to run")
     what.add_argument("--dataset", metavar="NAME", help="in place of the stand-in")
     what.add_argument("--backbone", metavar="NAME", default="sam_nano", help="[%(default)s]")
     what.add_argument("--weights", metavar="KIND", default="pretrained", help="[%(default)s]")
@@ -37,8 +48,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--steps", metavar="N", type=int, help="optimiser steps")
     what.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     what.add_argument("--allow-leakage", action="store_true", help="though parts are not apart")
-    add_how(parser)
-    return parser
+    add_how(action)
 
 
 def run(asked: argparse.Namespace, console: Console) -> int:
