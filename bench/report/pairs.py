@@ -36,19 +36,20 @@ def signed_rank(differences: Sequence[Floats]) -> list[float]:
     It needs no normality and is exact at the small numbers of specimens that are usual here, where
     a bootstrap over specimens would be too sure of itself.
     """
-    p_values = [1.0] * len(differences)
-    plain = defaultdict(list)  # places without zeros and ties by length: scipy takes them together
+    p_values = np.ones(len(differences))
+    by_size = defaultdict(list)
     for place, values in enumerate(differences):
-        sizes = np.sort(np.abs(values))
-        if sizes.size and sizes[0] > 0 and (np.diff(sizes) > 0).all():
-            plain[sizes.size].append(place)
-        elif values.any():
-            p_values[place] = float(stats.wilcoxon(values).pvalue)
-    for places in plain.values():
-        together = stats.wilcoxon(np.stack([differences[place] for place in places]), axis=1)
-        for place, p_value in zip(places, together.pvalue, strict=True):
-            p_values[place] = float(p_value)
-    return p_values
+        by_size[values.size].append(place)
+    for places in map(np.array, by_size.values()):
+        values = np.stack([differences[place] for place in places])
+        sizes = np.sort(np.abs(values), axis=1)
+        plain = (sizes[:, :1] > 0).all(1) & (np.diff(sizes) > 0).all(1)  # no zeros, no ties
+        if plain.any():  # scipy takes these together
+            p_values[places[plain]] = stats.wilcoxon(values[plain], axis=1).pvalue
+        for place in places[~plain]:
+            if differences[place].any():
+                p_values[place] = stats.wilcoxon(differences[place]).pvalue
+    return p_values.tolist()
 
 
 def fewest_specimens(comparisons: int) -> int:

@@ -1,6 +1,5 @@
 """One row of a comparison: the runs of one method that differ in seed and fold only."""
 
-import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,9 +180,10 @@ def _tell_apart(cells: Sequence[Cell]) -> list[str]:
         alike[(cell.label, cell.task.backbone, cell.task.weights)].append(position)
     labels = [cell.label for cell in cells]
     for positions in alike.values():
+        if len(positions) == 1:
+            continue
         facts = [
-            {**dataclasses.asdict(cells[p].recipe), "weights_sha": cells[p].weights_sha[:8]}
-            for p in positions
+            {**vars(cells[p].recipe), "weights_sha": cells[p].weights_sha[:8]} for p in positions
         ]
         differing = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
         for position, fact in zip(positions, facts, strict=True):

@@ -1,5 +1,6 @@
 """Comparisons as Markdown, CSV and LaTeX."""
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,9 +28,9 @@ def write_tables(
     Returns:
         The files.
     """
-    written = [
-        replace(folder / "records.csv", frame.drop(columns=list(NESTED)).to_csv(index=False))
-    ]
+    runs = io.BytesIO()  # text would take four times as much memory
+    frame.drop(columns=list(NESTED)).to_csv(runs, index=False)
+    written = [replace(folder / "records.csv", runs.getvalue())]
     for found in comparison(frame) if comparisons is None else comparisons:
         written += [
             replace(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
@@ -66,14 +67,12 @@ def markdown(found: Comparison) -> str:
     """Tables of the blocks and the notes; best figures are bold, ties carry ≈."""
     parts = []
     for block in found.blocks:
-        lines = cells(block, found.columns, _mark_markdown)
-        table = pd.DataFrame(lines, columns=_headers(found), dtype=str)
-        table["Method"] = [f"`{label}`" for label in table["Method"]]
-        table = table.map(lambda text: text.replace("|", "\\|"))
+        lines = [
+            [f"`{label}`", *rest] for label, *rest in cells(block, found.columns, _mark_markdown)
+        ]
         if len(found.blocks) > 1:
             parts.append(f"**Prompts: {block.prompts}**")
-        align = ["left"] * len(ASKED) + ["right"] * len(found.columns)
-        parts.append(table.to_markdown(index=False, colalign=align, disable_numparse=True))
+        parts.append(_pipes([_headers(found), *lines]))
     parts.append("\n".join(f"- {note}" for note in found.notes))
     return "\n\n".join(parts) + "\n"
 
@@ -112,6 +111,24 @@ def full_precision(found: Comparison) -> pd.DataFrame:
         lines[f"{key}_sd"] = [value.spread for value in values]
         lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
     return pd.DataFrame(lines)
+
+
+def _pipes(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, headers first; texts stand left and figures right."""
+    escaped = [[text.replace("|", "\\|") for text in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
+    widths = [max(width, len(header) + 2) for width, header in zip(widths, lines[0], strict=True)]
+    left = len(ASKED)
+    rule = [":" + "-" * (width + 1) for width in widths[:left]]
+    rule += ["-" * (width + 1) + ":" for width in widths[left:]]
+    padded = [
+        [
+            f" {text.ljust(width) if place < left else text.rjust(width)} "
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in escaped
+    ]
+    return "\n".join(f"|{'|'.join(line)}|" for line in (padded[0], rule, *padded[1:]))
 
 
 def _headers(found: Comparison) -> list[str]:

@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice, product
 from pathlib import Path
@@ -54,12 +55,6 @@ class Clock:
         self.seconds[part] += time.process_time() - start
         return done
 
-    def each(self, part: str, values: Iterator[T]) -> Iterator[T]:
-        """The values, the time of making each added to the part."""
-        nothing = object()
-        while (value := self.of(part, lambda: next(values, nothing))) is not nothing:
-            yield value  # type: ignore[misc]
-
 
 def synthetic(count: int) -> Iterator[Record]:
     """Records as a run would have written them, made one by one."""
@@ -91,15 +86,14 @@ def measure(count: int, disk: bool) -> dict[str, float]:
     clock = Clock()
     with TemporaryDirectory() as place:
         folder = Path(place)
-        records = synthetic(count)
         if disk:
             (folder / "records").mkdir()
-            for record in records:  # Store.write waits for the disk each time
+            for record in synthetic(count):  # Store.write waits for the disk each time
                 text = json.dumps(record.to_dict(), indent=1)
                 (folder / "records" / f"{record.cell.id}.json").write_text(text)
-            records = Store(folder).stream()
-        timed = clock.each("read", records)
-        frame = clock.of("frame", lambda: to_frame(timed))
+        source = Store(folder).stream if disk else lambda: synthetic(count)
+        clock.of("read", lambda: deque(source(), maxlen=0))  # none is kept
+        frame = clock.of("frame", lambda: to_frame(source()))
         clock.seconds["frame"] -= clock.seconds["read"]
         found = clock.of("comparison", lambda: comparison(frame))
         clock.of("tables", lambda: write_tables(frame, folder / "tables", found))
