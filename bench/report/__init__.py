@@ -7,6 +7,7 @@ from pandas import DataFrame
 
 from bench.report.budgets import find_budgets
 from bench.report.compare import Comparison, comparison
+from bench.report.critical import find_standings
 from bench.report.files import replace
 from bench.report.folds import folds_markdown, folds_table, write_folds
 from bench.report.frame import to_frame
@@ -89,4 +90,7 @@ def _overview(found: list[Comparison], written: list[Path], folder: Path) -> str
     for budgets in find_budgets(found):
         parts += [f"## {budgets.title}: label budgets"]
         parts += [f"![Dice by labelled training images](plots/{budgets.slug}_labels.png)"]
+    for standing in find_standings(found):
+        parts += [f"## All methods {standing.title}", standing.sentence]
+        parts += [f"![Average ranks](plots/{standing.slug}_ranks.png)"]
     return "\n\n".join(parts) + "\n"

@@ -1,11 +1,14 @@
 """Records as a data frame, one row a record."""
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from bench.errors import UserError
@@ -16,6 +19,10 @@ from bench.spec import SCHEMA, Cell, Cost, Record
 UNREADABLE = "unknown schema"  # status of a record that this version cannot interpret
 
 NESTED = ("cell", "classes", "per_image", "history")  # not numbers or text: kept out of CSV
+
+_Values = list[Any] | npt.NDArray[Any]
+
+_BATCH = 4096  # records whose values are held one by one
 
 _COST_FIELDS = tuple(field.name for field in dataclasses.fields(Cost))
 
@@ -33,27 +40,41 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     Raises:
         UserError: there are no records.
     """
-    columns: dict[str, list[Any]] = {}
-    count = 0
-    for record in records:
-        for name, value in _row(record).items():
-            column = columns.setdefault(name, [])
-            if len(column) < count:  # records before had no such fact
-                column.extend([None] * (count - len(column)))
-            column.append(value)
-        count += 1
-    if not columns:
+    names: dict[str, None] = {}  # in the order in which they turn up
+    batches = []
+    rows = map(_row, records)
+    while batch := list(islice(rows, _BATCH)):
+        names |= dict.fromkeys(name for row in batch for name in row)
+        batches.append({name: _packed([row.get(name) for row in batch]) for name in names})
+    if not batches:
         raise UserError("there are no records to report; run some cells first")
+    sizes = [len(batch["id"]) for batch in batches]
+    columns = {
+        name: _joined(name, [b.pop(name, [None] * n) for b, n in zip(batches, sizes, strict=True)])
+        for name in names
+    }
     for name in (*(column.key for column in COLUMNS), *_COST_FIELDS, *HARDWARE):
-        columns.setdefault(name, [])
-    for name, values in columns.items():
-        values.extend([None] * (count - len(values)))
-        if name in NESTED:  # an object each, not a line of a table
-            columns[name] = np.fromiter(values, object, count)
+        columns.setdefault(name, [None] * sum(sizes))
     frame = pd.DataFrame(columns)
     for column in COLUMNS:
         frame[column.key] = pd.to_numeric(frame[column.key])
     return frame.astype({"labels": "Int64"})
+
+
+def _packed(values: list[Any]) -> _Values:
+    """Numbers take a quarter of the memory as an array, equal texts that of one."""
+    kinds = set(map(type, values))
+    if kinds == {float}:
+        return np.array(values)
+    return list(map(sys.intern, values)) if kinds == {str} else values
+
+
+def _joined(name: str, parts: list[_Values]) -> _Values:
+    """The values of all batches; those of `NESTED` columns are objects, not tables."""
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    values = [value for part in parts for value in part]
+    return np.fromiter(values, object, len(values)) if name in NESTED else values
 
 
 def _row(record: Record) -> dict[str, Any]:

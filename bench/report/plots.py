@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from bench.report.budgets import draw_budgets, find_budgets
 from bench.report.columns import DICE, MISSING
 from bench.report.compare import Comparison, comparison
+from bench.report.critical import find_standings
 from bench.report.pareto import draw_pareto
+from bench.report.ranks import draw_ranks
 from bench.report.rows import Row
 from bench.report.style import INK, Series, assign, save, style
 
@@ -32,7 +34,8 @@ def write_plots(
 ) -> list[Path]:
     """Write `<slug>_<kind>.png` and `.svg` for every comparison and kind that has data.
 
-    Comparisons that differ in their label budget only share one more, of the kind "labels".
+    Comparisons that differ in their label budget only share one more, of the kind "labels", and
+    those that differ in the dataset only one of the kind "ranks".
 
     Args:
         frame: of `to_frame`.
@@ -51,6 +54,8 @@ def write_plots(
                 figure = draw(one, looks)
                 if figure is not None:
                     written += save(figure, folder / f"{one.slug}_{kind}")
+        for standing in find_standings(found):
+            written += save(draw_ranks(standing, looks), folder / f"{standing.slug}_ranks")
         for budgets in find_budgets(found):
             written += save(draw_budgets(budgets, looks), folder / f"{budgets.slug}_labels")
     return written

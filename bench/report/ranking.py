@@ -21,12 +21,14 @@ class Block:
         rows: best Dice first, rows without a figure last.
         marks: (position in `rows`, `Column.key`) to mark; unmarked ones are left out.
         notes: what the marks mean here, and what could not be ranked.
+        ranked: positions of the rows that were, by the figures they have.
     """
 
     prompts: str
     rows: tuple[Row, ...]
     marks: Mapping[tuple[int, str], Mark]
     notes: tuple[str, ...] = field(default=())
+    ranked: tuple[int, ...] = field(default=())
 
 
 def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
@@ -59,7 +61,7 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     if skipped:
         names = ", ".join(row.name for row in skipped)
         notes.append(f"Not ranked, since runs failed or folds are missing: {names}.")
-    return Block(prompts, tuple(ordered), marks, tuple(notes))
+    return Block(prompts, tuple(ordered), marks, tuple(notes), tuple(ranked))
 
 
 def hindrance(column: Column, rows: Sequence[Row]) -> str | None:

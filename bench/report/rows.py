@@ -1,7 +1,7 @@
 """One row of a comparison: the runs of one method that differ in seed and fold only."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.columns import COLUMNS
+from bench.report.columns import COLUMNS, Column
 from bench.report.packed import Rows
 from bench.report.runs import Floats, Runs
 from bench.spec import Cell
@@ -130,9 +130,14 @@ def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
         groups[known.get(identity, (*identity, runs.prompts[place]))].append(place)
     parts = [sorted(part) for part in groups.values()]
     labels = _tell_apart([runs.cells[part[0]] for part in parts])
+    ended_well = [[place for place in part if runs.statuses[place] == "ok"] for part in parts]
+    values = _values(runs.figures, ended_well)
+    models = [(runs.cells[part[0]].task.backbone, runs.weights[part[0]]) for part in parts]
     return [
-        _row(label, key[-1], runs, part)
-        for label, key, part in zip(labels, groups, parts, strict=True)
+        Row(label, *model, key[-1], of_row, runs, part, ok)
+        for label, model, key, of_row, part, ok in zip(
+            labels, models, groups, values, parts, ended_well, strict=True
+        )
     ]
 
 
@@ -142,35 +147,40 @@ def _identity(cell: Cell) -> Key:
     return (cell.label, task.backbone, task.weights, cell.weights_sha, cell.recipe)
 
 
-def _row(label: str, prompts: str, runs: Runs, places: Sequence[int]) -> Row:
-    ok = [place for place in places if runs.statuses[place] == "ok"]
-    first = places[0]
-    values = _values(np.take(runs.figures, ok, axis=1))
-    backbone = runs.cells[first].task.backbone
-    return Row(label, backbone, runs.weights[first], prompts, values, runs, places, ok)
+def _values(figures: Floats, parts: Sequence[Sequence[int]]) -> list[dict[str, Value]]:
+    """Of every row by column.
+
+    Args:
+        figures: (columns, runs) with NaN where a run has none.
+        parts: places of the runs of each row; rows of as many runs are worked out together.
+    """
+    values = [dict.fromkeys((column.key for column in COLUMNS), _NOT_MEASURED) for _ in parts]
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for number, part in enumerate(parts):
+        by_size[len(part)].append(number)
+    by_size.pop(0, None)
+    for numbers in by_size.values():
+        taken = np.take(figures, [parts[number] for number in numbers], axis=1)
+        for column, lines in zip(COLUMNS, taken, strict=True):
+            for number, value in zip(numbers, _of_column(column, lines), strict=True):
+                values[number][column.key] = value
+    return values
 
 
-def _values(figures: Floats) -> dict[str, Value]:
-    """By column; figures (columns, runs) with NaN where a run has none."""
+def _of_column(column: Column, figures: Floats) -> list[Value]:
+    """The value of every row; figures (rows, runs) with NaN where a run has none."""
+    rows, runs = figures.shape
     defined = ~np.isnan(figures)
-    counts = defined.sum(1)
-    everywhere = np.flatnonzero((counts > 0) & (counts == figures.shape[1]))
-    somewhere = np.flatnonzero((counts > 0) & (counts < figures.shape[1]))
-    values = _summaries(everywhere, figures[everywhere]) if everywhere.size else {}
-    for place in somewhere:
-        values |= _summaries([place], figures[place : place + 1, defined[place]])
-    return {c.key: values.get(place, _NOT_MEASURED) for place, c in enumerate(COLUMNS)}
-
-
-def _summaries(columns: Iterable[int], figures: Floats) -> dict[int, Value]:
-    """By place of the column; figures (columns, runs), all of them defined."""
-    runs = figures.shape[1]
-    means, highest = figures.mean(1).tolist(), figures.max(1).tolist()
-    spreads = figures.std(1, ddof=1).tolist() if runs > 1 else [None] * len(means)
-    return {
-        place: Value(top if COLUMNS[place].best_of_runs else mean, spread, runs)
-        for place, mean, top, spread in zip(columns, means, highest, spreads, strict=True)
-    }
+    if not defined.any():
+        return [_NOT_MEASURED] * rows
+    if not defined.all():
+        return [
+            _of_column(column, line[None, known])[0] if known.any() else _NOT_MEASURED
+            for line, known in zip(figures, defined, strict=True)
+        ]
+    shown = figures.max(axis=1) if column.best_of_runs else figures.mean(axis=1)
+    spreads = figures.std(axis=1, ddof=1).tolist() if runs > 1 else [None] * rows
+    return [Value(*pair, runs) for pair in zip(shown.tolist(), spreads, strict=True)]
 
 
 def _tell_apart(cells: Sequence[Cell]) -> list[str]:
