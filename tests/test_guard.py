@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bench.grid import Request
 from bench.registry import get_method
 from bench.spec import Cell
 from bench.store import Store
+from bench.train import train_step
 
 COMMITTED = Path(__file__).parents[1] / "results" / "reference" / "guard.json"
 ENV = {**RECORDED, "system": "Linux x86_64"}
@@ -243,15 +244,14 @@ def cell_of(name: str, seed: int = 0) -> Cell:
 def test_a_frozen_adapter_and_doubled_work_are_counted(
     change: Callable[[nn.Module], None], found: set[str], plant: Plant
 ) -> None:
-    cell, stored = make_cell("lora"), baseline.read(COMMITTED)  # three classes, as the grid's
-    base = replace(stored, counts={"lora": stored.counts["lora"]}, runs={})
-
     def counted() -> Figures:
-        return replace(base, counts={"lora": count("lora", "sam_nano", cell)})
+        counts = count("lora", "sam_nano", make_cell("lora"))
+        return replace(STORED, counts={"lora": counts}, runs={})
 
-    assert measures(counted(), base) == []
+    clean = counted()
+    assert measures(counted(), clean) == []
     plant(change)
-    assert set(measures(counted(), base)) == found
+    assert set(measures(counted(), clean)) == found
 
 
 @pytest.mark.slow
@@ -272,14 +272,6 @@ def test_every_seed_is_trained_and_every_method_counted(
     assert first.pace > 0
 
 
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Figures:
-    """The committed baseline of LoRA, its memory and speed as on this machine."""
-    here = run(cell_of("lora"), tmp_path_factory.mktemp("clean"))
-    scores = [one.dice for one in baseline.read(COMMITTED).runs["lora"]]
-    return replace(STORED, runs={"lora": [replace(here, dice=dice) for dice in scores]})
-
-
 def run(cell: Cell, folder: Path) -> Run:
     """Train a cell in this process, where regressions can be planted."""
     said: list[dict[str, Any]] = []
@@ -287,46 +279,56 @@ def run(cell: Cell, folder: Path) -> Run:
     return Run(**said[0])
 
 
-def alarms(clean: Figures, *runs: Run) -> list[str]:
-    return measures(replace(clean, runs={"lora": runs}), clean)
+def alarms(stored: Sequence[Run], *now: Run) -> list[str]:
+    clean = replace(STORED, runs={"lora": stored})
+    return measures(replace(clean, runs={"lora": now}), clean)
 
 
-@pytest.mark.slow
-def test_a_worse_initialisation_is_seen_in_dice(clean: Figures, tmp_path: Path) -> None:
+def short() -> Cell:
+    """Memory and speed need no long training."""
     cell = cell_of("lora")
-    worse = replace(cell, task=replace(cell.task, weights="random"), weights_sha="")
-    assert "Dice" in alarms(clean, run(worse, tmp_path))
+    return replace(cell, recipe=replace(cell.recipe, steps=4))
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """A baseline of memory and speed on this machine."""
+    return [run(short(), tmp_path_factory.mktemp("clean"))] * 2
 
 
 @pytest.mark.slow
 def test_a_leaked_activation_is_seen_in_memory(
-    clean: Figures, plant: Plant, tmp_path: Path
+    clean: list[Run], plant: Plant, tmp_path: Path
 ) -> None:
     plant(keep_activations)
-    assert alarms(clean, run(cell_of("lora"), tmp_path)) == ["memory"]
+    assert alarms(clean, run(short(), tmp_path)) == ["memory"]
 
 
 @pytest.mark.slow
 def test_a_step_taken_twice_is_seen_in_speed(
-    clean: Figures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    clean: list[Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from bench import measure as measured
-
-    once = measured.train_step
-
     def twice(*args: Any) -> Any:
-        once(*args)
-        return once(*args)
+        train_step(*args)
+        return train_step(*args)
 
-    monkeypatch.setattr(measured, "train_step", twice)
-    assert alarms(clean, run(cell_of("lora"), tmp_path)) == ["speed"]
+    monkeypatch.setattr("bench.measure.train_step", twice)
+    assert alarms(clean, run(short(), tmp_path)) == ["speed"]
+
+
+@pytest.mark.slow
+def test_a_worse_initialisation_is_seen_in_dice(tmp_path: Path) -> None:
+    cell = cell_of("lora")
+    worse = replace(cell, task=replace(cell.task, weights="random"), weights_sha="")
+    found = run(worse, tmp_path)
+    stored = [replace(found, dice=one.dice) for one in baseline.read(COMMITTED).runs["lora"]]
+    assert alarms(stored, found) == ["Dice"]
 
 
 @pytest.mark.slow
 def test_ten_clean_runs_with_other_seeds_raise_no_alarm(tmp_path: Path) -> None:
-    stored = baseline.read(COMMITTED)
     first = run(cell_of("frozen_head"), tmp_path)
-    scores = [one.dice for one in stored.runs["frozen_head"]]
-    clean = replace(STORED, runs={"lora": [replace(first, dice=dice) for dice in scores]})
+    stored = baseline.read(COMMITTED).runs["frozen_head"]
+    stored = [replace(first, dice=one.dice) for one in stored]  # its speed is another machine's
     for seed in range(100, 110):
-        assert alarms(clean, run(cell_of("frozen_head", seed), tmp_path)) == []
+        assert alarms(stored, run(cell_of("frozen_head", seed), tmp_path)) == []
