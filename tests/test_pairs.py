@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import ties
 from records import make_cell, make_record
 from scipy import stats
 
@@ -103,3 +104,31 @@ def test_scores_are_paired_by_image_and_averaged_by_specimen() -> None:
     assert apart == pytest.approx([((0.6 - 0.2) + (0.7 - 0.5)) / 2, 0.5 - 0.1])
     assert single == pytest.approx([0.1])
     assert [len(x) for x in ImageScores([[], []]).differences(0, [1], "dice")] == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ties.NOISES)
+def test_the_stated_power_holds_for_normal_differences_and_roughly_for_others(noise: str) -> None:
+    seen, by_estimate = ties.power(20, 6, ties.NOISES[noise], 2000)
+    least, most = {"normal": (0.77, 0.83), "heavy tails": (0.8, 0.95), "skewed": (0.7, 0.9)}[noise]
+    assert least <= seen <= most
+    assert by_estimate >= least - 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("study", "all_kept", "one_kept", "left_out"),
+    [
+        (ties.Study(8, 3, 1), 0.90, 0.96, 0.75),
+        (ties.Study(20, 3, 3), 0.90, 0.95, 0.90),
+        (ties.Study(20, 7, 22), 0.87, 0.96, 0.95),
+    ],
+    ids=str,
+)
+def test_true_ties_are_marked_and_worse_methods_are_not(
+    study: ties.Study, all_kept: float, one_kept: float, left_out: float
+) -> None:
+    found = ties.kept(study, 500)
+    assert found[0] >= all_kept
+    assert found[1] >= one_kept
+    assert found[2] >= left_out

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+import report as many_records
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -482,3 +483,11 @@ def test_measures_of_some_collections_only_have_a_column_where_they_have_figures
     assert "PQ (%)" in markdown(found)
     assert "50.0" in latex(found)
     assert "S-alpha" not in markdown(found)
+
+
+@pytest.mark.slow
+def test_time_grows_no_faster_than_the_number_of_records() -> None:
+    many_records.measure(500, disk=False)  # imports and caches
+    small, large = (many_records.measure(count, disk=False) for count in (2000, 8000))
+    for part in ("frame", "comparison", "tables"):
+        assert large[part] < 1.5 * 4 * small[part]

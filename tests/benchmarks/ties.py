@@ -1,6 +1,6 @@
 """Do ≈ and "seen with 80 % probability" hold what they say? Simulated, where the truth is known.
 
-python tests/benchmarks/ties.py [--trials 1000]
+python tests/benchmarks/ties.py [--trials 400]
 
 Scores of an image are those of its specimen and method, and noise; explained in docs/protocol.md.
 """
@@ -114,7 +114,7 @@ def _in_set(rng: np.random.Generator, study: Study, lag: Floats) -> npt.NDArray[
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description="Simulated ties and differences.")
-    parser.add_argument("--trials", type=int, default=1000, metavar="N")
+    parser.add_argument("--trials", type=int, default=400, metavar="N")
     trials = parser.parse_args().trials
     console = Console()
     seen = Table("specimens", "comparisons", "difference (sd)", *NOISES, "spread estimated")
