@@ -22,7 +22,7 @@ NESTED = ("cell", "classes", "per_image", "history")  # not numbers or text: kep
 
 _Values = list[Any] | npt.NDArray[Any]
 
-_BATCH = 4096  # records whose values are held one by one
+_BATCH = 1024  # records whose values are held one by one
 
 _COST_FIELDS = tuple(field.name for field in dataclasses.fields(Cost))
 

@@ -4,7 +4,7 @@ Differences are (specimens,) float arrays, one value for each specimen, in the u
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -37,11 +37,7 @@ def signed_rank(differences: Sequence[Floats]) -> list[float]:
     a bootstrap over specimens would be too sure of itself.
     """
     p_values = np.ones(len(differences))
-    by_size = defaultdict(list)
-    for place, values in enumerate(differences):
-        by_size[values.size].append(place)
-    for places in map(np.array, by_size.values()):
-        values = np.stack([differences[place] for place in places])
+    for places, values in _by_size(differences):
         sizes = np.sort(np.abs(values), axis=1)
         plain = (sizes[:, :1] > 0).all(1) & (np.diff(sizes) > 0).all(1)  # no zeros, no ties
         if plain.any():
@@ -65,8 +61,11 @@ def tied(differences: Sequence[Floats]) -> list[bool]:
     specimens = min(values.size for values in differences)
     if specimens < fewest_specimens(len(differences)):
         return [True] * len(differences)
+    means = np.empty(len(differences))
+    for places, values in _by_size(differences):
+        means[places] = values.mean(axis=1)
     p_values = holm(signed_rank(differences))
-    return [p > LEVEL or v.mean() <= 0 for p, v in zip(p_values, differences, strict=True)]
+    return [p > LEVEL or mean <= 0 for p, mean in zip(p_values, means.tolist(), strict=True)]
 
 
 def smallest_visible(differences: Sequence[Floats]) -> float | None:
@@ -78,9 +77,11 @@ def smallest_visible(differences: Sequence[Floats]) -> float | None:
     specimens = min(values.size for values in differences)
     if specimens < fewest_specimens(len(differences)):
         return None
-    effects = [visible_effect(values.size, len(differences)) for values in differences]
-    spreads = [values.std(ddof=1) for values in differences]
-    return float(np.median(np.multiply(effects, spreads)))
+    visible = np.empty(len(differences))
+    for places, values in _by_size(differences):
+        effect = visible_effect(values.shape[1], len(differences))
+        visible[places] = effect * values.std(axis=1, ddof=1)
+    return float(np.median(visible))
 
 
 @cache
@@ -106,6 +107,15 @@ def visible_effect(specimens: int, comparisons: int) -> float:
     averages = (samples[:, one] + samples[:, other]) / 2
     place = averages.shape[1] - needed
     return float(np.quantile(-np.partition(averages, place, axis=1)[:, place], POWER))
+
+
+def _by_size(differences: Sequence[Floats]) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
+    """Those of as many specimens together: their places, and (rows, specimens)."""
+    by_size = defaultdict(list)
+    for place, values in enumerate(differences):
+        by_size[values.size].append(place)
+    for places in by_size.values():
+        yield np.array(places), np.stack([differences[place] for place in places])
 
 
 def _effect_of_t_test(specimens: float, level: float) -> float:

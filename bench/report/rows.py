@@ -92,7 +92,7 @@ class Row:
         """Whether every run ended well."""
         return len(self.ended_well) == len(self.places)
 
-    @property
+    @cached_property
     def status(self) -> str:
         """How many runs ended how, as in `2 ok, 1 oom`."""
         counts = Counter(self.runs.statuses[place] for place in self.places)
@@ -148,12 +148,7 @@ def _identity(cell: Cell) -> Key:
 
 
 def _values(figures: Floats, parts: Sequence[Sequence[int]]) -> list[dict[str, Value]]:
-    """Of every row by column.
-
-    Args:
-        figures: (columns, runs) with NaN where a run has none.
-        parts: places of the runs of each row; rows of as many runs are worked out together.
-    """
+    """Of every row by column; figures (columns, runs) with NaN, parts the places of its runs."""
     values = [dict.fromkeys((column.key for column in COLUMNS), _NOT_MEASURED) for _ in parts]
     by_size: dict[int, list[int]] = defaultdict(list)
     for number, part in enumerate(parts):
