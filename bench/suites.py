@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, no_such
-from bench.grid import Request, expand, read_data
+from bench.grid import Data, Request, expand, read_data
 from bench.spec import Cell
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
@@ -117,8 +117,15 @@ def get_suite(name: str) -> Suite:
     return _suites()[name]
 
 
-def expand_suite(suite: Suite, asked: Asked) -> tuple[dict[Line, list[Cell]], list[str]]:
+def expand_suite(
+    suite: Suite, asked: Asked, data: Mapping[str, Data] | None = None
+) -> tuple[dict[Line, list[Cell]], list[str]]:
     """The cells of every line, none where nothing is run for it; and notes as `expand` gives them.
+
+    Args:
+        suite: to expand.
+        asked: what a user chose.
+        data: of `read_data`, where it is at hand.
 
     Raises:
         UserError: the first thing that cannot be done.
@@ -134,7 +141,7 @@ def expand_suite(suite: Suite, asked: Asked) -> tuple[dict[Line, list[Cell]], li
         depth=suite.depth,
         **asked.request,
     )
-    data = read_data(common)
+    data = read_data(common) if data is None else data
     for line in suite.lines:
         if line.run:
             request = replace(common, methods=line.run, lr=line.lr)
