@@ -1,6 +1,7 @@
 """Rewrite tables, plots and overview from all records."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,6 +22,11 @@ def parser() -> argparse.ArgumentParser:
         prog="run_bench.py report",
         description="Rewrite tables, plots and overview from all records of a results folder.",
     )
+    parser.add_argument(
+        "--html",
+        action="store_true",
+        help="also write report.html: one file with everything, which opens offline",
+    )
     add_out(parser)
     return parser
 
@@ -31,17 +37,21 @@ def run(asked: argparse.Namespace, console: Console) -> int:
 
     if not (asked.out / "records").is_dir():
         raise UserError(f"no records in {asked.out}: run some methods first, or give --out FOLDER")
-    write_all(Store.open(asked.out), console)
+    write_all(Store.open(asked.out), console, html=asked.html)
     return 0
 
 
-def write_all(store: "Store", console: Console) -> None:
-    """Write the report of all records of a store, and print its tables."""
+def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
+    """Write the report of all records of a store, as a page too if asked, and print its tables."""
     from bench.report import terminal_table, to_frame, write_report
 
     records = store.read_all()
+    collections = _collections(records)
+    pictures = {name: _lookup(collection) for name, collection in collections.items()}
     try:
-        files = write_report(records, store.folder, _pictures(records))
+        files = write_report(records, store.folder, pictures)
+        if html:
+            files.append(_write_page(records, collections, store))
     except OSError as error:
         raise UserError(
             f"cannot write {error.filename or store.folder} ({error.strerror}): "
@@ -52,15 +62,41 @@ def write_all(store: "Store", console: Console) -> None:
     console.print(f"{len(records)} records, {len(files)} files: {files[-1]}")
 
 
-def _pictures(records: "list[Record]") -> "dict[str, Lookup]":
-    """Access to the images of every dataset that is still where and what it was."""
+def _write_page(
+    records: "list[Record]", collections: "dict[str, Collection]", store: "Store"
+) -> Path:
+    """The page shows pictures of such images only as may be shown anywhere."""
+    from bench.report import comparison, to_frame
+    from bench.report.page import Report, find_ledgers, write_page
+
+    frame = to_frame(records)
+    images = {
+        name: _lookup(collection)
+        for name, collection in collections.items()
+        if collection.images_may_be_shown
+    }
+    report = Report(
+        records,
+        frame,
+        comparison(frame),
+        find_ledgers(records, collections),
+        images,
+        store.folder / "predictions",
+    )
+    return write_page(report, store.folder / "report.html")
+
+
+def _lookup(collection: "Collection") -> "Lookup":
     from bench.data.decode import decode
+
+    items = {item.name: item for item in collection.items}
+    return lambda name: decode(items[name], collection)
+
+
+def _collections(records: "list[Record]") -> "dict[str, Collection]":
+    """Every dataset that is still where and what it was, by its name."""
     from bench.data.fingerprint import fingerprint
     from bench.registry import load_collection
-
-    def lookup(collection: "Collection") -> "Lookup":
-        items = {item.name: item for item in collection.items}
-        return lambda name: decode(items[name], collection)
 
     contents: dict[str, dict[str, str]] = {}  # name to fingerprints, each with its address
     for cell in (record.cell for record in records):
@@ -72,5 +108,5 @@ def _pictures(records: "list[Record]") -> "dict[str, Lookup]":
         except UserError:
             continue  # the images are not here; tables and plots need none
         if {fingerprint(collection)} == versions.keys():
-            found[name] = lookup(collection)
+            found[name] = collection
     return found

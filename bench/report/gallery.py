@@ -26,7 +26,7 @@ from bench.report.style import Series, assign, class_colour, save, style
 Pixels = npt.NDArray[Any]
 Lookup = Callable[[str], tuple[Pixels, Pixels]]  # item -> image (H, W, 3) uint8, mask (H, W)
 
-_ERROR = "#E6194B"
+ERROR = "#E6194B"  # pixels of a wrong class
 WIDEST = 10  # methods side by side
 
 
@@ -69,9 +69,9 @@ def draw_gallery(
     Of every row one run is shown, that with the lowest seed whose predictions exist; of many rows
     the first, which are the best without prompts.
     """
-    kept = ((row, run) for row in found.rows if (run := _shown(row, predictions)) is not None)
+    kept = ((row, run) for row in found.rows if (run := shown_run(row, predictions)) is not None)
     runs = dict(islice(kept, WIDEST))
-    names = _examples(list(runs.values())) if runs else {}
+    names = choose(list(runs.values()), ("best", "median", "worst"))
     if not names:
         return None
     seen = {name: lookup(name) for name in names.values()}
@@ -89,7 +89,7 @@ def draw_gallery(
         _show(upper[0], image, f"{role}: {name}")
         _show(upper[1], _coloured(image, mask), "truth")
         for column, (row, run) in enumerate(runs.items(), start=2):
-            predicted = _read(run.files[name], mask)
+            predicted = read_labels(run.files[name], mask)
             title = f"{_wrap(looks[row].name)}\nDice {DICE.format(run.dice.get(name))} {DICE.unit}"
             _show(upper[column], _coloured(image, predicted), title)
             _show(lower[column], _errors(image, mask, predicted), "")
@@ -97,7 +97,7 @@ def draw_gallery(
     patches = [
         Patch(color=class_colour(k), label=label) for k, label in enumerate(classes) if k > 0
     ]
-    handles = [*patches, Patch(color=_ERROR, label="wrong class (lower rows)")]
+    handles = [*patches, Patch(color=ERROR, label="wrong class (lower rows)")]
     if left_out := len(found.rows) - len(runs):
         handles.append(Patch(color="none", label=f"({left_out} more methods are not shown)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
@@ -105,26 +105,29 @@ def draw_gallery(
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """The run of a row that is shown: its predictions and scores, by item name."""
 
     files: Mapping[str, Path]
     dice: Mapping[str, float | None]
 
 
-def _shown(row: Row, predictions: Path) -> _Shown | None:
+def shown_run(row: Row, predictions: Path) -> Shown | None:
     """The run with the lowest seed that left any prediction."""
     runs = zip(row.ok["cell"], row.ok["per_image"], strict=True)
     for cell, images in sorted(runs, key=lambda run: (run[0].seed, run[0].fold)):
         files = {file.stem: file for file in sorted((predictions / cell.id).glob("*.png"))}
         if files:
-            return _Shown(files, {image["name"]: image["dice"] for image in images})
+            return Shown(files, {image["name"]: image["dice"] for image in images})
     return None
 
 
-def _examples(runs: Sequence[_Shown]) -> dict[str, str]:
-    """Role to item name, by the mean Dice over the runs; fewer where there are fewer images."""
-    common = set.intersection(*(set(run.files) for run in runs))
+def choose(runs: Sequence[Shown], roles: Sequence[str]) -> dict[str, str]:
+    """Role to item name, no item twice; fewer where there are fewer images.
+
+    Best, median and worst go by the mean Dice over the runs, most disputed by its deviation.
+    """
+    common = set.intersection(*(set(run.files) for run in runs)) if runs else set()
     scores = [
         (name, dice)
         for run in runs
@@ -133,13 +136,22 @@ def _examples(runs: Sequence[_Shown]) -> dict[str, str]:
     ]
     if not scores:
         return {}
-    means = pd.DataFrame(scores, columns=["name", "dice"]).groupby("name")["dice"].mean()
-    ordered = [str(name) for name in means.sort_values(ascending=False, kind="stable").index]
-    places = {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1}
+    by_name = pd.DataFrame(scores, columns=["name", "dice"]).groupby("name")["dice"]
+    means, spreads = (
+        [str(name) for name in found.sort_values(ascending=False, kind="stable").index]
+        for found in (by_name.mean(), by_name.std(ddof=0))
+    )
+    candidates = {
+        "best": means[:1],
+        "median": means[len(means) // 2 :][:1],
+        "worst": means[-1:],
+        "most disputed": spreads if len(runs) > 1 else [],
+    }
     chosen: dict[str, str] = {}
-    for role, place in places.items():
-        if ordered[place] not in chosen.values():
-            chosen[role] = ordered[place]
+    for role in roles:
+        left = [name for name in candidates[role] if name not in chosen.values()]
+        if left:
+            chosen[role] = left[0]
     return chosen
 
 
@@ -148,7 +160,12 @@ def _wrap(name: str) -> str:
     return textwrap.fill(name.replace(",", ", "), 24, break_long_words=False)
 
 
-def _read(file: Path, mask: Pixels) -> Pixels:
+def read_labels(file: Path, mask: Pixels) -> Pixels:
+    """A stored class map (H, W), of the size of its mask.
+
+    Raises:
+        ValueError: it is of another size.
+    """
     with Image.open(file) as opened:
         predicted = np.asarray(opened)
     if predicted.shape != mask.shape:
@@ -169,7 +186,7 @@ def _coloured(image: Pixels, labels: Pixels) -> Pixels:
 def _errors(image: Pixels, mask: Pixels, predicted: Pixels) -> Pixels:
     shown = 0.4 + 0.6 * _grey(image)
     wrong = (mask != predicted) & (mask != IGNORE)
-    shown[wrong] = to_rgb(_ERROR)
+    shown[wrong] = to_rgb(ERROR)
     return shown
 
 

@@ -1,0 +1,7 @@
+"""The report as one HTML file that opens offline: tables, plots, pictures, ledgers, provenance."""
+
+from bench.report.page.build import Report, build_page, write_page
+from bench.report.page.ledgers import find_ledgers
+from bench.report.page.packing import unpack
+
+__all__ = ["Report", "build_page", "find_ledgers", "unpack", "write_page"]

@@ -1,0 +1,152 @@
+"use strict";
+
+/** Accuracy against a cost, with the fronts. */
+function pareto(section, charts, { width, followed, open }) {
+  const [accuracy, cost] = ["accuracy", "cost"].map((name) => {
+    const chosen = section.querySelector(`select[name="${name}"]`).value;
+    return charts[name === "cost" ? "costs" : "accuracies"].find((axis) => axis.key === chosen);
+  });
+  const points = charts.rows.flatMap((row, place) => {
+    const [[x], [y, spread]] = [charts.figures[cost.key][place], charts.figures[accuracy.key][place]];
+    return x === null || y === null ? [] : [{ row, place, x, y, spread, title: details(charts, place, accuracy) }];
+  });
+  const fronts = charts.fronts[`${cost.key} ${accuracy.key}`];
+  const onFront = new Set(fronts.flat());
+  const named = points.filter((point) => followed ? point.row.name === followed : onFront.has(point.place) || points.length <= 9);
+  const absent = charts.rows.filter((_, place) => charts.figures[cost.key][place][0] === null).map((row) => row.name);
+  const arrow = cost.better === "higher" ? `${cost.title} (${cost.unit}), more is better →` : `← ${cost.title} (${cost.unit})`;
+  const shade = (point) => strength(point.row, followed);
+  const paint = (point) => inkOf(point.row);
+  const drawn = frame(width, Math.min(460, Math.max(320, width * 0.5)), `${accuracy.title} against ${cost.title}`, {
+    x: { ...scaleFor(points.map((point) => point.x), width), label: arrow, labelAnchor: "right", labelArrow: "none" },
+    y: { label: `${accuracy.better === "higher" ? "↑" : "↓"} ${accuracy.title} (${accuracy.unit})`, labelArrow: "none", grid: true, nice: true, inset: 8 },
+    marginLeft: 44, marginRight: 20, marginBottom: 40,
+  }, [
+    ...fronts.map((front) => Plot.line(front.map((place) => points.find((point) => point.place === place)), {
+      x: "x", y: "y", curve: cost.better === "lower" ? "step-after" : "step-before", stroke: "var(--front)", strokeWidth: 1.5,
+    })),
+    Plot.ruleX(points.filter((point) => point.spread), {
+      x: "x", y1: (point) => point.y - point.spread, y2: (point) => point.y + point.spread, stroke: paint, strokeOpacity: (point) => 0.55 * shade(point),
+    }),
+    Plot.dot(points, {
+      x: "x", y: "y", r: 5, symbol: (point) => SYMBOLS[point.row.marker], stroke: paint, strokeWidth: 1.5, opacity: shade,
+      fill: (point) => point.row.prompts === "none" ? colourOf(point.row) : paper(),
+    }),
+    Plot.text(named, {
+      x: "x", y: "y", text: (point) => point.row.name, dy: -12, ariaLabel: "names", fontSize: 11.5, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4,
+    }),
+    Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "title", fontSize: 12, lineWidth: 40 })),
+  ]);
+  reachable(drawn, points, (point) => open(point.place, accuracy.key, charts.figures[accuracy.key][point.place][2]));
+  const missing = absent.length ? [make("p", { class: "caption" }, `Not measured: ${absent.join(", ")}.`)] : [];
+  return [drawn, ...missing];
+}
+
+function paper() {
+  return getComputedStyle(document.body).backgroundColor;
+}
+
+/** What hovering tells: the accuracy and every cost, in the digits of the table. */
+function details(charts, place, accuracy) {
+  const [, , text] = charts.figures[accuracy.key][place];
+  const spread = charts.figures[accuracy.key][place][1];
+  const deviation = spread === null ? "" : ` ± ${spread.toFixed(1)}`;
+  const lines = [charts.rows[place].name, `${accuracy.title} ${text}${deviation} ${accuracy.unit}`];
+  for (const cost of charts.costs) lines.push(`${cost.title} ${charts.figures[cost.key][place][2]} ${cost.unit}`);
+  return [...lines, charts.rows[place].status].join("\n");
+}
+
+/** Loss and validation Dice by step. */
+function curves(section, charts, { width, followed }) {
+  const kinds = [["loss", "training loss", ""], ["dice", "validation Dice (%)", " %"]];
+  const each = width < 700 ? width : (width - 24) / 2;
+  return kinds.flatMap(([key, label, unit]) => {
+    const points = charts.curves.filter((point) => point[key] !== null).map((point) => ({
+      ...point, who: charts.rows[point.row],
+      title: `${charts.rows[point.row].name}\nstep ${point.step}\n${label.replace(" (%)", "")} ${point[key].toFixed(key === "loss" ? 3 : 1)}${unit}`,
+    }));
+    if (!points.length) return [];
+    return [frame(each, 300, `${label} by step`, {
+      x: { label: "step →", labelArrow: "none", nice: true }, y: { label: `↑ ${label}`, labelArrow: "none", grid: true, nice: true }, marginLeft: 44, marginBottom: 42,
+    }, [
+      ...Object.entries(DASHES).map(([line, dash]) => Plot.line(points.filter((point) => point.who.line === line), {
+        x: "step", y: key, z: "row", stroke: (point) => inkOf(point.who), strokeWidth: 1.6, strokeDasharray: dash,
+        strokeOpacity: (point) => strength(point.who, followed),
+      })),
+      Plot.tip(points, Plot.pointer({ x: "step", y: key, title: "title", fontSize: 12 })),
+    ])];
+  });
+}
+
+/** The parts of the peak memory of every method, largest peak first. */
+function memory(section, charts, { width, followed }) {
+  const parts = charts.memory.map((part) => ({ ...part, who: charts.rows[part.row], name: charts.rows[part.row].name }));
+  const totals = d3.rollups(parts, (group) => d3.sum(group, (part) => part.mib), (part) => part.name).map(([name, mib]) => ({ name, mib }));
+  const names = d3.sort(totals, (total) => -total.mib).map((total) => total.name);
+  const order = [...new Set(parts.map((part) => part.part))];
+  const shades = dark.matches ? ["#d0d4d9", "#b09fe0", "#7566b8", "#5a6470"] : ["#4d4d4d", "#6a5aa0", "#b2abd2", "#c9ccd1"];
+  const side = Math.min(width * 0.42, 7 * d3.max(names, (name) => name.length) + 12);
+  return [frame(width, 52 + 21 * names.length, "Peak memory of a training step by part", {
+    color: { domain: order, range: shades, legend: true }, marginLeft: side, marginRight: 44,
+    x: { label: "MiB →", labelArrow: "none", axis: "top", grid: true }, y: { domain: names, label: null, tickSize: 0 }, marginTop: 34,
+  }, [
+    Plot.axisY({ tickSize: 0, label: null, lineWidth: side / 12 - 1.2, textOverflow: "ellipsis" }),
+    Plot.barX(parts, { x: "mib", y: "name", fill: "part", order, insetTop: 2, insetBottom: 2, fillOpacity: (part) => strength(part.who, followed) }),
+    Plot.text(totals, { x: "mib", y: "name", text: (total) => d3.format(",.0f")(total.mib), textAnchor: "start", dx: 4 }),
+    Plot.tip(parts, Plot.pointerY(Plot.stackX({ x: "mib", y: "name", z: "part", order, fontSize: 12, title: (part) => `${part.name}\n${part.part} ${part.mib.toFixed(1)} MiB` }))),
+  ])];
+}
+
+/** Every method on every test image, and the images as a table. */
+function images(section, charts, { width }) {
+  const { names, groups, scores } = charts.images;
+  const cells = names.flatMap((name, i) => scores[i].flatMap((score, place) => score === null ? [] : [{
+    i, score, who: charts.rows[place].name, title: `${charts.rows[place].name}\n${name}${groups[i] === name ? "" : `, ${groups[i]}`}\nDice ${score.toFixed(1)} %`,
+  }]));
+  const rows = [...new Set(cells.map((cell) => cell.who))];
+  const side = Math.min(width * 0.42, 7 * d3.max(rows, (name) => name.length) + 12);
+  const drawn = frame(Math.min(width, side + 20 + 48 * names.length), 60 + 17 * rows.length, "Dice of every method on every test image", {
+    marginLeft: side, marginTop: 12, color: { scheme: "YlGnBu", legend: true, label: "Dice (%)" },
+    x: { axis: null, domain: d3.range(names.length), padding: 0 }, y: { domain: rows, label: null, tickSize: 0 },
+  }, [
+    Plot.axisY({ tickSize: 0, label: null, lineWidth: side / 12 - 1.2, textOverflow: "ellipsis" }),
+    Plot.cell(cells, { x: "i", y: "who", fill: "score", inset: 0.5 }),
+    Plot.text(["← hardest"], { frameAnchor: "bottom-left", dy: 16 }), Plot.text(["easiest →"], { frameAnchor: "bottom-right", dy: 16 }),
+    Plot.tip(cells, Plot.pointer({ x: "i", y: "who", title: "title", fontSize: 12 })),
+  ]);
+  return [drawn, imagesTable(charts)];
+}
+
+function imagesTable({ rows, images: { names, groups, scores } }) {
+  const lines = names.map((name, i) => {
+    const known = scores[i].map((score, place) => [score, rows[place].name]).filter(([score]) => score !== null);
+    const [worst, best] = [d3.least(known, ([score]) => score), d3.greatest(known, ([score]) => score)];
+    const number = (value) => make("td", { "data-value": value }, value.toFixed(1));
+    return make("tr", {}, make("th", { scope: "row", "data-value": name }, make("span", { class: "label" }, name)),
+      make("td", { class: "text" }, groups[i]), number(d3.mean(known, ([score]) => score)), number(d3.deviation(known, ([score]) => score) ?? 0),
+      make("td", { class: "text" }, `${best[1]} ${best[0].toFixed(1)}`), make("td", { class: "text" }, `${worst[1]} ${worst[0].toFixed(1)}`));
+  });
+  const head = (title, better) => better
+    ? make("th", { scope: "col", "aria-sort": "none", "data-better": better, class: title === "Image" ? "" : "number" }, make("button", { type: "button" }, title))
+    : make("th", { scope: "col" }, title);
+  const heads = [head("Image", "lower"), head("Specimen"), head("Mean (%)", "higher"), head("Disagreement (SD)", "higher"), head("Best"), head("Worst")];
+  const table = make("table", { class: "figures", "aria-label": "Test images" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
+  const scroll = make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Test images" }, table);
+  return make("details", { class: "notes" }, make("summary", {}, "The same by image: mean, disagreement, best and worst method"), scroll);
+}
+
+/** Dice by the number of labelled training images. */
+function budgets(section, points, { width, followed }) {
+  const told = points.map((point) => ({ ...point, title: `${point.name}\n${point.images} images\nDice ${point.figure.toFixed(1)} %` }));
+  return [frame(width, 400, "Dice by labelled training images", {
+    x: { type: "log", base: 2, label: "labelled training images →", labelArrow: "none", ticks: [...new Set(points.map((point) => point.images))], tickFormat: plain },
+    y: { label: "↑ Dice (%)", labelArrow: "none", grid: true, nice: true }, marginLeft: 44,
+  }, [
+    Plot.ruleX(told.filter((point) => point.spread), { x: "images", y1: (p) => p.figure - p.spread, y2: (p) => p.figure + p.spread, stroke: inkOf, strokeOpacity: (p) => 0.5 * strength(p, followed) }),
+    Plot.line(told, { x: "images", y: "figure", z: "name", stroke: inkOf, strokeOpacity: (p) => strength(p, followed) }),
+    Plot.dot(told, { x: "images", y: "figure", symbol: (p) => SYMBOLS[p.marker], fill: colourOf, opacity: (p) => strength(p, followed) }),
+    Plot.tip(told, Plot.pointer({ x: "images", y: "figure", title: "title", fontSize: 12 })),
+  ])];
+}
+
+const DRAW = { pareto, curves, memory, images, budgets };

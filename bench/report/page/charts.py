@@ -1,0 +1,164 @@
+"""What the page's plots show: the figures of a comparison in the units of its table."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from bench.report.budgets import Budgets
+from bench.report.columns import COSTS, DICE, Column
+from bench.report.compare import Comparison
+from bench.report.pareto import pareto_front
+from bench.report.ranking import hindrance
+from bench.report.rows import Row
+from bench.report.style import Series
+
+Looks = Mapping[Row, Series]
+
+_MEMORY = {
+    "weights_bytes": "weights",
+    "gradients_bytes": "gradients",
+    "optimizer_bytes": "optimizer state",
+    "activations_bytes": "activations",
+}
+_DIGITS = 3  # after the point, in per cent: more than any plot can show
+
+
+def charts_of(found: Comparison, looks: Looks) -> dict[str, Any]:
+    """All plots of a comparison; rows are told by their position."""
+    accuracies = [column for column in found.columns if column.spread and _has(found, column)]
+    costs = [column for column in COSTS if _has(found, column)]
+    return {
+        "rows": [_row(row, looks[row]) for row in found.rows],
+        "accuracies": [_axis(column) for column in accuracies],
+        "costs": [_axis(column) for column in costs],
+        "figures": {column.key: _figures(found, column) for column in found.columns},
+        "fronts": {
+            f"{cost.key} {accuracy.key}": list(_fronts(found, cost, accuracy))
+            for cost in costs
+            for accuracy in accuracies
+        },
+        "curves": [point for place, row in enumerate(found.rows) for point in _curve(place, row)],
+        "memory": [part for place, row in enumerate(found.rows) for part in _memory(place, row)],
+        "images": images_of(found),
+    }
+
+
+def images_of(found: Comparison) -> dict[str, Any]:
+    """Dice of every test image, in per cent: mean over the runs of a row; hardest image first."""
+    scores: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    for place, row in enumerate(found.rows):
+        runs: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for images in row.ok["per_image"]:
+            for image in images:
+                if image.get(DICE.image_score) is not None:
+                    runs[image["group"], image["name"]].append(image[DICE.image_score])
+        for key, values in runs.items():
+            scores[key][place] = round(statistics.fmean(values) * DICE.scale, _DIGITS)
+    order = sorted(scores, key=lambda key: (statistics.fmean(scores[key].values()), key))
+    return {
+        "names": [name for _, name in order],
+        "groups": [group for group, _ in order],
+        "scores": [[scores[key].get(place) for place in range(len(found.rows))] for key in order],
+    }
+
+
+def budgets_of(budgets: Budgets, looks: Looks) -> list[dict[str, Any]]:
+    """Dice by number of labelled training images, a point for each row of each comparison."""
+    return [
+        {**_row(row, looks[row]), "images": images, "figure": value.figure * DICE.scale}
+        | {"spread": None if value.spread is None else value.spread * DICE.scale}
+        for images, one in budgets.steps.items()
+        for row in one.rows
+        if (value := row.values[DICE.key]).figure is not None
+    ]
+
+
+def _row(row: Row, look: Series) -> dict[str, Any]:
+    return {
+        "name": look.name,
+        "colour": look.colour,
+        "ink": to_hex(look.ink),
+        "marker": look.marker,
+        "line": look.line,
+        "prompts": row.prompts,
+        "status": row.status,
+    }
+
+
+def _axis(column: Column) -> dict[str, Any]:
+    names = {"key": column.key, "title": column.axis or column.title, "unit": column.unit}
+    return {**names, "better": column.better}
+
+
+def _figures(found: Comparison, column: Column) -> list[list[Any]]:
+    """Of every row figure and spread in the shown unit, and the figure's text."""
+    values = [row.values[column.key] for row in found.rows]
+    return [
+        [_scaled(value.figure, column), _scaled(value.spread, column), column.format(value.figure)]
+        for value in values
+    ]
+
+
+def _scaled(value: float | None, column: Column) -> float | None:
+    return None if value is None else value * column.scale
+
+
+def _has(found: Comparison, column: Column) -> bool:
+    return any(row.values[column.key].figure is not None for row in found.rows)
+
+
+def _fronts(found: Comparison, cost: Column, accuracy: Column) -> Iterator[list[int]]:
+    """One for each origin of prompts, of rows that may be ranked; positions by cost."""
+    measured = [
+        (place, row)
+        for place, row in enumerate(found.rows)
+        if row.complete
+        and row.values[cost.key].figure is not None
+        and row.values[accuracy.key].figure is not None
+    ]
+    sign = 1 if accuracy.better == "higher" else -1
+    for prompts in dict.fromkeys(row.prompts for _, row in measured):
+        block = [(place, row) for place, row in measured if row.prompts == prompts]
+        if hindrance(cost, [row for _, row in block]) is None:
+            costs = [row.values[cost.key].figure or 0.0 for _, row in block]
+            merits = [sign * (row.values[accuracy.key].figure or 0.0) for _, row in block]
+            yield [block[i][0] for i in pareto_front(costs, merits, cost.better)]
+
+
+def _curve(place: int, row: Row) -> Iterator[dict[str, Any]]:
+    """Loss and validation Dice by step: mean over the runs."""
+    points: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for history in row.ok["history"]:
+        for point in history:
+            for key in ("loss", "val_dice"):
+                if point.get(key) is not None:
+                    points[point["step"]][key].append(point[key])
+    for step, values in sorted(points.items()):
+        loss, dice = _mean(values["loss"]), _mean(values["val_dice"])
+        shown = None if dice is None else round(dice * DICE.scale, _DIGITS)
+        yield {"row": place, "step": step, "loss": loss, "dice": shown}
+
+
+def _memory(place: int, row: Row) -> Iterator[dict[str, Any]]:
+    parts = row.ok[list(_MEMORY)].dropna().astype(float)
+    if not parts.empty:
+        for key, mean in parts.mean().items():
+            yield {"row": place, "part": _MEMORY[str(key)], "mib": round(mean / 2**20, _DIGITS)}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(statistics.fmean(values), 5) if values else None
+
+
+def failures_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every run that did not end well, with its reason."""
+    failed = frame[frame["status"] != "ok"]
+    names = ["id", "dataset", "label", "backbone", "weights", "seed", "fold", "status", "error"]
+    return [
+        {**line, "error": line["error"] or "no reason recorded"}
+        for line in failed[names].sort_values("id").to_dict("records")
+    ]

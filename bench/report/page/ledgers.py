@@ -1,0 +1,94 @@
+"""Ledgers of a results folder: those of the suites whose cells have records in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.data.items import Collection
+from bench.errors import UserError
+from bench.grid import Data, Request
+from bench.report.columns import MISSING, get_column
+from bench.report.ledger import Entry, Page, ledger
+from bench.spec import Record
+from bench.suites import Asked, Suite, expand_suite, list_suites
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What was published beside what was measured."""
+
+    suite: Suite
+    pages: Sequence[Page]
+
+
+def find_ledgers(records: Sequence[Record], collections: Mapping[str, Collection]) -> list[Ledger]:
+    """A ledger for every suite, dataset and backbone of which a cell has a record.
+
+    Args:
+        records: all of a results folder.
+        collections: of the records, by the name of the dataset; without its images, which tell
+            the classes and the split, a suite is left out.
+
+    Returns:
+        None outside a checkout, where no suites are known.
+    """
+    try:
+        suites = list_suites()
+    except UserError:
+        return []
+    by_id = {record.cell.id: record for record in records}
+    names = {record.cell.dataset: record.cell.dataset_name for record in records}
+    found = []
+    for suite in suites:
+        for (address, sha), asked in _questions(suite, records):
+            if names[address] not in collections:
+                continue
+            # Leaks stop what trains; here they are told with the records.
+            data = {address: Data(collections[names[address]], sha, ((),) * suite.folds)}
+            cells, _ = expand_suite(suite, asked, data)
+            if any(cell.id in by_id for line in cells.values() for cell in line):
+                found.append(Ledger(suite, ledger(suite, cells, by_id)))
+    return found
+
+
+def entry_texts(page: Page, entry: Entry) -> Mapping[str, str]:
+    """Published and measured figure and interval as they are shown; the unit stands in the head."""
+    column = get_column(page.ours)
+    bounds = entry.bounds
+    span = "" if bounds is None else f"{column.format(bounds.low)} to {column.format(bounds.high)}"
+    status, _, reason = entry.status.partition(": ")
+    return {
+        "published": column.format(entry.published),
+        "measured": column.format(entry.measured),
+        "interval": span,
+        "runs": str(entry.runs or MISSING),
+        "status": status,
+        "reason": reason,
+    }
+
+
+def _questions(suite: Suite, records: Sequence[Record]) -> list[tuple[tuple[str, str], Asked]]:
+    """What of a suite may have been run: its datasets, on the backbones and seeds there are.
+
+    Returns:
+        Address and fingerprint of a dataset, and what was asked on it.
+    """
+    methods = {line.run.partition("[")[0] for line in suite.lines if line.run}
+    datasets = {suite.stand_in, *filter(None, suite.originals.values())}
+    backbones = {record.cell.task.backbone for record in records} - {"none"}
+    runs: dict[tuple[str, str, str, str], set[int]] = {}
+    for cell in (record.cell for record in records):
+        if cell.method in methods and cell.dataset_name in datasets:
+            for backbone in {cell.task.backbone} - {"none"} or backbones or {Request.backbones}:
+                key = (cell.dataset, cell.dataset_sha, backbone, cell.protocol)
+                runs.setdefault(key, set()).add(cell.seed)
+    return [
+        (
+            (dataset, sha),
+            Asked(
+                dataset,
+                ",".join(map(str, sorted(seeds))),
+                {"backbones": backbone, "protocol": protocol},
+            ),
+        )
+        for (dataset, sha, backbone, protocol), seeds in sorted(runs.items())
+    ]

@@ -1,0 +1,132 @@
+"""Pictures in the page: the best, the worst and the most disputed image of a comparison.
+
+An image is embedded once, grey; the truth, predictions and errors lie over it as label maps of few
+colours, which takes a tenth of the room of ready pictures.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from bench.data.items import IGNORE
+from bench.report.columns import DICE
+from bench.report.compare import Comparison
+from bench.report.gallery import (
+    ERROR,
+    WIDEST,
+    Lookup,
+    Pixels,
+    Shown,
+    choose,
+    read_labels,
+    shown_run,
+)
+from bench.report.rows import Row
+from bench.report.style import Series, class_colour
+
+SIDE = 320  # longest, in pixels of the page
+_TINT, _RED = 150, 220  # opacity of classes and of errors, of 255
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One method on one image: what it names, and where it errs, as addresses of data."""
+
+    name: str
+    dice: str
+    classes: str
+    errors: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image with the truth and every method."""
+
+    role: str
+    name: str
+    size: tuple[int, int]
+    image: str
+    truth: str
+    overlays: Sequence[Overlay]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of a comparison, with the colours of its classes.
+
+    Attributes:
+        left_out: number of further methods whose predictions are not shown.
+    """
+
+    pictures: Sequence[Picture]
+    classes: Sequence[tuple[str, str]]
+    left_out: int
+
+
+def gallery_of(
+    found: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
+) -> Gallery | None:
+    """None where no run left a prediction.
+
+    Args:
+        found: its first rows are shown, which are the best without prompts.
+        looks: names of the rows.
+        predictions: holds `<cell id>/<item name>.png`.
+        lookup: item name to image and mask.
+    """
+    kept = ((row, run) for row in found.rows if (run := shown_run(row, predictions)) is not None)
+    runs = dict(islice(kept, WIDEST))
+    names = choose(list(runs.values()), ("best", "worst", "most disputed"))
+    if not names:
+        return None
+    named = {looks[row].name: run for row, run in runs.items()}
+    pictures = [_picture(role, name, named, lookup) for role, name in names.items()]
+    classes = next(iter(runs)).ok["classes"].iloc[0]
+    colours = [(label, class_colour(k)) for k, label in enumerate(classes) if k > 0]
+    return Gallery(pictures, colours, len(found.rows) - len(runs))
+
+
+def _picture(role: str, name: str, runs: Mapping[str, Shown], lookup: Lookup) -> Picture:
+    image, mask = lookup(name)
+    height, width = mask.shape
+    share = min(1.0, SIDE / max(height, width))
+    size = max(1, round(width * share)), max(1, round(height * share))
+    grey = Image.fromarray(image.mean(axis=2).round().astype(np.uint8))
+    overlays = []
+    for method, run in runs.items():
+        predicted = read_labels(run.files[name], mask)
+        wrong = ((mask != predicted) & (mask != IGNORE)).astype(np.uint8)
+        dice = f"{DICE.format(run.dice.get(name))} {DICE.unit}"
+        errors = _labels(wrong, size, [ERROR], _RED)
+        overlays.append(Overlay(method, dice, _classes(predicted, size), errors))
+    shown_grey = grey.resize(size, Image.Resampling.LANCZOS)
+    return Picture(
+        role, name, size, _address(shown_grey, "WEBP", quality=80), _classes(mask, size), overlays
+    )
+
+
+def _classes(labels: Pixels, size: tuple[int, int]) -> str:
+    """Classes past 0 in their colours; unlabelled pixels are left clear."""
+    labels = np.where(labels == IGNORE, 0, labels).astype(np.uint8)
+    return _labels(labels, size, [class_colour(k) for k in range(1, int(labels.max()) + 1)], _TINT)
+
+
+def _labels(labels: Pixels, size: tuple[int, int], colours: Sequence[str], opacity: int) -> str:
+    """A label map as a picture of as many colours, label 0 clear."""
+    picture = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
+    picture.putpalette([0, 0, 0, *(round(255 * part) for c in colours for part in to_rgb(c))])
+    clear = bytes([0, *[opacity] * len(colours)])
+    return _address(picture, "PNG", transparency=clear, optimize=True)
+
+
+def _address(picture: Image.Image, kind: str, **settings: object) -> str:
+    file = io.BytesIO()
+    picture.save(file, kind, **settings)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

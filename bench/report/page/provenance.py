@@ -1,0 +1,51 @@
+"""Where the figures come from: of every row its runs, as asked, measured, and where they ran."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bench.report.columns import Column
+from bench.report.compare import Comparison
+from bench.spec import Record
+
+# Rows of single images and points of training have plots of their own.
+_APART = ("id", "cell", "cost", "metrics", "env", "per_image", "per_volume", "history", "classes")
+
+
+def provenance_of(found: Comparison, records: Mapping[str, Record]) -> dict[str, Any]:
+    """The records behind every row of a comparison, unrounded.
+
+    Args:
+        found: to explain.
+        records: by the id of the cell.
+
+    Returns:
+        `columns`, how each figure is made of its runs; `runs`, of every row by position; `places`,
+        the machines and packages that runs refer to by position.
+    """
+    places: dict[str, int] = {}
+    return {
+        "slug": found.slug,
+        "title": found.title,
+        "columns": {column.key: _definition(column) for column in found.columns},
+        "runs": [[_run(records[name], places) for name in row.records["id"]] for row in found.rows],
+        "places": [json.loads(place) for place in places],
+    }
+
+
+def _definition(column: Column) -> dict[str, Any]:
+    made = "the best of its runs" if column.best_of_runs else "the mean over its runs"
+    return {"title": column.title, "unit": column.unit, "scale": column.scale, "made": made}
+
+
+def _run(record: Record, places: dict[str, int]) -> dict[str, Any]:
+    whole = record.to_dict()
+    place = json.dumps(whole["env"], sort_keys=True)
+    return {
+        "id": record.cell.id,
+        "asked": whole["cell"],
+        "told": {key: value for key, value in whole.items() if key not in _APART},
+        "metrics": whole["metrics"],
+        "cost": whole["cost"] or {},
+        "place": places.setdefault(place, len(places)),
+    }

@@ -1,0 +1,160 @@
+"""What stands in the page's tables, in the words and digits of the other tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.report.columns import DICE, MISSING
+from bench.report.compare import Comparison
+from bench.report.folds import folds_table
+from bench.report.ranking import Block, Mark
+from bench.report.rows import Row
+from bench.report.style import Series
+from bench.report.tables import ASKED, cells
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a table.
+
+    Attributes:
+        key: of its column.
+        text: as it is shown.
+        spread: likewise; "" without one.
+        value: unrounded, to sort by; None where there is none.
+        mark: best, tied, or neither.
+        place: slug of the comparison and position of the row in it, where its records are found.
+    """
+
+    key: str
+    text: str
+    spread: str
+    value: float | None
+    mark: Mark | None
+    place: tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table: who it is, how its runs ended, and its figures.
+
+    The overview tells no status, and has None where the row does not occur.
+    """
+
+    label: str
+    backbone: str
+    weights: str
+    status: str
+    figures: Sequence[Figure | None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Lines of one origin of prompts, sorted among themselves only."""
+
+    prompts: str
+    lines: Sequence[Line]
+
+
+def figures_table(found: Comparison) -> list[Part]:
+    """The comparison's table, block by block."""
+    start, parts = 0, []
+    for block in found.blocks:
+        lines = []
+        shown = cells(block, found.columns, lambda text, _: text)
+        for position, (row, texts) in enumerate(zip(block.rows, shown, strict=True)):
+            figures = [
+                _figure(found, block, position, start, column.key, text)
+                for column, text in zip(found.columns, texts[len(ASKED) :], strict=True)
+            ]
+            lines.append(_line(row, figures))
+        parts.append(Part(block.prompts, lines))
+        start += len(block.rows)
+    return parts
+
+
+def overview_table(found: Sequence[Comparison], looks: Mapping[Row, Series]) -> list[Part]:
+    """Dice of every method in every comparison; those that occur most stand first."""
+    parts: dict[str, dict[str, dict[str, tuple[Row, Figure]]]] = {}
+    for one in found:
+        start = 0
+        for block in one.blocks:
+            lines = parts.setdefault(block.prompts, {})
+            texts = cells(block, [DICE], lambda text, _: text)
+            for position, row in enumerate(block.rows):
+                figure = _figure(one, block, position, start, DICE.key, texts[position][-1])
+                lines.setdefault(looks[row].name, {})[one.slug] = (row, figure)
+            start += len(block.rows)
+    return [
+        Part(prompts, list(_overview_lines(lines, [one.slug for one in found])))
+        for prompts, lines in parts.items()
+    ]
+
+
+def classes_table(found: Comparison) -> tuple[list[str], list[Part]]:
+    """Names of the classes, and the Dice of each class for every row that has any."""
+    rows = [row for row in found.rows if not row.ok.empty]
+    named = dict.fromkeys(name for row in rows for name in row.ok["classes"].iloc[0])
+    classes = [
+        name
+        for name in named
+        if any(f"dice/{name}" in row.ok and row.ok[f"dice/{name}"].notna().any() for row in rows)
+    ]
+    start, parts = 0, []
+    for block in found.blocks:
+        lines = [
+            _line(row, [_class_figure(row, name, (found.slug, place)) for name in classes])
+            for place, row in enumerate(block.rows, start)
+            if not row.ok.empty
+        ]
+        parts.append(Part(block.prompts, lines))
+        start += len(block.rows)
+    return classes, [part for part in parts if part.lines]
+
+
+def folds_lines(found: Comparison) -> tuple[list[str], list[tuple[Line, list[str]]]]:
+    """Heads and lines of the table of folds, in per cent; both empty with one fold only."""
+    table = folds_table(found)
+    if table.empty:
+        return [], []
+    figures = table.drop(columns=["label", "backbone", "weights", "prompts"])
+    heads = [str(name).replace("_", " ") for name in figures.columns]
+    who = table[["label", "backbone", "weights"]].itertuples(index=False)
+    return heads, [
+        (Line(*names, "", ()), [DICE.format(value) for value in line])
+        for names, line in zip(who, figures.itertuples(index=False), strict=True)
+    ]
+
+
+def _class_figure(row: Row, name: str, place: tuple[str, int]) -> Figure:
+    key = f"dice/{name}"
+    scores = pd.to_numeric(row.ok[key]).dropna() if key in row.ok else pd.Series(dtype=float)
+    value = None if scores.empty else float(scores.mean())
+    spread = f"± {DICE.format(scores.std())}" if len(scores) > 1 else ""
+    return Figure(key, DICE.format(value), spread, value, None, place)
+
+
+def _line(row: Row, figures: Sequence[Figure]) -> Line:
+    return Line(row.label, row.backbone, row.weights, row.status, figures)
+
+
+def _figure(
+    found: Comparison, block: Block, position: int, start: int, key: str, text: str
+) -> Figure:
+    figure, _, spread = text.partition(" ± ")
+    value = block.rows[position].values[key].figure
+    mark = block.marks.get((position, key))
+    shown = f"± {spread}" if spread else ""
+    return Figure(key, figure, shown, value, mark, (found.slug, start + position))
+
+
+def _overview_lines(
+    lines: Mapping[str, Mapping[str, tuple[Row, Figure]]], slugs: Sequence[str]
+) -> Iterator[Line]:
+    for _, there in sorted(lines.items(), key=lambda item: (-len(item[1]), item[0])):
+        rows = [row for row, _ in there.values()]
+        figures = [there[slug][1] if slug in there else None for slug in slugs]
+        same = {(row.backbone, row.weights) for row in rows}
+        backbone, weights = same.pop() if len(same) == 1 else (MISSING, MISSING)
+        yield Line(rows[0].label, backbone, weights, "", figures)
