@@ -313,7 +313,7 @@ def test_a_step_taken_twice_is_seen_in_speed(
         return train_step(*args)
 
     monkeypatch.setattr("bench.measure.train_step", twice)
-    assert alarms(clean, run(short(), tmp_path)) == ["speed"]
+    assert "speed" in alarms(clean, run(short(), tmp_path))
 
 
 @pytest.mark.slow
