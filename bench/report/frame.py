@@ -1,7 +1,6 @@
 """Records as a data frame, one row a record."""
 
 import dataclasses
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import PurePath
@@ -42,7 +41,8 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """
     names: dict[str, None] = {}  # in the order in which they turn up
     batches = []
-    rows = map(_row, records)
+    known: dict[str, Any] = {}
+    rows = (_row(_sharing(record, known)) for record in records)
     while batch := list(islice(rows, _BATCH)):
         names |= dict.fromkeys(name for row in batch for name in row)
         batches.append({name: _packed([row.get(name) for row in batch]) for name in names})
@@ -61,12 +61,20 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     return frame.astype({"labels": "Int64"})
 
 
+def _sharing(record: Record, known: dict[str, Any]) -> Record:
+    """The same record; a task and a recipe like one before are that one, for many are alike."""
+    task, recipe = (known.setdefault(repr(p), p) for p in (record.cell.task, record.cell.recipe))
+    cell = dataclasses.replace(record.cell, task=task, recipe=recipe)
+    return dataclasses.replace(record, cell=cell)
+
+
 def _packed(values: list[Any]) -> _Values:
     """Numbers take a quarter of the memory as an array, equal texts that of one."""
     kinds = set(map(type, values))
     if kinds == {float}:
         return np.array(values)
-    return list(map(sys.intern, values)) if kinds == {str} else values
+    known: dict[str, str] = {}
+    return [known.setdefault(value, value) for value in values] if kinds == {str} else values
 
 
 def _joined(name: str, parts: list[_Values]) -> _Values:

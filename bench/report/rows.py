@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,7 @@ from bench.spec import Cell
 Key = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """A figure over the runs that ended well.
 
     Attributes:

@@ -1,16 +1,19 @@
 """Comparisons as Markdown, CSV and LaTeX."""
 
+import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
 from bench.report.columns import MISSING, Column
 from bench.report.compare import Comparison, comparison
-from bench.report.files import replace
+from bench.report.files import replace, replacing
 from bench.report.frame import NESTED
 from bench.report.ranking import Block, Mark
+from bench.report.rows import Value
 
 ASKED = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # text columns, before the figures
 
@@ -28,13 +31,13 @@ def write_tables(
     Returns:
         The files.
     """
-    runs = io.BytesIO()  # text would take four times as much memory
-    frame.drop(columns=list(NESTED)).to_csv(runs, index=False)
-    written = [replace(folder / "records.csv", runs.getvalue())]
+    written = [folder / "records.csv"]
+    with replacing(written[0]) as file:
+        frame.drop(columns=list(NESTED)).to_csv(file, index=False)
     for found in comparison(frame) if comparisons is None else comparisons:
         written += [
             replace(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
-            replace(folder / f"{found.slug}.csv", full_precision(found).to_csv(index=False)),
+            replace(folder / f"{found.slug}.csv", _csv(_unrounded(found))),
             replace(folder / f"{found.slug}.tex", latex(found)),
         ]
     return written
@@ -50,17 +53,34 @@ def cells(
         columns: to show.
         decorate: shows a figure with its mark.
     """
-    lines = []
-    for position, row in enumerate(block.rows):
-        line = [row.label, row.backbone, row.weights, row.prompts, row.status]
-        for column in columns:
-            value = row.values[column.key]
-            text = column.format(value.figure)
-            if column.spread and value.spread is not None:
-                text += f" ± {column.format(value.spread)}"
-            line.append(decorate(text, block.marks.get((position, column.key))))
-        lines.append(line)
-    return lines
+    marks = block.marks.get
+    return [
+        [
+            *line[: len(ASKED)],
+            *(
+                decorate(text, marks((place, column.key)))
+                for text, column in zip(line[len(ASKED) :], columns, strict=True)
+            ),
+        ]
+        for place, line in enumerate(_texts(block, tuple(columns)))
+    ]
+
+
+@lru_cache(maxsize=4)  # a block is written in several formats
+def _texts(block: Block, columns: tuple[Column, ...]) -> list[list[str]]:
+    """Of every row the `ASKED` ones and the figures, without their marks."""
+    return [
+        [row.label, row.backbone, row.weights, row.prompts, row.status]
+        + [_shown(column, row.values[column.key]) for column in columns]
+        for row in block.rows
+    ]
+
+
+def _shown(column: Column, value: Value) -> str:
+    text = column.format(value.figure)
+    if column.spread and value.spread is not None:
+        text += f" ± {column.format(value.spread)}"
+    return text
 
 
 def markdown(found: Comparison) -> str:
@@ -96,6 +116,10 @@ def latex(found: Comparison) -> str:
 
 def full_precision(found: Comparison) -> pd.DataFrame:
     """The rows with unrounded means, standard deviations and marks, in the units of the records."""
+    return pd.DataFrame(_unrounded(found))
+
+
+def _unrounded(found: Comparison) -> dict[str, list[object]]:
     lines: dict[str, list[object]] = {
         "label": [row.label for row in found.rows],
         "backbone": [row.backbone for row in found.rows],
@@ -110,7 +134,16 @@ def full_precision(found: Comparison) -> pd.DataFrame:
         lines[key] = [value.figure for value in values]
         lines[f"{key}_sd"] = [value.spread for value in values]
         lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
-    return pd.DataFrame(lines)
+    return lines
+
+
+def _csv(columns: Mapping[str, Sequence[object]]) -> str:
+    """As pandas writes it, which takes its time for many small tables."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
 
 
 def _pipes(lines: Sequence[Sequence[str]]) -> str:
