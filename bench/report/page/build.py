@@ -22,7 +22,7 @@ from bench.report.compare import Comparison
 from bench.report.files import replace
 from bench.report.gallery import Lookup
 from bench.report.page.charts import budgets_of, charts_of, failures_of
-from bench.report.page.ledgers import Ledger, entry_texts
+from bench.report.page.ledgers import Ledger, entry_texts, unit_of
 from bench.report.page.packing import pack
 from bench.report.page.pictures import gallery_of
 from bench.report.page.provenance import provenance_of
@@ -157,7 +157,7 @@ def _ledgers(report: Report) -> Iterator[Section]:
     for one in report.ledgers:
         names[one.suite.name] = names.get(one.suite.name, 0) + 1
         number = "" if names[one.suite.name] == 1 else f"-{names[one.suite.name]}"
-        facts = {"suite": one.suite, "pages": one.pages, "texts": entry_texts}
+        facts = {"suite": one.suite, "pages": one.pages, "texts": entry_texts, "unit": unit_of}
         title = f"{one.suite.name}{number}"
         yield Section(f"ledger-{title}", title, "Published beside ours", "ledger.html.j2", facts)
 

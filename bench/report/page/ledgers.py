@@ -50,6 +50,11 @@ def find_ledgers(records: Sequence[Record], collections: Mapping[str, Collection
     return found
 
 
+def unit_of(page: Page) -> str:
+    """Of all figures of a page of a ledger."""
+    return get_column(page.ours).unit
+
+
 def entry_texts(page: Page, entry: Entry) -> Mapping[str, str]:
     """Published and measured figure and interval as they are shown; the unit stands in the head."""
     column = get_column(page.ours)

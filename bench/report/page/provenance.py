@@ -1,7 +1,7 @@
 """Where the figures come from: of every row its runs, as asked, measured, and where they ran."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.report.columns import Column
@@ -28,9 +28,16 @@ def provenance_of(found: Comparison, records: Mapping[str, Record]) -> dict[str,
         "slug": found.slug,
         "title": found.title,
         "columns": {column.key: _definition(column) for column in found.columns},
-        "runs": [[_run(records[name], places) for name in row.records["id"]] for row in found.rows],
+        "runs": [
+            [_run(record, places) for record in _ordered(records[name] for name in names)]
+            for names in (row.records["id"] for row in found.rows)
+        ],
         "places": [json.loads(place) for place in places],
     }
+
+
+def _ordered(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: (record.cell.seed, record.cell.fold, record.cell.id))
 
 
 def _definition(column: Column) -> dict[str, Any]:

@@ -33,9 +33,9 @@ function pareto(section, charts, { width, followed, open }) {
       fill: (point) => point.row.prompts === "none" ? colourOf(point.row) : paper(),
     }),
     Plot.text(named, {
-      x: "x", y: "y", text: (point) => point.row.name, dy: -12, ariaLabel: "names", fontSize: 11.5, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4,
+      x: "x", y: "y", text: (point) => point.row.name, dy: -12, fontSize: 11.5, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4,
     }),
-    Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "title", fontSize: 12, lineWidth: 40 })),
+    Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "title", fontSize: 12, lineHeight: 1.25, lineWidth: 40 })),
   ]);
   reachable(drawn, points, (point) => open(point.place, accuracy.key, charts.figures[accuracy.key][point.place][2]));
   const missing = absent.length ? [make("p", { class: "caption" }, `Not measured: ${absent.join(", ")}.`)] : [];
@@ -73,7 +73,7 @@ function curves(section, charts, { width, followed }) {
         x: "step", y: key, z: "row", stroke: (point) => inkOf(point.who), strokeWidth: 1.6, strokeDasharray: dash,
         strokeOpacity: (point) => strength(point.who, followed),
       })),
-      Plot.tip(points, Plot.pointer({ x: "step", y: key, title: "title", fontSize: 12 })),
+      Plot.tip(points, Plot.pointer({ x: "step", y: key, title: "title", fontSize: 12, lineHeight: 1.25 })),
     ])];
   });
 }
@@ -93,7 +93,7 @@ function memory(section, charts, { width, followed }) {
     Plot.axisY({ tickSize: 0, label: null, lineWidth: side / 12 - 1.2, textOverflow: "ellipsis" }),
     Plot.barX(parts, { x: "mib", y: "name", fill: "part", order, insetTop: 2, insetBottom: 2, fillOpacity: (part) => strength(part.who, followed) }),
     Plot.text(totals, { x: "mib", y: "name", text: (total) => d3.format(",.0f")(total.mib), textAnchor: "start", dx: 4 }),
-    Plot.tip(parts, Plot.pointerY(Plot.stackX({ x: "mib", y: "name", z: "part", order, fontSize: 12, title: (part) => `${part.name}\n${part.part} ${part.mib.toFixed(1)} MiB` }))),
+    Plot.tip(parts, Plot.pointerY(Plot.stackX({ x: "mib", y: "name", z: "part", order, fontSize: 12, lineHeight: 1.25, title: (part) => `${part.name}\n${part.part} ${part.mib.toFixed(1)} MiB` }))),
   ])];
 }
 
@@ -112,7 +112,7 @@ function images(section, charts, { width }) {
     Plot.axisY({ tickSize: 0, label: null, lineWidth: side / 12 - 1.2, textOverflow: "ellipsis" }),
     Plot.cell(cells, { x: "i", y: "who", fill: "score", inset: 0.5 }),
     Plot.text(["← hardest"], { frameAnchor: "bottom-left", dy: 16 }), Plot.text(["easiest →"], { frameAnchor: "bottom-right", dy: 16 }),
-    Plot.tip(cells, Plot.pointer({ x: "i", y: "who", title: "title", fontSize: 12 })),
+    Plot.tip(cells, Plot.pointer({ x: "i", y: "who", title: "title", fontSize: 12, lineHeight: 1.25 })),
   ]);
   return [drawn, imagesTable(charts)];
 }
@@ -145,7 +145,7 @@ function budgets(section, points, { width, followed }) {
     Plot.ruleX(told.filter((point) => point.spread), { x: "images", y1: (p) => p.figure - p.spread, y2: (p) => p.figure + p.spread, stroke: inkOf, strokeOpacity: (p) => 0.5 * strength(p, followed) }),
     Plot.line(told, { x: "images", y: "figure", z: "name", stroke: inkOf, strokeOpacity: (p) => strength(p, followed) }),
     Plot.dot(told, { x: "images", y: "figure", symbol: (p) => SYMBOLS[p.marker], fill: colourOf, opacity: (p) => strength(p, followed) }),
-    Plot.tip(told, Plot.pointer({ x: "images", y: "figure", title: "title", fontSize: 12 })),
+    Plot.tip(told, Plot.pointer({ x: "images", y: "figure", title: "title", fontSize: 12, lineHeight: 1.25 })),
   ])];
 }
 

@@ -79,7 +79,7 @@ function reachable(drawn, points, open) {
 function spreadOut(drawn) {
   const frame = drawn.getBoundingClientRect();
   const taken = [];
-  for (const name of drawn.querySelectorAll("g[aria-label='names'] text")) {
+  for (const name of drawn.querySelectorAll("g[aria-label='text'] text")) {
     const home = name.getBoundingClientRect();
     const [aside, down] = [home.width / 2 + 10, 24];
     const tried = [[0, 0], [0, down], [aside, down / 2], [-aside, down / 2], [aside, 0], [-aside, 0], [0, -14], [0, down + 14]];

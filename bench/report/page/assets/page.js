@@ -45,7 +45,7 @@ function draw(view, section, data) {
   const unfolded = place.querySelector("details")?.open;
   const settings = { width: place.clientWidth, followed: followed.get(view) ?? null, open };
   if (settings.width) place.replaceChildren(...DRAW[section.dataset.draw](section, data, settings));
-  spreadOut(place);
+  if (section.dataset.draw === "pareto") spreadOut(place);
   if (unfolded) place.querySelector("details").open = true;
 }
 
