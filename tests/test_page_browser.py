@@ -168,9 +168,7 @@ def test_many_records_open_fast(browser: Any, tmp_path: Path, capsys: Any) -> No
     page.close()
     told = f"{size / 1e6:.2f} MB, open after {opened:.2f} s, {worked:.2f} s of work"
     with capsys.disabled():
-        sys.stdout.write(f"
-{MANY} records: {told}
-")
+        sys.stdout.write(f"\n{MANY} records: {told}\n")
     assert opened < 20, "far beyond the 2 s of a machine that is free"
 
 
