@@ -1,8 +1,6 @@
 """Comparisons as Markdown, CSV and LaTeX."""
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pandas as pd
 
 from bench.report.columns import MISSING, Column
 from bench.report.compare import Comparison, comparison
+from bench.report.delimited import to_csv, write_frame
 from bench.report.files import replace, replacing
 from bench.report.frame import NESTED
 from bench.report.ranking import Block, Mark
@@ -33,11 +32,11 @@ def write_tables(
     """
     written = [folder / "records.csv"]
     with replacing(written[0]) as file:
-        frame.drop(columns=list(NESTED)).to_csv(file, index=False)
+        write_frame(frame.drop(columns=list(NESTED)), file)
     for found in comparison(frame) if comparisons is None else comparisons:
         written += [
             replace(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
-            replace(folder / f"{found.slug}.csv", _csv(_unrounded(found))),
+            replace(folder / f"{found.slug}.csv", to_csv(_unrounded(found))),
             replace(folder / f"{found.slug}.tex", latex(found)),
         ]
     return written
@@ -135,15 +134,6 @@ def _unrounded(found: Comparison) -> dict[str, list[object]]:
         lines[f"{key}_sd"] = [value.spread for value in values]
         lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
     return lines
-
-
-def _csv(columns: Mapping[str, Sequence[object]]) -> str:
-    """As pandas writes it, which takes its time for many small tables."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
 
 
 def _pipes(lines: Sequence[Sequence[str]]) -> str:
