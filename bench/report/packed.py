@@ -68,7 +68,8 @@ class Packed(Sequence[Mapping[str, Any]]):
         return np.where(column == _ABSENT, np.nan, column) if self._layout.gaps else column
 
     def _row(self, place: int) -> dict[str, Any]:
-        layout, row = self._layout, {}
+        layout = self._layout
+        row: dict[str, Any] = {}
         for key in layout.keys:
             if key in layout.texts:
                 row[key] = self._texts[layout.texts[key]][place]
@@ -134,8 +135,10 @@ def _layout(keys: Texts, kinds: str, gaps: bool) -> _Layout:
     texts = [key for key, kind in zip(keys, kinds, strict=True) if kind == "t"]
     numbers = [key for key, kind in zip(keys, kinds, strict=True) if kind != "t"]
     whole = frozenset(key for key, kind in zip(keys, kinds, strict=True) if kind == "i")
-    places = [{key: place for place, key in enumerate(part)} for part in (texts, numbers)]
-    return _Layout(keys, *places, whole, gaps)
+    of_text, of_number = (
+        {key: place for place, key in enumerate(part)} for part in (texts, numbers)
+    )
+    return _Layout(keys, of_text, of_number, whole, gaps)
 
 
 @lru_cache(maxsize=4096)

@@ -53,8 +53,8 @@ class Row:
     prompts: str
     values: Mapping[str, Value]
     runs: Runs
-    places: Sequence[int]
-    ended_well: Sequence[int]
+    places: list[int]
+    ended_well: list[int]
 
     @cached_property
     def records(self) -> pd.DataFrame:
@@ -133,8 +133,8 @@ def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
     values = _values(runs.figures, ended_well)
     models = [(runs.cells[part[0]].task.backbone, runs.weights[part[0]]) for part in parts]
     return [
-        Row(label, *model, key[-1], of_row, runs, part, ok)
-        for label, model, key, of_row, part, ok in zip(
+        Row(label, backbone, weights, key[-1], of_row, runs, part, ok)
+        for label, (backbone, weights), key, of_row, part, ok in zip(
             labels, models, groups, values, parts, ended_well, strict=True
         )
     ]

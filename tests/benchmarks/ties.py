@@ -95,8 +95,9 @@ def kept(study: Study, trials: int) -> tuple[float, float, float]:
         inside = _in_set(rng, study, lag)
         all_in.append(inside[: study.alike].all())
         in_set.append(inside[: study.alike].mean())
-        out.append(np.mean(~inside[study.alike :]) if study.worse else np.nan)
-    return float(np.mean(all_in)), float(np.mean(in_set)), float(np.mean(out))
+        out.append(~inside[study.alike :])
+    left_out = float(np.mean(out)) if study.worse else np.nan
+    return float(np.mean(all_in)), float(np.mean(in_set)), left_out
 
 
 def _in_set(rng: np.random.Generator, study: Study, lag: Floats) -> npt.NDArray[np.bool_]:
