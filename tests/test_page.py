@@ -124,7 +124,8 @@ def _plain(text: str, mark: str | None) -> str:
 
 def test_marks_are_those_of_the_blocks(report: Report, outline: Outline) -> None:
     (steel,) = (one for one in report.comparisons if one.slug == "steel")
-    marks, start = {}, 0
+    marks: dict[tuple[str, str], str] = {}
+    start = 0
     for block in steel.blocks:
         marks |= {(f"steel {start + p}", key): mark for (p, key), mark in block.marks.items()}
         start += len(block.rows)

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -154,11 +154,9 @@ def _mean(values: Sequence[float]) -> float | None:
     return round(statistics.fmean(values), 5) if values else None
 
 
-def failures_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def failures_of(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
     """Every run that did not end well, with its reason."""
     failed = frame[frame["status"] != "ok"]
-    names = ["id", "dataset", "label", "backbone", "weights", "seed", "fold", "status", "error"]
-    return [
-        {**line, "error": line["error"] or "no reason recorded"}
-        for line in failed[names].sort_values("id").to_dict("records")
-    ]
+    names = ["id", "dataset", "label", "backbone", "weights", "seed", "fold", "status"]
+    lines = failed[names].assign(error=failed["error"].fillna("no reason recorded"))
+    return [dict(line) for line in lines.sort_values("id").to_dict("records")]

@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from bench.report.columns import DICE, MISSING
 from bench.report.compare import Comparison
+from bench.report.critical import Standing
 from bench.report.folds import folds_table
 from bench.report.ranking import Block, Mark
 from bench.report.rows import Row
 from bench.report.style import Series
 from bench.report.tables import ASKED, cells
+
+_WHO = ("label", "backbone", "weights")
 
 
 @dataclass(frozen=True)
@@ -118,12 +122,28 @@ def folds_lines(found: Comparison) -> tuple[list[str], list[tuple[Line, list[str
     table = folds_table(found)
     if table.empty:
         return [], []
-    figures = table.drop(columns=["label", "backbone", "weights", "prompts"])
+    figures = table.drop(columns=[*_WHO, "prompts"])
     heads = [str(name).replace("_", " ") for name in figures.columns]
-    who = table[["label", "backbone", "weights"]].itertuples(index=False)
+    who = [
+        Line(label, backbone, weights, "", ())
+        for label, backbone, weights in zip(*(table[part] for part in _WHO), strict=True)
+    ]
     return heads, [
-        (Line(*names, "", ()), [DICE.format(value) for value in line])
-        for names, line in zip(who, figures.itertuples(index=False), strict=True)
+        (line, [DICE.format(value) for value in values])
+        for line, values in zip(who, figures.itertuples(index=False), strict=True)
+    ]
+
+
+def ranks_table(standing: Standing) -> list[dict[str, Any]]:
+    """Of every method its row, and its average, best and worst rank over the datasets."""
+    return [
+        {
+            "row": row,
+            "mean": f"{ranks.mean():.2f}",
+            "best": f"{ranks.min():g}",
+            "worst": f"{ranks.max():g}",
+        }
+        for row, ranks in zip(standing.methods, standing.ranks.T, strict=True)
     ]
 
 

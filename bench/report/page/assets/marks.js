@@ -21,9 +21,13 @@ function strength(row, followed) {
 /** Options that all plots share. */
 function frame(width, height, label, options, marks) {
   const drawn = Plot.plot({ className: "plot-marks", width, height, marginTop: 24, ...options, marks });
-  const svg = drawn.tagName === "svg" ? drawn : drawn.querySelector("svg:last-of-type");
+  const svg = drawn.tagName === "svg" ? drawn : [...drawn.querySelectorAll(":scope > svg")].at(-1);
   svg.setAttribute("role", "group");
   svg.setAttribute("aria-label", label);
+  for (const group of svg.querySelectorAll("g[aria-label]")) { // a group without a role has no name
+    group.dataset.mark = group.getAttribute("aria-label");
+    group.removeAttribute("aria-label");
+  }
   return drawn;
 }
 
@@ -52,7 +56,7 @@ function plain(value) {
 
 /** Points that the keyboard reaches: focus shows what hovering shows, Enter opens the records. */
 function reachable(drawn, points, open) {
-  const marks = drawn.querySelectorAll("g[aria-label='dot'] path, g[aria-label='dot'] circle");
+  const marks = drawn.querySelectorAll("g[data-mark='dot'] path, g[data-mark='dot'] circle");
   for (const mark of marks) {
     const point = points[mark.__data__];
     mark.setAttribute("tabindex", "0");
@@ -79,7 +83,7 @@ function reachable(drawn, points, open) {
 function spreadOut(drawn) {
   const frame = drawn.getBoundingClientRect();
   const taken = [];
-  for (const name of drawn.querySelectorAll("g[aria-label='text'] text")) {
+  for (const name of drawn.querySelectorAll("g[data-mark='text'] text")) {
     const home = name.getBoundingClientRect();
     const [aside, down] = [home.width / 2 + 10, 24];
     const tried = [[0, 0], [0, down], [aside, down / 2], [-aside, down / 2], [aside, 0], [-aside, 0], [0, -14], [0, down + 14]];
