@@ -92,7 +92,10 @@ def drawn(records: list[Record]) -> Figure:
 
 def test_budgets_are_the_images_that_were_trained_on() -> None:
     figure = drawn(
-        [budget(None, 14, 0.8), budget(2, 2, 0.5), budget(2, 2, 0.7, 1), budget(1, 1, 0.2)]
+        [
+            *(budget(None, 14, 0.8), budget(2, 2, 0.5), budget(2, 2, 0.7, 1), budget(1, 1, 0.2)),
+            make_record(make_cell("full")),  # at one budget only, so that it has no curve
+        ]
     )
     (axes,) = figure.axes
     (line,) = [line for line in axes.lines if line.get_marker() not in ("None", "_", "|")]

@@ -49,8 +49,11 @@ def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
 
 
 def draw_budgets(found: Budgets, looks: Mapping[Row, Series]) -> Figure:
-    """Dice against the number of labelled training images: mean and spread over runs."""
-    figure = Figure(figsize=(7.6, 5.2), layout="constrained")
+    """Dice against the number of labelled training images: mean and spread over runs.
+
+    Methods that were run with one number of images only have no curve, and are left out.
+    """
+    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axes = figure.subplots()
     curves: dict[str, list[tuple[int, Row]]] = defaultdict(list)
     for images, comparison in found.steps.items():
@@ -58,6 +61,8 @@ def draw_budgets(found: Budgets, looks: Mapping[Row, Series]) -> Figure:
             if row.values[DICE.key].figure is not None:
                 curves[looks[row].name].append((images, row))
     for name, points in sorted(curves.items()):
+        if len(points) < 2:
+            continue
         look = looks[points[0][1]]
         values = [row.values[DICE.key] for _, row in points]
         axes.errorbar(
