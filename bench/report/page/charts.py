@@ -1,7 +1,7 @@
 """What the page's plots show: the figures of a comparison in the units of its table."""
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -67,14 +67,16 @@ def images_of(found: Comparison) -> dict[str, Any]:
 
 
 def budgets_of(budgets: Budgets, looks: Looks) -> list[dict[str, Any]]:
-    """Dice by number of labelled training images, a point for each row of each comparison."""
-    return [
-        {**_row(row, looks[row]), "images": images, "figure": value.figure * DICE.scale}
-        | {"spread": None if value.spread is None else value.spread * DICE.scale}
+    """Dice by number of labelled training images, of methods with two such numbers at least."""
+    points = [
+        {**_row(row, looks[row]), "images": images}
+        | {"figure": _scaled(value.figure, DICE), "spread": _scaled(value.spread, DICE)}
         for images, one in budgets.steps.items()
         for row in one.rows
         if (value := row.values[DICE.key]).figure is not None
     ]
+    counts = Counter(point["name"] for point in points)
+    return [point for point in points if counts[point["name"]] > 1]
 
 
 def _row(row: Row, look: Series) -> dict[str, Any]:

@@ -140,11 +140,11 @@ function budgets(section, points, { width, followed }) {
   const told = points.map((point) => ({ ...point, title: `${point.name}\n${point.images} images\nDice ${point.figure.toFixed(1)} %` }));
   return [frame(width, 400, "Dice by labelled training images", {
     x: { type: "log", base: 2, label: "labelled training images →", labelArrow: "none", ticks: [...new Set(points.map((point) => point.images))], tickFormat: plain },
-    y: { label: "↑ Dice (%)", labelArrow: "none", grid: true, nice: true }, marginLeft: 44,
+    y: { label: "↑ Dice (%)", labelArrow: "none", grid: true, nice: true }, marginLeft: 44, marginBottom: 42,
   }, [
     Plot.ruleX(told.filter((point) => point.spread), { x: "images", y1: (p) => p.figure - p.spread, y2: (p) => p.figure + p.spread, stroke: inkOf, strokeOpacity: (p) => 0.5 * strength(p, followed) }),
     Plot.line(told, { x: "images", y: "figure", z: "name", stroke: inkOf, strokeOpacity: (p) => strength(p, followed) }),
-    Plot.dot(told, { x: "images", y: "figure", symbol: (p) => SYMBOLS[p.marker], fill: colourOf, opacity: (p) => strength(p, followed) }),
+    Plot.dot(told, { x: "images", y: "figure", symbol: (p) => SYMBOLS[p.marker], fill: colourOf, stroke: inkOf, r: 4.5, opacity: (p) => strength(p, followed) }),
     Plot.tip(told, Plot.pointer({ x: "images", y: "figure", title: "title", fontSize: 12, lineHeight: 1.25 })),
   ])];
 }
