@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 from records import make_cell, make_cost, make_failure, make_record
 
+from bench.cli import main
 from bench.data.items import Collection, Item
 from bench.report import comparison, to_frame
 from bench.report.page import Report, build_page, find_ledgers, unpack
 from bench.report.tables import cells
 from bench.spec import Record
+from bench.store import Store
 
 VENDOR = Path(__file__).parents[1] / "bench" / "report" / "page" / "vendor"
 MALICIOUS = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"
@@ -229,7 +231,7 @@ def test_pictures_of_shown_datasets_only(tmp_path: Path) -> None:
     pictures = Outline(build_page(with_images))
     heads = [text for _, text in pictures.named("h4")]
     assert heads == ["Best: image_2", "Worst: image_0", "Most disputed: image_1"]
-    assert len(pictures.named("img", alt="truth")) == 3
+    assert len(pictures.named("img", alt="true classes")) == 3
     assert len(pictures.named("img", alt="errors of lora")) == 3
     assert not Outline(build_page(plain)).named("img")
 
@@ -244,3 +246,14 @@ def test_ledgers_are_those_of_suites_that_were_run() -> None:
     )
     collections = {"steel": Collection("steel", ("matrix", "carbide", "spheroidite"), items)}
     assert find_ledgers([make_record(make_cell("no_method_of_a_suite"))], collections) == []
+
+
+@pytest.mark.slow
+def test_the_command_line_writes_the_page(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    for method in ("lora", "unet"):
+        store.write(make_record(make_cell(method)))
+    assert main(["report", "--html", "--out", str(tmp_path)]) == 0
+    page = Outline((tmp_path / "report.html").read_text())
+    assert {"overview", "steel"} <= {found.get("id") for found, _ in page.named("section")}
+    assert not page.named("img"), "the images are not those of the records"
