@@ -45,6 +45,7 @@ def test_every_dataset_counts_once_whatever_its_size() -> None:
     assert names(found) == ["full", "lora", "adapter"]
     assert found.ranks.mean(0) == pytest.approx([5 / 3, 5 / 3, 8 / 3])
     assert found.datasets == ("large", "set_0", "set_1")
+    assert found.ranks[0].tolist() == [1, 3, 2]  # on the dataset named first
     assert found.slug == "across-3-datasets"
 
 

@@ -36,7 +36,7 @@ class Standing:
     Attributes:
         title: the datasets' number and what else the runs have in common.
         slug: the same for file names.
-        datasets: D names.
+        datasets: D names, in their order.
         methods: K rows of the first dataset, best average rank first.
         ranks: (D, K) by Dice, 1 for the best; equal ones share the mean of their ranks.
         p_value: of Friedman's test, that all methods are alike.
@@ -87,8 +87,7 @@ def find_standings(comparisons: Sequence[Comparison]) -> list[Standing]:
             groups[_asked(found, block)].append((found, _scores(block)))
     standings = []
     for (*_, prompts), group in groups.items():
-        for datasets, methods in _common(group):
-            standings.append(_standing(datasets, methods, prompts))
+        standings += [_standing(parts, prompts) for parts in _common(group)]
     return sorted(standings, key=lambda standing: standing.slug)
 
 
@@ -136,8 +135,8 @@ def _scores(block: Block) -> _Scores:
 
 def _common(
     group: Sequence[tuple[Comparison, _Scores]],
-) -> Iterator[tuple[list[Comparison], list[_Scores]]]:
-    """Datasets and, for each, the same methods; of several contents of one name the fullest."""
+) -> Iterator[list[tuple[Comparison, _Scores]]]:
+    """Datasets, each with the same methods; of several contents of one name the fullest."""
     ordered = sorted(group, key=lambda one: (-len(one[1]), one[0].slug))
     named = {found.dataset: (found, scores) for found, scores in reversed(ordered)}
     ordered = [one for one in ordered if one[0] is named[one[0].dataset][0]]
@@ -145,13 +144,12 @@ def _common(
     for count, common in enumerate(names, 1):
         whole = count == len(ordered) or names[count] != common
         if whole and count >= FEWEST and len(common) >= FEWEST:
-            yield (
-                [found for found, _ in ordered[:count]],
-                [{name: scores[name] for name in sorted(common)} for _, scores in ordered[:count]],
-            )
+            parts = sorted(ordered[:count], key=lambda part: part[0].dataset)
+            yield [(found, {name: rows[name] for name in sorted(common)}) for found, rows in parts]
 
 
-def _standing(found: Sequence[Comparison], scores: Sequence[_Scores], prompts: str) -> Standing:
+def _standing(parts: Sequence[tuple[Comparison, _Scores]], prompts: str) -> Standing:
+    found, scores = zip(*parts, strict=True)
     names = list(scores[0])
     figures = [[one[name].values[DICE.key].figure for name in names] for one in scores]
     dice = np.array(figures, dtype=np.float64)
@@ -170,7 +168,7 @@ def _standing(found: Sequence[Comparison], scores: Sequence[_Scores], prompts: s
     return Standing(
         ", ".join(words),
         slug_of(words),
-        tuple(sorted(one.dataset for one in found)),
+        tuple(one.dataset for one in found),
         tuple(scores[0][names[place]] for place in order),
         ranks,
         friedman(ranks),
