@@ -182,7 +182,7 @@ def test_the_page_tells_figures_intervals_and_differences(tmp_path: Path) -> Non
 def test_mistakes_are_told_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         (["suite", "run"], "say which suite: samed-comparison, "),
-        (["suite", "run", "--seeds", "1", "samed-rnak"], "no suite 'samed-rnak'. Did you mean 'samed-rank'?"),
+        (["suite", "run", "--seeds", "1", "samed-rnak"], "no suite 'samed-rnak'. Did you mean"),
     ):
         assert cli.main(words) == 2
         assert told in capsys.readouterr().err
