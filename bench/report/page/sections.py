@@ -88,8 +88,11 @@ class Section:
 
 
 def _overview(report: Report) -> Iterator[Section]:
-    facts = {"parts": overview_table(report.comparisons, report.looks), "column": DICE}
-    heads = [(one.slug, one.title) for one in report.comparisons]
+    # Label budgets have a section of their own.
+    shown = [one for one in report.comparisons if one.rows[0].cells[0].labels is None]
+    shown = shown or list(report.comparisons)
+    facts = {"parts": overview_table(shown, report.looks), "column": DICE}
+    heads = [(one.slug, one.title) for one in shown]
     yield Section("overview", "Overview", "", "overview.html.j2", {**facts, "heads": heads})
 
 
