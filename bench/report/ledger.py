@@ -68,9 +68,9 @@ class Order:
         if not pairs:
             return "No two lines can be compared."
         return (
-            f"Order of the lines: of {pairs} pairs {self.same} stand as published "
-            f"({self.same_surely} beyond chance), {self.reversed} the other way round "
-            f"({self.reversed_surely} beyond chance)."
+            f"Order of the lines: {self.same} of {pairs} pairs as published ({self.same_surely} "
+            f"beyond chance), {self.reversed} the other way round ({self.reversed_surely} beyond "
+            "chance)."
         )
 
 
