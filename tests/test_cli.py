@@ -289,8 +289,8 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     assert ask(line, "--dry-run") == 0
     out = capsys.readouterr().out
     assert "note: mine: no specimen groups given" in out
-    assert "│ 0    │ 1/1  │ all    │ ok " in out
-    assert "│ 1    │ 1/1  │ all    │ to do " in out
+    assert "0     1/1   all     ok " in out
+    assert "1     1/1   all     to do " in out
     assert "2 cells, 1 to do, in results/local" in out
     assert contents() == before
 
