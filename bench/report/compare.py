@@ -137,7 +137,8 @@ def _compare(words: tuple[str, ...], runs: Runs, places: Sequence[int]) -> Compa
 def _title(cell: Cell, words: tuple[str, ...]) -> str:
     labels = "all" if cell.labels is None else str(cell.labels)
     standing = f"{cell.protocol} protocol, {labels} labels, {cell.task.image_size} px"
-    budget = f", {cell.recipe.steps} steps of {cell.recipe.batch_size} images"
+    what = "images" if cell.task.depth == 1 else "stacks"
+    budget = f", {cell.recipe.steps} steps of {cell.recipe.batch_size} {what}"
     told = (f"{cell.protocol} ", f"{cell.labels} ", f"{cell.task.image_size} ", "steps ", "batch")
     rest = [word for word in words[1:] if not word.startswith(told)]
     shown = standing + (budget if cell.protocol == "equal" else "")
@@ -146,11 +147,13 @@ def _title(cell: Cell, words: tuple[str, ...]) -> str:
 
 def _reading(cells: Sequence[Cell]) -> Iterator[str]:
     batches = sorted({str(cell.recipe.batch_size) for cell in cells})
+    depth = cells[0].task.depth
+    one, many = ("image", "images") if depth == 1 else (f"stack of {depth} slices", "stacks")
     yield (
         "Dice and IoU are means over the foreground classes, of all test pixels together; "
         "± is the standard deviation over runs (seeds and folds), speeds are those of the fastest "
-        "run. Forward is one image; train "
-        f"step and peak memory are one batch ({' or '.join(batches)} images). "
+        f"run. Forward is one {one}; train "
+        f"step and peak memory are one batch ({' or '.join(batches)} {many}). "
         "FLOPs are 2 x multiply-adds."
     )
 
