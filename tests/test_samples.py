@@ -71,3 +71,5 @@ def test_a_seed_without_one_of_its_images_has_no_figure() -> None:
     part = replace(other, per_image=other.per_image[1:])
     assert sample_of("dice_dataset", [whole, part]) is None
     assert sample_of("dice_dataset", []) is None
+    older = [replace(run, metrics={"dice_dataset": 0.5}) for run in RUNS["objects"]]
+    assert sample_of("pq_dataset", older) is None

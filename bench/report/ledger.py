@@ -210,7 +210,10 @@ def _status(
 
 
 def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
-    """What a figure of some runs is made of; None without runs, or if one of a seed's is missing.
+    """What a figure of some runs is made of; None where it cannot be told.
+
+    So it is without runs, if one of a seed's is missing, or if the version that wrote a record did
+    not know the figure yet.
 
     Args:
         ours: name of the figure in records.
@@ -225,6 +228,8 @@ def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
         for found in by_seed.values()
     ]
     if not runs or not all(runs) or len({len(rows) for rows in runs}) > 1:
+        return None
+    if any(ours not in one.metrics for one in records):
         return None
     classes = records[0].classes
     match ours:
