@@ -52,7 +52,7 @@ def compare(
     changes = [] if "contents" in excused else list(_contents(baseline.contents, now.contents))
     changes += _counts(baseline.counts, now.counts, absent)
     for name, runs in baseline.runs.items():
-        changes += _trained(name, runs, now.runs[name], excused)
+        changes += _trained(name, runs, now.runs.get(name, ()), excused)
     return changes, notes
 
 
@@ -117,22 +117,28 @@ def _counts(
 def _trained(
     name: str, baseline: Sequence[Run], now: Sequence[Run], excused: Collection[str]
 ) -> Iterator[Change]:
+    if not now:
+        yield Change(name, "training", "ok", "-", "not in the grid")
+        return
     failed = [run.error for run in now if run.error]
     if failed:
         yield Change(name, "training", "ok", failed[0], "failed")
         return
     low, high = interval(_known(run.dice for run in baseline), len(now))
-    dice = fmean(_known(run.dice for run in now))
-    if not low <= dice <= high:
+    scores = _known(run.dice for run in now)
+    dice = fmean(scores) if len(scores) == len(now) else math.nan
+    if not low <= dice <= high:  # nor is what is not defined
         off = dice - (low if dice < low else high)
         yield Change(name, "Dice", f"{low:.3f} to {high:.3f}", f"{dice:.3f}", f"{off:+.3f}")
     peaks = [_known(run.train_peak_bytes for run in runs) for runs in (baseline, now)]
-    if all(peaks) and "memory" not in excused:
-        old, new = map(max, peaks)
+    if peaks[0] and "memory" not in excused:
+        old, new = max(peaks[0]), max(peaks[1], default=0)
         if abs(new / old - 1) > MEMORY:
             yield Change(name, "memory", f"{old:,} B", f"{new:,} B", f"{new / old - 1:+.1%}")
     paces = [_known(run.pace for run in runs) for runs in (baseline, now)]
-    if all(paces) and "speed" not in excused:
+    if paces[0] and not paces[1] and "speed" not in excused:
+        yield Change(name, "speed", f"{median(paces[0]):.2f} x reference", "-", "not measured")
+    elif all(paces) and "speed" not in excused:
         usual, here = map(median, paces)
         if usual / here > SLOWER:
             slower = f"{usual / here:.2f} x slower"

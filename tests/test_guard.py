@@ -68,6 +68,9 @@ def test_what_is_as_it_was_raises_no_alarm() -> None:
         ({"pace": 0.5 / 1.4}, []),
         ({"pace": 0.9}, []),
         ({"dice": None, "error": "oom: out of memory"}, ["training"]),
+        ({"dice": None}, ["Dice"]),
+        ({"train_peak_bytes": None}, ["memory"]),
+        ({"pace": None}, ["speed"]),
     ],
 )
 def test_a_run_beyond_a_limit_is_named(run: dict[str, Any], found: list[str]) -> None:
@@ -87,6 +90,10 @@ def test_a_count_that_differs_at_all_is_named(counts: dict[str, Any], found: lis
     assert measures(now) == found
     gone = replace(changed(), counts={"lora": LORA})
     assert [change.name for change in guard.compare(STORED, gone)[0]] == ["full"]
+
+
+def test_a_method_that_the_grid_no_longer_trains_is_named() -> None:
+    assert measures(replace(changed(), runs={})) == ["training"]
 
 
 def test_other_images_or_weights_are_named() -> None:
