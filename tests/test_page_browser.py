@@ -129,6 +129,7 @@ def test_a_point_opens_its_records_without_a_mouse(view: Any) -> None:
     point.focus()
     view.keyboard.press("Enter")
     view.locator("dialog[open]").wait_for()
+    assert "method_" in view.locator("dialog[open] h2").inner_text()
 
 
 def test_hovering_tells_the_figures(view: Any) -> None:
