@@ -142,7 +142,8 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, fit for JSON."""
-        return {**dataclasses.asdict(self), "options": dict(self.options)}
+        parts = {name: dict(vars(getattr(self, name))) for name in ("task", "recipe")}
+        return {**vars(self), **parts, "options": dict(self.options)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Cell":
@@ -218,7 +219,7 @@ class Record:
             for spec in dataclasses.fields(self)
             if spec.name not in ("cell", "cost")
         }
-        cost = None if self.cost is None else dataclasses.asdict(self.cost)
+        cost = None if self.cost is None else dict(vars(self.cost))
         return {"id": self.cell.id, "cell": self.cell.to_dict(), "cost": cost, **plain}
 
     @classmethod
