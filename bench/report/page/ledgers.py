@@ -91,7 +91,7 @@ def _questions(suite: Suite, records: Sequence[Record]) -> list[tuple[tuple[str,
             (dataset, sha),
             Asked(
                 dataset,
-                ",".join(map(str, sorted(seeds))),
+                "".join(f"{seed}," for seed in sorted(seeds)),  # a number alone is a count
                 {"backbones": backbone, "protocol": protocol},
             ),
         )
