@@ -1,10 +1,12 @@
 """Synthetic records: what a run would have written, with figures that tests choose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.report import comparison, to_frame, write_report
 from bench.spec import SCHEMA, Cell, Cost, OptionValue, PromptSource, Recipe, Record, Status, Task
 
 CLASSES = ("matrix", "carbide", "spheroidite")
@@ -162,3 +164,9 @@ def _history(dice: float, seed: int, steps: int = 300) -> tuple[dict[str, float]
             row["val_dice"] = float(np.clip(dice * done + rng.normal(0, 0.01), 0, 1))
         rows.append(row)
     return tuple(rows)
+
+
+def report_of(records: Iterable[Record], folder: Path) -> list[Path]:
+    """Write the report of some records."""
+    frame = to_frame(records)
+    return write_report(frame, comparison(frame), folder)

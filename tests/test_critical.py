@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from records import make_cell, make_failure, make_record
+from records import make_cell, make_failure, make_record, report_of
 from scipy import stats
 
-from bench.report import comparison, to_frame, write_report
+from bench.report import comparison, to_frame
 from bench.report.critical import Standing, cliques, find_standings, friedman
 from bench.report.ranks import columns_of, draw_ranks
 from bench.report.style import assign, style
@@ -142,7 +142,7 @@ def test_bars_do_not_touch() -> None:
 
 def test_the_overview_shows_the_ranks(tmp_path: Path) -> None:
     found = study(3, full=0.7, lora=0.6, adapter=0.5)
-    written = write_report(found, tmp_path)
+    written = report_of(found, tmp_path)
     assert tmp_path / "plots" / "across-3-datasets_ranks.svg" in written
     overview = written[-1].read_text()
     assert "![Average ranks](plots/across-3-datasets_ranks.png)" in overview

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from records import CLASSES, ENV, make_cell, make_failure, make_record
+from records import CLASSES, ENV, make_cell, make_failure, make_record, report_of
 
-from bench.report import comparison, to_frame, write_report
+from bench.report import comparison, to_frame
 from bench.report.budgets import draw_budgets, find_budgets
 from bench.report.folds import folds_markdown, folds_table
 from bench.report.style import assign, style
@@ -74,7 +74,7 @@ def test_a_fold_without_a_figure_is_a_dash() -> None:
 
 def test_one_split_has_no_table_of_folds(tmp_path: Path) -> None:
     assert table([make_record()]).empty
-    assert not [path for path in write_report([make_record()], tmp_path) if "folds" in path.name]
+    assert not [path for path in report_of([make_record()], tmp_path) if "folds" in path.name]
 
 
 def budget(labels: int | None, images: int, dice: float, seed: int = 0) -> Record:
@@ -113,7 +113,7 @@ def test_other_recipes_and_other_data_are_other_curves() -> None:
 
 def test_the_report_shows_folds_and_budgets(tmp_path: Path) -> None:
     records = [fold(n, 0.8, image(1, 1, 1)) for n in range(3)]
-    files = write_report([*records, budget(None, 14, 0.8), budget(2, 2, 0.5)], tmp_path)
+    files = report_of([*records, budget(None, 14, 0.8), budget(2, 2, 0.5)], tmp_path)
     overview = files[-1].read_text()
     assert "(tables/steel_3-folds_folds.md)" in overview
     assert "(plots/steel_labels.png)" in overview

@@ -15,11 +15,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
-from records import make_cell, make_cost, make_failure, make_record
+from records import make_cell, make_cost, make_failure, make_record, report_of
 from rich.console import Console
 
 from bench.errors import UserError
-from bench.report import comparison, terminal_table, to_frame, write_report
+from bench.report import comparison, terminal_table, to_frame
 from bench.report.columns import COLUMNS, DICE, MISSING
 from bench.report.compare import Comparison
 from bench.report.files import replace
@@ -49,8 +49,8 @@ def spread_scores(middle: float, images: int = 12, seed: int = 0) -> list[float]
 
 def printed(records: list[Record], width: int) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    for table in terminal_table(to_frame(records), width):
-        console.print(table)
+    for found in comparison(to_frame(records)):
+        console.print(terminal_table(found, width))
     output = console.file
     assert isinstance(output, io.StringIO)
     return output.getvalue()
@@ -290,7 +290,7 @@ def test_terminal_tables_fit_and_show_more_where_there_is_room() -> None:
         text = printed(records, width)
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text
-    tables = [terminal_table(to_frame(records), width)[0] for width in (100, 120, 160)]
+    tables = [terminal_table(only(records), width) for width in (100, 120, 160)]
     counts = [len(table.columns) for table in tables]
     assert counts == sorted(set(counts))
     assert counts[0] >= 4 + 3
@@ -391,7 +391,7 @@ def test_gallery_where_predictions_are(tmp_path: Path) -> None:
 
 def test_report_links_to_files_that_exist(tmp_path: Path) -> None:
     records = [make_record(make_cell("lora"), dice=0.9), make_failure(make_cell("full"))]
-    written = write_report(records, tmp_path)
+    written = report_of(records, tmp_path)
     names = {path.relative_to(tmp_path).as_posix() for path in written}
     assert {
         "index.md",
@@ -414,7 +414,7 @@ def test_report_links_to_files_that_exist(tmp_path: Path) -> None:
 
 def test_no_records_is_a_mistake_of_the_user(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no records to report"):
-        write_report([], tmp_path)
+        report_of([], tmp_path)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(

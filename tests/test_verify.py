@@ -1,5 +1,6 @@
 """What was changed by hand is named."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -9,16 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from records import CLASSES, ENV
+from records import CLASSES, ENV, report_of
 
 from bench import cli
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection, Item
 from bench.errors import UserError
-from bench.report import write_report
+from bench.grid import Data
+from bench.report import comparison, to_frame
+from bench.report.ledger import write_ledger
+from bench.report.page import Report, build_page
 from bench.scoring import Prediction, Scoring
 from bench.spec import SCHEMA, Cell, Recipe, Record, Task
 from bench.store import Store
+from bench.suites import Asked, expand_suite, get_suite
 from bench.verify import verify
 
 RNG = np.random.default_rng(0)
@@ -28,14 +33,18 @@ MADE = Collection("made", CLASSES, ITEMS)
 
 
 def load(name: str) -> Collection:
-    if name != "made":
+    if name not in ("made", "steel"):
         raise UserError("not here")
-    return MADE
+    return dataclasses.replace(MADE, name=name)
 
 
 def run(store: Store, method: str, dataset: str) -> None:
     """A run on the made images, with its predictions stored."""
-    cell = Cell(method, dataset, Task(3), Recipe(lr=1e-3), dataset_sha=fingerprint(MADE))
+    sha = fingerprint(load("made"))
+    run_cell(store, Cell(method, dataset, Task(3), Recipe(lr=1e-3), dataset_sha=sha))
+
+
+def run_cell(store: Store, cell: Cell) -> None:
     scoring, folder = Scoring(MADE), store.predictions(cell)
     folder.mkdir(parents=True)
     for item, mask in zip(ITEMS, MASKS, strict=True):
@@ -51,8 +60,22 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = Store.open(tmp_path_factory.mktemp("results"))
     for method, dataset in (("lora", "made"), ("full", "made"), ("lora", "elsewhere")):
         run(store, method, dataset)
-    write_report(store.read_all(), store.folder)
+    write_page(store)
+    report_of(store.read_all(), store.folder)
     return store.folder
+
+
+def write_page(store: Store) -> None:
+    """A page with pictures, which nothing but the images can give."""
+    frame, records = to_frame(store.read_all()), store.read_all()
+    image = np.zeros((12, 16, 3), np.uint8)
+    masks = {item.name: (image, mask) for item, mask in zip(ITEMS, MASKS, strict=True)}
+    images = {"made": lambda name: masks[name]}
+    predictions = store.folder / "predictions"
+    report = Report(records, frame, comparison(frame), (), images, predictions)
+    page = build_page(report)
+    assert 'class="gallery"' in page
+    (store.folder / "report.html").write_text(page)
 
 
 @pytest.fixture
@@ -102,6 +125,7 @@ def test_a_folder_as_it_was_written_is_sound(sound: Path) -> None:
     assert verdict.compared["predicted maps"] == 6
     assert verdict.compared["tables"] > 3
     assert verdict.compared["figures"] == 2
+    assert verdict.compared["pages"] == 1
     assert verdict.skipped == ("predictions of elsewhere: its images are not here",)
 
 
@@ -120,6 +144,8 @@ def test_a_folder_as_it_was_written_is_sound(sound: Path) -> None:
         (edit(lambda r: r.pop("metrics") and r.pop("cell")), "is no record"),
         (replace_in("tables/made.md", "full", "best"), "line "),
         (replace_in("index.md", "Results", "Triumphs"), "line 1 is '# Triumphs', the records"),
+        (replace_in("report.html", "<h2", "<h3"), "', the records give '"),
+        (replace_in("report.html", "H4sI", "H4sIH"), "cannot be read"),
         (replace_in("plots/made_classes.svg", "</svg>", "<g/></svg>"), "is not what the records"),
         (lambda folder: (folder / "tables" / "other.md").write_text("x"), "comes from no record"),
         (lambda folder: next(folder.glob("tables/made.tex")).unlink(), "is missing, the records"),
@@ -140,6 +166,39 @@ def test_every_change_by_hand_is_named(
 def test_another_drawer_is_no_finding(results: Path) -> None:
     replace_in("plots/made_classes.svg", "Matplotlib v", "Matplotlib v0.")(results)
     assert verify(results, load).findings == ()
+
+
+@pytest.fixture
+def steel(tmp_path: Path) -> Store:
+    """Runs of a suite, with its ledger."""
+    store = Store.open(tmp_path)
+    suite, data = get_suite("steel-baselines"), Data(load("steel"), fingerprint(MADE), ((),))
+    cells, _ = expand_suite(suite, Asked("steel", "1"), {"steel": data})
+    for found in cells.values():
+        for cell in found:
+            run_cell(store, cell)
+    write_ledger(suite, cells, {r.cell.id: r for r in store.read_all()}, tmp_path)
+    report_of(store.read_all(), tmp_path)
+    return store
+
+
+def test_ledgers_follow_from_the_records(steel: Store) -> None:
+    verdict = verify(steel.folder, load)
+    assert verdict.findings == ()
+    assert verdict.compared["ledgers"] == 1
+    replace_in("ledger/steel-baselines.md", "not comparable", "reproduced")(steel.folder)
+    (finding,) = verify(steel.folder, load).findings
+    assert finding.place.name == "steel-baselines.md"
+    assert "reproduced" in finding.told
+
+
+def test_without_images_no_ledger_can_be_told(steel: Store) -> None:
+    def nowhere(name: str) -> Collection:
+        raise UserError(f"no {name}")
+
+    verdict = verify(steel.folder, nowhere)
+    assert verdict.findings == ()
+    assert any("steel-baselines.md: its images are not here" in told for told in verdict.skipped)
 
 
 def test_the_command_names_what_differs(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

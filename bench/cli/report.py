@@ -10,9 +10,11 @@ from bench.cli.parsing import ArgumentParser, add_out
 from bench.errors import UserError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from bench.data.items import Collection
+    from bench.report.compare import Comparison
     from bench.report.gallery import Lookup
-    from bench.spec import Record
     from bench.store import Store
 
 
@@ -42,47 +44,46 @@ def run(asked: argparse.Namespace, console: Console) -> int:
 
 
 def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
-    """Write the report of all records of a store, as a page too if asked, and print its tables."""
-    from bench.report import terminal_table, to_frame, write_report
+    """Print the tables of all records of a store, and write its report, as a page too if asked."""
+    from bench.data.present import Present
+    from bench.registry import load_collection
+    from bench.report import comparison, terminal_table, to_frame, write_report
 
-    records = store.read_all()
-    collections = _collections(records)
+    frame = to_frame(store.stream())
+    found = comparison(frame)
+    for one in found:
+        console.print(terminal_table(one, console.width))
+    collections = Present(load_collection).by_name(frame["cell"])
     pictures = {name: _lookup(collection) for name, collection in collections.items()}
     try:
-        files = write_report(records, store.folder, pictures)
-        if html:
-            files.append(_write_page(records, collections, store))
+        page = [_write_page(frame, found, collections, store)] if html else []
+        files = [*page, *write_report(frame, found, store.folder, pictures)]
     except OSError as error:
         raise UserError(
             f"cannot write {error.filename or store.folder} ({error.strerror}): "
             "make room or mend it, then run the report again"
         ) from error
-    for table in terminal_table(to_frame(records), console.width):
-        console.print(table)
-    console.print(f"{len(records)} records, {len(files)} files: {files[-1]}")
+    console.print(f"{len(frame)} records, {len(files)} files: {(page or files)[-1]}")
 
 
 def _write_page(
-    records: "list[Record]", collections: "dict[str, Collection]", store: "Store"
+    frame: "DataFrame",
+    found: "list[Comparison]",
+    collections: "dict[str, Collection]",
+    store: "Store",
 ) -> Path:
     """The page shows pictures of such images only as may be shown anywhere."""
-    from bench.report import comparison, to_frame
     from bench.report.page import Report, find_ledgers, write_page
 
-    frame = to_frame(records)
     images = {
         name: _lookup(collection)
         for name, collection in collections.items()
         if collection.images_may_be_shown
     }
-    report = Report(
-        records,
-        frame,
-        comparison(frame),
-        find_ledgers(records, collections),
-        images,
-        store.folder / "predictions",
-    )
+    records = store.read_all()
+    ledgers = find_ledgers(records, collections)
+    predictions = store.folder / "predictions"
+    report = Report(records, frame, found, ledgers, images, predictions)
     return write_page(report, store.folder / "report.html")
 
 
@@ -91,22 +92,3 @@ def _lookup(collection: "Collection") -> "Lookup":
 
     items = {item.name: item for item in collection.items}
     return lambda name: decode(items[name], collection)
-
-
-def _collections(records: "list[Record]") -> "dict[str, Collection]":
-    """Every dataset that is still where and what it was, by its name."""
-    from bench.data.fingerprint import fingerprint
-    from bench.registry import load_collection
-
-    contents: dict[str, dict[str, str]] = {}  # name to fingerprints, each with its address
-    for cell in (record.cell for record in records):
-        contents.setdefault(cell.dataset_name, {})[cell.dataset_sha] = cell.dataset
-    found = {}
-    for name, versions in contents.items():
-        try:
-            collection = load_collection(next(iter(versions.values())))
-        except UserError:
-            continue  # the images are not here; tables and plots need none
-        if {fingerprint(collection)} == versions.keys():
-            found[name] = collection
-    return found

@@ -1,6 +1,6 @@
 """Tables, plots and an overview, always rewritten from all records."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pandas import DataFrame
@@ -15,50 +15,54 @@ from bench.report.gallery import Lookup, write_gallery
 from bench.report.plots import write_plots
 from bench.report.tables import markdown, write_tables
 from bench.report.terminal import terminal_table
-from bench.spec import Record
 
 __all__ = ["comparison", "rewrite", "terminal_table", "to_frame", "write_report"]
 
 
 def write_report(
-    records: Iterable[Record], folder: Path, images: Mapping[str, Lookup] | None = None
+    frame: DataFrame,
+    found: list[Comparison],
+    folder: Path,
+    images: Mapping[str, Lookup] | None = None,
 ) -> list[Path]:
     """Write `tables/`, `plots/` and `index.md`, each file in one step.
 
     Args:
-        records: all of them; what they no longer hold is gone from the overview.
-        folder: results folder; `predictions/<cell id>/<item name>.png` in it are shown.
+        frame: of all records; what they no longer hold is gone from the overview.
+        found: the comparisons of the frame.
+        folder: results folder; `predictions/<cell id>/<item name>.png` in it are shown. The
+            overview links to its page and its ledgers.
         images: dataset name to a function from item name to image (H, W, 3) uint8 and mask
             (H, W) uint8; only datasets that stand here are shown in pictures.
 
     Returns:
         The files, the overview last.
-
-    Raises:
-        UserError: there are no records.
     """
-    frame = to_frame(records)
-    found = comparison(frame)
     written = _tables_and_plots(frame, found, folder)
     written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots", found)
-    overview = _overview(found, written, folder)
+    overview = _overview(found, [*written, *_beside(folder)], folder)
     return [*written, replace(folder / "index.md", overview)]
 
 
-def rewrite(records: Iterable[Record], folder: Path, like: Path) -> list[Path]:
+def rewrite(frame: DataFrame, found: list[Comparison], folder: Path, like: Path) -> list[Path]:
     """As `write_report`, without pictures of images; the overview links to those in `like`.
 
     Args:
-        records: all of them.
+        frame: of all records.
+        found: the comparisons of the frame.
         folder: where the files go.
         like: results folder whose files they are to be compared with.
     """
-    frame = to_frame(records)
-    found = comparison(frame)
     written = _tables_and_plots(frame, found, folder)
-    pictures = [folder / "plots" / path.name for path in (like / "plots").glob("*_gallery.png")]
-    overview = _overview(found, [*written, *pictures], folder)
+    others = [*(like / "plots").glob("*_gallery.png"), *_beside(like)]
+    there = [folder / path.relative_to(like) for path in others]
+    overview = _overview(found, [*written, *there], folder)
     return [*written, replace(folder / "index.md", overview)]
+
+
+def _beside(folder: Path) -> list[Path]:
+    """What other commands left in a results folder."""
+    return [*folder.glob("report.html"), *sorted(folder.glob("ledger/*.md"))]
 
 
 def _tables_and_plots(frame: DataFrame, found: list[Comparison], folder: Path) -> list[Path]:
@@ -70,6 +74,14 @@ def _tables_and_plots(frame: DataFrame, found: list[Comparison], folder: Path) -
 def _overview(found: list[Comparison], written: list[Path], folder: Path) -> str:
     """Every comparison with its table, its Pareto plot, and links to the rest."""
     parts = ["# Results", "All runs, unrounded: [records.csv](tables/records.csv)"]
+    if folder / "report.html" in written:
+        parts.append(
+            "All of it on one page, as `report --html` last wrote it: [report.html](report.html)"
+        )
+    ledgers = [path for path in written if path.parent == folder / "ledger"]
+    if ledgers:
+        links = [f"[{path.stem}](ledger/{path.name})" for path in ledgers]
+        parts.append(f"Published figures beside ours: {', '.join(links)}")
     for one in found:
         parts += [f"## {one.title}", markdown(one).rstrip()]
         if not folds_table(one).empty:

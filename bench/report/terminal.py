@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.report.columns import Column
-from bench.report.compare import Comparison, comparison
+from bench.report.compare import Comparison
 from bench.report.ranking import Mark
 from bench.report.tables import cells
 
@@ -18,20 +17,13 @@ from bench.report.tables import cells
 _TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 14}
 
 
-def terminal_table(frame: pd.DataFrame, width: int = 100) -> list[Table]:
-    """One table for each comparison.
+def terminal_table(found: Comparison, width: int = 100) -> Table:
+    """A comparison as a renderable of rich; notes are its caption.
 
     Args:
-        frame: of `to_frame`.
+        found: to show.
         width: characters in a line; the least important columns are left out until all fits.
-
-    Returns:
-        Renderables of rich; notes are the captions.
     """
-    return [_fit(found, width) for found in comparison(frame)]
-
-
-def _fit(found: Comparison, width: int) -> Table:
     keep = [
         column
         for column in found.columns

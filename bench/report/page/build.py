@@ -2,6 +2,9 @@
 
 import base64
 import hashlib
+import json
+import re
+import zlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -10,9 +13,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.report.files import replace
+from bench.report.page.packing import unpack
 from bench.report.page.sections import SECTIONS, Report
 
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
+_PICTURES = re.compile(r'<section class="gallery">.*?</section>', re.DOTALL)
+_PACKED = re.compile(r'(?<=">)H4sI[\w+/=]+(?=</script>)')  # what every gzip starts with
 SCRIPTS = ("data.js", "table.js", "record.js", "marks.js", "charts.js", "page.js")
 
 
@@ -40,6 +46,21 @@ def build_page(report: Report) -> str:
         scripts=[f"\n{script}\n" for script in scripts],
         hashes=[_hash(f"\n{script}\n") for script in scripts],
     )
+
+
+def read_page(page: str) -> str:
+    """What the records say on a page: without its pictures, and its data unpacked.
+
+    Which bytes pictures and packed data take differs with the library that wrote them.
+
+    Raises:
+        ValueError: its data are damaged.
+    """
+    try:
+        text = _PICTURES.sub("", page)
+        return _PACKED.sub(lambda data: f"\n{json.dumps(unpack(data[0]))}\n", text)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(str(error)) from error
 
 
 def _summary(report: Report) -> Mapping[str, Any]:

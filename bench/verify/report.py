@@ -1,0 +1,113 @@
+"""What was made of the records: tables, overview, figures, ledgers and the page."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.data.present import Present
+from bench.report import comparison, rewrite, to_frame
+from bench.report.ledger import ledger_markdown
+from bench.report.page import Report, build_page, find_ledgers, read_page
+from bench.spec import Record
+from bench.verify.values import Finding, difference
+
+_DRAWN_BY = re.compile(r"Matplotlib v[\w.+]+")
+_LEDGERS = re.compile(r'<section class="view" id="(ledger-[^"]+)"')
+
+
+@dataclass
+class Compared:
+    """Files beside what the records give.
+
+    Attributes:
+        counts: what was compared, in words, to how many there were.
+        findings: all that differs.
+        skipped: what could not be compared, and why.
+    """
+
+    counts: dict[str, int]
+    findings: list[Finding] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def check_report(folder: Path, records: Sequence[Record], images: Present) -> Compared:
+    """Work out everything that a results folder shows, and compare it.
+
+    Args:
+        folder: of the results.
+        records: all of them.
+        images: of the records; ledgers, and the page with them, ask what is in a split.
+    """
+    frame = to_frame(records)
+    found = comparison(frame)
+    with TemporaryDirectory() as name:
+        place = Path(name)
+        made = {path.relative_to(place) for path in rewrite(frame, found, place, like=folder)}
+        findings = list(_files(folder, place, made))
+    kinds = {"tables": {".md", ".csv", ".tex"}, "figures": {".svg"}}
+    compared = Compared(
+        {kind: sum(path.suffix in endings for path in made) for kind, endings in kinds.items()},
+        findings,
+    )
+    collections = images.by_name(record.cell for record in records)
+    report = Report(records, frame, found, find_ledgers(records, collections))
+    _check_ledgers(folder, report, compared)
+    _check_page(folder / "report.html", report, compared)
+    return compared
+
+
+def _files(folder: Path, place: Path, made: set[Path]) -> Iterator[Finding]:
+    """Tables, overview and figures that are not those in `place`."""
+    for path in sorted(made):
+        here = folder / path
+        if not here.is_file():
+            yield Finding(here, "is missing, the records give it")
+        elif path.suffix != ".png" and (told := _unlike(here, place / path)):
+            yield Finding(here, told)
+    stored = [path for part in ("tables", "plots") for path in (folder / part).glob("*.*")]
+    for path in sorted(stored):
+        if path.relative_to(folder) not in made and "_gallery" not in path.name:
+            yield Finding(path, "comes from no record that is here")
+
+
+def _unlike(here: Path, made: Path) -> str | None:
+    old, new = here.read_text(), made.read_text()
+    if here.suffix != ".svg" or old == new:
+        return difference(old, new)
+    drawn = [_DRAWN_BY.findall(text[:4000]) for text in (old, new)]
+    return None if drawn[0] != drawn[1] else "is not what the records draw"
+
+
+def _check_ledgers(folder: Path, report: Report, compared: Compared) -> None:
+    texts: dict[str, list[str]] = {}
+    for one in report.ledgers:
+        texts.setdefault(one.suite.name, []).append(ledger_markdown(one.suite, one.pages))
+    for here in sorted(folder.glob("ledger/*.md")):
+        if given := texts.get(here.stem):
+            compared.counts["ledgers"] = compared.counts.get("ledgers", 0) + 1
+            told = [difference(here.read_text(), text) for text in given]
+            if first := all(told) and told[0]:
+                compared.findings.append(Finding(here, first))
+        else:
+            compared.skipped.append(
+                f"{here.name}: its images are not here, or it was asked otherwise than by default"
+            )
+
+
+def _check_page(here: Path, report: Report, compared: Compared) -> None:
+    if not here.is_file():
+        return
+    try:
+        old = read_page(here.read_text())
+    except ValueError as error:
+        compared.findings.append(Finding(here, f"its data cannot be read ({error})"))
+        return
+    new = read_page(build_page(report))
+    if set(_LEDGERS.findall(old)) - set(_LEDGERS.findall(new)):
+        compared.skipped.append(f"{here.name}: it has ledgers whose images are not here")
+        return
+    compared.counts["pages"] = 1
+    if told := difference(old, new):
+        compared.findings.append(Finding(here, told))
