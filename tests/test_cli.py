@@ -11,12 +11,13 @@ import pytest
 import torch
 from folders import make_folder
 from PIL import Image
-from records import make_record
+from records import make_cell, make_record
 from torch import Tensor, nn
 
 from bench import Task, UnsupportedError, cli, isolate, register_method, registry
+from bench.cli.cells import _parts
 from bench.sam.build import Architecture
-from bench.spec import Cell, Record
+from bench.spec import Cell, Recipe, Record
 from bench.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -289,10 +290,19 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     assert ask(line, "--dry-run") == 0
     out = capsys.readouterr().out
     assert "note: mine: no specimen groups given" in out
-    assert "0     1/1   all     ok " in out
-    assert "1     1/1   all     to do " in out
+    assert re.search(r"random +0 +ok ", out)
+    assert re.search(r"random +1 +to do ", out)
     assert "2 cells, 1 to do, in results/local" in out
     assert contents() == before
+
+
+def test_a_dry_run_shows_what_sets_cells_apart(mine: Path, capsys: Captured) -> None:
+    assert ask("--methods frozen_head --seeds 0, --labels 2,all --folds 3", "--dry-run") == 0
+    assert re.search(r"0 +2/3 +all +to do", capsys.readouterr().out)
+    cells = [make_cell("lora"), make_cell("full", recipe=Recipe(lr=0.1))]
+    assert _parts(cells) == {}, "the rates of two methods are their own"
+    cells.append(make_cell("lora", recipe=Recipe(lr=0.1)))
+    assert _parts(cells) == {"Lr": ["0.001", "0.1", "0.1"]}
 
 
 # Runs, with cells that cost nothing

@@ -1,6 +1,7 @@
 """Run cells: what is not done yet, with progress, then the report."""
 
 import argparse
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -135,15 +136,16 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
+    parts = _parts(cells)
     table = Table(
         Column("Cell", overflow="fold", min_width=16),
-        *("Dataset", "Backbone", "Weights", "Seed", "Fold", "Labels"),
+        *("Dataset", "Backbone", "Weights", "Seed", *parts),
         Column("State", min_width=5),
         box=SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
     )
-    for cell in cells:
+    for cell, *words in zip(cells, *parts.values(), strict=True):
         done = store.read(cell)
         table.add_row(
             plain(cell.label),
@@ -151,14 +153,30 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
             cell.task.backbone,
             plain(Path(cell.task.weights).name),
             str(cell.seed),
-            f"{cell.fold + 1}/{cell.folds}",
-            str(cell.labels or "all"),
+            *words,
             "to do" if done is None else done.status,
         )
     console.print(table)
     left = sum(store.read(cell) is None for cell in cells)
     console.print(f"{len(cells)} cell{'s'[: len(cells) != 1]}, {left} to do, in {store.folder}")
     return 0
+
+
+def _parts(cells: "list[Cell]") -> dict[str, list[str]]:
+    """Columns of folds, of label budgets, and of what differs in the recipe of a method."""
+    from bench.spec import Recipe
+
+    parts = {}
+    if any(cell.folds > 1 for cell in cells):
+        parts["Fold"] = [f"{cell.fold + 1}/{cell.folds}" for cell in cells]
+    if any(cell.labels for cell in cells):
+        parts["Labels"] = [str(cell.labels or "all") for cell in cells]
+    labels = [cell.label for cell in cells]
+    for field in dataclasses.fields(Recipe):
+        values = [str(getattr(cell.recipe, field.name)) for cell in cells]
+        if len({*zip(labels, values, strict=True)}) > len({*labels}):
+            parts[field.name.replace("_", " ").capitalize()] = values
+    return parts
 
 
 def _device(asked: str) -> str:
