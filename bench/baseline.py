@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.grid import Request
+    from bench.request import Request
     from bench.spec import Cell
 
 SCHEMA = 1
@@ -37,7 +37,7 @@ class Figures:
     """What one run of the guard found.
 
     Attributes:
-        grid: what was trained, in the words of `bench.grid.Request`.
+        grid: what was trained, in the words of `bench.request.Request`.
         env: where, as in a record.
         contents: SHA-256 of the dataset and of the pretrained weights, by name.
         counts: exact figures of the cost card, of every method that can be used here.
@@ -57,7 +57,7 @@ def read_request(path: Path) -> "Request":
     Raises:
         UserError: there is no file, or it is no baseline.
     """
-    from bench.grid import Request
+    from bench.request import Request
 
     try:
         return Request(**_load(path)["grid"])

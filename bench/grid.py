@@ -1,4 +1,4 @@
-"""From what was asked on the command line to the cells of the grid."""
+"""From what was asked to the cells of the grid."""
 
 import hashlib
 import itertools
@@ -12,57 +12,10 @@ from pathlib import Path
 from bench.data.items import Collection
 from bench.errors import UserError, no_such
 from bench.registry import Method, get_method, load_collection, parse_methods
+from bench.request import Request
 from bench.spec import Cell, OptionValue, Recipe, Task
 
-PROTOCOLS = ("equal", "published")
-PRECISIONS = ("bf16", "fp32")
-EVALUATIONS = ("whole", "tiles", "generator")
 ASKED = ("lr", "steps", "epochs", "batch_size", "precision", "loss", "augmentation", "evaluation")
-
-
-@dataclass(frozen=True)
-class Request:
-    """The command line, as typed; None where the protocol decides.
-
-    Attributes:
-        methods: `lora[rank=1|4],adapter`.
-        datasets: registered names or folders, separated by commas.
-        backbones: names, separated by commas.
-        weights: "pretrained" or "random".
-        checkpoint: file that replaces the default weights.
-        seeds: a count, or numbers separated by commas.
-        folds: number of folds; 1 for one fixed split.
-        labels: numbers of labelled training images, or "all", separated by commas.
-        depth: consecutive slices that are seen at once; 1 for images.
-        lr: peak learning rate, in place of each method's own.
-        loss: name of one of the losses, in place of the recipe's.
-        augmentation: name of a kind of bank, in place of the recipe's.
-        evaluation: "whole", "tiles" or "generator".
-        checkpointing: compute activations again in the backward pass.
-        allow_leakage: train though the parts of a split are not independent.
-    """
-
-    methods: str
-    datasets: str
-    backbones: str = "sam_nano"
-    weights: str = "pretrained"
-    checkpoint: Path | None = None
-    protocol: str = "equal"
-    seeds: str = "1"
-    folds: int = 1
-    labels: str = "all"
-    image_size: int | None = None
-    depth: int = 1
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    precision: str | None = None
-    loss: str | None = None
-    augmentation: str | None = None
-    evaluation: str | None = None
-    checkpointing: bool = False
-    allow_leakage: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +41,7 @@ def read_data(request: Request) -> dict[str, Data]:
     from bench.data.fingerprint import fingerprint
 
     found = {}
-    for name in _words(request.datasets, "--dataset"):
+    for name in request.dataset_names:
         collection = load_collection(name)
         leaks = tuple(_leaks(request, collection, fold) for fold in range(request.folds))
         found[name] = Data(collection, fingerprint(collection), leaks)
@@ -112,9 +65,9 @@ def expand(
         UserError: the first thing that cannot be done, in one sentence.
     """
     methods = _methods(request)
-    _check_numbers(request)
-    _check_protocol(request, [method for method, _ in methods])
-    seeds = _seeds(request.seeds)
+    request.check()
+    _check_published(request, [method for method, _ in methods])
+    seeds = request.seed_numbers
     cells: list[Cell] = []
     notes: list[str] = []
     for name, found in (read_data(request) if data is None else data).items():
@@ -148,7 +101,7 @@ def _training_images(
     from bench.data.split import split
     from bench.data.stacks import stacks
 
-    images = dict.fromkeys(_labels(request.labels), 0)
+    images = dict.fromkeys(request.label_budgets, 0)
     notes: list[str] = []
     for fold, labels in itertools.product(range(request.folds), images):
         parts = split(collection, fold=fold, folds=request.folds, labels=labels)
@@ -167,7 +120,7 @@ def _models(
 ) -> Iterator[Cell]:
     """One cell for every backbone and method on a dataset; the runs of each are made from it."""
     tasks = cache(partial(_task, request, num_classes=found.collection.num_classes))
-    for backbone in _words(request.backbones, "--backbone"):
+    for backbone in request.backbone_names:
         for method, options in methods:
             task, weights_sha = tasks(backbone, _size(request, method))
             if method.from_scratch:
@@ -290,74 +243,9 @@ def _try_to_build(method: Method, options: Mapping[str, object], task: Task) -> 
         return  # unsupported, or a bug: its cells record the reason, and the others go on
 
 
-def _check_protocol(request: Request, methods: Sequence[Method]) -> None:
-    if request.protocol not in PROTOCOLS:
-        raise no_such("protocol", request.protocol, PROTOCOLS)
+def _check_published(request: Request, methods: Sequence[Method]) -> None:
     without = [method.name for method in methods if method.published is None]
     if request.protocol == "published" and without:
         raise UserError(
             f"{without[0]} has no published recipe: leave it out, or use --protocol equal"
         )
-
-
-def _check_numbers(request: Request) -> None:
-    if request.weights not in ("pretrained", "random"):
-        raise UserError(
-            f"--weights is pretrained or random, not '{request.weights}'; "
-            "for a file of weights use --checkpoint FILE"
-        )
-    if request.checkpoint is not None and request.weights == "random":
-        raise UserError("--weights random and --checkpoint exclude each other: give one of them")
-    if request.epochs is not None and request.steps is not None:
-        raise UserError("--epochs and --steps say the same thing twice: give one of them")
-    for key in ("image_size", "depth", "epochs", "steps", "batch_size", "folds"):
-        value = getattr(request, key)
-        if value is not None and value < 1:
-            raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
-    if request.lr is not None and not 0 < request.lr < math.inf:
-        raise UserError(f"--lr is {request.lr:g}: give a number above 0")
-    if request.precision is not None and request.precision not in PRECISIONS:
-        raise no_such("precision", request.precision, PRECISIONS)
-    if request.evaluation is not None and request.evaluation not in EVALUATIONS:
-        raise no_such("evaluation", request.evaluation, EVALUATIONS)
-    if request.depth > 1 and (request.labels != "all" or request.evaluation not in (None, "whole")):
-        raise UserError(
-            "--depth sees whole volumes, slices in a row: leave out --labels, and --evaluation "
-            "other than whole"
-        )
-    if request.augmentation is not None:
-        from bench.data.bank import KINDS
-
-        if request.augmentation not in KINDS:
-            raise no_such("augmentation", request.augmentation, KINDS)
-    if request.loss is not None:
-        from bench.losses import get_loss
-
-        get_loss(request.loss)
-
-
-def _words(text: str, option: str) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words:
-        raise UserError(f"{option} is empty: write what you want, separated by commas")
-    return list(dict.fromkeys(words))
-
-
-def _seeds(text: str) -> Sequence[int]:
-    numbers = [_number(word, "--seeds", 0) for word in _words(text, "--seeds")]
-    if "," not in text:
-        if numbers[0] < 1:
-            raise UserError("--seeds 0 asks for no run: give a count, or seeds as 0,1,2")
-        return range(numbers[0])
-    return numbers
-
-
-def _labels(text: str) -> list[int | None]:
-    words = _words(text, "--labels")
-    return [None if word == "all" else _number(word, "--labels", 1, " or all") for word in words]
-
-
-def _number(word: str, option: str, least: int, also: str = "") -> int:
-    if not word.isdecimal() or int(word) < least:
-        raise UserError(f"{option} cannot be '{word}': give whole numbers from {least} on{also}")
-    return int(word)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, no_such
-from bench.grid import Data, Request, expand, read_data
+from bench.grid import Data, expand, read_data
+from bench.request import Request
 from bench.spec import Cell
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"

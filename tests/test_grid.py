@@ -22,7 +22,8 @@ from bench import (
     register_method,
     registry,
 )
-from bench.grid import Request, expand
+from bench.grid import expand
+from bench.request import Request
 from bench.sam.build import build_sam
 from bench.spec import Cell, Recipe
 

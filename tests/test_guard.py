@@ -18,8 +18,8 @@ from bench import baseline, cli, guard
 from bench.baseline import Figures, Run
 from bench.cli.guard import count, measure, run_beside_reference
 from bench.errors import UserError
-from bench.grid import Request
 from bench.registry import get_method
+from bench.request import Request
 from bench.spec import Cell
 from bench.store import Store
 from bench.train import train_step

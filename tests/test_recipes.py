@@ -26,9 +26,10 @@ from bench import (
 )
 from bench.data.bank import Bank, make_bank
 from bench.errors import UnsupportedError
-from bench.grid import Request, expand
+from bench.grid import expand
 from bench.losses import get_loss
 from bench.registry import list_methods
+from bench.request import Request
 from bench.runner import run_cell
 from bench.spec import Cell, Recipe
 from bench.store import Store

@@ -15,8 +15,8 @@ from bench.cli.parsing import ArgumentParser, plain
 
 if TYPE_CHECKING:
     from bench.baseline import Figures, Run
-    from bench.grid import Request
     from bench.guard import Change
+    from bench.request import Request
     from bench.spec import Cell
     from bench.store import Store
 

@@ -85,7 +85,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     """Run what is asked for; 1 if a cell did not end well."""
     if asked.list:
         return show_all(console)
-    from bench.grid import Request, expand
+    from bench.grid import expand
+    from bench.request import Request
 
     for name in ("methods", "dataset"):
         if getattr(asked, name) is None:

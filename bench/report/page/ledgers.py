@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from bench.data.items import Collection
 from bench.errors import UserError
-from bench.grid import Data, Request
+from bench.grid import Data
 from bench.report.columns import MISSING, get_column
 from bench.report.ledger import Entry, Page, ledger
+from bench.request import Request
 from bench.spec import Record
 from bench.suites import Asked, Suite, expand_suite, list_suites
 
