@@ -29,6 +29,15 @@ class Budgets:
     slug: str
     steps: Mapping[int, Comparison]
 
+    def curves(self, looks: Mapping[Row, Series]) -> dict[str, list[tuple[int, Row]]]:
+        """Number of images and row, by the name of a method that has two such numbers at least."""
+        points: dict[str, list[tuple[int, Row]]] = defaultdict(list)
+        for images, comparison in self.steps.items():
+            for row in comparison.rows:
+                if row.values[DICE.key].figure is not None:
+                    points[looks[row].name].append((images, row))
+        return {name: found for name, found in sorted(points.items()) if len(found) > 1}
+
 
 def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
     """Every set of comparisons with more than one label budget."""
@@ -55,14 +64,7 @@ def draw_budgets(found: Budgets, looks: Mapping[Row, Series]) -> Figure:
     """
     figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axes = figure.subplots()
-    curves: dict[str, list[tuple[int, Row]]] = defaultdict(list)
-    for images, comparison in found.steps.items():
-        for row in comparison.rows:
-            if row.values[DICE.key].figure is not None:
-                curves[looks[row].name].append((images, row))
-    for name, points in sorted(curves.items()):
-        if len(points) < 2:
-            continue
+    for name, points in found.curves(looks).items():
         look = looks[points[0][1]]
         values = [row.values[DICE.key] for _, row in points]
         axes.errorbar(

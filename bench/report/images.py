@@ -17,6 +17,9 @@ class ImageScores:
 
     Args:
         rows: of each the images of its runs, as in `Record.per_image`.
+
+    Attributes:
+        images: specimen and name of each, in this order.
     """
 
     def __init__(self, rows: Sequence[Sequence[Rows]]) -> None:
@@ -24,6 +27,7 @@ class ImageScores:
         named = [texts_of(images, "group", "name") for images in self._runs]
         names = {both: list(zip(*both, strict=True)) for both in dict.fromkeys(named)}
         images = sorted({image for known in names.values() for image in known})
+        self.images: list[tuple[str, str]] = images
         self._shape = len(rows), len(images)
         place = {image: place for place, image in enumerate(images)}
         places = {both: np.array([place[i] for i in known]) for both, known in names.items()}
@@ -42,14 +46,14 @@ class ImageScores:
         """
         if not self._starts:
             return [_NONE for _ in others]
-        means = self._means(score)
+        means = self.means(score)
         apart = means[best] - means[list(others)]
         paired = ~np.isnan(apart)
         counts = np.add.reduceat(paired, self._starts, axis=1, dtype=np.intp)
         sums = np.add.reduceat(np.where(paired, apart, 0.0), self._starts, axis=1)
         return [total[n > 0] / n[n > 0] for total, n in zip(sums, counts, strict=True)]
 
-    def _means(self, score: str) -> Floats:
+    def means(self, score: str) -> Floats:
         """Means over runs (rows, images), NaN where no run has the score."""
         values = np.concatenate([_NONE, *(numbers_of(images, score) for images in self._runs)])
         defined = ~np.isnan(values)

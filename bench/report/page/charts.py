@@ -1,16 +1,19 @@
 """What the page's plots show: the figures of a comparison in the units of its table."""
 
+import math
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
 from bench.report.budgets import Budgets
 from bench.report.columns import COSTS, DICE, Column
 from bench.report.compare import Comparison
+from bench.report.images import ImageScores
 from bench.report.pareto import pareto_front
 from bench.report.ranking import hindrance
 from bench.report.rows import Row
@@ -49,34 +52,29 @@ def charts_of(found: Comparison, looks: Looks) -> dict[str, Any]:
 
 def images_of(found: Comparison) -> dict[str, Any]:
     """Dice of every test image, in per cent: mean over the runs of a row; hardest image first."""
-    scores: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    for place, row in enumerate(found.rows):
-        runs: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for images in row.ok["per_image"]:
-            for image in images:
-                if image.get(DICE.image_score) is not None:
-                    runs[image["group"], image["name"]].append(image[DICE.image_score])
-        for key, values in runs.items():
-            scores[key][place] = round(statistics.fmean(values) * DICE.scale, _DIGITS)
-    order = sorted(scores, key=lambda key: (statistics.fmean(scores[key].values()), key))
+    scores = ImageScores([row.images for row in found.rows])
+    means = scores.means("dice") * DICE.scale
+    seen = np.flatnonzero(~np.isnan(means).all(axis=0))
+    order = sorted(seen, key=lambda place: (np.nanmean(means[:, place]), scores.images[place]))
     return {
-        "names": [name for _, name in order],
-        "groups": [group for group, _ in order],
-        "scores": [[scores[key].get(place) for place in range(len(found.rows))] for key in order],
+        "names": [scores.images[place][1] for place in order],
+        "groups": [scores.images[place][0] for place in order],
+        "scores": [
+            [None if math.isnan(mean) else round(float(mean), _DIGITS) for mean in means[:, place]]
+            for place in order
+        ],
     }
 
 
 def budgets_of(budgets: Budgets, looks: Looks) -> list[dict[str, Any]]:
-    """Dice by number of labelled training images, of methods with two such numbers at least."""
-    points = [
+    """Dice by number of labelled training images."""
+    return [
         {**_row(row, looks[row]), "images": images}
         | {"figure": _scaled(value.figure, DICE), "spread": _scaled(value.spread, DICE)}
-        for images, one in budgets.steps.items()
-        for row in one.rows
-        if (value := row.values[DICE.key]).figure is not None
+        for points in budgets.curves(looks).values()
+        for images, row in points
+        for value in (row.values[DICE.key],)
     ]
-    counts = Counter(point["name"] for point in points)
-    return [point for point in points if counts[point["name"]] > 1]
 
 
 def _row(row: Row, look: Series) -> dict[str, Any]:
