@@ -61,6 +61,7 @@ class Suite:
         labels: label budgets, as on the command line.
         folds: for cross-validation.
         depth: slices of a volume that are seen at once.
+        epochs: passes over the bank under the equal protocol, in place of its steps.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Suite:
     labels: str = "all"
     folds: int = 1
     depth: int = 1
+    epochs: int | None = None
 
     def published(self, line: Line, dataset: str, metric: str) -> float | None:
         """The published figure, a percentage as a fraction; None where there is none."""
@@ -142,6 +144,8 @@ def expand_suite(
         depth=suite.depth,
         **asked.request,
     )
+    if common.protocol == "equal" and common.steps is None:
+        common = replace(common, epochs=suite.epochs)
     data = read_data(common) if data is None else data
     for line in suite.lines:
         if line.run:
