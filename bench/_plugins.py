@@ -5,6 +5,7 @@ import pkgutil
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from bench._checkout import PLUGIN_FOLDERS
 from bench.errors import UserError
 
 Entry = TypeVar("Entry")
@@ -21,12 +22,14 @@ class Plugins(Generic[Entry]):
         package: import name of the folder.
         entries: registered name to entry.
         unavailable: file name to the reason why it cannot be imported here.
+        lacking: those of them that want nothing but a library from elsewhere.
     """
 
     kind: str
     package: str
     entries: dict[str, Entry] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
+    lacking: set[str] = field(default_factory=set)
 
     def add(self, name: str, entry: Entry) -> None:
         """Register an entry; ValueError where the name is taken."""
@@ -70,3 +73,15 @@ class Plugins(Generic[Entry]):
             self.entries = before
             kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
             self.unavailable[file] = f"{kind}{error}"
+            if _wants_library(error):
+                self.lacking.add(file)
+
+
+def _wants_library(error: Exception) -> bool:
+    if not isinstance(error, ImportError):
+        return False
+    if error.name is None:  # Python names what it did not find; a file that looked itself does not
+        return True
+    whole = "." not in error.name  # a part that is missing is a mistake: its library is there
+    own = error.name in ("bench", *PLUGIN_FOLDERS)
+    return isinstance(error, ModuleNotFoundError) and whole and not own

@@ -32,25 +32,33 @@ class Change:
 
 
 def compare(
-    baseline: Figures, now: Figures, unavailable: Collection[str] = ()
+    baseline: Figures,
+    now: Figures,
+    unavailable: Mapping[str, str] | None = None,
+    lacking: Collection[str] = (),
 ) -> tuple[list[Change], list[str]]:
     """What has changed, and in words what could not be compared.
 
     Args:
         baseline: of the same grid.
         now: of the code in question.
-        unavailable: files of methods that cannot be imported here.
+        unavailable: files of methods that cannot be imported here, with the reason.
+        lacking: those of them that want nothing but a library, which is no change.
     """
     reasons, excused = _elsewhere(baseline.env, now.env)
-    absent = {
-        name for name in baseline.counts if any(f"{f}_".startswith(f"{name}_") for f in unavailable)
-    }
-    notes = [f"not counted here: {', '.join(sorted(absent))}"] if absent else []
+    gone = _gone(baseline.counts, now.counts, unavailable or {})
+    absent = {name: why for name, (file, why) in gone.items() if file in lacking}
+    notes = [f"not counted here: {name} ({why})" for name, why in absent.items()]
     if excused:
         measures = ", ".join(sorted(excused))
         notes.append(f"not compared: {measures} ({'; '.join(reasons)}); all else is")
     changes = [] if "contents" in excused else list(_contents(baseline.contents, now.contents))
-    changes += _counts(baseline.counts, now.counts, absent)
+    changes += [
+        Change(name, "method", "there", why, "gone")
+        for name, (_, why) in gone.items()
+        if name not in absent
+    ]
+    changes += _counts(baseline.counts, now.counts)
     for name, runs in baseline.runs.items():
         changes += _trained(name, runs, now.runs.get(name, ()), excused)
     return changes, notes
@@ -97,16 +105,27 @@ def _contents(baseline: Mapping[str, str], now: Mapping[str, str]) -> Iterator[C
             yield Change(name, "contents", digest[:8], str(now.get(name))[:8], "other")
 
 
+def _gone(
+    baseline: Collection[str], now: Collection[str], unavailable: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Methods that are no longer here, each with its file, if that is still there, and the reason.
+
+    A file that is not called as its method has a longer name, which is no method's.
+    """
+    gone = {}
+    for name in sorted(set(baseline).difference(now)):
+        longer = [f for f in unavailable if f.startswith(f"{name}_") and f not in baseline]
+        file = next((file for file in (name, *longer) if file in unavailable), "")
+        gone[name] = file, unavailable.get(file, "-")
+    return gone
+
+
 def _counts(
-    baseline: Mapping[str, Mapping[str, int]],
-    now: Mapping[str, Mapping[str, int]],
-    absent: Collection[str],
+    baseline: Mapping[str, Mapping[str, int]], now: Mapping[str, Mapping[str, int]]
 ) -> Iterator[Change]:
-    for name in sorted({*baseline, *now}.difference(absent)):
+    for name in sorted(now):
         if name not in baseline:
             yield Change(name, "method", "-", "there", "new")
-        elif name not in now:
-            yield Change(name, "method", "there", "-", "gone")
         else:
             for measure, before in baseline[name].items():
                 after = now[name][measure]

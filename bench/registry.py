@@ -199,6 +199,12 @@ def unavailable_methods() -> dict[str, str]:
     return dict(_METHODS.unavailable)
 
 
+def methods_lacking_a_library() -> set[str]:
+    """Of the unavailable method files, those that want nothing but a library from elsewhere."""
+    _METHODS.all()
+    return set(_METHODS.lacking)
+
+
 def unavailable_datasets() -> dict[str, str]:
     """Dataset files that cannot be imported here, each with the reason."""
     _DATASETS.all()

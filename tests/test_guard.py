@@ -1,10 +1,12 @@
 """Planted regressions raise an alarm, and clean code raises none."""
 
 import json
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from records import ENV as RECORDED
 from records import make_cell
 from torch import nn
 
-from bench import baseline, cli, guard
+from bench import baseline, cli, guard, registry
+from bench._plugins import Plugins
 from bench.baseline import Figures, Run
 from bench.cli.guard import count, measure, run_beside_reference
 from bench.errors import UserError
@@ -121,9 +124,54 @@ def test_another_processor_leaves_all_but_speed_and_what_is_drawn() -> None:
     assert "not compared: contents, speed (cpu Example CPU in the baseline, Other CPU here)" in note
 
 
-def test_what_cannot_be_imported_here_is_said_and_not_counted() -> None:
+@pytest.mark.parametrize(
+    ("name", "file"), [("full", "full"), ("full", "full_bridge"), ("full_s", "full_s")]
+)
+@pytest.mark.parametrize("lacks", [True, False])
+def test_only_a_missing_library_excuses_a_method(name: str, file: str, lacks: bool) -> None:
+    counts = {"full": LORA, "full_s": LORA, "lora": LORA}
+    now = replace(changed(), counts={key: LORA for key in counts if key != name})
+    changes, notes = guard.compare(
+        replace(STORED, counts=counts), now, {file: "why"}, [file] if lacks else []
+    )
+    assert notes == ([f"not counted here: {name} (why)"] if lacks else [])
+    told = guard.Change(name, "method", "there", "why", "gone")
+    assert changes == ([] if lacks else [told])
+
+
+def test_another_method_of_a_longer_name_excuses_nothing() -> None:
+    stored = replace(STORED, counts={"full": LORA, "full_s": LORA, "lora": LORA})
     now = replace(changed(), counts={"lora": LORA})
-    assert guard.compare(STORED, now, ["full_model"]) == ([], ["not counted here: full"])
+    changes, notes = guard.compare(stored, now, {"full_s": "no module named x"}, ["full_s"])
+    assert [(change.name, change.now) for change in changes] == [("full", "-")]
+    assert notes == ["not counted here: full_s (no module named x)"]
+
+
+@pytest.mark.parametrize(
+    ("body", "lacking"),
+    [
+        ("import not_installed", True),
+        ("from not_installed.part import name", True),
+        ("raise ImportError('no module named x: install the extra')", True),
+        ("import json.no_such_part", False),
+        ("from json import no_such_name", False),
+        ("import bench.no_such_module", False),
+        ("from bench.methods import no_such_name", False),
+        ("import methods", False),
+        ("import this is no python", False),
+        ("1 / 0", False),
+    ],
+)
+def test_a_library_is_lacking_where_it_is_from_elsewhere_and_not_here(
+    body: str, lacking: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = ModuleType("made_for_guard")
+    package.__path__ = [str(tmp_path)]
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    (tmp_path / "broken.py").write_text(body)
+    monkeypatch.setattr(registry, "_METHODS", Plugins("method", package.__name__))
+    assert list(registry.unavailable_methods()) == ["broken"]
+    assert registry.methods_lacking_a_library() == ({"broken"} if lacking else set())
 
 
 def test_the_interval_holds_a_further_mean_as_often_as_it_says() -> None:

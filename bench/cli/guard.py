@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def run(asked: argparse.Namespace, console: Console) -> int:
     """Compare, and print a table of what has changed; 1 if anything has."""
     from bench import baseline, guard
-    from bench.registry import unavailable_methods
+    from bench.registry import methods_lacking_a_library, unavailable_methods
 
     began = time.perf_counter()
     request = baseline.read_request(asked.baseline)
@@ -57,7 +57,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         return 0
     stored = baseline.read(asked.baseline)
     now = measure(request, guard.RUNS)
-    changes, notes = guard.compare(stored, now, unavailable_methods())
+    unavailable, lacking = unavailable_methods(), methods_lacking_a_library()
+    changes, notes = guard.compare(stored, now, unavailable, lacking)
     for note in notes:
         console.print(f"[dim]{plain(note)}[/]", soft_wrap=True)
     if changes:
