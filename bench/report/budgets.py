@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from bench.report.columns import DICE
-from bench.report.compare import Comparison, question, slug_of, words_of
+from bench.report.compare import Comparison
+from bench.report.questions import names_of, question
 from bench.report.rows import Row
 from bench.report.style import Series
 from bench.spec import Cell
@@ -48,13 +49,12 @@ def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
         if not trained.empty:
             cell = dataclasses.replace(_cell(found), labels=None)
             groups[question(cell)].append((round(trained.mean()), found))
-    budgets = []
-    for group in groups.values():
-        if len(group) > 1:
-            steps = dict(sorted(group, key=lambda step: step[0]))
-            words = words_of(dataclasses.replace(_cell(group[0][1]), labels=None))
-            budgets.append(Budgets(", ".join(words), slug_of(words), steps))
-    return budgets
+    several = [group for group in groups.values() if len(group) > 1]
+    names = names_of([dataclasses.replace(_cell(group[0][1]), labels=None) for group in several])
+    return [
+        Budgets(", ".join(words), slug, dict(sorted(group, key=lambda step: step[0])))
+        for group, (words, slug) in zip(several, names, strict=True)
+    ]
 
 
 def draw_budgets(found: Budgets, looks: Mapping[Row, Series]) -> Figure:

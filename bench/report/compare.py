@@ -1,20 +1,19 @@
 """Records gathered into comparisons: what may stand in one table, and what it is called."""
 
-import dataclasses
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from bench.report.columns import COLUMNS, Column
+from bench.report.questions import names_of, question
 from bench.report.ranking import Block, rank
 from bench.report.rows import Row, gather
 from bench.report.runs import Runs
-from bench.spec import Cell, Recipe, Task
+from bench.spec import Cell
 
 PROMPTS = ("none", "automatic", "oracle")  # in the order of their blocks
 
@@ -25,7 +24,7 @@ class Comparison:
 
     Attributes:
         title: all of that in words.
-        slug: the same for file names; parts at their defaults are left out.
+        slug: the same for file names, unlike all others; parts at their defaults are left out.
         blocks: one for each origin of prompts, never ranked against each other.
         notes: how to read the figures, and every failure with its reason.
     """
@@ -61,59 +60,15 @@ def comparison(frame: pd.DataFrame) -> list[Comparison]:
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for place, cell in enumerate(runs.cells):
         groups[question(cell)].append(place)
-    cells = {key: runs.cells[places[0]] for key, places in groups.items()}
-    names = {key: words_of(cell) for key, cell in cells.items()}
-    versions = Counter(names.values())
-    found = []
-    for key, places in groups.items():
-        words = names[key]
-        if versions[words] > 1:  # one name, two contents: the fingerprint tells them apart
-            words = (*words, f"data {cells[key].dataset_sha[:8]}")
-        found.append(_compare(words, runs, places))
+    cells = [runs.cells[places[0]] for places in groups.values()]
+    found = [
+        _compare(words, slug, runs, places)
+        for places, (words, slug) in zip(groups.values(), names_of(cells), strict=True)
+    ]
     return sorted(found, key=lambda comparison: comparison.slug)
 
 
-def question(cell: Cell) -> tuple[Any, ...]:
-    """What the runs of one table have in common."""
-    task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
-    # `equal` prescribes all of the recipe but the learning rate; `published` is each method's own.
-    recipe = _without_rate(cell.recipe) if cell.protocol == "equal" else None
-    data = (cell.dataset_name, cell.dataset_sha, cell.labels, cell.folds)
-    return (*data, cell.protocol, *task, recipe)
-
-
-@lru_cache(maxsize=1024)
-def _without_rate(recipe: Recipe) -> Recipe:
-    return dataclasses.replace(recipe, lr=0.0)
-
-
-def words_of(cell: Cell) -> tuple[str, ...]:
-    """Dataset, then what differs from the defaults."""
-    words = [cell.dataset_name]
-    if cell.protocol != Cell.protocol:
-        words.append(f"{cell.protocol} protocol")
-    if cell.labels is not None:
-        words.append(f"{cell.labels} labels")
-    if cell.task.image_size != Task.image_size:
-        words.append(f"{cell.task.image_size} px")
-    if cell.folds != Cell.folds:
-        words.append(f"{cell.folds} folds")
-    if cell.task.depth != Task.depth:
-        words.append(f"depth {cell.task.depth}")
-    if cell.protocol == "equal":
-        for part in dataclasses.fields(Recipe):
-            value = getattr(cell.recipe, part.name)
-            if part.name != "lr" and value != part.default:
-                words.append(f"{part.name} {value}")
-    return tuple(words)
-
-
-def slug_of(words: tuple[str, ...]) -> str:
-    """The same for file names."""
-    return "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words)
-
-
-def _compare(words: tuple[str, ...], runs: Runs, places: Sequence[int]) -> Comparison:
+def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int]) -> Comparison:
     rows = gather(runs, places)
     cells = [runs.cells[place] for place in places]
     folds = {cell.fold for cell in cells}
@@ -131,7 +86,7 @@ def _compare(words: tuple[str, ...], runs: Runs, places: Sequence[int]) -> Compa
         *_gaps(ordered),
     )
     title = _title(cells[0], words)
-    return Comparison(title, slug_of(words), cells[0].dataset_name, blocks, notes)
+    return Comparison(title, slug, cells[0].dataset_name, blocks, notes)
 
 
 def _title(cell: Cell, words: tuple[str, ...]) -> str:

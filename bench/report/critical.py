@@ -18,8 +18,9 @@ import numpy as np
 from scipy import stats
 
 from bench.report.columns import DICE
-from bench.report.compare import Comparison, question, slug_of, words_of
+from bench.report.compare import Comparison
 from bench.report.pairs import LEVEL, Floats, fewest_specimens, holm, signed_rank
+from bench.report.questions import question, slug_of, words_of
 from bench.report.ranking import Block
 from bench.report.rows import Row
 

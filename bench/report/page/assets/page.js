@@ -11,11 +11,12 @@ function show() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   const view = target?.closest(".view") ?? views[0];
   for (const other of views) other.hidden = other !== view;
+  const here = links.find((link) => link.getAttribute("href") === `#${view.id}`); // as written, not encoded
   for (const link of links) {
-    if (link.hash === `#${view.id}`) link.setAttribute("aria-current", "page");
+    if (link === here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.querySelector(".here").textContent = links.find((link) => link.hash === `#${view.id}`).textContent;
+  document.querySelector(".here").textContent = here.textContent;
   document.title = `${view.querySelector("h2").textContent}: sam-adapt-bench`;
   for (const grid of view.querySelectorAll("table[role=grid]")) enterable(grid);
   return drawView(view);
