@@ -6,6 +6,7 @@ order of methods holds there, never whether the published figures do.
 """
 
 import csv
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,11 @@ from typing import Any
 
 from bench.errors import UserError, no_such
 from bench.grid import Data, expand, read_data
+from bench.registry import get_method
 from bench.request import Request
 from bench.spec import Cell
 
+_DURATION = re.compile(r"(\d+) (h|min)")
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
 
 
@@ -62,6 +65,7 @@ class Suite:
         folds: for cross-validation.
         depth: slices of a volume that are seen at once.
         epochs: passes over the bank under the equal protocol, in place of its steps.
+        apart: why even the publication's images and recipe give no comparable figure here.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Suite:
     folds: int = 1
     depth: int = 1
     epochs: int | None = None
+    apart: str = ""
 
     def published(self, line: Line, dataset: str, metric: str) -> float | None:
         """The published figure, a percentage as a fraction; None where there is none."""
@@ -98,6 +103,11 @@ class Asked:
     dataset: str | None = None
     seeds: str = "3"
     request: Mapping[str, Any] = field(default_factory=dict)
+
+    def chosen(self, key: str) -> str:
+        """What of the request is not as by default, in words; "" where it is."""
+        value = self.request.get(key)
+        return "" if value in (None, getattr(Request, key)) else str(value)
 
 
 def list_suites() -> list[Suite]:
@@ -120,10 +130,39 @@ def get_suite(name: str) -> Suite:
     return _suites()[name]
 
 
+def request_of(suite: Suite, asked: Asked) -> Request:
+    """What all lines of a suite ask for.
+
+    Raises:
+        UserError: it is out of range, or of more than one dataset or backbone.
+    """
+    request = Request(
+        methods="",
+        datasets=asked.dataset or suite.stand_in,
+        seeds=asked.seeds,
+        labels=suite.labels,
+        folds=suite.folds,
+        depth=suite.depth,
+        **asked.request,
+    )
+    for option, words in (
+        ("--dataset", request.dataset_names),
+        ("--backbone", request.backbone_names),
+    ):
+        if len(words) > 1:
+            raise UserError(f"{option} is {', '.join(words)}: a suite takes one, run it for each")
+    if request.protocol == "equal" and request.steps is None:
+        request = replace(request, epochs=suite.epochs)
+    request.check()
+    return request
+
+
 def expand_suite(
     suite: Suite, asked: Asked, data: Mapping[str, Data] | None = None
 ) -> tuple[dict[Line, list[Cell]], list[str]]:
     """The cells of every line, none where nothing is run for it; and notes as `expand` gives them.
+
+    A method without a published recipe is run by the equal one, which its line then says.
 
     Args:
         suite: to expand.
@@ -135,23 +174,17 @@ def expand_suite(
     """
     cells: dict[Line, list[Cell]] = {line: [] for line in suite.lines}
     notes: list[str] = []
-    common = Request(
-        methods="",
-        datasets=asked.dataset or suite.stand_in,
-        seeds=asked.seeds,
-        labels=suite.labels,
-        folds=suite.folds,
-        depth=suite.depth,
-        **asked.request,
-    )
-    if common.protocol == "equal" and common.steps is None:
-        common = replace(common, epochs=suite.epochs)
+    common = request_of(suite, asked)
     data = read_data(common) if data is None else data
     for line in suite.lines:
         if line.run:
             request = replace(common, methods=line.run, lr=line.lr)
             if line.batch_size is not None:
                 request = replace(request, batch_size=line.batch_size)
+            method = get_method(line.run.partition("[")[0])
+            if method.published is None and request.protocol == "published":
+                request = replace(request, protocol="equal")
+                notes.append(f"{method.name}: without a published recipe, run by the equal one")
             found, told = expand(request, data)
             notes += told
             if len({cell.labels for cell in found}) == 1:
@@ -184,11 +217,20 @@ def _figures() -> dict[tuple[str, ...], float]:
         for row in csv.DictReader(file):
             metric = f"{row['metric']} {row['target']}".strip()
             names = ("source", "table", "dataset", "method", "setting")
-            try:
-                value = float(row["value"])
-            except ValueError:
-                continue  # a duration such as "1 min 30 s"; no suite compares it
             key = (*(row[name] for name in names), metric)
-            # Ours are fractions as well, but for balanced error rates, which all give in per cent.
-            figures[key] = value / 100 if row["unit"] == "%" and row["metric"] != "BER" else value
+            if (value := _value(row["value"], row["unit"], row["metric"])) is not None:
+                figures[key] = value
     return figures
+
+
+def _value(text: str, unit: str, metric: str) -> float | None:
+    """A published figure in the units of records; None where it is none, as "> 90"."""
+    if duration := _DURATION.fullmatch(text):
+        return float(duration[1]) * {"h": 3600, "min": 60}[duration[2]]
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if metric == "BER":
+        return value  # the one share that all give in per cent
+    return value * {"%": 0.01, "M": 1e6, "GB": 1e9}.get(unit, 1.0)

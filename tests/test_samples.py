@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from records import make_cost
 
 from bench.data.items import Collection, Item
 from bench.report.columns import MORE, get_column
-from bench.report.ledger import sample_of
+from bench.report.samples import COSTS, sample_of
 from bench.scoring import Prediction, Scoring
 from bench.spec import Cell, Recipe, Record, Task
 from bench.suites import list_suites
@@ -54,7 +55,7 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("figure", sorted(FIGURES | {column.key for column in MORE}))
+@pytest.mark.parametrize("figure", sorted((FIGURES | {column.key for column in MORE}) - COSTS))
 def test_a_figure_is_that_of_the_records(figure: str) -> None:
     runs = next(runs for runs in RUNS.values() if runs[0].metrics.get(figure) is not None)
     values = [float(run.metrics[figure] or 0) for run in runs]
@@ -73,3 +74,22 @@ def test_a_seed_without_one_of_its_images_has_no_figure() -> None:
     assert sample_of("dice_dataset", []) is None
     older = [replace(run, metrics={"dice_dataset": 0.5}) for run in RUNS["objects"]]
     assert sample_of("pq_dataset", older) is None
+
+
+def test_folds_count_when_all_are_there() -> None:
+    runs = RUNS["objects"][:2]
+
+    def fold(number: int, run: Record) -> Record:
+        return replace(run, cell=replace(run.cell, seed=0, fold=number, folds=2))
+
+    whole = [fold(number, run) for number, run in enumerate(runs)]
+    assert sample_of("dice_dataset", whole) is not None
+    assert sample_of("dice_dataset", whole[:1]) is None
+
+
+def test_a_cost_is_the_mean_over_seeds() -> None:
+    runs = [replace(run, cost=make_cost(4 + n)) for n, run in enumerate(RUNS["objects"])]
+    sample = sample_of("trainable_params", runs)
+    assert sample is not None
+    assert sample.value == 5
+    assert sample_of("trainable_params", [*runs[:2], RUNS["objects"][2]]) is None

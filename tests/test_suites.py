@@ -1,17 +1,20 @@
 """Suites find their published figures, and the ledger claims no more than it may."""
 
 import dataclasses
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from records import make_failure, make_record
 
 from bench import cli
+from bench.errors import UserError
 from bench.registry import list_datasets, parse_methods
-from bench.report.ledger import Page, ledger, ledger_markdown, write_ledger
+from bench.report.ledger import Page, ledger, ledger_markdown, read_note, write_ledger
 from bench.sam.build import ARCHITECTURES
 from bench.spec import Cell, Recipe, Record, Task
-from bench.suites import Line, Suite, get_suite, list_suites
+from bench.suites import Asked, Line, Suite, get_suite, list_suites, request_of
 
 SUITES = list_suites()
 WITHOUT_FIGURE = {("samed-rank", "rank=64")}
@@ -47,6 +50,7 @@ def test_figures_in_per_cent_are_fractions_and_error_rates_are_not() -> None:
     assert 1 < error < 2
 
 
+DEFAULT = Asked()
 TABLE = Suite(
     name="made",
     title="Made",
@@ -85,13 +89,13 @@ def run(line: Line, middle: float, **cell: str) -> list[Record]:
     ]
 
 
-def page(*runs: list[Record]) -> Page:
+def page(*runs: list[Record], asked: Asked = DEFAULT) -> Page:
     cells = {
         line: [one.cell for one in found] for line, found in zip(TABLE.lines, runs, strict=False)
     }
     cells |= {line: [] for line in TABLE.lines if line not in cells}
     records = {one.cell.id: one for found in runs for one in found}
-    (found,) = ledger(TABLE, cells, records)
+    (found,) = ledger(TABLE, asked, cells, records)
     return found
 
 
@@ -136,14 +140,61 @@ def test_the_original_protocol_is_reproduced_or_contradicted() -> None:
     assert page([], far).entries[1].status == "contradicted"
 
 
+def test_only_the_publications_own_run_is_judged() -> None:
+    line = TABLE.lines[1]
+    asked = {"dataset": "synapse", "backbone": "sam_vit_b", "protocol": "published"}
+    runs = run(line, 0.8, **asked)
+    other = [
+        replace(r, cell=replace(r.cell, task=replace(r.cell.task, weights="random"))) for r in runs
+    ]
+    assert page([], other).entries[1].status == "not comparable: other weights"
+    short = page([], runs, asked=Asked(request={"steps": 20}))
+    assert short.entries[1].status == "not comparable: another steps"
+    elsewhere = [replace(r, cell=replace(r.cell, dataset="my/synapse")) for r in runs]
+    assert page([], elsewhere).entries[1].status == "not comparable: stand-in for the images"
+    lost = [*runs[:2], make_failure(runs[2].cell)]
+    assert page([], lost).entries[1].status == "not comparable: 1 of 3 runs are missing"
+    few = [replace(r, per_image=r.per_image[:5]) for r in runs]
+    found = page(run(TABLE.lines[0], 0.2, **asked), few)
+    assert found.entries[1].status == "not comparable: 5 test specimens"
+    few_too = [replace(r, per_image=r.per_image[:5]) for r in run(TABLE.lines[0], 0.2, **asked)]
+    assert "5 specimens can set none of them beyond chance" in str(page(few_too, few).order)
+
+
+def test_units_of_published_figures_are_those_of_records() -> None:
+    steel, rank = get_suite("steel-baselines"), get_suite("particles-rank")
+    assert steel.published(steel.lines[0], "steel SEM", "memory") == 28e9
+    assert steel.published(steel.lines[0], "steel SEM", "epoch_time") == 21 * 60
+    assert steel.published(steel.lines[2], "steel SEM", "epoch_time") == 11 * 3600
+    assert rank.published(rank.lines[0], "particle SEM", "trainable_params") == 2.8e6
+
+
+def test_what_cannot_be_asked_of_a_suite_is_refused() -> None:
+    suite = get_suite("samed-rank")
+    for asked, told in (
+        (Asked("steel,uhcs"), "--dataset is steel, uhcs: a suite takes one"),
+        (Asked(request={"backbones": "sam_nano,mobile_sam"}), "--backbone is sam_nano, mobile_sam"),
+        (Asked(request={"protocol": "equl"}), "no protocol 'equl'"),
+    ):
+        with pytest.raises(UserError, match=re.escape(told)):
+            request_of(suite, asked)
+
+
+def test_batches_see_as_many_images_by_the_equal_protocol_only() -> None:
+    suite = get_suite("particles-batch")
+    assert request_of(suite, Asked()).epochs == 4
+    assert request_of(suite, Asked(request={"steps": 3})).epochs is None
+    assert request_of(suite, Asked(request={"protocol": "published"})).epochs is None
+
+
 def test_what_did_not_run_is_said() -> None:
-    (found,) = ledger(TABLE, {line: [] for line in TABLE.lines}, {})
+    (found,) = ledger(TABLE, DEFAULT, {line: [] for line in TABLE.lines}, {})
     assert [entry.status for entry in found.entries[:3]] == ["not run"] * 3
     assert str(found.order) == "No two lines can be compared."
     failed = make_failure(run(TABLE.lines[0], 0.5)[0].cell)
     cells = {TABLE.lines[0]: [failed.cell]}
-    (found,) = ledger(TABLE, cells, {failed.cell.id: failed})
-    assert found.entries[0].status == "not run"
+    (found,) = ledger(TABLE, DEFAULT, cells, {failed.cell.id: failed})
+    assert "1 of 1 runs are missing" in found.entries[0].status
 
 
 def test_the_folds_of_a_seed_are_one_run() -> None:
@@ -162,9 +213,14 @@ def test_the_folds_of_a_seed_are_one_run() -> None:
         )
         for record in folds
     ]
-    (found,) = ledger(TABLE, {line: [r.cell for r in renamed]}, {r.cell.id: r for r in renamed})
+    (found,) = ledger(
+        TABLE, DEFAULT, {line: [r.cell for r in renamed]}, {r.cell.id: r for r in renamed}
+    )
     assert found.entries[0].runs == 6
     assert found.entries[0].bounds is not None
+    part = renamed[1:]
+    (found,) = ledger(TABLE, DEFAULT, {line: [r.cell for r in part]}, {r.cell.id: r for r in part})
+    assert found.entries[0].measured is None, "one seed lacks a fold"
 
 
 def test_the_page_tells_figures_intervals_and_differences(tmp_path: Path) -> None:
@@ -172,8 +228,9 @@ def test_the_page_tells_figures_intervals_and_differences(tmp_path: Path) -> Non
     cells = {TABLE.lines[0]: [one.cell for one in runs]}
     records = {one.cell.id: one for one in runs}
     suite = dataclasses.replace(TABLE, differences="all of it")
-    text = write_ledger(suite, cells, records, tmp_path).read_text()
-    assert text == ledger_markdown(suite, ledger(suite, cells, records))
+    text = write_ledger(suite, DEFAULT, cells, records, tmp_path).read_text()
+    assert text.startswith(ledger_markdown(suite, ledger(suite, DEFAULT, cells, records)))
+    assert read_note(text) == ("made", Asked())
     assert "What differs: all of it." in text
     assert "| SAMed, rank=1 | " in text
     assert " | 70.1 % [6" in text

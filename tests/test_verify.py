@@ -173,11 +173,12 @@ def steel(tmp_path: Path) -> Store:
     """Runs of a suite, with its ledger."""
     store = Store.open(tmp_path)
     suite, data = get_suite("steel-baselines"), Data(load("steel"), fingerprint(MADE), ((),))
-    cells, _ = expand_suite(suite, Asked("steel", "1"), {"steel": data})
+    asked = Asked(seeds="1")
+    cells, _ = expand_suite(suite, asked, {"steel": data})
     for found in cells.values():
         for cell in found:
             run_cell(store, cell)
-    write_ledger(suite, cells, {r.cell.id: r for r in store.read_all()}, tmp_path)
+    write_ledger(suite, asked, cells, {r.cell.id: r for r in store.read_all()}, tmp_path)
     report_of(store.read_all(), tmp_path)
     return store
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, add_out
+from bench.cli.parsing import ArgumentParser, add_out, plain
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     collections = Present(load_collection).by_name(frame["cell"])
     pictures = {name: _lookup(collection) for name, collection in collections.items()}
     try:
-        page = [_write_page(frame, found, collections, store)] if html else []
+        page = [_write_page(frame, found, collections, store, console)] if html else []
         files = [*page, *write_report(frame, found, store.folder, pictures)]
     except OSError as error:
         raise UserError(
@@ -71,6 +71,7 @@ def _write_page(
     found: "list[Comparison]",
     collections: "dict[str, Collection]",
     store: "Store",
+    console: Console,
 ) -> Path:
     """The page shows pictures of such images only as may be shown anywhere."""
     from bench.report.page import Report, find_ledgers, write_page
@@ -81,7 +82,9 @@ def _write_page(
         if collection.images_may_be_shown
     }
     records = store.read_all()
-    ledgers = find_ledgers(records, collections)
+    ledgers, left_out = find_ledgers(records, collections)
+    for told in left_out:
+        console.print(f"[dim]note: {plain(told)}[/]")
     predictions = store.folder / "predictions"
     report = Report(records, frame, found, ledgers, images, predictions)
     return write_page(report, store.folder / "report.html")

@@ -12,7 +12,7 @@ from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.spec import Cell
-    from bench.suites import Line, Suite
+    from bench.suites import Asked, Line, Suite
 
 CHOSEN = ("weights", "checkpoint", "protocol", "image_size", "steps", "precision", "allow_leakage")
 
@@ -55,7 +55,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     """List the suites, run some, or write their ledgers anew; 1 if a cell did not end well."""
     if asked.action == "list":
         return _list(console)
-    from bench.suites import Asked, expand_suite, get_suite, list_suites
+    from bench.grid import Data, read_data
+    from bench.suites import Asked, expand_suite, get_suite, list_suites, request_of
 
     if not asked.names:
         known = ", ".join(suite.name for suite in list_suites())
@@ -65,10 +66,16 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     choice = {key: getattr(asked, key) for key in CHOSEN} | {"backbones": asked.backbone}
     if asked.action == "run":
         prepare(asked)
+    chosen = Asked(asked.dataset, asked.seeds, choice)
+    requests = {suite: request_of(suite, chosen) for suite in suites}  # all checked at once
+    data: dict[tuple[str, int], dict[str, Data]] = {}
     grids: dict[Suite, dict[Line, list[Cell]]] = {}
     notes: list[str] = []
-    for suite in suites:
-        grids[suite], told = expand_suite(suite, Asked(asked.dataset, asked.seeds, choice))
+    for suite, request in requests.items():
+        key = request.datasets, request.folds
+        if key not in data:
+            data[key] = read_data(request)
+        grids[suite], told = expand_suite(suite, chosen, data[key])
         notes += told
     exit_code = 0
     if asked.action == "run":
@@ -76,7 +83,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         once = list({cell.id: cell for cell in cells}.values())  # suites share some
         exit_code = run_cells(once, list(dict.fromkeys(notes)), asked, console)
     if not asked.dry_run:
-        _ledgers(grids, asked.out, console)
+        _ledgers(grids, chosen, asked.out, console)
     return exit_code
 
 
@@ -96,7 +103,9 @@ def _list(console: Console) -> int:
     return 0
 
 
-def _ledgers(grids: "dict[Suite, dict[Line, list[Cell]]]", out: Path, console: Console) -> None:
+def _ledgers(
+    grids: "dict[Suite, dict[Line, list[Cell]]]", chosen: "Asked", out: Path, console: Console
+) -> None:
     from rich.markdown import Markdown
 
     from bench.report.ledger import write_ledger
@@ -104,6 +113,6 @@ def _ledgers(grids: "dict[Suite, dict[Line, list[Cell]]]", out: Path, console: C
 
     records = {record.cell.id: record for record in Store(out).read_all()}
     for suite, grid in grids.items():
-        path = write_ledger(suite, grid, records, out)
+        path = write_ledger(suite, chosen, grid, records, out)
         console.print(Markdown(path.read_text()))
         console.print(f"{path}", soft_wrap=True)

@@ -19,15 +19,19 @@ class Present:
         self._load = load
         self._read: dict[str, tuple[Collection, str] | None] = {}
 
+    def at(self, address: str) -> tuple[Collection, str] | None:
+        """What is at the address of a dataset now, and its fingerprint."""
+        if address not in self._read:
+            try:
+                collection = self._load(address)
+                self._read[address] = collection, fingerprint(collection)
+            except UserError:
+                self._read[address] = None
+        return self._read[address]
+
     def of(self, cell: Cell) -> Collection | str:
         """The collection of a cell, or why it is not here."""
-        if cell.dataset not in self._read:
-            try:
-                collection = self._load(cell.dataset)
-                self._read[cell.dataset] = collection, fingerprint(collection)
-            except UserError:
-                self._read[cell.dataset] = None
-        read = self._read[cell.dataset]
+        read = self.at(cell.dataset)
         if read is None:
             return f"{cell.dataset_name}: its images are not here"
         if read[1] != cell.dataset_sha:

@@ -31,7 +31,7 @@ def write_report(
         frame: of all records; what they no longer hold is gone from the overview.
         found: the comparisons of the frame.
         folder: results folder; `predictions/<cell id>/<item name>.png` in it are shown. The
-            overview links to its page and its ledgers.
+            overview links to its page.
         images: dataset name to a function from item name to image (H, W, 3) uint8 and mask
             (H, W) uint8; only datasets that stand here are shown in pictures.
 
@@ -40,7 +40,7 @@ def write_report(
     """
     written = _tables_and_plots(frame, found, folder)
     written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots", found)
-    overview = _overview(found, [*written, *_beside(folder)], folder)
+    overview = _overview(found, [*written, *folder.glob("report.html")], folder)
     return [*written, replace(folder / "index.md", overview)]
 
 
@@ -54,15 +54,10 @@ def rewrite(frame: DataFrame, found: list[Comparison], folder: Path, like: Path)
         like: results folder whose files they are to be compared with.
     """
     written = _tables_and_plots(frame, found, folder)
-    others = [*(like / "plots").glob("*_gallery.png"), *_beside(like)]
+    others = [*(like / "plots").glob("*_gallery.png"), *like.glob("report.html")]
     there = [folder / path.relative_to(like) for path in others]
     overview = _overview(found, [*written, *there], folder)
     return [*written, replace(folder / "index.md", overview)]
-
-
-def _beside(folder: Path) -> list[Path]:
-    """What other commands left in a results folder."""
-    return [*folder.glob("report.html"), *sorted(folder.glob("ledger/*.md"))]
 
 
 def _tables_and_plots(frame: DataFrame, found: list[Comparison], folder: Path) -> list[Path]:
@@ -78,10 +73,6 @@ def _overview(found: list[Comparison], written: list[Path], folder: Path) -> str
         parts.append(
             "All of it on one page, as `report --html` last wrote it: [report.html](report.html)"
         )
-    ledgers = [path for path in written if path.parent == folder / "ledger"]
-    if ledgers:
-        links = [f"[{path.stem}](ledger/{path.name})" for path in ledgers]
-        parts.append(f"Published figures beside ours: {', '.join(links)}")
     for one in found:
         parts += [f"## {one.title}", markdown(one).rstrip()]
         if not folds_table(one).empty:

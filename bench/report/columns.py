@@ -183,7 +183,9 @@ COLUMNS = (
 MORE = (  # not in tables; ledgers set them beside what was published
     _optional("pixel_accuracy", "Pixel accuracy", "%", "higher", "pixel_accuracy", 0),
     _optional("dice_image_mean", "Dice by image", "%", "higher", "dice", 0),
+    _optional("iou_image_mean", "IoU by image", "%", "higher", "iou", 0),
     _optional("ber_image_mean", "BER by image", "0-100", "lower", "ber", 0),
+    Column("train_wall_s", "Training time", "s", "lower"),
 )
 
 COSTS = tuple(

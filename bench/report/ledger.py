@@ -3,8 +3,11 @@
 A stand-in or another backbone reproduces nothing: there only the order of the lines is compared.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -12,19 +15,14 @@ import numpy as np
 
 from bench.report.columns import MISSING, get_column
 from bench.report.files import replace
+from bench.report.pairs import fewest_specimens
+from bench.report.samples import sample_of
 from bench.spec import Cell, Record
-from bench.stats import (
-    LEVEL,
-    Interval,
-    Sample,
-    accuracy_of,
-    draw,
-    interval,
-    mean_of,
-    overlap_of,
-    quality_of,
-)
-from bench.suites import Line, Suite
+from bench.stats import LEVEL, Interval, Sample, draw, interval
+from bench.suites import Asked, Line, Suite
+
+_NOTE = re.compile(r"<!-- asked: (.*) -->")
+FEWEST = fewest_specimens(1)  # with fewer nothing is beyond chance, and no interval tells
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,14 @@ class Order:
     """How pairs of lines stand: as published, or the other way round.
 
     Attributes:
+        specimens: that they were tested on; a cost has one.
         same: pairs in the published order.
         same_surely: of these, pairs whose difference has an interval without 0.
         reversed: pairs the other way round.
         reversed_surely: likewise.
     """
 
+    specimens: int
     same: int
     same_surely: int
     reversed: int
@@ -67,6 +67,12 @@ class Order:
         pairs = self.same + self.reversed
         if not pairs:
             return "No two lines can be compared."
+        if self.specimens < FEWEST:
+            counted = f"{self.specimens} specimens" if self.specimens > 1 else "one specimen"
+            return (
+                f"Order of the lines: {self.same} of {pairs} pairs as published, {self.reversed} "
+                f"the other way round; {counted} can set none of them beyond chance."
+            )
         return (
             f"Order of the lines: {self.same} of {pairs} pairs as published ({self.same_surely} "
             f"beyond chance), {self.reversed} the other way round ({self.reversed_surely} beyond "
@@ -93,37 +99,65 @@ class Page:
 
 
 def write_ledger(
-    suite: Suite, cells: Mapping[Line, Sequence[Cell]], records: Mapping[str, Record], folder: Path
+    suite: Suite,
+    asked: Asked,
+    cells: Mapping[Line, Sequence[Cell]],
+    records: Mapping[str, Record],
+    folder: Path,
 ) -> Path:
-    """Write `ledger/<suite>.md`.
+    """Write `ledger/<suite>.md`; what was not asked as by default stands in the file's name.
 
     Args:
         suite: to write.
+        asked: from which the cells follow; the file holds it, so that it can be made again.
         cells: of every line.
         records: by the id of the cell.
         folder: results folder.
     """
-    pages = ledger(suite, cells, records)
-    return replace(folder / "ledger" / f"{suite.name}.md", ledger_markdown(suite, pages))
+    chosen = [asked.dataset or "", *(asked.chosen(key) for key in ("backbones", "protocol"))]
+    name = "_".join([suite.name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
+    text = ledger_markdown(suite, ledger(suite, asked, cells, records))
+    return replace(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, asked)}\n")
+
+
+def _note(suite: Suite, asked: Asked) -> str:
+    request = {key: value for key, value in asked.request.items() if value not in (None, False)}
+    values = {"suite": suite.name, "dataset": asked.dataset, "seeds": asked.seeds, **request}
+    return f"<!-- asked: {json.dumps(values, default=str)} -->"
+
+
+def read_note(text: str) -> tuple[str, Asked] | None:
+    """The suite of a ledger and what was asked of it; None where it does not say."""
+    found = _NOTE.search(text)
+    if found is None:
+        return None
+    values = json.loads(found[1])
+    suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
+    if "checkpoint" in values:
+        values["checkpoint"] = Path(values["checkpoint"])
+    return suite, Asked(dataset, seeds, values)
 
 
 def ledger(
-    suite: Suite, cells: Mapping[Line, Sequence[Cell]], records: Mapping[str, Record]
+    suite: Suite,
+    asked: Asked,
+    cells: Mapping[Line, Sequence[Cell]],
+    records: Mapping[str, Record],
 ) -> list[Page]:
-    """Every figure beside every published dataset; without such, what was measured alone."""
-    pages = []
-    for dataset in suite.originals or {"": ""}:
-        for metric, ours in suite.figures.items():
-            ok = {
-                line: [
-                    records[cell.id]
-                    for cell in found
-                    if cell.id in records and records[cell.id].status == "ok"
-                ]
-                for line, found in cells.items()
-            }
-            pages.append(_page(suite, dataset, metric, ours, ok))
-    return pages
+    """Every figure beside every published dataset; without such, what was measured alone.
+
+    Arguments as of `write_ledger`.
+    """
+    runs = {
+        line: [records[cell.id] for cell in found if cell.id in records]
+        for line, found in cells.items()
+    }
+    missing = {line: len(found) - len(runs[line]) for line, found in cells.items()}
+    return [
+        _page(suite, dataset, metric, ours, runs, partial(_reasons, suite, asked, missing))
+        for dataset in suite.originals or {"": ""}
+        for metric, ours in suite.figures.items()
+    ]
 
 
 def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
@@ -162,87 +196,61 @@ def _page(
     dataset: str,
     metric: str,
     ours: str,
-    records: Mapping[Line, Sequence[Record]],
+    runs: Mapping[Line, Sequence[Record]],
+    reasons: Callable[[str, Line, Sequence[Record]], list[str]],
 ) -> Page:
-    samples = {
-        line: sample for line, found in records.items() if (sample := sample_of(ours, found))
-    }
-    drawn = {line: draw([sample])[0] for line, sample in samples.items()}
-    ran_on = sorted({one.cell.dataset_name for found in records.values() for one in found})
+    ok = {line: [one for one in found if one.status == "ok"] for line, found in runs.items()}
+    samples = {line: sample for line, found in ok.items() if (sample := sample_of(ours, found))}
+    ran_on = sorted({one.cell.dataset_name for found in ok.values() for one in found})
     entries = []
-    for line, found in records.items():
+    for line, found in ok.items():
         published = suite.published(line, dataset, metric)
-        measured = samples[line].value if line in samples else None
-        bounds = interval(drawn[line]) if line in drawn else None
-        status = _status(suite, dataset, line, found, published, bounds)
+        sample = samples.get(line)
+        specimens = 0 if sample is None else sample.sums.shape[1]
+        bounds = interval(draw([sample])[0]) if sample is not None and specimens > 1 else None
+        if not line.run:
+            status = "not run: no such method here"
+        elif not runs[line]:
+            status = "not run"
+        elif published is None:
+            status = "not comparable: nothing published"
+        else:
+            why = reasons(dataset, line, runs[line])
+            why += [f"{specimens or 'no'} test specimens"] * (specimens < FEWEST and not why)
+            held = bounds is not None and published in bounds
+            verdict = "reproduced" if held else "contradicted"
+            status = f"not comparable: {', '.join(why)}" if why else verdict
+        measured = None if sample is None else sample.value
         entries.append(Entry(line.name, published, measured, bounds, len(found), status))
     order = _order(suite, dataset, metric, samples)
     return Page(dataset, metric, ours, ", ".join(ran_on), tuple(entries), order)
 
 
-def _status(
+def _reasons(
     suite: Suite,
+    asked: Asked,
+    missing: Mapping[Line, int],
     dataset: str,
     line: Line,
-    found: Sequence[Record],
-    published: float | None,
-    bounds: Interval | None,
-) -> str:
-    if not line.run:
-        return "not run: no such method here"
-    if not found:
-        return "not run"
-    if published is None:
-        return "not comparable: nothing published"
-    cell = found[0].cell
-    reasons = []
-    if cell.dataset_name != suite.originals.get(dataset):
+    runs: Sequence[Record],
+) -> list[str]:
+    """Why the figures of a line cannot be set beside the published ones."""
+    cell = runs[0].cell
+    reasons = [suite.apart] if suite.apart else []
+    if cell.dataset != suite.originals.get(dataset):
         reasons.append("stand-in for the images")
     if cell.task.backbone not in (suite.backbone, "none"):
         reasons.append(cell.task.backbone)
+    elif cell.task.backbone != "none" and cell.task.weights != "pretrained":
+        reasons.append("other weights")
     if cell.protocol != "published":
         reasons.append(f"{cell.protocol} protocol")
-    if reasons:
-        return f"not comparable: {', '.join(reasons)}"
-    if bounds is None:
-        return "not comparable: no interval"
-    return "reproduced" if published in bounds else "contradicted"
-
-
-def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
-    """What a figure of some runs is made of; None where it cannot be told.
-
-    So it is without runs, if one of a seed's is missing, or if the version that wrote a record did
-    not know the figure yet.
-
-    Args:
-        ours: name of the figure in records.
-        records: of the seeds, and folds, of one line; all ended well.
-    """
-    by_seed: dict[int, list[Record]] = {}
-    for one in records:
-        by_seed.setdefault(one.cell.seed, []).append(one)
-    volumes = ours.endswith("_volume_mean")
-    runs = [  # the folds of a seed test every image once
-        [row for one in found for row in (one.per_volume if volumes else one.per_image)]
-        for found in by_seed.values()
-    ]
-    if not runs or not all(runs) or len({len(rows) for rows in runs}) > 1:
-        return None
-    if any(ours not in one.metrics for one in records):
-        return None
-    classes = records[0].classes
-    match ours:
-        case "dice_dataset" | "iou_dataset":
-            return overlap_of(runs, classes, iou=ours == "iou_dataset")
-        case "pixel_accuracy":
-            return accuracy_of(runs, classes)
-        case "pq_dataset":
-            return quality_of(runs, classes)
-    if volumes:
-        measure = ours.removesuffix("_volume_mean")
-        return mean_of(runs, *(f"{measure}/{organ}" for organ in classes[1:]))
-    return mean_of(runs, get_column(ours).image_score or ours)
+    for key in ("steps", "image_size", "precision"):
+        reasons += [f"another {key.replace('_', ' ')}"] * bool(asked.chosen(key))
+    failed = sum(one.status != "ok" for one in runs)
+    if failed or missing[line]:
+        reasons.append(f"{failed + missing[line]} of {len(runs) + missing[line]} runs are missing")
+    return reasons
 
 
 def _order(
@@ -252,6 +260,7 @@ def _order(
     samples: Mapping[Line, Sample],
 ) -> Order:
     counts = {"same": [0, 0], "reversed": [0, 0]}
+    specimens = min((sample.sums.shape[1] for sample in samples.values()), default=0)
     for one, other in combinations(samples, 2):
         published = [suite.published(line, dataset, metric) for line in (one, other)]
         pair = [samples[one], samples[other]]
@@ -263,12 +272,12 @@ def _order(
         if not measured or np.isnan(measured):
             continue
         drawn = draw(pair)
-        bounds = interval(drawn[0] - drawn[1])
+        bounds = interval(drawn[0] - drawn[1]) if specimens >= FEWEST else None
         agrees = (measured > 0) == (published[0] > published[1])  # type: ignore[operator]
         found = counts["same" if agrees else "reversed"]
         found[0] += 1
         found[1] += bounds is not None and 0 not in bounds
-    return Order(*counts["same"], *counts["reversed"])
+    return Order(specimens, *counts["same"], *counts["reversed"])
 
 
 def _shown(ours: str, value: float | None) -> str:

@@ -1,16 +1,19 @@
 """What was made of the records: tables, overview, figures, ledgers and the page."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.data.present import Present
+from bench.errors import UserError
+from bench.grid import Data
 from bench.report import comparison, rewrite, to_frame
-from bench.report.ledger import ledger_markdown
+from bench.report.ledger import read_note, write_ledger
 from bench.report.page import Report, build_page, find_ledgers, read_page
 from bench.spec import Record
+from bench.suites import expand_suite, get_suite
 from bench.verify.values import Finding, difference
 
 _DRAWN_BY = re.compile(r"Matplotlib v[\w.+]+")
@@ -52,8 +55,8 @@ def check_report(folder: Path, records: Sequence[Record], images: Present) -> Co
         findings,
     )
     collections = images.by_name(record.cell for record in records)
-    report = Report(records, frame, found, find_ledgers(records, collections))
-    _check_ledgers(folder, report, compared)
+    report = Report(records, frame, found, find_ledgers(records, collections)[0])
+    _check_ledgers(folder, report.by_id, images, compared)
     _check_page(folder / "report.html", report, compared)
     return compared
 
@@ -80,20 +83,37 @@ def _unlike(here: Path, made: Path) -> str | None:
     return None if drawn[0] != drawn[1] else "is not what the records draw"
 
 
-def _check_ledgers(folder: Path, report: Report, compared: Compared) -> None:
-    texts: dict[str, list[str]] = {}
-    for one in report.ledgers:
-        texts.setdefault(one.suite.name, []).append(ledger_markdown(one.suite, one.pages))
+def _check_ledgers(
+    folder: Path, records: Mapping[str, Record], images: Present, compared: Compared
+) -> None:
     for here in sorted(folder.glob("ledger/*.md")):
-        if given := texts.get(here.stem):
-            compared.counts["ledgers"] = compared.counts.get("ledgers", 0) + 1
-            told = [difference(here.read_text(), text) for text in given]
-            if first := all(told) and told[0]:
-                compared.findings.append(Finding(here, first))
-        else:
-            compared.skipped.append(
-                f"{here.name}: its images are not here, or it was asked otherwise than by default"
-            )
+        try:
+            made = _ledger(here, records, images)
+        except UserError as error:
+            compared.skipped.append(f"{here.name}: {error}")
+            continue
+        compared.counts["ledgers"] = compared.counts.get("ledgers", 0) + 1
+        if told := difference(here.read_text(), made):
+            compared.findings.append(Finding(here, told))
+
+
+def _ledger(here: Path, records: Mapping[str, Record], images: Present) -> str:
+    """The text of a ledger, asked anew.
+
+    Raises:
+        UserError: it cannot be.
+    """
+    note = read_note(here.read_text())
+    if note is None:
+        raise UserError("it does not say what was asked")
+    suite, asked = get_suite(note[0]), note[1]
+    address = asked.dataset or suite.stand_in
+    if (read := images.at(address)) is None:
+        raise UserError("its images are not here")
+    data = {address: Data(*read, ((),) * suite.folds)}
+    cells, _ = expand_suite(suite, asked, data)
+    with TemporaryDirectory() as name:
+        return write_ledger(suite, asked, cells, records, Path(name)).read_text()
 
 
 def _check_page(here: Path, report: Report, compared: Compared) -> None:

@@ -21,7 +21,9 @@ class Ledger:
     pages: Sequence[Page]
 
 
-def find_ledgers(records: Sequence[Record], collections: Mapping[str, Collection]) -> list[Ledger]:
+def find_ledgers(
+    records: Sequence[Record], collections: Mapping[str, Collection]
+) -> tuple[list[Ledger], list[str]]:
     """A ledger for every suite, dataset and backbone of which a cell has a record.
 
     Args:
@@ -30,25 +32,33 @@ def find_ledgers(records: Sequence[Record], collections: Mapping[str, Collection
             the classes and the split, a suite is left out.
 
     Returns:
-        None outside a checkout, where no suites are known.
+        The ledgers, none outside a checkout, where no suites are known; and in words which cannot
+        be made here.
     """
     try:
         suites = list_suites()
     except UserError:
-        return []
+        return [], []
     by_id = {record.cell.id: record for record in records}
     names = {record.cell.dataset: record.cell.dataset_name for record in records}
-    found = []
+    found: dict[tuple[str, frozenset[str]], Ledger] = {}
+    left_out = []
     for suite in suites:
         for (address, sha), asked in _questions(suite, records):
             if names[address] not in collections:
                 continue
             # Leaks stop what trains; here they are told with the records.
             data = {address: Data(collections[names[address]], sha, ((),) * suite.folds)}
-            cells, _ = expand_suite(suite, asked, data)
-            if any(cell.id in by_id for line in cells.values() for cell in line):
-                found.append(Ledger(suite, ledger(suite, cells, by_id)))
-    return found
+            try:
+                cells, _ = expand_suite(suite, asked, data)
+            except UserError as error:
+                left_out.append(f"no ledger of {suite.name} on {names[address]}: {error}")
+                continue
+            ids = frozenset(cell.id for line in cells.values() for cell in line)
+            if here := ids & by_id.keys():
+                pages = ledger(suite, asked, cells, by_id)
+                found.setdefault((suite.name, frozenset(here)), Ledger(suite, pages))
+    return list(found.values()), left_out
 
 
 def unit_of(page: Page) -> str:
@@ -80,11 +90,15 @@ def _questions(suite: Suite, records: Sequence[Record]) -> list[tuple[tuple[str,
     """
     methods = {line.run.partition("[")[0] for line in suite.lines if line.run}
     datasets = {suite.stand_in, *filter(None, suite.originals.values())}
-    backbones = {record.cell.task.backbone for record in records} - {"none"}
+    backbones: dict[tuple[str, str], set[str]] = {}
+    for cell in (record.cell for record in records):
+        named = {cell.task.backbone} - {"none"}
+        backbones.setdefault((cell.dataset_sha, cell.protocol), set()).update(named)
     runs: dict[tuple[str, str, str, str], set[int]] = {}
     for cell in (record.cell for record in records):
         if cell.method in methods and cell.dataset_name in datasets:
-            for backbone in {cell.task.backbone} - {"none"} or backbones or {Request.backbones}:
+            beside = backbones[cell.dataset_sha, cell.protocol] or {Request.backbones}
+            for backbone in {cell.task.backbone} - {"none"} or beside:
                 key = (cell.dataset, cell.dataset_sha, backbone, cell.protocol)
                 runs.setdefault(key, set()).add(cell.seed)
     return [
