@@ -14,6 +14,23 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
+# For where there is no baseline to take the grid from: that of results/reference/guard.json.
+DEFAULT_GRID = """{
+    "methods": "lora,adapter,frozen_head,unet",
+    "datasets": "steel",
+    "image_size": 128,
+    "steps": 60,
+    "precision": "fp32"
+}"""
+
+
+class NoBaselineError(UserError):
+    """There is no file, or it is no baseline; `--write` makes one."""
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(f"{why}: {remedy}")
+        self.why = why
+
 
 @dataclass(frozen=True)
 class Run:
@@ -52,24 +69,48 @@ class Figures:
 
 
 def read_request(path: Path) -> "Request":
-    """What the grid of a baseline asks for; `--write` keeps it.
+    """What the grid of a baseline asks for.
 
     Raises:
-        UserError: there is no file, or it is no baseline.
+        NoBaselineError: there is no file, or it holds no grid.
+        UserError: the file cannot be read, or its grid asks for what there is not.
+    """
+    from bench.request import Request
+
+    values = _load(path)
+    if "grid" not in values:
+        raise _foreign(path, "it holds no grid")
+    try:
+        return Request(**values["grid"])
+    except TypeError as error:
+        raise UserError(
+            f"the grid in {path} cannot be read ({error}): mend it, or remove the file and make it "
+            "anew with --write"
+        ) from error
+
+
+def request_to_write(path: Path) -> "tuple[Request, str]":
+    """What a new baseline asks for, and in words where that is from.
+
+    The grid of the old one is kept, for it may have been edited; where there is none, the default.
+
+    Raises:
+        UserError: there is a file but it cannot be read, or its grid asks for what there is not.
     """
     from bench.request import Request
 
     try:
-        return Request(**_load(path)["grid"])
-    except (KeyError, TypeError) as error:
-        raise _foreign(path, f"{type(error).__name__}: {error}") from error
+        return read_request(path), f"the grid in {path} is kept"
+    except NoBaselineError as error:
+        return Request(**json.loads(DEFAULT_GRID)), f"{error.why}: the default grid is taken"
 
 
 def read(path: Path) -> Figures:
     """The baseline in a file.
 
     Raises:
-        UserError: there is no file, or it is no baseline.
+        NoBaselineError: there is no file, or it is no baseline.
+        UserError: the file cannot be read.
     """
     values = _load(path)
     schema = values.pop("schema", None)
@@ -95,6 +136,7 @@ def write(figures: Figures, path: Path) -> None:
     if failed:
         raise UserError(f"no baseline is written, for a cell ended with: {failed[0]}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"schema": SCHEMA, **asdict(figures)}, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror}): give another file") from error
@@ -121,15 +163,19 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise UserError(
-            f"no baseline at {path}: give --baseline FILE, one that --write made"
+        raise NoBaselineError(
+            f"no baseline at {path}", "make it with --write, or give another by --baseline FILE"
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): give another file") from error
+    except ValueError as error:
         raise _foreign(path, str(error)) from error
     if not isinstance(values, dict):
         raise _foreign(path, "it holds no object")
     return values
 
 
-def _foreign(path: Path, why: str) -> UserError:
-    return UserError(f"{path} is no baseline of this guard ({why}): make it anew with --write")
+def _foreign(path: Path, why: str) -> NoBaselineError:
+    return NoBaselineError(
+        f"{path} is no baseline of this guard ({why})", "make it anew with --write"
+    )

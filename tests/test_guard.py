@@ -208,6 +208,57 @@ def test_a_missing_or_foreign_baseline_is_refused_in_one_sentence(
     assert why in " ".join(capsys.readouterr().err.split())
 
 
+DEFAULT = Request(**json.loads(baseline.DEFAULT_GRID))
+
+
+def test_the_default_grid_is_that_of_the_committed_baseline() -> None:
+    assert baseline.read_request(COMMITTED) == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("text", "grid", "said"),
+    [
+        (None, DEFAULT, "no baseline at"),
+        ("no json: at all", DEFAULT, "is no baseline of this guard"),
+        ("[1]", DEFAULT, "it holds no object"),
+        ("{}", DEFAULT, "it holds no grid"),
+        (json.dumps({"grid": GRID, "schema": 0}), Request(**GRID), "is kept"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_baseline_is_made_where_there_is_none_and_keeps_its_grid_where_there_is(
+    text: str | None,
+    grid: Request,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "new" / "guard.json"
+    if text is not None:
+        path.parent.mkdir()
+        path.write_text(text)
+    asked = []
+
+    def measured(request: Request, seeds: int) -> Figures:
+        asked.append(request)
+        return STORED
+
+    monkeypatch.setattr("bench.cli.guard.measure", measured)
+    assert cli.main(["guard", "--write", "--baseline", str(path)]) == 0
+    assert asked == [grid]
+    assert said in capsys.readouterr().out
+    assert baseline.read(path) == STORED
+
+
+def test_a_grid_with_a_slip_and_a_folder_are_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "guard.json"
+    path.write_text(json.dumps({"grid": {"colour": 1}}))
+    with pytest.raises(UserError, match=r"'colour'.*mend it, or remove the file"):
+        baseline.request_to_write(path)
+    with pytest.raises(UserError, match=r"cannot read .* give another file"):
+        baseline.request_to_write(tmp_path)
+
+
 def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "guard.json"
     baseline.write(STORED, path)

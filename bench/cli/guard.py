@@ -39,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
         help="[%(default)s]",
     )
     parser.add_argument(
-        "--write", action="store_true", help="make it anew, of the same grid, and stop"
+        "--write",
+        action="store_true",
+        help="make it anew, of the grid in it or else of the default one, and stop",
     )
     return parser
 
@@ -50,12 +52,13 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     from bench.registry import methods_lacking_a_library, unavailable_methods
 
     began = time.perf_counter()
-    request = baseline.read_request(asked.baseline)
     if asked.write:
+        request, note = baseline.request_to_write(asked.baseline)
+        console.print(f"[dim]{plain(note)}[/]", soft_wrap=True)
         baseline.write(measure(request, guard.SEEDS), asked.baseline)
         console.print(f"wrote {plain(asked.baseline)}", soft_wrap=True)
         return 0
-    stored = baseline.read(asked.baseline)
+    request, stored = baseline.read_request(asked.baseline), baseline.read(asked.baseline)
     now = measure(request, guard.RUNS)
     unavailable, lacking = unavailable_methods(), methods_lacking_a_library()
     changes, notes = guard.compare(stored, now, unavailable, lacking)
