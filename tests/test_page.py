@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def outline(page: str) -> Outline:
 
 def test_every_comparison_stands_in_the_contents(outline: Outline) -> None:
     sections = {found["id"] for found, _ in outline.named("section") if "id" in found}
-    assert sections == {"overview", "nuclei", "steel", "failures"}
+    assert sections == {"overview", "comparison-nuclei", "comparison-steel", "failures"}
     links = {found["href"] for found, _ in outline.named("a")}
     assert links == {"#main", *(f"#{name}" for name in sections)}
     ids = [found["id"] for _, found, _ in outline.elements if "id" in found]
@@ -98,10 +99,26 @@ def test_every_comparison_stands_in_the_contents(outline: Outline) -> None:
     assert outline.unclosed == []
 
 
+def test_no_name_of_a_dataset_doubles_an_id() -> None:
+    names = ("overview", "failures", "record", "main", "ledger-x", "steel-labels", "鋼")
+    records = [make_record(make_cell(dataset=name)) for name in names]
+    records += [make_record(make_cell(labels=n), env=_split(n)) for n in (1, 2)]
+    found = Outline(build_page(make_report(records)))
+    ids = [one["id"] for _, one, _ in found.elements if "id" in one]
+    assert len(ids) == len(set(ids))
+    assert {"record", "comparison-record", "labels-steel", "comparison-鋼"} <= set(ids)
+    places = {str(one["data-at"]).split()[0] for one, _ in found.named("td") if "data-at" in one}
+    assert places <= set(ids)
+
+
+def _split(images: int) -> dict[str, Any]:
+    return {"split": {"train": images, "val": 1, "test": 1}}
+
+
 def test_figures_are_those_of_the_tables(report: Report, outline: Outline) -> None:
     for found in report.comparisons:
         tables = {
-            (f"{found.slug} {place}", column.key): text
+            (f"comparison-{found.slug} {place}", column.key): text
             for texts, place in zip(
                 (line for block in found.blocks for line in cells(block, found.columns, _plain)),
                 range(len(found.rows)),
@@ -127,21 +144,21 @@ def _plain(text: str, mark: str | None) -> str:
 def test_marks_are_those_of_the_blocks(report: Report, outline: Outline) -> None:
     (steel,) = (one for one in report.comparisons if one.slug == "steel")
     marks: dict[tuple[str, str], str] = {}
-    start = 0
+    start, at = 0, "comparison-steel "
     for block in steel.blocks:
-        marks |= {(f"steel {start + p}", key): mark for (p, key), mark in block.marks.items()}
+        marks |= {(f"{at}{start + p}", key): mark for (p, key), mark in block.marks.items()}
         start += len(block.rows)
     assert marks
     shown = {
         (found["data-at"], found["data-key"]): found["class"]
         for found, _ in outline.named("td")
-        if found.get("class") in ("best", "tied") and str(found["data-at"]).startswith("steel ")
+        if found.get("class") in ("best", "tied") and str(found["data-at"]).startswith(at)
     }
     assert shown == marks
 
 
 def test_prompts_from_the_truth_have_a_block_of_their_own(page: str) -> None:
-    steel = page[page.index('<section class="view" id="steel"') :]
+    steel = page[page.index('<section class="view" id="comparison-steel"') :]
     bodies = re.findall(r"<tbody>(.*?)</tbody>", steel, re.DOTALL)
     assert "No prompts" in bodies[0]
     assert ">sam<" not in bodies[0]
@@ -255,5 +272,7 @@ def test_the_command_line_writes_the_page(tmp_path: Path) -> None:
         store.write(make_record(make_cell(method)))
     assert main(["report", "--html", "--out", str(tmp_path)]) == 0
     page = Outline((tmp_path / "report.html").read_text())
-    assert {"overview", "steel"} <= {found.get("id") for found, _ in page.named("section")}
+    assert {"overview", "comparison-steel"} <= {
+        found.get("id") for found, _ in page.named("section")
+    }
     assert not page.named("img"), "the images are not those of the records"

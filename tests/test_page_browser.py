@@ -68,8 +68,8 @@ def view(request: pytest.FixtureRequest, browser: Any, file: Path) -> Iterator[A
     page.on("console", lambda message: told.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: told.append(f"error: {error}"))
     page.on("request", lambda asked: told.append(f"request: {asked.url}"))
-    page.goto(f"{file.as_uri()}#set-0")
-    page.wait_for_selector("#set-0 [data-draw=images] .plot svg")
+    page.goto(f"{file.as_uri()}#comparison-set-0")
+    page.wait_for_selector("#comparison-set-0 [data-draw=images] .plot svg")
     yield page
     page.close()
     assert told[0] == f"request: {file.as_uri()}"
@@ -77,7 +77,7 @@ def view(request: pytest.FixtureRequest, browser: Any, file: Path) -> Iterator[A
 
 
 def test_it_fits_the_screen(view: Any) -> None:
-    for name in ("overview", "set-0", "failures"):
+    for name in ("overview", "comparison-set-0", "failures"):
         view.evaluate(f"location.hash = '{name}'")
         view.wait_for_selector(f"#{name}:not([hidden])")
         assert view.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
@@ -85,26 +85,26 @@ def test_it_fits_the_screen(view: Any) -> None:
 
 def test_all_plots_are_drawn(view: Any) -> None:
     for kind in ("pareto", "curves", "memory", "images"):
-        assert view.locator(f"#set-0 [data-draw={kind}] .plot svg").count() > 0, kind
-    assert view.locator("#set-0 [data-draw=pareto] g[data-mark=dot] path").count() == 12
-    assert view.locator("#set-1 .plot svg").count() == 0, "drawn before it is looked at"
+        assert view.locator(f"#comparison-set-0 [data-draw={kind}] .plot svg").count() > 0, kind
+    assert view.locator("#comparison-set-0 [data-draw=pareto] g[data-mark=dot] path").count() == 12
+    assert view.locator("#comparison-set-1 .plot svg").count() == 0, "drawn before it is looked at"
 
 
 def test_heads_sort_without_a_mouse(view: Any) -> None:
-    head = view.locator("#set-0 table").first.locator("th", has_text="Trainable")
+    head = view.locator("#comparison-set-0 table").first.locator("th", has_text="Trainable")
     button = head.locator("button")
     assert head.get_attribute("aria-sort") == "none"
     for order, first in (("ascending", "method_00"), ("descending", "method_11")):
         button.focus()
         view.keyboard.press("Enter")
         assert head.get_attribute("aria-sort") == order
-        lines = view.locator("#set-0 table").first.locator("tbody").first.locator("tr .label")
+        lines = view.locator("#comparison-set-0 tbody").first.locator("tr .label")
         assert lines.first.inner_text() == first
         assert "method_04" not in lines.all_inner_texts(), "prompts from the truth stand apart"
 
 
 def test_a_figure_opens_its_records_without_a_mouse(view: Any) -> None:
-    view.locator("#set-0 td[tabindex='0']").first.focus()
+    view.locator("#comparison-set-0 td[tabindex='0']").first.focus()
     view.keyboard.press("ArrowDown")
     view.keyboard.press("ArrowRight")
     cell = view.locator(":focus")
@@ -125,7 +125,7 @@ def test_a_figure_opens_its_records_without_a_mouse(view: Any) -> None:
 
 
 def test_a_point_opens_its_records_without_a_mouse(view: Any) -> None:
-    point = view.locator("#set-0 [data-draw=pareto] [role=button]").first
+    point = view.locator("#comparison-set-0 [data-draw=pareto] [role=button]").first
     point.focus()
     view.keyboard.press("Enter")
     view.locator("dialog[open]").wait_for()
@@ -133,11 +133,11 @@ def test_a_point_opens_its_records_without_a_mouse(view: Any) -> None:
 
 
 def test_hovering_tells_the_figures(view: Any) -> None:
-    point = view.locator("#set-0 [data-draw=pareto] [role=button]").first
+    point = view.locator("#comparison-set-0 [data-draw=pareto] [role=button]").first
     name = str(point.get_attribute("aria-label")).split(",")[0]
     point.scroll_into_view_if_needed()
     point.hover()
-    tip = view.locator("#set-0 [data-draw=pareto] g[aria-label=tip]")
+    tip = view.locator("#comparison-set-0 [data-draw=pareto] g[aria-label=tip]")
     assert name in tip.text_content()
     assert "trainable parameters" in tip.text_content()
 
@@ -148,7 +148,7 @@ def test_contrast_names_and_roles(view: Any, scheme: str) -> None:
     view.emulate_media(color_scheme=scheme)
     view.wait_for_timeout(500)  # plots are drawn anew
     rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]}
-    for name in ("set-0", "overview"):
+    for name in ("comparison-set-0", "overview"):
         view.evaluate(f"location.hash = '{name}'")
         view.wait_for_selector(f"#{name}:not([hidden])")
         assert _violations(axe, view, rules) == []
@@ -160,6 +160,18 @@ def test_contrast_names_and_roles(view: Any, scheme: str) -> None:
 def _violations(axe: Any, view: Any, rules: dict[str, Any]) -> list[tuple[str, str]]:
     found = axe.run(view, options=rules).response["violations"]
     return [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
+
+
+@pytest.mark.parametrize("name", ["鋼", "record"])
+def test_any_name_of_a_dataset_has_a_view(browser: Any, tmp_path: Path, name: str) -> None:
+    records = [make_record(make_cell(dataset=one)) for one in (name, "steel")]
+    page = browser.new_page()
+    page.goto(f"{_write(records, tmp_path / 'report.html').as_uri()}#comparison-{name}")
+    page.wait_for_selector(f"[id='comparison-{name}'] .plot svg")
+    assert page.locator("nav [aria-current]").all_inner_texts() == [name]
+    page.locator("td[data-at]:visible").first.click()
+    page.wait_for_selector("dialog[open] details.run")
+    page.close()
 
 
 def test_many_records_open_fast(browser: Any, tmp_path: Path, capsys: Any) -> None:

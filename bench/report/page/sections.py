@@ -28,6 +28,7 @@ from bench.report.page.tables import (
     folds_lines,
     overview_table,
     ranks_table,
+    section_of,
 )
 from bench.report.rows import Row
 from bench.report.style import Series, assign
@@ -71,7 +72,8 @@ class Section:
     """One view of the page.
 
     Attributes:
-        id: its address within the page.
+        id: its address within the page. Where a name makes part of it, a word and a hyphen stand
+            before, so that no name doubles the id of something else.
         title: in the table of contents.
         group: heading above it there.
         template: file in `assets`.
@@ -117,7 +119,8 @@ def _comparisons(report: Report) -> Iterator[Section]:
             "gallery": lookup and gallery_of(one, report.looks, report.predictions, lookup),
         }
         data = {"charts": pack(charts), "records": pack(provenance_of(one, report.by_id))}
-        yield Section(one.slug, one.slug, "Comparisons", "comparison.html.j2", facts, data)
+        title, template = one.slug, "comparison.html.j2"
+        yield Section(section_of(one), title, "Comparisons", template, facts, data)
 
 
 def _ranks(report: Report) -> Iterator[Section]:
@@ -131,7 +134,7 @@ def _ranks(report: Report) -> Iterator[Section]:
 def _budgets(report: Report) -> Iterator[Section]:
     for budgets in find_budgets(report.comparisons):
         data = {"budgets": pack(budgets_of(budgets, report.looks))}
-        name = f"{budgets.slug}-labels"
+        name = f"labels-{budgets.slug}"
         facts = {"title": budgets.title, "steps": budgets.steps}
         yield Section(name, budgets.slug, "Label budgets", "budgets.html.j2", facts, data)
 

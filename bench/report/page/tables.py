@@ -28,7 +28,7 @@ class Figure:
         spread: likewise; "" without one.
         value: unrounded, to sort by; None where there is none.
         mark: best, tied, or neither.
-        place: slug of the comparison and position of the row in it, where its records are found.
+        place: section of the comparison and position of the row in it, where its records are found.
     """
 
     key: str
@@ -59,6 +59,11 @@ class Part:
 
     prompts: str
     lines: Sequence[Line]
+
+
+def section_of(found: Comparison) -> str:
+    """Id of its section, which no other element of the page can have."""
+    return f"comparison-{found.slug}"
 
 
 def figures_table(found: Comparison) -> list[Part]:
@@ -108,7 +113,7 @@ def classes_table(found: Comparison) -> tuple[list[str], list[Part]]:
     start, parts = 0, []
     for block in found.blocks:
         lines = [
-            _line(row, [_class_figure(row, name, (found.slug, place)) for name in classes])
+            _line(row, [_class_figure(row, name, (section_of(found), place)) for name in classes])
             for place, row in enumerate(block.rows, start)
             if not row.ok.empty
         ]
@@ -166,7 +171,7 @@ def _figure(
     value = block.rows[position].values[key].figure
     mark = block.marks.get((position, key))
     shown = f"± {spread}" if spread else ""
-    return Figure(key, figure, shown, value, mark, (found.slug, start + position))
+    return Figure(key, figure, shown, value, mark, (section_of(found), start + position))
 
 
 def _overview_lines(

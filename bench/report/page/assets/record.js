@@ -2,15 +2,15 @@
 
 /** Show the records behind a figure of a table. */
 async function showRecords(cell) {
-  const [slug, row] = cell.dataset.at.split(" ");
+  const [section, row] = cell.dataset.at.split(" ");
   const line = cell.parentElement.querySelector("th .label").textContent;
   const figure = cell.cloneNode(true);
   for (const extra of figure.querySelectorAll(".spoken, .tie")) extra.remove();
-  await openRecords(slug, Number(row), cell.dataset.key, line, figure.textContent.trim());
+  await openRecords(section, Number(row), cell.dataset.key, line, figure.textContent.trim());
 }
 
-async function openRecords(slug, row, key, name, text) {
-  const found = await load(document.getElementById(slug), "records");
+async function openRecords(section, row, key, name, text) {
+  const found = await load(document.getElementById(section), "records");
   const runs = found.runs[row];
   const column = found.columns[key] ?? ofClass(key);
   const ended = runs.filter((run) => run.told.status === "ok").length;
