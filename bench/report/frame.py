@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 from bench.errors import UserError
 from bench.report.columns import COLUMNS, HARDWARE
 from bench.report.packed import pack
+from bench.report.weights import name_weights
 from bench.spec import SCHEMA, Cell, Cost, Record
 
 UNREADABLE = "unknown schema"  # status of a record that this version cannot interpret
@@ -53,6 +53,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
         name: _joined(name, [b.pop(name, [None] * n) for b, n in zip(batches, sizes, strict=True)])
         for name in names
     }
+    columns["weights"] = name_weights(list(columns["cell"]))
     for name in (*(column.key for column in COLUMNS), *_COST_FIELDS, *HARDWARE):
         columns.setdefault(name, [None] * sum(sizes))
     frame = pd.DataFrame(columns)
@@ -120,7 +121,7 @@ def _asked(cell: Cell) -> dict[str, Any]:
         "method": cell.method,
         "dataset": cell.dataset_name,
         "backbone": cell.task.backbone,
-        "weights": PurePath(cell.task.weights).stem,
+        "weights": cell.task.weights,
         "image_size": cell.task.image_size,
         "protocol": cell.protocol,
         "labels": cell.labels,

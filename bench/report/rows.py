@@ -12,6 +12,7 @@ import pandas as pd
 from bench.report.columns import COLUMNS, Column
 from bench.report.packed import Rows
 from bench.report.runs import Floats, Runs
+from bench.report.weights import weights_of
 from bench.spec import Cell
 
 Key = tuple[Any, ...]
@@ -128,7 +129,7 @@ def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
     for place, identity in failed:
         groups[known.get(identity, (*identity, runs.prompts[place]))].append(place)
     parts = [sorted(part) for part in groups.values()]
-    labels = _tell_apart([runs.cells[part[0]] for part in parts])
+    labels = _tell_apart(runs, [part[0] for part in parts])
     ended_well = [[place for place in part if runs.statuses[place] == "ok"] for part in parts]
     values = _values(runs.figures, ended_well)
     models = [(runs.cells[part[0]].task.backbone, runs.weights[part[0]]) for part in parts]
@@ -142,8 +143,7 @@ def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
 
 def _identity(cell: Cell) -> Key:
     """All of a cell but its seed, fold and table."""
-    task = cell.task
-    return (cell.label, task.backbone, task.weights, cell.weights_sha, cell.recipe)
+    return (cell.label, weights_of(cell), cell.recipe)
 
 
 def _values(figures: Floats, parts: Sequence[Sequence[int]]) -> list[dict[str, Value]]:
@@ -177,18 +177,20 @@ def _of_column(column: Column, figures: Floats) -> list[Value]:
     return [Value(*pair, runs) for pair in zip(shown.tolist(), spreads, strict=True)]
 
 
-def _tell_apart(cells: Sequence[Cell]) -> list[str]:
-    """Labels; rows that would look alike also show the recipe or weights in which they differ."""
+def _tell_apart(runs: Runs, places: Sequence[int]) -> list[str]:
+    """Labels; rows that would look alike also show the recipe values in which they differ.
+
+    Args:
+        runs: of all tables.
+        places: of one run of every row.
+    """
+    cells = [runs.cells[place] for place in places]
     alike: dict[Key, list[int]] = defaultdict(list)
-    for position, cell in enumerate(cells):
-        alike[(cell.label, cell.task.backbone, cell.task.weights)].append(position)
+    for position, (place, cell) in enumerate(zip(places, cells, strict=True)):
+        alike[(cell.label, cell.task.backbone, runs.weights[place])].append(position)
     labels = [cell.label for cell in cells]
     for positions in alike.values():
-        if len(positions) == 1:
-            continue
-        facts = [
-            {**vars(cells[p].recipe), "weights_sha": cells[p].weights_sha[:8]} for p in positions
-        ]
+        facts = [vars(cells[position].recipe) for position in positions]
         differing = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
         for position, fact in zip(positions, facts, strict=True):
             labels[position] += "".join(f" {name}={fact[name]}" for name in differing)

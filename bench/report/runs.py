@@ -50,7 +50,7 @@ class Runs:
 
     @cached_property
     def weights(self) -> list[str]:
-        """Names of the weights, without folders."""
+        """Names of the weights, other ones for others of the same backbone."""
         return cast("list[str]", self.frame["weights"].tolist())
 
     @cached_property

@@ -1,0 +1,51 @@
+"""What weights are called in a report: by their file, and by its folders only where need be."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from bench.spec import Cell
+
+Weights = tuple[str, str, str]
+
+BUILT_IN = ("pretrained", "random")
+
+
+def weights_of(cell: Cell) -> Weights:
+    """Backbone, whose weights, and their contents: what makes two weights the same.
+
+    Files count by their contents, wherever they lie, as in the id of a cell; a path stands in
+    where no fingerprint was recorded.
+    """
+    path = cell.task.weights
+    word = path if path in BUILT_IN else "checkpoint"
+    return cell.task.backbone, word, cell.weights_sha or path
+
+
+def name_weights(cells: Sequence[Cell]) -> list[str]:
+    """The name of every cell's weights; other weights of one backbone have another name.
+
+    A file is named by its stem. Where that is not its own, it is named with its ending, then with
+    as many folders as it takes, and where not even the path tells, with its fingerprint.
+    """
+    keys = [weights_of(cell) for cell in cells]
+    paths: dict[Weights, str] = {}
+    for key, cell in zip(keys, cells, strict=True):
+        paths[key] = min(paths.get(key, cell.task.weights), cell.task.weights)
+    names = {key: _names(path) for key, path in paths.items()}
+    taken = Counter((backbone, name) for (backbone, *_), some in names.items() for name in some)
+    chosen = {
+        key: next((name for name in some if taken[key[0], name] == 1), f"{some[0]} {key[-1][:8]}")
+        for key, some in names.items()
+    }
+    return [chosen[key] for key in keys]
+
+
+def _names(path: str) -> list[str]:
+    """All that it may be called, shortest first, none twice."""
+    if path in BUILT_IN:
+        return [path]
+    parts = PurePath(path).parts
+    longer = (PurePath(*parts[-depth:]).as_posix() for depth in range(1, len(parts) + 1))
+    names = dict.fromkeys((PurePath(path).stem, *longer))
+    return [name for name in names if name not in BUILT_IN]  # a file is never called as those
