@@ -262,7 +262,7 @@ def test_ledgers_are_those_of_suites_that_were_run() -> None:
         for i in range(12)
     )
     collections = {"steel": Collection("steel", ("matrix", "carbide", "spheroidite"), items)}
-    assert find_ledgers([make_record(make_cell("no_method_of_a_suite"))], collections) == []
+    assert find_ledgers([make_record(make_cell("no_method_of_a_suite"))], collections) == ([], [])
 
 
 @pytest.mark.slow
