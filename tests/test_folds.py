@@ -13,7 +13,7 @@ from bench.report import comparison, to_frame
 from bench.report.budgets import draw_budgets, find_budgets
 from bench.report.folds import folds_markdown, folds_table
 from bench.report.style import assign, style
-from bench.spec import Record
+from bench.spec import PromptSource, Record
 
 Pixels = dict[str, float]
 
@@ -70,6 +70,30 @@ def test_a_fold_without_a_figure_is_a_dash() -> None:
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
         "`lora`", "80.0", "80.0", "—", "80.0", "0.0", "—",
     ]  # fmt: skip
+
+
+def test_rows_of_one_label_tell_backbone_weights_and_prompts() -> None:
+    models: tuple[tuple[str, PromptSource], ...] = (
+        ("sam_nano", "none"),
+        ("mobile_sam", "none"),
+        ("mobile_sam", "oracle"),
+    )
+    records = [
+        make_record(make_cell(backbone=backbone, fold=n, folds=2), prompts=prompts)
+        for backbone, prompts in models
+        for n in range(2)
+    ]
+    records += [make_record(make_cell("full", fold=n, folds=2)) for n in range(2)]
+    shown = ({"name": "x", "group": "x", **image(1, 1, 1)},)
+    frame = to_frame(dataclasses.replace(record, per_image=shown) for record in records)
+    (found,) = comparison(frame)
+    lines = folds_markdown(found).split("\n\n")[0].splitlines()[2:]
+    assert sorted(line.split("|")[1].strip() for line in lines) == [
+        "`full`",
+        "`lora` (mobile_sam, pretrained)",
+        "`lora` (mobile_sam, pretrained, oracle)",
+        "`lora` (sam_nano, pretrained)",
+    ]
 
 
 def test_one_split_has_no_table_of_folds(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from bench.report.files import replace
 from bench.report.rows import Row
 from bench.stats import overlap_of
 
+_WHO = ("label", "backbone", "weights", "prompts")  # what sets rows apart, prompts last
+
 
 def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     """Write `<slug>_folds.md` and `.csv` for every comparison of more than one fold.
@@ -57,17 +59,29 @@ def folds_table(found: Comparison) -> pd.DataFrame:
 
 def folds_markdown(found: Comparison) -> str:
     """The table of `folds_table` in per cent, with a sentence on how to read it."""
-    table = folds_table(found).drop(columns=["backbone", "weights", "prompts"])
-    figures = table.set_index("label").map(lambda value: DICE.format(value))
-    figures.index.name = "Method"
+    table = folds_table(found)
+    figures = table.drop(columns=list(_WHO)).map(lambda value: DICE.format(value))
+    figures.index = pd.Index(_names(table), name="Method")
     figures.columns = [name.replace("_", " ").capitalize() for name in figures.columns]
-    text = figures.rename(index=lambda label: f"`{label}`").to_markdown(
+    text = figures.to_markdown(
         colalign=["left"] + ["right"] * len(figures.columns), disable_numparse=True
     )
     return (
         f"{text}\n\nDice ({DICE.unit}) of the test part of every fold, mean over seeds; mean and "
         "standard deviation over folds; pooled: the pixels of all folds together."
     )
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    """Labels, with backbone, weights and prompts where another row has the same label."""
+    who = table[list(_WHO)].itertuples(index=False)
+    shared = table["label"].duplicated(keep=False)
+    return [
+        f"`{label}` ({', '.join(rest if rest[-1] != 'none' else rest[:-1])})"
+        if more
+        else f"`{label}`"
+        for (label, *rest), more in zip(who, shared, strict=True)
+    ]
 
 
 def _pooled(row: Row, folds: int) -> float | None:
