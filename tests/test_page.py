@@ -16,7 +16,9 @@ from bench.cli import main
 from bench.data.items import Collection, Item
 from bench.report import comparison, to_frame
 from bench.report.page import Report, build_page, find_ledgers, unpack
-from bench.report.tables import cells
+from bench.report.page.charts import charts_of
+from bench.report.style import assign
+from bench.report.tables import cells, markdown
 from bench.spec import Record
 from bench.store import Store
 
@@ -225,6 +227,17 @@ def test_fronts_never_mix_origins_of_prompts(page: str) -> None:
     assert origins == [{"none"}, {"oracle"}]
     names = [steel["rows"][place]["name"] for place in fronts[0]]
     assert names == ["unet", "adapter", "lora"]  # more parameters, better scores
+
+
+def test_hovering_tells_the_spread_in_the_digits_of_the_table() -> None:
+    records = [make_record(make_cell(seed=n), s_alpha=0.64 + 0.012 * n) for n in (0, 1)]
+    frame = to_frame(records)
+    (found,) = comparison(frame)
+    charts = charts_of(found, assign(frame, found.rows))
+    (s_alpha,) = (one["key"] for one in charts["accuracies"] if one["title"] == "S-alpha")
+    assert charts["figures"][s_alpha][0][2:] == ["0.646", " ± 0.008"]
+    assert charts["figures"]["dice_dataset"][0][2:] == ["80.0", " ± 0.0"]
+    assert " 0.646 ± 0.008 " in markdown(found)
 
 
 def test_the_same_records_give_the_same_page(report: Report, page: str) -> None:

@@ -95,11 +95,15 @@ def _axis(column: Column) -> dict[str, Any]:
 
 
 def _figures(found: Comparison, column: Column) -> list[list[Any]]:
-    """Of every row figure and spread in the shown unit, and the figure's text."""
-    values = [row.values[column.key] for row in found.rows]
+    """Of every row figure and spread in the shown unit, then both as the table has them."""
     return [
-        [_scaled(value.figure, column), _scaled(value.spread, column), column.format(value.figure)]
-        for value in values
+        [
+            _scaled(value.figure, column),
+            _scaled(value.spread, column),
+            column.format(value.figure),
+            "" if value.spread is None else f" ± {column.format(value.spread)}",
+        ]
+        for value in (row.values[column.key] for row in found.rows)
     ]
 
 

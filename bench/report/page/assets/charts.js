@@ -48,9 +48,7 @@ function paper() {
 
 /** What hovering tells: the accuracy and every cost, in the digits of the table. */
 function details(charts, place, accuracy) {
-  const [, , text] = charts.figures[accuracy.key][place];
-  const spread = charts.figures[accuracy.key][place][1];
-  const deviation = spread === null ? "" : ` ± ${spread.toFixed(1)}`;
+  const [, , text, deviation] = charts.figures[accuracy.key][place];
   const lines = [charts.rows[place].name, `${accuracy.title} ${text}${deviation} ${accuracy.unit}`];
   for (const cost of charts.costs) lines.push(`${cost.title} ${charts.figures[cost.key][place][2]} ${cost.unit}`);
   return [...lines, charts.rows[place].status].join("\n");
