@@ -78,10 +78,7 @@ class Plugins(Generic[Entry]):
 
 
 def _wants_library(error: Exception) -> bool:
-    if not isinstance(error, ImportError):
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return False
-    if error.name is None:  # Python names what it did not find; a file that looked itself does not
-        return True
     whole = "." not in error.name  # a part that is missing is a mistake: its library is there
-    own = error.name in ("bench", *PLUGIN_FOLDERS)
-    return isinstance(error, ModuleNotFoundError) and whole and not own
+    return whole and error.name not in ("bench", *PLUGIN_FOLDERS)

@@ -38,7 +38,7 @@ from bench import (
 )
 
 if importlib.util.find_spec("peft") is None:  # asked, not imported: that takes ten seconds
-    raise ImportError("no module named peft: install the extra 'peft'")
+    raise ModuleNotFoundError("no module named peft: install the extra 'peft'", name="peft")
 
 LAYERS = {"qkv": r"attn\.qkv", "attention": r"attn\.(qkv|proj)"}
 LAYERS["all"] = rf"({LAYERS['attention']}|mlp\.(lin|fc)\d)"

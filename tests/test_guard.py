@@ -152,7 +152,8 @@ def test_another_method_of_a_longer_name_excuses_nothing() -> None:
     [
         ("import not_installed", True),
         ("from not_installed.part import name", True),
-        ("raise ImportError('no module named x: install the extra')", True),
+        ("raise ModuleNotFoundError('install the extra', name='x')", True),
+        ("raise ImportError('no module named x: install the extra')", False),
         ("import json.no_such_part", False),
         ("from json import no_such_name", False),
         ("import bench.no_such_module", False),

@@ -106,8 +106,9 @@ def require_library(*names: str) -> None:
     Some take ten seconds, which would be paid by everybody who asks for the list of methods.
 
     Raises:
-        ImportError: one is missing; it becomes the reason in `--list`.
+        ModuleNotFoundError: one is missing; it becomes the reason in `--list`.
     """
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise ImportError(f"no module named {' or '.join(missing)}: install the extra 'baselines'")
+        told = f"no module named {' or '.join(missing)}: install the extra 'baselines'"
+        raise ModuleNotFoundError(told, name=missing[0])
