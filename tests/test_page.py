@@ -180,6 +180,16 @@ def test_what_records_say_is_no_markup(report: Report, page: str, outline: Outli
     assert MALICIOUS in [text for found, text in outline.named("td") if found.get("class")][-1]
 
 
+def test_folds_are_counted_from_1() -> None:
+    report = make_report([make_failure(make_cell(fold=fold, folds=2)) for fold in range(2)])
+    assert any(
+        "lora (sam_nano, pretrained), seed 0 fold 1, 0 fold 2" in note
+        for note in report.comparisons[0].notes
+    )
+    told = [text for _, text in Outline(build_page(report)).named("td", **{"class": "text"})]
+    assert [text for text in told if text.startswith("0, ")] == ["0, 1", "0, 2"]
+
+
 def test_nothing_is_asked_of_anywhere(page: str, outline: Outline) -> None:
     (policy,) = (f["content"] for f, _ in outline.named("meta") if "http-equiv" in f)
     assert policy is not None

@@ -129,7 +129,8 @@ def _failures(rows: list[Row]) -> Iterator[str]:
                 reason = row.runs.statuses[place], row.runs.errors[place]
                 failed[reason].append(row.runs.cells[place])
         for (status, error), cells in sorted(failed.items(), key=lambda pair: pair[0]):
-            seeds = [f"{c.seed}" if c.folds == 1 else f"{c.seed} fold {c.fold}" for c in cells]
+            # Folds are shown from 1, as in their table and in dry runs.
+            seeds = [f"{c.seed}" if c.folds == 1 else f"{c.seed} fold {c.fold + 1}" for c in cells]
             told = error or "no reason recorded"
             yield f"{row.name}, seed {', '.join(seeds)}: {status}: {told}"
 

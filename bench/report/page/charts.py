@@ -159,8 +159,9 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def failures_of(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """Every run that did not end well, with its reason."""
+    """Every run that did not end well, with its reason; folds as they are shown, from 1."""
     failed = frame[frame["status"] != "ok"]
     names = ["id", "dataset", "label", "backbone", "weights", "seed", "fold", "status"]
-    lines = failed[names].assign(error=failed["error"].fillna("no reason recorded"))
+    reasons = failed["error"].fillna("no reason recorded")
+    lines = failed[names].assign(error=reasons, fold=failed["fold"] + 1)
     return [dict(line) for line in lines.sort_values("id").to_dict("records")]

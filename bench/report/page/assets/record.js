@@ -44,7 +44,7 @@ function ofClass(key) {
 function describe(run, key, place, open) {
   const value = run.metrics[key] ?? run.cost[key];
   const { seed, fold, folds } = run.asked;
-  const who = folds > 1 ? `seed ${seed}, fold ${fold}` : `seed ${seed}`;
+  const who = folds > 1 ? `seed ${seed}, fold ${fold + 1}` : `seed ${seed}`;
   const what = run.told.status === "ok" ? String(value ?? "—") : run.told.status;
   const details = make("details", { class: "run" },
     make("summary", {}, make("span", {}, who), " ", make("span", { class: "value" }, what)));
