@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.report import comparison, to_frame, write_report
-from bench.spec import SCHEMA, Cell, Cost, OptionValue, PromptSource, Recipe, Record, Status, Task
+from bench.spec import Cell, Cost, OptionValue, PromptSource, Recipe, Record, Status, Task
 
 CLASSES = ("matrix", "carbide", "spheroidite")
 
@@ -54,7 +54,6 @@ def make_record(
     cost: Cost | None = None,
     prompts: PromptSource = "none",
     env: Mapping[str, Any] | None = None,
-    schema: int = SCHEMA,
     **metrics: float | None,
 ) -> Record:
     """A run that ended well.
@@ -67,7 +66,6 @@ def make_record(
         cost: default: `make_cost()`.
         prompts: where prompts came from.
         env: default: `ENV`.
-        schema: of the record.
         metrics: further ones, or other values.
     """
     cell = cell or make_cell()
@@ -86,7 +84,6 @@ def make_record(
         history=_history(dice, cell.seed),
         cost=cost or make_cost(),
         env=ENV if env is None else env,
-        schema=schema,
     )
 
 

@@ -13,9 +13,7 @@ from bench.errors import UserError
 from bench.report.columns import COLUMNS, HARDWARE
 from bench.report.packed import pack
 from bench.report.weights import name_weights
-from bench.spec import SCHEMA, Cell, Cost, Record
-
-UNREADABLE = "unknown schema"  # status of a record that this version cannot interpret
+from bench.spec import Cell, Cost, Record
 
 NESTED = ("cell", "classes", "per_image", "history")  # not numbers or text: kept out of CSV
 
@@ -30,8 +28,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a record, in the units of the record.
 
     Columns: what was asked (`id`, `label`, `dataset`, ..., `recipe/<field>`), `status` and
-    `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones. A record of
-    another schema becomes a failure that says so: its figures may mean something else.
+    `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones.
 
     Args:
         records: taken one by one; none is kept, so that a stream of many fits into memory.
@@ -87,9 +84,6 @@ def _joined(name: str, parts: list[_Values]) -> _Values:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    if record.schema != SCHEMA:
-        told = f"written with schema {record.schema}, this version reads schema {SCHEMA}"
-        return {**_asked(record.cell), "prompts": "none", "status": UNREADABLE, "error": told}
     cost = {} if record.cost is None else vars(record.cost)
     return {
         **_asked(record.cell),

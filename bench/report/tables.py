@@ -113,12 +113,8 @@ def latex(found: Comparison) -> str:
     return "\n".join([*comments, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def full_precision(found: Comparison) -> pd.DataFrame:
-    """The rows with unrounded means, standard deviations and marks, in the units of the records."""
-    return pd.DataFrame(_unrounded(found))
-
-
 def _unrounded(found: Comparison) -> dict[str, list[object]]:
+    """The rows with means, standard deviations and marks, in the units of the records."""
     lines: dict[str, list[object]] = {
         "label": [row.label for row in found.rows],
         "backbone": [row.backbone for row in found.rows],
