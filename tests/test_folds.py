@@ -12,6 +12,7 @@ from records import CLASSES, ENV, make_cell, make_failure, make_record, report_o
 from bench.report import comparison, to_frame
 from bench.report.budgets import draw_budgets, find_budgets
 from bench.report.folds import folds_markdown, folds_table
+from bench.report.page.tables import folds_lines
 from bench.report.style import assign, style
 from bench.spec import PromptSource, Record
 
@@ -94,6 +95,8 @@ def test_rows_of_one_label_tell_backbone_weights_and_prompts() -> None:
         "`lora` (mobile_sam, pretrained, oracle)",
         "`lora` (sam_nano, pretrained)",
     ]
+    _, parts = folds_lines(found)
+    assert {prompts: len(rows) for prompts, rows in parts.items()} == {"none": 3, "oracle": 1}
 
 
 def test_one_split_has_no_table_of_folds(tmp_path: Path) -> None:

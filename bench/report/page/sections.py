@@ -104,7 +104,7 @@ def _comparisons(report: Report) -> Iterator[Section]:
         lookup = report.images.get(one.dataset)
         dataset, _, standing = one.title.partition(": ")
         classes, class_parts = classes_table(one)
-        fold_heads, fold_lines = folds_lines(one)
+        fold_heads, fold_parts = folds_lines(one)
         facts = {
             "dataset": dataset,
             "standing": standing,
@@ -115,7 +115,7 @@ def _comparisons(report: Report) -> Iterator[Section]:
             "classes": classes,
             "class_parts": class_parts,
             "fold_heads": fold_heads,
-            "fold_lines": fold_lines,
+            "fold_parts": fold_parts,
             "gallery": lookup and gallery_of(one, report.looks, report.predictions, lookup),
         }
         data = {"charts": pack(charts), "records": pack(provenance_of(one, report.by_id))}

@@ -122,21 +122,25 @@ def classes_table(found: Comparison) -> tuple[list[str], list[Part]]:
     return classes, [part for part in parts if part.lines]
 
 
-def folds_lines(found: Comparison) -> tuple[list[str], list[tuple[Line, list[str]]]]:
-    """Heads and lines of the table of folds, in per cent; both empty with one fold only."""
+FoldLines = list[tuple[Line, list[str]]]
+
+
+def folds_lines(found: Comparison) -> tuple[list[str], dict[str, FoldLines]]:
+    """Heads of the table of folds, and by origin of prompts its lines in per cent.
+
+    Both are empty with one fold only.
+    """
     table = folds_table(found)
     if table.empty:
-        return [], []
+        return [], {}
     figures = table.drop(columns=[*_WHO, "prompts"])
-    heads = [str(name).replace("_", " ") for name in figures.columns]
-    who = [
-        Line(label, backbone, weights, "", ())
-        for label, backbone, weights in zip(*(table[part] for part in _WHO), strict=True)
-    ]
-    return heads, [
-        (line, [DICE.format(value) for value in values])
-        for line, values in zip(who, figures.itertuples(index=False), strict=True)
-    ]
+    parts: dict[str, FoldLines] = {}
+    who = zip(*(table[part] for part in (*_WHO, "prompts")), strict=True)
+    for names, values in zip(who, figures.itertuples(index=False), strict=True):
+        label, backbone, weights, prompts = names
+        texts = [DICE.format(value) for value in values]
+        parts.setdefault(prompts, []).append((Line(label, backbone, weights, "", ()), texts))
+    return [str(name).replace("_", " ") for name in figures.columns], parts
 
 
 def ranks_table(standing: Standing) -> list[dict[str, Any]]:
