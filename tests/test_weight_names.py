@@ -13,8 +13,10 @@ from bench.report.weights import name_weights
 from bench.spec import Cell
 
 
-def weighed(path: str, sha: str = "", method: str = "lora", **asked: str) -> Cell:
-    return dataclasses.replace(make_cell(method, weights=path, **asked), weights_sha=sha * 64)
+def weighed(path: str, sha: str = "", method: str = "lora", dataset: str = "steel") -> Cell:
+    return dataclasses.replace(
+        make_cell(method, weights=path, dataset=dataset), weights_sha=sha * 64
+    )
 
 
 def names(*weights: tuple[str, str]) -> list[str]:
@@ -44,7 +46,7 @@ def test_one_file_in_two_places_is_one_row() -> None:
 def test_no_table_or_plot_merges_two_weights() -> None:
     records = [
         make_record(
-            weighed(f"/{sha}/best.pt", sha, method, dataset=dataset),
+            weighed(f"/{sha}/best.pt", sha, method, dataset),
             dice=0.5 + 0.1 * shift + 0.01 * len(method),
         )
         for dataset in ("steel", "nuclei", "emps")
