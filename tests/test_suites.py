@@ -161,6 +161,18 @@ def test_only_the_publications_own_run_is_judged() -> None:
     assert "5 specimens can set none of them beyond chance" in str(page(few_too, few).order)
 
 
+def test_a_cost_has_a_unit_and_no_specimens() -> None:
+    suite = replace(TABLE, figures={"DSC mean": "trainable_params"})
+    runs = [run(line, 0.7) for line in TABLE.lines[:2]]
+    cells = {
+        line: [one.cell for one in found] for line, found in zip(suite.lines, runs, strict=False)
+    }
+    records = {one.cell.id: one for found in runs for one in found}
+    (found,) = ledger(suite, DEFAULT, cells, records)
+    assert found.order.specimens is None
+    assert " M | 3 | not comparable" in ledger_markdown(suite, [found])
+
+
 def test_units_of_published_figures_are_those_of_records() -> None:
     steel, rank = get_suite("steel-baselines"), get_suite("particles-rank")
     assert steel.published(steel.lines[0], "steel SEM", "memory") == 28e9

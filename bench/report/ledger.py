@@ -16,7 +16,7 @@ import numpy as np
 from bench.report.columns import MISSING, get_column
 from bench.report.files import replace
 from bench.report.pairs import fewest_specimens
-from bench.report.samples import sample_of
+from bench.report.samples import COSTS, sample_of
 from bench.spec import Cell, Record
 from bench.stats import LEVEL, Interval, Sample, draw, interval
 from bench.suites import Asked, Line, Suite
@@ -50,14 +50,14 @@ class Order:
     """How pairs of lines stand: as published, or the other way round.
 
     Attributes:
-        specimens: that they were tested on; a cost has one.
+        specimens: that they were tested on; None for a cost, which has none.
         same: pairs in the published order.
         same_surely: of these, pairs whose difference has an interval without 0.
         reversed: pairs the other way round.
         reversed_surely: likewise.
     """
 
-    specimens: int
+    specimens: int | None
     same: int
     same_surely: int
     reversed: int
@@ -67,11 +67,12 @@ class Order:
         pairs = self.same + self.reversed
         if not pairs:
             return "No two lines can be compared."
-        if self.specimens < FEWEST:
-            counted = f"{self.specimens} specimens" if self.specimens > 1 else "one specimen"
+        if self.specimens is None or self.specimens < FEWEST:
+            counted = "one specimen" if self.specimens == 1 else f"{self.specimens} specimens"
+            chance = f"; {counted} can set none of them beyond chance" if self.specimens else ""
             return (
                 f"Order of the lines: {self.same} of {pairs} pairs as published, {self.reversed} "
-                f"the other way round; {counted} can set none of them beyond chance."
+                f"the other way round{chance}."
             )
         return (
             f"Order of the lines: {self.same} of {pairs} pairs as published ({self.same_surely} "
@@ -222,7 +223,7 @@ def _page(
             status = f"not comparable: {', '.join(why)}" if why else verdict
         measured = None if sample is None else sample.value
         entries.append(Entry(line.name, published, measured, bounds, len(found), status))
-    order = _order(suite, dataset, metric, samples)
+    order = _order(suite, dataset, metric, samples, cost=ours in COSTS)
     return Page(dataset, metric, ours, ", ".join(ran_on), tuple(entries), order)
 
 
@@ -258,6 +259,8 @@ def _order(
     dataset: str,
     metric: str,
     samples: Mapping[Line, Sample],
+    *,
+    cost: bool,
 ) -> Order:
     counts = {"same": [0, 0], "reversed": [0, 0]}
     specimens = min((sample.sums.shape[1] for sample in samples.values()), default=0)
@@ -271,19 +274,19 @@ def _order(
         measured = pair[0].value - pair[1].value
         if not measured or np.isnan(measured):
             continue
-        drawn = draw(pair)
-        bounds = interval(drawn[0] - drawn[1]) if specimens >= FEWEST else None
+        drawn = draw(pair) if specimens >= FEWEST else None
+        bounds = None if drawn is None else interval(drawn[0] - drawn[1])
         agrees = (measured > 0) == (published[0] > published[1])  # type: ignore[operator]
         found = counts["same" if agrees else "reversed"]
         found[0] += 1
         found[1] += bounds is not None and 0 not in bounds
-    return Order(specimens, *counts["same"], *counts["reversed"])
+    return Order(None if cost else specimens, *counts["same"], *counts["reversed"])
 
 
 def _shown(ours: str, value: float | None) -> str:
     column = get_column(ours)
-    percent = " %" if column.unit == "%" and value is not None else ""
-    return f"{column.format(value)}{percent}"
+    unit = f" {column.unit}" if value is not None and not column.unit.startswith("0-") else ""
+    return f"{column.format(value)}{unit}"
 
 
 def _measured(ours: str, entry: Entry) -> str:
