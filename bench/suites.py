@@ -192,7 +192,8 @@ def expand_suite(
                 continue
             del cells[line]
             for cell in found:  # a label budget is a line of its own
-                budget = replace(line, setting=f"{cell.labels or 'all'} labels")
+                number = cell.labels or "all"
+                budget = replace(line, setting=f"{number} label{'s'[: number != 1]}")
                 cells.setdefault(budget, []).append(cell)
     return cells, list(dict.fromkeys(notes))
 

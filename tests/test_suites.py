@@ -149,7 +149,7 @@ def test_only_the_publications_own_run_is_judged() -> None:
     ]
     assert page([], other).entries[1].status == "not comparable: other weights"
     short = page([], runs, asked=Asked(request={"steps": 20}))
-    assert short.entries[1].status == "not comparable: another steps"
+    assert short.entries[1].status == "not comparable: asked with --steps 20"
     elsewhere = [replace(r, cell=replace(r.cell, dataset="my/synapse")) for r in runs]
     assert page([], elsewhere).entries[1].status == "not comparable: stand-in for the images"
     lost = [*runs[:2], make_failure(runs[2].cell)]
@@ -170,6 +170,9 @@ def test_a_cost_has_a_unit_and_no_specimens() -> None:
     records = {one.cell.id: one for found in runs for one in found}
     (found,) = ledger(suite, DEFAULT, cells, records)
     assert found.order.specimens is None
+    prompted = {one.cell.id: replace(one, prompts="oracle") for one in records.values()}
+    (found,) = ledger(suite, DEFAULT, cells, prompted)
+    assert found.entries[0].line == "SAMed, rank=1 (oracle prompts)"
     assert " M | 3 | not comparable" in ledger_markdown(suite, [found])
 
 

@@ -125,7 +125,7 @@ def test_a_folder_as_it_was_written_is_sound(sound: Path) -> None:
     assert verdict.compared["predicted maps"] == 6
     assert verdict.compared["tables"] > 3
     assert verdict.compared["figures"] == 2
-    assert verdict.compared["pages"] == 1
+    assert verdict.compared["page"] == 1
     assert verdict.skipped == ("predictions of elsewhere: its images are not here",)
 
 
@@ -173,7 +173,7 @@ def steel(tmp_path: Path) -> Store:
     """Runs of a suite, with its ledger."""
     store = Store.open(tmp_path)
     suite, data = get_suite("steel-baselines"), Data(load("steel"), fingerprint(MADE), ((),))
-    asked = Asked(seeds="1")
+    asked = Asked(seeds="1", request={"weights": "pretrained"})
     cells, _ = expand_suite(suite, asked, {"steel": data})
     for found in cells.values():
         for cell in found:
@@ -191,6 +191,16 @@ def test_ledgers_follow_from_the_records(steel: Store) -> None:
     (finding,) = verify(steel.folder, load).findings
     assert finding.place.name == "steel-baselines.md"
     assert "reproduced" in finding.told
+    for old, new in (
+        ("<!-- asked", "<!-- aksed"),
+        ('"dataset"', '"data'),
+        ('"weights"', '"wights"'),
+    ):
+        replace_in("ledger/steel-baselines.md", old, new)(steel.folder)
+        assert "does not say what was asked" in [
+            one.told for one in verify(steel.folder, load).findings
+        ]
+        replace_in("ledger/steel-baselines.md", new, old)(steel.folder)
 
 
 def test_without_images_no_ledger_can_be_told(steel: Store) -> None:

@@ -6,7 +6,7 @@ A stand-in or another backbone reproduces nothing: there only the order of the l
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +17,7 @@ from bench.report.columns import MISSING, get_column
 from bench.report.files import replace
 from bench.report.pairs import fewest_specimens
 from bench.report.samples import COSTS, sample_of
+from bench.request import Request
 from bench.spec import Cell, Record
 from bench.stats import LEVEL, Interval, Sample, draw, interval
 from bench.suites import Asked, Line, Suite
@@ -30,6 +31,7 @@ class Entry:
     """One line of a table, in one figure.
 
     Attributes:
+        line: its name, with a remark where prompts were made from the truth.
         published: the figure; None where there is none.
         measured: mean over seeds; None where nothing was measured.
         bounds: the interval of what was measured.
@@ -128,12 +130,14 @@ def _note(suite: Suite, asked: Asked) -> str:
 
 
 def read_note(text: str) -> tuple[str, Asked] | None:
-    """The suite of a ledger and what was asked of it; None where it does not say."""
-    found = _NOTE.search(text)
-    if found is None:
+    """The suite of a ledger and what was asked of it; None where it cannot be read."""
+    try:
+        values = json.loads(_NOTE.findall(text)[0])
+        suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
+    except (ValueError, LookupError, AttributeError):
         return None
-    values = json.loads(found[1])
-    suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
+    if not values.keys() <= {field.name for field in fields(Request)}:
+        return None
     if "checkpoint" in values:
         values["checkpoint"] = Path(values["checkpoint"])
     return suite, Asked(dataset, seeds, values)
@@ -215,14 +219,18 @@ def _page(
             status = "not run"
         elif published is None:
             status = "not comparable: nothing published"
+        elif why := reasons(dataset, line, runs[line]):
+            status = f"not comparable: {', '.join(why)}"
+        elif ours in COSTS:
+            status = "not comparable: costs have no interval"
+        elif bounds is None or specimens < FEWEST:
+            status = f"not comparable: {specimens or 'no'} test specimens"
         else:
-            why = reasons(dataset, line, runs[line])
-            why += [f"{specimens or 'no'} test specimens"] * (specimens < FEWEST and not why)
-            held = bounds is not None and published in bounds
-            verdict = "reproduced" if held else "contradicted"
-            status = f"not comparable: {', '.join(why)}" if why else verdict
+            status = "reproduced" if published in bounds else "contradicted"
+        oracle = any(one.prompts == "oracle" for one in found)
+        name = f"{line.name} (oracle prompts)" if oracle else line.name
         measured = None if sample is None else sample.value
-        entries.append(Entry(line.name, published, measured, bounds, len(found), status))
+        entries.append(Entry(name, published, measured, bounds, len(found), status))
     order = _order(suite, dataset, metric, samples, cost=ours in COSTS)
     return Page(dataset, metric, ours, ", ".join(ran_on), tuple(entries), order)
 
@@ -247,7 +255,8 @@ def _reasons(
     if cell.protocol != "published":
         reasons.append(f"{cell.protocol} protocol")
     for key in ("steps", "image_size", "precision"):
-        reasons += [f"another {key.replace('_', ' ')}"] * bool(asked.chosen(key))
+        if chosen := asked.chosen(key):
+            reasons.append(f"asked with --{key.replace('_', '-')} {chosen}")
     failed = sum(one.status != "ok" for one in runs)
     if failed or missing[line]:
         reasons.append(f"{failed + missing[line]} of {len(runs) + missing[line]} runs are missing")

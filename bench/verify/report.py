@@ -13,7 +13,7 @@ from bench.report import comparison, rewrite, to_frame
 from bench.report.ledger import read_note, write_ledger
 from bench.report.page import Report, build_page, find_ledgers, read_page
 from bench.spec import Record
-from bench.suites import expand_suite, get_suite
+from bench.suites import Asked, expand_suite, get_suite
 from bench.verify.values import Finding, difference
 
 _DRAWN_BY = re.compile(r"Matplotlib v[\w.+]+")
@@ -87,8 +87,11 @@ def _check_ledgers(
     folder: Path, records: Mapping[str, Record], images: Present, compared: Compared
 ) -> None:
     for here in sorted(folder.glob("ledger/*.md")):
+        if (note := read_note(here.read_text())) is None:
+            compared.findings.append(Finding(here, "does not say what was asked"))
+            continue
         try:
-            made = _ledger(here, records, images)
+            made = _ledger(*note, records, images)
         except UserError as error:
             compared.skipped.append(f"{here.name}: {error}")
             continue
@@ -97,23 +100,20 @@ def _check_ledgers(
             compared.findings.append(Finding(here, told))
 
 
-def _ledger(here: Path, records: Mapping[str, Record], images: Present) -> str:
+def _ledger(name: str, asked: Asked, records: Mapping[str, Record], images: Present) -> str:
     """The text of a ledger, asked anew.
 
     Raises:
         UserError: it cannot be.
     """
-    note = read_note(here.read_text())
-    if note is None:
-        raise UserError("it does not say what was asked")
-    suite, asked = get_suite(note[0]), note[1]
+    suite = get_suite(name)
     address = asked.dataset or suite.stand_in
     if (read := images.at(address)) is None:
         raise UserError("its images are not here")
     data = {address: Data(*read, ((),) * suite.folds)}
     cells, _ = expand_suite(suite, asked, data)
-    with TemporaryDirectory() as name:
-        return write_ledger(suite, asked, cells, records, Path(name)).read_text()
+    with TemporaryDirectory() as place:
+        return write_ledger(suite, asked, cells, records, Path(place)).read_text()
 
 
 def _check_page(here: Path, report: Report, compared: Compared) -> None:
@@ -128,6 +128,6 @@ def _check_page(here: Path, report: Report, compared: Compared) -> None:
     if set(_LEDGERS.findall(old)) - set(_LEDGERS.findall(new)):
         compared.skipped.append(f"{here.name}: it has ledgers whose images are not here")
         return
-    compared.counts["pages"] = 1
+    compared.counts["page"] = 1
     if told := difference(old, new):
         compared.findings.append(Finding(here, told))
