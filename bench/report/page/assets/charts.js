@@ -137,8 +137,8 @@ function imagesTable({ rows, images: { names, groups, scores } }) {
 function budgets(section, points, { width, followed }) {
   const told = points.map((point) => ({ ...point, title: `${point.name}\n${point.images} images\nDice ${point.figure.toFixed(1)} %` }));
   return [frame(width, 400, "Dice by labelled training images", {
-    x: { type: "log", base: 2, label: "labelled training images →", labelArrow: "none", ticks: [...new Set(points.map((point) => point.images))], tickFormat: plain },
-    y: { label: "↑ Dice (%)", labelArrow: "none", grid: true, nice: true }, marginLeft: 44, marginBottom: 42,
+    x: { type: "log", base: 2, label: "labelled training images →", labelArrow: "none", labelOffset: 38, ticks: [...new Set(points.map((point) => point.images))], tickFormat: plain },
+    y: { label: "↑ Dice (%)", labelArrow: "none", grid: true, nice: true }, marginLeft: 44, marginBottom: 46,
   }, [
     Plot.ruleX(told.filter((point) => point.spread), { x: "images", y1: (p) => p.figure - p.spread, y2: (p) => p.figure + p.spread, stroke: inkOf, strokeOpacity: (p) => 0.5 * strength(p, followed) }),
     Plot.line(told, { x: "images", y: "figure", z: "name", stroke: inkOf, strokeOpacity: (p) => strength(p, followed) }),
