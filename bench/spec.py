@@ -17,6 +17,8 @@ _SINCE = {
     "evaluation": "whole",
 }  # fields of Recipe that came later, and what was done before
 
+_CANONICAL = json.JSONEncoder(sort_keys=True)
+
 OptionValue = int | float | str | bool
 
 
@@ -125,7 +127,7 @@ class Cell:
         for key, default in _SINCE.items():  # what older records could not ask for
             if asked["recipe"][key] == default:
                 del asked["recipe"][key]
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
+        digest = hashlib.sha256(_CANONICAL.encode(asked).encode()).hexdigest()[:10]
         parts = [
             self.dataset_name,
             self.task.backbone,

@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.report.columns import COLUMNS, HARDWARE
 from bench.report.packed import pack
 from bench.report.weights import name_weights
-from bench.spec import Cell, Cost, Record
+from bench.spec import Cell, Cost, Recipe, Record
 
 NESTED = ("cell", "classes", "per_image", "history")  # not numbers or text: kept out of CSV
 
@@ -21,6 +21,7 @@ _Values = list[Any] | npt.NDArray[Any]
 
 _BATCH = 1024  # records whose values are held one by one
 
+_RECIPE = tuple(f"recipe/{field.name}" for field in dataclasses.fields(Recipe))
 _COST_FIELDS = tuple(field.name for field in dataclasses.fields(Cost))
 
 
@@ -39,7 +40,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     names: dict[str, None] = {}  # in the order in which they turn up
     batches = []
     known: dict[str, Any] = {}
-    rows = (_row(_sharing(record, known)) for record in records)
+    rows = (_row(record, known) for record in records)
     while batch := list(islice(rows, _BATCH)):
         names |= dict.fromkeys(name for row in batch for name in row)
         batches.append({name: _packed([row.get(name) for row in batch]) for name in names})
@@ -59,11 +60,13 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     return frame.astype({"labels": "Int64"})
 
 
-def _sharing(record: Record, known: dict[str, Any]) -> Record:
-    """The same record; a task and a recipe like one before are that one, for many are alike."""
-    task, recipe = (known.setdefault(repr(p), p) for p in (record.cell.task, record.cell.recipe))
-    cell = dataclasses.replace(record.cell, task=task, recipe=recipe)
-    return dataclasses.replace(record, cell=cell)
+def _sharing(cell: Cell, known: dict[str, Any]) -> Cell:
+    """The same cell; a task and a recipe like one before are that one, for many are alike."""
+    parts = {
+        name: known.setdefault(name + repr(tuple(vars(part).values())), part)
+        for name, part in (("task", cell.task), ("recipe", cell.recipe))
+    }
+    return Cell(**{**vars(cell), **parts})
 
 
 def _packed(values: list[Any]) -> _Values:
@@ -83,10 +86,10 @@ def _joined(name: str, parts: list[_Values]) -> _Values:
     return np.fromiter(values, object, len(values)) if name in NESTED else values
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record, known: dict[str, Any]) -> dict[str, Any]:
     cost = {} if record.cost is None else vars(record.cost)
     return {
-        **_asked(record.cell),
+        **_asked(_sharing(record.cell, known)),
         "prompts": record.prompts,
         "status": record.status,
         "error": record.error,
@@ -122,7 +125,7 @@ def _asked(cell: Cell) -> dict[str, Any]:
         "fold": cell.fold,
         "seed": cell.seed,
         "cell": cell,
-        **{f"recipe/{name}": value for name, value in vars(cell.recipe).items()},
+        **dict(zip(_RECIPE, vars(cell.recipe).values(), strict=True)),
         "classes": (),
         "per_image": (),
         "history": (),

@@ -1,9 +1,9 @@
 """Rows of images and points of training, kept by column: a tenth of the memory of mappings."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, overload
 
 import numpy as np
@@ -83,11 +83,11 @@ def pack(rows: Rows) -> Rows:
     """The same mappings in less memory; as they are where they hold more than text and numbers."""
     if isinstance(rows, Packed) or not rows or not rows[0]:
         return rows
-    keys = tuple(rows[0])
-    gaps = any(tuple(row) != keys for row in rows)
+    shapes = dict.fromkeys(map(tuple, rows))
+    keys = tuple(dict.fromkeys(chain.from_iterable(shapes)))
+    gaps = len(shapes) > 1
     if gaps:
-        keys = tuple(dict.fromkeys(key for row in rows for key in row))
-        columns = [tuple(row.get(key, _ABSENT) for row in rows) for key in keys]
+        columns = [tuple([row.get(key, _ABSENT) for row in rows]) for key in keys]
     else:
         columns = list(zip(*(row.values() for row in rows), strict=True))
     kinds = "".join(map(_kind, columns))
@@ -96,8 +96,10 @@ def pack(rows: Rows) -> Rows:
     texts = tuple(_shared(c) for c, kind in zip(columns, kinds, strict=True) if kind == "t")
     numbers = [c for c, kind in zip(columns, kinds, strict=True) if kind != "t"]
     array = np.array(numbers, dtype=np.float64).reshape(len(numbers), len(rows))
-    if not np.isfinite(array).all() and any(map(_infinite, numbers)):
-        return rows
+    absent = len(keys) * len(rows) - sum(map(len, rows))
+    unknown = sum(column.count(None) for column in numbers)
+    if np.isfinite(array).sum() + absent + unknown != array.size:
+        return rows  # a stated infinity or NaN is to stand for itself
     return Packed(_layout(keys, kinds, gaps), texts, array)
 
 
@@ -122,12 +124,6 @@ def _kind(column: tuple[Any, ...]) -> str:
     if types <= {int, type(None)}:
         return "i"
     return "f" if types <= {int, float, type(None)} else "?"
-
-
-def _infinite(column: tuple[Any, ...]) -> bool:
-    """Whether it holds a number that is to stand for something else."""
-    stated = (value for value in column if value is not None and value is not _ABSENT)
-    return not all(map(math.isfinite, stated))
 
 
 @lru_cache(maxsize=4096)
