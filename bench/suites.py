@@ -6,6 +6,7 @@ order of methods holds there, never whether the published figures do.
 """
 
 import csv
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ class Line:
         run: what we run for it, as on the command line; "" where we have no such method.
         lr: peak learning rate, in place of the method's own.
         batch_size: in place of the protocol's.
+        epochs: passes over the bank, under the published protocol over the training images; of
+            `steps` that a user asks for, the line takes its share of the longest one's.
     """
 
     method: str
@@ -41,6 +44,7 @@ class Line:
     run: str = ""
     lr: float | None = None
     batch_size: int | None = None
+    epochs: int | None = None
 
     @property
     def name(self) -> str:
@@ -181,6 +185,8 @@ def expand_suite(
             request = replace(common, methods=line.run, lr=line.lr)
             if line.batch_size is not None:
                 request = replace(request, batch_size=line.batch_size)
+            if line.epochs is not None:
+                request = replace(request, **_length(suite, line.epochs, request.steps))
             method = get_method(line.run.partition("[")[0])
             if method.published is None and request.protocol == "published":
                 request = replace(request, protocol="equal")
@@ -196,6 +202,14 @@ def expand_suite(
                 budget = replace(line, setting=f"{number} label{'s'[: number != 1]}")
                 cells.setdefault(budget, []).append(cell)
     return cells, list(dict.fromkeys(notes))
+
+
+def _length(suite: Suite, epochs: int, steps: int | None) -> dict[str, Any]:
+    """How long a line is trained that sets its own epochs."""
+    if steps is None:
+        return {"epochs": epochs}
+    longest = max(line.epochs for line in suite.lines if line.epochs is not None)
+    return {"steps": math.ceil(steps * epochs / longest)}
 
 
 @cache

@@ -14,7 +14,15 @@ from bench.registry import list_datasets, parse_methods
 from bench.report.ledger import Page, ledger, ledger_markdown, read_note, write_ledger
 from bench.sam.build import ARCHITECTURES
 from bench.spec import Cell, Recipe, Record, Task
-from bench.suites import Asked, Line, Suite, get_suite, list_suites, request_of
+from bench.suites import (
+    Asked,
+    Line,
+    Suite,
+    expand_suite,
+    get_suite,
+    list_suites,
+    request_of,
+)
 
 SUITES = list_suites()
 WITHOUT_FIGURE = {("samed-rank", "rank=64")}
@@ -200,6 +208,17 @@ def test_batches_see_as_many_images_by_the_equal_protocol_only() -> None:
     assert request_of(suite, Asked()).epochs == 4
     assert request_of(suite, Asked(request={"steps": 3})).epochs is None
     assert request_of(suite, Asked(request={"protocol": "published"})).epochs is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "steps"),
+    [({}, [50, 100, 150, 200, 250]), ({"steps": 12}, [3, 5, 8, 10, 12])],
+)
+def test_a_training_curve_is_trained_epoch_by_epoch(
+    request_: dict[str, int], steps: list[int]
+) -> None:
+    cells, _ = expand_suite(get_suite("lora-training"), Asked(seeds="1", request=request_))
+    assert [found[0].recipe.steps for found in cells.values()] == steps
 
 
 def test_what_did_not_run_is_said() -> None:
