@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.spec import Cell, Record
+from bench.wording import counted
 
 _PHASES = {"data": "reading images", "evaluate": "evaluating", "measure": "measuring cost"}
 _TRAINED = ("evaluate", "measure")  # what comes after the last step
@@ -105,7 +106,7 @@ def _name(cell: Cell) -> str:
     if cell.folds > 1:
         parts.append(f"fold {cell.fold + 1}/{cell.folds}")
     if cell.labels is not None:
-        parts.append(f"{cell.labels} labels")
+        parts.append(counted(cell.labels, "label"))
     return " · ".join(parts)
 
 

@@ -20,6 +20,7 @@ from bench.grid import Data, expand, read_data
 from bench.registry import get_method
 from bench.request import Request
 from bench.spec import Cell
+from bench.wording import counted
 
 _DURATION = re.compile(r"(\d+) (h|min)")
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
@@ -198,8 +199,8 @@ def expand_suite(
                 continue
             del cells[line]
             for cell in found:  # a label budget is a line of its own
-                number = cell.labels or "all"
-                budget = replace(line, setting=f"{number} label{'s'[: number != 1]}")
+                labels = counted(cell.labels, "label") if cell.labels else "all labels"
+                budget = replace(line, setting=labels)
                 cells.setdefault(budget, []).append(cell)
     return cells, list(dict.fromkeys(notes))
 

@@ -121,10 +121,10 @@ def scribble(folder: Path) -> None:
 def test_a_folder_as_it_was_written_is_sound(sound: Path) -> None:
     verdict = verify(sound, load)
     assert verdict.findings == ()
-    assert verdict.compared["records"] == 3
-    assert verdict.compared["predicted maps"] == 6
-    assert verdict.compared["tables"] > 3
-    assert verdict.compared["figures"] == 2
+    assert verdict.compared["record"] == 3
+    assert verdict.compared["predicted map"] == 6
+    assert verdict.compared["table"] > 3
+    assert verdict.compared["figure"] == 2
     assert verdict.compared["page"] == 1
     assert verdict.skipped == ("predictions of elsewhere: its images are not here",)
 
@@ -186,7 +186,7 @@ def steel(tmp_path: Path) -> Store:
 def test_ledgers_follow_from_the_records(steel: Store) -> None:
     verdict = verify(steel.folder, load)
     assert verdict.findings == ()
-    assert verdict.compared["ledgers"] == 1
+    assert verdict.compared["ledger"] == 1
     replace_in("ledger/steel-baselines.md", "not comparable", "reproduced")(steel.folder)
     (finding,) = verify(steel.folder, load).findings
     assert finding.place.name == "steel-baselines.md"

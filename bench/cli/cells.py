@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.cli.parsing import add_out, plain
 from bench.cli.report import write_all
 from bench.errors import UserError
+from bench.wording import counted
 
 if TYPE_CHECKING:
     from bench.progress import Progress
@@ -158,7 +159,7 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
         )
     console.print(table)
     left = sum(store.read(cell) is None for cell in cells)
-    console.print(f"{len(cells)} cell{'s'[: len(cells) != 1]}, {left} to do, in {store.folder}")
+    console.print(f"{counted(len(cells), 'cell')}, {left} to do, in {store.folder}")
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.cli.parsing import ArgumentParser, plain
+from bench.wording import counted
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,12 +32,12 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     from bench.verify import verify
 
     verdict = verify(asked.results, load_collection)
-    compared = ", ".join(f"{count} {what}" for what, count in verdict.compared.items())
+    compared = ", ".join(counted(count, what) for what, count in verdict.compared.items())
     console.print(f"compared: {compared}", soft_wrap=True)
     for reason in verdict.skipped:
         console.print(f"[dim]not compared: {plain(reason)}[/]", soft_wrap=True)
     for finding in verdict.findings:
         console.print(f"[red]{plain(finding.place)}[/]: {plain(finding.told)}", soft_wrap=True)
     count = len(verdict.findings)
-    console.print("nothing differs" if not count else f"{count} finding{'s'[: count != 1]}")
+    console.print("nothing differs" if not count else counted(count, "finding"))
     return 1 if count else 0

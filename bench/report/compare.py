@@ -14,6 +14,7 @@ from bench.report.ranking import Block, rank
 from bench.report.rows import Row, gather
 from bench.report.runs import Runs
 from bench.spec import Cell
+from bench.wording import counted
 
 PROMPTS = ("none", "automatic", "oracle")  # in the order of their blocks
 
@@ -90,10 +91,10 @@ def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int
 
 
 def _title(cell: Cell, words: tuple[str, ...]) -> str:
-    labels = "all" if cell.labels is None else str(cell.labels)
-    standing = f"{cell.protocol} protocol, {labels} labels, {cell.task.image_size} px"
-    what = "images" if cell.task.depth == 1 else "stacks"
-    budget = f", {cell.recipe.steps} steps of {cell.recipe.batch_size} {what}"
+    labels = "all labels" if cell.labels is None else counted(cell.labels, "label")
+    standing = f"{cell.protocol} protocol, {labels}, {cell.task.image_size} px"
+    batch = counted(cell.recipe.batch_size, "image" if cell.task.depth == 1 else "stack")
+    budget = f", {cell.recipe.steps} steps of {batch}"
     told = (f"{cell.protocol} ", f"{cell.labels} ", f"{cell.task.image_size} ", "steps ", "batch")
     rest = [word for word in words[1:] if not word.startswith(told)]
     shown = standing + (budget if cell.protocol == "equal" else "")
@@ -101,14 +102,15 @@ def _title(cell: Cell, words: tuple[str, ...]) -> str:
 
 
 def _reading(cells: Sequence[Cell]) -> Iterator[str]:
-    batches = sorted({str(cell.recipe.batch_size) for cell in cells})
     depth = cells[0].task.depth
-    one, many = ("image", "images") if depth == 1 else (f"stack of {depth} slices", "stacks")
+    one, what = ("image",) * 2 if depth == 1 else (f"stack of {depth} slices", "stack")
+    *others, last = sorted({cell.recipe.batch_size for cell in cells})
+    batches = " or ".join([*map(str, others), counted(last, what)])
     yield (
         "Dice and IoU are means over the foreground classes, of all test pixels together; "
         "± is the standard deviation over runs (seeds and folds), speeds are those of the fastest "
         f"run. Forward is one {one}; train "
-        f"step and peak memory are one batch ({' or '.join(batches)} {many}). "
+        f"step and peak memory are one batch ({batches}). "
         "FLOPs are 2 x multiply-adds."
     )
 

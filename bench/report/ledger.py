@@ -21,6 +21,7 @@ from bench.request import Request
 from bench.spec import Cell, Record
 from bench.stats import LEVEL, Interval, Sample, draw, interval
 from bench.suites import Asked, Line, Suite
+from bench.wording import counted
 
 _NOTE = re.compile(r"<!-- asked: (.*) -->")
 FEWEST = fewest_specimens(1)  # with fewer nothing is beyond chance, and no interval tells
@@ -70,8 +71,8 @@ class Order:
         if not pairs:
             return "No two lines can be compared."
         if self.specimens is None or self.specimens < FEWEST:
-            counted = "one specimen" if self.specimens == 1 else f"{self.specimens} specimens"
-            chance = f"; {counted} can set none of them beyond chance" if self.specimens else ""
+            tested = self.specimens and counted(self.specimens, "specimen")
+            chance = f"; {tested} can set none of them beyond chance" if self.specimens else ""
             return (
                 f"Order of the lines: {self.same} of {pairs} pairs as published, {self.reversed} "
                 f"the other way round{chance}."

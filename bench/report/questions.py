@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from bench.spec import Cell, Recipe, Task
+from bench.wording import counted
 
 _TAKEN = ("", "records")  # no name at all, and the file of all runs
 _BETWEEN = re.compile(r"(?:[^\w.]|_)+")  # letters and digits of any script stay
@@ -61,7 +62,7 @@ def words_of(cell: Cell) -> tuple[str, ...]:
     if cell.protocol != Cell.protocol:
         words.append(f"{cell.protocol} protocol")
     if cell.labels is not None:
-        words.append(f"{cell.labels} labels")
+        words.append(counted(cell.labels, "label"))
     if cell.task.image_size != Task.image_size:
         words.append(f"{cell.task.image_size} px")
     if cell.folds != Cell.folds:

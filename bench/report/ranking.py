@@ -8,6 +8,7 @@ from bench.report.columns import COLUMNS, DICE, Column
 from bench.report.images import Floats, ImageScores
 from bench.report.pairs import LEVEL, POWER, fewest_specimens, smallest_visible, tied
 from bench.report.rows import Row
+from bench.wording import counted
 
 Mark = Literal["best", "tied"]
 
@@ -109,18 +110,20 @@ def _judge(
 
 def _test(differences: Sequence[Floats]) -> str:
     """How it was found out what cannot be told from the best."""
-    specimens, comparisons = min(map(len, differences)), len(differences)
-    fewest = fewest_specimens(comparisons)
+    specimens, fewest = min(map(len, differences)), fewest_specimens(len(differences))
+    tested, comparisons = (
+        counted(specimens, "test specimen"),
+        counted(len(differences), "comparison"),
+    )
     if specimens < fewest:
         return (
-            f"with {specimens} test specimens and {comparisons} comparisons no difference, however "
+            f"with {tested} and {comparisons} no difference, however "
             f"large, can be significant, so nothing can be told apart from the best (≈); {fewest} "
             "specimens are the fewest that could."
         )
     return (
         f"≈ cannot be told apart from the best (Wilcoxon signed-rank test on "
-        f"{specimens} test specimens, Holm-corrected for {comparisons} comparisons, "
-        f"{LEVEL:.0%} level)."
+        f"{tested}, Holm-corrected for {comparisons}, {LEVEL:.0%} level)."
     )
 
 

@@ -28,7 +28,7 @@ class Verdict:
     """What was compared, and what was found.
 
     Attributes:
-        compared: what was compared, in words, to how many there were.
+        compared: what was compared, in one word, to how many there were.
         findings: all that is wrong.
         skipped: what could not be compared, and why.
     """
@@ -64,7 +64,7 @@ def verify(folder: Path, load: Callable[[str], Collection]) -> Verdict:
     images = Present(load)
     rescored, skipped, wrong = check_predictions(Store(folder), records, images)
     findings += wrong
-    compared = {"records": len(files), "predicted maps": rescored}
+    compared = {"record": len(files), "predicted map": rescored}
     if len(records) == len(files):
         report = check_report(folder, records, images)
         compared |= report.counts

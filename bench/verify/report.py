@@ -25,7 +25,7 @@ class Compared:
     """Files beside what the records give.
 
     Attributes:
-        counts: what was compared, in words, to how many there were.
+        counts: what was compared, in one word, to how many there were.
         findings: all that differs.
         skipped: what could not be compared, and why.
     """
@@ -49,7 +49,7 @@ def check_report(folder: Path, records: Sequence[Record], images: Present) -> Co
         place = Path(name)
         made = {path.relative_to(place) for path in rewrite(frame, found, place, like=folder)}
         findings = list(_files(folder, place, made))
-    kinds = {"tables": {".md", ".csv", ".tex"}, "figures": {".svg"}}
+    kinds = {"table": {".md", ".csv", ".tex"}, "figure": {".svg"}}
     compared = Compared(
         {kind: sum(path.suffix in endings for path in made) for kind, endings in kinds.items()},
         findings,
@@ -95,7 +95,7 @@ def _check_ledgers(
         except UserError as error:
             compared.skipped.append(f"{here.name}: {error}")
             continue
-        compared.counts["ledgers"] = compared.counts.get("ledgers", 0) + 1
+        compared.counts["ledger"] = compared.counts.get("ledger", 0) + 1
         if told := difference(here.read_text(), made):
             compared.findings.append(Finding(here, told))
 
