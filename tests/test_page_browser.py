@@ -83,6 +83,13 @@ def test_it_fits_the_screen(view: Any) -> None:
         assert view.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
 
 
+@pytest.mark.parametrize("name", ["nothing", "%"])
+def test_an_address_of_nothing_shows_the_overview(view: Any, name: str) -> None:
+    view.evaluate(f"location.hash = '{name}'")
+    view.wait_for_selector("#overview:not([hidden])")
+    assert not view.locator("#comparison-set-0").is_visible()
+
+
 def test_all_plots_are_drawn(view: Any) -> None:
     for kind in ("pareto", "curves", "memory", "images"):
         assert view.locator(f"#comparison-set-0 [data-draw={kind}] .plot svg").count() > 0, kind

@@ -8,8 +8,7 @@ const followed = new Map(); // view to the name of the method that is followed i
 
 /** Show the view that an address within the page names, and draw what it holds. */
 function show() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const view = target?.closest(".view") ?? views[0];
+  const view = targetOf(location.hash)?.closest(".view") ?? views[0];
   for (const other of views) other.hidden = other !== view;
   const here = links.find((link) => link.getAttribute("href") === `#${view.id}`); // as written, not encoded
   for (const link of links) {
@@ -20,6 +19,14 @@ function show() {
   document.title = `${view.querySelector("h2").textContent}: sam-adapt-bench`;
   for (const grid of view.querySelectorAll("table[role=grid]")) enterable(grid);
   return drawView(view);
+}
+
+function targetOf(hash) {
+  try {
+    return document.getElementById(decodeURIComponent(hash.slice(1)));
+  } catch {
+    return null; // a lone "%" encodes nothing
+  }
 }
 
 async function drawView(view) {
