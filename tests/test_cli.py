@@ -296,9 +296,16 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     assert contents() == before
 
 
-def test_a_dry_run_shows_what_sets_cells_apart(mine: Path, capsys: Captured) -> None:
+def test_a_dry_run_shows_what_sets_cells_apart(
+    mine: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert ask("--methods frozen_head --seeds 0, --labels 2,all --folds 3", "--dry-run") == 0
-    assert re.search(r"0 +2/3 +all +to do", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert re.search(r"0 +2/3 +all +to do", out)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert ask("--methods adapter[bottleneck=8|16] --labels 2,all --folds 3", "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.rstrip().endswith("to do") for line in lines) == 12, "never cut off"
     cells = [make_cell("lora"), make_cell("full", recipe=Recipe(lr=0.1))]
     assert _parts(cells) == {}, "the rates of two methods are their own"
     cells.append(make_cell("lora", recipe=Recipe(lr=0.1)))

@@ -139,9 +139,9 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
 
     parts = _parts(cells)
     table = Table(
-        Column("Cell", overflow="fold", min_width=16),
+        Column("Cell", overflow="fold"),
         *("Dataset", "Backbone", "Weights", "Seed", *parts),
-        Column("State", min_width=5),
+        Column("State", no_wrap=True),
         box=SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
