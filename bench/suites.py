@@ -70,7 +70,10 @@ class Suite:
         folds: for cross-validation.
         depth: slices of a volume that are seen at once.
         epochs: passes over the bank under the equal protocol, in place of its steps.
-        apart: why even the publication's images and recipe give no comparable figure here.
+        loss: the publication's, where the published recipe of its method has another.
+        units: published metric to its unit, where that is not the one of ours.
+        apart: why even the publication's images and recipe give no comparable figure here, by
+            published metric or method; "" for all.
     """
 
     name: str
@@ -87,7 +90,9 @@ class Suite:
     folds: int = 1
     depth: int = 1
     epochs: int | None = None
-    apart: str = ""
+    loss: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     def published(self, line: Line, dataset: str, metric: str) -> float | None:
         """The published figure, a percentage as a fraction; None where there is none."""
@@ -158,6 +163,8 @@ def request_of(suite: Suite, asked: Asked) -> Request:
             raise UserError(f"{option} is {', '.join(words)}: a suite takes one, run it for each")
     if request.protocol == "equal" and request.steps is None:
         request = replace(request, epochs=suite.epochs)
+    if request.protocol == "published" and request.loss is None:
+        request = replace(request, loss=suite.loss)
     request.check()
     return request
 
@@ -249,4 +256,4 @@ def _value(text: str, unit: str, metric: str) -> float | None:
         return None
     if metric == "BER":
         return value  # the one share that all give in per cent
-    return value * {"%": 0.01, "M": 1e6, "GB": 1e9}.get(unit, 1.0)
+    return value * {"%": 0.01, "M": 1e6, "MiB": 2**20, "GB": 1e9}.get(unit, 1.0)

@@ -1,6 +1,7 @@
 """LoRA on any linear layers of the frozen image encoder (Hu et al., 2021); decoder trained.
 
 SAMed's placement (Zhang and Liu, 2023) is the default: queries and values of every block, scale 1.
+The scale is alpha / rank (Hu et al., section 4.1): another rank keeps it at 1 with alpha = rank.
 That of Med-SA's repository is `targets=qvm,rank=4,alpha=1`.
 The published recipe is that of a report on particle micrographs, whose LoRA sits in the encoder
 alone, where is not established (no place gives its parameter counts); how its decoder names classes

@@ -1,5 +1,6 @@
 """Suites find their published figures, and the ledger claims no more than it may."""
 
+import csv
 import dataclasses
 import re
 from dataclasses import replace
@@ -11,10 +12,12 @@ from records import make_failure, make_record
 from bench import cli
 from bench.errors import UserError
 from bench.registry import list_datasets, parse_methods
+from bench.report.columns import get_column
 from bench.report.ledger import Page, ledger, ledger_markdown, read_note, write_ledger
 from bench.sam.build import ARCHITECTURES
 from bench.spec import Cell, Recipe, Record, Task
 from bench.suites import (
+    PUBLISHED,
     Asked,
     Line,
     Suite,
@@ -58,6 +61,24 @@ def test_figures_in_per_cent_are_fractions_and_error_rates_are_not() -> None:
     assert 1 < error < 2
 
 
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_figures_stand_beside_figures_of_their_unit(suite: Suite) -> None:
+    """Shares, megabytes and the like are scaled; other units are named, and never judged."""
+    scaled = {"%", "M", "MiB", "GB", "h", "min", ""}
+    with (PUBLISHED / "published_results.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if (r["source"], r["table"]) == _table(suite)]
+    assert bool(rows) == bool(suite.source)
+    for metric, ours in suite.figures.items():
+        named = [r for r in rows if f"{r['metric']} {r['target']}".strip() == metric]
+        units = {r["unit"] for r in named if r["dataset"] in suite.originals}
+        known = {get_column(ours).unit, *scaled}
+        assert units <= known or (metric in suite.units and metric in suite.apart), units
+
+
+def _table(suite: Suite) -> tuple[str, str]:
+    return suite.source, suite.table
+
+
 DEFAULT = Asked()
 TABLE = Suite(
     name="made",
@@ -97,13 +118,13 @@ def run(line: Line, middle: float, **cell: str) -> list[Record]:
     ]
 
 
-def page(*runs: list[Record], asked: Asked = DEFAULT) -> Page:
+def page(*runs: list[Record], asked: Asked = DEFAULT, suite: Suite = TABLE) -> Page:
     cells = {
         line: [one.cell for one in found] for line, found in zip(TABLE.lines, runs, strict=False)
     }
     cells |= {line: [] for line in TABLE.lines if line not in cells}
     records = {one.cell.id: one for found in runs for one in found}
-    (found,) = ledger(TABLE, asked, cells, records)
+    (found,) = ledger(suite, asked, cells, records)
     return found
 
 
@@ -146,6 +167,21 @@ def test_the_original_protocol_is_reproduced_or_contradicted() -> None:
     near, far = run(TABLE.lines[1], published, **asked), run(TABLE.lines[1], 0.4, **asked)
     assert page([], near).entries[1].status == "reproduced"
     assert page([], far).entries[1].status == "contradicted"
+
+
+@pytest.mark.parametrize("key", ["", "DSC mean", "SAMed"])
+def test_another_measure_is_never_judged(key: str) -> None:
+    asked = {"dataset": "synapse", "backbone": "sam_vit_b", "protocol": "published"}
+    suite = replace(TABLE, apart={key: "another rule there", "HD95 mean": "in voxels"})
+    found = page([], run(TABLE.lines[1], 0.8, **asked), suite=suite)
+    assert found.entries[1].status == "not comparable: another rule there"
+
+
+def test_a_published_figure_keeps_its_unit() -> None:
+    suite = get_suite("samed-comparison")
+    text = ledger_markdown(suite, ledger(suite, DEFAULT, {line: [] for line in suite.lines}, {}))
+    assert "| U-Net | 39.7 voxels |" in text
+    assert "| SAMed | 81.9 % |" in text
 
 
 def test_only_the_publications_own_run_is_judged() -> None:
@@ -201,6 +237,14 @@ def test_what_cannot_be_asked_of_a_suite_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=re.escape(told)):
             request_of(suite, asked)
+
+
+def test_the_published_loss_of_a_suite_is_that_of_its_protocol() -> None:
+    suite = get_suite("sam-adapter-shadow")
+    assert request_of(suite, Asked()).loss is None
+    published = {"protocol": "published"}
+    assert request_of(suite, Asked(request=published)).loss == "balanced_bce"
+    assert request_of(suite, Asked(request={**published, "loss": "bce"})).loss == "bce"
 
 
 def test_batches_see_as_many_images_by_the_equal_protocol_only() -> None:

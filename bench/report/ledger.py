@@ -182,7 +182,7 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
         for entry in page.entries:
             cells = (
                 entry.line,
-                _shown(page.ours, entry.published),
+                _shown(page.ours, entry.published, suite.units.get(page.metric)),
                 _measured(page.ours, entry),
                 str(entry.runs or MISSING),
                 entry.status,
@@ -203,7 +203,7 @@ def _page(
     metric: str,
     ours: str,
     runs: Mapping[Line, Sequence[Record]],
-    reasons: Callable[[str, Line, Sequence[Record]], list[str]],
+    reasons: Callable[[str, str, Line, Sequence[Record]], list[str]],
 ) -> Page:
     ok = {line: [one for one in found if one.status == "ok"] for line, found in runs.items()}
     samples = {line: sample for line, found in ok.items() if (sample := sample_of(ours, found))}
@@ -220,7 +220,7 @@ def _page(
             status = "not run"
         elif published is None:
             status = "not comparable: nothing published"
-        elif why := reasons(dataset, line, runs[line]):
+        elif why := reasons(dataset, metric, line, runs[line]):
             status = f"not comparable: {', '.join(why)}"
         elif ours in COSTS:
             status = "not comparable: costs have no interval"
@@ -241,12 +241,13 @@ def _reasons(
     asked: Asked,
     missing: Mapping[Line, int],
     dataset: str,
+    metric: str,
     line: Line,
     runs: Sequence[Record],
 ) -> list[str]:
     """Why the figures of a line cannot be set beside the published ones."""
     cell = runs[0].cell
-    reasons = [suite.apart] if suite.apart else []
+    reasons = [suite.apart[key] for key in ("", metric, line.method) if key in suite.apart]
     if cell.dataset != suite.originals.get(dataset):
         reasons.append("stand-in for the images")
     if cell.task.backbone not in (suite.backbone, "none"):
@@ -293,10 +294,11 @@ def _order(
     return Order(None if cost else specimens, *counts["same"], *counts["reversed"])
 
 
-def _shown(ours: str, value: float | None) -> str:
+def _shown(ours: str, value: float | None, unit: str | None = None) -> str:
     column = get_column(ours)
-    unit = f" {column.unit}" if value is not None and not column.unit.startswith("0-") else ""
-    return f"{column.format(value)}{unit}"
+    if value is None or column.unit.startswith("0-"):
+        return column.format(value)
+    return f"{column.format(value)} {unit or column.unit}"
 
 
 def _measured(ours: str, entry: Entry) -> str:
