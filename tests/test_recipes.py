@@ -28,7 +28,7 @@ from bench.data.bank import Bank, make_bank
 from bench.errors import UnsupportedError
 from bench.grid import expand
 from bench.losses import get_loss
-from bench.registry import list_methods
+from bench.registry import get_method, list_methods
 from bench.request import Request
 from bench.runner import run_cell
 from bench.spec import Cell, Recipe
@@ -52,6 +52,62 @@ POLY = Recipe(
     precision="fp32",
     clip_norm=0.0,
 )
+
+
+# As its source states it: optimiser, decay, rate, schedule, epochs, batch, loss, side, views, size.
+STATED = {
+    "samed": POLY,
+    "samed_s": POLY,
+    "sam_lora": ("adam", 0.0, 1e-4, "constant", 50, 1, "bce_binary_dice", "image", "none", 1024),
+    "sam_adapter": ("adamw", 0.01, 2e-4, "cosine", 20, 8, "bce_soft_iou", "image", "mirror", 1024),
+    "med_sa": (
+        "adam",
+        0.0,
+        1e-4,
+        "constant",
+        100,
+        32,
+        "bce_positive_twice",
+        "decoder",
+        "none",
+        1024,
+    ),
+    "medsam": ("adamw", 0.01, 1e-4, "constant", 150, 160, "bce_binary_dice", "image", "none", 1024),
+}
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_published_recipe_is_what_its_source_states(name: str) -> None:
+    method, stated = get_method(name), STATED[name]
+    recipe = method.published
+    assert recipe is not None
+    assert (recipe.precision, recipe.clip_norm) == ("fp32", 0.0)
+    if isinstance(stated, Recipe):
+        assert (recipe, method.published_size) == (stated, 512)
+        return
+    named = (recipe.optimizer, recipe.weight_decay, recipe.lr, recipe.schedule, recipe.epochs)
+    seen = (recipe.loss_at, recipe.augmentation, method.published_size)
+    assert (*named, recipe.batch_size, recipe.loss, *seen) == stated
+    assert recipe.warmup_steps == 0
+
+
+def test_a_report_states_a_part_of_a_recipe() -> None:
+    """What the reports on particles, steel and nuclei leave unsaid is in docs/protocol.md."""
+    lora, unet3plus, mobile = map(get_method, ("lora", "unet3plus", "mobile_sam_lora"))
+    assert lora.published is not None
+    stated = (lora.published.optimizer, lora.published.weight_decay, lora.published.lr)
+    assert (*stated, lora.published.batch_size) == ("adam", 0.01, 1e-4, 4)
+    assert lora.published.bank_views == round(5820 * 0.7)
+    assert lora.published.steps == 40 * lora.published.bank_views / 4
+    assert (lora.published_size, lora.published_options["rank"]) == (512, 512)
+    for network in (unet3plus, get_method("elunet")):
+        assert network.published is not None
+        assert (network.published.bank_views, network.published.batch_size) == (4480, 16)
+        assert network.published.loss == "focal_jaccard_ms_ssim"
+        assert network.published_size == 800
+    assert mobile.published is not None
+    assert (mobile.published.epochs, mobile.published.batch_size) == (10, 4)
+    assert mobile.published_size == 1024
 
 
 @pytest.fixture
