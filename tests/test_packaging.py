@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,13 @@ def script(tmp_path: Path) -> Path:
     path.parent.mkdir()
     path.write_text(WHERE)
     return path
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {file.parent.relative_to(ROOT) for file in (ROOT / "bench").rglob("*.py")}
+    expected = {".".join(folder.parts) for folder in folders}
+    assert set(declared["packages"]) == expected | {"bench.methods", "bench.datasets"}
 
 
 @pytest.mark.parametrize("link", [False, True], ids=["checkout", "link to the checkout"])
