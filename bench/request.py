@@ -12,6 +12,9 @@ PRECISIONS = ("bf16", "fp32")
 EVALUATIONS = ("whole", "tiles", "generator")
 
 
+LARGEST_SEED = 2**32 - 1  # of numpy's generators
+
+
 @dataclass(frozen=True)
 class Request:
     """The command line, as typed; None where the protocol decides.
@@ -70,6 +73,8 @@ class Request:
     def seed_numbers(self) -> Sequence[int]:
         """The seeds: so many from 0 on, or those that are named."""
         numbers = [_number(word, "--seeds", 0) for word in _words(self.seeds, "--seeds")]
+        if max(numbers) > LARGEST_SEED:
+            raise UserError(f"--seeds cannot be '{max(numbers)}': the largest is {LARGEST_SEED}")
         if "," in self.seeds:
             return numbers
         if numbers[0] < 1:

@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args
 
 Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
 PromptSource = Literal["none", "automatic", "oracle"]
@@ -20,6 +21,11 @@ _SINCE = {
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 
 OptionValue = int | float | str | bool
+
+
+def _expect(kind: type | tuple[type, ...], name: str, value: object) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} holds {value!r:.40}")
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,13 @@ class Cell:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Cell":
-        """Inverse of `to_dict`."""
+        """Inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError: these values are no cell.
+        """
+        for name, kind in (("method", str), ("dataset", str), ("options", dict)):
+            _expect(kind, name, values[name])
         return cls(
             **{
                 **values,
@@ -226,7 +238,20 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Record":
-        """Inverse of `to_dict`."""
+        """Inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: these values are no record.
+        """
+        _expect(dict, "metrics", values["metrics"])
+        _expect(dict, "env", values["env"])
+        for name in ("per_image", "per_volume", "history"):
+            for row in values.get(name, ()):
+                _expect(dict, name, row)
+        for name, value in values["metrics"].items():
+            _expect((int, float, NoneType), name, value)
+        if values["status"] not in get_args(Status):
+            raise ValueError(f"no status {values['status']!r}")
         known = {k: v for k, v in values.items() if k != "id"}
         return cls(
             **{

@@ -125,7 +125,7 @@ def _read(path: Path) -> Record:
                 "move it away, or use the version that wrote it"
             )
         return Record.from_dict(values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(

@@ -106,6 +106,7 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --weights foo", nothing, r"--weights is pretrained or random, not 'foo'; for a file"),
     (f"{LORA} --seeds x", nothing, r"--seeds cannot be 'x': give whole numbers from 0 on"),
     (f"{LORA} --seeds 0", nothing, r"--seeds 0 asks for no run: give a count, or seeds as 0,1,2"),
+    (f"{LORA} --seeds 4294967296,1", nothing, r"--seeds cannot be '4294967296': the largest is"),
     (f"{LORA} --labels 0", nothing, r"--labels cannot be '0': give whole numbers from 1 on or all"),
     (f"{LORA} --labels 99", nothing, r"99 labelled images .* has \d; give 1 to \d"),
     (f"{LORA} --labels ,", nothing, r"--labels is empty: write what you want"),
@@ -225,6 +226,8 @@ def test_a_preview_is_a_picture(mine: Path, capsys: Captured) -> None:
     assert cli.main(["data", "preview", "mine", "--image-size", "32", "--out", "made/a.png"]) == 0
     with Image.open("made/a.png") as picture:
         assert picture.format == "PNG"
+    within = "data preview mine --image-size 32 --out made/a.png/b.png"
+    check_mistake(within.split(), "cannot write 'made/a.png/b.png' .* name another place", capsys)
 
 
 def check_mistake(words: list[str], told: str, capsys: Captured) -> None:
@@ -281,6 +284,8 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     line = "--methods frozen_head --seeds 2"
     assert ask(line, "--dry-run") == 0
     assert "2 cells, 2 to do, in results/local" in capsys.readouterr().out
+    assert ask(f"{line} --out a[/b]", "--dry-run") == 0
+    assert "2 cells, 2 to do, in a[/b]" in capsys.readouterr().out
     assert not Path("results").exists()
     monkeypatch.setattr(isolate, "isolate", pretend([]))
     monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)

@@ -114,7 +114,7 @@ def test_meta_file(tmp_path: Path) -> None:
     assert collection.mask_values is None
     assert collection.licence == "CC0"
     assert [item.group for item in collection.items] == ["s1", "s1", "c"]
-    assert collection.notes == ()
+    assert collection.notes == ("1 of 3 images have no specimen group: each counts as its own",)
     write(tmp_path / "groups.csv", "id;group\nb.png;s2\n")
     assert [item.group for item in read_folder(tmp_path).items] == ["s1", "s2", "c"]
 
@@ -210,6 +210,9 @@ def spoil(root: Path, fault: str) -> None:
         ("split.csv a,train\nb,tset", "names a part 'tset'; the parts are train, val and test"),
         ("split.csv a\nb", "each row must be an id and a part"),
         ("groups.csv z,s1", "names 'z', but there is no such image"),
+        ("groups.csv a,s1\na.png,s2", "puts 'a' into both s1 and s2; keep one of them"),
+        ('classes.json {"x": 0.9, "y": 2}', "gives the mask value 0.9; give an integer"),
+        ('classes.json {"x": false, "y": 2}', "gives the mask value False; give an integer"),
         ('classes.json {"x": 0, "y": 0}', "gives one mask value to two classes"),
         ('classes.json {"x": 0, "y": "red"}', "gives the mask value 'red'"),
         ('classes.json {"x": 0}', "names 1 classes; name 2 to 255"),

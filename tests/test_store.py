@@ -134,6 +134,39 @@ def test_a_file_that_is_no_record_is_named(store: Store, text: str, told: str) -
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("metrics", None, "TypeError: metrics holds None"),
+        ("metrics", {"dice_dataset": "x"}, "TypeError: dice_dataset holds 'x'"),
+        ("env", None, "TypeError: env holds None"),
+        ("per_image", [None], "TypeError: per_image holds None"),
+        ("history", [1], "TypeError: history holds 1"),
+        ("status", "weird", "ValueError: no status 'weird'"),
+        ("cell/dataset", None, "TypeError: dataset holds None"),
+        ("cell/options", [], r"TypeError: options holds []"),
+        ("cell/task", 3, "TypeError"),
+    ],
+)
+def test_a_damaged_record_is_named(store: Store, place: str, value: object, told: str) -> None:
+    record = make_record()
+    store.write(record)
+    path = store.path(record.cell)
+    values = json.loads(path.read_text())
+    part, _, name = place.rpartition("/")
+    (values[part] if part else values)[name] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError) as error:
+        store.read_all()
+    assert str(error.value).startswith(f"{path} is no record of this suite ({told}")
+
+
+def test_a_folder_is_no_record(store: Store) -> None:
+    (store.folder / "records" / "x.json").mkdir()
+    with pytest.raises(UserError, match=r"x\.json is no record of this suite \(IsADirectory"):
+        store.read_all()
+
+
 def test_bytes_that_are_no_text_are_no_record(store: Store) -> None:
     path = store.path(make_cell())
     path.write_bytes(b"\xff\xfe\x00")

@@ -159,7 +159,8 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
         )
     console.print(table)
     left = sum(store.read(cell) is None for cell in cells)
-    console.print(f"{counted(len(cells), 'cell')}, {left} to do, in {store.folder}")
+    told = f"{counted(len(cells), 'cell')}, {left} to do, in {store.folder}"
+    console.print(plain(told), soft_wrap=True)
     return 0
 
 

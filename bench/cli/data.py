@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.cli.fetching import fetch_all
-from bench.cli.parsing import ArgumentParser
+from bench.cli.parsing import ArgumentParser, plain
 from bench.errors import UserError
 
 
@@ -70,7 +70,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
             state = condition.text if condition.sound else f"[red]{condition.text}[/]"
         table.add_row(name, state, source.licence)
     console.print(table)
-    console.print(f"cache: {collection_folder('')}", soft_wrap=True)
+    console.print(plain(f"cache: {collection_folder('')}"), soft_wrap=True)
     if asked.action == "list":
         for name, source in sources.items():
             console.print(f"{name}: {source.how or source.address}", soft_wrap=True)
@@ -87,5 +87,5 @@ def _preview(asked: argparse.Namespace, console: Console) -> int:
         raise UserError(f"--out is '{asked.out}': give a file that ends in .png")
     collection = load_collection(asked.name)
     path = write_preview(collection, asked.augmentation, asked.image_size, 0, asked.out)
-    console.print(f"{path}", soft_wrap=True)
+    console.print(plain(path), soft_wrap=True)
     return 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.cli.parsing import plain
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,4 +33,4 @@ def fetch_all(
                 task, completed=done, total=whole
             ))  # fmt: skip
     for name, path in paths.items():
-        console.print(f"{name}: {path}", soft_wrap=True)
+        console.print(plain(f"{name}: {path}"), soft_wrap=True)

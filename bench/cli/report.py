@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bench.cli.parsing import ArgumentParser, add_out, plain
 from bench.errors import UserError
+from bench.wording import counted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -55,15 +56,10 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
         console.print(terminal_table(one, console.width))
     collections = Present(load_collection).by_name(frame["cell"])
     pictures = {name: _lookup(collection) for name, collection in collections.items()}
-    try:
-        page = [_write_page(frame, found, collections, store, console)] if html else []
-        files = [*page, *write_report(frame, found, store.folder, pictures)]
-    except OSError as error:
-        raise UserError(
-            f"cannot write {error.filename or store.folder} ({error.strerror}): "
-            "make room or mend it, then run the report again"
-        ) from error
-    console.print(f"{len(frame)} records, {len(files)} files: {(page or files)[-1]}")
+    page = [_write_page(frame, found, collections, store, console)] if html else []
+    files = [*page, *write_report(frame, found, store.folder, pictures)]
+    told = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}: {(page or files)[-1]}"
+    console.print(plain(told), soft_wrap=True)
 
 
 def _write_page(

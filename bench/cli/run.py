@@ -21,6 +21,8 @@ EXAMPLES = """examples:
   %(prog)s cost --methods lora,samed      what methods cost, without data or weights
   %(prog)s weights list|fetch|check       public checkpoints of the large backbones
   %(prog)s data list|fetch|check          public image collections
+  %(prog)s data preview path/to/folder    what training sees of it
+  %(prog)s guard                          has the code changed accuracy, cost or speed
   %(prog)s --list                         methods, datasets and backbones, with their options
 """
 

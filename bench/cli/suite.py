@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.cells import add_how, prepare, run_cells
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, add_out, plain
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,11 +27,14 @@ def parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     told = "which there are"
     actions.add_parser("list", help=told, description=told)
-    for name, told in (
-        ("run", "train what is missing, and write the ledgers"),
-        ("ledger", "write the ledgers anew from the records that are here"),
-    ):
-        _add_choice(actions.add_parser(name, help=told, description=told))
+    told = "train what is missing, and write the ledgers"
+    run = actions.add_parser("run", help=told, description=told)
+    told = "write the ledgers anew from the records that are here"
+    ledger = actions.add_parser("ledger", help=told, description=told)
+    for action in (run, ledger):
+        _add_choice(action)
+    add_how(run)
+    add_out(ledger)
     return parser
 
 
@@ -48,7 +51,6 @@ def _add_choice(action: argparse.ArgumentParser) -> None:
     what.add_argument("--steps", metavar="N", type=int, help="optimiser steps")
     what.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     what.add_argument("--allow-leakage", action="store_true", help="though parts are not apart")
-    add_how(action)
 
 
 def run(asked: argparse.Namespace, console: Console) -> int:
@@ -78,11 +80,13 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         grids[suite], told = expand_suite(suite, chosen, data[key])
         notes += told
     exit_code = 0
+    dry = False
     if asked.action == "run":
         cells = [cell for grid in grids.values() for found in grid.values() for cell in found]
         once = list({cell.id: cell for cell in cells}.values())  # suites share some
         exit_code = run_cells(once, list(dict.fromkeys(notes)), asked, console)
-    if not asked.dry_run:
+        dry = asked.dry_run
+    if not dry:
         _ledgers(grids, chosen, asked.out, console)
     return exit_code
 
@@ -115,4 +119,4 @@ def _ledgers(
     for suite, grid in grids.items():
         path = write_ledger(suite, chosen, grid, records, out)
         console.print(Markdown(path.read_text()))
-        console.print(f"{path}", soft_wrap=True)
+        console.print(plain(path), soft_wrap=True)

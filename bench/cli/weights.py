@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 
 from bench.cli.fetching import fetch_all
-from bench.cli.parsing import ArgumentParser
+from bench.cli.parsing import ArgumentParser, plain
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
             state, wrong = ("right" if right else "[red]wrong SHA-256[/]"), wrong + (not right)
         table.add_row(name, state, path.name, file.licence)
     console.print(table)
-    console.print(f"cache: {cache_folder()}", soft_wrap=True)
+    console.print(plain(f"cache: {cache_folder()}"), soft_wrap=True)
     if asked.action == "list":
         for name in names:
             console.print(f"{name}: {public(name).address}", soft_wrap=True)

@@ -61,7 +61,9 @@ def find_classes(values: Iterable[int], lossy: Path | None, root: Path) -> Class
         UserError: one value only, or values that look like blurred edges.
     """
     found = sorted(set(values))
-    way_out = f"give the classes in '{root / 'classes.json'}', as in {{\"background\": 0}}"
+    way_out = (
+        f'give the classes in \'{root / "classes.json"}\', as in {{"background": 0, "object": 1}}'
+    )
     if len(found) < 2:
         raise UserError(
             f"all masks in '{root}' hold the one value {', '.join(map(show_value, found))}; label "
@@ -112,6 +114,8 @@ def _value(given: Any, file: Path) -> int:
     """Stored mask value of 128, "128" or "#ff0000"; grey colours are grey levels, as decoded."""
     try:
         if not str(given).startswith("#"):
+            if isinstance(given, bool) or int(given) != float(given):
+                raise ValueError
             return int(given)
         code = int(str(given)[1:], 16)
     except (TypeError, ValueError):

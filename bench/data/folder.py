@@ -72,6 +72,10 @@ def read_folder(path: str | Path) -> Collection:
     notes = [*classes.notes, *_palette_notes(looks)]
     if not groups:
         notes.append("no specimen groups given: each image counts as its own specimen")
+    elif alone := sum(item.name not in groups for item in items):
+        notes.append(
+            f"{alone} of {len(items)} images have no specimen group: each counts as its own"
+        )
     official, split_file = read_split(root, pairs.keys()) or (None, None)
     if split_file:
         notes.append(f"split as in {split_file}")

@@ -54,7 +54,13 @@ def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, 
         name: str(fact["group"]) for name, fact in facts.items() if name in ids and "group" in fact
     }
     if (file := root / "groups.csv").is_file():
-        groups |= {_known(name, ids, file): group for name, group in _read_csv(file, "group")}
+        listed: dict[str, str] = {}
+        for given, group in _read_csv(file, "group"):
+            if listed.setdefault(name := _known(given, ids, file), group) != group:
+                raise UserError(
+                    f"'{file}' puts '{name}' into both {listed[name]} and {group}; keep one of them"
+                )
+        groups |= listed
     return groups
 
 

@@ -150,7 +150,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return {name: tensor.float() for name, tensor in load_file(path).items()}
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever a damaged file makes the reader raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
         raise UserError(
             f"cannot read the checkpoint {path} ({reason}): give a .safetensors or .pth file of"
             " tensors"

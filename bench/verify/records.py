@@ -30,7 +30,7 @@ def read(file: Path) -> Record:
         if values["schema"] != SCHEMA:
             raise ValueError(f"has schema {values['schema']}, this version reads {SCHEMA}")
         record = Record.from_dict(values)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"is no record ({type(error).__name__}: {error})") from error
     if not record.cell.id == file.stem == values.get("id"):
         raise ValueError("what was asked was changed: its hash no longer fits the name")
