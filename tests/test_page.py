@@ -101,6 +101,19 @@ def test_every_comparison_stands_in_the_contents(outline: Outline) -> None:
     assert outline.unclosed == []
 
 
+def test_a_lone_row_beside_whole_tables_is_not_in_the_overview() -> None:
+    short = dataclasses.replace(make_cell().recipe, steps=50)
+    records = [make_record(make_cell(method)) for method in ("lora", "unet")]
+    records.append(make_record(make_cell(recipe=short)))
+    for given, there in ((records, False), (records[2:], True)):
+        found = make_report(given)
+        slug = next(one.slug for one in found.comparisons if len(one.rows) == 1)
+        page = build_page(found)
+        overview = page[page.index('id="overview"') :].partition("</section>")[0]
+        assert (f"comparison-{slug} " in overview) is there
+        assert f'id="comparison-{slug}"' in page
+
+
 def test_no_name_of_a_dataset_doubles_an_id() -> None:
     names = ("overview", "failures", "record", "main", "ledger-x", "steel-labels", "鋼")
     records = [make_record(make_cell(dataset=name)) for name in names]
