@@ -422,7 +422,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(
         raise OSError("no space left")
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(UserError, match=r"cannot write '.*steel\.md' \(no space left\): make room"):
         replace(path, "half of it")
     assert path.read_text() == "new"
     assert [file.name for file in path.parent.iterdir()] == ["steel.md"]
