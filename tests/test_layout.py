@@ -1,5 +1,6 @@
 import ast
 import importlib
+import re
 import socket
 import subprocess
 import sys
@@ -135,6 +136,13 @@ def test_starting_up_does_not_import_torch() -> None:
     code = f"import sys, {', '.join(light)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("False", "")
+
+
+def test_the_reference_report_links_to_files_that_are_here() -> None:
+    folder = ROOT / "results" / "reference"
+    links = re.findall(r"\]\(([^)]+)\)", (folder / "index.md").read_text())
+    assert links
+    assert [link for link in links if not (folder / link).is_file()] == []
 
 
 def test_tests_stay_on_this_machine() -> None:
