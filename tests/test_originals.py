@@ -1,6 +1,7 @@
 """The SAM methods of the literature against what was counted and seen in their original code."""
 
 import importlib
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from bench.errors import UnsupportedError
 from bench.registry import get_method
 from bench.sam import Prompts
 from bench.sam.encoder import FastBlock
+from bench.sam.lora import LowRank
 from bench.spec import Task
 
 
@@ -101,6 +103,51 @@ def test_the_prompt_generator_has_the_originals_parts() -> None:
     assert count(generator.embedding) == 18_456
     assert count(generator.blocks) == 7_200
     assert count(generator.frequencies) == 18_456
+
+
+def test_new_parts_start_as_in_the_originals() -> None:
+    """SAM-Adapter: narrow normals. LoRA: Kaiming-uniform and zero. Med-SA: not at zero."""
+    generator = build("sam_adapter").generator
+    for layer in (generator.embedding, generator.shared):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    frequencies = generator.frequencies
+    spread = math.sqrt(2 / (frequencies.out_channels * math.prod(frequencies.kernel_size)))
+    assert frequencies.weight.std().item() == pytest.approx(spread, rel=0.1)
+    updates = [part for part in build("samed").modules() if isinstance(part, LowRank)]
+    assert len(updates) == 8  # queries and values of four blocks
+    for update in updates:
+        bound = 1 / math.sqrt(update.a.in_features)
+        assert 0.9 * bound < update.a.weight.abs().max().item() <= bound
+        assert not update.b.weight.any()
+    adapter = build("med_sa").image_encoder.blocks[0].mlp_adapter
+    for layer in (adapter.down, adapter.up):
+        bound = 1 / math.sqrt(layer.in_features)
+        assert 0.9 * bound < layer.weight.abs().max().item() <= bound
+
+
+def test_a_block_of_med_sa_is_its_formula() -> None:
+    """Space adapter with skip on the attention; half an adapter without skip beside the MLP."""
+    block = build("med_sa").image_encoder.blocks[-1]
+    x = torch.randn(1, 8, 8, 96, generator=torch.Generator().manual_seed(0))
+
+    def bottleneck(adapter: Any, tokens: torch.Tensor) -> torch.Tensor:
+        hidden = nn.functional.gelu(tokens @ adapter.down.weight.T + adapter.down.bias)
+        return hidden @ adapter.up.weight.T + adapter.up.bias
+
+    with torch.no_grad():
+        attended = block.attn(block.norm1(x))
+        y = x + attended + bottleneck(block.space_adapter, attended)
+        normed = block.norm2(y)
+        expected = y + block.mlp(normed) + 0.5 * bottleneck(block.mlp_adapter, normed)
+        assert torch.allclose(block(x), expected, atol=1e-5)
+
+
+def test_prompts_in_training_are_those_of_the_originals() -> None:
+    rules = {name: build(name).prompt_rule for name in ("medsam", "sam_lora", "med_sa")}
+    assert (rules["medsam"].jitter, rules["sam_lora"].jitter) == (20.0, 19.0)
+    assert (rules["medsam"].kind, rules["sam_lora"].kind) == ("box", "box")
+    assert (rules["med_sa"].kind, rules["med_sa"].clicks) == ("point", 1)
+    assert [rule.unit for rule in rules.values()] == ["class", "object", "class"]
 
 
 def test_chained_features_differ_from_the_second_block_on() -> None:
