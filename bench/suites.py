@@ -73,7 +73,7 @@ class Suite:
         loss: the publication's, where the published recipe of its method has another.
         units: published metric to its unit, where that is not the one of ours.
         apart: why even the publication's images and recipe give no comparable figure here, by
-            published metric or method; "" for all.
+            published metric (with its target, or for all targets) or method; "" for all.
     """
 
     name: str

@@ -201,5 +201,6 @@ COSTS = tuple(
 
 
 def get_column(key: str) -> Column:
-    """The column of that key, of tables or of ledgers."""
-    return next(column for column in (*COLUMNS, *MORE) if column.key == key)
+    """The column of that key, of tables or of ledgers; that of a class is written as the mean's."""
+    whole = key.partition("/")[0]
+    return next(column for column in (*COLUMNS, *MORE) if column.key == whole)

@@ -247,7 +247,8 @@ def _reasons(
 ) -> list[str]:
     """Why the figures of a line cannot be set beside the published ones."""
     cell = runs[0].cell
-    reasons = [suite.apart[key] for key in ("", metric, line.method) if key in suite.apart]
+    named = ("", metric, metric.partition(" ")[0], line.method)
+    reasons = [suite.apart[key] for key in dict.fromkeys(named) if key in suite.apart]
     if cell.dataset != suite.originals.get(dataset):
         reasons.append("stand-in for the images")
     if cell.task.backbone not in (suite.backbone, "none"):

@@ -33,7 +33,7 @@ def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
         return None
     if ours in COSTS:
         return _cost(ours, list(by_seed.values()))
-    volumes = ours.endswith("_volume_mean")
+    measure, volumes, organ = ours.partition("_volume_mean")
     runs = [  # the folds of a seed test every image once
         [row for one in found for row in (one.per_volume if volumes else one.per_image)]
         for found in by_seed.values()
@@ -51,8 +51,8 @@ def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
         case "pq_dataset":
             return quality_of(runs, classes)
     if volumes:
-        measure = ours.removesuffix("_volume_mean")
-        return mean_of(runs, *(f"{measure}/{organ}" for organ in classes[1:]))
+        organs = [organ] if organ else [f"/{name}" for name in classes[1:]]
+        return mean_of(runs, *(measure + name for name in organs))
     return mean_of(runs, get_column(ours).image_score or ours)
 
 
