@@ -5,9 +5,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import NoneType
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
 PromptSource = Literal["none", "automatic", "oracle"]
@@ -23,9 +23,26 @@ _CANONICAL = json.JSONEncoder(sort_keys=True)
 OptionValue = int | float | str | bool
 
 
-def _expect(kind: type | tuple[type, ...], name: str, value: object) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} holds {value!r:.40}")
+def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
+    """The types that JSON may hold for every field of a dataclass."""
+    stored = {float: (float, int), tuple: (list, tuple), Mapping: (dict,), Literal: (str,)}
+    kinds: dict[str, tuple[type, ...]] = {}
+    for name, hint in get_type_hints(cls).items():
+        parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        outer = [get_origin(part) or part for part in parts]
+        kinds[name] = tuple(
+            kind
+            for part in outer
+            for kind in ((dict,) if is_dataclass(part) else stored.get(part, (part,)))
+        )
+    return kinds
+
+
+def _expect(kinds: Mapping[str, tuple[type, ...]], values: Mapping[str, Any]) -> None:
+    """Raise TypeError for the first value of another type."""
+    for name, value in values.items():
+        if name in kinds and not isinstance(value, kinds[name]):
+            raise TypeError(f"{name} holds {value!r:.40}")
 
 
 @dataclass(frozen=True)
@@ -160,8 +177,9 @@ class Cell:
         Raises:
             KeyError, TypeError: these values are no cell.
         """
-        for name, kind in (("method", str), ("dataset", str), ("options", dict)):
-            _expect(kind, name, values[name])
+        _expect(_KINDS[cls], values)
+        _expect(_KINDS[Task], values["task"])
+        _expect(_KINDS[Recipe], values["recipe"])
         return cls(
             **{
                 **values,
@@ -243,13 +261,12 @@ class Record:
         Raises:
             KeyError, TypeError, ValueError: these values are no record.
         """
-        _expect(dict, "metrics", values["metrics"])
-        _expect(dict, "env", values["env"])
+        _expect(_KINDS[cls], values)
+        _expect(_KINDS[Cost], values["cost"] or {})
+        _expect(dict.fromkeys(values["metrics"], (float, int, NoneType)), values["metrics"])
         for name in ("per_image", "per_volume", "history"):
             for row in values.get(name, ()):
-                _expect(dict, name, row)
-        for name, value in values["metrics"].items():
-            _expect((int, float, NoneType), name, value)
+                _expect({name: (dict,)}, {name: row})
         if values["status"] not in get_args(Status):
             raise ValueError(f"no status {values['status']!r}")
         known = {k: v for k, v in values.items() if k != "id"}
@@ -264,3 +281,8 @@ class Record:
                 "history": tuple(values["history"]),
             }
         )
+
+
+_KINDS: dict[type, dict[str, tuple[type, ...]]] = {
+    cls: _kinds(cls) for cls in (Task, Recipe, Cell, Cost, Record)
+}

@@ -1,4 +1,5 @@
 import errno
+import functools
 import json
 import os
 import signal
@@ -145,7 +146,11 @@ def test_a_file_that_is_no_record_is_named(store: Store, text: str, told: str) -
         ("status", "weird", "ValueError: no status 'weird'"),
         ("cell/dataset", None, "TypeError: dataset holds None"),
         ("cell/options", [], r"TypeError: options holds []"),
-        ("cell/task", 3, "TypeError"),
+        ("cell/task", 3, "TypeError: task holds 3"),
+        ("cell/seed", "0", "TypeError: seed holds '0'"),
+        ("cell/task/weights", None, "TypeError: weights holds None"),
+        ("cell/recipe/steps", 1.5, "TypeError: steps holds 1.5"),
+        ("cost", {"trainable_params": "many"}, "TypeError: trainable_params holds 'many'"),
     ],
 )
 def test_a_damaged_record_is_named(store: Store, place: str, value: object, told: str) -> None:
@@ -153,8 +158,8 @@ def test_a_damaged_record_is_named(store: Store, place: str, value: object, told
     store.write(record)
     path = store.path(record.cell)
     values = json.loads(path.read_text())
-    part, _, name = place.rpartition("/")
-    (values[part] if part else values)[name] = value
+    *parts, name = place.split("/")
+    functools.reduce(dict.__getitem__, parts, values)[name] = value
     path.write_text(json.dumps(values))
     with pytest.raises(UserError) as error:
         store.read_all()
