@@ -33,6 +33,12 @@ def test_what_would_share_a_file_name_gets_another_that_stays(datasets: tuple[st
     assert slugs("emps", *reversed(datasets))[:0:-1] == found[:2]
 
 
+def test_a_thousand_labels_are_named_as_asked_for() -> None:
+    assert slugs("steel", labels=1000) == ["steel_1000-labels"]
+    (found,) = comparison(to_frame([make_record(make_cell(labels=1000))]))
+    assert found.title.count("labels") == 1
+
+
 def test_the_same_words_with_other_contents_tell_the_fingerprint() -> None:
     cells: list[Cell] = [dataclasses.replace(make_cell(), dataset_sha=c * 64) for c in "ab"]
     assert [slug for _, slug in names_of(cells)] == ["steel_data-aaaaaaaa", "steel_data-bbbbbbbb"]
