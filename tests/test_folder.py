@@ -212,6 +212,7 @@ def spoil(root: Path, fault: str) -> None:
         ("groups.csv z,s1", "names 'z', but there is no such image"),
         ("groups.csv a,s1\na.png,s2", "puts 'a' into both s1 and s2; keep one of them"),
         ('classes.json {"x": 0.9, "y": 2}', "gives the mask value 0.9; give an integer"),
+        ('classes.json {"x": Infinity, "y": 2}', "gives the mask value inf; give an integer"),
         ('classes.json {"x": false, "y": 2}', "gives the mask value False; give an integer"),
         ('classes.json {"x": 0, "y": 0}', "gives one mask value to two classes"),
         ('classes.json {"x": 0, "y": "red"}', "gives the mask value 'red'"),

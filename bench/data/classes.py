@@ -118,7 +118,7 @@ def _value(given: Any, file: Path) -> int:
                 raise ValueError
             return int(given)
         code = int(str(given)[1:], 16)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(
             f"'{file}' gives the mask value {given!r}; give an integer or a colour like \"#ff0000\""
         ) from None
