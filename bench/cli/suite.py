@@ -80,14 +80,13 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         grids[suite], told = expand_suite(suite, chosen, data[key])
         notes += told
     exit_code = 0
-    dry = False
     if asked.action == "run":
         cells = [cell for grid in grids.values() for found in grid.values() for cell in found]
         once = list({cell.id: cell for cell in cells}.values())  # suites share some
         exit_code = run_cells(once, list(dict.fromkeys(notes)), asked, console)
-        dry = asked.dry_run
-    if not dry:
-        _ledgers(grids, chosen, asked.out, console)
+        if asked.dry_run:
+            return exit_code
+    _ledgers(grids, chosen, asked.out, console)
     return exit_code
 
 

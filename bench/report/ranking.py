@@ -111,10 +111,8 @@ def _judge(
 def _test(differences: Sequence[Floats]) -> str:
     """How it was found out what cannot be told from the best."""
     specimens, fewest = min(map(len, differences)), fewest_specimens(len(differences))
-    tested, comparisons = (
-        counted(specimens, "test specimen"),
-        counted(len(differences), "comparison"),
-    )
+    tested = counted(specimens, "test specimen")
+    comparisons = counted(len(differences), "comparison")
     if specimens < fewest:
         return (
             f"with {tested} and {comparisons} no difference, however "

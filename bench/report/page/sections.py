@@ -91,11 +91,9 @@ class Section:
 
 def _overview(report: Report) -> Iterator[Section]:
     # Label budgets have a section of their own; a lone row compares nothing.
-    most: dict[str, int] = {}
-    for one in report.comparisons:
-        most[one.dataset] = max(most.get(one.dataset, 0), len(one.rows))
     whole = [one for one in report.comparisons if one.rows[0].cells[0].labels is None]
-    shown = [one for one in whole if len(one.rows) > 1 or most[one.dataset] == 1]
+    compared = {one.dataset for one in whole if len(one.rows) > 1}
+    shown = [one for one in whole if len(one.rows) > 1 or one.dataset not in compared]
     shown = shown or list(report.comparisons)
     facts = {"parts": overview_table(shown, report.looks), "column": DICE}
     heads = [(one.slug, one.title) for one in shown]
