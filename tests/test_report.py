@@ -27,7 +27,7 @@ from bench.report.gallery import write_gallery
 from bench.report.labels import label_points
 from bench.report.pareto import draw_pareto, pareto_front
 from bench.report.plots import draw_memory
-from bench.report.style import assign, save, style
+from bench.report.style import assign, legend_below, save, style
 from bench.report.tables import latex, markdown, write_tables
 from bench.spec import OptionValue, Recipe, Record
 
@@ -426,6 +426,18 @@ def test_a_file_is_replaced_whole_or_not_at_all(
         replace(path, "half of it")
     assert path.read_text() == "new"
     assert [file.name for file in path.parent.iterdir()] == ["steel.md"]
+
+
+@pytest.mark.parametrize(("length", "columns"), [(3, 4), (20, 2), (40, 1)])
+def test_a_legend_stays_within_its_figure(length: int, columns: int) -> None:
+    figure = Figure(figsize=(6, 3))
+    axes = figure.subplots()
+    for number in range(8):
+        axes.plot([number], label=f"{number}" * length)
+    legend_below(figure)
+    (legend,) = figure.legends
+    assert legend._ncols == columns  # type: ignore[attr-defined]
+    assert legend.get_window_extent().width <= figure.bbox.width
 
 
 def test_a_speed_is_that_of_the_fastest_run() -> None:

@@ -13,7 +13,7 @@ from bench.report.columns import DICE
 from bench.report.compare import Comparison
 from bench.report.questions import names_of, question
 from bench.report.rows import Row
-from bench.report.style import Series
+from bench.report.style import Series, legend_below
 from bench.spec import Cell
 
 
@@ -84,7 +84,7 @@ def draw_budgets(found: Budgets, looks: Mapping[Row, Series]) -> Figure:
     axes.set_xlabel("labelled training images")
     axes.set_ylabel(f"{DICE.title} ({DICE.unit})")
     axes.set_title(f"{found.title}: label budgets")
-    figure.legend(loc="outside lower center", ncols=4)
+    legend_below(figure)
     return figure
 
 

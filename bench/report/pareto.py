@@ -17,7 +17,7 @@ from bench.report.compare import Comparison
 from bench.report.labels import label_points
 from bench.report.ranking import hindrance
 from bench.report.rows import Row
-from bench.report.style import FAINT, INK, Series, settle
+from bench.report.style import FAINT, INK, Series, legend_below, settle
 
 LABELLED = 12  # with more rows only the front is labelled in place, and the legend lies below
 COLUMNS = 5  # of that legend
@@ -71,7 +71,7 @@ def draw_pareto(found: Comparison, looks: Mapping[Row, Series]) -> Figure | None
     _name(last, found, shown, looks)
     if below:
         handles, names = last.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=COLUMNS, fontsize=9)
+        legend_below(figure, handles, names, columns=COLUMNS, fontsize=9)
     else:
         beside = last.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9)
         beside.set_in_layout(False)

@@ -15,7 +15,7 @@ from bench.report.critical import find_standings
 from bench.report.pareto import draw_pareto
 from bench.report.ranks import draw_ranks
 from bench.report.rows import Row
-from bench.report.style import INK, Series, assign, save, style
+from bench.report.style import INK, Series, assign, legend_below, save, style
 
 Looks = Mapping[Row, Series]
 BANDS = 8  # with more curves their spread is not drawn
@@ -93,7 +93,7 @@ def draw_classes(found: Comparison, looks: Looks) -> Figure | None:
     axes.grid(visible=False, axis="x")
     axes.set_ylabel(f"Dice of the class ({DICE.unit})")
     axes.set_title(found.title)
-    figure.legend(loc="outside lower center", ncols=4)
+    legend_below(figure)
     return figure
 
 
@@ -112,7 +112,7 @@ def draw_curves(found: Comparison, looks: Looks) -> Figure | None:
     left.set(xlabel="step", ylabel="training loss")
     right.set(xlabel="step", ylabel=f"validation Dice ({DICE.unit})")
     handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    legend_below(figure, handles, names)
     return figure
 
 
@@ -147,7 +147,7 @@ def draw_memory(found: Comparison, looks: Looks) -> Figure | None:
     axes.margins(x=0.1)
     axes.set_xlabel("peak training memory (MiB)")
     axes.set_title(found.title)
-    figure.legend(loc="outside lower center", ncols=4)
+    legend_below(figure)
     return figure
 
 

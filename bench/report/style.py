@@ -107,6 +107,22 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
+def legend_below(figure: Figure, *entries: Any, columns: int = 4, **looks: Any) -> None:
+    """A legend below all panels, in as many columns as the width of the figure holds.
+
+    Args:
+        figure: to explain.
+        entries: handles and names; those of all panels if none are given.
+        columns: the most there may be.
+        looks: of `Figure.legend`.
+    """
+    for count in range(columns, 0, -1):
+        legend = figure.legend(*entries, loc="outside lower center", ncols=count, **looks)
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
+
+
 def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
     """Write `path`.png (150 dpi) and `path`.svg, byte for byte the same for the same figure.
 
