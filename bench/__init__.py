@@ -7,7 +7,7 @@ The names that plugin authors import are listed in `_HOME` and loaded on first u
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from bench import _checkout
+from bench.plugins.checkout import adopt_plugin_folders
 
 if TYPE_CHECKING:
     from bench.data.items import IGNORE as IGNORE
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bench.nets.library import build_off_meta as build_off_meta
     from bench.nets.library import require_library as require_library
     from bench.nets.library import with_encoder as with_encoder
-    from bench.registry import register_dataset as register_dataset
-    from bench.registry import register_method as register_method
+    from bench.plugins.registry import register_dataset as register_dataset
+    from bench.plugins.registry import register_method as register_method
     from bench.sam import ConvHead as ConvHead
     from bench.sam import LoRALinear as LoRALinear
     from bench.sam import PromptedDecoder as PromptedDecoder
@@ -52,8 +52,8 @@ _HOME = {
     "build_off_meta": "bench.nets.library",
     "require_library": "bench.nets.library",
     "with_encoder": "bench.nets.library",
-    "register_dataset": "bench.registry",
-    "register_method": "bench.registry",
+    "register_dataset": "bench.plugins.registry",
+    "register_method": "bench.plugins.registry",
     "ConvHead": "bench.sam",
     "LoRALinear": "bench.sam",
     "PromptedDecoder": "bench.sam",
@@ -76,7 +76,7 @@ _HOME = {
 
 __all__ = list(_HOME)
 
-_checkout.adopt_plugin_folders()
+adopt_plugin_folders()
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.data import texture
+from bench.draw import texture
 
 SEED = 20150709
 SIDE = 192  # px

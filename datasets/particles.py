@@ -19,8 +19,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.data import texture
-from bench.data.texture import Field, Window
+from bench.draw import texture
+from bench.draw.texture import Field, Window
 
 SEED = 20210121
 SPECIMENS, FIELDS = 16, 2

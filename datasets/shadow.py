@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.data import texture
-from bench.data.texture import Field
+from bench.draw import texture
+from bench.draw.texture import Field
 
 SEED = 20180618
 SCENES, PHOTOGRAPHS = 16, 2

@@ -15,10 +15,44 @@ import bench
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "bench").rglob("*.py"))
 PLUGINS = sorted([*(ROOT / "methods").glob("*.py"), *(ROOT / "datasets").glob("*.py")])
-# Below cli, above the rest.
-TOP = ("bench.runner", "bench.isolate", "bench.report", "bench.store", "bench.verify")
-SHARED = ("bench.data.texture", "bench.data.nifti")  # public as a whole, for datasets
-PRINTERS = ("bench/cli/", "bench/sam/pretrain.py", "bench/sam/evaluate.py")
+# Rooms of bench/ from top to bottom, each with the rooms it may import: only rooms further down.
+# The modules that lie directly in bench/ are open to all of them.
+ROOMS = {
+    "cli": "verify report report.page report.conventions report.published report.tables"
+    " report.plots report.compare report.records guard run ask cost plugins sam data"
+    " data.public",
+    "verify": "report report.page report.published report.compare report.records run ask"
+    " evaluate metrics data stats",
+    "report": "report.tables report.plots report.compare report.records",
+    "report.page": "report.published report.tables report.plots report.compare report.records"
+    " ask data",
+    "report.conventions": "report.compare report.records run metrics data",
+    "report.published": "report.records ask stats",
+    "report.tables": "report.compare report.records stats",
+    "report.plots": "report.compare report.records data",
+    "report.compare": "report.records stats",
+    "report.records": "",
+    "guard": "ask cost plugins data",
+    "run": "cost evaluate learn plugins sam data",
+    "ask": "learn plugins sam data data.leakage",
+    "cost": "learn plugins sam",
+    "evaluate": "learn sam metrics data",
+    "learn": "sam data",
+    "plugins": "data data.public data.folder",
+    "nets": "sam",
+    "sam.nano": "sam data data.folder draw",
+    "sam": "data data.public",
+    "metrics": "data",
+    "data.leakage": "data",
+    "data.public": "data.folder data",
+    "data.folder": "data",
+    "data": "",
+    "stats": "",
+    "draw": "",
+}
+SHARED = ("bench.draw.texture", "bench.data.nifti")  # public as a whole, for datasets
+_DEEPEST = sorted(ROOMS, key=len, reverse=True)
+PRINTERS = ("bench/cli/", "bench/sam/nano/pretrain.py", "bench/sam/nano/evaluate.py")
 
 
 def _name(path: Path) -> str:
@@ -33,6 +67,12 @@ def _imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _room(name: str) -> str:
+    """The room of a module or of a name in it; empty outside the rooms."""
+    inside = name.removeprefix("bench.") if name.startswith("bench.") else ""
+    return next((room for room in _DEEPEST if _inside(inside, (room,))), "")
 
 
 def _inside(name: str, packages: tuple[str, ...]) -> bool:
@@ -52,20 +92,46 @@ def test_the_script_only_starts_the_command_line() -> None:
     assert list(_imports(ROOT / "run_bench.py")) == ["bench.cli.main"]
 
 
-def test_nothing_imports_the_command_line() -> None:
-    rest = [path for path in CORE if not _inside(_name(path), ("bench.cli",))]
-    assert not _offences([*rest, *PLUGINS], ("bench.cli", "run_bench"))
+def test_rooms_import_only_rooms_that_the_table_allows() -> None:
+    rooms = {_room(_name(path)) for path in CORE if path.parent != ROOT / "bench"}
+    assert rooms == set(ROOMS), "every room has its line in the table"
+    offences = [
+        f"{_name(path)} imports {name}"
+        for path in CORE
+        for name in _imports(path)
+        if (room := _room(_name(path))) and (other := _room(name)) not in ("", room)
+        if other not in ROOMS[room].split()
+    ]
+    assert not offences
 
 
-def test_the_rest_knows_nothing_of_what_drives_it() -> None:
-    rest = [path for path in CORE if not _inside(_name(path), ("bench.cli", *TOP))]
-    assert not _offences(rest, TOP)
+def test_the_table_of_rooms_has_no_arrow_upwards() -> None:
+    order = list(ROOMS)
+    upwards = [
+        (room, other)
+        for room, allowed in ROOMS.items()
+        for other in allowed.split()
+        if order.index(other) <= order.index(room)
+    ]
+    assert not upwards
 
 
-def test_measures_know_neither_registry_nor_store() -> None:
-    measures = [path for path in CORE if _inside(_name(path), ("bench.metrics", "bench.cost"))]
-    assert measures
-    assert not _offences(measures, ("bench.registry", "bench.store"))
+def test_no_room_is_allowed_an_import_that_it_does_not_make() -> None:
+    made = {(_room(_name(path)), _room(name)) for path in CORE for name in _imports(path)}
+    assert not [
+        (room, other)
+        for room, allowed in ROOMS.items()
+        for other in allowed.split()
+        if (room, other) not in made
+    ]
+
+
+def test_few_modules_lie_outside_the_rooms() -> None:
+    assert len(list((ROOT / "bench").glob("*.py"))) <= 6
+
+
+def test_plugins_do_not_import_what_drives_them() -> None:
+    assert not _offences(PLUGINS, ("bench.cli", "bench.run", "run_bench"))
 
 
 def test_the_core_names_no_plugin() -> None:
@@ -131,8 +197,9 @@ def test_public_names_are_where_the_type_checker_sees_them() -> None:
 
 
 def test_starting_up_does_not_import_torch() -> None:
-    names = ["", ".spec", ".errors", ".data.items", ".registry", ".store", ".cli"]
-    light = [f"bench{name}" for name in names if f"bench{name}" in map(_name, CORE)]
+    names = ["", ".spec", ".errors", ".data.items", ".plugins.registry", ".run.store", ".cli"]
+    light = [f"bench{name}" for name in names]
+    assert set(light) <= {*map(_name, CORE)}
     code = f"import sys, {', '.join(light)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("False", "")

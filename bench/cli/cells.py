@@ -16,9 +16,9 @@ from bench.errors import UserError
 from bench.wording import counted
 
 if TYPE_CHECKING:
-    from bench.progress import Progress
+    from bench.cli.progress import Progress
+    from bench.run.store import Store
     from bench.spec import Cell, Record
-    from bench.store import Store
 
 LONGEST_S = 1_000_000  # of one cell; the system's own limit is near
 
@@ -43,18 +43,18 @@ def prepare(asked: argparse.Namespace) -> None:
     Raises:
         UserError: a limit is out of range.
     """
-    from bench.isolate import start_server
+    from bench.run.process import start_server
 
     _check_limits(asked)
     if not asked.dry_run:
-        start_server("bench.runner")
+        start_server("bench.run.cell")
 
 
 def run_cells(
     cells: "list[Cell]", notes: Sequence[str], asked: argparse.Namespace, console: Console
 ) -> int:
     """Run what is not done, write the report, name the failures; 1 if there are any."""
-    from bench.store import Store
+    from bench.run.store import Store
 
     device = _device(asked.device)
     for note in notes:
@@ -84,7 +84,7 @@ def _work(
     """Run what is not done yet; cells that another run holds are awaited at the end."""
     from rich.live import Live
 
-    from bench.progress import Progress
+    from bench.cli.progress import Progress
 
     progress, records, waiting = Progress(len(cells)), [], list(cells)
     with Live(progress, console=console, transient=True, refresh_per_second=4):
@@ -117,8 +117,8 @@ def _one(
     cell: "Cell", store: "Store", device: str, asked: argparse.Namespace, progress: "Progress"
 ) -> "Record":
     """Run one cell in a process of its own; there is a record afterwards, whatever happens."""
-    from bench.isolate import ProcessDiedError, isolate
-    from bench.runner import failure, work
+    from bench.run.cell import failure, work
+    from bench.run.process import ProcessDiedError, isolate
 
     threads = asked.threads or os.cpu_count() or 1
     progress.begin(cell)

@@ -24,9 +24,9 @@ def parser() -> argparse.ArgumentParser:
 
 def run(asked: argparse.Namespace, console: Console) -> int:
     """Print one table for each comparison."""
-    from bench.registry import load_collection
-    from bench.report.conventions import compare_conventions, find_records
-    from bench.report.conventions_terminal import conventions_tables
+    from bench.plugins.registry import load_collection
+    from bench.report.conventions.scores import compare_conventions, find_records
+    from bench.report.conventions.terminal import conventions_tables
 
     records, predictions = find_records(asked.records, asked.dataset)
     for table in conventions_tables(compare_conventions(records, predictions, load_collection)):

@@ -35,7 +35,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     """Print the cost cards."""
     import json
 
-    from bench.card import cost_cards
+    from bench.cost.count import cost_cards
 
     cards, refused = cost_cards(
         asked.methods,

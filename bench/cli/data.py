@@ -50,8 +50,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from bench.data.download import check_collection, collection_folder, fetch_collection
-    from bench.data.sources import SOURCES, find_source
+    from bench.data.public.download import check_collection, collection_folder, fetch_collection
+    from bench.data.public.sources import SOURCES, find_source
 
     sources = {name: find_source(name) for name in asked.names or SOURCES}
     if asked.action == "fetch":
@@ -78,8 +78,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
 
 
 def _preview(asked: argparse.Namespace, console: Console) -> int:
-    from bench.registry import load_collection
-    from bench.report.preview import write_preview
+    from bench.plugins.registry import load_collection
+    from bench.report.plots.preview import write_preview
 
     if asked.image_size < 1:
         raise UserError(f"--image-size is {asked.image_size}: give 1 or more")

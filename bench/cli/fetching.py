@@ -10,7 +10,7 @@ from bench.cli.parsing import plain
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.fetch import Say
+    from bench.data.public.fetch import Say
 
 
 def fetch_all(

@@ -14,11 +14,11 @@ from rich.console import Console
 from bench.cli.parsing import ArgumentParser, plain
 
 if TYPE_CHECKING:
-    from bench.baseline import Figures, Run
-    from bench.guard import Change
-    from bench.request import Request
+    from bench.ask.request import Request
+    from bench.guard.baseline import Figures, Run
+    from bench.guard.compare import Change
+    from bench.run.store import Store
     from bench.spec import Cell
-    from bench.store import Store
 
 LIMIT_S = 600  # of one cell, which takes about ten seconds
 COUNTED = ("trainable_params", "total_params", "forward_flops", "train_step_flops", "saved_bytes")
@@ -48,8 +48,9 @@ def parser() -> argparse.ArgumentParser:
 
 def run(asked: argparse.Namespace, console: Console) -> int:
     """Compare, and print a table of what has changed; 1 if anything has."""
-    from bench import baseline, guard
-    from bench.registry import methods_lacking_a_library, unavailable_methods
+    from bench.guard import baseline
+    from bench.guard import compare as guard
+    from bench.plugins.registry import methods_lacking_a_library, unavailable_methods
 
     began = time.perf_counter()
     if asked.write:
@@ -76,12 +77,12 @@ def run(asked: argparse.Namespace, console: Console) -> int:
 
 def measure(request: "Request", seeds: int) -> "Figures":
     """The figures of the code as it is; methods are counted while cells train beside."""
-    from bench.baseline import Figures, cells
-    from bench.env import environment
-    from bench.isolate import start_server
-    from bench.store import Store
+    from bench.guard.baseline import Figures, cells
+    from bench.run.environment import environment
+    from bench.run.process import start_server
+    from bench.run.store import Store
 
-    start_server("bench.runner", "bench.pace")
+    start_server("bench.run.cell", "bench.guard.reference_step")
     asked = cells(request, seeds)
     runs: dict[str, list[Run]] = {}
     with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as aside:
@@ -98,14 +99,14 @@ def measure(request: "Request", seeds: int) -> "Figures":
 
 def count_all(request: "Request", cell: "Cell") -> dict[str, dict[str, int]]:
     """Exact figures of every method that can be used here, for the classes and batch of a cell."""
-    from bench.registry import list_methods
+    from bench.plugins.registry import list_methods
 
     return {method.name: count(method.name, request.backbones, cell) for method in list_methods()}
 
 
 def count(method: str, backbone: str, cell: "Cell") -> dict[str, int]:
     """Exact figures of a method with its default options, at the backbone's own image side."""
-    from bench.card import cost_cards
+    from bench.cost.count import cost_cards
 
     classes, batch = cell.task.num_classes - 1, cell.recipe.batch_size
     (card,), _ = cost_cards(method, backbone, None, classes, batch)
@@ -114,8 +115,8 @@ def count(method: str, backbone: str, cell: "Cell") -> dict[str, int]:
 
 def train(cell: "Cell", store: "Store") -> "Run":
     """Run a cell in a process of its own."""
-    from bench.baseline import Run
-    from bench.isolate import ProcessDiedError, isolate
+    from bench.guard.baseline import Run
+    from bench.run.process import ProcessDiedError, isolate
 
     said: list[dict[str, Any]] = []
     try:
@@ -129,8 +130,8 @@ def run_beside_reference(
     cell: "Cell", store: "Store", say: Callable[[dict[str, Any]], None]
 ) -> None:
     """Run a cell as every cell is run, then the reference step; says the fields of a `Run`."""
-    from bench.pace import reference_speed
-    from bench.runner import work
+    from bench.guard.reference_step import reference_speed
+    from bench.run.cell import work
 
     work(cell, "cpu", 1, store, lambda event: None)
     record = store.read(cell)

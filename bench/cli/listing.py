@@ -9,8 +9,8 @@ def show_all(console: Console) -> int:
     """Print methods, datasets and backbones, and what is unavailable and why."""
     from rich.table import Column, Table
 
-    from bench.data.places import find_folder
-    from bench.registry import (
+    from bench.data.public.locations import find_folder
+    from bench.plugins.registry import (
         list_datasets,
         list_methods,
         unavailable_datasets,

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from bench.data.items import Collection
-    from bench.report.compare import Comparison
-    from bench.report.gallery import Lookup
-    from bench.store import Store
+    from bench.report.compare.comparison import Comparison
+    from bench.report.plots.gallery import Lookup
+    from bench.run.store import Store
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(asked: argparse.Namespace, console: Console) -> int:
     """Rewrite the report of a folder."""
-    from bench.store import Store
+    from bench.run.store import Store
 
     if not (asked.out / "records").is_dir():
         raise UserError(f"no records in {asked.out}: run some methods first, or give --out FOLDER")
@@ -46,9 +46,12 @@ def run(asked: argparse.Namespace, console: Console) -> int:
 
 def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     """Print the tables of all records of a store, and write its report, as a page too if asked."""
-    from bench.data.present import Present
-    from bench.registry import load_collection
-    from bench.report import comparison, terminal_table, to_frame, write_report
+    from bench.plugins.registry import load_collection
+    from bench.report.compare.comparison import comparison
+    from bench.report.overview import write_report
+    from bench.report.records.frame import to_frame
+    from bench.report.tables.terminal import terminal_table
+    from bench.run.record_images import Present
 
     frame = to_frame(store.stream())
     found = comparison(frame)

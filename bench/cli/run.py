@@ -87,8 +87,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     """Run what is asked for; 1 if a cell did not end well."""
     if asked.list:
         return show_all(console)
-    from bench.grid import expand
-    from bench.request import Request
+    from bench.ask.grid import expand
+    from bench.ask.request import Request
 
     for name in ("methods", "dataset"):
         if getattr(asked, name) is None:

@@ -11,8 +11,8 @@ from bench.cli.parsing import ArgumentParser, add_out, plain
 from bench.errors import UserError
 
 if TYPE_CHECKING:
+    from bench.ask.suites import Asked, Line, Suite
     from bench.spec import Cell
-    from bench.suites import Asked, Line, Suite
 
 CHOSEN = ("weights", "checkpoint", "protocol", "image_size", "steps", "precision", "allow_leakage")
 
@@ -57,8 +57,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     """List the suites, run some, or write their ledgers anew; 1 if a cell did not end well."""
     if asked.action == "list":
         return _list(console)
-    from bench.grid import Data, read_data
-    from bench.suites import Asked, expand_suite, get_suite, list_suites, request_of
+    from bench.ask.grid import Data, read_data
+    from bench.ask.suites import Asked, expand_suite, get_suite, list_suites, request_of
 
     if not asked.names:
         known = ", ".join(suite.name for suite in list_suites())
@@ -94,7 +94,7 @@ def _list(console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    from bench.suites import list_suites
+    from bench.ask.suites import list_suites
 
     name = Column("Suite", no_wrap=True)  # to be typed as it stands
     table = Table(name, "What it asks", "Published in", "Stand-in", "Lines", box=SIMPLE_HEAD)
@@ -111,8 +111,8 @@ def _ledgers(
 ) -> None:
     from rich.markdown import Markdown
 
-    from bench.report.ledger import write_ledger
-    from bench.store import Store
+    from bench.report.published.ledger import write_ledger
+    from bench.run.store import Store
 
     records = {record.cell.id: record for record in Store(out).read_all()}
     for suite, grid in grids.items():

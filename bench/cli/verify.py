@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(asked: argparse.Namespace, console: Console) -> int:
     """Name what differs; 1 if anything does."""
-    from bench.registry import load_collection
+    from bench.plugins.registry import load_collection
     from bench.verify import verify
 
     verdict = verify(asked.results, load_collection)

@@ -25,7 +25,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from bench.fetch import cache_folder, digest
+    from bench.data.public.fetch import cache_folder, digest
     from bench.sam.weights import PUBLIC, cached_weights, fetch, public
 
     names = asked.names or list(PUBLIC)

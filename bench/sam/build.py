@@ -14,7 +14,7 @@ from bench.sam.tiny_vit import TinyViTEncoder, from_public
 from bench.sam.weights import PUBLIC, cached_weights
 from bench.spec import Task
 
-NANO_WEIGHTS = Path(__file__).with_name("sam_nano.safetensors")
+NANO_WEIGHTS = Path(__file__).parent / "nano" / "sam_nano.safetensors"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from bench.data.public.fetch import Public, Say, cache_folder, fetch_file
 from bench.errors import no_such
-from bench.fetch import Public, Say, cache_folder, fetch_file
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything/"
 PUBLIC = {

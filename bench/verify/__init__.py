@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.items import Collection
-from bench.data.present import Present
 from bench.errors import UserError
+from bench.run.record_images import Present
+from bench.run.store import Store
 from bench.spec import Record
-from bench.store import Store
 from bench.verify.predictions import check_predictions
 from bench.verify.records import read, wrong_sums
 from bench.verify.report import check_report

@@ -7,11 +7,11 @@ import numpy as np
 
 from bench.data.decode import decode_mask, read_mask
 from bench.data.items import Collection
-from bench.data.present import Present
 from bench.errors import UserError
-from bench.scoring import Prediction, Scoring
+from bench.evaluate.scoring import Prediction, Scoring
+from bench.run.record_images import Present
+from bench.run.store import Store
 from bench.spec import Record
-from bench.store import Store
 from bench.verify.values import Finding, unlike
 
 

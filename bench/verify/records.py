@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.metrics.overlap import mean_defined
 from bench.spec import SCHEMA, Record
-from bench.stats import overlap_of
+from bench.stats.bootstrap import overlap_of
 from bench.verify.values import unlike
 
 _MEANS = {  # of the set: over the images, of that score

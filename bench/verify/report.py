@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.data.present import Present
+from bench.ask.grid import Data
+from bench.ask.suites import Asked, expand_suite, get_suite
 from bench.errors import UserError
-from bench.grid import Data
-from bench.report import comparison, rewrite, to_frame
-from bench.report.ledger import read_note, write_ledger
+from bench.report.compare.comparison import comparison
+from bench.report.overview import rewrite
 from bench.report.page import Report, build_page, find_ledgers, read_page
+from bench.report.published.ledger import read_note, write_ledger
+from bench.report.records.frame import to_frame
+from bench.run.record_images import Present
 from bench.spec import Record
-from bench.suites import Asked, expand_suite, get_suite
 from bench.verify.values import Finding, difference
 
 _DRAWN_BY = re.compile(r"Matplotlib v[\w.+]+")

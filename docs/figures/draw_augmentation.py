@@ -9,8 +9,8 @@ from PIL import Image
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from bench.registry import load_collection  # noqa: E402
-from bench.report.preview import write_preview  # noqa: E402
+from bench.plugins.registry import load_collection  # noqa: E402
+from bench.report.plots.preview import write_preview  # noqa: E402
 
 WIDTH = 1000  # px
 GREYS, SHADES = 32, 3  # a small file: grey levels, and mixtures of an outline with them

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.data.items import Item  # noqa: E402
-from bench.registry import load_collection  # noqa: E402
+from bench.plugins.registry import load_collection  # noqa: E402
 
 PICKS = {  # the items shown: groups that look different
     "particles": (0, 9, 13, 20, 22, 26),

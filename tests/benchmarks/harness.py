@@ -26,8 +26,8 @@ from rich.table import Table
 from torch import Tensor, nn
 from workload import RECIPE, build, noise
 
+from bench.learn.loop import Reused, Views, fit, make_optimizer, train_step
 from bench.spec import Recipe
-from bench.train import Reused, Views, fit, make_optimizer, train_step
 
 OVERHEAD_AIM, REUSE_AIM = 1.03, 10.0
 SEED = 0
@@ -88,7 +88,7 @@ def plain_loop(model: Any, views: Views, recipe: Recipe, keep_features: bool) ->
 
 
 def suite_loop(model: nn.Module, views: Views, recipe: Recipe, reuse: bool) -> float:
-    """The same training by `bench.train.fit`, one point at its end; returns the mean loss."""
+    """The same training by `bench.learn.loop.fit`, one point at its end; returns the mean loss."""
     (last,) = fit(
         model,
         views,

@@ -22,17 +22,18 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs without an installation
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import numpy as np
 from records import CLASSES, make_cell, make_record
 from rich.console import Console
 from rich.table import Table
 
-from bench.report import comparison, to_frame
-from bench.report.tables import write_tables
+from bench.report.compare.comparison import comparison
+from bench.report.records.frame import to_frame
+from bench.report.tables.write import write_tables
+from bench.run.store import Store
 from bench.spec import Record
-from bench.store import Store
 
 T = TypeVar("T")
 

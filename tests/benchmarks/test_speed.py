@@ -14,11 +14,13 @@ import torch
 from records import make_cell, make_record, report_of
 from workload import inference, loop, training
 
-from bench.registry import Method, list_methods
-from bench.report import comparison, terminal_table, to_frame
-from bench.report.tables import write_tables
+from bench.plugins.registry import Method, list_methods
+from bench.report.compare.comparison import comparison
+from bench.report.records.frame import to_frame
+from bench.report.tables.terminal import terminal_table
+from bench.report.tables.write import write_tables
+from bench.run.store import Store
 from bench.spec import Record
-from bench.store import Store
 
 BATCH = 2
 METHODS = list_methods()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from bench.report.pairs import LEVEL, Floats, signed_rank, tied, visible_effect
+from bench.stats.paired import LEVEL, Floats, signed_rank, tied, visible_effect
 
 Noise = Callable[[np.random.Generator, tuple[int, int]], Floats]
 

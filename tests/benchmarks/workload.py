@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.registry import get_method
+from bench.learn.loop import Reused, Views, fit, make_optimizer, train_step
+from bench.plugins.registry import get_method
 from bench.sam import PromptRule, Prompts
 from bench.spec import Recipe, Task
-from bench.train import Reused, Views, fit, make_optimizer, train_step
 
 TASK = Task(num_classes=3, image_size=256, backbone="sam_nano", weights="random")
 # Spelt out, so that figures stay comparable when the protocol's own recipe changes.

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.report.files import replace
+from bench.files import replace
 from bench.report.page.packing import unpack
 from bench.report.page.sections import SECTIONS, Report
 

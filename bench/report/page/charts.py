@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from bench.report.budgets import Budgets
-from bench.report.columns import COSTS, DICE, Column
-from bench.report.compare import Comparison
-from bench.report.images import ImageScores
-from bench.report.pareto import pareto_front
-from bench.report.ranking import hindrance
-from bench.report.rows import Row
-from bench.report.style import Series
+from bench.report.compare.comparison import Comparison
+from bench.report.compare.ranking import hindrance
+from bench.report.plots.label_budgets import Budgets
+from bench.report.plots.pareto import pareto_front
+from bench.report.plots.style import Series
+from bench.report.records.columns import COSTS, DICE, Column
+from bench.report.records.image_scores import ImageScores
+from bench.report.records.rows import Row
 
 Looks = Mapping[Row, Series]
 

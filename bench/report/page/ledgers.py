@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.ask.grid import Data
+from bench.ask.request import Request
+from bench.ask.suites import Asked, Suite, expand_suite, list_suites
 from bench.data.items import Collection
 from bench.errors import UserError
-from bench.grid import Data
-from bench.report.columns import MISSING, get_column
-from bench.report.ledger import Entry, Page, ledger
-from bench.request import Request
+from bench.report.published.ledger import Entry, Page, ledger
+from bench.report.records.columns import MISSING, get_column
 from bench.spec import Record
-from bench.suites import Asked, Suite, expand_suite, list_suites
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from bench.data.items import IGNORE
-from bench.report.columns import DICE
-from bench.report.compare import Comparison
-from bench.report.gallery import (
+from bench.report.compare.comparison import Comparison
+from bench.report.plots.gallery import (
     ERROR,
     WIDEST,
     Lookup,
@@ -28,8 +27,9 @@ from bench.report.gallery import (
     read_labels,
     shown_run,
 )
-from bench.report.rows import Row
-from bench.report.style import Series, class_colour
+from bench.report.plots.style import Series, class_colour
+from bench.report.records.columns import DICE
+from bench.report.records.rows import Row
 
 SIDE = 320  # longest, in pixels of the page
 _TINT, _RED = 150, 220  # opacity of classes and of errors, of 255

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bench.report.columns import Column
-from bench.report.compare import Comparison
+from bench.report.compare.comparison import Comparison
+from bench.report.records.columns import Column
 from bench.spec import Record
 
 # Rows of single images and points of training have plots of their own.

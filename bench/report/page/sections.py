@@ -12,11 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.budgets import find_budgets
-from bench.report.columns import DICE
-from bench.report.compare import Comparison
-from bench.report.critical import find_standings
-from bench.report.gallery import Lookup
+from bench.report.compare.across_datasets import find_standings
+from bench.report.compare.comparison import Comparison
 from bench.report.page.charts import budgets_of, charts_of, failures_of
 from bench.report.page.ledgers import Ledger, entry_texts, unit_of
 from bench.report.page.packing import pack
@@ -30,8 +27,11 @@ from bench.report.page.tables import (
     ranks_table,
     section_of,
 )
-from bench.report.rows import Row
-from bench.report.style import Series, assign
+from bench.report.plots.gallery import Lookup
+from bench.report.plots.label_budgets import find_budgets
+from bench.report.plots.style import Series, assign
+from bench.report.records.columns import DICE
+from bench.report.records.rows import Row
 from bench.spec import Record
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.columns import DICE, MISSING
-from bench.report.compare import Comparison
-from bench.report.critical import Standing
-from bench.report.folds import folds_table
-from bench.report.ranking import Block, Mark
-from bench.report.rows import Row
-from bench.report.style import Series
-from bench.report.tables import ASKED, cells
+from bench.report.compare.across_datasets import Standing
+from bench.report.compare.comparison import Comparison
+from bench.report.compare.ranking import Block, Mark
+from bench.report.plots.style import Series
+from bench.report.records.columns import DICE, MISSING
+from bench.report.records.rows import Row
+from bench.report.tables.folds import folds_table
+from bench.report.tables.write import ASKED, cells
 
 _WHO = ("label", "backbone", "weights")
 

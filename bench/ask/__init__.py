@@ -1,0 +1,1 @@
+"""What to run: requests, the method language, grids of cells, and published suites."""

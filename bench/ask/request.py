@@ -1,0 +1,147 @@
+"""What is asked for on the command line, in a suite, or in the baseline of the guard."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import UserError, no_such
+
+PROTOCOLS = ("equal", "published")
+PRECISIONS = ("bf16", "fp32")
+EVALUATIONS = ("whole", "tiles", "generator")
+
+
+LARGEST_SEED = 2**32 - 1  # of numpy's generators
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command line, as typed; None where the protocol decides.
+
+    Attributes:
+        methods: `lora[rank=1|4],adapter`.
+        datasets: registered names or folders, separated by commas.
+        backbones: names, separated by commas.
+        weights: "pretrained" or "random".
+        checkpoint: file that replaces the default weights.
+        seeds: a count, or numbers separated by commas.
+        folds: number of folds; 1 for one fixed split.
+        labels: numbers of labelled training images, or "all", separated by commas.
+        depth: consecutive slices that are seen at once; 1 for images.
+        lr: peak learning rate, in place of each method's own.
+        loss: name of one of the losses, in place of the recipe's.
+        augmentation: name of a kind of bank, in place of the recipe's.
+        evaluation: "whole", "tiles" or "generator".
+        checkpointing: compute activations again in the backward pass.
+        allow_leakage: train though the parts of a split are not independent.
+    """
+
+    methods: str
+    datasets: str
+    backbones: str = "sam_nano"
+    weights: str = "pretrained"
+    checkpoint: Path | None = None
+    protocol: str = "equal"
+    seeds: str = "1"
+    folds: int = 1
+    labels: str = "all"
+    image_size: int | None = None
+    depth: int = 1
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    precision: str | None = None
+    loss: str | None = None
+    augmentation: str | None = None
+    evaluation: str | None = None
+    checkpointing: bool = False
+    allow_leakage: bool = False
+
+    @property
+    def dataset_names(self) -> list[str]:
+        """The datasets, as typed."""
+        return _words(self.datasets, "--dataset")
+
+    @property
+    def backbone_names(self) -> list[str]:
+        """The backbones, as typed."""
+        return _words(self.backbones, "--backbone")
+
+    @property
+    def seed_numbers(self) -> Sequence[int]:
+        """The seeds: so many from 0 on, or those that are named."""
+        numbers = [_number(word, "--seeds", 0) for word in _words(self.seeds, "--seeds")]
+        if max(numbers) > LARGEST_SEED:
+            raise UserError(f"--seeds cannot be '{max(numbers)}': the largest is {LARGEST_SEED}")
+        if "," in self.seeds:
+            return numbers
+        if numbers[0] < 1:
+            raise UserError("--seeds 0 asks for no run: give a count, or seeds as 0,1,2")
+        return range(numbers[0])
+
+    @property
+    def label_budgets(self) -> list[int | None]:
+        """Numbers of labelled training images; None for all."""
+        words = _words(self.labels, "--labels")
+        return [
+            None if word == "all" else _number(word, "--labels", 1, " or all") for word in words
+        ]
+
+    def check(self) -> None:
+        """Refuse what no dataset and no method could make good.
+
+        Raises:
+            UserError: the first thing that cannot be.
+        """
+        if self.protocol not in PROTOCOLS:
+            raise no_such("protocol", self.protocol, PROTOCOLS)
+        if self.weights not in ("pretrained", "random"):
+            raise UserError(
+                f"--weights is pretrained or random, not '{self.weights}'; "
+                "for a file of weights use --checkpoint FILE"
+            )
+        if self.checkpoint is not None and self.weights == "random":
+            raise UserError(
+                "--weights random and --checkpoint exclude each other: give one of them"
+            )
+        if self.epochs is not None and self.steps is not None:
+            raise UserError("--epochs and --steps say the same thing twice: give one of them")
+        for key in ("image_size", "depth", "epochs", "steps", "batch_size", "folds"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise UserError(f"--lr is {self.lr:g}: give a number above 0")
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise no_such("precision", self.precision, PRECISIONS)
+        if self.evaluation is not None and self.evaluation not in EVALUATIONS:
+            raise no_such("evaluation", self.evaluation, EVALUATIONS)
+        if self.depth > 1 and (self.labels != "all" or self.evaluation not in (None, "whole")):
+            raise UserError(
+                "--depth sees whole volumes, slices in a row: leave out --labels, and --evaluation "
+                "other than whole"
+            )
+        if self.augmentation is not None:
+            from bench.data.bank import KINDS
+
+            if self.augmentation not in KINDS:
+                raise no_such("augmentation", self.augmentation, KINDS)
+        if self.loss is not None:
+            from bench.learn.losses import get_loss
+
+            get_loss(self.loss)
+
+
+def _words(text: str, option: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise UserError(f"{option} is empty: write what you want, separated by commas")
+    return list(dict.fromkeys(words))
+
+
+def _number(word: str, option: str, least: int, also: str = "") -> int:
+    if not word.isdecimal() or int(word) < least:
+        raise UserError(f"{option} cannot be '{word}': give whole numbers from {least} on{also}")
+    return int(word)

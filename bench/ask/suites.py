@@ -1,0 +1,259 @@
+"""Published ablations as declarative grids, beside their published figures.
+
+The grids stand in `results/published/suites.toml`, the figures in `published_results.csv` there. By
+default a suite runs offline, on a stand-in and the embedded backbone: that can tell whether the
+order of methods holds there, never whether the published figures do.
+"""
+
+import csv
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.ask.grid import Data, expand, read_data
+from bench.ask.request import Request
+from bench.errors import UserError, no_such
+from bench.plugins.registry import get_method
+from bench.spec import Cell
+from bench.wording import counted
+
+_DURATION = re.compile(r"(\d+) (h|min)")
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a published table.
+
+    Attributes:
+        method: as the publication calls it.
+        setting: likewise.
+        run: what we run for it, as on the command line; "" where we have no such method.
+        lr: peak learning rate, in place of the method's own.
+        batch_size: in place of the protocol's.
+        epochs: passes over the bank, under the published protocol over the training images; of
+            `steps` that a user asks for, the line takes its share of the longest one's.
+    """
+
+    method: str
+    setting: str = ""
+    run: str = ""
+    lr: float | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Method and setting in one phrase."""
+        return f"{self.method}, {self.setting}" if self.setting else self.method
+
+
+@dataclass(frozen=True, eq=False)
+class Suite:
+    """One published table.
+
+    Attributes:
+        source: of the table, as in the published figures.
+        table: its name there.
+        stand_in: dataset that it runs on by default.
+        originals: published dataset to ours; "" where it cannot be had.
+        backbone: the publication's; "" where its methods have none.
+        figures: published metric, with its target, to ours.
+        lines: of the table.
+        differences: between the publication's protocol and ours, in words.
+        labels: label budgets, as on the command line.
+        folds: for cross-validation.
+        depth: slices of a volume that are seen at once.
+        epochs: passes over the bank under the equal protocol, in place of its steps.
+        loss: the publication's, where the published recipe of its method has another.
+        units: published metric to its unit, where that is not the one of ours.
+        apart: why even the publication's images and recipe give no comparable figure here, by
+            published metric (with its target, or for all targets) or method; "" for all.
+    """
+
+    name: str
+    title: str
+    source: str
+    table: str
+    stand_in: str
+    originals: Mapping[str, str]
+    backbone: str
+    figures: Mapping[str, str]
+    lines: tuple[Line, ...]
+    differences: str = ""
+    labels: str = "all"
+    folds: int = 1
+    depth: int = 1
+    epochs: int | None = None
+    loss: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
+
+    def published(self, line: Line, dataset: str, metric: str) -> float | None:
+        """The published figure, a percentage as a fraction; None where there is none."""
+        key = (self.source, self.table, dataset, line.method, line.setting, metric)
+        return _figures().get(key)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user may choose; the rest is the suite's.
+
+    Attributes:
+        dataset: in place of the stand-in.
+        seeds: a count, or numbers separated by commas.
+        request: further fields of `Request`, by name.
+    """
+
+    dataset: str | None = None
+    seeds: str = "3"
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+    def chosen(self, key: str) -> str:
+        """What of the request is not as by default, in words; "" where it is."""
+        value = self.request.get(key)
+        return "" if value in (None, getattr(Request, key)) else str(value)
+
+
+def list_suites() -> list[Suite]:
+    """Every suite, in the order of the file.
+
+    Raises:
+        UserError: the file is not here, as outside a checkout.
+    """
+    return list(_suites().values())
+
+
+def get_suite(name: str) -> Suite:
+    """The suite of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in _suites():
+        raise no_such("suite", name, _suites())
+    return _suites()[name]
+
+
+def request_of(suite: Suite, asked: Asked) -> Request:
+    """What all lines of a suite ask for.
+
+    Raises:
+        UserError: it is out of range, or of more than one dataset or backbone.
+    """
+    request = Request(
+        methods="",
+        datasets=asked.dataset or suite.stand_in,
+        seeds=asked.seeds,
+        labels=suite.labels,
+        folds=suite.folds,
+        depth=suite.depth,
+        **asked.request,
+    )
+    for option, words in (
+        ("--dataset", request.dataset_names),
+        ("--backbone", request.backbone_names),
+    ):
+        if len(words) > 1:
+            raise UserError(f"{option} is {', '.join(words)}: a suite takes one, run it for each")
+    if request.protocol == "equal" and request.steps is None:
+        request = replace(request, epochs=suite.epochs)
+    if request.protocol == "published" and request.loss is None:
+        request = replace(request, loss=suite.loss)
+    request.check()
+    return request
+
+
+def expand_suite(
+    suite: Suite, asked: Asked, data: Mapping[str, Data] | None = None
+) -> tuple[dict[Line, list[Cell]], list[str]]:
+    """The cells of every line, none where nothing is run for it; and notes as `expand` gives them.
+
+    A method without a published recipe is run by the equal one, which its line then says.
+
+    Args:
+        suite: to expand.
+        asked: what a user chose.
+        data: of `read_data`, where it is at hand.
+
+    Raises:
+        UserError: the first thing that cannot be done.
+    """
+    cells: dict[Line, list[Cell]] = {line: [] for line in suite.lines}
+    notes: list[str] = []
+    common = request_of(suite, asked)
+    data = read_data(common) if data is None else data
+    for line in suite.lines:
+        if line.run:
+            request = replace(common, methods=line.run, lr=line.lr)
+            if line.batch_size is not None:
+                request = replace(request, batch_size=line.batch_size)
+            if line.epochs is not None:
+                request = replace(request, **_length(suite, line.epochs, request.steps))
+            method = get_method(line.run.partition("[")[0])
+            if method.published is None and request.protocol == "published":
+                request = replace(request, protocol="equal")
+                notes.append(f"{method.name}: without a published recipe, run by the equal one")
+            found, told = expand(request, data)
+            notes += told
+            if len({cell.labels for cell in found}) == 1:
+                cells[line] = found
+                continue
+            del cells[line]
+            for cell in found:  # a label budget is a line of its own
+                labels = counted(cell.labels, "label") if cell.labels else "all labels"
+                budget = replace(line, setting=labels)
+                cells.setdefault(budget, []).append(cell)
+    return cells, list(dict.fromkeys(notes))
+
+
+def _length(suite: Suite, epochs: int, steps: int | None) -> dict[str, Any]:
+    """How long a line is trained that sets its own epochs."""
+    if steps is None:
+        return {"epochs": epochs}
+    longest = max(line.epochs for line in suite.lines if line.epochs is not None)
+    return {"steps": math.ceil(steps * epochs / longest)}
+
+
+@cache
+def _suites() -> dict[str, Suite]:
+    file = PUBLISHED / "suites.toml"
+    if not file.is_file():
+        raise UserError(f"the suites are not here: '{file}' comes with a checkout of the project")
+    suites = tomllib.loads(file.read_text())
+    return {
+        name: Suite(**{**values, "name": name, "lines": tuple(Line(**v) for v in values["lines"])})
+        for name, values in suites.items()
+    }
+
+
+@cache
+def _figures() -> dict[tuple[str, ...], float]:
+    """Published figures by source, table, dataset, method, setting and metric with its target."""
+    figures = {}
+    with (PUBLISHED / "published_results.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            metric = f"{row['metric']} {row['target']}".strip()
+            names = ("source", "table", "dataset", "method", "setting")
+            key = (*(row[name] for name in names), metric)
+            if (value := _value(row["value"], row["unit"], row["metric"])) is not None:
+                figures[key] = value
+    return figures
+
+
+def _value(text: str, unit: str, metric: str) -> float | None:
+    """A published figure in the units of records; None where it is none, as "> 90"."""
+    if duration := _DURATION.fullmatch(text):
+        return float(duration[1]) * {"h": 3600, "min": 60}[duration[2]]
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if metric == "BER":
+        return value  # the one share that all give in per cent
+    return value * {"%": 0.01, "M": 1e6, "MiB": 2**20, "GB": 1e9}.get(unit, 1.0)

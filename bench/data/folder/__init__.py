@@ -1,0 +1,1 @@
+"""Reading a folder of images and masks."""

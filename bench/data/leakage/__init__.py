@@ -1,0 +1,1 @@
+"""Finding images of different parts that show the same."""

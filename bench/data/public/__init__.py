@@ -1,0 +1,1 @@
+"""Public image collections: addresses, downloads, published layouts."""

@@ -1,0 +1,160 @@
+"""Public collections on this disk: where they lie, fetching them, checking them."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.public.fetch import Public, Say, cache_folder, digest, fetch_file
+from bench.data.public.sources import Source, find_source
+from bench.data.public.unpack import BadArchiveError, unpack
+from bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is left of a collection.
+
+    Attributes:
+        files: number in its folder; None where there is no folder.
+        unpacked: number that was unpacked; None where it did not come by `fetch_collection`.
+        archives: of each archive, whether its SHA-256 is right; None where it was not kept.
+    """
+
+    files: int | None
+    unpacked: int | None
+    archives: dict[str, bool | None]
+
+    @property
+    def sound(self) -> bool:
+        """Nothing is damaged or missing; a collection that is not here is not damaged."""
+        lost = None not in (self.files, self.unpacked) and self.files != self.unpacked
+        return not lost and False not in self.archives.values()
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        if self.files is None:
+            words = ["not here"]
+        elif self.unpacked in (None, self.files):
+            words = [f"{self.files} files"]
+        else:
+            words = [f"{self.files} files where {self.unpacked} were unpacked"]
+        how = {True: "right", False: "wrong SHA-256"}
+        words += [f"{name} {how[ok]}" for name, ok in self.archives.items() if ok is not None]
+        return ", ".join(words)
+
+
+def collection_folder(name: str) -> Path:
+    """Where a public collection is unpacked, or put by hand."""
+    return cache_folder() / "data" / name
+
+
+def archive_path(file: Public) -> Path:
+    """Where an archive is kept; two collections may come from one."""
+    return cache_folder() / "archives" / file.name
+
+
+def fetch_collection(name: str, say: Say) -> Path:
+    """Get a collection into its folder, which appears only when everything is unpacked.
+
+    Where the publisher states no SHA-256, that of the first fetch is written beside the folder, and
+    holds from then on.
+
+    Args:
+        name: as in `find_source`.
+        say: called with the bytes of the archive at hand and its size, None where nobody tells.
+
+    Returns:
+        The folder; one that is there already is left as it is.
+
+    Raises:
+        UserError: it has no public address, or fetching or unpacking failed.
+    """
+    source, folder = find_source(name), collection_folder(name)
+    if folder.is_dir():
+        return folder
+    if not source.archives:
+        raise UserError(
+            f"'{name}' has no public address to fetch it from: {source.how}, and put its files"
+            f" into {folder}"
+        )
+    pinned = _read_record(name).get("sha256", {})
+    for file in source.archives:
+        expected = Public(
+            file.address, file.sha256 or pinned.get(file.name), file.licence, file.limit
+        )
+        instead = f"where the publisher has a new version, remove {_record_path(name)} first"
+        fetch_file(expected, archive_path(file), say, instead)
+    _unpack(name, source, folder)
+    return folder
+
+
+def check_collection(name: str) -> Condition:
+    """Compare the archives that were kept and the number of files with what was fetched."""
+    source, record = find_source(name), _read_record(name)
+    folder, pinned = collection_folder(name), record.get("sha256", {})
+    archives: dict[str, bool | None] = {}
+    for file in source.archives:
+        path, expected = archive_path(file), file.sha256 or pinned.get(file.name)
+        known = path.is_file() and expected is not None
+        archives[file.name] = digest(path) == expected if known else None
+    files = _count(folder) if folder.is_dir() else None
+    return Condition(files, record.get("files"), archives)
+
+
+def _unpack(name: str, source: Source, folder: Path) -> None:
+    partial = folder.with_name(f".{name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        for file in source.archives:
+            unpack(archive_path(file), partial, source.limits)
+        root = _root(name, partial, source.inside)
+        hashes = {file.name: digest(archive_path(file)) for file in source.archives}
+        record = {"sha256": hashes, "files": _count(root)}
+        _record_path(name).write_text(json.dumps(record, indent=1) + "\n")
+        root.rename(folder)
+    except BadArchiveError:
+        for file in source.archives:  # fetched anew the next time
+            archive_path(file).unlink(missing_ok=True)
+        raise
+    except OSError as error:
+        raise UserError(
+            f"cannot put '{name}' at '{folder}' ({error}): make room or mend it, then run the"
+            " command again"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _root(name: str, unpacked: Path, inside: str) -> Path:
+    """The collection's own folder in what was unpacked: below a folder that wraps everything."""
+    entries = list(unpacked.iterdir())
+    wrapped = len(entries) == 1 and entries[0].is_dir()
+    root = (entries[0] if wrapped else unpacked) / inside
+    if not root.is_dir():
+        raise BadArchiveError(
+            f"the archive of '{name}' holds no folder '{inside}': see at its address what it holds"
+            " now"
+        )
+    return root
+
+
+def _record_path(name: str) -> Path:
+    return collection_folder(name).with_name(f"{name}.json")
+
+
+def _read_record(name: str) -> dict[str, Any]:
+    path = _record_path(name)
+    if not path.is_file():
+        return {}
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        return {"sha256": dict(record["sha256"]), "files": int(record["files"])}
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(f"'{path}' is damaged ({error}): remove it and fetch again") from error
+
+
+def _count(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.rglob("*"))

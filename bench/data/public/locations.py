@@ -1,0 +1,48 @@
+"""Where public collections are looked for on this machine."""
+
+import os
+from pathlib import Path
+
+from bench.data.public.download import collection_folder
+from bench.data.public.sources import SOURCES
+from bench.errors import UserError
+
+VARIABLE = "SAM_BENCH_DATA"
+
+
+def find_folder(name: str) -> Path | None:
+    """The folder of that name below $SAM_BENCH_DATA, else in the cache; None where none is."""
+    return next((folder for folder in _places(name) if folder.is_dir()), None)
+
+
+def require_folder(name: str, source: str) -> Path:
+    """The folder of a public collection.
+
+    Args:
+        name: of the collection and of its folder.
+        source: where it can be got.
+
+    Raises:
+        UserError: it is nowhere.
+    """
+    folder = find_folder(name)
+    if folder is None:
+        where = " or ".join(f"'{place.parent}'" for place in _places(name))
+        raise UserError(
+            f"the collection '{name}' is not here: there is no folder '{name}' in {where}; "
+            f"{_way(name, source)}, or set {VARIABLE} to the folder that holds it"
+        )
+    return folder
+
+
+def _places(name: str) -> list[Path]:
+    own = os.environ.get(VARIABLE)
+    return [*([Path(own).expanduser() / name] if own else []), collection_folder(name)]
+
+
+def _way(name: str, source: str) -> str:
+    """What a person does to get a collection."""
+    known = SOURCES.get(name)
+    if known is not None and known.archives:
+        return f"fetch it with 'run_bench.py data fetch {name}' ({source})"
+    return f"{known.how if known else f'get it from {source}'} and put its files there"

@@ -1,0 +1,1 @@
+"""Regression check: has a change of the code changed accuracy, cost or speed?"""

@@ -1,0 +1,55 @@
+"""A training step of plain PyTorch, whose speed tells how fast the machine is at the moment.
+
+Nothing of the suite is in it, so a change of the suite cannot change it. It is the original image
+encoder of SAM, whose products, convolutions, norms and attention are of the kind and size of those
+in the embedded backbone: what makes one faster makes the other faster too.
+"""
+
+from collections.abc import Callable
+
+import torch
+from segment_anything.modeling import ImageEncoderViT
+
+from bench.cost import measure_throughput
+from bench.cost.measure import BLOCK_S, BLOCKS, LIMIT_S, WARMUP_S
+
+SIDE, BATCH = 128, 4  # px, images
+
+
+def reference_step() -> Callable[[], None]:
+    """A step of AdamW on noise, in fp32 on the CPU; every number is spelt out, to last."""
+    torch.manual_seed(0)
+    encoder = ImageEncoderViT(
+        img_size=SIDE,
+        patch_size=8,
+        embed_dim=96,
+        depth=4,
+        num_heads=3,
+        out_chans=96,
+        use_rel_pos=True,
+        window_size=8,
+        global_attn_indexes=(2,),
+    )
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-4)
+    images = torch.rand(BATCH, 3, SIDE, SIDE)
+
+    def step() -> None:
+        loss = encoder(images).square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def reference_speed() -> float:
+    """Images per second of the reference step, measured as the training speed of a cell is."""
+    speed = measure_throughput(
+        reference_step(),
+        BATCH,
+        warmup_s=WARMUP_S,
+        block_s=BLOCK_S,
+        blocks=BLOCKS,
+        limit_s=LIMIT_S,
+    )
+    return speed.median

@@ -1,0 +1,298 @@
+"""Losses over class logits (B, K, H, W) and class indices (B, H, W); `IGNORE` never counts.
+
+Losses of the originals that are made for one foreground logit see each class k >= 1 against the
+rest: the logit is the log-odds of its softmax probability, z_k - log sum_{j != k} exp(z_j). For two
+classes that is z_1 - z_0, the single logit of a binary network.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.data.items import IGNORE
+from bench.errors import no_such
+from bench.learn.ms_ssim import ms_ssim as mean_ms_ssim
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+SMOOTH = 1e-5  # of the Dice losses of SAMed and MONAI
+SPACE = (2, 3)
+BATCH_AND_SPACE = (0, 2, 3)
+
+
+# Over all classes
+
+
+def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean of -log p of the true class over the labelled pixels."""
+    return _cross_entropy(_Pixels(logits, masks))
+
+
+def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross entropy in which a pixel weighs 1 / sqrt(share of its class in the batch).
+
+    Weights are scaled to a mean of 1 over the labelled pixels. Plain cross entropy rewards a short
+    training for naming everything background; full balance would reward the opposite.
+    """
+    return _balanced_cross_entropy(_Pixels(logits, masks))
+
+
+def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - (2 sum pt + 1) / (sum p + sum t + 1), mean over classes, sums over batch and space.
+
+    Sums over the batch keep a rare class alive that most images lack; 1 pixel of smoothing makes a
+    class that neither side holds a perfect one.
+    """
+    return _soft_dice(_Pixels(logits, masks))
+
+
+def squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - (2 sum pt + s) / (sum p^2 + sum t^2 + s), s = 1e-5, mean over classes.
+
+    SAMed's (Zhang and Liu, 2023, arXiv 2304.13785; as in its code): sums over batch and space,
+    background included.
+    """
+    return _squared_dice(_Pixels(logits, masks))
+
+
+def jaccard(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - (sum pt + 1) / (sum p + sum t - sum pt + 1), mean over classes, sums over the batch.
+
+    The IoU loss of U-Net 3+ (Huang et al., 2020, arXiv 2004.08790).
+    """
+    pixels = _Pixels(logits, masks)
+    overlap = (pixels.p * pixels.t).sum(BATCH_AND_SPACE)
+    union = pixels.p.sum(BATCH_AND_SPACE) + pixels.counts - overlap
+    return (1 - (overlap + 1) / (union + 1)).mean()
+
+
+def ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - MS-SSIM of probabilities and truth, one map a class, over five scales.
+
+    Of U-Net 3+; its public code raises the coarsest scale to the fourth power, this does not.
+
+    Raises:
+        UserError: the images are smaller than 176 px, where five scales do not fit.
+    """
+    pixels = _Pixels(logits, masks)
+    return 1 - mean_ms_ssim(pixels.p, pixels.t)
+
+
+# Over each foreground class against the rest
+
+
+def bce(logits: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross entropy: mean of -t log p - (1 - t) log(1 - p) over labelled pixels."""
+    return _binary_cross_entropy(logits, masks, torch.ones(()), torch.ones(()))
+
+
+def bce_positive_twice(logits: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross entropy whose positive term counts twice, as Med-SA's for images (its code)."""
+    return _binary_cross_entropy(logits, masks, torch.tensor(2.0), torch.ones(()))
+
+
+def balanced_bce(logits: Tensor, masks: Tensor) -> Tensor:
+    """The share pos / (pos + neg) times binary cross entropy with positive weight neg / pos.
+
+    A positive pixel then weighs neg / (pos + neg), a negative one pos / (pos + neg), counted over
+    the batch; "bbce" of SAM-Adapter's code (Chen et al., 2023, arXiv 2304.09148).
+    """
+    t, labelled = _foreground(masks, logits)
+    share = t.sum(BATCH_AND_SPACE, keepdim=True) / labelled.sum().clamp(min=1)
+    return _binary_cross_entropy(logits, masks, 1 - share, share)
+
+
+def focal(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean of -alpha_t (1 - p_t)^2 log p_t, alpha .25 for positive pixels and .75 for others.
+
+    Lin et al., 2017, arXiv 1708.02002, equation 5; p_t is the probability of what is true.
+    """
+    z, (t, labelled) = _log_odds(logits), _foreground(masks, logits)
+    signed = z * (2 * t - 1)
+    each = -(0.25 * t + 0.75 * (1 - t)) * torch.sigmoid(-signed).square() * F.logsigmoid(signed)
+    return _mean(each, labelled)
+
+
+def soft_iou(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - sum pt / (sum p + sum t - sum pt) for each image and foreground class, mean of all.
+
+    The IoU term of SAM-Adapter's code; no smoothing, so a class that an image lacks costs 1.
+    """
+    t, labelled = _foreground(masks, logits)
+    p = _log_odds(logits).sigmoid() * labelled
+    overlap = (p * t).sum(SPACE)
+    union = (p + t).sum(SPACE) - overlap
+    return (1 - overlap / union.clamp(min=1e-12)).mean()
+
+
+def binary_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - (2 sum pt + s) / (sum p^2 + sum t^2 + s), s = 1e-5, for each image, mean of all.
+
+    MONAI's DiceLoss(sigmoid=True, squared_pred=True), which MedSAM and Sam_LoRA train with.
+    """
+    t, labelled = _foreground(masks, logits)
+    p = _log_odds(logits).sigmoid() * labelled
+    return _dice(p, t, SPACE, power=2, smooth=SMOOTH)
+
+
+# Sums
+
+
+def ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross entropy plus soft Dice, equal weights."""
+    pixels = _Pixels(logits, masks)
+    return _cross_entropy(pixels) + _soft_dice(pixels)
+
+
+def balanced_ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """Balanced cross entropy plus soft Dice, equal weights."""
+    pixels = _Pixels(logits, masks)
+    return _balanced_cross_entropy(pixels) + _soft_dice(pixels)
+
+
+def ce_squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """0.2 cross entropy + 0.8 squared Dice: SAMed (arXiv 2304.13785)."""
+    pixels = _Pixels(logits, masks)
+    return 0.2 * _cross_entropy(pixels) + 0.8 * _squared_dice(pixels)
+
+
+def bce_soft_iou(logits: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross entropy plus soft IoU: "iou" of SAM-Adapter's code."""
+    return bce(logits, masks) + soft_iou(logits, masks)
+
+
+def bce_binary_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross entropy plus binary Dice: MedSAM (Ma et al., 2024), and Sam_LoRA's code.
+
+    The latter asks MONAI for DiceCELoss, whose cross entropy is 0 for a single logit in the
+    version that it pins (1.2.0); here both terms count, as in later versions.
+    """
+    return bce(logits, masks) + binary_dice(logits, masks)
+
+
+def focal_jaccard_ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
+    """Focal + IoU + MS-SSIM loss, equal weights: U-Net 3+ (arXiv 2004.08790)."""
+    return focal(logits, masks) + jaccard(logits, masks) + ms_ssim(logits, masks)
+
+
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "balanced_ce": balanced_cross_entropy,
+    "dice": soft_dice,
+    "squared_dice": squared_dice,
+    "jaccard": jaccard,
+    "ms_ssim": ms_ssim,
+    "bce": bce,
+    "bce_positive_twice": bce_positive_twice,
+    "balanced_bce": balanced_bce,
+    "focal": focal,
+    "soft_iou": soft_iou,
+    "binary_dice": binary_dice,
+    "ce_dice": ce_dice,
+    "balanced_ce_dice": balanced_ce_dice,
+    "ce_squared_dice": ce_squared_dice,
+    "bce_soft_iou": bce_soft_iou,
+    "bce_binary_dice": bce_binary_dice,
+    "focal_jaccard_ms_ssim": focal_jaccard_ms_ssim,
+}
+
+
+def get_loss(name: str) -> Loss:
+    """The loss of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in LOSSES:
+        raise no_such("loss", name, LOSSES)
+    return LOSSES[name]
+
+
+class _Pixels:
+    """What the terms of a sum share, computed once: truth and softmax of every pixel and class.
+
+    Attributes:
+        t: truth (B, K, H, W), 0 or 1; 0 for every class where there is no label.
+        counts: labelled pixels of each class (K,).
+        log_p: log softmax (B, K, H, W).
+        p: softmax (B, K, H, W); 0 where there is no label.
+    """
+
+    def __init__(self, logits: Tensor, masks: Tensor) -> None:
+        self.t = _truth(masks, logits)
+        self.counts = self.t.sum(BATCH_AND_SPACE)
+        self.log_p = logits.log_softmax(1)
+
+    @cached_property
+    def p(self) -> Tensor:
+        # Times a float: products of floats and booleans are several times slower on a CPU.
+        return self.log_p.exp() * self.t.sum(1, keepdim=True)
+
+    def entropy(self) -> Tensor:
+        """Sum of -log p over the pixels of each class (K,)."""
+        return -(self.log_p * self.t).sum(BATCH_AND_SPACE)
+
+
+def _cross_entropy(pixels: _Pixels) -> Tensor:
+    return pixels.entropy().sum() / pixels.counts.sum().clamp(min=1)
+
+
+def _balanced_cross_entropy(pixels: _Pixels) -> Tensor:
+    counts = pixels.counts
+    weights = counts.clamp(min=1).rsqrt() * (counts > 0)
+    weights = weights * counts.sum() / (weights * counts).sum().clamp(min=1e-12)
+    return (weights * pixels.entropy()).sum() / counts.sum().clamp(min=1)
+
+
+def _soft_dice(pixels: _Pixels) -> Tensor:
+    return _dice(pixels.p, pixels.t, BATCH_AND_SPACE, power=1, smooth=1.0)
+
+
+def _squared_dice(pixels: _Pixels) -> Tensor:
+    return _dice(pixels.p, pixels.t, BATCH_AND_SPACE, power=2, smooth=SMOOTH)
+
+
+def _truth(masks: Tensor, logits: Tensor) -> Tensor:
+    """Masks (B, H, W) as zeros and ones of the shape (B, K, H, W) and type of the logits."""
+    classes = torch.arange(logits.shape[1], dtype=masks.dtype, device=masks.device)
+    return (masks[:, None] == classes[:, None, None]).to(logits.dtype)
+
+
+def _log_odds(logits: Tensor) -> Tensor:
+    """Logit (B, K - 1, H, W) of each foreground class against the rest."""
+    if logits.shape[1] == 2:
+        return logits[:, 1:] - logits[:, :1]
+    others = [
+        torch.cat([logits[:, :k], logits[:, k + 1 :]], 1).logsumexp(1)
+        for k in range(1, logits.shape[1])
+    ]
+    return logits[:, 1:] - torch.stack(others, 1)
+
+
+def _foreground(masks: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Truth (B, K - 1, H, W) of the foreground classes, and where there is a label (B, 1, H, W)."""
+    return _truth(masks, logits)[:, 1:], (masks != IGNORE)[:, None].to(logits.dtype)
+
+
+def _binary_cross_entropy(
+    logits: Tensor, masks: Tensor, positive: Tensor, negative: Tensor
+) -> Tensor:
+    """Mean over labelled pixels and foreground classes, with a weight for either truth."""
+    z, (t, labelled) = _log_odds(logits), _foreground(masks, logits)
+    weights = positive.to(z) * t + negative.to(z) * (1 - t)
+    each = F.binary_cross_entropy_with_logits(z, t, weights, reduction="none")
+    return _mean(each, labelled)
+
+
+def _mean(each: Tensor, labelled: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) over the pixels that have a label; 0 where none has."""
+    return (each * labelled).sum() / (labelled.sum() * each.shape[1]).clamp(min=1)
+
+
+def _dice(p: Tensor, t: Tensor, dims: tuple[int, ...], *, power: int, smooth: float) -> Tensor:
+    overlap = (p * t).sum(dims)
+    squares = p if power == 1 else p.square()
+    sizes = squares.sum(dims) + t.sum(dims)  # t is 0 or 1, its own square
+    return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()

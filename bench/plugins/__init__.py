@@ -1,0 +1,1 @@
+"""Methods and datasets by name: discovery, registration, look-up."""

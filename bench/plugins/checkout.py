@@ -1,0 +1,61 @@
+"""Plugin folders as packages, beside a library that is also called `datasets`.
+
+`methods/` and `datasets/` lie at the top of the checkout and, in a wheel, inside `bench/`. Both
+ways they are the packages `bench.methods` and `bench.datasets`, and nothing else: as top-level
+packages they would overwrite Hugging Face's `datasets` in site-packages. Even without an
+`__init__.py` a folder beside `run_bench.py` can be imported as a namespace package, and libraries
+that ask whether `datasets` is installed would take it for theirs and crash. So the finder of the
+checkout's own entry on `sys.path` overlooks the two bare names; every other entry is searched as
+ever. Worker processes get the same, because they import `bench` to find their work.
+"""
+
+import sys
+from importlib import machinery, util
+from importlib.machinery import FileFinder, ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+PLUGIN_FOLDERS = ("methods", "datasets")
+
+_BENCH = Path(__file__).resolve().parents[1]
+_ROOT = _BENCH.parent
+_LOADERS = (
+    (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+    (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+    (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+)
+
+
+def adopt_plugin_folders() -> None:
+    """Make `bench.methods` and `bench.datasets` importable, and only under these names."""
+    installed = (_BENCH / PLUGIN_FOLDERS[0]).is_dir()
+    parent = _BENCH if installed else _ROOT
+    for name in PLUGIN_FOLDERS:
+        _adopt(f"bench.{name}", parent / name)
+    if not installed:
+        sys.path_hooks.insert(0, _checkout_hook)
+        for entry in [entry for entry in sys.path_importer_cache if _is_root(entry)]:
+            del sys.path_importer_cache[entry]
+
+
+def _adopt(name: str, folder: Path) -> None:
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    module: ModuleType = util.module_from_spec(spec)
+    sys.modules[name] = module
+    setattr(sys.modules["bench"], name.rpartition(".")[2], module)
+
+
+class _CheckoutFinder(FileFinder):
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        return None if fullname in PLUGIN_FOLDERS else super().find_spec(fullname, target)
+
+
+def _checkout_hook(entry: str) -> _CheckoutFinder:
+    if not _is_root(entry):
+        raise ImportError("left to the next hook", path=entry)
+    return _CheckoutFinder(entry, *_LOADERS)
+
+
+def _is_root(entry: str) -> bool:
+    return Path(entry).resolve() == _ROOT

@@ -1,0 +1,342 @@
+"""Methods and datasets by name: registration, look-up, and the words of the command line."""
+
+import inspect
+import itertools
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bench.data.items import Collection
+from bench.errors import UserError, no_such
+from bench.plugins.discover import Plugins
+from bench.spec import OptionValue, PromptSource, Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.data.public.published import Listing
+
+Build = TypeVar("Build", bound="Callable[..., nn.Module]")
+Load = TypeVar("Load", bound="Callable[..., Listing]")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of adapting the foundation model.
+
+    Attributes:
+        build: `build(task, *, option=default, ...) -> nn.Module`, as in methods/README.md.
+        paper: address of the paper that the method comes from.
+        lr: its peak learning rate under the `equal` protocol; None where nothing trains.
+        prompts: where its prompts come from at evaluation.
+        from_scratch: it uses no foundation model; its rows say so.
+        summary: one line for `--list`.
+        options: name of every option to its default.
+        published: the recipe of its paper or its authors' code, for the `published` protocol.
+        published_size: side of the images in that recipe, in pixels.
+        published_options: options that differ there from the defaults.
+    """
+
+    name: str
+    build: "Callable[..., nn.Module]"
+    paper: str
+    lr: float | None
+    prompts: PromptSource
+    from_scratch: bool
+    summary: str
+    options: Mapping[str, OptionValue]
+    published: Recipe | None = None
+    published_size: int | None = None
+    published_options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One image collection.
+
+    Attributes:
+        load: returns the labelled images, in the same order every time. One that takes an argument
+            is given the collection's folder, and may return the items of each published part.
+        classes: name of every class; index 0 is the background or matrix.
+        source: address or paper.
+        licence: as the publisher states it.
+        images_may_be_shown: whether pictures of it may be committed beside the results.
+        summary: one line for `--list`.
+        mask_values: stored mask value to class index; None where masks hold class indices.
+    """
+
+    name: str
+    load: "Callable[..., Listing]"
+    classes: tuple[str, ...]
+    source: str
+    licence: str
+    images_may_be_shown: bool
+    summary: str
+    mask_values: Mapping[int, int] | None = None
+
+    @property
+    def in_files(self) -> bool:
+        """Whether it lies in a folder that must be got first."""
+        return bool(inspect.signature(self.load).parameters)
+
+
+def register_method(
+    name: str,
+    *,
+    paper: str,
+    lr: float | None,
+    prompts: PromptSource = "none",
+    from_scratch: bool = False,
+    published: Recipe | None = None,
+    published_size: int | None = None,
+    published_options: Mapping[str, OptionValue] | None = None,
+) -> Callable[[Build], Build]:
+    """Decorate a build function; it is returned unchanged.
+
+    Args:
+        name: snake_case, the word of `--methods` and the name of the file.
+        paper: address of the paper.
+        lr: peak learning rate; None where nothing trains.
+        prompts: where its prompts come from at evaluation.
+        from_scratch: it uses no foundation model.
+        published: the recipe of its paper or its authors' code; None where none is known.
+        published_size: side of the images in that recipe; None for the backbone's own.
+        published_options: options that differ there from the defaults, such as the rank.
+
+    Raises:
+        ValueError: the name is taken, or an option has no default to take its type from.
+    """
+
+    def register(build: Build) -> Build:
+        options = _options(name, build)
+        summary = _first_line(build)
+        method = Method(
+            name,
+            build,
+            paper,
+            lr,
+            prompts,
+            from_scratch,
+            summary,
+            options,
+            published,
+            published_size,
+            published_options or {},
+        )
+        _METHODS.add(name, method)
+        return build
+
+    return register
+
+
+def register_dataset(
+    name: str,
+    *,
+    classes: tuple[str, ...],
+    source: str,
+    licence: str,
+    images_may_be_shown: bool = False,
+    mask_values: Mapping[int, int] | None = None,
+) -> Callable[[Load], Load]:
+    """Decorate a function that returns the items of a collection; it is returned unchanged.
+
+    It takes nothing and draws them, or takes the folder of a public collection and lists what lies
+    there: all items, or those of each part ("train", "val", "test") of the published split. Where
+    pixels are slow to get at, it takes `keep` of `bench.data.kept` besides.
+
+    Args:
+        name: snake_case, the word of `--dataset` and the name of the file.
+        classes: name of every class, the background first.
+        source: address or paper; of a public collection, where it can be got.
+        licence: as the publisher states it.
+        images_may_be_shown: whether pictures of it may be committed beside the results.
+        mask_values: stored mask value to class index; None where masks hold class indices.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(load: Load) -> Load:
+        summary = _first_line(load)
+        dataset = Dataset(
+            name, load, classes, source, licence, images_may_be_shown, summary, mask_values
+        )
+        _DATASETS.add(name, dataset)
+        return load
+
+    return register
+
+
+def get_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        UserError: there is none, or its file cannot be imported here.
+    """
+    method = _METHODS.find(name)
+    if method is None:
+        raise no_such("method", name, _METHODS.names())
+    return method
+
+
+def list_methods() -> list[Method]:
+    """Every method that can be used here, by name. Imports torch."""
+    return _METHODS.all()
+
+
+def list_datasets() -> list[Dataset]:
+    """Every registered dataset that can be used here, by name."""
+    return _DATASETS.all()
+
+
+def unavailable_methods() -> dict[str, str]:
+    """Method files that cannot be imported here, each with the reason."""
+    _METHODS.all()
+    return dict(_METHODS.unavailable)
+
+
+def methods_lacking_a_library() -> set[str]:
+    """Of the unavailable method files, those that want nothing but a library from elsewhere."""
+    _METHODS.all()
+    return set(_METHODS.lacking)
+
+
+def unavailable_datasets() -> dict[str, str]:
+    """Dataset files that cannot be imported here, each with the reason."""
+    _DATASETS.all()
+    return dict(_DATASETS.unavailable)
+
+
+def load_collection(name_or_path: str) -> Collection:
+    """The labelled images of a registered dataset, or of a folder of images and masks.
+
+    Raises:
+        UserError: there is neither, the dataset cannot be used here, its files are not here, or
+            the folder cannot be read.
+    """
+    dataset = _DATASETS.find(name_or_path)
+    if dataset is not None:
+        return replace(
+            _from_files(dataset) if dataset.in_files else _drawn(dataset),
+            licence=dataset.licence,
+            source=dataset.source,
+            images_may_be_shown=dataset.images_may_be_shown,
+        )
+    folder = Path(name_or_path).expanduser()
+    if not folder.is_dir():
+        unknown = no_such("dataset", name_or_path, _DATASETS.names())
+        raise UserError(f"{unknown}; or give the path of a folder of images and masks")
+    from bench.data.folder.read import read_folder
+
+    return read_folder(folder)
+
+
+def _drawn(dataset: Dataset) -> Collection:
+    items: Any = dataset.load()
+    return Collection(dataset.name, dataset.classes, tuple(items))
+
+
+def _from_files(dataset: Dataset) -> Collection:
+    from bench.data.public.cache import keeper
+    from bench.data.public.locations import require_folder
+    from bench.data.public.published import read_published
+
+    root = require_folder(dataset.name, dataset.source)
+    keeps = len(inspect.signature(dataset.load).parameters) > 1
+    reader = partial(dataset.load, keep=keeper(dataset.name)) if keeps else dataset.load
+    values = None if dataset.mask_values is None else dict(dataset.mask_values)
+    return read_published(dataset.name, root, reader, dataset.classes, values)
+
+
+def parse_methods(text: str, defaults: bool = False) -> list[tuple[str, dict[str, OptionValue]]]:
+    """Expand `lora[rank=1|4,targets=qv|qkvo],adapter` to one entry per point of the grid.
+
+    Args:
+        text: as typed.
+        defaults: keep options that were typed though they are the defaults.
+
+    Returns:
+        Method name and the options that differ from its defaults, in the order given, each once.
+
+    Raises:
+        UserError: the text cannot be read, or names an unknown method, option or value.
+    """
+    points: list[tuple[str, dict[str, OptionValue]]] = []
+    for part in re.split(r",(?![^\[]*\])", text):  # commas outside brackets
+        match = re.fullmatch(r"\s*(\w+)\s*(?:\[([^\[\]]*)\])?\s*", part)
+        if match is None:
+            raise UserError(
+                f"cannot read the method '{part.strip()}': write name or "
+                "name[option=value|value,option=value], with every bracket closed"
+            )
+        method = get_method(match[1])
+        grid = _parse_options(method, match[2] or "")
+        for values in itertools.product(*grid.values()):
+            options = {
+                key: value
+                for key, value in zip(grid, values, strict=True)
+                if defaults or value != method.options[key]
+            }
+            if (method.name, options) not in points:
+                points.append((method.name, options))
+    return points
+
+
+def _parse_options(method: Method, text: str) -> dict[str, list[OptionValue]]:
+    grid: dict[str, list[OptionValue]] = {}
+    for setting in text.split(",") if text.strip() else []:
+        key, equals, values = (word.strip() for word in setting.partition("="))
+        if key not in method.options:
+            known = f"it has {', '.join(method.options)}" if method.options else "it has none"
+            raise UserError(f"{method.name} has no option '{key}'; {known}")
+        if not equals or key in grid:
+            raise UserError(f"give option '{key}' of {method.name} once, as {key}=value|value")
+        grid[key] = [_convert(method, key, value.strip()) for value in values.split("|")]
+    return grid
+
+
+def _convert(method: Method, key: str, text: str) -> OptionValue:
+    default = method.options[key]
+    wanted = _WANTED[type(default)]
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        value = type(default)(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+    except (ValueError, KeyError):
+        message = f"option '{key}' of {method.name} must be {wanted}, not '{text}'"
+        raise UserError(message) from None
+    return value
+
+
+_WANTED: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+}
+
+
+def _options(name: str, build: "Callable[..., nn.Module]") -> dict[str, OptionValue]:
+    parameters = inspect.signature(build).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    for key, default in options.items():
+        if type(default) not in _WANTED:
+            raise ValueError(
+                f"option '{key}' of method '{name}' needs a default of type "
+                f"{', '.join(kind.__name__ for kind in _WANTED)}"
+            )
+    return options
+
+
+def _first_line(function: Callable[..., object]) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+_METHODS: Plugins[Method] = Plugins("method", "bench.methods")
+_DATASETS: Plugins[Dataset] = Plugins("dataset", "bench.datasets")

@@ -1,0 +1,1 @@
+"""Comparisons: what belongs in one table, ranks, and what can be told apart."""

@@ -1,0 +1,155 @@
+"""Records gathered into comparisons: what may stand in one table, and what it is called."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from bench.report.compare.grouping import names_of, question
+from bench.report.compare.ranking import Block, rank
+from bench.report.records.columns import COLUMNS, Column
+from bench.report.records.rows import Row, gather
+from bench.report.records.runs import Runs
+from bench.spec import Cell
+from bench.wording import counted
+
+PROMPTS = ("none", "automatic", "oracle")  # in the order of their blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Rows that answer one question: same data, protocol, labels, image size and budget.
+
+    Attributes:
+        title: all of that in words.
+        slug: the same for file names, unlike all others; parts at their defaults are left out.
+        blocks: one for each origin of prompts, never ranked against each other.
+        notes: how to read the figures, and every failure with its reason.
+    """
+
+    title: str
+    slug: str
+    dataset: str
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows of all blocks."""
+        return [row for block in self.blocks for row in block.rows]
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """What its tables show: all but the optional columns that no row has."""
+        return [
+            column
+            for column in COLUMNS
+            if not column.optional or any(row.values[column.key].runs for row in self.rows)
+        ]
+
+
+def comparison(frame: pd.DataFrame) -> list[Comparison]:
+    """One comparison for each dataset, protocol, number of labels, image size and recipe.
+
+    Args:
+        frame: of `to_frame`.
+    """
+    runs = Runs(frame)
+    groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for place, cell in enumerate(runs.cells):
+        groups[question(cell)].append(place)
+    cells = [runs.cells[places[0]] for places in groups.values()]
+    found = [
+        _compare(words, slug, runs, places)
+        for places, (words, slug) in zip(groups.values(), names_of(cells), strict=True)
+    ]
+    return sorted(found, key=lambda comparison: comparison.slug)
+
+
+def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int]) -> Comparison:
+    rows = gather(runs, places)
+    cells = [runs.cells[place] for place in places]
+    folds = {cell.fold for cell in cells}
+    blocks = tuple(
+        rank(prompts, [row for row in rows if row.prompts == prompts], folds)
+        for prompts in PROMPTS
+        if any(row.prompts == prompts for row in rows)
+    )
+    ordered = [row for block in blocks for row in block.rows]
+    notes = (
+        *_reading(cells),
+        *_leaks(cells),
+        *_rank_notes(blocks),
+        *_failures(ordered),
+        *_gaps(ordered),
+    )
+    title = _title(cells[0], words)
+    return Comparison(title, slug, cells[0].dataset_name, blocks, notes)
+
+
+def _title(cell: Cell, words: tuple[str, ...]) -> str:
+    labels = "all labels" if cell.labels is None else counted(cell.labels, "label")
+    standing = f"{cell.protocol} protocol, {labels}, {cell.task.image_size} px"
+    batch = counted(cell.recipe.batch_size, "image" if cell.task.depth == 1 else "stack")
+    budget = f", {cell.recipe.steps} steps of {batch}"
+    told = (f"{cell.protocol} ", f"{cell.labels} ", f"{cell.task.image_size} ", "steps ", "batch")
+    rest = [word for word in words[1:] if not word.startswith(told)]
+    shown = standing + (budget if cell.protocol == "equal" else "")
+    return f"{words[0]}: " + ", ".join([shown, *rest])
+
+
+def _reading(cells: Sequence[Cell]) -> Iterator[str]:
+    depth = cells[0].task.depth
+    one, what = ("image",) * 2 if depth == 1 else (f"stack of {depth} slices", "stack")
+    *others, last = sorted({cell.recipe.batch_size for cell in cells})
+    batches = " or ".join([*map(str, others), counted(last, what)])
+    yield (
+        "Dice and IoU are means over the foreground classes, of all test pixels together; "
+        "± is the standard deviation over runs (seeds and folds), speeds are those of the fastest "
+        f"run. Forward is one {one}; train "
+        f"step and peak memory are one batch ({batches}). "
+        "FLOPs are 2 x multiply-adds."
+    )
+
+
+def _rank_notes(blocks: tuple[Block, ...]) -> Iterator[str]:
+    for block in blocks:
+        prefix = "" if len(blocks) == 1 else f"Prompts {block.prompts}: "
+        yield from (prefix + note for note in block.notes)
+        if block.prompts == "oracle":
+            yield "Oracle prompts are made from the ground truth, which no user has."
+
+
+def _failures(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        failed: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+        for place in row.places:
+            if row.runs.statuses[place] != "ok":
+                reason = row.runs.statuses[place], row.runs.errors[place]
+                failed[reason].append(row.runs.cells[place])
+        for (status, error), cells in sorted(failed.items(), key=lambda pair: pair[0]):
+            # Folds are shown from 1, as in their table and in dry runs.
+            seeds = [f"{c.seed}" if c.folds == 1 else f"{c.seed} fold {c.fold + 1}" for c in cells]
+            told = error or "no reason recorded"
+            yield f"{row.name}, seed {', '.join(seeds)}: {status}: {told}"
+
+
+def _leaks(cells: Sequence[Cell]) -> Iterator[str]:
+    """What the leakage gate found and was told to let pass."""
+    leaks = list(dict.fromkeys(leak for cell in cells for leak in cell.leaks))
+    if leaks:
+        yield (
+            f"Scores may be too high, as images of different parts show the same (allowed with "
+            f"--allow-leakage; first of {len(leaks)}): {leaks[0]}."
+        )
+
+
+def _gaps(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        for column in COLUMNS:
+            runs, ended_well = row.values[column.key].runs, len(row.ended_well)
+            if 0 < runs < ended_well:
+                yield f"{row.name}: {column.title} is defined in {runs} of {ended_well} runs."

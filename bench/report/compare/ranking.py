@@ -1,0 +1,135 @@
+"""Which rows are best, and which of the others the test images cannot tell apart from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.report.records.columns import COLUMNS, DICE, Column
+from bench.report.records.image_scores import Floats, ImageScores
+from bench.report.records.rows import Row
+from bench.stats.paired import LEVEL, POWER, fewest_specimens, smallest_visible, tied
+from bench.wording import counted
+
+Mark = Literal["best", "tied"]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows whose prompts came from the same place, ranked among themselves only.
+
+    Attributes:
+        prompts: their origin.
+        rows: best Dice first, rows without a figure last.
+        marks: (position in `rows`, `Column.key`) to mark; unmarked ones are left out.
+        notes: what the marks mean here, and what could not be ranked.
+        ranked: positions of the rows that were, by the figures they have.
+    """
+
+    prompts: str
+    rows: tuple[Row, ...]
+    marks: Mapping[tuple[int, str], Mark]
+    notes: tuple[str, ...] = field(default=())
+    ranked: tuple[int, ...] = field(default=())
+
+
+def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
+    """Order the rows and mark the best of every column.
+
+    A row is ranked only if all its runs ended well and cover `folds`: the mean over the runs that
+    happened to survive, or over other test images, is not the same quantity.
+    """
+    ordered = sorted(rows, key=lambda row: (-_dice(row), row.name))
+    ranked = [p for p, row in enumerate(ordered) if row.complete and row.folds == folds]
+    images = ImageScores([row.images for row in ordered])
+    marks: dict[tuple[int, str], Mark] = {}
+    told: dict[str, list[str]] = {}  # note to the columns it holds for
+    visible = []
+    for column in COLUMNS:
+        measured = [p for p in ranked if ordered[p].values[column.key].figure is not None]
+        found = _judge(column, ordered, measured, images)
+        marks |= {(p, column.key): mark for p, mark in found.marks.items()}
+        if found.note is not None:
+            told.setdefault(found.note, []).append(column.title)
+        if found.visible is not None:
+            visible.append(_amount(column, found.visible))
+    notes = [f"{', '.join(titles)}: {note}" for note, titles in told.items()]
+    if visible:
+        notes.append(
+            f"Smallest mean difference from the best that is seen with {POWER:.0%} probability, "
+            f"median over the rows: {', '.join(visible)}."
+        )
+    skipped = [row for p, row in enumerate(ordered) if p not in ranked and row.ended_well]
+    if skipped:
+        names = ", ".join(row.name for row in skipped)
+        notes.append(f"Not ranked, since runs failed or folds are missing: {names}.")
+    return Block(prompts, tuple(ordered), marks, tuple(notes), tuple(ranked))
+
+
+def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
+    """Why figures of this column must not be compared, if they must not."""
+    if not column.comparable_within:
+        return None
+    settings = sorted({one for row in rows for one in row.settings(column.comparable_within)})
+    if len(settings) < 2:
+        return None
+    return f"not ranked, since measured with different things: {'; '.join(settings)}."
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """Of one column: marks by position, how ties were found, the difference that would be seen."""
+
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+    note: str | None = None
+    visible: float | None = None
+
+
+def _judge(
+    column: Column, rows: Sequence[Row], measured: Sequence[int], images: ImageScores
+) -> _Judgement:
+    """Judge the rows at these positions; the images are those of all rows."""
+    if len(measured) < 2:
+        return _Judgement()
+    if (note := hindrance(column, [rows[p] for p in measured])) is not None:
+        return _Judgement(note=note)
+    sign = 1 if column.better == "higher" else -1
+    merits = {p: sign * (rows[p].values[column.key].figure or 0.0) for p in measured}
+    top = max(merits.values())
+    others = [p for p in measured if merits[p] != top]
+    if not others:
+        return _Judgement()
+    marks: dict[int, Mark] = {p: "best" for p in measured if merits[p] == top}
+    if column.image_score is None:
+        return _Judgement(marks)
+    found = images.differences(next(iter(marks)), others, column.image_score)
+    differences = [sign * values for values in found]
+    ties = zip(others, tied(differences), strict=True)
+    marks |= {p: "tied" for p, tie in ties if tie}
+    return _Judgement(marks, _test(differences), smallest_visible(differences))
+
+
+def _test(differences: Sequence[Floats]) -> str:
+    """How it was found out what cannot be told from the best."""
+    specimens, fewest = min(map(len, differences)), fewest_specimens(len(differences))
+    tested = counted(specimens, "test specimen")
+    comparisons = counted(len(differences), "comparison")
+    if specimens < fewest:
+        return (
+            f"with {tested} and {comparisons} no difference, however "
+            f"large, can be significant, so nothing can be told apart from the best (≈); {fewest} "
+            "specimens are the fewest that could."
+        )
+    return (
+        f"≈ cannot be told apart from the best (Wilcoxon signed-rank test on "
+        f"{tested}, Holm-corrected for {comparisons}, {LEVEL:.0%} level)."
+    )
+
+
+def _amount(column: Column, difference: float) -> str:
+    unit = "points" if column.unit == "%" else column.unit
+    return f"{column.title} {column.format(difference)} {unit}"
+
+
+def _dice(row: Row) -> float:
+    mean = row.values[DICE.key].figure
+    return float("-inf") if mean is None else mean

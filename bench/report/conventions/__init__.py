@@ -1,0 +1,1 @@
+"""The same predictions scored as other projects score them."""

@@ -1,0 +1,215 @@
+"""Stored predictions, scored by the conventions of several projects side by side."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from bench.data.decode import decode_mask, read_mask
+from bench.data.fingerprint import fingerprint
+from bench.data.items import Collection, Item
+from bench.errors import UserError
+from bench.metrics.cases import Case, read_case
+from bench.metrics.conventions import CONVENTIONS
+from bench.metrics.overlap import mean_defined
+from bench.report.compare.comparison import comparison
+from bench.report.compare.ranking import Block
+from bench.report.conventions.flips import Column, Flip, Scores, find_flips
+from bench.report.records.frame import to_frame
+from bench.report.records.rows import Row
+from bench.run.store import Store
+from bench.spec import Cell, Record
+
+Load = Callable[[str], Collection]
+Folder = Callable[[Cell], Path]  # where a cell's class maps lie
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredBlock:
+    """Methods whose prompts came from the same place.
+
+    Attributes:
+        prompts: their origin.
+        scores: method to column to its mean over runs; None where a run has no value.
+        flips: the clearest first.
+    """
+
+    prompts: str
+    scores: Scores
+    flips: tuple[Flip, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredComparison:
+    """Methods that answer one question, as in `bench.report.compare.Comparison`."""
+
+    title: str
+    blocks: tuple[ScoredBlock, ...]
+    notes: tuple[str, ...]
+
+
+def find_records(places: Sequence[Path], dataset: str | None = None) -> tuple[list[Record], Folder]:
+    """Records of one dataset, and where each one's class maps lie.
+
+    Args:
+        places: files of records, or results folders, which stand for all that ended well.
+        dataset: its name; None where there is only one.
+
+    Raises:
+        UserError: a place is neither, or there are records of no or of several datasets.
+    """
+    found: dict[str, tuple[Record, Store]] = {}
+    for place in places:
+        store = Store(place if place.is_dir() else place.parent.parent)
+        records = store.read_all()
+        if not place.is_dir():
+            records = [one for one in records if store.path(one.cell).resolve() == place.resolve()]
+        else:
+            records = [one for one in records if one.status == "ok"]
+        if not records:
+            raise UserError(
+                f"no record in {place}: give files as in results/mine/records/ID.json, or a "
+                "results folder with runs that ended well"
+            )
+        found |= {one.cell.id: (one, store) for one in records}
+    names = sorted({one.cell.dataset_name for one, _ in found.values()})
+    if dataset is None and len(names) > 1:
+        raise UserError(f"these records are of {', '.join(names)}: choose one with --dataset NAME")
+    if dataset is not None and dataset not in names:
+        raise UserError(f"no record here is of dataset '{dataset}': there are {', '.join(names)}")
+    chosen = [one for one, _ in found.values() if dataset in (None, one.cell.dataset_name)]
+    return chosen, lambda cell: found[cell.id][1].predictions(cell)
+
+
+def compare_conventions(
+    records: Iterable[Record], folder: Folder, load: Load
+) -> list[ScoredComparison]:
+    """Score stored class maps by every convention, one comparison for each question.
+
+    Args:
+        records: of runs that ended well.
+        folder: where a cell's class maps lie, as `Store.predictions`.
+        load: from the name or path of a dataset to its images, as `load_collection`.
+
+    Raises:
+        UserError: a run did not end well, its class maps are not here, or the images are not here
+            or not those that it was tested on.
+    """
+    records = list(records)
+    for record in records:
+        if record.status != "ok":
+            raise UserError(f"{record.cell.id} ended {record.status}, without predictions")
+    collections: dict[tuple[str, str], Collection] = {}
+    for cell in (record.cell for record in records):
+        key = (cell.dataset, cell.dataset_sha)
+        if key not in collections:
+            collections[key] = _load(cell, load)
+    compared = []
+    for one in comparison(to_frame(records)):
+        blocks = tuple(_score(block, collections, folder) for block in one.blocks)
+        cells = cast("list[Cell]", [cell for row in one.rows for cell in row.records["cell"]])
+        used = collections[cells[0].dataset, cells[0].dataset_sha]
+        compared.append(ScoredComparison(one.title, blocks, tuple(_notes(used, one.blocks))))
+    return compared
+
+
+def _load(cell: Cell, load: Load) -> Collection:
+    collection = load(cell.dataset)
+    if fingerprint(collection) != cell.dataset_sha:
+        raise UserError(
+            f"the images of '{cell.dataset}' are not those that {cell.id} was tested on: bring "
+            "those back, or run the methods again"
+        )
+    return collection
+
+
+def _score(
+    block: Block, collections: Mapping[tuple[str, str], Collection], folder: Folder
+) -> ScoredBlock:
+    labels = Counter(row.label for row in block.rows)
+    scores = {}
+    for row in _comparable(block):
+        runs = [
+            _figures(read_cases(cell, images, collections[cell.dataset, cell.dataset_sha], folder))
+            for cell, images in zip(row.ok["cell"], row.ok["per_image"], strict=True)
+        ]
+        scores[row.label if labels[row.label] == 1 else row.name] = {
+            column: None
+            if None in (values := [run[column] for run in runs])
+            else mean_defined(values)
+            for column in runs[0]
+        }
+    return ScoredBlock(block.prompts, scores, tuple(find_flips(scores)))
+
+
+def _comparable(block: Block) -> list[Row]:
+    """Rows whose runs cover all the folds that any row has: others saw other images."""
+    folds = {fold for row in block.rows for fold in row.ok["fold"]}
+    return [row for row in block.rows if set(row.ok["fold"]) == folds]
+
+
+def _figures(cases: Sequence[Case]) -> dict[Column, float | None]:
+    return {
+        (convention.name, measure): value
+        for convention in CONVENTIONS
+        for measure, value in convention.score(cases).items()
+    }
+
+
+def read_cases(
+    cell: Cell, images: Sequence[Mapping[str, Any]], collection: Collection, folder: Folder
+) -> list[Case]:
+    """The test images of a run, slices gathered to their volumes.
+
+    Args:
+        cell: the run.
+        images: its `per_image`, which names them.
+        collection: what they belong to.
+        folder: where a cell's class maps lie.
+
+    Raises:
+        UserError: a class map is not there, or does not fit its image.
+    """
+    tested = {image["name"] for image in images}
+    volumes: dict[tuple[str, str], list[Item]] = {}
+    for item in collection.items:  # slices lie as their items are ordered
+        if item.name in tested:
+            key = (item.volume, "" if item.volume else item.name)
+            volumes.setdefault(key, []).append(item)
+    cases = []
+    for (volume, _), items in volumes.items():
+        maps = [_class_map(folder(cell) / f"{item.name}.png", cell) for item in items]
+        masks = [decode_mask(item, collection) for item in items]
+        found, truth = (np.stack(maps), np.stack(masks)) if volume else (maps[0], masks[0])
+        try:
+            cases.append(read_case(found, truth, collection.num_classes))
+        except ValueError as error:
+            raise UserError(
+                f"the class map of '{items[0].name}' in {folder(cell)} does not fit ({error}): "
+                "run the method again"
+            ) from error
+    return cases
+
+
+def _class_map(path: Path, cell: Cell) -> Any:
+    if not path.exists():
+        raise UserError(
+            f"{cell.id} has no stored prediction {path}: give a results folder that still holds "
+            "its predictions, or run the method again"
+        )
+    return read_mask(path)
+
+
+def _notes(collection: Collection, blocks: Sequence[Block]) -> Iterable[str]:
+    yield "Figures are means over runs; a lead smaller than their spread is no finding."
+    if not any(item.volume for item in collection.items):
+        yield "These images are no slices: each counts as a volume of its own, distances are 2-D."
+    if collection.num_classes > 2:
+        yield "SAM-Adapter and BER know one foreground: here any class but 0."
+    left = [row.name for block in blocks for row in block.rows if row not in _comparable(block)]
+    if left:
+        yield f"Left out, since folds are missing: {', '.join(left)}."
+    yield from (f"{one.name}: {one.limits}" for one in CONVENTIONS if one.limits)

@@ -1,0 +1,153 @@
+"""Comparisons of conventions as tables for the terminal."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from bench.metrics.conventions import CONVENTIONS, LOWER_IS_BETTER
+from bench.report.conventions.flips import Column, Flip, common_measures
+from bench.report.conventions.scores import ScoredBlock, ScoredComparison
+
+# Title, factor, decimals
+_MEASURES = {
+    "dice": ("Dice (%)", 100, 1),
+    "iou": ("IoU (%)", 100, 1),
+    "hd95_px": ("HD95 (px)", 1, 1),
+    "ber": ("BER (%)", 1, 1),
+    "s_alpha": ("S-measure (%)", 100, 1),
+    "e_phi_mean": ("E-measure, mean (%)", 100, 1),
+    "mae": ("MAE (%)", 100, 2),
+}
+
+
+def conventions_tables(found: Sequence[ScoredComparison]) -> list[Table]:
+    """For each comparison a table for each measure, then the flips with the notes as caption.
+
+    Measures that one convention alone has share a table, since there is nothing to hold beside.
+    """
+    tables = []
+    for one in found:
+        alone = []
+        for measure, (title, *_) in _MEASURES.items():
+            columns = _columns(one, measure)
+            if len(columns) > 1:
+                tables.append(_scores(one, f"{title} by convention", columns))
+            else:
+                alone += columns
+        if alone:
+            tables.append(_scores(one, "Measures of one convention", alone))
+        tables.append(_flips(one))
+    return tables
+
+
+def _scores(found: ScoredComparison, title: str, columns: Sequence[Column]) -> Table:
+    """Methods by conventions; beside every figure its rank within the block."""
+    table = _empty(f"{title}: {found.title}")
+    table.add_column("Method", overflow="fold", max_width=30)
+    several = len({measure for _, measure in columns}) > 1
+    for convention, measure in columns:
+        header = convention.replace(" ", "\n", 1)
+        if several:
+            header += "\n" + _MEASURES[measure][0].replace(" ", "\n", 1)
+        table.add_column(header, justify="right", no_wrap=True)
+    for block in found.blocks:
+        if len(found.blocks) > 1:
+            table.add_row(Text(f"prompts: {block.prompts}", style="italic"))
+        ranks = {column: _ranks(block, column) for column in columns}
+        first = ranks[columns[0]]
+        for method in sorted(block.scores, key=lambda name: first.get(name, len(first) + 1)):
+            texts = [_cell(block, method, column, ranks[column]) for column in columns]
+            table.add_row(Text(method), *texts)
+        table.add_section()
+    table.caption = Text("Rank among the methods in brackets.")
+    return table
+
+
+def _flips(found: ScoredComparison) -> Table:
+    """For every two conventions how many pairs of methods change order, and the clearest."""
+    table = _empty(f"Where the ranking flips: {found.title}")
+    for title in ("Measure", "Conventions"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("Pairs", justify="right", no_wrap=True)
+    table.add_column("Clearest flip", overflow="fold")
+    for block in found.blocks:
+        flips: dict[tuple[str, tuple[str, str]], list[Flip]] = defaultdict(list)
+        for flip in block.flips:
+            flips[flip.measure, flip.conventions].append(flip)
+        compared = common_measures(block.scores)
+        table.add_row(
+            Text(f"prompts: {block.prompts}", style="italic"),
+            Text(f"{len(flips)} of {len(compared)} comparisons flip", style="italic"),
+        )
+        pairs = math.comb(len(block.scores), 2)
+        for (measure, names), found_here in sorted(flips.items(), key=lambda one: -len(one[1])):
+            told = [
+                *(_MEASURES[measure][0], " | ".join(names), f"{len(found_here)}/{pairs}"),
+                _tell(found_here[0]),
+            ]
+            table.add_row(*map(Text, told))
+        table.add_section()
+    table.caption = Text("\n".join(found.notes))
+    return table
+
+
+def _tell(flip: Flip) -> str:
+    leads = [_figure(flip.measure, lead) for lead in flip.leads]
+    return f"{flip.methods[0]} leads {flip.methods[1]} by {leads[0]}, then trails by {leads[1]}"
+
+
+def _empty(title: str) -> Table:
+    return Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        caption_justify="left",
+        caption_style="",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+
+
+def _columns(found: ScoredComparison, measure: str) -> list[Column]:
+    """The conventions that have a figure for some method."""
+    return [
+        column
+        for convention in CONVENTIONS
+        if any(
+            figures.get(column := (convention.name, measure)) is not None
+            for block in found.blocks
+            for figures in block.scores.values()
+        )
+    ]
+
+
+def _ranks(block: ScoredBlock, column: Column) -> dict[str, int]:
+    """Place of each method that has a figure, 1 for the best; equal figures share one."""
+    sign = 1 if column[1] in LOWER_IS_BETTER else -1
+    merits = {
+        method: sign * value
+        for method, figures in block.scores.items()
+        if (value := figures.get(column)) is not None
+    }
+    return {
+        method: 1 + sum(other < merit for other in merits.values())
+        for method, merit in merits.items()
+    }
+
+
+def _cell(block: ScoredBlock, method: str, column: Column, ranks: dict[str, int]) -> Text:
+    value = block.scores[method].get(column)
+    if value is None:
+        return Text("-")
+    place = ranks[method]
+    text = f"{_figure(column[1], value)} {f'({place})':>4}"
+    return Text(text, style="bold" if place == 1 else "")
+
+
+def _figure(measure: str, value: float) -> str:
+    _, factor, decimals = _MEASURES[measure]
+    return f"{factor * value:.{decimals}f}"

@@ -1,0 +1,200 @@
+"""Pictures of test images: the truth, every method's prediction, and where it errs."""
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Patch
+from PIL import Image
+
+from bench.data.items import IGNORE
+from bench.report.compare.comparison import Comparison, comparison
+from bench.report.plots.style import Series, assign, class_colour, save, style
+from bench.report.records.columns import DICE
+from bench.report.records.rows import Row
+
+Pixels = npt.NDArray[Any]
+Lookup = Callable[[str], tuple[Pixels, Pixels]]  # item -> image (H, W, 3) uint8, mask (H, W)
+
+ERROR = "#E6194B"  # pixels of a wrong class
+WIDEST = 10  # methods side by side
+
+
+def write_gallery(
+    frame: pd.DataFrame,
+    predictions: Path,
+    images: Mapping[str, Lookup],
+    folder: Path,
+    comparisons: Sequence[Comparison] | None = None,
+) -> list[Path]:
+    """Write `<slug>_gallery.png` where predictions were kept.
+
+    Args:
+        frame: of `to_frame`.
+        predictions: holds `<cell id>/<item name>.png`, label maps of the size of the image.
+        images: dataset name to a function from item name to image and mask.
+        folder: is made if need be; files of the same names are replaced.
+        comparisons: of the frame, where they are at hand.
+
+    Returns:
+        The files.
+    """
+    found = comparison(frame) if comparisons is None else comparisons
+    looks = assign(frame, [row for one in found for row in one.rows])
+    written: list[Path] = []
+    with style():
+        for one in found:
+            if one.dataset in images:
+                figure = draw_gallery(one, looks, predictions, images[one.dataset])
+                if figure is not None:
+                    written += save(figure, folder / f"{one.slug}_gallery", vector=False)
+    return written
+
+
+def draw_gallery(
+    found: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
+) -> Figure | None:
+    """The easiest, the middle and the hardest image: prediction above, errors in red below.
+
+    Of every row one run is shown, that with the lowest seed whose predictions exist; of many rows
+    the first, which are the best without prompts.
+    """
+    kept = ((row, run) for row in found.rows if (run := shown_run(row, predictions)) is not None)
+    runs = dict(islice(kept, WIDEST))
+    names = choose(list(runs.values()), ("best", "median", "worst"))
+    if not names:
+        return None
+    seen = {name: lookup(name) for name in names.values()}
+    tall = sum(2 * 1.7 * mask.shape[0] / mask.shape[1] + 0.5 for _, mask in seen.values())
+    figure = Figure(
+        figsize=(1.7 * (2 + len(runs)), tall + 0.5),
+        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
+    )
+    grid = figure.subplots(2 * len(names), 2 + len(runs), squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for position, (role, name) in enumerate(names.items()):
+        image, mask = seen[name]
+        upper, lower = grid[2 * position], grid[2 * position + 1]
+        _show(upper[0], image, f"{role}: {name}")
+        _show(upper[1], _coloured(image, mask), "truth")
+        for column, (row, run) in enumerate(runs.items(), start=2):
+            predicted = read_labels(run.files[name], mask)
+            title = f"{_wrap(looks[row].name)}\nDice {DICE.format(run.dice.get(name))} {DICE.unit}"
+            _show(upper[column], _coloured(image, predicted), title)
+            _show(lower[column], _errors(image, mask, predicted), "")
+    classes = next(iter(runs)).ok["classes"].iloc[0]
+    patches = [
+        Patch(color=class_colour(k), label=label) for k, label in enumerate(classes) if k > 0
+    ]
+    handles = [*patches, Patch(color=ERROR, label="wrong class (lower rows)")]
+    if left_out := len(found.rows) - len(runs):
+        handles.append(Patch(color="none", label=f"({left_out} more methods are not shown)"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    return figure
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The run of a row that is shown: its predictions and scores, by item name."""
+
+    files: Mapping[str, Path]
+    dice: Mapping[str, float | None]
+
+
+def shown_run(row: Row, predictions: Path) -> Shown | None:
+    """The run with the lowest seed that left any prediction."""
+    runs = zip(row.ok["cell"], row.ok["per_image"], strict=True)
+    for cell, images in sorted(runs, key=lambda run: (run[0].seed, run[0].fold)):
+        files = {file.stem: file for file in sorted((predictions / cell.id).glob("*.png"))}
+        if files:
+            return Shown(files, {image["name"]: image["dice"] for image in images})
+    return None
+
+
+def choose(runs: Sequence[Shown], roles: Sequence[str]) -> dict[str, str]:
+    """Role to item name, no item twice; fewer where there are fewer images.
+
+    Best, median and worst go by the mean Dice over the runs, most disputed by its deviation.
+    """
+    common = set.intersection(*(set(run.files) for run in runs)) if runs else set()
+    scores = [
+        (name, dice)
+        for run in runs
+        for name, dice in run.dice.items()
+        if name in common and dice is not None
+    ]
+    if not scores:
+        return {}
+    by_name = pd.DataFrame(scores, columns=["name", "dice"]).groupby("name")["dice"]
+    means, spreads = (
+        [str(name) for name in found.sort_values(ascending=False, kind="stable").index]
+        for found in (by_name.mean(), by_name.std(ddof=0))
+    )
+    candidates = {
+        "best": means[:1],
+        "median": means[len(means) // 2 :][:1],
+        "worst": means[-1:],
+        "most disputed": spreads if len(runs) > 1 else [],
+    }
+    chosen: dict[str, str] = {}
+    for role in roles:
+        left = [name for name in candidates[role] if name not in chosen.values()]
+        if left:
+            chosen[role] = left[0]
+    return chosen
+
+
+def _wrap(name: str) -> str:
+    """The name in lines that fit over a picture, broken after commas."""
+    return textwrap.fill(name.replace(",", ", "), 24, break_long_words=False)
+
+
+def read_labels(file: Path, mask: Pixels) -> Pixels:
+    """A stored class map (H, W), of the size of its mask.
+
+    Raises:
+        ValueError: it is of another size.
+    """
+    with Image.open(file) as opened:
+        predicted = np.asarray(opened)
+    if predicted.shape != mask.shape:
+        raise ValueError(f"{file} is {predicted.shape}, its mask {mask.shape}; they must agree")
+    return predicted
+
+
+def _coloured(image: Pixels, labels: Pixels) -> Pixels:
+    """The image with classes past 0 tinted; (H, W, 3) float in [0, 1]."""
+    shown = _grey(image)
+    for label in np.unique(labels):
+        if label not in (0, IGNORE):
+            where = labels == label
+            shown[where] = 0.35 * shown[where] + 0.65 * np.array(to_rgb(class_colour(int(label))))
+    return shown
+
+
+def _errors(image: Pixels, mask: Pixels, predicted: Pixels) -> Pixels:
+    shown = 0.4 + 0.6 * _grey(image)
+    wrong = (mask != predicted) & (mask != IGNORE)
+    shown[wrong] = to_rgb(ERROR)
+    return shown
+
+
+def _grey(image: Pixels) -> Pixels:
+    """Brightness in all three channels; (H, W, 3) float in [0, 1]."""
+    return np.repeat(image.mean(axis=2, keepdims=True) / 255.0, 3, axis=2)
+
+
+def _show(axes: Axes, picture: Pixels, title: str) -> None:
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_title(title, fontsize=9)

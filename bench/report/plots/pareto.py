@@ -1,0 +1,169 @@
+"""Accuracy against every cost, with the front of methods that no other beats in both."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from bench.report.compare.comparison import Comparison
+from bench.report.compare.ranking import hindrance
+from bench.report.plots.labels import label_points
+from bench.report.plots.style import FAINT, INK, Series, legend_below, settle
+from bench.report.records.columns import COSTS, DICE, Column
+from bench.report.records.rows import Row
+
+LABELLED = 12  # with more rows only the front is labelled in place, and the legend lies below
+COLUMNS = 5  # of that legend
+
+
+def pareto_front(
+    costs: Sequence[float], merits: Sequence[float], better: Literal["higher", "lower"]
+) -> list[int]:
+    """Positions of the points that no other equals or beats in both, with one beaten, by cost.
+
+    Args:
+        costs: of each point.
+        merits: of each point; higher is better.
+        better: the good direction of `costs`.
+    """
+    sign = 1 if better == "lower" else -1
+    burdens = [sign * cost for cost in costs]
+    return sorted(
+        (
+            i
+            for i, (burden, merit) in enumerate(zip(burdens, merits, strict=True))
+            if not any(
+                b <= burden and m >= merit and (b < burden or m > merit)
+                for b, m in zip(burdens, merits, strict=True)
+            )
+        ),
+        key=lambda i: costs[i],
+    )
+
+
+def draw_pareto(found: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
+    """A panel for each cost that was measured; None where no row has a Dice."""
+    shown = [row for row in found.rows if row.values[DICE.key].figure is not None]
+    costs = [c for c in COSTS if any(row.values[c.key].figure is not None for row in shown)]
+    if not costs:
+        return None
+    below = len(found.rows) > LABELLED
+    height = 7.6 + (0.25 * math.ceil((len(found.rows) + 1) / COLUMNS) if below else 0)
+    figure = Figure(figsize=(11, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    figure.suptitle(found.title, fontsize=12)
+    panels = figure.subplots(2, 3, sharey=True)
+    drawn = [
+        (axes, column, _panel(axes, column, shown, looks))
+        for axes, column in zip(panels.flat, costs, strict=False)
+    ]
+    for axes in panels[:, 0]:
+        axes.set_ylabel(DICE.header)
+    for axes in panels.flat[len(costs) :]:
+        axes.set_axis_off()
+    last = panels.flat[len(costs)]
+    _name(last, found, shown, looks)
+    if below:
+        handles, names = last.get_legend_handles_labels()
+        legend_below(figure, handles, names, columns=COLUMNS, fontsize=9)
+    else:
+        beside = last.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9)
+        beside.set_in_layout(False)
+    settle(figure)  # labels are placed for the final layout
+    for axes, column, rows in drawn:
+        _label(axes, column, rows, looks)
+    return figure
+
+
+def _panel(
+    axes: Axes, column: Column, shown: Sequence[Row], looks: Mapping[Row, Series]
+) -> list[Row]:
+    """Draw the points and fronts of one cost; the rows that have it."""
+    rows = [row for row in shown if row.values[column.key].figure is not None]
+    missing = [row.label for row in shown if row not in rows]
+    _set_scale(axes, column, rows)
+    _draw_fronts(axes, column, rows)
+    for row, (cost, dice) in zip(rows, _points(column, rows), strict=True):
+        spread = row.values[DICE.key].spread
+        axes.errorbar(
+            cost,
+            dice,
+            yerr=None if spread is None else spread * DICE.scale,
+            color=looks[row].colour,
+            marker=looks[row].marker,
+            markerfacecolor=looks[row].colour if row.prompts == "none" else "white",
+            markersize=7,
+            elinewidth=1.2,
+            zorder=3,
+        )
+    name = f"{column.axis} ({column.unit})"
+    axes.set_xlabel(f"{name}, more is better →" if column.better == "higher" else f"← {name}")
+    axes.margins(x=0.15, y=0.15)
+    if missing:
+        text = textwrap.fill("not measured: " + ", ".join(missing), 56)
+        axes.text(0, 1.01, text, transform=axes.transAxes, fontsize=8, color=INK, in_layout=False)
+    return rows
+
+
+def _draw_fronts(axes: Axes, column: Column, rows: Sequence[Row]) -> None:
+    """One front for each origin of prompts, of rows that may be ranked."""
+    for prompts in dict.fromkeys(row.prompts for row in rows):
+        block = [row for row in rows if row.prompts == prompts and row.complete]
+        if not block or hindrance(column, block) is not None:
+            continue
+        x, y = _points(column, block).T
+        front = pareto_front(x.tolist(), y.tolist(), column.better)
+        where: Literal["pre", "post"] = "post" if column.better == "lower" else "pre"
+        axes.step(x[front], y[front], where=where, color=FAINT, lw=1.5, zorder=1)
+
+
+def _set_scale(axes: Axes, column: Column, rows: Sequence[Row]) -> None:
+    """Logarithmic, with room for 0, which methods that train nothing have."""
+    x = _points(column, rows)[:, 0]
+    positive = x[x > 0]
+    if positive.size == 0 or positive.max() < 5 * positive.min():
+        return  # a logarithmic axis would hold hardly a tick
+    if positive.size == x.size:
+        axes.set_xscale("log", subs=(2, 5))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if x.max() < 50 * x.min() else (1,)))
+    else:
+        least = 10.0 ** np.floor(np.log10(positive.min()))
+        axes.set_xscale("symlog", linthresh=least, linscale=0.5)
+        axes.set_xlim(-0.6 * least, 4 * x.max())
+    axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _points(column: Column, rows: Sequence[Row]) -> npt.NDArray[np.float64]:
+    """(N, 2) cost and Dice in the shown units."""
+    return np.array(
+        [[(row.values[c.key].figure or 0.0) * c.scale for c in (column, DICE)] for row in rows],
+        dtype=float,
+    ).reshape(-1, 2)
+
+
+def _label(axes: Axes, column: Column, rows: Sequence[Row], looks: Mapping[Row, Series]) -> None:
+    points = _points(column, rows)
+    chosen = list(range(len(rows)))
+    if len(rows) > LABELLED:
+        chosen = pareto_front(points[:, 0].tolist(), points[:, 1].tolist(), column.better)
+    names = [looks[rows[i]].name for i in chosen]
+    label_points(axes, points[chosen], names, [looks[rows[i]].ink for i in chosen])
+
+
+def _name(axes: Axes, found: Comparison, shown: Sequence[Row], looks: Mapping[Row, Series]) -> None:
+    """Give the empty panel what the legend is to explain."""
+    for row in shown:
+        look = looks[row]
+        face = look.colour if row.prompts == "none" else "white"
+        axes.plot([], [], look.marker, color=look.colour, markerfacecolor=face, label=look.name)
+    axes.plot([], [], "-", color=FAINT, lw=1.5, label="Pareto front")
+    absent = [f"{looks[row].name}: {row.status}" for row in found.rows if row not in shown]
+    for text in absent:
+        axes.plot([], [], " ", label=text)

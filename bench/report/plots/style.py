@@ -1,0 +1,159 @@
+"""One look for all figures: a colour and shape for every method, readable text, equal files."""
+
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from bench.files import replace
+from bench.report.records.rows import Row
+
+# Paul Tol's "muted" scheme for every kind of colour vision (SRON/EPS/TN/09-002), and a grey.
+_COLOURS = (
+    "#CC6677",
+    "#332288",
+    "#DDCC77",
+    "#117733",
+    "#88CCEE",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+    "#777777",
+)
+# Class 0 is shown as it is; further classes in Okabe and Ito's colours.
+_CLASSES = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", ":", "-.")
+
+INK = "#333333"
+FAINT = "#BBBBBB"
+
+_RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "svg.hashsalt": "sam-adapt-bench",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """How a row looks in every figure of the report.
+
+    Attributes:
+        name: the label, with backbone or weights where these differ within the report.
+    """
+
+    name: str
+    colour: str
+    marker: str
+    line: str
+
+    @property
+    def ink(self) -> tuple[float, float, float]:
+        """The colour, darkened until text in it reads well on white."""
+        red, green, blue = to_rgb(self.colour)
+        brightness = 0.299 * red + 0.587 * green + 0.114 * blue
+        share = min(1.0, 0.42 / brightness)
+        return red * share, green * share, blue * share
+
+
+def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
+    """A look for every row, the same for one name in all figures.
+
+    Names are sorted and colours dealt out in turn; each round has another marker and line.
+    """
+    names = {row: _name(row, frame) for row in rows}
+    looks = {name: position for position, name in enumerate(sorted(set(names.values())))}
+    return {row: _series(name, looks[name]) for row, name in names.items()}
+
+
+def class_colour(label: int) -> str:
+    """Colour of a class; classes past the palette begin it again, without the background's."""
+    return _CLASSES[label if label < len(_CLASSES) else 1 + (label - 1) % (len(_CLASSES) - 1)]
+
+
+def style() -> AbstractContextManager[None]:
+    """The look, for as long as the context lasts."""
+    look = {**seaborn.axes_style("whitegrid"), **_RC}
+    return mpl.rc_context(cast(Any, look))  # the stubs list every key as a literal
+
+
+def settle(figure: Figure) -> None:
+    """Lay the figure out once and for all: later drawing is quicker and moves nothing."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def legend_below(figure: Figure, *entries: Any, columns: int = 4, **looks: Any) -> None:
+    """A legend below all panels, in as many columns as the width of the figure holds.
+
+    Args:
+        figure: to explain.
+        entries: handles and names; those of all panels if none are given.
+        columns: the most there may be.
+        looks: of `Figure.legend`.
+    """
+    for count in range(columns, 0, -1):
+        legend = figure.legend(*entries, loc="outside lower center", ncols=count, **looks)
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
+
+
+def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
+    """Write `path`.png (150 dpi) and `path`.svg, byte for byte the same for the same figure.
+
+    Args:
+        figure: laid out here if it was not yet.
+        path: without suffix.
+        vector: False for pictures made of pixels, which gain nothing from SVG.
+    """
+    settle(figure)
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    written = [replace(path.with_name(f"{path.name}.png"), png.getvalue())]
+    if vector:
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        written.append(replace(path.with_name(f"{path.name}.svg"), svg.getvalue()))
+    return written
+
+
+def _name(row: Row, frame: pd.DataFrame) -> str:
+    if row.backbone == "none":
+        return row.label  # from scratch: there is no model and there are no weights to name
+    models = set(frame["backbone"]) - {"none"}
+    extra = [row.backbone] if len(models) > 1 else []
+    if row.weights != "pretrained":
+        extra.append(row.weights)
+    if row.prompts != "none":
+        extra.append(row.prompts)
+    return f"{row.label} ({', '.join(extra)})" if extra else row.label
+
+
+def _series(name: str, position: int) -> Series:
+    turn, colour = divmod(position, len(_COLOURS))
+    marker = _MARKERS[(turn + colour) % len(_MARKERS)]
+    return Series(name, _COLOURS[colour], marker, _LINES[turn % len(_LINES)])

@@ -1,0 +1,309 @@
+"""The ledger: what was published, what was measured, and what may be said of the two.
+
+A stand-in or another backbone reproduces nothing: there only the order of the lines is compared.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from bench.ask.request import Request
+from bench.ask.suites import Asked, Line, Suite
+from bench.files import replace
+from bench.report.published.samples import COSTS, sample_of
+from bench.report.records.columns import MISSING, get_column
+from bench.spec import Cell, Record
+from bench.stats.bootstrap import LEVEL, Interval, Sample, draw, interval
+from bench.stats.paired import fewest_specimens
+from bench.wording import counted
+
+_NOTE = re.compile(r"<!-- asked: (.*) -->")
+FEWEST = fewest_specimens(1)  # with fewer nothing is beyond chance, and no interval tells
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a table, in one figure.
+
+    Attributes:
+        line: its name, with a remark where prompts were made from the truth.
+        published: the figure; None where there is none.
+        measured: mean over seeds; None where nothing was measured.
+        bounds: the interval of what was measured.
+        runs: that ended well.
+        status: reproduced, contradicted, not comparable, or not run, with the reason.
+    """
+
+    line: str
+    published: float | None
+    measured: float | None
+    bounds: Interval | None
+    runs: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """How pairs of lines stand: as published, or the other way round.
+
+    Attributes:
+        specimens: that they were tested on; None for a cost, which has none.
+        same: pairs in the published order.
+        same_surely: of these, pairs whose difference has an interval without 0.
+        reversed: pairs the other way round.
+        reversed_surely: likewise.
+    """
+
+    specimens: int | None
+    same: int
+    same_surely: int
+    reversed: int
+    reversed_surely: int
+
+    def __str__(self) -> str:
+        pairs = self.same + self.reversed
+        if not pairs:
+            return "No two lines can be compared."
+        if self.specimens is None or self.specimens < FEWEST:
+            tested = self.specimens and counted(self.specimens, "specimen")
+            chance = f"; {tested} can set none of them beyond chance" if self.specimens else ""
+            return (
+                f"Order of the lines: {self.same} of {pairs} pairs as published, {self.reversed} "
+                f"the other way round{chance}."
+            )
+        return (
+            f"Order of the lines: {self.same} of {pairs} pairs as published ({self.same_surely} "
+            f"beyond chance), {self.reversed} the other way round ({self.reversed_surely} beyond "
+            "chance)."
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """One figure of a suite, beside one published dataset.
+
+    Attributes:
+        dataset: published; ours stands in `ran_on`.
+        metric: published.
+        ours: name of the figure in records.
+    """
+
+    dataset: str
+    metric: str
+    ours: str
+    ran_on: str
+    entries: tuple[Entry, ...]
+    order: Order
+
+
+def write_ledger(
+    suite: Suite,
+    asked: Asked,
+    cells: Mapping[Line, Sequence[Cell]],
+    records: Mapping[str, Record],
+    folder: Path,
+) -> Path:
+    """Write `ledger/<suite>.md`; what was not asked as by default stands in the file's name.
+
+    Args:
+        suite: to write.
+        asked: from which the cells follow; the file holds it, so that it can be made again.
+        cells: of every line.
+        records: by the id of the cell.
+        folder: results folder.
+    """
+    chosen = [asked.dataset or "", *(asked.chosen(key) for key in ("backbones", "protocol"))]
+    name = "_".join([suite.name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
+    text = ledger_markdown(suite, ledger(suite, asked, cells, records))
+    return replace(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, asked)}\n")
+
+
+def _note(suite: Suite, asked: Asked) -> str:
+    request = {key: value for key, value in asked.request.items() if value not in (None, False)}
+    values = {"suite": suite.name, "dataset": asked.dataset, "seeds": asked.seeds, **request}
+    return f"<!-- asked: {json.dumps(values, default=str)} -->"
+
+
+def read_note(text: str) -> tuple[str, Asked] | None:
+    """The suite of a ledger and what was asked of it; None where it cannot be read."""
+    try:
+        values = json.loads(_NOTE.findall(text)[0])
+        suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
+    except (ValueError, LookupError, AttributeError):
+        return None
+    if not values.keys() <= {field.name for field in fields(Request)}:
+        return None
+    if "checkpoint" in values:
+        values["checkpoint"] = Path(values["checkpoint"])
+    return suite, Asked(dataset, seeds, values)
+
+
+def ledger(
+    suite: Suite,
+    asked: Asked,
+    cells: Mapping[Line, Sequence[Cell]],
+    records: Mapping[str, Record],
+) -> list[Page]:
+    """Every figure beside every published dataset; without such, what was measured alone.
+
+    Arguments as of `write_ledger`.
+    """
+    runs = {
+        line: [records[cell.id] for cell in found if cell.id in records]
+        for line, found in cells.items()
+    }
+    missing = {line: len(found) - len(runs[line]) for line, found in cells.items()}
+    return [
+        _page(suite, dataset, metric, ours, runs, partial(_reasons, suite, asked, missing))
+        for dataset in suite.originals or {"": ""}
+        for metric, ours in suite.figures.items()
+    ]
+
+
+def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
+    """The pages as tables, with what differs from the publication."""
+    parts = [f"# {suite.title}"]
+    if suite.source:
+        parts.append(f"Published: {suite.source}, table {suite.table}.")
+    if suite.differences:
+        parts.append(f"What differs: {suite.differences}.")
+    for page in pages:
+        where = f"on {page.ran_on}" if page.ran_on else "not run"
+        beside = f"{page.dataset}, {page.metric}" if page.dataset else page.metric
+        parts.append(f"## {beside} ({page.ours}, {where})")
+        head = f"| line | published | measured, {LEVEL:.0%} interval | runs | status |"
+        lines = [head, "|---|--:|--:|--:|---|"]
+        for entry in page.entries:
+            cells = (
+                entry.line,
+                _shown(page.ours, entry.published, suite.units.get(page.metric)),
+                _measured(page.ours, entry),
+                str(entry.runs or MISSING),
+                entry.status,
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+        parts += ["\n".join(lines), str(page.order)]
+    parts.append(
+        "Intervals: specimens and seeds drawn with replacement (docs/protocol.md, Ledger); with "
+        "few specimens they are too narrow. A stand-in or another backbone reproduces nothing: "
+        "there only the order of the lines can be compared."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _page(
+    suite: Suite,
+    dataset: str,
+    metric: str,
+    ours: str,
+    runs: Mapping[Line, Sequence[Record]],
+    reasons: Callable[[str, str, Line, Sequence[Record]], list[str]],
+) -> Page:
+    ok = {line: [one for one in found if one.status == "ok"] for line, found in runs.items()}
+    samples = {line: sample for line, found in ok.items() if (sample := sample_of(ours, found))}
+    ran_on = sorted({one.cell.dataset_name for found in ok.values() for one in found})
+    entries = []
+    for line, found in ok.items():
+        published = suite.published(line, dataset, metric)
+        sample = samples.get(line)
+        specimens = 0 if sample is None else sample.sums.shape[1]
+        bounds = interval(draw([sample])[0]) if sample is not None and specimens > 1 else None
+        if not line.run:
+            status = "not run: no such method here"
+        elif not runs[line]:
+            status = "not run"
+        elif published is None:
+            status = "not comparable: nothing published"
+        elif why := reasons(dataset, metric, line, runs[line]):
+            status = f"not comparable: {', '.join(why)}"
+        elif ours in COSTS:
+            status = "not comparable: costs have no interval"
+        elif bounds is None or specimens < FEWEST:
+            status = f"not comparable: {specimens or 'no'} test specimens"
+        else:
+            status = "reproduced" if published in bounds else "contradicted"
+        oracle = any(one.prompts == "oracle" for one in found)
+        name = f"{line.name} (oracle prompts)" if oracle else line.name
+        measured = None if sample is None else sample.value
+        entries.append(Entry(name, published, measured, bounds, len(found), status))
+    order = _order(suite, dataset, metric, samples, cost=ours in COSTS)
+    return Page(dataset, metric, ours, ", ".join(ran_on), tuple(entries), order)
+
+
+def _reasons(
+    suite: Suite,
+    asked: Asked,
+    missing: Mapping[Line, int],
+    dataset: str,
+    metric: str,
+    line: Line,
+    runs: Sequence[Record],
+) -> list[str]:
+    """Why the figures of a line cannot be set beside the published ones."""
+    cell = runs[0].cell
+    named = ("", metric, metric.partition(" ")[0], line.method)
+    reasons = [suite.apart[key] for key in dict.fromkeys(named) if key in suite.apart]
+    if cell.dataset != suite.originals.get(dataset):
+        reasons.append("stand-in for the images")
+    if cell.task.backbone not in (suite.backbone, "none"):
+        reasons.append(cell.task.backbone)
+    elif cell.task.backbone != "none" and cell.task.weights != "pretrained":
+        reasons.append("other weights")
+    if cell.protocol != "published":
+        reasons.append(f"{cell.protocol} protocol")
+    for key in ("steps", "image_size", "precision"):
+        if chosen := asked.chosen(key):
+            reasons.append(f"asked with --{key.replace('_', '-')} {chosen}")
+    failed = sum(one.status != "ok" for one in runs)
+    if failed or missing[line]:
+        reasons.append(f"{failed + missing[line]} of {len(runs) + missing[line]} runs are missing")
+    return reasons
+
+
+def _order(
+    suite: Suite,
+    dataset: str,
+    metric: str,
+    samples: Mapping[Line, Sample],
+    *,
+    cost: bool,
+) -> Order:
+    counts = {"same": [0, 0], "reversed": [0, 0]}
+    specimens = min((sample.sums.shape[1] for sample in samples.values()), default=0)
+    for one, other in combinations(samples, 2):
+        published = [suite.published(line, dataset, metric) for line in (one, other)]
+        pair = [samples[one], samples[other]]
+        if None in published or published[0] == published[1]:
+            continue
+        if pair[0].sums.shape[:2] != pair[1].sums.shape[:2]:
+            continue  # runs are missing on one side
+        measured = pair[0].value - pair[1].value
+        if not measured or np.isnan(measured):
+            continue
+        drawn = draw(pair) if specimens >= FEWEST else None
+        bounds = None if drawn is None else interval(drawn[0] - drawn[1])
+        agrees = (measured > 0) == (published[0] > published[1])  # type: ignore[operator]
+        found = counts["same" if agrees else "reversed"]
+        found[0] += 1
+        found[1] += bounds is not None and 0 not in bounds
+    return Order(None if cost else specimens, *counts["same"], *counts["reversed"])
+
+
+def _shown(ours: str, value: float | None, unit: str | None = None) -> str:
+    column = get_column(ours)
+    if value is None or column.unit.startswith("0-"):
+        return column.format(value)
+    return f"{column.format(value)} {unit or column.unit}"
+
+
+def _measured(ours: str, entry: Entry) -> str:
+    text = _shown(ours, entry.measured)
+    if entry.bounds is None:
+        return text
+    return f"{text} [{_shown(ours, entry.bounds.low)}, {_shown(ours, entry.bounds.high)}]"

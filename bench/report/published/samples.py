@@ -1,0 +1,71 @@
+"""What a figure of a ledger is made of, for its interval."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.report.records.columns import get_column
+from bench.spec import Cost, Record
+from bench.stats.bootstrap import Sample, accuracy_of, mean_of, overlap_of, quality_of
+
+COSTS = {field.name for field in dataclasses.fields(Cost)}
+
+
+def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
+    """What a figure of some runs is made of; None where it cannot be told.
+
+    So it is without runs, where folds or images of a seed are missing, or if the version that
+    wrote a record did not know the figure yet. A cost has no specimens, so it counts as one.
+
+    Args:
+        ours: name of the figure in records.
+        records: of the seeds, and folds, of one line; all ended well.
+    """
+    by_seed: dict[int, list[Record]] = {}
+    for one in records:
+        by_seed.setdefault(one.cell.seed, []).append(one)
+    if not records or any(
+        {one.cell.fold for one in found} != set(range(found[0].cell.folds))
+        for found in by_seed.values()
+    ):
+        return None
+    if ours in COSTS:
+        return _cost(ours, list(by_seed.values()))
+    measure, volumes, organ = ours.partition("_volume_mean")
+    runs = [  # the folds of a seed test every image once
+        [row for one in found for row in (one.per_volume if volumes else one.per_image)]
+        for found in by_seed.values()
+    ]
+    if not all(runs) or len({frozenset(_images(rows)) for rows in runs}) > 1:
+        return None
+    if any(ours not in one.metrics for one in records):
+        return None
+    classes = records[0].classes
+    match ours:
+        case "dice_dataset" | "iou_dataset":
+            return overlap_of(runs, classes, iou=ours == "iou_dataset")
+        case "pixel_accuracy":
+            return accuracy_of(runs, classes)
+        case "pq_dataset":
+            return quality_of(runs, classes)
+    if volumes:
+        organs = [organ] if organ else [f"/{name}" for name in classes[1:]]
+        return mean_of(runs, *(measure + name for name in organs))
+    return mean_of(runs, get_column(ours).image_score or ours)
+
+
+def _images(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    return [(row["group"], row["name"]) for row in rows]
+
+
+def _cost(ours: str, seeds: Sequence[Sequence[Record]]) -> Sample | None:
+    sums = []
+    for found in seeds:
+        values = [getattr(one.cost, ours, None) for one in found]
+        known = [float(value) for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        sums.append([[[sum(known) / len(known), 1.0]]])
+    return Sample(np.array(sums))

@@ -1,0 +1,64 @@
+"""Scores of single images, of the rows of a table side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.report.records.packed import Rows, numbers_of, texts_of
+
+Floats = npt.NDArray[np.float64]
+
+_NONE = np.empty(0)  # lets what is joined be nothing
+
+
+class ImageScores:
+    """The test images of the rows of a table, each with any number of runs.
+
+    Args:
+        rows: of each the images of its runs, as in `Record.per_image`.
+
+    Attributes:
+        images: specimen and name of each, in this order.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[Rows]]) -> None:
+        self._runs = [images for runs in rows for images in runs]
+        named = [texts_of(images, "group", "name") for images in self._runs]
+        names = {both: list(zip(*both, strict=True)) for both in dict.fromkeys(named)}
+        images = sorted({image for known in names.values() for image in known})
+        self.images: list[tuple[str, str]] = images
+        self._shape = len(rows), len(images)
+        place = {image: place for place, image in enumerate(images)}
+        places = {both: np.array([place[i] for i in known]) for both, known in names.items()}
+        numbers = (number for number, runs in enumerate(rows) for _ in runs)
+        flat = [n * len(images) + places[both] for n, both in zip(numbers, named, strict=True)]
+        self._places = np.concatenate([_NONE, *flat]).astype(np.intp)
+        groups = [group for group, _ in images]
+        self._starts = [groups.index(group) for group in dict.fromkeys(groups)]
+
+    def differences(self, best: int, others: Sequence[int], score: str) -> list[Floats]:
+        """Mean difference `best` - other on every test specimen, (specimens,) of each other row.
+
+        A score is averaged over the runs of a row for each image, paired by image, and the
+        differences averaged over the images of a specimen: images of one specimen are no
+        independent witnesses. Images that one of the two lacks are left out.
+        """
+        if not self._starts:
+            return [_NONE for _ in others]
+        means = self.means(score)
+        apart = means[best] - means[list(others)]
+        paired = ~np.isnan(apart)
+        counts = np.add.reduceat(paired, self._starts, axis=1, dtype=np.intp)
+        sums = np.add.reduceat(np.where(paired, apart, 0.0), self._starts, axis=1)
+        return [total[n > 0] / n[n > 0] for total, n in zip(sums, counts, strict=True)]
+
+    def means(self, score: str) -> Floats:
+        """Means over runs (rows, images), NaN where no run has the score."""
+        values = np.concatenate([_NONE, *(numbers_of(images, score) for images in self._runs)])
+        defined = ~np.isnan(values)
+        places, size = self._places[defined], int(np.prod(self._shape))
+        counts = np.bincount(places, minlength=size)
+        sums = np.bincount(places, values[defined], minlength=size)
+        means = np.divide(sums, counts, out=np.full(size, np.nan), where=counts > 0)
+        return means.reshape(self._shape)

@@ -1,0 +1,197 @@
+"""One row of a comparison: the runs of one method that differ in seed and fold only."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.report.records.columns import COLUMNS, Column
+from bench.report.records.packed import Rows
+from bench.report.records.runs import Floats, Runs
+from bench.report.records.weights import weights_of
+from bench.spec import Cell
+
+Key = tuple[Any, ...]
+
+
+class Value(NamedTuple):
+    """A figure over the runs that ended well.
+
+    Attributes:
+        figure: their mean, or the best of them where the column says so; None where no run has it.
+        spread: sample standard deviation over runs; None with fewer than two.
+        runs: number of runs that have it.
+    """
+
+    figure: float | None
+    spread: float | None
+    runs: int
+
+
+_NOT_MEASURED = Value(None, None, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Runs that differ in seed and fold only.
+
+    Attributes:
+        label: the method with its non-default options, and what else tells it from other rows.
+        prompts: where prompts came from.
+        values: by `Column.key`.
+        runs: those of all rows.
+        places: of its own runs among them, failed ones included.
+        ended_well: of those that ended well.
+    """
+
+    label: str
+    backbone: str
+    weights: str
+    prompts: str
+    values: Mapping[str, Value]
+    runs: Runs
+    places: list[int]
+    ended_well: list[int]
+
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """The lines of the frame, failed ones included."""
+        return self.runs.frame.iloc[self.places]
+
+    @cached_property
+    def ok(self) -> pd.DataFrame:
+        """Those that ended well."""
+        return self.runs.frame.iloc[self.ended_well]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """What was asked, failed runs included."""
+        return [self.runs.cells[place] for place in self.places]
+
+    @property
+    def folds(self) -> set[int]:
+        """Which of the table's folds it has, failed runs included."""
+        return {cell.fold for cell in self.cells}
+
+    @property
+    def images(self) -> list[Rows]:
+        """The scores of the images of each run that ended well."""
+        return [self.runs.images[place] for place in self.ended_well]
+
+    def settings(self, facts: Sequence[str]) -> set[str]:
+        """What the runs that ended well were measured with, by these columns of the frame."""
+        told = self.runs.settings(facts)
+        return {told[place] for place in self.ended_well}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run ended well."""
+        return len(self.ended_well) == len(self.places)
+
+    @cached_property
+    def status(self) -> str:
+        """How many runs ended how, as in `2 ok, 1 oom`."""
+        counts = Counter(self.runs.statuses[place] for place in self.places)
+        return ", ".join(
+            f"{counts[name]} {name}"
+            for name in sorted(counts, key=lambda name: (name != "ok", name))
+        )
+
+    @property
+    def name(self) -> str:
+        """Label, backbone and weights in one phrase."""
+        return f"{self.label} ({self.backbone}, {self.weights})"
+
+
+def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
+    """The rows of one table.
+
+    Runs whose prompts came from different places never share a row. A failed run may have ended
+    before its prompts were known: it joins the runs of the same cell that ended well.
+
+    Args:
+        runs: of all tables.
+        places: of those of this one.
+    """
+    groups: dict[Key, list[int]] = defaultdict(list)
+    failed = []
+    for place in places:
+        identity = _identity(runs.cells[place])
+        if runs.statuses[place] == "ok":
+            groups[(*identity, runs.prompts[place])].append(place)
+        else:
+            failed.append((place, identity))
+    known = {key[:-1]: key for key in groups}
+    for place, identity in failed:
+        groups[known.get(identity, (*identity, runs.prompts[place]))].append(place)
+    parts = [sorted(part) for part in groups.values()]
+    labels = _tell_apart(runs, [part[0] for part in parts])
+    ended_well = [[place for place in part if runs.statuses[place] == "ok"] for part in parts]
+    values = _values(runs.figures, ended_well)
+    models = [(runs.cells[part[0]].task.backbone, runs.weights[part[0]]) for part in parts]
+    return [
+        Row(label, backbone, weights, key[-1], of_row, runs, part, ok)
+        for label, (backbone, weights), key, of_row, part, ok in zip(
+            labels, models, groups, values, parts, ended_well, strict=True
+        )
+    ]
+
+
+def _identity(cell: Cell) -> Key:
+    """All of a cell but its seed, fold and table."""
+    return (cell.label, weights_of(cell), cell.recipe)
+
+
+def _values(figures: Floats, parts: Sequence[Sequence[int]]) -> list[dict[str, Value]]:
+    """Of every row by column; figures (columns, runs) with NaN, parts the places of its runs."""
+    values = [dict.fromkeys((column.key for column in COLUMNS), _NOT_MEASURED) for _ in parts]
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for number, part in enumerate(parts):
+        by_size[len(part)].append(number)
+    by_size.pop(0, None)
+    for numbers in by_size.values():
+        taken = np.take(figures, [parts[number] for number in numbers], axis=1)
+        for column, lines in zip(COLUMNS, taken, strict=True):
+            for number, value in zip(numbers, _of_column(column, lines), strict=True):
+                values[number][column.key] = value
+    return values
+
+
+def _of_column(column: Column, figures: Floats) -> list[Value]:
+    """The value of every row; figures (rows, runs) with NaN where a run has none."""
+    rows, runs = figures.shape
+    defined = ~np.isnan(figures)
+    if not defined.any():
+        return [_NOT_MEASURED] * rows
+    if not defined.all():
+        return [
+            _of_column(column, line[None, known])[0] if known.any() else _NOT_MEASURED
+            for line, known in zip(figures, defined, strict=True)
+        ]
+    shown = figures.max(axis=1) if column.best_of_runs else figures.mean(axis=1)
+    spreads = figures.std(axis=1, ddof=1).tolist() if runs > 1 else [None] * rows
+    return [Value(*pair, runs) for pair in zip(shown.tolist(), spreads, strict=True)]
+
+
+def _tell_apart(runs: Runs, places: Sequence[int]) -> list[str]:
+    """Labels; rows that would look alike also show the recipe values in which they differ.
+
+    Args:
+        runs: of all tables.
+        places: of one run of every row.
+    """
+    cells = [runs.cells[place] for place in places]
+    alike: dict[Key, list[int]] = defaultdict(list)
+    for position, (place, cell) in enumerate(zip(places, cells, strict=True)):
+        alike[(cell.label, cell.task.backbone, runs.weights[place])].append(position)
+    labels = [cell.label for cell in cells]
+    for positions in alike.values():
+        facts = [vars(cells[position].recipe) for position in positions]
+        differing = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
+        for position, fact in zip(positions, facts, strict=True):
+            labels[position] += "".join(f" {name}={fact[name]}" for name in differing)
+    return labels

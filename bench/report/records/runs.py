@@ -1,0 +1,83 @@
+"""The columns of a frame that tables are made of, taken out of it once for all rows."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bench.report.records.columns import COLUMNS
+from bench.report.records.packed import Rows
+from bench.spec import Cell
+
+Floats = npt.NDArray[np.float64]
+
+
+class Runs:
+    """All runs of a frame by their place in it, from 0.
+
+    Taking a few lines out of a wide frame costs about a millisecond, too much for every row.
+
+    Args:
+        frame: of `to_frame`.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self._settings: dict[tuple[str, ...], list[str]] = {}
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """What was asked."""
+        return cast("list[Cell]", self.frame["cell"].tolist())
+
+    @cached_property
+    def statuses(self) -> list[str]:
+        """How they ended."""
+        return cast("list[str]", self.frame["status"].tolist())
+
+    @cached_property
+    def errors(self) -> list[str]:
+        """Why they did not end well; empty where nothing was recorded."""
+        return cast("list[str]", self.frame["error"].fillna("").tolist())
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """Where prompts came from."""
+        return cast("list[str]", self.frame["prompts"].tolist())
+
+    @cached_property
+    def weights(self) -> list[str]:
+        """Names of the weights, other ones for others of the same backbone."""
+        return cast("list[str]", self.frame["weights"].tolist())
+
+    @cached_property
+    def images(self) -> list[Rows]:
+        """The scores of their images."""
+        return cast("list[Rows]", self.frame["per_image"].tolist())
+
+    @cached_property
+    def figures(self) -> Floats:
+        """(columns, runs) in the order of `COLUMNS`; NaN where there is none."""
+        keys = [column.key for column in COLUMNS]
+        return np.stack([self.frame[key].to_numpy(np.float64, na_value=np.nan) for key in keys])
+
+    def settings(self, facts: Sequence[str]) -> list[str]:
+        """What each run was measured with, in words: the known ones of these columns."""
+        key = tuple(facts)
+        if key not in self._settings:
+            names = [name.removeprefix("env/") for name in facts]
+            lines = zip(*(self.frame[name].tolist() for name in facts), strict=True)
+            self._settings[key] = [_told(names, line) for line in lines]
+        return self._settings[key]
+
+
+def _told(names: Sequence[str], values: Sequence[object]) -> str:
+    known = zip(names, values, strict=True)
+    return ", ".join(f"{name} {value}" for name, value in known if not _missing(value))
+
+
+def _missing(value: object) -> bool:
+    return value is None or value is pd.NA or value != value

@@ -1,0 +1,1 @@
+"""Comparisons as Markdown, CSV, LaTeX and terminal tables."""

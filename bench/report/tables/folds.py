@@ -1,0 +1,94 @@
+"""Cross-validation: the score of every fold, their spread, and all folds pooled."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.files import replace
+from bench.report.compare.comparison import Comparison
+from bench.report.records.columns import DICE
+from bench.report.records.rows import Row
+from bench.stats.bootstrap import overlap_of
+
+_WHO = ("label", "backbone", "weights", "prompts")  # what sets rows apart, prompts last
+
+
+def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
+    """Write `<slug>_folds.md` and `.csv` for every comparison of more than one fold.
+
+    Args:
+        comparisons: some of them, or all.
+        folder: is made if need be; files of the same names are replaced.
+
+    Returns:
+        The files.
+    """
+    written = []
+    for found in comparisons:
+        table = folds_table(found)
+        if not table.empty:
+            path = folder / f"{found.slug}_folds.md"
+            written += [
+                replace(path, f"# {found.title}\n\n{folds_markdown(found)}\n"),
+                replace(path.with_suffix(".csv"), table.to_csv(index=False)),
+            ]
+    return written
+
+
+def folds_table(found: Comparison) -> pd.DataFrame:
+    """Dice of every row by fold: `fold_1` .. `fold_K`, `mean`, `sd`, `pooled`; fractions.
+
+    A fold's figure is the mean over seeds; `mean` and `sd` are over the folds. `pooled` counts the
+    pixels of all folds together, in which every image is tested once, and is the mean over the
+    seeds whose folds all ended well. Empty where there is one fold only.
+    """
+    lines = []
+    for row in found.rows:
+        folds = {cell.folds for cell in row.records["cell"]}
+        if folds == {1}:
+            continue
+        by_fold = row.ok.groupby("fold")[DICE.key].mean()
+        line: dict[str, object] = {"label": row.label, "backbone": row.backbone}
+        line |= {"weights": row.weights, "prompts": row.prompts}
+        line |= {f"fold_{fold + 1}": by_fold.get(fold) for fold in range(max(folds))}
+        line |= {"mean": by_fold.mean(), "sd": by_fold.std(), "pooled": _pooled(row, max(folds))}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def folds_markdown(found: Comparison) -> str:
+    """The table of `folds_table` in per cent, with a sentence on how to read it."""
+    table = folds_table(found)
+    figures = table.drop(columns=list(_WHO)).map(lambda value: DICE.format(value))
+    figures.index = pd.Index(_names(table), name="Method")
+    figures.columns = [name.replace("_", " ").capitalize() for name in figures.columns]
+    text = figures.to_markdown(
+        colalign=["left"] + ["right"] * len(figures.columns), disable_numparse=True
+    )
+    return (
+        f"{text}\n\nDice ({DICE.unit}) of the test part of every fold, mean over seeds; mean and "
+        "standard deviation over folds; pooled: the pixels of all folds together."
+    )
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    """Labels, with backbone, weights and prompts where another row has the same label."""
+    who = table[list(_WHO)].itertuples(index=False)
+    shared = table["label"].duplicated(keep=False)
+    return [
+        f"`{label}` ({', '.join(rest if rest[-1] != 'none' else rest[:-1])})"
+        if more
+        else f"`{label}`"
+        for (label, *rest), more in zip(who, shared, strict=True)
+    ]
+
+
+def _pooled(row: Row, folds: int) -> float | None:
+    """Dice of the pixels of all folds together, mean over the complete seeds; None without any."""
+    scores = []
+    for _, runs in row.ok.groupby("seed"):
+        if len(runs) == folds:
+            images = [one for images in runs["per_image"] for one in images]
+            scores.append(overlap_of([images], runs["classes"].iloc[0]).value)
+    return sum(scores) / len(scores) if scores else None

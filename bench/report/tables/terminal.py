@@ -1,0 +1,77 @@
+"""Comparisons as tables for the terminal."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from bench.report.compare.comparison import Comparison
+from bench.report.compare.ranking import Mark
+from bench.report.records.columns import Column
+from bench.report.tables.write import cells
+
+# Text columns and their widest line; longer text is folded. Prompts stand above their block.
+_TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 14}
+
+
+def terminal_table(found: Comparison, width: int = 100) -> Table:
+    """A comparison as a renderable of rich; notes are its caption.
+
+    Args:
+        found: to show.
+        width: characters in a line; the least important columns are left out until all fits.
+    """
+    keep = [
+        column
+        for column in found.columns
+        if any(row.values[column.key].figure is not None for row in found.rows)
+    ]
+    console = Console(width=10_000)
+    while True:
+        table = _table(found, keep, len(keep) < len(found.columns))
+        if len(keep) < 2 or Measurement.get(console, console.options, table).maximum <= width:
+            return table
+        keep.remove(max(keep, key=lambda column: column.importance))
+
+
+def _table(found: Comparison, columns: Sequence[Column], shortened: bool) -> Table:
+    table = Table(
+        title=Text(found.title, style="bold"),
+        title_justify="left",
+        caption=_caption(found, shortened),
+        caption_justify="left",
+        caption_style="",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    statuses = {word for row in found.rows for word in row.status.split()}
+    least = {"Runs": max(map(len, statuses))}  # no word of it is broken
+    for title, widest in _TEXT.items():
+        table.add_column(title, overflow="fold", max_width=widest, min_width=least.get(title))
+    for column in columns:
+        header = "\n".join([*column.title.split(), f"({column.unit})"])
+        table.add_column(header, justify="right", no_wrap=True)
+    for block in found.blocks:
+        if len(found.blocks) > 1:
+            table.add_row(Text(f"prompts: {block.prompts}", style="italic"))
+        for label, backbone, weights, _, status, *figures in cells(block, columns, _mark):
+            texts = [Text(text, style="bold" if "*" in text else "") for text in figures]
+            table.add_row(*map(Text, (label, backbone, weights, status)), *texts)
+        table.add_section()
+    return table
+
+
+def _caption(found: Comparison, shortened: bool) -> Text:
+    legend = "* best of its column and block."
+    if shortened:
+        legend += " Columns without figures or room are left out; the files hold all."
+    return Text("\n".join([legend, *found.notes]))
+
+
+def _mark(text: str, mark: Mark | None) -> str:
+    """All figures end in the same place, marked or not."""
+    return text + {"best": "*", "tied": "≈", None: " "}[mark]

@@ -1,0 +1,174 @@
+"""Comparisons as Markdown, CSV and LaTeX."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from bench.files import replace, replacing
+from bench.report.compare.comparison import Comparison, comparison
+from bench.report.compare.ranking import Block, Mark
+from bench.report.records.columns import MISSING, Column
+from bench.report.records.frame import NESTED
+from bench.report.records.rows import Value
+from bench.report.tables.delimited import to_csv, write_frame
+
+ASKED = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # text columns, before the figures
+
+
+def write_tables(
+    frame: pd.DataFrame, folder: Path, comparisons: Sequence[Comparison] | None = None
+) -> list[Path]:
+    """Write every comparison as `<slug>.md`, `.csv` and `.tex`, and all runs as `records.csv`.
+
+    Args:
+        frame: of `to_frame`.
+        folder: is made if need be; files of the same names are replaced.
+        comparisons: of the frame, where they are at hand.
+
+    Returns:
+        The files.
+    """
+    written = [folder / "records.csv"]
+    with replacing(written[0]) as file:
+        write_frame(frame.drop(columns=list(NESTED)), file)
+    for found in comparison(frame) if comparisons is None else comparisons:
+        written += [
+            replace(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
+            replace(folder / f"{found.slug}.csv", to_csv(_unrounded(found))),
+            replace(folder / f"{found.slug}.tex", latex(found)),
+        ]
+    return written
+
+
+def cells(
+    block: Block, columns: Sequence[Column], decorate: Callable[[str, Mark | None], str]
+) -> list[list[str]]:
+    """Text of a block: the `ASKED` ones, then one for each column.
+
+    Args:
+        block: rows and marks.
+        columns: to show.
+        decorate: shows a figure with its mark.
+    """
+    marks = block.marks.get
+    return [
+        [
+            *line[: len(ASKED)],
+            *(
+                decorate(text, marks((place, column.key)))
+                for text, column in zip(line[len(ASKED) :], columns, strict=True)
+            ),
+        ]
+        for place, line in enumerate(_texts(block, tuple(columns)))
+    ]
+
+
+@lru_cache(maxsize=4)  # a block is written in several formats
+def _texts(block: Block, columns: tuple[Column, ...]) -> list[list[str]]:
+    """Of every row the `ASKED` ones and the figures, without their marks."""
+    return [
+        [row.label, row.backbone, row.weights, row.prompts, row.status]
+        + [_shown(column, row.values[column.key]) for column in columns]
+        for row in block.rows
+    ]
+
+
+def _shown(column: Column, value: Value) -> str:
+    text = column.format(value.figure)
+    if column.spread and value.spread is not None:
+        text += f" ± {column.format(value.spread)}"
+    return text
+
+
+def markdown(found: Comparison) -> str:
+    """Tables of the blocks and the notes; best figures are bold, ties carry ≈."""
+    parts = []
+    for block in found.blocks:
+        lines = [
+            [f"`{label}`", *rest] for label, *rest in cells(block, found.columns, _mark_markdown)
+        ]
+        if len(found.blocks) > 1:
+            parts.append(f"**Prompts: {block.prompts}**")
+        parts.append(_pipes([_headers(found), *lines]))
+    parts.append("\n".join(f"- {note}" for note in found.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(found: Comparison) -> str:
+    """A booktabs `tabular` to include; title and notes stand above it as comments."""
+    alignment = "l" * len(ASKED) + "r" * len(found.columns)
+    body = [
+        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\toprule",
+        " & ".join(map(_escape, _headers(found))) + r" \\",
+    ]
+    for block in found.blocks:
+        body.append(r"\midrule")
+        for line in cells(block, found.columns, _mark_latex):
+            asked, figures = line[: len(ASKED)], line[len(ASKED) :]
+            body.append(" & ".join([*map(_escape, asked), *figures]) + r" \\")
+    comments = [f"% {' '.join(line.split())}" for line in (found.title, *found.notes)]
+    return "\n".join([*comments, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _unrounded(found: Comparison) -> dict[str, list[object]]:
+    """The rows with means, standard deviations and marks, in the units of the records."""
+    lines: dict[str, list[object]] = {
+        "label": [row.label for row in found.rows],
+        "backbone": [row.backbone for row in found.rows],
+        "weights": [row.weights for row in found.rows],
+        "prompts": [row.prompts for row in found.rows],
+        "runs": [row.status for row in found.rows],
+    }
+    places = [(block, place) for block in found.blocks for place in range(len(block.rows))]
+    for column in found.columns:
+        key = column.key
+        values = [row.values[key] for row in found.rows]
+        lines[key] = [value.figure for value in values]
+        lines[f"{key}_sd"] = [value.spread for value in values]
+        lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
+    return lines
+
+
+def _pipes(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, headers first; texts stand left and figures right."""
+    escaped = [[text.replace("|", "\\|") for text in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
+    widths = [max(width, len(header) + 2) for width, header in zip(widths, lines[0], strict=True)]
+    left = len(ASKED)
+    rule = [":" + "-" * (width + 1) for width in widths[:left]]
+    rule += ["-" * (width + 1) + ":" for width in widths[left:]]
+    padded = [
+        [
+            f" {text.ljust(width) if place < left else text.rjust(width)} "
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in escaped
+    ]
+    return "\n".join(f"|{'|'.join(line)}|" for line in (padded[0], rule, *padded[1:]))
+
+
+def _headers(found: Comparison) -> list[str]:
+    return [*ASKED, *(column.header for column in found.columns)]
+
+
+def _mark_markdown(text: str, mark: Mark | None) -> str:
+    return {"best": f"**{text}**", "tied": f"{text} ≈", None: text}[mark]
+
+
+def _mark_latex(text: str, mark: Mark | None) -> str:
+    shown = text.replace("±", r"$\pm$").replace(MISSING, "---")
+    return {"best": rf"\textbf{{{shown}}}", "tied": rf"{shown} $\approx$", None: shown}[mark]
+
+
+def _escape(text: str) -> str:
+    """Text as LaTeX prints it."""
+    special: dict[str, str | int | None] = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+    special.update({character: f"\\{character}" for character in "&%$#_{}"})
+    return text.translate(str.maketrans(special))

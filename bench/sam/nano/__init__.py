@@ -1,0 +1,1 @@
+"""The embedded model `sam_nano`: its training corpus, training and evaluation."""

@@ -1,0 +1,139 @@
+import re
+import time
+
+import pytest
+from records import make_cell, make_failure, make_record
+from rich.console import Console
+
+from bench.cli.progress import Progress
+from bench.spec import Cell, Recipe
+
+TRAIN = {"phase": "train", "step": 120.0, "epoch": 3.75, "loss": 0.1234, "images_per_s": 123.4}
+RECIPE = Recipe(lr=1e-3, steps=300)
+LONG = make_cell(
+    options={"rank": 16, "targets": "qkvom", "blocks": "0-5", "alpha": 32.0},
+    dataset="carbides_of_ultra_high_carbon_steel",
+    seed=12,
+    fold=2,
+    folds=5,
+    labels=20,
+    weights="random",
+    recipe=RECIPE,
+)
+
+
+class Clock:
+    """What `time.monotonic` tells."""
+
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def shown(progress: Progress, width: int = 100) -> list[str]:
+    console = Console(width=width, force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        console.print(progress)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_training_shows_cell_epoch_loss_speed_and_time_left(clock: Clock) -> None:
+    progress = Progress(4)
+    progress.begin(make_cell(options={"rank": 8}, recipe=RECIPE))
+    clock.now += 12
+    progress.show(TRAIN)
+    name, figures = shown(progress)
+    assert name == "[1/4] lora[rank=8] · steel · seed 0"
+    # 12 s for 120 of 300 steps: 18 s more, and 30 s for each of three other cells
+    told = "step 120/300  epoch 3.8  loss 0.123  123.4 images/s  1:48 left"
+    assert re.fullmatch(rf"━+ +{re.escape(told)}", figures)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_two_lines_are_enough_for_the_longest_name(clock: Clock, width: int) -> None:
+    progress = Progress(12)
+    progress.begin(LONG)
+    clock.now += 3600
+    progress.show({**TRAIN, "epoch": 10.0})
+    lines = shown(progress, width)
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("[1/12] lora[alpha=32.0,blocks=0-5,rank=16,targets=qkvom] · carb")
+    assert lines[0].endswith("…")
+    assert "loss 0.123  123.4 images/s  29:00:00 left" in lines[1]
+
+
+def test_everything_that_tells_cells_apart_is_in_the_name() -> None:
+    progress = Progress(1)
+    progress.begin(LONG)
+    (name, _) = shown(progress, 200)
+    assert name.endswith(
+        "· carbides_of_ultra_high_carbon_steel · seed 12 · random weights · fold 3/5 · 20 labels"
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({}, "starting"),
+        ({"phase": "data"}, "reading images"),
+        ({"phase": "evaluate"}, "evaluating"),
+        ({"phase": "measure"}, "measuring cost"),
+    ],
+)
+def test_the_phases_around_training_are_told(event: dict[str, str], told: str) -> None:
+    progress = Progress(1)
+    progress.begin(make_cell())
+    progress.show(event)
+    assert told in shown(progress)[1]
+
+
+def test_time_left_follows_the_cells_run_so_far(clock: Clock) -> None:
+    progress = Progress(4)
+    assert progress.seconds_left is None
+    for seed, seconds in enumerate((40, 60)):
+        progress.begin(make_cell(seed=seed))
+        clock.now += seconds
+        progress.finish(make_record(make_cell(seed=seed)), ran=True)
+    assert progress.seconds_left == 100
+    progress.begin(make_cell(seed=2))
+    clock.now += 20
+    assert progress.seconds_left == 80
+    clock.now += 900  # longer than thought: the cell that runs counts as nearly done
+    assert progress.seconds_left == 50
+    assert "0:50 left" in shown(progress)[1]
+
+
+def test_cells_done_before_say_nothing_about_the_time() -> None:
+    progress = Progress(2)
+    progress.begin(make_cell())
+    line = progress.finish(make_record(dice=0.8123), ran=False)
+    assert line.plain == "[1/2] ok       lora · steel · seed 0  Dice 0.812  done before"
+    assert progress.seconds_left is None
+
+
+def test_a_failure_is_kept_with_its_reason(clock: Clock) -> None:
+    progress = Progress(1)
+    progress.begin(make_cell())
+    clock.now += 7
+    line = progress.finish(make_failure(make_cell(), "diverged", "the loss became nan"), ran=True)
+    assert line.plain == "[1/1] diverged lora · steel · seed 0  7 s  the loss became nan"
+
+
+def test_waiting_for_another_run_is_told() -> None:
+    progress = Progress(3)
+    assert shown(progress) == [""]
+    progress.waiting = 2
+    assert shown(progress) == ["waiting for another run to finish 2 cell(s)"]
+
+
+def test_a_method_that_does_not_train_has_a_full_bar_at_once() -> None:
+    progress = Progress(1)
+    progress.begin(Cell("zero_shot", "steel", LONG.task, RECIPE))
+    progress.show({"phase": "evaluate"})
+    assert shown(progress)[1].startswith("━" * 10)

@@ -1,0 +1,444 @@
+"""Planted regressions raise an alarm, and clean code raises none."""
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from folders import make_folder
+from records import ENV as RECORDED
+from records import make_cell
+from torch import nn
+
+from bench import cli
+from bench.ask.request import Request
+from bench.cli.guard import count, measure, run_beside_reference
+from bench.errors import UserError
+from bench.guard import baseline
+from bench.guard import compare as guard
+from bench.guard.baseline import Figures, Run
+from bench.learn.loop import train_step
+from bench.plugins import registry
+from bench.plugins.discover import Plugins
+from bench.plugins.registry import get_method
+from bench.run.store import Store
+from bench.spec import Cell
+
+COMMITTED = Path(__file__).parents[2] / "results" / "reference" / "guard.json"
+ENV = {**RECORDED, "system": "Linux x86_64"}
+GRID = {"methods": "lora", "datasets": "steel"}
+LORA = {"trainable_params": 15_000, "train_step_flops": 9_000}
+DICE = (0.60, 0.62, 0.61, 0.63, 0.59, 0.61)
+STORED = Figures(
+    grid=GRID,
+    env=ENV,
+    contents={"steel": "5" * 64, "sam_nano": "a" * 64},
+    counts={"full": {"trainable_params": 90_000}, "lora": LORA},
+    runs={"lora": [Run(dice, 1_000, 0.5) for dice in DICE]},
+)
+
+
+def changed(env: dict[str, Any] | None = None, **run: Any) -> Figures:
+    """The stored figures, two seeds of them, with another environment or another run."""
+    found = [replace(one, **run) for one in STORED.runs["lora"][:2]]
+    return replace(STORED, env={**ENV, **(env or {})}, runs={"lora": found})
+
+
+def measures(now: Figures, stored: Figures = STORED) -> list[str]:
+    return [change.measure for change in guard.compare(stored, now)[0]]
+
+
+# Comparing
+
+
+def test_what_is_as_it_was_raises_no_alarm() -> None:
+    assert guard.compare(STORED, changed()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("run", "found"),
+    [
+        ({"dice": 0.50}, ["Dice"]),
+        ({"dice": 0.72}, ["Dice"]),
+        ({"dice": 0.57}, []),
+        ({"train_peak_bytes": 1_021}, ["memory"]),
+        ({"train_peak_bytes": 979}, ["memory"]),
+        ({"train_peak_bytes": 1_019}, []),
+        ({"pace": 0.5 / 1.6}, ["speed"]),
+        ({"pace": 0.5 / 1.4}, []),
+        ({"pace": 0.9}, []),
+        ({"dice": None, "error": "oom: out of memory"}, ["training"]),
+        ({"dice": None}, ["Dice"]),
+        ({"train_peak_bytes": None}, ["memory"]),
+        ({"pace": None}, ["speed"]),
+    ],
+)
+def test_a_run_beyond_a_limit_is_named(run: dict[str, Any], found: list[str]) -> None:
+    assert measures(changed(**run)) == found
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ({"lora": {**LORA, "trainable_params": 15_001}}, ["trainable_params"]),
+        ({"lora": {**LORA, "train_step_flops": 8_999}}, ["train_step_flops"]),
+        ({"new": LORA}, ["method"]),
+    ],
+)
+def test_a_count_that_differs_at_all_is_named(counts: dict[str, Any], found: list[str]) -> None:
+    now = replace(changed(), counts={**STORED.counts, **counts})
+    assert measures(now) == found
+    gone = replace(changed(), counts={"lora": LORA})
+    assert [change.name for change in guard.compare(STORED, gone)[0]] == ["full"]
+
+
+def test_a_method_that_the_grid_no_longer_trains_is_named() -> None:
+    assert measures(replace(changed(), runs={})) == ["training"]
+
+
+def test_other_images_or_weights_are_named() -> None:
+    now = replace(changed(), contents={"steel": "6" * 64, "sam_nano": "a" * 64})
+    assert measures(now) == ["contents"]
+
+
+def test_another_torch_leaves_counts_and_dice() -> None:
+    other = {"packages": {"torch": "2.9.0"}}
+    changes, (note,) = guard.compare(
+        STORED, changed(other, train_peak_bytes=2_000, pace=0.1, dice=0.5)
+    )
+    assert [change.measure for change in changes] == ["Dice"]
+    assert "torch 2.8.0 in the baseline, 2.9.0 here" in note
+    assert "contents, memory, speed" in note
+    now = replace(changed(other), counts={**STORED.counts, "lora": {**LORA, "train_step_flops": 1}})
+    assert measures(now) == ["train_step_flops"]
+
+
+def test_another_processor_leaves_all_but_speed_and_what_is_drawn() -> None:
+    changes, (note,) = guard.compare(
+        STORED, changed({"cpu": "Other CPU"}, pace=0.1, train_peak_bytes=2_000)
+    )
+    assert [change.measure for change in changes] == ["memory"]
+    assert "not compared: contents, speed (cpu Example CPU in the baseline, Other CPU here)" in note
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("full", "full"), ("full", "full_bridge"), ("full_s", "full_s")]
+)
+@pytest.mark.parametrize("lacks", [True, False])
+def test_only_a_missing_library_excuses_a_method(name: str, file: str, lacks: bool) -> None:
+    counts = {"full": LORA, "full_s": LORA, "lora": LORA}
+    now = replace(changed(), counts={key: LORA for key in counts if key != name})
+    changes, notes = guard.compare(
+        replace(STORED, counts=counts), now, {file: "why"}, [file] if lacks else []
+    )
+    assert notes == ([f"not counted here: {name} (why)"] if lacks else [])
+    told = guard.Change(name, "method", "there", "why", "gone")
+    assert changes == ([] if lacks else [told])
+
+
+def test_another_method_of_a_longer_name_excuses_nothing() -> None:
+    stored = replace(STORED, counts={"full": LORA, "full_s": LORA, "lora": LORA})
+    now = replace(changed(), counts={"lora": LORA})
+    changes, notes = guard.compare(stored, now, {"full_s": "no module named x"}, ["full_s"])
+    assert [(change.name, change.now) for change in changes] == [("full", "-")]
+    assert notes == ["not counted here: full_s (no module named x)"]
+
+
+@pytest.mark.parametrize(
+    ("body", "lacking"),
+    [
+        ("import not_installed", True),
+        ("from not_installed.part import name", True),
+        ("raise ModuleNotFoundError('install the extra', name='x')", True),
+        ("raise ImportError('no module named x: install the extra')", False),
+        ("import json.no_such_part", False),
+        ("from json import no_such_name", False),
+        ("import bench.no_such_module", False),
+        ("from bench.methods import no_such_name", False),
+        ("import methods", False),
+        ("import this is no python", False),
+        ("1 / 0", False),
+    ],
+)
+def test_a_library_is_lacking_where_it_is_from_elsewhere_and_not_here(
+    body: str, lacking: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = ModuleType("made_for_guard")
+    package.__path__ = [str(tmp_path)]
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    (tmp_path / "broken.py").write_text(body)
+    monkeypatch.setattr(registry, "_METHODS", Plugins("method", package.__name__))
+    assert list(registry.unavailable_methods()) == ["broken"]
+    assert registry.methods_lacking_a_library() == ({"broken"} if lacking else set())
+
+
+def test_the_interval_holds_a_further_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for scores in rng.normal(0.6, 0.02, (2_000, guard.SEEDS + guard.RUNS)):
+        low, high = guard.interval(list(scores[: guard.SEEDS]), guard.RUNS)
+        inside += low <= scores[guard.SEEDS :].mean() <= high
+    assert inside / 2_000 == pytest.approx(guard.LEVEL, abs=0.008)
+
+
+# Files and the command
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "no baseline at"),
+        ("no json", "is no baseline of this guard"),
+        ("[1]", "it holds no object"),
+        ('{"grid": {"colour": 1}}', "unexpected keyword argument 'colour'"),
+        (json.dumps({"grid": GRID, "schema": 0}), "its schema is 0, this version reads 1"),
+        (json.dumps({"grid": GRID, "schema": 1}), "KeyError: 'runs'"),
+        (json.dumps({**vars(STORED), "schema": 1, "runs": {"lora": [{}]}}), "needs two seeds"),
+    ],
+)
+def test_a_missing_or_foreign_baseline_is_refused_in_one_sentence(
+    text: str | None, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "guard.json"
+    if text is not None:
+        path.write_text(text)
+    assert cli.main(["guard", "--baseline", str(path)]) == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+
+
+DEFAULT = Request(**json.loads(baseline.DEFAULT_GRID))
+
+
+def test_the_default_grid_is_that_of_the_committed_baseline() -> None:
+    assert baseline.read_request(COMMITTED) == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("text", "grid", "said"),
+    [
+        (None, DEFAULT, "no baseline at"),
+        ("no json: at all", DEFAULT, "is no baseline of this guard"),
+        ("[1]", DEFAULT, "it holds no object"),
+        ("{}", DEFAULT, "it holds no grid"),
+        (json.dumps({"grid": GRID, "schema": 0}), Request(**GRID), "is kept"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_baseline_is_made_where_there_is_none_and_keeps_its_grid_where_there_is(
+    text: str | None,
+    grid: Request,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "new" / "guard.json"
+    if text is not None:
+        path.parent.mkdir()
+        path.write_text(text)
+    asked = []
+
+    def measured(request: Request, seeds: int) -> Figures:
+        asked.append(request)
+        return STORED
+
+    monkeypatch.setattr("bench.cli.guard.measure", measured)
+    assert cli.main(["guard", "--write", "--baseline", str(path)]) == 0
+    assert asked == [grid]
+    assert said in capsys.readouterr().out
+    assert baseline.read(path) == STORED
+
+
+def test_a_grid_with_a_slip_and_a_folder_are_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "guard.json"
+    path.write_text(json.dumps({"grid": {"colour": 1}}))
+    with pytest.raises(UserError, match=r"'colour'.*mend it, or remove the file"):
+        baseline.request_to_write(path)
+    with pytest.raises(UserError, match=r"cannot read .* give another file"):
+        baseline.request_to_write(tmp_path)
+
+
+def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "guard.json"
+    baseline.write(STORED, path)
+    assert baseline.read(path) == STORED
+    with pytest.raises(UserError, match="a cell ended with: diverged"):
+        baseline.write(changed(dice=None, error="diverged: at step 3"), path)
+
+
+def test_the_command_ends_with_one_and_a_table_of_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "guard.json"
+    baseline.write(STORED, path)
+
+    def ask(now: Figures, *more: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr("bench.cli.guard.measure", lambda request, seeds: now)
+        code = cli.main(["guard", "--baseline", str(path), *more])
+        return code, capsys.readouterr().out.splitlines()
+
+    code, (line,) = ask(changed())
+    assert code == 0
+    assert "2 methods counted, 1 trained, all as in" in line
+    code, lines = ask(changed(dice=0.5, pace=0.1))
+    assert code == 1
+    assert sum("lora" in line for line in lines) == 2
+    renewed = replace(STORED, runs={"lora": [Run(0.5 + n / 100, 1_000, 0.1) for n in range(6)]})
+    assert ask(renewed, "--write")[0] == 0
+    assert ask(changed(dice=0.5, pace=0.1))[0] == 0
+
+
+# Planted in real methods
+
+
+def freeze_updates(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if ".updates." in name:
+            parameter.requires_grad_(False)
+
+
+def run_blocks_twice(model: Any) -> None:
+    for block in model.image_encoder.blocks:
+        block.register_forward_hook(lambda module, inputs, output: module.forward(*inputs))
+
+
+def keep_activations(model: Any) -> None:
+    parts = list(model.image_encoder.modules())
+    kept: deque[Any] = deque(maxlen=2 * len(parts))  # of this step and the one before
+    for part in parts:
+        part.register_forward_hook(lambda module, inputs, output: kept.append(output))
+
+
+Plant = Callable[[Callable[[nn.Module], None]], None]
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
+    """Change every model that is built from now on."""
+
+    def planted(change: Callable[[nn.Module], None]) -> None:
+        def found(name: str) -> Any:
+            method = get_method(name)
+
+            def build(*args: Any, **options: Any) -> nn.Module:
+                model = method.build(*args, **options)
+                change(model)
+                return model
+
+            return replace(method, build=build)
+
+        for module in ("bench.cost.count", "bench.run.cell"):
+            monkeypatch.setattr(f"{module}.get_method", found)
+
+    return planted
+
+
+def cell_of(name: str, seed: int = 0) -> Cell:
+    """A cell of the committed baseline's grid."""
+    request = replace(baseline.read_request(COMMITTED), methods=name)
+    return replace(baseline.cells(request, 1)[0], seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (freeze_updates, {"trainable_params", "train_step_flops", "saved_bytes"}),
+        (run_blocks_twice, {"forward_flops", "train_step_flops"}),
+    ],
+)
+def test_a_frozen_adapter_and_doubled_work_are_counted(
+    change: Callable[[nn.Module], None], found: set[str], plant: Plant
+) -> None:
+    def counted() -> Figures:
+        counts = count("lora", "sam_nano", make_cell("lora"))
+        return replace(STORED, counts={"lora": counts}, runs={})
+
+    clean = counted()
+    assert measures(counted(), clean) == []
+    plant(change)
+    assert set(measures(counted(), clean)) == found
+
+
+@pytest.mark.slow
+def test_every_seed_is_trained_and_every_method_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.plugins.registry.list_methods", lambda: [get_method("lora")])
+    folder = str(make_folder(tmp_path / "mine"))
+    asked = {"weights": "random", "image_size": 64, "steps": 2, "batch_size": 2}
+    found = measure(Request("frozen_head", folder, **asked), 2)  # type: ignore[arg-type]
+    assert found.grid == {"methods": "frozen_head", "datasets": folder, **asked}
+    assert list(found.counts) == ["lora"]
+    assert list(found.contents) == ["mine"]
+    first, second = found.runs["frozen_head"]
+    assert first.error is second.error is None
+    assert first.train_peak_bytes == second.train_peak_bytes
+    assert first.pace is not None
+    assert first.pace > 0
+
+
+def run(cell: Cell, folder: Path) -> Run:
+    """Train a cell in this process, where regressions can be planted."""
+    said: list[dict[str, Any]] = []
+    run_beside_reference(cell, Store.open(folder), said.append)
+    return Run(**said[0])
+
+
+def alarms(stored: Sequence[Run], *now: Run) -> list[str]:
+    clean = replace(STORED, runs={"lora": stored})
+    return measures(replace(clean, runs={"lora": now}), clean)
+
+
+def short() -> Cell:
+    """Memory and speed need no long training."""
+    cell = cell_of("lora")
+    return replace(cell, recipe=replace(cell.recipe, steps=4))
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """A baseline of memory and speed on this machine."""
+    return [run(short(), tmp_path_factory.mktemp("clean"))] * 2
+
+
+@pytest.mark.slow
+def test_a_leaked_activation_is_seen_in_memory(
+    clean: list[Run], plant: Plant, tmp_path: Path
+) -> None:
+    plant(keep_activations)
+    assert alarms(clean, run(short(), tmp_path)) == ["memory"]
+
+
+@pytest.mark.slow
+def test_a_step_taken_twice_is_seen_in_speed(
+    clean: list[Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def twice(*args: Any) -> Any:
+        train_step(*args)
+        return train_step(*args)
+
+    monkeypatch.setattr("bench.cost.measure.train_step", twice)
+    assert "speed" in alarms(clean, run(short(), tmp_path))
+
+
+@pytest.mark.slow
+def test_a_worse_initialisation_is_seen_in_dice(tmp_path: Path) -> None:
+    cell = cell_of("lora")
+    worse = replace(cell, task=replace(cell.task, weights="random"), weights_sha="")
+    found = run(worse, tmp_path)
+    stored = [replace(found, dice=one.dice) for one in baseline.read(COMMITTED).runs["lora"]]
+    assert alarms(stored, found) == ["Dice"]
+
+
+@pytest.mark.slow
+def test_ten_clean_repeats_raise_no_alarm(tmp_path: Path) -> None:
+    first = run(cell_of("frozen_head"), tmp_path)
+    stored = baseline.read(COMMITTED).runs["frozen_head"]
+    stored = [replace(first, dice=one.dice) for one in stored]  # its speed is another machine's
+    for repeat in range(10):  # of the two seeds that the guard trains
+        assert alarms(stored, run(cell_of("frozen_head", repeat % 2), tmp_path)) == []

@@ -1,0 +1,113 @@
+"""Schedule and loop, on worked examples."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.data.bank import Bank
+from bench.learn import loop as train
+from bench.learn.loop import DivergedError, Reused, Views, fit, learning_rate
+from bench.plugins.registry import get_method
+from bench.sam.prompts import PromptRule, Prompts
+from bench.spec import Recipe, Task
+
+
+def test_the_rate_rises_and_falls() -> None:
+    recipe = Recipe(lr=1.0, steps=110, warmup_steps=10)
+    assert learning_rate(recipe, 0) == pytest.approx(0.1)
+    assert learning_rate(recipe, 9) == pytest.approx(1.0)
+    assert learning_rate(recipe, 60) == pytest.approx(0.5)
+    assert learning_rate(recipe, 109) == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 0.99))
+    assert learning_rate(Recipe(lr=1.0, steps=1), 0) == 1.0  # shorter than the rise
+
+
+class Pixelwise(nn.Module):
+    """The simplest segmenter: a 1x1 convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layer(images)
+        return logits
+
+
+def halves() -> Views:
+    """Dark left halves are class 0, bright right halves class 1."""
+    images = np.zeros((6, 8, 8, 3), np.uint8)
+    images[:, :, 4:] = 255
+    masks = (images[..., 0] > 0).astype(np.uint8)
+    return Views.of(Bank(images, masks), torch.device("cpu"))
+
+
+def test_learns_and_tells_how_it_goes() -> None:
+    torch.manual_seed(0)
+    recipe = Recipe(lr=0.1, steps=60, batch_size=4, precision="fp32", weight_decay=0.0)
+    said: list[dict[str, float]] = []
+    curve = fit(
+        Pixelwise(), halves(), recipe, seed=0, report=said.append, validate=lambda: 0.5, points=3
+    )
+    assert [row["step"] for row in curve] == [20, 40, 60]
+    assert curve[-1]["loss"] < 0.5 * curve[0]["loss"]
+    assert curve[-1]["epoch"] == 60 * 4 / 6
+    assert all(row["val_dice"] == 0.5 for row in curve)
+    assert {"step", "epoch", "loss", "images_per_s"} <= said[-1].keys()
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    class Broken(Pixelwise):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images) * float("nan")
+
+    with pytest.raises(DivergedError, match="the loss became nan at step 1"):
+        fit(
+            Broken(),
+            halves(),
+            Recipe(lr=0.1, steps=2, batch_size=2, precision="fp32"),
+            seed=0,
+            report=lambda row: None,
+            validate=lambda: None,
+        )
+
+
+def test_frozen_outputs_that_take_too_much_room_are_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    task = Task(2, 64, weights="random")
+    images = torch.randint(256, (5, 3, 64, 64), dtype=torch.uint8)
+    view = Reused(get_method("frozen_head").build(task).eval(), "fp32")
+    kept = view.prepare(images, batch=2)
+    wanted = view.logits(kept)
+    monkeypatch.setattr(train, "REUSED_BYTES", kept.nbytes - 1)
+    assert view.prepare(images, batch=2) is images
+    found = torch.cat([view.logits(part) for part in images.split(2)])
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_prompts_of_a_training_come_from_instances() -> None:
+    """Two touching instances of one class are two prompts, where the component would be one."""
+    asked: list[list[int]] = []
+
+    class Prompted(Pixelwise):
+        prompt_rule = PromptRule()
+
+        def forward(self, images: torch.Tensor, prompts: Prompts | None = None) -> torch.Tensor:
+            assert prompts is not None
+            asked.append([len(boxes) for boxes in prompts.boxes])
+            return super().forward(images)
+
+    images, masks = np.zeros((2, 8, 8, 3), np.uint8), np.ones((2, 8, 8), np.uint8)
+    numbered = np.ones((2, 8, 8), np.int32)
+    numbered[:, 4:] = 2
+    views = Views.of(Bank(images, masks), torch.device("cpu"), Bank(images, numbered))
+    recipe = Recipe(lr=0.1, steps=1, batch_size=2, precision="fp32")
+    fit(Prompted(), views, recipe, seed=0, report=lambda row: None, validate=lambda: None)
+    assert asked == [[2, 2]]
+    held_out = views.prompted(Prompted()).prompts
+    assert held_out is not None
+    assert [len(prompts.boxes[0]) for prompts in held_out] == [2, 2]

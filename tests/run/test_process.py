@@ -1,0 +1,161 @@
+import importlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.run.process import ProcessDiedError, isolate
+
+ROOT = Path(__file__).parents[2]
+
+# The work of a process must be importable there, so it stands in a file of its own.
+JOBS = """
+import os
+import signal
+import time
+
+CALLS = []
+
+
+def count(first, last, say):
+    CALLS.append(first)
+    for number in range(first, last):
+        say({"number": number, "pid": os.getpid(), "calls": len(CALLS)})
+
+
+def leave(say):
+    say({"pid": os.getpid()})
+    os._exit(3)
+
+
+def kill(say):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(say):
+    raise RuntimeError("a bug")
+
+
+def break_off(say):
+    os.write(say.__self__.fileno(), bytes([0, 0, 0, 100]) + b"not a hundred bytes")
+    os._exit(4)
+
+
+def interrupt(say):
+    os.kill(os.getpid(), signal.SIGINT)
+    say({"still": "here"})
+
+
+def hang(say):
+    say({"pid": os.getpid()})
+    time.sleep(600)
+"""
+
+Events = list[dict[str, Any]]
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "jobs_of_this_test.py").write_text(JOBS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("jobs_of_this_test")
+    del sys.modules["jobs_of_this_test"]
+    assert multiprocessing.active_children() == []
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process is no more, not even as a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_events_arrive_in_order(jobs: Any) -> None:
+    events: Events = []
+    isolate(jobs.count, 2, 2000, on_event=events.append)
+    assert [event["number"] for event in events] == list(range(2, 2000))
+
+
+def test_every_process_is_fresh_and_leaves_nothing(jobs: Any) -> None:
+    events: Events = []
+    for _ in range(2):
+        isolate(jobs.count, 0, 1, on_event=events.append)
+    first, second = events
+    assert first["calls"] == second["calls"] == 1
+    assert len({first["pid"], second["pid"], os.getpid()}) == 3
+    assert is_gone(first["pid"])
+    assert is_gone(second["pid"])
+    assert jobs.CALLS == []
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ("leave", "the process ended with 3"),
+        ("fail", "the process ended with 1"),
+        ("break_off", "the process ended with 4"),
+        ("kill", r"the process was killed \(signal 9\), as the system does when memory runs out"),
+    ],
+)
+def test_a_process_that_dies_is_told(jobs: Any, job: str, told: str) -> None:
+    events: Events = []
+    with pytest.raises(ProcessDiedError, match=told):
+        isolate(getattr(jobs, job), on_event=events.append, limit_s=60)
+    assert all(is_gone(event["pid"]) for event in events)
+
+
+def test_a_process_that_takes_too_long_is_killed(jobs: Any) -> None:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"not done after 0\.5 s"):
+        isolate(jobs.hang, on_event=lambda event: None, limit_s=0.5)
+    assert time.monotonic() - began < 60
+
+
+def test_a_keyboard_interrupt_is_the_parents_to_handle(jobs: Any) -> None:
+    events: Events = []
+    isolate(jobs.interrupt, on_event=events.append)
+    assert events == [{"still": "here"}]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError])
+def test_what_stops_the_parent_stops_the_process(jobs: Any, kind: type[BaseException]) -> None:
+    pids = []
+
+    def stop(event: dict[str, Any]) -> None:
+        pids.append(event["pid"])
+        raise kind
+
+    with pytest.raises(kind):
+        isolate(jobs.hang, on_event=stop)
+    assert is_gone(*pids)
+
+
+def test_no_process_outlives_a_killed_parent(jobs: Any) -> None:
+    code = (
+        "import jobs_of_this_test as jobs\nfrom bench.run.process import isolate\n"
+        "if __name__ == '__main__':\n"
+        "    isolate(jobs.hang, on_event=lambda event: print(event['pid'], flush=True))\n"
+    )
+    paths = os.pathsep.join([str(ROOT), str(Path(jobs.__file__).parent)])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert not is_gone(pid)
+    parent.kill()
+    parent.communicate()  # returns when nobody is left that could write
+    deadline = time.monotonic() + 30
+    while not is_gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert is_gone(pid)

@@ -1,0 +1,238 @@
+import errno
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from records import make_cell, make_failure, make_record
+
+from bench.errors import UserError
+from bench.run.store import Store
+from bench.spec import SCHEMA
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "results")
+
+
+def other_process(code: str, folder: Path) -> "subprocess.Popen[str]":
+    """Another Python that has `store` on `folder` and `record`, and runs `code`."""
+    begin = (
+        "import os, sys\nfrom pathlib import Path\nfrom records import make_record\n"
+        "from bench.run.store import Store\n"
+        "store, record = Store.open(Path(sys.argv[1])), make_record(dice=0.5)\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", begin + code, str(folder)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")]),
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_what_is_written_is_read(store: Store) -> None:
+    cell = make_cell(options={"rank": 8, "targets": "qkvo"}, labels=5, folds=3, fold=2, seed=7)
+    record = make_record(cell, dice=0.75, hd95_pooled_px=None)
+    assert store.read(cell) is None
+    store.write(record)
+    assert store.read(cell) == record
+    assert store.read_all() == [record]
+    assert [path.name for path in (store.folder / "records").iterdir()] == [f"{cell.id}.json"]
+
+
+def test_a_later_record_takes_the_place_of_an_earlier_one(store: Store) -> None:
+    store.write(make_failure(make_cell()))
+    store.write(make_record(make_cell()))
+    assert [record.status for record in store.read_all()] == ["ok"]
+
+
+def test_records_are_read_in_the_order_of_their_names(store: Store) -> None:
+    for seed in (10, 2, 1):
+        store.write(make_record(make_cell(seed=seed)))
+    ids = [record.cell.id for record in store.read_all()]
+    assert len(ids) == 3
+    assert ids == sorted(ids)
+
+
+def test_a_figure_that_is_no_number_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write(make_record(dice_dataset=float("nan")))
+    assert list((store.folder / "records").iterdir()) == []
+
+
+@pytest.mark.parametrize(("calls", "dice"), [(1, 0.9), (2, 0.5)], ids=["file", "folder"])
+def test_a_kill_leaves_the_old_record_or_the_new_one(store: Store, calls: int, dice: float) -> None:
+    store.write(make_record(dice=0.9))
+    killed = other_process(
+        f"calls = 0\n"
+        f"def fsync(file):\n"
+        f"    global calls\n"
+        f"    calls += 1\n"
+        f"    if calls == {calls}:\n"
+        f"        os.kill(os.getpid(), 9)\n"
+        f"os.fsync = fsync\n"
+        f"store.write(record)\n",
+        store.folder,
+    )
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    (record,) = store.read_all()
+    assert record.metrics["dice_dataset"] == dice
+    store.write(make_record(dice=0.7))
+    assert [record.metrics["dice_dataset"] for record in store.read_all()] == [0.7]
+
+
+def test_half_a_temporary_file_is_no_record(store: Store) -> None:
+    record = make_record()
+    store.write(record)
+    path = store.path(record.cell)
+    path.with_name(f".{path.name}.123").write_text(path.read_text()[:200])
+    assert store.read_all() == [record]
+
+
+def test_a_full_disk_keeps_the_old_record(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = make_record(dice=0.9)
+    store.write(old)
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"cannot write .*\.json \(No space left on device\)"):
+            store.write(make_record(dice=0.5))
+    assert store.read_all() == [old]
+    assert [path.name for path in (store.folder / "records").iterdir()] == [f"{old.cell.id}.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "JSONDecodeError"),
+        ('{"schema": 1, "cell', "JSONDecodeError"),
+        ("[1, 2]", "TypeError"),
+        ('{"id": "x"}', "KeyError: 'schema'"),
+        (f'{{"schema": {SCHEMA}}}', "KeyError"),
+        (f'{{"schema": {SCHEMA}, "cell": {{"method": "lora"}}}}', "KeyError"),
+    ],
+)
+def test_a_file_that_is_no_record_is_named(store: Store, text: str, told: str) -> None:
+    path = store.path(make_cell())
+    path.write_text(text)
+    for read in (store.read_all, lambda: store.read(make_cell())):
+        with pytest.raises(UserError) as error:
+            read()
+        assert str(error.value).startswith(f"{path} is no record of this suite ({told}")
+        assert str(error.value).endswith(": move it away")
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("metrics", None, "TypeError: metrics holds None"),
+        ("metrics", {"dice_dataset": "x"}, "TypeError: dice_dataset holds 'x'"),
+        ("env", None, "TypeError: env holds None"),
+        ("per_image", [None], "TypeError: per_image holds None"),
+        ("history", [1], "TypeError: history holds 1"),
+        ("status", "weird", "ValueError: no status 'weird'"),
+        ("cell/dataset", None, "TypeError: dataset holds None"),
+        ("cell/options", [], r"TypeError: options holds []"),
+        ("cell/task", 3, "TypeError: task holds 3"),
+        ("cell/seed", "0", "TypeError: seed holds '0'"),
+        ("cell/task/weights", None, "TypeError: weights holds None"),
+        ("cell/recipe/steps", 1.5, "TypeError: steps holds 1.5"),
+        ("cost", {"trainable_params": "many"}, "TypeError: trainable_params holds 'many'"),
+    ],
+)
+def test_a_damaged_record_is_named(store: Store, place: str, value: object, told: str) -> None:
+    record = make_record()
+    store.write(record)
+    path = store.path(record.cell)
+    values = json.loads(path.read_text())
+    *parts, name = place.split("/")
+    functools.reduce(dict.__getitem__, parts, values)[name] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError) as error:
+        store.read_all()
+    assert str(error.value).startswith(f"{path} is no record of this suite ({told}")
+
+
+def test_a_folder_is_no_record(store: Store) -> None:
+    (store.folder / "records" / "x.json").mkdir()
+    with pytest.raises(UserError, match=r"x\.json is no record of this suite \(IsADirectory"):
+        store.read_all()
+
+
+def test_bytes_that_are_no_text_are_no_record(store: Store) -> None:
+    path = store.path(make_cell())
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="is no record of this suite"):
+        store.read_all()
+
+
+def test_a_record_of_another_schema_is_told(store: Store) -> None:
+    record = make_record()
+    store.write(record)
+    path = store.path(record.cell)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": SCHEMA + 1}))
+    with pytest.raises(UserError) as error:
+        store.read(record.cell)
+    assert f"{path} has record schema {SCHEMA + 1}, this version reads {SCHEMA}" in str(error.value)
+
+
+def test_one_process_at_a_time_claims_a_cell(store: Store) -> None:
+    cell = make_cell()
+    with store.claim(cell) as first, store.claim(cell) as second:
+        assert first
+        assert not second
+        with store.claim(make_cell(seed=1)) as other:
+            assert other
+    with store.claim(cell) as again:
+        assert again
+
+
+def test_a_claim_ends_with_its_process_even_if_killed(store: Store) -> None:
+    holder = other_process(
+        "with store.claim(record.cell) as free:\n    print(free, flush=True)\n    input()\n",
+        store.folder,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "True\n"
+    with store.claim(make_cell()) as free:
+        assert not free
+    holder.kill()
+    holder.communicate()
+    with store.claim(make_cell()) as free:
+        assert free
+
+
+@pytest.mark.parametrize("below", [".", "results/mine"])
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot write to .*: give --out a folder"):
+        Store.open(tmp_path / "file" / below)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match=r"cannot write to .* \(Permission denied\)"):
+        Store.open(tmp_path / "results")
+
+
+def test_opening_again_loses_nothing(store: Store) -> None:
+    store.write(make_record())
+    assert Store.open(store.folder).read_all() == [make_record()]
