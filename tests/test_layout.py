@@ -52,6 +52,9 @@ ROOMS = {
 }
 SHARED = ("bench.draw.texture", "bench.data.nifti")  # public as a whole, for datasets
 _DEEPEST = sorted(ROOMS, key=len, reverse=True)
+# Names of parameters that do not say what they hold.
+VAGUE = {"asked", "data", "found", "given", "info", "seen", "stuff", "thing", "told"}
+VAGUE_STILL_IN = ("ask", "cli", "data.folder", "metrics", "report", "run", "verify")
 PRINTERS = ("bench/cli/", "bench/sam/nano/pretrain.py", "bench/sam/nano/evaluate.py")
 
 
@@ -166,6 +169,22 @@ def test_plugin_folders_are_no_packages_and_names_are_unique() -> None:
 def test_no_drawer_for_odds_and_ends() -> None:
     odd = {"utils", "util", "helpers", "helper", "misc", "common"}
     assert not [path for path in [*CORE, *PLUGINS] if path.stem in odd]
+
+
+def test_module_names_say_what_is_inside() -> None:
+    vague = "card critical everything kept likeness pace places present questions similarity"
+    assert not [path for path in [*CORE, *PLUGINS] if path.stem in vague.split()]
+
+
+def test_parameter_names_say_what_they_hold() -> None:
+    vague = [
+        f"{_name(path)}:{node.lineno} {node.arg}"
+        for path in [*CORE, *PLUGINS]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.arg) and node.arg in VAGUE
+        if not _inside(_room(_name(path)), VAGUE_STILL_IN)
+    ]
+    assert not vague, "name the value, as in comparison, request, records, notes"
 
 
 def test_only_the_command_line_prints() -> None:
