@@ -1,19 +1,17 @@
 """How far a run has come, as two lines that can be drawn again and again."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bench.run.events import CellProgress, PhaseStarted, TrainingProgress
 from bench.spec import Cell, Record
 from bench.wording import counted
 
 _PHASES = {"data": "reading images", "evaluate": "evaluating", "measure": "measuring cost"}
-_TRAINED = ("evaluate", "measure")  # what comes after the last step
 
 
 class Progress:
@@ -22,19 +20,19 @@ class Progress:
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
         self.cell: Cell | None = None
-        self.event: Mapping[str, Any] = {}
+        self.progress: CellProgress | None = None
         self.waiting = 0
         self._began = 0.0
         self._durations: list[float] = []
 
     def begin(self, cell: Cell) -> None:
         """A cell starts."""
-        self.cell, self.event, self.waiting = cell, {}, 0
+        self.cell, self.progress, self.waiting = cell, None, 0
         self._began = time.monotonic()
 
-    def show(self, event: Mapping[str, Any]) -> None:
-        """Something happened in the running cell."""
-        self.event = event
+    def show(self, progress: CellProgress) -> None:
+        """The running cell reports progress."""
+        self.progress = progress
 
     def finish(self, record: Record, ran: bool) -> Text:
         """A cell is done; returns the line to keep of it."""
@@ -71,16 +69,18 @@ class Progress:
         if self.cell is None:
             note = f"waiting for another run to finish {self.waiting} cell(s)"
             return Text(note if self.waiting else "", "dim")
-        steps, phase = self.cell.recipe.steps, self.event.get("phase")
-        step = float(self.event.get("step", steps if phase in _TRAINED else 0))
-        told = [_PHASES.get(str(phase), "starting")]
-        if phase == "train":
+        steps, step, told = self.cell.recipe.steps, 0, ["starting"]
+        if isinstance(self.progress, TrainingProgress):
+            step = self.progress.step
             told = [
-                f"step {step:.0f}/{steps}",
-                f"epoch {self.event['epoch']:.1f}",
-                f"loss {self.event['loss']:.3f}",
-                f"{self.event['images_per_s']:.1f} images/s",
+                f"step {step}/{steps}",
+                f"epoch {self.progress.epoch:.1f}",
+                f"loss {self.progress.loss:.3f}",
+                f"{self.progress.images_per_s:.1f} images/s",
             ]
+        elif isinstance(self.progress, PhaseStarted):
+            step = 0 if self.progress.phase == "data" else steps
+            told = [_PHASES[self.progress.phase]]
         left = self._left(step / steps)
         if left is not None:
             told.append(f"{_clock(left)} left")

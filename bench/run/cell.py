@@ -23,18 +23,19 @@ from bench.evaluate.whole import evaluate, validation_dice
 from bench.learn.loop import DivergedError, Views, fit
 from bench.plugins.registry import get_method, load_collection
 from bench.run.environment import environment
+from bench.run.events import CellProgress, PhaseStarted, TrainingProgress
 from bench.run.store import Store
 from bench.sam.encoder import checkpoint_blocks
 from bench.spec import Cell, PromptSource, Record, Status
 
-Say = Callable[[dict[str, Any]], None]
+Say = Callable[[CellProgress], None]
 VALIDATION_IMAGES = 24  # enough for a curve; the validation part selects nothing
 
 
 def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record:
     """Train, evaluate and measure one cell; class maps go to the store, the record is returned."""
     method, recipe, size = get_method(cell.method), cell.recipe, cell.task.image_size
-    say({"phase": "data"})
+    say(PhaseStarted("data"))
     collection = load_collection(cell.dataset)
     parts = split(collection, fold=cell.fold, folds=cell.folds, seed=cell.seed, labels=cell.labels)
     torch.manual_seed(cell.seed)
@@ -48,14 +49,14 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     history = _train(model, cell, collection, parts, device, say)
     train_wall = time.perf_counter() - began if history else None
 
-    say({"phase": "evaluate"})
+    say(PhaseStarted("evaluate"))
     scoring, folder = Scoring(collection), store.predictions(cell)
     folder.mkdir(parents=True, exist_ok=True)
     for prediction in predictions:
         scoring.add(prediction)
         Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
 
-    say({"phase": "measure"})
+    say(PhaseStarted("measure"))
     task = cell.task
     cost = measure_cost(model, recipe, num_classes=task.num_classes, size=size, depth=task.depth)
     return Record(
@@ -108,7 +109,9 @@ def _train(
         ),
         recipe,
         seed=cell.seed,
-        report=lambda row: say({"phase": "train", **row}),
+        report=lambda row: say(
+            TrainingProgress(int(row["step"]), row["epoch"], row["loss"], row["images_per_s"])
+        ),
         validate=lambda: validation_dice(model, held_out, collection.num_classes, recipe.precision),
     )
 

@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing import connection
-from typing import Any
+from typing import Any, TypeVar
 
-Event = dict[str, Any]
+Event = TypeVar("Event")
 Work = Callable[..., None]
 
 
@@ -75,9 +75,7 @@ def _how(code: int) -> str:
     return f"the process ended by signal {-code}" if code < 0 else f"the process ended with {code}"
 
 
-def _enter(
-    work: Work, args: tuple[Any, ...], outbox: "connection.Connection[Event, Event]"
-) -> None:
+def _enter(work: Work, args: tuple[Any, ...], outbox: "connection.Connection[Any, Any]") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,14 +1,16 @@
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from records import make_cell, make_failure, make_record
 from rich.console import Console
 
 from bench.cli.progress import Progress
+from bench.run.events import PhaseStarted, TrainingProgress
 from bench.spec import Cell, Recipe
 
-TRAIN = {"phase": "train", "step": 120.0, "epoch": 3.75, "loss": 0.1234, "images_per_s": 123.4}
+TRAIN = TrainingProgress(step=120, epoch=3.75, loss=0.1234, images_per_s=123.4)
 RECIPE = Recipe(lr=1e-3, steps=300)
 LONG = make_cell(
     options={"rank": 16, "targets": "qkvom", "blocks": "0-5", "alpha": 32.0},
@@ -59,7 +61,7 @@ def test_two_lines_are_enough_for_the_longest_name(clock: Clock, width: int) -> 
     progress = Progress(12)
     progress.begin(LONG)
     clock.now += 3600
-    progress.show({**TRAIN, "epoch": 10.0})
+    progress.show(replace(TRAIN, epoch=10.0))
     lines = shown(progress, width)
     assert len(lines) == 2
     assert max(map(len, lines)) <= width
@@ -80,16 +82,17 @@ def test_everything_that_tells_cells_apart_is_in_the_name() -> None:
 @pytest.mark.parametrize(
     ("event", "told"),
     [
-        ({}, "starting"),
-        ({"phase": "data"}, "reading images"),
-        ({"phase": "evaluate"}, "evaluating"),
-        ({"phase": "measure"}, "measuring cost"),
+        (None, "starting"),
+        (PhaseStarted("data"), "reading images"),
+        (PhaseStarted("evaluate"), "evaluating"),
+        (PhaseStarted("measure"), "measuring cost"),
     ],
 )
-def test_the_phases_around_training_are_told(event: dict[str, str], told: str) -> None:
+def test_the_phases_around_training_are_told(event: PhaseStarted | None, told: str) -> None:
     progress = Progress(1)
     progress.begin(make_cell())
-    progress.show(event)
+    if event is not None:
+        progress.show(event)
     assert told in shown(progress)[1]
 
 
@@ -135,5 +138,5 @@ def test_waiting_for_another_run_is_told() -> None:
 def test_a_method_that_does_not_train_has_a_full_bar_at_once() -> None:
     progress = Progress(1)
     progress.begin(Cell("zero_shot", "steel", LONG.task, RECIPE))
-    progress.show({"phase": "evaluate"})
+    progress.show(PhaseStarted("evaluate"))
     assert shown(progress)[1].startswith("━" * 10)

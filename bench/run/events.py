@@ -1,0 +1,98 @@
+"""Events: what a running cell and the scheduler report, one dataclass for each kind."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.spec import Cell, Record
+
+Phase = Literal["data", "evaluate", "measure"]
+
+
+@dataclass(frozen=True)
+class PhaseStarted:
+    """A running cell begins a phase other than training.
+
+    Attributes:
+        phase: "data" (read the images), "evaluate" (predict and score the test images) or
+            "measure" (measure the cost).
+    """
+
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """A running cell has trained for some steps; reported about twice per second.
+
+    Attributes:
+        step: optimiser steps done, from 1 to `recipe.steps`.
+        epoch: passes over the augmentation bank, as a fraction.
+        loss: mean since the last point of the training curve.
+        images_per_s: mean since the first step.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    images_per_s: float
+
+
+CellProgress = PhaseStarted | TrainingProgress
+
+
+@dataclass(frozen=True)
+class CellStarted:
+    """The scheduler starts a process for a cell."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class CellProgressed:
+    """A running cell reports progress."""
+
+    cell: Cell
+    progress: CellProgress
+
+
+@dataclass(frozen=True)
+class CellFinished:
+    """A cell has a record: of this run, of an earlier one, or of another one in the same folder.
+
+    Attributes:
+        record: the result, whatever its status.
+        seconds: duration of the cell in this run; None where its record existed before.
+    """
+
+    record: Record
+    seconds: float | None
+
+    @property
+    def ran(self) -> bool:
+        """Whether the cell ran now."""
+        return self.seconds is not None
+
+
+@dataclass(frozen=True)
+class WaitingForOtherRun:
+    """Only cells that another run works on are left; reported about once per second.
+
+    Attributes:
+        cells: the cells whose records are awaited.
+    """
+
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """Every cell has a record; the last event of a run.
+
+    Attributes:
+        records: of all cells, in the order in which they finished.
+    """
+
+    records: tuple[Record, ...]
+
+
+Event = CellStarted | CellProgressed | CellFinished | WaitingForOtherRun | RunFinished
