@@ -1,16 +1,13 @@
 """Average ranks over datasets: each counts once, and bars join only what cannot be told apart."""
 
 import dataclasses
-from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from records import make_cell, make_failure, make_record, report_of
-from scipy import stats
 
-from bench.report.compare.across_datasets import Standing, cliques, find_standings, friedman
+from bench.report.compare.across_datasets import Standing, find_standings
 from bench.report.compare.comparison import comparison
 from bench.report.plots.average_ranks import columns_of, draw_ranks
 from bench.report.plots.style import assign, style
@@ -102,19 +99,6 @@ def test_methods_with_failed_runs_and_too_few_datasets_have_no_rank() -> None:
     assert standings(study(3, full=0.7, lora=0.6)) == []
 
 
-def test_friedman_against_every_order_there_is() -> None:
-    ranks = np.array([[1, 2, 3], [1, 3, 2], [1, 2, 3], [2, 1, 3]], float)
-    exact = stats.permutation_test(
-        tuple(ranks.T),
-        lambda *columns: np.var([column.mean() for column in columns]),
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=np.inf,
-        vectorized=False,
-    )
-    assert friedman(ranks) == pytest.approx(exact.pvalue, abs=0.01)
-
-
 def test_with_few_datasets_no_pair_is_told_apart_and_the_sentence_says_so() -> None:
     (found,) = standings(study(6, full=0.9, lora=0.6, adapter=0.3))
     assert found.cliques == ((0, 2),)
@@ -127,14 +111,6 @@ def test_with_many_datasets_pairs_are_told_apart() -> None:
     (found,) = standings(study(12, full=0.7, lora=0.6, adapter=0.5))
     assert found.cliques == ()
     assert "Bars join methods" in found.sentence
-
-
-def test_cliques_worked_example() -> None:
-    different = {(0, 2), (0, 3), (1, 3), (3, 4)}
-    apart = [[(min(i, j), max(i, j)) in different for j in range(5)] for i in range(5)]
-    assert cliques(apart) == [(0, 1), (1, 2), (2, 3)]
-    for first, last in cliques(apart):
-        assert not any(apart[i][j] for i, j in combinations(range(first, last + 1), 2))
 
 
 def test_bars_do_not_touch() -> None:

@@ -1,32 +1,26 @@
 """Methods across datasets: average ranks, and which methods cannot be told apart.
 
-Ranks of methods averaged over datasets, each of which counts once: Demsar (2006), "Statistical
-comparisons of classifiers over multiple data sets", JMLR 7. Pairs by Wilcoxon's signed-rank test
-with Holm's correction, not by their distance in average ranks, which depends on what else was run:
-Benavoli, Corani and Mangili (2016), "Should we really use post-hoc tests based on mean-ranks?",
-JMLR 17.
+The tests and their sources are in `bench.stats.ranks`.
 """
 
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.grouping import question, slug_of, words_of
 from bench.report.compare.ranking import Block
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
-from bench.stats.paired import LEVEL, Floats, fewest_specimens, holm, signed_rank
+from bench.stats.paired import LEVEL, Floats, fewest_specimens
+from bench.stats.ranks import cliques, different_pairs, friedman, rank_scores
 
 FEWEST = 3  # datasets, and methods: with fewer there is no order to speak of
 
-_DRAWS = 10_000
 _Scores = Mapping[str, Row]  # of one dataset, by the name of the row
 
 
@@ -92,35 +86,6 @@ def find_standings(comparisons: Sequence[Comparison]) -> list[Standing]:
     return sorted(standings, key=lambda standing: standing.slug)
 
 
-def cliques(apart: Sequence[Sequence[bool]]) -> list[tuple[int, int]]:
-    """Largest runs of methods, at least two, of which no two are told apart: first and last place.
-
-    Args:
-        apart: K x K, whether two are told apart; in the order of their average ranks.
-    """
-    found: list[tuple[int, int]] = []
-    for first in range(len(apart)):
-        last = first
-        while last + 1 < len(apart) and not any(apart[last + 1][first : last + 1]):
-            last += 1
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
-
-
-def friedman(ranks: Floats, draws: int = _DRAWS) -> float:
-    """P-value that ranks (datasets, methods) are in no order, by permutation within datasets.
-
-    The usual chi-squared approximation wants more datasets than there are here.
-    """
-    middle = (ranks.shape[1] + 1) / 2
-    observed = ((ranks.mean(0) - middle) ** 2).sum()
-    shape = (draws, *ranks.shape)
-    drawn = np.random.default_rng(0).permuted(np.broadcast_to(ranks, shape), axis=2).mean(1)
-    beyond = ((drawn - middle) ** 2).sum(1) >= observed - 1e-9
-    return float((1 + np.count_nonzero(beyond)) / (1 + draws))
-
-
 def _asked(found: Comparison, block: Block) -> tuple[Any, ...]:
     """What comparisons have in common beside the dataset, and the origin of the prompts."""
     cell = found.rows[0].cells[0]
@@ -154,15 +119,9 @@ def _standing(parts: Sequence[tuple[Comparison, _Scores]], prompts: str) -> Stan
     names = list(scores[0])
     figures = [[one[name].values[DICE.key].figure for name in names] for one in scores]
     dice = np.array(figures, dtype=np.float64)
-    ranks = stats.rankdata(-dice, axis=1)
+    ranks = rank_scores(dice)
     order = np.lexsort((names, ranks.mean(0)))
     dice, ranks = dice[:, order], ranks[:, order]
-    pairs = list(combinations(range(len(names)), 2))
-    apart = np.zeros((len(names), len(names)), bool)
-    if len(found) >= fewest_specimens(len(pairs)):
-        p_values = holm(signed_rank([dice[:, one] - dice[:, other] for one, other in pairs]))
-        for (one, other), p_value in zip(pairs, p_values, strict=True):
-            apart[one, other] = apart[other, one] = p_value <= LEVEL
     words = words_of(found[0].rows[0].cells[0])[1:]
     origin = () if prompts == "none" else (f"{prompts} prompts",)
     words = (f"across {len(found)} datasets", *words, *origin)
@@ -173,5 +132,5 @@ def _standing(parts: Sequence[tuple[Comparison, _Scores]], prompts: str) -> Stan
         tuple(scores[0][names[place]] for place in order),
         ranks,
         friedman(ranks),
-        tuple(cliques(apart.tolist())),
+        tuple(cliques(different_pairs(dice))),
     )

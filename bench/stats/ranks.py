@@ -1,0 +1,79 @@
+"""Ranks of methods over several datasets: is there an order, and which methods do not differ.
+
+Every dataset counts once: Demsar (2006), "Statistical comparisons of classifiers over multiple data
+sets", JMLR 7. Pairs of methods are compared by Wilcoxon's signed-rank test with Holm's correction,
+not by the distance of their average ranks, which depends on the other methods: Benavoli, Corani and
+Mangili (2016), "Should we really use post-hoc tests based on mean-ranks?", JMLR 17.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from bench.stats.paired import LEVEL, Floats, fewest_specimens, holm, signed_rank
+
+_PERMUTATIONS = 10_000
+
+
+def rank_scores(scores: Floats) -> Floats:
+    """Ranks (D, K) of scores (D, K) within each dataset, 1 for the highest score.
+
+    Equal scores share the mean of their ranks.
+    """
+    return np.asarray(stats.rankdata(-scores, axis=1), dtype=np.float64)
+
+
+def friedman(ranks: Floats, permutations: int = _PERMUTATIONS) -> float:
+    """P-value of Friedman's test that all methods are equally good.
+
+    It is computed by permutation of the ranks within each dataset, because the usual chi-squared
+    approximation needs more datasets than a benchmark has.
+
+    Args:
+        ranks: (D, K) of K methods on D datasets.
+        permutations: number of random permutations.
+    """
+    middle = (ranks.shape[1] + 1) / 2
+    observed = ((ranks.mean(0) - middle) ** 2).sum()
+    shape = (permutations, *ranks.shape)
+    permuted = np.random.default_rng(0).permuted(np.broadcast_to(ranks, shape), axis=2).mean(1)
+    as_large = ((permuted - middle) ** 2).sum(1) >= observed - 1e-9
+    return float((1 + np.count_nonzero(as_large)) / (1 + permutations))
+
+
+def different_pairs(scores: Floats) -> npt.NDArray[np.bool_]:
+    """Which pairs of methods differ significantly: symmetric (K, K) for scores (D, K).
+
+    Wilcoxon's signed-rank test over the datasets, with Holm's correction for all pairs. With too
+    few datasets for any significant difference, no pair differs.
+    """
+    datasets, methods = scores.shape
+    pairs = list(combinations(range(methods), 2))
+    different = np.zeros((methods, methods), bool)
+    if datasets < fewest_specimens(len(pairs)):
+        return different
+    p_values = holm(signed_rank([scores[:, one] - scores[:, other] for one, other in pairs]))
+    for (one, other), p_value in zip(pairs, p_values, strict=True):
+        different[one, other] = different[other, one] = p_value <= LEVEL
+    return different
+
+
+def cliques(different: Sequence[Sequence[bool]] | npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Groups of neighbouring methods of which no two differ: first and last position of each.
+
+    Only groups of two methods or more that are not part of a larger group.
+
+    Args:
+        different: (K, K), whether two methods differ; methods in the order of their average ranks.
+    """
+    groups: list[tuple[int, int]] = []
+    for first in range(len(different)):
+        last = first
+        while last + 1 < len(different) and not any(different[last + 1][first : last + 1]):
+            last += 1
+        if last > first and (not groups or last > groups[-1][1]):
+            groups.append((first, last))
+    return groups
