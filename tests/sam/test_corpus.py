@@ -1,12 +1,23 @@
 """The corpus keeps its contract and its variety."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from bench.sam.nano.corpus import MIN_AREA, MIN_RANGE, make_scene
+from bench.sam.nano.domains import (
+    STYLES,
+    lamellae,
+    make_domain_scene,
+    packed_cells,
+    walled_cells,
+)
 from bench.sam.nano.outlines import KINDS
 
+Layout = Callable[[np.random.Generator, int], npt.NDArray[np.int32]]
+Style = Callable[[np.random.Generator, npt.NDArray[np.int32]], npt.NDArray[np.float32]]
 Scene = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]
 
 
@@ -73,3 +84,36 @@ def test_outline_fits_the_unit_circle(kind: object) -> None:
         assert corners.ndim == 2
         assert corners.shape[1] == 2
         assert 0.3 < np.abs(corners).max() < 1.6
+
+
+def test_scenes_like_micrographs_keep_the_same_contract() -> None:
+    counts = []
+    for seed in range(60):
+        image, instances = make_domain_scene(np.random.default_rng(seed), 128)
+        assert image.shape == (128, 128, 3)
+        assert image.dtype == np.uint8
+        assert instances.dtype == np.uint16
+        areas = np.bincount(instances.ravel(), minlength=2)
+        assert areas[1:].min() >= MIN_AREA
+        assert np.ptp(image) >= MIN_RANGE
+        counts.append(len(areas) - 1)
+    assert np.median(counts) > 15
+    again = make_domain_scene(np.random.default_rng(59), 128)
+    np.testing.assert_array_equal(again[0], image)
+
+
+@pytest.mark.parametrize("layout", [packed_cells, walled_cells, lamellae])
+def test_objects_of_each_layout_lie_close(layout: Layout) -> None:
+    shares = [(layout(np.random.default_rng(seed), 128) > 0).mean() for seed in range(20)]
+    assert 0.3 < np.mean(shares) < 0.98
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_style_shows_its_objects(style: Style) -> None:
+    instances = np.zeros((64, 64), np.int32)
+    instances[10:30, 10:30], instances[34:54, 30:50] = 1, 2
+    for seed in range(10):
+        canvas = style(np.random.default_rng(seed), instances)
+        assert canvas.shape[:2] == (64, 64)
+        assert np.isfinite(canvas).all()
+        assert np.ptp(canvas) > 0.02

@@ -32,7 +32,7 @@ def make_scene(
         1..n without gaps, later ones occlude earlier ones, each shows at least `MIN_AREA` px.
     """
     while True:
-        instances = _renumber(draw_layout(rng, size))
+        instances = renumber(draw_layout(rng, size))
         if not instances.max():
             continue  # shapes thinner than a pixel left nothing: draw again
         canvas, contrast = _paint(rng, instances)
@@ -42,7 +42,7 @@ def make_scene(
             return image, instances.astype(np.uint16)
 
 
-def _renumber(labels: Labels) -> Labels:
+def renumber(labels: Labels) -> Labels:
     """Drop what is too small and number the rest 1..n."""
     areas = np.bincount(labels.ravel())
     keep = areas >= MIN_AREA
