@@ -9,8 +9,8 @@ import torch
 
 from bench.sam import load_sam
 from bench.sam.build import NANO_WEIGHTS, training_record
-from bench.sam.nano.evaluate import held_out, labelled, prompted_iou
-from bench.sam.nano.pretrain import CELL, Plan, Scenes, learning_rate, mask_loss, sample_prompts
+from bench.sam.nano.evaluate import box_shapes, by_size, held_out, labelled, prompted_iou, tiles
+from bench.sam.nano.plan import Plan
 from bench.spec import Task
 
 
@@ -31,6 +31,10 @@ def test_boxes_and_clicks_find_objects_that_random_weights_do_not() -> None:
     for prompt in ("box", "click"):
         assert trained[prompt].mean() > random[prompt].mean() + 0.2
     assert (trained["oracle click"] >= trained["click"]).all()
+    assert torch.equal(trained["ellipse"], random["ellipse"])
+    table = by_size(trained)
+    assert table.loc["all", "box"] == pytest.approx(float(trained["box"].mean()))
+    assert table["objects"].iloc[1:].sum() == table.loc["all", "objects"] == len(trained["box"])
 
 
 @pytest.mark.slow
@@ -40,39 +44,26 @@ def test_real_instances_are_found_by_their_box(data_root: Path) -> None:
         assert prompted_iou(sam, labelled(data_root / name))["box"].mean() > 0.65
 
 
-def test_a_resumed_run_sees_the_same_scenes() -> None:
-    whole, rest = Scenes(0, 0, 6, 4), Scenes(0, 4, 6, 4)
-    for key, value in whole[5].items():
-        assert torch.equal(value, rest[1][key])
+def test_the_shapes_of_a_box_are_its_ellipse_and_itself() -> None:
+    boxes = torch.tensor([[2.0, 3.0, 6.0, 7.0], [0.0, 0.0, 64.0, 32.0]])
+    shapes = box_shapes(boxes, 64)
+    assert shapes["filled box"].sum((1, 2)).tolist() == [16, 64 * 32]
+    # Of 4 x 4 pixels the inscribed circle, radius 2, leaves out the corners: 1.5² + 1.5² > 2².
+    assert shapes["ellipse"][0].sum() == 12
+    assert not shapes["ellipse"][0, 3, 2]
+    assert shapes["ellipse"][0, 3, 3]
+    # Inscribed in a filled box, the ellipse reaches an IoU of pi / 4.
+    iou = shapes["ellipse"][1].sum() / shapes["filled box"][1].sum()
+    assert iou == pytest.approx(np.pi / 4, abs=0.005)
 
 
-def test_prompts_lie_on_their_objects() -> None:
-    instances = np.zeros((256, 256), np.uint16)
-    instances[40:80, 100:180], instances[200:220, 8:20] = 1, 2
-    image = np.zeros((256, 256, 3), np.uint8)
-    sample = sample_prompts(np.random.default_rng(0), image, instances, 6)
-    assert sample["image"].shape == (3, 256, 256)
-    for target, box, (x, y) in zip(
-        sample["targets"], sample["boxes"], sample["clicks"].long(), strict=True
-    ):
-        number = int(instances[y, x])
-        share = (instances == number).reshape(128, CELL, 128, CELL).mean((1, 3))
-        assert np.array_equal(target.numpy(), (share * 255).astype(np.uint8))
-        rows, columns = np.nonzero(instances == number)
-        tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert np.allclose(box, tight, atol=20)  # four deviations of the jitter
-
-
-def test_the_rate_rises_stays_and_falls() -> None:
-    plan = Plan(steps=1000, lr=1.0, warmup=100, decay_from=0.7)
-    rates = [learning_rate(plan, step) for step in (0, 99, 500, 700, 850, 999)]
-    assert rates == pytest.approx([0.01, 1, 1, 1, 0.5, 1 / 300])
-
-
-@pytest.mark.parametrize("focal", [False, True])
-def test_a_right_mask_costs_less_than_a_wrong_one(focal: bool) -> None:
-    target = torch.zeros(1, 1, 8, 8)
-    target[..., :4] = 1
-    right, empty = (target * 2 - 1) * 9, torch.full_like(target, -9.0)
-    assert mask_loss(right, target, focal) < 0.01
-    assert mask_loss(empty, target, focal) > 0.9
+def test_tiles_keep_the_size_of_objects_and_drop_slivers() -> None:
+    instances = np.zeros((64, 64), np.uint16)
+    instances[4:14, 26:40] = 7  # 6 columns in the left tile, 8 in the right
+    instances[40:60, 30:33] = 9  # 2 columns in the left tile, 40 px; 1 in the right, 20 px
+    instances[60:64, 0:4] = 3  # 16 px
+    image = np.zeros((64, 64, 3), np.uint8)
+    areas = [
+        np.bincount(objects.ravel())[1:].tolist() for _, objects in tiles([(image, instances)], 32)
+    ]
+    assert areas == [[60], [80], [40], [20]]

@@ -1,16 +1,21 @@
-"""How well `sam_nano` segments what it is pointed at: `python -m bench.sam.evaluate [FOLDER ...]`.
+"""How well `sam_nano` segments what it is pointed at: `python -m bench.sam.nano.evaluate`.
 
 Every object is prompted once with its tight box and once with one click at its innermost point;
-reported is the mean over objects of the IoU at the resolution of the model's input. For a click,
-the mask that the model itself judges best of its three is taken, as SAM does.
+reported is the mean over objects of the IoU at the resolution of the model's input, for all and by
+the longer side of the box. For a click, the mask that the model itself judges best of its three is
+taken, as SAM does; "click, single" takes the mask that SAM keeps for unambiguous prompts instead.
+Two rows need no model: the ellipse inscribed in the tight box, and that box filled.
 """
 
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling import Sam
@@ -22,25 +27,30 @@ from bench.data.folder.read import read_folder
 from bench.errors import UserError
 from bench.sam.build import load_sam
 from bench.sam.decoder import predict_masks
-from bench.sam.nano.corpus import make_scene
-from bench.sam.nano.pretrain import SIZE, normalise
+from bench.sam.nano.corpus import make_scene, renumber
+from bench.sam.nano.domains import make_domain_scene
+from bench.sam.nano.objective import normalise
+from bench.sam.nano.plan import SIZE
 from bench.sam.prompts import nearest, object_prompts
 from bench.spec import Task
 
 Scene = tuple[np.ndarray, np.ndarray]  # image (S, S, 3) uint8, instances (S, S)
 HELD_OUT_SEED = 1_000_003  # no training run uses it
+CLASSES = (0, 12, 24, 48, SIZE + 1)  # px, bounds of the longer side of the box
+WATCHED_SCENES, WATCHED_TILES = 64, 48  # of each kind and of each folder, along a training
 
 
-def held_out(count: int) -> Iterator[Scene]:
-    """Procedural scenes that no training saw."""
+def held_out(count: int, side: int = SIZE, domains: bool = False) -> Iterator[Scene]:
+    """Procedural scenes that no training saw, of any kind or resembling micrographs."""
+    make = make_domain_scene if domains else make_scene
     for index in range(count):
-        yield make_scene(np.random.default_rng((HELD_OUT_SEED, index)), SIZE)
+        yield make(np.random.default_rng((HELD_OUT_SEED, index)), side)
 
 
-def labelled(folder: Path) -> Iterator[Scene]:
-    """Images and instances of the test part of a folder (all of it where there is no split)."""
+def labelled(folder: Path, part: str = "test") -> Iterator[Scene]:
+    """Images and instances of one part of a folder (all of it where there is no split)."""
     collection = read_folder(folder)
-    names = (collection.official or {}).get("test")
+    names = (collection.official or {}).get(part)
     for item in collection.items:
         if names is not None and item.name not in names:
             continue
@@ -50,13 +60,33 @@ def labelled(folder: Path) -> Iterator[Scene]:
         yield resize_image(image, SIZE), nearest(read_instances(item.instances), SIZE)
 
 
+def tiles(scenes: Iterable[Scene], side: int) -> Iterator[Scene]:
+    """The scenes cut into squares of `side` px, objects as large as they were.
+
+    What the cuts leave of an object counts as one where it has `MIN_AREA` px.
+    """
+    for image, instances in scenes:
+        for top in range(0, len(image) - side + 1, side):
+            for left in range(0, len(image) - side + 1, side):
+                window = slice(top, top + side), slice(left, left + side)
+                _, flat = np.unique(instances[window], return_inverse=True)
+                objects = flat.reshape(side, side).astype(np.int32)
+                if instances[window].all():
+                    objects += 1  # no background: np.unique took an object for it
+                objects = renumber(objects)
+                if objects.max():
+                    yield image[window], objects
+
+
 @torch.no_grad()
 def prompted_iou(sam: Sam, scenes: Iterable[Scene], chunk: int = 64) -> dict[str, Tensor]:
-    """IoU of every object, prompted by box and by click; name to (objects,) in [0, 1].
+    """IoU of every object by each kind of prompt; name to (objects,) in [0, 1].
 
-    Also "oracle click": the best of the three masks by the truth, the ambiguity taken away.
+    "oracle click" is the best of the three masks by the truth, the ambiguity taken away; "side" is
+    no IoU but the longer side of the object's box in px.
     """
-    found: dict[str, list[Tensor]] = {"box": [], "click": [], "oracle click": []}
+    names = ("box", "click", "click, single", "oracle click", "ellipse", "filled box", "side")
+    values: dict[str, list[Tensor]] = {name: [] for name in names}
     for image, instances in scenes:
         boxes, clicks, numbers = object_prompts(instances)
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
@@ -67,12 +97,28 @@ def prompted_iou(sam: Sam, scenes: Iterable[Scene], chunk: int = 64) -> dict[str
             positive = torch.ones(len(part), 1, dtype=torch.int)
             click = sam.prompt_encoder((clicks[part][:, None], positive), None, None)
             by_click, quality = _masks(sam, embedding, click)
-            found["box"].append(_iou(by_box[:, 0], truth[part]))
-            three = torch.stack([_iou(by_click[:, i], truth[part]) for i in (1, 2, 3)], dim=1)
-            judged = quality[:, 1:].argmax(1, keepdim=True)
-            found["click"].append(three.gather(1, judged)[:, 0])
-            found["oracle click"].append(three.amax(1))
-    return {name: torch.cat(values) for name, values in found.items()}
+            four = torch.stack([_iou(by_click[:, i], truth[part]) for i in range(4)], dim=1)
+            judged = quality[:, 1:].argmax(1, keepdim=True) + 1
+            values["box"].append(_iou(by_box[:, 0], truth[part]))
+            values["click"].append(four.gather(1, judged)[:, 0])
+            values["click, single"].append(four[:, 0])
+            values["oracle click"].append(four[:, 1:].amax(1))
+            for name, shapes in box_shapes(boxes[part], len(image)).items():
+                values[name].append(_iou(shapes, truth[part]))
+        values["side"].append((boxes[:, 2:] - boxes[:, :2]).amax(1))
+    return {name: torch.cat(parts) for name, parts in values.items()}
+
+
+def box_shapes(boxes: Tensor, side: int) -> dict[str, Tensor]:
+    """Masks (n, side, side) bool that boxes (n, 4) x0 y0 x1 y1 give by themselves.
+
+    A pixel belongs to a shape that its centre lies in.
+    """
+    at = torch.arange(side) + 0.5
+    middle, radius = (boxes[:, 2:] + boxes[:, :2]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    away = (at - middle[..., None]) / radius[..., None]  # (n, 2, side): x, y
+    x, y = away[:, 0, None, :], away[:, 1, :, None]
+    return {"ellipse": x**2 + y**2 <= 1, "filled box": (x.abs() <= 1) & (y.abs() <= 1)}
 
 
 def _masks(sam: Sam, embedding: Tensor, prompt: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -80,7 +126,8 @@ def _masks(sam: Sam, embedding: Tensor, prompt: tuple[Tensor, Tensor]) -> tuple[
     source = embedding.expand(len(sparse), -1, -1, -1)
     positions = sam.prompt_encoder.get_dense_pe()
     logits, quality = predict_masks(sam.mask_decoder, source, positions, sparse, dense)
-    full = F.interpolate(logits, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+    side = sam.image_encoder.img_size
+    full = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
     return full > 0, quality
 
 
@@ -88,21 +135,56 @@ def _iou(masks: Tensor, truth: Tensor) -> Tensor:
     return (masks & truth).sum((1, 2)) / (masks | truth).sum((1, 2)).clamp(min=1)
 
 
+def by_size(values: dict[str, Tensor]) -> pd.DataFrame:
+    """Mean IoU of all objects and of each size class, from what `prompted_iou` returns."""
+    table = pd.DataFrame({name: value.numpy() for name, value in values.items()})
+    bounds = list(pairwise(CLASSES))
+    names = ["all", *(f"{low} to {high - 1} px" for low, high in bounds)]
+    sides = table.pop("side")
+    chosen = [sides >= 0, *((sides >= low) & (sides < high) for low, high in bounds)]
+    rows = [table[rows].mean() for rows in chosen]
+    means = pd.DataFrame(rows, index=pd.Index(names, name="longer side"))
+    means.insert(0, "objects", [int(rows.sum()) for rows in chosen])
+    return means
+
+
+@cache
+def watch_scenes(side: int, folders: tuple[Path, ...]) -> dict[str, list[Scene]]:
+    """What a training is evaluated on along the way: held-out scenes, and tiles of folders."""
+    sets = {
+        "procedural": list(held_out(WATCHED_SCENES, side)),
+        "domains": list(held_out(WATCHED_SCENES, side, domains=True)),
+    }
+    for folder in folders:
+        sets[folder.name] = list(islice(tiles(labelled(folder, "val"), side), WATCHED_TILES))
+    return sets
+
+
+def watched_iou(sam: Sam, sets: dict[str, list[Scene]]) -> dict[str, float]:
+    """Mean IoU by box, click and single click of each set, named "<set> <prompt>"."""
+    return {
+        f"{name} {kind}": round(float(value.mean()), 4)
+        for name, scenes in sets.items()
+        for kind, value in prompted_iou(sam, scenes).items()
+        if kind in ("box", "click", "click, single")
+    }
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Print one line a set of images."""
+    """Print one table a set of images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folders", nargs="*", type=Path, help="folders with instances/")
     parser.add_argument("--checkpoint", default="pretrained", help="weights other than the shipped")
-    parser.add_argument("--scenes", type=int, default=200, help="procedural scenes held out")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--scenes", type=int, default=200, help="held-out scenes of each kind")
+    options = parser.parse_args(arguments)
     try:
-        sam = load_sam(Task(2, SIZE, "sam_nano", asked.checkpoint)).eval()
-        sets = {"procedural, held out": held_out(asked.scenes)}
-        sets |= {folder.name: labelled(folder) for folder in asked.folders}
+        sam = load_sam(Task(2, SIZE, "sam_nano", options.checkpoint)).eval()
+        sets = {"procedural, held out": held_out(options.scenes)}
+        sets["resembling micrographs, held out"] = held_out(options.scenes, domains=True)
+        sets |= {folder.name: labelled(folder) for folder in options.folders}
         for name, scenes in sets.items():
-            found = prompted_iou(sam, scenes)
-            values = ", ".join(f"{key} {value.mean():.3f}" for key, value in found.items())
-            print(f"{name}: mean IoU over {len(found['box'])} objects: {values}")
+            table = by_size(prompted_iou(sam, scenes))
+            print(f"{name}: mean IoU\n{table.to_markdown(floatfmt='.3f')}\n")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

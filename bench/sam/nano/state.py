@@ -1,0 +1,144 @@
+"""The state of a training run: checkpoints that outlive a kill, and a compact form to commit."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bench.errors import UserError
+
+CHECKPOINT = "checkpoint.pt"
+COMPACT = Path(__file__).parents[3] / "results" / "pretraining"
+RAW, AVERAGE, RECORD = "raw.safetensors", "average.safetensors", "state.json"
+SAVE_EVERY, KEEP_EVERY = 250, 5000  # steps
+PATIENCE = 20  # s, within which the helper process of a killed run lets go of its lock
+
+# step: steps done; size: side in px (absent before the first); model, average: state dicts;
+# optimizers: their state dicts, or None; restart: step at which they last started without; curve:
+# rows of evaluation; legs: commit and plan from each start on.
+State = dict[str, Any]
+
+
+def default_folder() -> Path:
+    """Where the state of a run is kept: in the user's state folder, outside any checkout."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "sam-adapt-bench" / "sam_nano"
+
+
+def fresh_state() -> State:
+    """The state of a run that starts from noise."""
+    return {"step": 0, "restart": 0, "optimizers": None, "curve": [], "legs": []}
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder.
+
+    Raises:
+        UserError: another run trains there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        last = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > last:
+                    raise UserError(
+                        f"another run trains in {folder}: let it end, or give another --folder"
+                    ) from None
+                time.sleep(0.5)
+        yield
+
+
+def newest_kept(folder: Path) -> Path:
+    """The furthest checkpoint that is kept for good.
+
+    Raises:
+        UserError: none is kept yet.
+    """
+    kept = sorted(folder.glob("step_*.pt"))
+    if not kept:
+        raise UserError(f"no checkpoint is kept in {folder} yet: train past step {KEEP_EVERY}")
+    return kept[-1]
+
+
+def load_state(folder: Path, compact: Path | None) -> tuple[State, str]:
+    """The furthest state at hand, and where it comes from.
+
+    A local checkpoint continues exactly; the compact form, taken where there is no checkpoint or
+    an older one, continues with optimizers that start anew; else training starts from noise.
+
+    Args:
+        folder: of the checkpoint.
+        compact: folder of the compact form; None to leave it out.
+    """
+    state, origin = fresh_state(), "noise"
+    if (folder / CHECKPOINT).exists():
+        state = torch.load(folder / CHECKPOINT, weights_only=True)
+        origin = f"{folder / CHECKPOINT}"
+    if compact is not None and (compact / RECORD).exists():
+        committed = import_state(compact)
+        if committed["step"] > state["step"]:
+            return committed, f"{compact}"
+    return state, origin
+
+
+def save_state(state: State, folder: Path) -> None:
+    """Replace the checkpoint in one move, and keep every 5,000th step's beside it."""
+    part = folder / f"{CHECKPOINT}.part"
+    with part.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())  # a power cut must not leave a name without content
+    if state["step"] % KEEP_EVERY == 0:
+        kept = folder / f"step_{state['step']:06d}.pt"
+        kept.unlink(missing_ok=True)
+        kept.hardlink_to(part)
+    part.replace(folder / CHECKPOINT)
+
+
+def export_state(folder: Path, compact: Path) -> State:
+    """Write the checkpoint in `folder` as raw and averaged weights in half precision and a record.
+
+    Some 4.5 MB instead of 14, small enough to commit; the optimizers' state is left out.
+
+    Raises:
+        UserError: there is no checkpoint.
+    """
+    if not (folder / CHECKPOINT).exists():
+        raise UserError(f"no checkpoint in {folder}: give the --folder of a training run")
+    state: State = torch.load(folder / CHECKPOINT, weights_only=True)
+    compact.mkdir(parents=True, exist_ok=True)
+    save_file(_halved(state["model"]), compact / RAW)
+    save_file(_halved(state["average"]), compact / AVERAGE)
+    record = {key: state[key] for key in ("step", "size", "restart", "curve", "legs")}
+    (compact / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    return state
+
+
+def import_state(compact: Path) -> State:
+    """The state that `export_state` wrote, its optimizers to start anew at its step."""
+    record = json.loads((compact / RECORD).read_text())
+    weights = {
+        "model": {name: tensor.float() for name, tensor in load_file(compact / RAW).items()},
+        "average": {name: tensor.float() for name, tensor in load_file(compact / AVERAGE).items()},
+    }
+    return record | weights | {"optimizers": None, "restart": record["step"]}
+
+
+def _halved(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor.contiguous().half() if tensor.is_floating_point() else tensor.contiguous()
+        for name, tensor in weights.items()
+    }
