@@ -1,6 +1,34 @@
-"""How counts are written in sentences."""
+"""Words of messages: counts, the name of the program and its version."""
+
+import importlib.metadata
+import sys
+import tomllib
+from pathlib import Path
+
+PROJECT = "sam-adapt-bench"
 
 
 def counted(number: int, what: str) -> str:
     """The number and what is counted, as in "1 label" and "5 labels"."""
     return f"{number} {what}{'s'[: number != 1]}"
+
+
+def program_name() -> str:
+    """The program as the user called it: `run_bench.py`, `python -m bench` or `sam-bench`.
+
+    Help and hints repeat this name. Code that uses `bench` as a library gets `sam-bench`.
+    """
+    path = Path(sys.argv[0])
+    if path.name == "run_bench.py":
+        return path.name
+    return "python -m bench" if path.parts[-2:] == ("bench", "__main__.py") else "sam-bench"
+
+
+def project_version() -> str:
+    """The version of this project, read from pyproject.toml where it is not installed."""
+    try:
+        return importlib.metadata.version(PROJECT)
+    except importlib.metadata.PackageNotFoundError:
+        pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
+        version: str = tomllib.loads(pyproject.read_text())["project"]["version"]
+        return version

@@ -11,7 +11,7 @@ from bench.cli.parsing import ArgumentParser
 def parser() -> argparse.ArgumentParser:
     """The parser of `conventions`."""
     parser = ArgumentParser(
-        prog="run_bench.py conventions",
+        command="conventions",
         description="Score stored predictions as SAMed, finetune-SAM, Med-SA, SAM-Adapter and"
         " nnU-Net do, and tell where the ranking of methods flips.",
     )

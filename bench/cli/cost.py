@@ -10,7 +10,7 @@ from bench.cli.parsing import ArgumentParser, plain
 def parser() -> argparse.ArgumentParser:
     """The parser of `cost`."""
     parser = ArgumentParser(
-        prog="run_bench.py cost",
+        command="cost",
         description="Count what methods cost: parameters, operations, file size. Nothing is read,"
         " trained or downloaded.",
     )

@@ -13,7 +13,7 @@ from bench.errors import UserError
 def parser() -> argparse.ArgumentParser:
     """The parser of `data`."""
     parser = ArgumentParser(
-        prog="run_bench.py data",
+        command="data",
         description="Public image collections, kept in a cache and read by --dataset NAME; a"
         " picture of what augmentation makes of one, or of a folder.",
         epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",

@@ -27,7 +27,7 @@ COUNTED = ("trainable_params", "total_params", "forward_flops", "train_step_flop
 def parser() -> argparse.ArgumentParser:
     """The parser of `guard`."""
     parser = ArgumentParser(
-        prog="run_bench.py guard",
+        command="guard",
         description="Train a small fixed grid on one CPU thread, count every method, and name what"
         " is not as in the baseline: Dice, parameters, operations, memory, speed.",
     )

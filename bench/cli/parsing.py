@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from rich_argparse import RawDescriptionRichHelpFormatter
 
 from bench.errors import UserError
+from bench.wording import program_name
 
 
 class Help(RawDescriptionRichHelpFormatter):
@@ -18,14 +19,22 @@ class Help(RawDescriptionRichHelpFormatter):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser whose complaints end like every other one: one sentence and exit code 2."""
+    """A parser that reports errors as `UserError`: one sentence and exit code 2.
 
-    def __init__(self, **settings: Any) -> None:
+    Args:
+        command: word after the program's name; "" for the main command, None for a parser that
+            argparse makes itself, with the `prog` of its parent.
+        settings: of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, command: str | None = None, **settings: Any) -> None:
+        if command is not None:
+            settings["prog"] = f"{program_name()} {command}".strip()
         super().__init__(**settings, formatter_class=Help, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what the user is told."""
-        raise UserError(f"{message} (--help shows how to ask)")
+        """Raise a UserError instead of printing the usage and exiting."""
+        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def add_out(parser: Any) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The parser of `report`."""
     parser = ArgumentParser(
-        prog="run_bench.py report",
+        command="report",
         description="Rewrite tables, plots and overview from all records of a results folder.",
     )
     parser.add_argument(

@@ -9,6 +9,7 @@ from bench.cli.cells import add_how, prepare, run_cells
 from bench.cli.listing import show_all
 from bench.cli.parsing import ArgumentParser
 from bench.errors import UserError
+from bench.wording import PROJECT, project_version
 
 EXAMPLES = """examples:
   %(prog)s --methods lora,adapter --dataset steel
@@ -30,7 +31,7 @@ EXAMPLES = """examples:
 def parser() -> argparse.ArgumentParser:
     """The parser of the main job."""
     parser = ArgumentParser(
-        prog="run_bench.py",
+        command="",
         usage="%(prog)s --methods LIST --dataset LIST [options] | COMMAND ...",
         description="Compare ways of adapting the Segment Anything Model: accuracy and cost.",
         epilog=EXAMPLES,
@@ -79,7 +80,10 @@ def parser() -> argparse.ArgumentParser:
         help="compute activations again in the backward pass: less memory, more time",
     )
     how = add_how(parser)
-    how.add_argument("--list", action="store_true", help="show what there is, and stop")
+    how.add_argument(
+        "--list", action="store_true", help="list methods, datasets and backbones, then exit"
+    )
+    parser.add_argument("--version", action="version", version=f"{PROJECT} {project_version()}")
     return parser
 
 
@@ -92,7 +96,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
 
     for name in ("methods", "dataset"):
         if getattr(asked, name) is None:
-            raise UserError(f"--{name} is missing: --list shows what there is, --help how to ask")
+            raise UserError(f"--{name} is missing: see --list for names and --help for examples")
     prepare(asked)
     cells, notes = expand(
         Request(

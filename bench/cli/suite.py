@@ -20,7 +20,7 @@ CHOSEN = ("weights", "checkpoint", "protocol", "image_size", "steps", "precision
 def parser() -> argparse.ArgumentParser:
     """The parser of `suite`."""
     parser = ArgumentParser(
-        prog="run_bench.py suite",
+        command="suite",
         description="Published ablations as grids: run one, and read its ledger, the published"
         " figures beside ours. By default offline, on stand-ins and the embedded backbone.",
     )

@@ -12,7 +12,7 @@ from bench.wording import counted
 def parser() -> argparse.ArgumentParser:
     """The parser of `verify`."""
     parser = ArgumentParser(
-        prog="run_bench.py verify",
+        command="verify",
         description="Work out a results folder again, from its records and stored predictions, and"
         " name everything that differs.",
     )

@@ -11,7 +11,7 @@ from bench.cli.parsing import ArgumentParser, plain
 def parser() -> argparse.ArgumentParser:
     """The parser of `weights`."""
     parser = ArgumentParser(
-        prog="run_bench.py weights",
+        command="weights",
         description="Public checkpoints of the large backbones, kept in a cache.",
         epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
     )

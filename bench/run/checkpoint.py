@@ -4,11 +4,9 @@ A safetensors file with `bench.cost.trained_state` and nothing else; its header,
 `safetensors.safe_open(path, "pt").metadata()` shows too, tells how to build the rest.
 """
 
-import importlib.metadata
 import json
 import math
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +20,8 @@ from bench.cost import trained_state
 from bench.errors import UserError
 from bench.plugins.registry import get_method
 from bench.spec import Cell, OptionValue, Task
+from bench.wording import PROJECT, project_version
 
-PROJECT = "sam-adapt-bench"
 SCHEMA = 1
 SAMPLES = 4096  # numbers of each tensor that the print is made of
 TOLERANCE = 1e-6
@@ -188,16 +186,6 @@ def read_header(path: Path) -> Header:
         return Header.from_metadata(metadata)
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
-
-
-def project_version() -> str:
-    """Of the installed package, or of the checkout that runs without being installed."""
-    try:
-        return importlib.metadata.version(PROJECT)
-    except importlib.metadata.PackageNotFoundError:
-        described = Path(__file__).resolve().parents[2] / "pyproject.toml"
-        version: str = tomllib.loads(described.read_text())["project"]["version"]
-        return version
 
 
 @torch.no_grad()

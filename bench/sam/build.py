@@ -13,6 +13,7 @@ from bench.sam.encoder import FastEncoder
 from bench.sam.tiny_vit import TinyViTEncoder, from_public
 from bench.sam.weights import PUBLIC, cached_weights
 from bench.spec import Task
+from bench.wording import program_name
 
 NANO_WEIGHTS = Path(__file__).parent / "nano" / "sam_nano.safetensors"
 
@@ -133,7 +134,7 @@ def weights_path(task: Task) -> Path | None:
     if shipped is None and public:
         shipped = cached_weights(task.backbone)
     if shipped is None or not shipped.is_file():
-        how = f"get them with 'run_bench.py weights fetch {task.backbone}', " if public else ""
+        how = f"get them with '{program_name()} weights fetch {task.backbone}', " if public else ""
         raise UserError(
             f"no pretrained weights for {task.backbone} here: {how}give --checkpoint FILE,"
             " or --weights random to start from noise"

@@ -113,7 +113,11 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --labels 99", nothing, r"99 labelled images .* has \d; give 1 to \d"),
     (f"{LORA} --labels ,", nothing, r"--labels is empty: write what you want"),
     (f"{LORA} --folds 99", nothing, r"'mine' has too few specimen groups .* 8 for 99 parts; add"),
-    (f"{LORA} --folds x", nothing, r"argument --folds: invalid int value: 'x' \(--help shows"),
+    (
+        f"{LORA} --folds x",
+        nothing,
+        r"argument --folds: invalid int value: 'x'; see sam-bench --help",
+    ),
     (f"{LORA} --steps 0", nothing, r"--steps is 0: give 1 or more"),
     (f"{LORA} --batch-size 0", nothing, r"--batch-size is 0: give 1 or more"),
     (f"{LORA} --evaluation tile", nothing, r"no evaluation 'tile'\. Did you mean 'tiles'"),
@@ -126,10 +130,10 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --epochs 1", nothing, r"--epochs and --steps say the same thing twice: give one"),
     (f"{LORA} --device gpu", nothing, r"device 'gpu' is not here: give auto, cpu"),
     (f"{LORA} --device cuda", no_cuda, r"device 'cuda' is not here: give auto, cpu"),
-    (f"{LORA} --speed 9", nothing, r"unrecognized arguments: --speed 9 \(--help shows"),
-    (f"{LORA} twice", nothing, r"unrecognized arguments: twice \(--help shows"),
-    (f"{LORA} --out", nothing, r"argument --out: expected one argument \(--help shows"),
-    ("", nothing, r"--methods is missing: --list shows what there is"),
+    (f"{LORA} --speed 9", nothing, r"unrecognized arguments: --speed 9; see sam-bench --help"),
+    (f"{LORA} twice", nothing, r"unrecognized arguments: twice; see sam-bench --help"),
+    (f"{LORA} --out", nothing, r"argument --out: expected one argument; see sam-bench --help"),
+    ("", nothing, r"--methods is missing: see --list for names"),
     (LORA, empty, r"'mine' is empty; it needs a folder images/ \(or image/\)"),
     (LORA, without_mask, r"1 of 8 images have no mask, such as '.*image_3.png'; add the masks"),
     (LORA, other_size, r"image_3' is 48 x 40 pixels .* 10 x 10; make them the same size"),
@@ -157,12 +161,12 @@ def test_a_mistake_is_told_in_one_sentence_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (LORA, r"--dataset is missing: --list shows what there is"),
+        (LORA, r"--dataset is missing: see --list for names"),
         (f"{LORA} --dataset steal", r"no dataset 'steal'\. Did you mean 'steel'\? .* a folder"),
         (f"{LORA} --dataset ,", r"--dataset is empty: write what you want"),
         ("report", r"no records in results/local: run some methods first, or give --out FOLDER"),
         ("report --out mine", r"no records in mine: run some methods first"),
-        ("report --fast", r"unrecognized arguments: --fast \(--help shows"),
+        ("report --fast", r"unrecognized arguments: --fast; see sam-bench report --help"),
     ],
 )
 def test_a_mistake_in_what_to_work_on(line: str, told: str, mine: Path, capsys: Captured) -> None:
@@ -263,7 +267,7 @@ def test_help_is_quick_and_does_without_torch() -> None:
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert told[0].startswith("usage: run_bench.py --methods LIST --dataset LIST")
+    assert told[0].startswith("usage: sam-bench --methods LIST --dataset LIST")
     assert told[-2] == "[]"
     assert float(told[-1]) < 1.5  # seconds of CPU
 

@@ -39,6 +39,29 @@ if __name__ == "__main__":
 FOLDERS = str([[str(ROOT / "methods")], [str(ROOT / "datasets")]])
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["run_bench.py"], "run_bench.py"),
+        (["-m", "bench"], "python -m bench"),
+        (["-c", "from bench.cli import main; main()"], "sam-bench"),
+    ],
+)
+def test_help_and_errors_name_the_program_that_was_called(command: list[str], name: str) -> None:
+    shown = _run([sys.executable, *command, "cost", "--help"])
+    assert shown.startswith(f"usage: {name} cost [-h]")
+    done = subprocess.run(
+        [sys.executable, *command, "data", "list", "--speed"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr == f"error: unrecognized arguments: --speed; see {name} data --help\n"
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert _run([sys.executable, "-m", "bench", "--version"]) == f"sam-adapt-bench {declared}"
+
+
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
     path = tmp_path / "script" / "where.py"

@@ -247,7 +247,7 @@ def test_a_missing_collection_is_told_in_a_sentence(name: str, home: Path) -> No
 
 
 def test_how_to_get_a_missing_collection(home: Path) -> None:
-    with pytest.raises(UserError, match=r"; fetch it with 'run_bench.py data fetch uhcs' \(https:"):
+    with pytest.raises(UserError, match=r"; fetch it with 'sam-bench data fetch uhcs' \(https:"):
         require_folder("uhcs", "https://example.org")
     with pytest.raises(UserError, match=r"; register and download .* and put its files there, or"):
         require_folder("synapse", "https://example.org")

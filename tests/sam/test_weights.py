@@ -145,5 +145,5 @@ def test_backbones_without_weights_tell_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SAM_BENCH_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"run_bench.py weights fetch mobile_sam"):
+    with pytest.raises(UserError, match=r"sam-bench weights fetch mobile_sam"):
         weights_path(Task(2, 1024, "mobile_sam"))

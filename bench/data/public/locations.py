@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.data.public.download import collection_folder
 from bench.data.public.sources import SOURCES
 from bench.errors import UserError
+from bench.wording import program_name
 
 VARIABLE = "SAM_BENCH_DATA"
 
@@ -44,5 +45,5 @@ def _way(name: str, source: str) -> str:
     """What a person does to get a collection."""
     known = SOURCES.get(name)
     if known is not None and known.archives:
-        return f"fetch it with 'run_bench.py data fetch {name}' ({source})"
+        return f"fetch it with '{program_name()} data fetch {name}' ({source})"
     return f"{known.how if known else f'get it from {source}'} and put its files there"
