@@ -1,4 +1,4 @@
-"""How well predicted class maps agree with their masks; definitions in docs/protocol.md."""
+"""Metrics that compare predicted class maps with their masks; definitions in docs/protocol.md."""
 
 from bench.metrics.boundary import (
     DILATION_RATIO,

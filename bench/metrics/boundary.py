@@ -1,4 +1,4 @@
-"""Agreement of outlines: HD95 by its two common definitions, and boundary IoU."""
+"""Metrics of outlines: HD95 by its two common definitions, and boundary IoU."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Mask = npt.NDArray[np.bool_]
 # Share of the image diagonal, as Cheng et al. (2021) choose it.
 DILATION_RATIO = 0.02
 
-# Pixels for each one marked, from which on a search tree beats a distance transform.
+# A search tree is faster than a distance transform where fewer than 1 pixel in 10 is marked.
 _SPARSE = 10
 
 
@@ -33,7 +33,7 @@ class SurfaceDistances:
 
     @property
     def hd95_pooled(self) -> float:
-        """95th percentile of both sets taken together: HD95 as MedPy defines it.
+        """95th percentile of the union of both sets: HD95 as MedPy defines it.
 
         The percentile interpolates linearly between neighbouring values, as numpy's does.
         """
@@ -59,7 +59,7 @@ def surface_distances(
         spacing: height and width of a pixel; the default gives distances in pixels.
 
     Returns:
-        The two sets of distances, or None where a mask is empty: there is no distance to nothing.
+        The two sets of distances; None where a mask is empty, as no distance is defined then.
     """
     if not (truth.any() and prediction.any()):
         return None
@@ -82,7 +82,7 @@ def boundary_iou(
     the bands of all classes in one pass.
 
     Args:
-        prediction: (H, W) integer class indices; anything goes where the mask is `IGNORE`.
+        prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
         mask: (H, W) integer class indices, `IGNORE` where unlabelled.
         num_classes: K, background included.
         dilation_ratio: d as a share of the image diagonal.
@@ -114,19 +114,19 @@ def _border(mask: Mask) -> Mask:
 def _to_nearest(targets: Mask, places: Mask, spacing: tuple[float, ...]) -> npt.NDArray[np.float64]:
     """Distance from each pixel of `places`, in the order of the array, to the nearest target.
 
-    A search tree's time grows with the number of pixels marked, a distance transform's with that
-    of all pixels: noise has so much border that the latter is faster.
+    The time of a search tree grows with the number of marked pixels, that of a distance transform
+    with the number of all pixels: the latter is faster where much of the image is border (noise).
     """
     if _SPARSE * (np.count_nonzero(targets) + np.count_nonzero(places)) > places.size:
         return np.asarray(ndimage.distance_transform_edt(~targets, sampling=spacing)[places])
-    found, wanted = (np.argwhere(marked) * np.array(spacing) for marked in (targets, places))
-    # Built for one query, so building counts: cells are halved, not balanced.
-    tree = KDTree(found, leafsize=32, balanced_tree=False, compact_nodes=False)
-    return np.asarray(tree.query(wanted)[0])
+    ends, starts = (np.argwhere(marked) * np.array(spacing) for marked in (targets, places))
+    # The tree serves one query, so that the time to build it matters: no balancing.
+    tree = KDTree(ends, leafsize=32, balanced_tree=False, compact_nodes=False)
+    return np.asarray(tree.query(starts)[0])
 
 
 def _band(labels: Labels, outside: int, distance: int) -> Labels:
-    """Labels (H, W) with `outside` wherever no other label lies within `distance`."""
+    """Labels (H, W) with `outside` where no other label is within `distance`."""
     around = {"size": 2 * distance + 1, "mode": "constant", "cval": outside}
     inside = ndimage.minimum_filter(labels, **around) == ndimage.maximum_filter(labels, **around)
     return np.where(inside, np.uint8(outside), labels)

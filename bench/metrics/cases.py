@@ -1,4 +1,4 @@
-"""What conventions need to know of test images and volumes, counted once for all of them."""
+"""Pixel counts and distances of test images and volumes, computed once for all conventions."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,13 +20,13 @@ class MapFigures(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What conventions need to know of one image, or of one volume and its slices.
+    """Counts and distances of one image, or of one volume and its slices.
 
     Attributes:
         counts: (D, K, K) pixels of each slice by true and predicted class; D is 1 for an image.
         hd95: K - 1 pooled HD95 of the classes 1..K-1 in the whole case, in voxels whose sides all
             count as 1; None where truth or prediction lacks the class.
-        hd95_slices: D times the same, slice by slice.
+        hd95_slices: the same for each of the D slices.
         maps: D scores of the maps that are 1 where any class but 0 is predicted, else 0.
     """
 
@@ -37,7 +37,7 @@ class Case:
 
 
 def read_case(prediction: Labels, mask: Labels, num_classes: int) -> Case:
-    """Count what conventions need.
+    """Count pixels and measure distances for all conventions.
 
     Ignored pixels belong to no class on either side; they count nowhere but in the maps of one
     foreground, where they are background on both sides.
@@ -48,7 +48,7 @@ def read_case(prediction: Labels, mask: Labels, num_classes: int) -> Case:
         num_classes: K, background included.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a class lies outside 0..K-1.
+        ValueError: shapes differ, a type is not integer, or a class is outside 0..K-1.
     """
     if prediction.shape != mask.shape or mask.ndim not in (2, 3):
         raise ValueError(
@@ -74,13 +74,15 @@ def read_case(prediction: Labels, mask: Labels, num_classes: int) -> Case:
     )
 
 
-def _score_map(found: Any, truth: Any) -> MapFigures:
-    prediction = found.astype(np.float64)
+def _score_map(predicted: Any, truth: Any) -> MapFigures:
+    prediction = predicted.astype(np.float64)
     curve = enhanced_alignment(
         *counts_by_level(prediction, truth), int(np.count_nonzero(truth)), truth.size
     )
     return MapFigures(
-        structure_measure(prediction, truth), float(curve.mean()), float((found != truth).mean())
+        structure_measure(prediction, truth),
+        float(curve.mean()),
+        float((predicted != truth).mean()),
     )
 
 
@@ -90,7 +92,7 @@ def _hd95(predicted: Labels, truth: Labels, num_classes: int) -> Values:
         surface_distances(truth == index, predicted == index, voxel)
         for index in range(1, num_classes)
     )
-    return tuple(None if found is None else found.hd95_pooled for found in pairs)
+    return tuple(None if distances is None else distances.hd95_pooled for distances in pairs)
 
 
 def _foreground(labels: Labels, num_classes: int) -> Any:

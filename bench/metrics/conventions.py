@@ -1,8 +1,8 @@
-"""How well-known projects turn the same predictions into figures; table in docs/protocol.md.
+"""How well-known projects compute scores from the same predictions; table in docs/protocol.md.
 
-Each convention is an object of its own: where it comes from, what it does, and a function from what
-was counted in the test images or volumes to its figures. All see class maps at the resolution of
-the masks: resizing is no part of a convention here.
+A `Convention` holds its source, its rule, and a function that computes its scores from the cases of
+a test set. All conventions compare class maps at the resolution of the masks: how a project resizes
+images is not part of a convention here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +33,9 @@ class Convention:
 
     Attributes:
         name: as in tables.
-        source: whose code it is.
+        source: the project and the version of its code.
         rule: what it does, in one sentence.
-        limits: what of it class maps cannot show, or what is left out because it is not known.
+        limits: what class maps cannot reproduce, and what is left out because it is not known.
         score: from the cases of a test set, at least one, to figures; fractions lie in [0, 1],
             `hd95_px` is in voxels, `ber` in per cent.
     """

@@ -1,4 +1,4 @@
-"""Measures of a grey-level map of one foreground, as papers on camouflage and saliency have them.
+"""Metrics of a grey-level map of one foreground, as in papers on camouflage and saliency.
 
 Those papers stretch the prediction to 0..1 first (`stretch`).
 """
@@ -29,9 +29,9 @@ def balanced_error_rate(
     """100 (1 - (hits / foreground + rejections / background) / 2), in per cent.
 
     Args:
-        hits: foreground pixels found.
+        hits: foreground pixels that are predicted as foreground.
         foreground: foreground pixels of the truth.
-        rejections: background pixels found.
+        rejections: background pixels that are predicted as background.
         background: background pixels of the truth.
 
     Returns:
@@ -75,7 +75,7 @@ def weighted_f_measure(prediction: Saliency, truth: Mask) -> float:
     """Weighted F-measure with beta^2 = 1 (Margolin et al., 2014, CVPR), in [0, 1].
 
     Errors in the foreground may be shared with neighbours (7 x 7 Gaussian, sigma 5 pixels, in
-    which a background pixel stands for the foreground pixel nearest to it); errors in the
+    which a background pixel takes the error of the foreground pixel nearest to it); errors in the
     background weigh 2 - 0.5^(distance to the foreground / 5 pixels).
 
     Args:

@@ -1,4 +1,4 @@
-"""Which predicted object belongs to which true one."""
+"""Pairs of predicted and true objects."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +79,7 @@ def pair_up(prediction: Labels, truth: Labels) -> Pairs:
         truth: (H, W) likewise.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a number lies outside 0..2^24 - 1.
+        ValueError: shapes differ, a type is not integer, or a number is outside 0..2^24 - 1.
     """
     if prediction.shape != truth.shape or truth.ndim != 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Agreement of single objects: panoptic quality, aggregated Jaccard index, average precision."""
+"""Metrics of objects: panoptic quality, aggregated Jaccard index, average precision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ MEASURES = ("pq", "sq", "dq", "aji", "aji_plus", "ap", "ap50")
 
 @dataclass(frozen=True)
 class ObjectScore:
-    """What the objects of one class are worth; scores of several images add up to their set's.
+    """Counts of matched objects of one class; the sum over images gives the scores of the set.
 
     Attributes:
         truth: objects in the truth.
@@ -97,13 +97,13 @@ class ObjectScore:
 def label_objects(
     class_map: Labels, index: int, instances: Labels | None = None, min_area_px: int = 1
 ) -> npt.NDArray[np.int64]:
-    """Number the objects of a class: its connected components, or its share of the instances.
+    """Number the objects of a class: its connected components, or the instances inside it.
 
     Args:
         class_map: (H, W) integer class indices.
         index: the class.
-        instances: (H, W) instance numbers, 0 is none, where objects are labelled one by one.
-            Without them an object is a component by edge neighbours (4-neighbourhood).
+        instances: (H, W) instance numbers, 0 is none. None: an object is a connected component
+            of the class (4-neighbourhood).
         min_area_px: smaller objects are left out.
 
     Returns:
@@ -120,7 +120,7 @@ def label_objects(
 
 
 def score_objects(prediction: Labels, truth: Labels) -> ObjectScore:
-    """Compare the objects of one class, or of all where their class does not matter.
+    """Compare the objects of one class, or of all classes together.
 
     Args:
         prediction: (H, W) integer numbers of objects, 0 where there is none, gaps allowed.
@@ -159,11 +159,11 @@ def score_objects_by_class(
 ) -> tuple[ObjectScore, ...]:
     """Compare the objects of each foreground class of a predicted class map.
 
-    Objects are the connected components of each class (`label_objects`), or the instances where
-    they are given. Ignored pixels are blanked on both sides first.
+    Objects are the instances, or without them the connected components of each class
+    (`label_objects`). Ignored pixels are blanked on both sides first.
 
     Args:
-        prediction: (H, W) integer class indices; anything goes where the mask is `IGNORE`.
+        prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
         mask: (H, W) integer class indices, `IGNORE` where unlabelled.
         num_classes: K, background included.
         instances: (H, W) instance numbers of the truth, 0 is none.
@@ -240,8 +240,8 @@ def summarise_objects(
         )
         for name, total in zip(classes[1:], totals, strict=True):
             summary[f"{measure}_dataset/{name}"] = of_class(total)
-    found = (any(score.dq is not None for score in scores) for scores in images)
-    return summary | {"objects_defined": sum(found)}
+    defined = (any(score.dq is not None for score in scores) for scores in images)
+    return summary | {"objects_defined": sum(defined)}
 
 
 def _ratio(above: float, below: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Overlap of classes: Dice, IoU and pixel accuracy, all read off one confusion matrix."""
+"""Metrics of overlap: Dice, IoU and pixel accuracy, computed from one confusion matrix."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,14 +12,14 @@ Labels = npt.NDArray[Any]  # (H, W) of an integer type
 Counts = npt.NDArray[np.int64]
 Values = tuple[float | None, ...]  # one per class; None where the class gives no value
 
-_BLOCK = 2**16  # pixels that are counted at once: what this needs of memory stays in the cache
+_BLOCK = 2**16  # pixels counted at once, so that intermediate arrays fit into the processor's cache
 
 
 def confusion_matrix(prediction: Labels, mask: Labels, num_classes: int) -> Counts:
     """Count pixels by true and predicted class.
 
     Args:
-        prediction: (H, W) integer class indices; anything goes where the mask is `IGNORE`.
+        prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
         mask: (H, W) integer class indices, `IGNORE` where unlabelled.
         num_classes: K, background included; 2..255.
 
@@ -29,7 +29,7 @@ def confusion_matrix(prediction: Labels, mask: Labels, num_classes: int) -> Coun
         the set.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a class lies outside 0..K-1.
+        ValueError: shapes differ, a type is not integer, or a class is outside 0..K-1.
     """
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     return count_pairs(predicted, truth, num_classes + 1)[:num_classes, :num_classes]
@@ -62,18 +62,18 @@ def iou_per_class(confusion: Counts) -> Values:
 
 
 def pixel_accuracy(confusion: Counts) -> float | None:
-    """Share of counted pixels whose class is right, in [0, 1]; None where none is counted."""
+    """Share of the labelled pixels whose class is right, in [0, 1]; None where there are none."""
     total = int(confusion.sum())
     return int(np.trace(confusion)) / total if total else None
 
 
 def pixel_counts(confusion: Counts) -> tuple[Counts, Counts, Counts]:
-    """Pixels of each class, three times (K,): where both agree, in the truth, in the prediction."""
+    """Pixels (K,) of each class: in both truth and prediction, in the truth, in the prediction."""
     return np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
 
 
 def mean_defined(values: Iterable[float | None]) -> float | None:
-    """Mean of the values that are not None; None where there is none."""
+    """Mean of the values that are not None; None where all are."""
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
 
@@ -83,8 +83,8 @@ def blank_ignored(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Prediction and mask (H, W), checked, both set to K where the mask is `IGNORE`.
 
-    K is no class: an ignored pixel counts like one beyond the edge of the image. Where nothing is
-    ignored, arrays of bytes are returned as they are, not copied.
+    K is not a class: an ignored pixel is treated like one beyond the edge of the image. Where no
+    pixel is ignored, uint8 arrays are returned without a copy.
 
     Raises:
         ValueError: as `confusion_matrix`.

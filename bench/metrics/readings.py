@@ -1,4 +1,4 @@
-"""What a microscopist reads off a segmentation: phase fractions, particle counts and sizes."""
+"""Material quantities of a segmentation: phase fractions, particle counts and sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ PERCENTILES = (10, 50, 90)
 
 @dataclass(frozen=True)
 class Reading:
-    """One figure, read off the truth and off the prediction; None where there is nothing to read.
+    """One quantity in the truth and in the prediction; None where it is not defined.
 
     Attributes:
-        truth: the figure in the truth.
-        prediction: the figure in the prediction, in the same unit.
+        truth: its value in the truth.
+        prediction: its value in the prediction, in the same unit.
     """
 
     truth: float | None
@@ -42,7 +42,7 @@ class Reading:
 
     @property
     def relative_error(self) -> float | None:
-        """Error / truth; None where there is no error, or the truth is 0."""
+        """Error / truth; None where the error is None or the truth is 0."""
         return self.error / self.truth if self.error is not None and self.truth else None
 
     def to_row(self, name: str) -> dict[str, float | None]:
@@ -80,9 +80,9 @@ class Sizes:
         return Reading(len(self.truth), len(self.prediction))
 
     def percentile(self, percent: float) -> Reading:
-        """Diameter below which `percent` of the particles lie, every particle weighing the same.
+        """Percentile of the diameters, each particle with equal weight.
 
-        Interpolated linearly between neighbouring values; None where there are no particles.
+        Interpolated linearly between neighbouring values; None without particles.
         """
         truth, prediction = (
             float(np.percentile(diameters, percent)) if len(diameters) else None
@@ -94,9 +94,9 @@ class Sizes:
     def distance(self) -> float | None:
         """Wasserstein distance of the two distributions, in the unit of the diameters.
 
-        It is the area between their cumulative curves: how far a particle's diameter must be
-        moved, on average, to turn one distribution into the other. The number of particles plays
-        no role. None where either side has no particles.
+        It is the area between their cumulative curves: the mean change of a diameter that turns one
+        distribution into the other. It does not depend on the number of particles. None where
+        truth or prediction has no particles.
         """
         if not (len(self.truth) and len(self.prediction)):
             return None
@@ -114,11 +114,11 @@ class Sizes:
 
 @dataclass(frozen=True, eq=False)
 class ImageReadings:
-    """What is read off one image.
+    """Phase fractions and particle sizes of one image.
 
     Attributes:
         confusion: (K, K) pixel counts; rows are the truth, columns the prediction.
-        sizes: K - 1, of the classes 1..K-1; none where particles are not of interest.
+        sizes: K - 1, of the classes 1..K-1; empty where particles are not measured.
     """
 
     confusion: Counts
@@ -129,7 +129,7 @@ class ImageReadings:
         return ImageReadings(self.confusion + other.confusion, tuple(a + b for a, b in pairs))
 
     def to_row(self, classes: Sequence[str]) -> dict[str, float | None]:
-        """Flatten for a record's `per_image`, or for a set that was added up.
+        """One row for a record's `per_image`, or for a set that was added up.
 
         Args:
             classes: K names; index 0 is the background.
@@ -137,7 +137,7 @@ class ImageReadings:
         Returns:
             `phase_fraction/<name>` of all K classes in [0, 1]; of the foreground classes
             `particles/<name>`, `d10/<name>`, `d50/<name>`, `d90/<name>` and
-            `size_distance/<name>`. All but the last stand for the prediction and come with
+            `size_distance/<name>`. All but the last are values of the prediction and come with
             `<figure>_truth`, `<figure>_error` and `<figure>_relative_error`.
         """
         row: dict[str, float | None] = {}
@@ -157,13 +157,13 @@ def read_image(
     min_area_px: int = 1,
     predicted_instances: Labels | None = None,
 ) -> ImageReadings:
-    """Read phase fractions and particle sizes off a predicted class map and its mask.
+    """Measure phase fractions and particle sizes in a predicted class map and in its mask.
 
-    Particles are the objects of `label_objects`. One that the edge of the image or an ignored
-    region cuts counts with its visible part, on both sides alike.
+    Particles are the objects of `label_objects`. A particle that is cut by the edge of the image or
+    by an ignored region counts with its visible part, in truth and prediction.
 
     Args:
-        prediction: (H, W) integer class indices; anything goes where the mask is `IGNORE`.
+        prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
         mask: (H, W) integer class indices, `IGNORE` where unlabelled.
         num_classes: K, background included.
         instances: (H, W) instance numbers of the truth, 0 is none.
@@ -202,8 +202,8 @@ def summarise_readings(
 
     Returns:
         The cells of `ImageReadings.to_row` for all images together: fractions of all their
-        pixels, percentiles and distance of all their particles. Beside them the mean over images
-        of the size of the error, `<figure>_abs_error_image_mean/<name>`, and of the distance,
+        pixels, percentiles and distance of all their particles. Also the mean over images of the
+        absolute error, `<figure>_abs_error_image_mean/<name>`, and of the distance,
         `size_distance_image_mean/<name>`, each over the images where it is defined.
 
     Raises:
@@ -238,13 +238,13 @@ def summarise_phases(images: Sequence[Counts], classes: Sequence[str]) -> dict[s
 
 
 def phase_fractions(confusion: Counts) -> tuple[Reading, ...]:
-    """Share of the counted pixels that each class covers, in [0, 1].
+    """Share of the labelled pixels that each class covers, in [0, 1].
 
     Args:
         confusion: (K, K) counts of `confusion_matrix`, of one image or of a set.
 
     Returns:
-        K readings; None on both sides where no pixel counts.
+        K readings; None in truth and prediction without labelled pixels.
     """
     total = int(confusion.sum())
     if not total:

@@ -1,4 +1,4 @@
-"""Scores of grey-level maps of one foreground, and their summary over the test set."""
+"""Scores of grey-level maps of one foreground, by image and over the test set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ BER_THRESHOLD = 125 / 255  # as SAM-Adapter's code
 
 @dataclass(frozen=True, eq=False)
 class SaliencyScore:
-    """What one predicted map is worth.
+    """Scores of one predicted map.
 
     Attributes:
-        s_alpha: structure measure; definitions stand in `bench.metrics.foreground`.
+        s_alpha: structure measure; definitions are in `bench.metrics.foreground`.
         e_adaptive: enhanced alignment at twice the mean of the map.
         e_curve: (256,) enhanced alignment at the thresholds 0..255.
         f_adaptive: F-measure at twice the mean of the map, beta^2 = 0.3.
@@ -37,9 +37,9 @@ class SaliencyScore:
         weighted_f: weighted F-measure, beta^2 = 1.
         mae: mean absolute error of the stretched map.
         mae_unstretched: mean absolute error of the map as predicted.
-        hits: foreground pixels found, at the threshold of the balanced error rate.
+        hits: foreground pixels that are predicted as foreground, at `BER_THRESHOLD`.
         foreground_px: foreground pixels of the truth.
-        rejections: background pixels found.
+        rejections: background pixels that are predicted as background, likewise.
         background_px: background pixels of the truth.
     """
 
@@ -58,13 +58,13 @@ class SaliencyScore:
 
     @property
     def ber(self) -> float | None:
-        """Balanced error rate in per cent; None where the truth lacks one of the two sides."""
+        """Balanced error rate in per cent; None where the truth lacks foreground or background."""
         return balanced_error_rate(
             self.hits, self.foreground_px, self.rejections, self.background_px
         )
 
     def to_row(self) -> dict[str, float | None]:
-        """Flatten for a record's `per_image`; the means and maxima are those of this image."""
+        """One row for a record's `per_image`; the means and maxima are those of this image."""
         return {
             "s_alpha": self.s_alpha,
             **_of_curve("e_phi", self.e_adaptive, self.e_curve),
@@ -85,7 +85,7 @@ def score_saliency(prediction: Saliency, truth: Mask) -> SaliencyScore:
 
     Raises:
         ValueError: shapes differ, there are no pixels, the truth is not bool, or a value of the
-            prediction lies outside 0..1.
+            prediction is outside 0..1.
     """
     prediction = _checked(prediction, truth)
     stretched = stretch(prediction)
@@ -93,7 +93,7 @@ def score_saliency(prediction: Saliency, truth: Mask) -> SaliencyScore:
     at_mean = np.array([np.count_nonzero(adaptive & truth)]), np.array([np.count_nonzero(adaptive)])
     at_levels = counts_by_level(stretched, truth)
     foreground = int(np.count_nonzero(truth))
-    found = prediction > BER_THRESHOLD
+    foreground_map = prediction > BER_THRESHOLD
     return SaliencyScore(
         s_alpha=structure_measure(stretched, truth),
         e_adaptive=float(enhanced_alignment(*at_mean, foreground, truth.size)[0]),
@@ -103,9 +103,9 @@ def score_saliency(prediction: Saliency, truth: Mask) -> SaliencyScore:
         weighted_f=weighted_f_measure(stretched, truth),
         mae=float(np.abs(stretched - truth).mean()),
         mae_unstretched=float(np.abs(prediction - truth).mean()),
-        hits=int(np.count_nonzero(found & truth)),
+        hits=int(np.count_nonzero(foreground_map & truth)),
         foreground_px=foreground,
-        rejections=int(np.count_nonzero(~(found | truth))),
+        rejections=int(np.count_nonzero(~(foreground_map | truth))),
         background_px=truth.size - foreground,
     )
 

@@ -1,4 +1,4 @@
-"""The scores of one image, and their summary over the test set."""
+"""Scores of class maps, by image and over the test set."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from bench.metrics.overlap import (
 
 @dataclass(frozen=True, eq=False)
 class ImageScore:
-    """What one predicted class map is worth; class 0 is the background.
+    """Scores of one predicted class map; class 0 is the background.
 
     Attributes:
         confusion: (K, K) pixel counts; rows are the truth, columns the prediction.
@@ -59,7 +59,7 @@ class ImageScore:
         return int(((truth[1:] > 0) != (predicted[1:] > 0)).sum())
 
     def to_row(self, classes: Sequence[str]) -> dict[str, float | None]:
-        """Flatten for a record's `per_image`.
+        """One row for a record's `per_image`.
 
         Args:
             classes: K names; index 0 is the background.
@@ -90,16 +90,17 @@ def score_image(prediction: Labels, mask: Labels, num_classes: int) -> ImageScor
     """Compare a predicted class map with its mask, at the resolution of the mask.
 
     Args:
-        prediction: (H, W) integer class indices; anything goes where the mask is `IGNORE`.
+        prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
         mask: (H, W) integer class indices, `IGNORE` where unlabelled.
         num_classes: K, background included; 2..255.
 
     Returns:
-        The scores; definitions stand at `dice_per_class`, `iou_per_class`, `surface_distances`,
-        `SurfaceDistances` and `boundary_iou`. Ignored pixels belong to no class on either side.
+        The scores; definitions are in `dice_per_class`, `iou_per_class`, `surface_distances`,
+        `SurfaceDistances` and `boundary_iou`. Ignored pixels belong to no class in truth or
+        prediction.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a class lies outside 0..K-1.
+        ValueError: shapes differ, a type is not integer, or a class is outside 0..K-1.
     """
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     distances = [None] + [
@@ -107,14 +108,14 @@ def score_image(prediction: Labels, mask: Labels, num_classes: int) -> ImageScor
     ]
     return ImageScore(
         confusion=confusion_matrix(prediction, mask, num_classes),
-        hd95_pooled=tuple(None if found is None else found.hd95_pooled for found in distances),
-        hd95_max=tuple(None if found is None else found.hd95_max for found in distances),
+        hd95_pooled=tuple(None if pair is None else pair.hd95_pooled for pair in distances),
+        hd95_max=tuple(None if pair is None else pair.hd95_max for pair in distances),
         boundary_iou=boundary_iou(prediction, mask, num_classes),
     )
 
 
 def summarise(scores: Sequence[ImageScore], classes: Sequence[str]) -> dict[str, float | None]:
-    """Summarise a test set; fractions lie in [0, 1], distances are pixels of the images.
+    """Summarise a test set; fractions are in [0, 1], distances in pixels of the images.
 
     Args:
         scores: one per test image, at least one.

@@ -1,4 +1,4 @@
-"""Agreement of labelled volumes: per organ, in three dimensions, in millimetres and millilitres."""
+"""Metrics of labelled volumes, per organ, in millimetres and millilitres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MEASURES = ("dice", "iou", "hd95_pooled_mm", "hd95_max_mm", "assd_pooled_mm", "a
 
 @dataclass(frozen=True, eq=False)
 class OrganScore:
-    """What the prediction of one organ in one volume is worth.
+    """Scores of one organ in one volume.
 
     The distances are those between the surfaces, in millimetres; None where either side lacks
     the organ, and, as the volume, where the spacing is not known.
@@ -60,10 +60,11 @@ def score_volume(
     """Compare a predicted volume with its mask, at the resolution of the mask.
 
     A surface voxel belongs to the organ and has one of its six face neighbours outside; ignored
-    voxels, and what lies beyond the volume, are outside.
+    voxels, and voxels beyond the volume, are outside.
 
     Args:
-        prediction: (D, H, W) integer class indices; anything goes where the mask is `IGNORE`.
+        prediction: (D, H, W) integer class indices; values where the mask is `IGNORE` are not
+            used.
         mask: (D, H, W) integer class indices, `IGNORE` where unlabelled.
         num_classes: K, background included.
         spacing_mm: distance of slices, and height and width of a pixel; None where not known.
@@ -72,7 +73,7 @@ def score_volume(
         K - 1 scores, of the classes 1..K-1.
 
     Raises:
-        ValueError: the shape or the spacing does not fit, a type is not integer, or a class lies
+        ValueError: the shape or the spacing does not fit, a type is not integer, or a class is
             outside 0..K-1.
     """
     if prediction.shape != mask.shape or mask.ndim != 3:
@@ -164,8 +165,8 @@ def summarise_volumes(
         summary[f"{measure}_volume_mean"] = mean_defined(means)
         for name, mean in zip(classes[1:], means, strict=True):
             summary[f"{measure}_volume_mean/{name}"] = mean
-    lonely = sum(score.one_empty for scores in volumes for score in scores)
-    return summary | {"distance_one_empty": lonely}
+    one_empty = sum(score.one_empty for scores in volumes for score in scores)
+    return summary | {"distance_one_empty": one_empty}
 
 
 def _distances(
