@@ -179,8 +179,8 @@ def _readings(classes: tuple[str, ...]) -> _Family:
 def _saliency() -> _Family:
     def score(one: Prediction) -> SaliencyScore:
         assert one.foreground is not None, "left out where only class maps were kept"
-        known = one.truth != IGNORE  # what is not labelled is background, on both sides
-        return score_saliency(np.where(known, one.foreground, 0), known & (one.truth > 0))
+        labelled = one.truth != IGNORE
+        return score_saliency(one.foreground, labelled & (one.truth > 0), labelled)
 
     return _Family(score, lambda score: score.to_row(), summarise_saliency)
 

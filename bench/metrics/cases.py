@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.metrics.boundary import surface_distances
-from bench.metrics.foreground import counts_by_level, enhanced_alignment, structure_measure
+from bench.metrics.foreground import (
+    counts_by_level,
+    enhanced_alignment,
+    select,
+    structure_measure,
+)
 from bench.metrics.overlap import Counts, Labels, Values, blank_ignored, count_pairs
 
 
@@ -27,20 +32,20 @@ class Case:
         hd95: K - 1 pooled HD95 of the classes 1..K-1 in the whole case, in voxels whose sides all
             count as 1; None where truth or prediction lacks the class.
         hd95_slices: the same for each of the D slices.
-        maps: D scores of the maps that are 1 where any class but 0 is predicted, else 0.
+        maps: D scores of the maps that are 1 where any class but 0 is predicted, else 0; None for
+            a slice without labelled pixels.
     """
 
     counts: Counts
     hd95: Values
     hd95_slices: tuple[Values, ...]
-    maps: tuple[MapFigures, ...]
+    maps: tuple[MapFigures | None, ...]
 
 
 def read_case(prediction: Labels, mask: Labels, num_classes: int) -> Case:
     """Count pixels and measure distances for all conventions.
 
-    Ignored pixels belong to no class on either side; they count nowhere but in the maps of one
-    foreground, where they are background on both sides.
+    Ignored pixels belong to no class in truth or prediction and count nowhere.
 
     Args:
         prediction: integer class indices, (H, W) of an image or (D, H, W) of a volume.
@@ -68,21 +73,24 @@ def read_case(prediction: Labels, mask: Labels, num_classes: int) -> Case:
         ),
         hd95=whole,
         hd95_slices=tuple(by_slice),
-        maps=tuple(
-            _score_map(_foreground(p, num_classes), _foreground(t, num_classes)) for p, t in slices
-        ),
+        maps=tuple(_score_map(*one, num_classes) for one in slices),
     )
 
 
-def _score_map(predicted: Any, truth: Any) -> MapFigures:
-    prediction = predicted.astype(np.float64)
+def _score_map(predicted: Labels, truth: Labels, num_classes: int) -> MapFigures | None:
+    labelled = None if (truth < num_classes).all() else truth < num_classes
+    if labelled is not None and not labelled.any():
+        return None
+    foreground = (truth > 0) & (truth < num_classes)
+    prediction = ((predicted > 0) & (predicted < num_classes)).astype(np.float64)
+    known = select(foreground, labelled)
     curve = enhanced_alignment(
-        *counts_by_level(prediction, truth), int(np.count_nonzero(truth)), truth.size
+        *counts_by_level(prediction, foreground, labelled), int(np.count_nonzero(known)), known.size
     )
     return MapFigures(
-        structure_measure(prediction, truth),
+        structure_measure(prediction, foreground, labelled),
         float(curve.mean()),
-        float((predicted != truth).mean()),
+        float((select(prediction, labelled) != known).mean()),
     )
 
 
@@ -93,7 +101,3 @@ def _hd95(predicted: Labels, truth: Labels, num_classes: int) -> Values:
         for index in range(1, num_classes)
     )
     return tuple(None if distances is None else distances.hd95_pooled for distances in pairs)
-
-
-def _foreground(labels: Labels, num_classes: int) -> Any:
-    return (labels > 0) & (labels < num_classes)

@@ -70,6 +70,8 @@ def _samed(cases: Sequence[Case]) -> Figures:
     figures = []
     for case in cases:
         counts = case.counts.sum(axis=0)
+        if not counts.any():  # nothing is labelled
+            continue
         _, truth, predicted = pixel_counts(counts)
         for index, (dice, hd95) in enumerate(
             zip(dice_per_class(counts)[1:], case.hd95, strict=True), start=1
@@ -80,12 +82,14 @@ def _samed(cases: Sequence[Case]) -> Figures:
                 false_alarm = predicted[index] > 0 and truth[index] == 0
                 figures.append((1.0 if false_alarm else 0.0, 0.0))
     # Every case has every class: the mean over cases, then classes, is that over all pairs.
+    if not figures:
+        return {"dice": None, "hd95_px": None}
     dice, hd95 = np.mean(figures, axis=0)
     return {"dice": float(dice), "hd95_px": float(hd95)}
 
 
 def _finetune_sam(cases: Sequence[Case]) -> Figures:
-    return {"dice": float(np.mean([_smooth_dice(counts, 1.0) for counts in _slices(cases)]))}
+    return {"dice": _mean([_smooth_dice(counts, 1.0) for counts in _slices(cases)])}
 
 
 def _med_sa(cases: Sequence[Case]) -> Figures:
@@ -94,16 +98,16 @@ def _med_sa(cases: Sequence[Case]) -> Figures:
         overlap, truth, predicted = pixel_counts(counts)
         dice.append(_smooth_dice(counts, 1e-4)[1:])
         iou.append(((overlap + 1e-6) / (truth + predicted - overlap + 1e-6))[1:])
-    return {"dice": float(np.mean(dice)), "iou": float(np.mean(iou))}
+    return {"dice": _mean(dice), "iou": _mean(iou)}
 
 
 def _sam_adapter(cases: Sequence[Case]) -> Figures:
-    maps = [one for case in cases for one in case.maps]
+    maps = [one for case in cases for one in case.maps if one is not None]
     rates = [_ber(counts) for counts in _slices(cases)]
     return {
-        "s_alpha": float(np.mean([one.s_alpha for one in maps])),
-        "e_phi_mean": float(np.mean([one.e_phi_mean for one in maps])),
-        "mae": float(np.mean([one.mae for one in maps])),
+        "s_alpha": _mean([one.s_alpha for one in maps]),
+        "e_phi_mean": _mean([one.e_phi_mean for one in maps]),
+        "mae": _mean([one.mae for one in maps]),
         "ber": None if None in rates else mean_defined(rates),
     }
 
@@ -123,7 +127,13 @@ def _mean_of_labels(cases: Sequence[Values]) -> float | None:
 
 
 def _slices(cases: Sequence[Case]) -> list[Counts]:
-    return [counts for case in cases for counts in case.counts]
+    """Counts (K, K) of each slice that has a labelled pixel."""
+    return [counts for case in cases for counts in case.counts if counts.any()]
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    """Mean of numbers or arrays of one shape; None where there are none."""
+    return float(np.mean(values)) if len(values) else None
 
 
 def _smooth_dice(counts: Counts, smooth: float) -> Any:

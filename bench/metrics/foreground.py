@@ -1,6 +1,10 @@
 """Metrics of a grey-level map of one foreground, as in papers on camouflage and saliency.
 
 Those papers stretch the prediction to 0..1 first (`stretch`).
+
+Only labelled pixels count. `labelled` (H, W) says where they are and must hold at least one; None
+means that all pixels are labelled. A pixel without a label is treated like one beyond the edge of
+the image: an image whose right half is unlabelled has the scores of its left half.
 """
 
 from typing import Any
@@ -17,10 +21,22 @@ BETA_SQUARED = 0.3  # Achanta et al. (2009): precision counts more than recall
 _LEVELS = 256
 
 
-def stretch(prediction: Saliency) -> Saliency:
-    """Map (H, W) with its smallest value moved to 0 and its largest to 1; constant: unchanged."""
-    low, high = prediction.min(), prediction.max()
-    return prediction if low == high else (prediction - low) / (high - low)
+def stretch(prediction: Saliency, labelled: Mask | None = None) -> Saliency:
+    """Map (H, W) whose labelled values run from 0 to 1; unchanged where they are constant.
+
+    Values without a label are clipped to 0..1.
+    """
+    values = select(prediction, labelled)
+    low, high = values.min(), values.max()
+    if low == high:
+        return prediction
+    stretched = (prediction - low) / (high - low)
+    return stretched if labelled is None else stretched.clip(0, 1)
+
+
+def select(values: npt.NDArray[Any], labelled: Mask | None) -> npt.NDArray[Any]:
+    """The labelled values (N,) of an array (H, W); the array itself where all are labelled."""
+    return values if labelled is None else values[labelled]
 
 
 def balanced_error_rate(
@@ -42,7 +58,7 @@ def balanced_error_rate(
     return 100 * (1 - (hits / foreground + rejections / background) / 2)
 
 
-def structure_measure(prediction: Saliency, truth: Mask) -> float:
+def structure_measure(prediction: Saliency, truth: Mask, labelled: Mask | None = None) -> float:
     """S-alpha with alpha = 0.5 (Fan et al., 2017, arXiv 1708.00786), in [0, 1].
 
     The object part rewards a bright, even foreground and a dark, even background. The region
@@ -52,26 +68,33 @@ def structure_measure(prediction: Saliency, truth: Mask) -> float:
     Args:
         prediction: (H, W) float in [0, 1].
         truth: (H, W) bool. Empty: 1 - mean of the prediction. Full: its mean.
+        labelled: (H, W) bool, or None.
     """
-    share = float(truth.mean())
+    foreground = truth if labelled is None else truth & labelled
+    background = ~truth if labelled is None else labelled & ~truth
+    share = float(select(truth, labelled).mean())
     if share in (0.0, 1.0):
-        return float(prediction.mean()) if share else 1 - float(prediction.mean())
-    objects = share * _evenness(prediction[truth]) + (1 - share) * _evenness(1 - prediction[~truth])
-    row, column = (int(np.round(places.mean())) + 1 for places in np.nonzero(truth))
-    regions = sum(
-        truth[quadrant].size / truth.size * _similarity(prediction[quadrant], truth[quadrant])
-        for quadrant in (
-            np.s_[:row, :column],
-            np.s_[:row, column:],
-            np.s_[row:, :column],
-            np.s_[row:, column:],
-        )
-        if truth[quadrant].size
-    )
+        mean = float(select(prediction, labelled).mean())
+        return mean if share else 1 - mean
+    objects = share * _evenness(prediction[foreground])
+    objects += (1 - share) * _evenness(1 - prediction[background])
+    size = truth.size if labelled is None else np.count_nonzero(labelled)
+    row, column = (int(np.round(places.mean())) + 1 for places in np.nonzero(foreground))
+    regions = 0.0
+    for quadrant in (
+        np.s_[:row, :column],
+        np.s_[:row, column:],
+        np.s_[row:, :column],
+        np.s_[row:, column:],
+    ):
+        known = None if labelled is None else labelled[quadrant]
+        part, part_truth = select(prediction[quadrant], known), select(truth[quadrant], known)
+        if part.size:
+            regions += part.size / size * _similarity(part, part_truth)
     return max(0.0, 0.5 * objects + 0.5 * regions)
 
 
-def weighted_f_measure(prediction: Saliency, truth: Mask) -> float:
+def weighted_f_measure(prediction: Saliency, truth: Mask, labelled: Mask | None = None) -> float:
     """Weighted F-measure with beta^2 = 1 (Margolin et al., 2014, CVPR), in [0, 1].
 
     Errors in the foreground may be shared with neighbours (7 x 7 Gaussian, sigma 5 pixels, in
@@ -81,18 +104,23 @@ def weighted_f_measure(prediction: Saliency, truth: Mask) -> float:
     Args:
         prediction: (H, W) float in [0, 1].
         truth: (H, W) bool. Empty: 0.
+        labelled: (H, W) bool, or None.
     """
-    if not truth.any():
+    foreground = truth if labelled is None else truth & labelled
+    background = ~truth if labelled is None else labelled & ~truth
+    if not foreground.any():
         return 0.0
-    distance, nearest = ndimage.distance_transform_edt(~truth, return_indices=True)
+    distance, nearest = ndimage.distance_transform_edt(~foreground, return_indices=True)
     error = np.abs(prediction - truth)
     steps = np.arange(-3, 4)
     kernel = np.exp(-(steps**2) / (2 * 5**2))
     shared = error[tuple(nearest)]
+    if labelled is not None:
+        shared[~labelled] = 0  # as beyond the edge of the image
     for axis in (0, 1):
         shared = ndimage.correlate1d(shared, kernel / kernel.sum(), axis, mode="constant")
-    missed = np.minimum(error, shared)[truth]
-    false = (error * (2 - 0.5 ** (distance / 5)))[~truth]
+    missed = np.minimum(error, shared)[foreground]
+    false = (error * (2 - 0.5 ** (distance / 5)))[background]
     hits = missed.size - float(missed.sum())
     if hits <= 0:
         return 0.0
@@ -100,8 +128,11 @@ def weighted_f_measure(prediction: Saliency, truth: Mask) -> float:
     return 2 * recall * precision / (recall + precision)
 
 
-def counts_by_level(prediction: Saliency, truth: Mask) -> tuple[Curve, Curve]:
+def counts_by_level(
+    prediction: Saliency, truth: Mask, labelled: Mask | None = None
+) -> tuple[Curve, Curve]:
     """Hits and predicted pixels, (256,) each, of `floor(255 prediction) >= level`, level 0..255."""
+    prediction, truth = select(prediction, labelled), select(truth, labelled)
     levels = (prediction * (_LEVELS - 1)).astype(np.uint8)
     above = [
         np.bincount(values, minlength=_LEVELS)[::-1].cumsum()[::-1].astype(np.float64)

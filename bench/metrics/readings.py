@@ -138,14 +138,15 @@ class ImageReadings:
             `phase_fraction/<name>` of all K classes in [0, 1]; of the foreground classes
             `particles/<name>`, `d10/<name>`, `d50/<name>`, `d90/<name>` and
             `size_distance/<name>`. All but the last are values of the prediction and come with
-            `<figure>_truth`, `<figure>_error` and `<figure>_relative_error`.
+            `<figure>_truth`, `<figure>_error` and `<figure>_relative_error`. All None without
+            labelled pixels.
         """
         row: dict[str, float | None] = {}
         for name, reading in zip(classes, phase_fractions(self.confusion), strict=True):
             row |= reading.to_row(f"phase_fraction/{name}")
         for name, sizes in zip(classes[1:], self.sizes, strict=bool(self.sizes)):
             row |= sizes.to_row(name)
-        return row
+        return row if self.confusion.any() else dict.fromkeys(row)
 
 
 def read_image(

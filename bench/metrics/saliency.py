@@ -15,6 +15,7 @@ from bench.metrics.foreground import (
     counts_by_level,
     enhanced_alignment,
     f_measure,
+    select,
     stretch,
     structure_measure,
     weighted_f_measure,
@@ -26,7 +27,7 @@ BER_THRESHOLD = 125 / 255  # as SAM-Adapter's code
 
 @dataclass(frozen=True, eq=False)
 class SaliencyScore:
-    """Scores of one predicted map.
+    """Scores of one predicted map; None, and counts 0, where the image has no labelled pixel.
 
     Attributes:
         s_alpha: structure measure; definitions are in `bench.metrics.foreground`.
@@ -43,14 +44,14 @@ class SaliencyScore:
         background_px: background pixels of the truth.
     """
 
-    s_alpha: float
-    e_adaptive: float
-    e_curve: Curve
-    f_adaptive: float
-    f_curve: Curve
-    weighted_f: float
-    mae: float
-    mae_unstretched: float
+    s_alpha: float | None
+    e_adaptive: float | None
+    e_curve: Curve | None
+    f_adaptive: float | None
+    f_curve: Curve | None
+    weighted_f: float | None
+    mae: float | None
+    mae_unstretched: float | None
     hits: int
     foreground_px: int
     rejections: int
@@ -76,37 +77,48 @@ class SaliencyScore:
         }
 
 
-def score_saliency(prediction: Saliency, truth: Mask) -> SaliencyScore:
+def score_saliency(
+    prediction: Saliency, truth: Mask, labelled: Mask | None = None
+) -> SaliencyScore:
     """Compare a grey-level map with a mask, at the resolution of the mask.
 
     Args:
         prediction: (H, W) float in [0, 1], such as the probability of the foreground.
         truth: (H, W) bool.
+        labelled: (H, W) bool, where the truth is known; None: everywhere. No other pixel counts.
 
     Raises:
-        ValueError: shapes differ, there are no pixels, the truth is not bool, or a value of the
+        ValueError: shapes differ, there are no pixels, a mask is not bool, or a value of the
             prediction is outside 0..1.
     """
-    prediction = _checked(prediction, truth)
-    stretched = stretch(prediction)
-    adaptive = stretched >= min(2 * float(stretched.mean()), 1.0)
-    at_mean = np.array([np.count_nonzero(adaptive & truth)]), np.array([np.count_nonzero(adaptive)])
-    at_levels = counts_by_level(stretched, truth)
-    foreground = int(np.count_nonzero(truth))
-    foreground_map = prediction > BER_THRESHOLD
+    prediction = _checked(prediction, truth, labelled)
+    if labelled is not None and labelled.all():
+        labelled = None
+    if labelled is not None and not labelled.any():
+        return _UNDEFINED
+    stretched = stretch(prediction, labelled)
+    known, known_truth = select(stretched, labelled), select(truth, labelled)
+    adaptive = known >= min(2 * float(known.mean()), 1.0)
+    at_mean = (
+        np.array([np.count_nonzero(adaptive & known_truth)]),
+        np.array([np.count_nonzero(adaptive)]),
+    )
+    at_levels = counts_by_level(stretched, truth, labelled)
+    foreground = int(np.count_nonzero(known_truth))
+    foreground_map = select(prediction, labelled) > BER_THRESHOLD
     return SaliencyScore(
-        s_alpha=structure_measure(stretched, truth),
-        e_adaptive=float(enhanced_alignment(*at_mean, foreground, truth.size)[0]),
-        e_curve=enhanced_alignment(*at_levels, foreground, truth.size),
+        s_alpha=structure_measure(stretched, truth, labelled),
+        e_adaptive=float(enhanced_alignment(*at_mean, foreground, known.size)[0]),
+        e_curve=enhanced_alignment(*at_levels, foreground, known.size),
         f_adaptive=float(f_measure(*at_mean, foreground)[0]),
         f_curve=f_measure(*at_levels, foreground),
-        weighted_f=weighted_f_measure(stretched, truth),
-        mae=float(np.abs(stretched - truth).mean()),
-        mae_unstretched=float(np.abs(prediction - truth).mean()),
-        hits=int(np.count_nonzero(foreground_map & truth)),
+        weighted_f=weighted_f_measure(stretched, truth, labelled),
+        mae=float(np.abs(known - known_truth).mean()),
+        mae_unstretched=float(np.abs(select(prediction, labelled) - known_truth).mean()),
+        hits=int(np.count_nonzero(foreground_map & known_truth)),
         foreground_px=foreground,
-        rejections=int(np.count_nonzero(~(foreground_map | truth))),
-        background_px=truth.size - foreground,
+        rejections=int(np.count_nonzero(~(foreground_map | known_truth))),
+        background_px=known.size - foreground,
     )
 
 
@@ -118,10 +130,11 @@ def summarise_saliency(scores: Sequence[SaliencyScore]) -> dict[str, float | Non
 
     Returns:
         `s_alpha`, `weighted_f`, `mae`, `mae_unstretched`, `e_phi_adaptive` and `f_beta_adaptive`:
-        means over images. `e_phi_mean`, `e_phi_max`, `f_beta_mean`, `f_beta_max`: mean and
-        largest value of the curve that is the mean over images. `ber_image_mean`: mean over the
-        `ber_defined` images that hold both foreground and background; `ber_dataset`: from the
-        counts of all images together; both in per cent.
+        means over the images that have a labelled pixel. `e_phi_mean`, `e_phi_max`, `f_beta_mean`,
+        `f_beta_max`: mean and largest value of the curve that is the mean over these images.
+        `ber_image_mean`: mean over the `ber_defined` images that hold both foreground and
+        background; `ber_dataset`: from the counts of all images together; both in per cent. None
+        wherever nothing is defined.
 
     Raises:
         ValueError: no scores.
@@ -130,17 +143,18 @@ def summarise_saliency(scores: Sequence[SaliencyScore]) -> dict[str, float | Non
         raise ValueError("no images to summarise")
 
     def mean(field: str) -> Any:
-        return np.mean([getattr(score, field) for score in scores], axis=0)
+        values = [value for score in scores if (value := getattr(score, field)) is not None]
+        return np.mean(values, axis=0) if values else None
 
     rates = [score.ber for score in scores]
     fields = ("hits", "foreground_px", "rejections", "background_px")
     return {
-        "s_alpha": float(mean("s_alpha")),
-        **_of_curve("e_phi", float(mean("e_adaptive")), mean("e_curve")),
-        **_of_curve("f_beta", float(mean("f_adaptive")), mean("f_curve")),
-        "weighted_f": float(mean("weighted_f")),
-        "mae": float(mean("mae")),
-        "mae_unstretched": float(mean("mae_unstretched")),
+        "s_alpha": _number(mean("s_alpha")),
+        **_of_curve("e_phi", mean("e_adaptive"), mean("e_curve")),
+        **_of_curve("f_beta", mean("f_adaptive"), mean("f_curve")),
+        "weighted_f": _number(mean("weighted_f")),
+        "mae": _number(mean("mae")),
+        "mae_unstretched": _number(mean("mae_unstretched")),
         "ber_image_mean": mean_defined(rates),
         "ber_dataset": balanced_error_rate(
             *(sum(getattr(score, field) for score in scores) for field in fields)
@@ -149,22 +163,33 @@ def summarise_saliency(scores: Sequence[SaliencyScore]) -> dict[str, float | Non
     }
 
 
-def _checked(prediction: Saliency, truth: Mask) -> npt.NDArray[np.float64]:
+def _checked(prediction: Saliency, truth: Mask, labelled: Mask | None) -> npt.NDArray[np.float64]:
     if prediction.shape != truth.shape or truth.ndim != 2 or not truth.size:
         raise ValueError(
             f"prediction {prediction.shape} and truth {truth.shape} must have one shape (H, W)"
         )
     if truth.dtype != np.bool_:
         raise ValueError(f"the truth must be bool, not {truth.dtype}")
+    if labelled is not None and (labelled.shape != truth.shape or labelled.dtype != np.bool_):
+        raise ValueError(
+            f"the labelled pixels must be bool {truth.shape}, not {labelled.dtype} {labelled.shape}"
+        )
     values = prediction.astype(np.float64)
     if not (values.min() >= 0 and values.max() <= 1):  # refuses NaN, too
         raise ValueError(f"the prediction holds {values.min()}..{values.max()}; allowed is 0..1")
     return values
 
 
-def _of_curve(name: str, adaptive: float, curve: Curve) -> dict[str, float]:
+def _of_curve(name: str, adaptive: float | None, curve: Curve | None) -> dict[str, float | None]:
     return {
-        f"{name}_adaptive": adaptive,
-        f"{name}_mean": float(curve.mean()),
-        f"{name}_max": float(curve.max()),
+        f"{name}_adaptive": _number(adaptive),
+        f"{name}_mean": None if curve is None else float(curve.mean()),
+        f"{name}_max": None if curve is None else float(curve.max()),
     }
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+_UNDEFINED = SaliencyScore(*(None,) * 8, 0, 0, 0, 0)

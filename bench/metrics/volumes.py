@@ -37,7 +37,8 @@ class OrganScore:
         hd95_max_mm: larger of the two sets' own 95th percentiles, as MONAI.
         assd_pooled_mm: mean of both sets of distances together, as MONAI and MedPy 0.5.2.
         assd_mean_mm: mean of the two sets' own means, as MedPy 0.4.0.
-        volume_ml: millilitres in truth and prediction; 0 where the organ is absent.
+        volume_ml: millilitres in truth and prediction; 0 where the organ is absent, None without
+            labelled voxels.
         one_empty: whether only the truth or only the prediction holds the organ.
     """
 
@@ -92,7 +93,9 @@ def score_volume(
         _distances(truth, predicted, index, pair, spacing_mm) if spacing_mm is not None else None
         for index, pair in enumerate(zip(*boxes, strict=True), start=1)
     ]
-    voxel_ml = float(np.prod(spacing_mm)) / 1000 if spacing_mm is not None else None
+    voxel_ml = None
+    if spacing_mm is not None and confusion.any():
+        voxel_ml = float(np.prod(spacing_mm)) / 1000
     dice, iou = dice_per_class(confusion), iou_per_class(confusion)
     _, truth_voxels, predicted_voxels = pixel_counts(confusion)
     return tuple(

@@ -74,7 +74,7 @@ def test_one_foreground_without_objects_is_scored_in_grey_levels() -> None:
     assert scoring.images[0]["mae"] == pytest.approx(expected.mae)
 
 
-def test_what_is_not_labelled_is_background_on_both_sides() -> None:
+def test_pixels_without_a_label_count_nowhere() -> None:
     truth = square(5)
     truth[:, :6] = IGNORE
     grey = np.where(truth == IGNORE, 1.0, truth > 0).astype(np.float32)

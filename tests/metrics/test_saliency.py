@@ -124,6 +124,8 @@ def test_nothing_to_find(level: float) -> None:
 def test_maximum_of_a_set_is_that_of_its_mean_curve() -> None:
     dark, bright = (score_saliency(row(1, level, 0), mask(1, 1, 0)) for level in (0.1, 0.9))
     summary = summarise_saliency([dark, bright])
+    assert dark.f_curve is not None
+    assert bright.f_curve is not None
     curve = (dark.f_curve + bright.f_curve) / 2
     assert summary["f_beta_max"] == curve.max() == 1.0
     assert summary["f_beta_mean"] == pytest.approx(
