@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
+from bench.ask.method_words import parse_methods
 from bench.ask.request import Request
 from bench.data.items import Collection
 from bench.errors import UserError, no_such
-from bench.plugins.registry import Method, get_method, load_collection, parse_methods
+from bench.plugins.registry import Method, get_method, load_collection
 from bench.spec import Cell, OptionValue, Recipe, Task
 
 ASKED = ("lr", "steps", "epochs", "batch_size", "precision", "loss", "augmentation", "evaluation")
@@ -142,8 +143,7 @@ def _models(
 def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
     """Every method with its options that differ from the defaults: as typed, else as published."""
     found = []
-    for word, typed in parse_methods(request.methods, defaults=True):
-        method = get_method(word)
+    for method, typed in parse_methods(request.methods):
         published = method.published_options if request.protocol == "published" else {}
         merged = {**published, **typed}
         options = {key: value for key, value in merged.items() if value != method.options[key]}

@@ -35,10 +35,11 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     """Print the cost cards."""
     import json
 
+    from bench.ask.method_words import parse_methods
     from bench.cost.count import cost_cards
 
     cards, refused = cost_cards(
-        asked.methods,
+        parse_methods(asked.methods),
         asked.backbone,
         asked.image_size,
         asked.classes,

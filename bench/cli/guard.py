@@ -107,9 +107,10 @@ def count_all(request: "Request", cell: "Cell") -> dict[str, dict[str, int]]:
 def count(method: str, backbone: str, cell: "Cell") -> dict[str, int]:
     """Exact figures of a method with its default options, at the backbone's own image side."""
     from bench.cost.count import cost_cards
+    from bench.plugins.registry import get_method
 
     classes, batch = cell.task.num_classes - 1, cell.recipe.batch_size
-    (card,), _ = cost_cards(method, backbone, None, classes, batch)
+    (card,), _ = cost_cards([(get_method(method), {})], backbone, None, classes, batch)
     return {key: card[key] for key in COUNTED}
 
 

@@ -1,7 +1,7 @@
 """What a method costs, told from its shape alone: no data, no weights, no training."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,14 +18,14 @@ from bench.cost import (
 from bench.errors import UnsupportedError, UserError, no_such
 from bench.learn.loop import Supervised
 from bench.learn.losses import get_loss
-from bench.plugins.registry import Method, get_method, parse_methods
+from bench.plugins.registry import Method
 from bench.sam.build import ARCHITECTURES, build_sam
 from bench.sam.prompts import PromptRule, Prompts
 from bench.spec import Cell, OptionValue, Recipe, Task
 
 
 def cost_cards(
-    methods: str,
+    methods: Sequence[tuple[Method, Mapping[str, OptionValue]]],
     backbones: str,
     image_size: int | None,
     classes: int,
@@ -37,7 +37,7 @@ def cost_cards(
     Beside them a sentence for every method that cannot work on a backbone.
 
     Args:
-        methods: as on the command line, `lora[rank=1|4],adapter`.
+        methods: each with its options that differ from the defaults.
         backbones: names, separated by commas.
         image_size: side in pixels; None for each backbone's own.
         classes: foreground classes.
@@ -56,15 +56,14 @@ def cost_cards(
         if backbone not in ARCHITECTURES:
             raise no_such("backbone", backbone, ARCHITECTURES)
         size = image_size or ARCHITECTURES[backbone].image_size
-        for name, options in parse_methods(methods, defaults=True):
-            method = get_method(name)
+        for method, options in methods:
             on = "none" if method.from_scratch else backbone
             try:
                 card = cost_card(
                     method, options, Task(classes + 1, size, on, "random", depth), batch
                 )
             except UnsupportedError as error:
-                refused.append(f"{name} on {backbone}: {error}")
+                refused.append(f"{method.name} on {backbone}: {error}")
                 continue
             cards[card["method"], on, size] = card
     if refused and not cards:

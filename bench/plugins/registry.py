@@ -1,9 +1,6 @@
-"""Methods and datasets by name: registration, look-up, and the words of the command line."""
+"""Methods and datasets by name: registration and look-up."""
 
 import inspect
-import itertools
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -252,69 +249,7 @@ def _from_files(dataset: Dataset) -> Collection:
     return read_published(dataset.name, root, reader, dataset.classes, values)
 
 
-def parse_methods(text: str, defaults: bool = False) -> list[tuple[str, dict[str, OptionValue]]]:
-    """Expand `lora[rank=1|4,targets=qv|qkvo],adapter` to one entry per point of the grid.
-
-    Args:
-        text: as typed.
-        defaults: keep options that were typed though they are the defaults.
-
-    Returns:
-        Method name and the options that differ from its defaults, in the order given, each once.
-
-    Raises:
-        UserError: the text cannot be read, or names an unknown method, option or value.
-    """
-    points: list[tuple[str, dict[str, OptionValue]]] = []
-    for part in re.split(r",(?![^\[]*\])", text):  # commas outside brackets
-        match = re.fullmatch(r"\s*(\w+)\s*(?:\[([^\[\]]*)\])?\s*", part)
-        if match is None:
-            raise UserError(
-                f"cannot read the method '{part.strip()}': write name or "
-                "name[option=value|value,option=value], with every bracket closed"
-            )
-        method = get_method(match[1])
-        grid = _parse_options(method, match[2] or "")
-        for values in itertools.product(*grid.values()):
-            options = {
-                key: value
-                for key, value in zip(grid, values, strict=True)
-                if defaults or value != method.options[key]
-            }
-            if (method.name, options) not in points:
-                points.append((method.name, options))
-    return points
-
-
-def _parse_options(method: Method, text: str) -> dict[str, list[OptionValue]]:
-    grid: dict[str, list[OptionValue]] = {}
-    for setting in text.split(",") if text.strip() else []:
-        key, equals, values = (word.strip() for word in setting.partition("="))
-        if key not in method.options:
-            known = f"it has {', '.join(method.options)}" if method.options else "it has none"
-            raise UserError(f"{method.name} has no option '{key}'; {known}")
-        if not equals or key in grid:
-            raise UserError(f"give option '{key}' of {method.name} once, as {key}=value|value")
-        grid[key] = [_convert(method, key, value.strip()) for value in values.split("|")]
-    return grid
-
-
-def _convert(method: Method, key: str, text: str) -> OptionValue:
-    default = method.options[key]
-    wanted = _WANTED[type(default)]
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[text.lower()]
-        value = type(default)(text)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError
-    except (ValueError, KeyError):
-        message = f"option '{key}' of {method.name} must be {wanted}, not '{text}'"
-        raise UserError(message) from None
-    return value
-
-
-_WANTED: dict[type, str] = {
+OPTION_TYPES: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -326,10 +261,10 @@ def _options(name: str, build: "Callable[..., nn.Module]") -> dict[str, OptionVa
     parameters = inspect.signature(build).parameters.values()
     options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     for key, default in options.items():
-        if type(default) not in _WANTED:
+        if type(default) not in OPTION_TYPES:
             raise ValueError(
                 f"option '{key}' of method '{name}' needs a default of type "
-                f"{', '.join(kind.__name__ for kind in _WANTED)}"
+                f"{', '.join(kind.__name__ for kind in OPTION_TYPES)}"
             )
     return options
 

@@ -10,6 +10,7 @@ import pytest
 from records import make_failure, make_record
 
 from bench import cli
+from bench.ask.method_words import parse_methods
 from bench.ask.suites import (
     PUBLISHED,
     Asked,
@@ -21,7 +22,7 @@ from bench.ask.suites import (
     request_of,
 )
 from bench.errors import UserError
-from bench.plugins.registry import list_datasets, parse_methods
+from bench.plugins.registry import list_datasets
 from bench.report.published.ledger import Page, ledger, ledger_markdown, read_note, write_ledger
 from bench.report.records.columns import get_column
 from bench.sam.build import ARCHITECTURES

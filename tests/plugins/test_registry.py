@@ -130,60 +130,6 @@ def test_a_broken_dataset_is_told(folders: Path) -> None:
         registry.load_collection("broken")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("lora", [("lora", {})]),
-        (" lora , zero_shot ", [("lora", {}), ("zero_shot", {})]),
-        ("lora[rank=8]", [("lora", {"rank": 8})]),
-        ("lora[rank=4]", [("lora", {})]),  # the default is not worth a word
-        ("lora,lora[rank=4],lora[alpha=4]", [("lora", {})]),
-        ("lora[]", [("lora", {})]),
-        ("lora[bias=True,alpha=1e1]", [("lora", {"bias": True, "alpha": 10.0})]),
-        (
-            "lora[rank=1|4,targets=qv|qkvo],zero_shot",
-            [
-                ("lora", {"rank": 1}),
-                ("lora", {"rank": 1, "targets": "qkvo"}),
-                ("lora", {}),
-                ("lora", {"targets": "qkvo"}),
-                ("zero_shot", {}),
-            ],
-        ),
-    ],
-)
-def test_method_texts_expand(text: str, expected: list[tuple[str, dict[str, Any]]]) -> None:
-    points = registry.parse_methods(text)
-    assert points == expected
-    for name, options in points:
-        defaults = registry.get_method(name).options
-        assert all(type(value) is type(defaults[key]) for key, value in options.items())
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("lorra", r"no method 'lorra'. Did you mean 'lora'\? Known: lora, zero_shot"),
-        ("lora[rnk=2]", "lora has no option 'rnk'; it has rank, alpha, targets, bias"),
-        ("zero_shot[rank=2]", "zero_shot has no option 'rank'; it has none"),
-        ("lora[rank=four]", "option 'rank' of lora must be a whole number, not 'four'"),
-        ("lora[rank=1.5]", "option 'rank' of lora must be a whole number, not '1.5'"),
-        ("lora[rank=]", "option 'rank' of lora must be a whole number, not ''"),
-        ("lora[alpha=nan]", "option 'alpha' of lora must be a number, not 'nan'"),
-        ("lora[bias=2]", "option 'bias' of lora must be true or false, not '2'"),
-        ("lora[rank]", "give option 'rank' of lora once"),
-        ("lora[rank=1,rank=2]", "give option 'rank' of lora once"),
-        ("lora[rank=1,zero_shot", r"cannot read the method 'lora\[rank=1'.*every bracket closed"),
-        ("lora[rank=1,lora[rank=2]", r"cannot read the method 'lora\[rank=1'"),
-        ("lora,", "cannot read the method ''"),
-        ("", "cannot read the method ''"),
-    ],
-)
-def test_method_texts_with_a_mistake(text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        registry.parse_methods(text)
-
-
 def test_a_registered_dataset_becomes_a_collection() -> None:
     collection = registry.load_collection("squares")
     assert collection.name == "squares"
