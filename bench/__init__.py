@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.nets.library import build_off_meta as build_off_meta
     from bench.nets.library import require_library as require_library
     from bench.nets.library import with_encoder as with_encoder
+    from bench.plugins.folders import add_plugin_folder as add_plugin_folder
     from bench.plugins.registry import register_dataset as register_dataset
     from bench.plugins.registry import register_method as register_method
     from bench.sam import ConvHead as ConvHead
@@ -52,6 +53,7 @@ _HOME = {
     "build_off_meta": "bench.nets.library",
     "require_library": "bench.nets.library",
     "with_encoder": "bench.nets.library",
+    "add_plugin_folder": "bench.plugins.folders",
     "register_dataset": "bench.plugins.registry",
     "register_method": "bench.plugins.registry",
     "ConvHead": "bench.sam",

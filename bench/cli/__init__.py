@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bench.cli.parsing import plain
 from bench.errors import UserError
+from bench.plugins.folders import plugin_folders
 
 # The main job has no word of its own.
 COMMANDS = ("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data")
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = words.pop(0) if words[:1] and words[0] in COMMANDS else "run"
     command = importlib.import_module(f"bench.cli.{name}")
     try:
+        plugin_folders()  # a wrong $SAM_BENCH_PLUGINS is an error, even where no plugin is used
         exit_code: int = command.run(command.parser().parse_args(words), console)
     except UserError as error:
         errors.print(f"[bold red]error:[/] {plain(error)}")

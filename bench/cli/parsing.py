@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from rich_argparse import RawDescriptionRichHelpFormatter
 
 from bench.errors import UserError
+from bench.plugins.folders import add_plugin_folder
 from bench.wording import program_name
 
 
@@ -16,6 +17,13 @@ class Help(RawDescriptionRichHelpFormatter):
     help_markup = False
     text_markup = False
     group_name_formatter = str
+
+
+class _AddPlugins(argparse.Action):
+    """Add a plugin folder to the environment, where look-ups and cells' processes find it."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        add_plugin_folder(Path(values))
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -31,6 +39,14 @@ class ArgumentParser(argparse.ArgumentParser):
         if command is not None:
             settings["prog"] = f"{program_name()} {command}".strip()
         super().__init__(**settings, formatter_class=Help, allow_abbrev=False)
+        self.add_argument(
+            "--plugins",
+            metavar="FOLDER",
+            action=_AddPlugins,
+            default=argparse.SUPPRESS,
+            help="folder with methods/*.py or datasets/*.py of your own; may be repeated"
+            " [$SAM_BENCH_PLUGINS]",
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise a UserError instead of printing the usage and exiting."""

@@ -1,12 +1,12 @@
-"""Plugin folders as packages, beside a library that is also called `datasets`.
+"""Plugin folders as packages, next to a library that is also called `datasets`.
 
-`methods/` and `datasets/` lie at the top of the checkout and, in a wheel, inside `bench/`. Both
-ways they are the packages `bench.methods` and `bench.datasets`, and nothing else: as top-level
-packages they would overwrite Hugging Face's `datasets` in site-packages. Even without an
-`__init__.py` a folder beside `run_bench.py` can be imported as a namespace package, and libraries
-that ask whether `datasets` is installed would take it for theirs and crash. So the finder of the
-checkout's own entry on `sys.path` overlooks the two bare names; every other entry is searched as
-ever. Worker processes get the same, because they import `bench` to find their work.
+`methods/` and `datasets/` are at the top of the checkout and, in a wheel, inside `bench/`. In both
+they are the packages `bench.methods` and `bench.datasets`, and nothing else: as top-level packages
+they would overwrite Hugging Face's `datasets` in site-packages. Even without an `__init__.py` a
+folder next to `run_bench.py` can be imported as a namespace package, and libraries that check
+whether `datasets` is installed would take it for Hugging Face's and crash. So the finder of the
+checkout's own entry on `sys.path` skips these two top-level names; every other entry is searched as
+usual. Worker processes do the same, because they import `bench` to find their work.
 """
 
 import sys
@@ -31,19 +31,21 @@ def adopt_plugin_folders() -> None:
     installed = (_BENCH / PLUGIN_FOLDERS[0]).is_dir()
     parent = _BENCH if installed else _ROOT
     for name in PLUGIN_FOLDERS:
-        _adopt(f"bench.{name}", parent / name)
+        package = make_package(f"bench.{name}", parent / name)
+        setattr(sys.modules["bench"], name, sys.modules[package])
     if not installed:
         sys.path_hooks.insert(0, _checkout_hook)
         for entry in [entry for entry in sys.path_importer_cache if _is_root(entry)]:
             del sys.path_importer_cache[entry]
 
 
-def _adopt(name: str, folder: Path) -> None:
-    spec = ModuleSpec(name, None, is_package=True)
-    spec.submodule_search_locations = [str(folder)]
-    module: ModuleType = util.module_from_spec(spec)
-    sys.modules[name] = module
-    setattr(sys.modules["bench"], name.rpartition(".")[2], module)
+def make_package(name: str, folder: Path) -> str:
+    """Make `folder` importable as the package `name`, once; returns the name."""
+    if name not in sys.modules:
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        sys.modules[name] = util.module_from_spec(spec)
+    return name
 
 
 class _CheckoutFinder(FileFinder):

@@ -1,28 +1,61 @@
-"""Plugins are found by looking into their folder; a file is imported when it is asked for."""
+"""Find plugins: files of the built-in folder, entry points of other packages, plugin folders.
+
+A file is imported when a name is looked up. Built-in plugins are looked up first, then entry points
+in the order of their names, then plugin folders in the order in which the user gave them.
+"""
 
 import importlib
 import pkgutil
+import sys
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, Protocol, TypeVar
 
 from bench.errors import UserError
 from bench.plugins.checkout import PLUGIN_FOLDERS
+from bench.plugins.folders import plugin_packages
 
-Entry = TypeVar("Entry")
+
+class Registered(Protocol):
+    """A method or a dataset."""
+
+    @property
+    def file(self) -> str:
+        """The file that registers it."""
+
+
+Entry = TypeVar("Entry", bound=Registered)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One importable plugin.
+
+    Attributes:
+        name: of the file without its suffix, or of the entry point.
+        module: import name; the plugin registers its entries while it is imported.
+        place: the file or the entry point, as messages name it; "" for built-in files.
+    """
+
+    name: str
+    module: str
+    place: str = ""
 
 
 @dataclass
 class Plugins(Generic[Entry]):
-    """What the files of one plugin package have registered.
+    """The registered entries of one kind.
 
-    A file that cannot be imported is kept with its reason and does not break the others.
+    A plugin that cannot be imported is kept with its reason and does not break the others.
 
     Attributes:
-        kind: the word for an entry in messages.
-        package: import name of the folder.
+        kind: "method" or "dataset".
+        package: import name of the folder of built-in plugins.
         entries: registered name to entry.
-        unavailable: file name to the reason why it cannot be imported here.
-        lacking: those of them that want nothing but a library from elsewhere.
+        unavailable: name of a plugin that cannot be imported, to the reason.
+        lacking: those of them that only need a library that is not installed.
+        external: names of entries that come from an entry point or a plugin folder.
     """
 
     kind: str
@@ -30,22 +63,50 @@ class Plugins(Generic[Entry]):
     entries: dict[str, Entry] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
+    external: set[str] = field(default_factory=set)
+    _failed: set[Source] = field(default_factory=set)
+    _importing: list[tuple[Source, list[str]]] = field(default_factory=list)
+
+    @property
+    def group(self) -> str:
+        """The group of entry points."""
+        return f"sam_adapt_bench.{self.kind}s"
 
     def add(self, name: str, entry: Entry) -> None:
         """Register an entry; ValueError where the name is taken."""
+        source, names = self._importing[-1] if self._importing else (None, [])
+        if source is not None and source.place:
+            self._import_built_in(name)  # a built-in name is refused in whatever order is imported
+            for broken in self._failed:
+                if broken.name == name and not broken.place:
+                    raise self._twice(name, f"{broken.module} (which cannot be imported)", entry)
         if name in self.entries:
-            raise ValueError(f"{self.kind} '{name}' is registered twice")
+            raise self._twice(name, self.entries[name].file, entry)
         self.entries[name] = entry
+        names.append(name)
+        if source is not None and source.place:
+            self.external.add(name)
+
+    def _twice(self, name: str, first: str, entry: Entry) -> ValueError:
+        return ValueError(
+            f"{self.kind} '{name}' is registered twice, in {first} and in {entry.file}: choose"
+            " another name"
+        )
 
     def find(self, name: str) -> Entry | None:
         """The entry, or None; UserError where its file cannot be imported."""
-        for file in sorted(self._files(), key=lambda file: file != name):  # its own file first
+        if name not in self.entries:
+            self._import_built_in(name)
+        if name not in self.entries:
+            for source in self._external():
+                self._import(source)
+        for source in self._built_in():
             if name in self.entries:
                 break
-            self._import(file)
+            self._import(source)
         if name not in self.entries:
             for file, reason in self.unavailable.items():
-                if file == name or file.startswith(f"{name}_"):  # a file may have a longer name
+                if _may_register(file, name):
                     raise UserError(f"{self.kind} '{name}' cannot be used here: {reason}")
         return self.entries.get(name)
 
@@ -55,30 +116,83 @@ class Plugins(Generic[Entry]):
 
     def names(self) -> list[str]:
         """The name of every entry that can be used here, sorted."""
-        for file in self._files():
-            self._import(file)
+        for source in [*self._built_in(), *self._external()]:
+            self._import(source)
         return sorted(self.entries)
 
-    def _files(self) -> list[str]:
-        package = importlib.import_module(self.package)
-        return [found.name for found in pkgutil.iter_modules(package.__path__)]
+    def _built_in(self) -> list[Source]:
+        return self._files(self.package)
 
-    def _import(self, file: str) -> None:
-        if file in self.unavailable:
+    def _external(self) -> list[Source]:
+        points = [
+            Source(point.name, point.module, f"entry point {point.name} = {point.value}")
+            for point in _entry_points(self.group)
+        ]
+        packages = plugin_packages(f"{self.kind}s")
+        return [*points, *(file for package in packages for file in self._files(package, True))]
+
+    def _files(self, package: str, external: bool = False) -> list[Source]:
+        (folder,) = importlib.import_module(package).__path__
+        return [
+            Source(
+                module.name,
+                f"{package}.{module.name}",
+                f"{folder}/{module.name}.py" if external else "",
+            )
+            for module in pkgutil.iter_modules([folder])
+            if not module.name.startswith("_")
+        ]
+
+    def _import_built_in(self, name: str) -> None:
+        """Import the built-in files that register `name`, by the rule of their names."""
+        files = [file for file in self._built_in() if _may_register(file.name, name)]
+        for file in sorted(files, key=lambda file: file.name != name):
+            if name not in self.entries:
+                self._import(file)
+
+    def _import(self, source: Source) -> None:
+        if source in self._failed:
             return
-        before = dict(self.entries)
+        names: list[str] = []
+        fresh = source.module not in sys.modules
+        self._importing.append((source, names))
         try:
-            importlib.import_module(f"{self.package}.{file}")
+            importlib.import_module(source.module)
+            if source.place and fresh and not names:
+                raise ImportError(f"it registers no {self.kind}")
         except Exception as error:  # whatever a plugin does wrong must not break the others
-            self.entries = before
-            kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
-            self.unavailable[file] = f"{kind}{error}"
-            if _wants_library(error):
-                self.lacking.add(file)
+            for name in names:
+                del self.entries[name]
+                self.external.discard(name)
+            self._failed.add(source)
+            self._explain(source, error)
+        finally:
+            self._importing.pop()
+
+    def _explain(self, source: Source, error: Exception) -> None:
+        """Keep the reason why a plugin cannot be imported."""
+        name = source.name
+        if source.place and name in self.unavailable:
+            name = f"{name} ({source.place})"
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        where = f" ({source.place})" if source.place else ""
+        self.unavailable[name] = f"{kind}{error}{where}"
+        if _lacks_library(error):
+            self.lacking.add(name)
 
 
-def _wants_library(error: Exception) -> bool:
+@cache
+def _entry_points(group: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=group), key=lambda point: point.name)
+
+
+def _may_register(file: str, name: str) -> bool:
+    """Whether a file may register `name`: it is called so, or its name is a longer one."""
+    return file == name or file.startswith(f"{name}_")
+
+
+def _lacks_library(error: Exception) -> bool:
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return False
-    whole = "." not in error.name  # a part that is missing is a mistake: its library is there
+    whole = "." not in error.name  # a missing submodule is a mistake: its library is installed
     return whole and error.name not in ("bench", *PLUGIN_FOLDERS)

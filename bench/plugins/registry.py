@@ -36,6 +36,9 @@ class Method:
         published: the recipe of its paper or its authors' code, for the `published` protocol.
         published_size: side of the images in that recipe, in pixels.
         published_options: options that differ there from the defaults.
+        idle: regular expression of names of trainable parameters that no gradient reaches, to the
+            reason; see `register_method`.
+        file: the file that registers it.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Method:
     published: Recipe | None = None
     published_size: int | None = None
     published_options: Mapping[str, OptionValue] = field(default_factory=dict)
+    idle: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Dataset:
         images_may_be_shown: whether pictures of it may be committed beside the results.
         summary: one line for `--list`.
         mask_values: stored mask value to class index; None where masks hold class indices.
+        file: the file that registers it.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Dataset:
     images_may_be_shown: bool
     summary: str
     mask_values: Mapping[int, int] | None = None
+    file: str = ""
 
     @property
     def in_files(self) -> bool:
@@ -91,6 +98,7 @@ def register_method(
     published: Recipe | None = None,
     published_size: int | None = None,
     published_options: Mapping[str, OptionValue] | None = None,
+    idle: Mapping[str, str] | None = None,
 ) -> Callable[[Build], Build]:
     """Decorate a build function; it is returned unchanged.
 
@@ -103,6 +111,9 @@ def register_method(
         published: the recipe of its paper or its authors' code; None where none is known.
         published_size: side of the images in that recipe; None for the backbone's own.
         published_options: options that differ there from the defaults, such as the rank.
+        idle: trainable parameters that no gradient, or only a gradient of zero, reaches, because
+            the original leaves them open too: a regular expression that matches their whole names,
+            to the reason. They count as trainable.
 
     Raises:
         ValueError: the name is taken, or an option has no default to take its type from.
@@ -123,6 +134,8 @@ def register_method(
             published,
             published_size,
             published_options or {},
+            idle or {},
+            _file_of(build),
         )
         _METHODS.add(name, method)
         return build
@@ -160,7 +173,15 @@ def register_dataset(
     def register(load: Load) -> Load:
         summary = _first_line(load)
         dataset = Dataset(
-            name, load, classes, source, licence, images_may_be_shown, summary, mask_values
+            name,
+            load,
+            classes,
+            source,
+            licence,
+            images_may_be_shown,
+            summary,
+            mask_values,
+            _file_of(load),
         )
         _DATASETS.add(name, dataset)
         return load
@@ -180,9 +201,14 @@ def get_method(name: str) -> Method:
     return method
 
 
-def list_methods() -> list[Method]:
-    """Every method that can be used here, by name. Imports torch."""
-    return _METHODS.all()
+def list_methods(built_in_only: bool = False) -> list[Method]:
+    """Every method that can be used here, by name. Imports torch.
+
+    Args:
+        built_in_only: leave out methods from entry points and plugin folders.
+    """
+    methods = _METHODS.all()
+    return [m for m in methods if not (built_in_only and m.name in _METHODS.external)]
 
 
 def list_datasets() -> list[Dataset]:
@@ -267,6 +293,13 @@ def _options(name: str, build: "Callable[..., nn.Module]") -> dict[str, OptionVa
                 f"{', '.join(kind.__name__ for kind in OPTION_TYPES)}"
             )
     return options
+
+
+def _file_of(function: Callable[..., object]) -> str:
+    try:
+        return inspect.getfile(function)
+    except TypeError:  # neither a function nor a class: a partial, a callable object
+        return f"an object of {type(function).__name__}"
 
 
 def _first_line(function: Callable[..., object]) -> str:

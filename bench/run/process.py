@@ -13,6 +13,8 @@ from collections.abc import Callable
 from multiprocessing import connection
 from typing import Any, TypeVar
 
+from bench.plugins.folders import VARIABLE
+
 Event = TypeVar("Event")
 Work = Callable[..., None]
 
@@ -47,7 +49,7 @@ def isolate(
     """
     context = multiprocessing.get_context("forkserver")
     inbox, outbox = context.Pipe(duplex=False)
-    process = context.Process(target=_enter, args=(work, args, outbox), daemon=True)
+    process = context.Process(target=_enter, args=(work, args, outbox, _plugins()), daemon=True)
     process.start()
     outbox.close()
     ends = None if limit_s is None else time.monotonic() + limit_s
@@ -75,7 +77,14 @@ def _how(code: int) -> str:
     return f"the process ended by signal {-code}" if code < 0 else f"the process ended with {code}"
 
 
-def _enter(work: Work, args: tuple[Any, ...], outbox: "connection.Connection[Any, Any]") -> None:
+def _plugins() -> str:
+    return os.environ.get(VARIABLE, "")
+
+
+def _enter(
+    work: Work, args: tuple[Any, ...], outbox: "connection.Connection[Any, Any]", plugins: str
+) -> None:
+    os.environ[VARIABLE] = plugins  # the server may have started before the user named them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     parent = multiprocessing.parent_process()
     assert parent is not None

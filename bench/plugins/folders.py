@@ -1,0 +1,60 @@
+"""Folders of plugins that the user names by --plugins or by the environment.
+
+They are kept in an environment variable, so that the processes of cells find the same plugins.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.plugins.checkout import PLUGIN_FOLDERS, make_package
+
+VARIABLE = "SAM_BENCH_PLUGINS"
+
+
+def plugin_folders() -> list[Path]:
+    """The plugin folders of $SAM_BENCH_PLUGINS, absolute, each once.
+
+    Raises:
+        UserError: a folder does not exist, or holds neither `methods` nor `datasets`.
+    """
+    words = [word for word in os.environ.get(VARIABLE, "").split(os.pathsep) if word]
+    return list(dict.fromkeys(_checked(Path(word)) for word in words))
+
+
+def add_plugin_folder(folder: Path) -> None:
+    """Append a folder to $SAM_BENCH_PLUGINS of this process and of the processes that it starts.
+
+    Args:
+        folder: holds `methods/*.py`, `datasets/*.py` or both.
+
+    Raises:
+        UserError: it does not exist, or holds neither `methods` nor `datasets`.
+    """
+    folders = [*plugin_folders(), _checked(folder)]
+    os.environ[VARIABLE] = os.pathsep.join(map(str, dict.fromkeys(folders)))
+
+
+def plugin_packages(name: str) -> list[str]:
+    """Import names of the folders called `name` ("methods" or "datasets") in all plugin folders."""
+    return [
+        make_package(f"_sam_bench_plugins_{_digest(folder)}_{name}", folder / name)
+        for folder in plugin_folders()
+        if (folder / name).is_dir()
+    ]
+
+
+def _checked(folder: Path) -> Path:
+    path = folder.expanduser().resolve()
+    if not any((path / name).is_dir() for name in PLUGIN_FOLDERS):
+        state = "holds neither methods/ nor datasets/" if path.is_dir() else "does not exist"
+        raise UserError(
+            f"the plugin folder '{folder}' {state}: give --plugins (or {VARIABLE}) a folder with "
+            "methods/NAME.py or datasets/NAME.py inside"
+        )
+    return path
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256(str(folder).encode()).hexdigest()[:12]
