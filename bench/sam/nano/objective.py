@@ -108,8 +108,10 @@ def step_loss(
     targets = (batch["targets"].float() / 255)[:, None]
     boxes, clicks = batch["boxes"][:half], batch["clicks"][half:][:, None]
     positive = torch.ones(len(clicks), 1, dtype=torch.int)
-    near = box_masks(batch["tight"], targets.shape[-1], plan.surroundings, LEAST_MARGIN)
-    inside = box_masks(boxes, targets.shape[-1])
+    side = targets.shape[-1]
+    near = box_masks(batch["tight"][:half], side, plan.surroundings, LEAST_MARGIN)
+    near = torch.cat([near, box_masks(batch["tight"][half:], side, None)])
+    inside = box_masks(boxes, side)
     with torch.autocast("cpu", torch.bfloat16):
         source = sam.image_encoder(normalise(batch["images"]))[batch["scene"]]
     by_box, no_mask = sam.prompt_encoder(None, boxes, None)

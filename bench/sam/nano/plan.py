@@ -42,8 +42,9 @@ class Plan:
             gives every scene as many, 1 gives every object as many.
         exact_boxes: share of the boxes that are tight; the others are off by SAM's noise.
         inner_clicks: share of the clicks at the innermost pixel; the others lie anywhere inside.
-        surroundings: the pixel term is averaged over the box enlarged by this share of its sides;
-            None averages it over the whole image.
+        surroundings: the pixel term of a boxed object is averaged over its box enlarged by this
+            share of its sides; None averages it over the whole image, as for a click, which must
+            learn where its object ends.
         leak_weight: weight of the share of a boxed mask that lies outside its box.
         order_weight: weight of the loss on the order of the three masks of a click.
         warmup: steps over which the rate rises, at the start, after a change of side and after a
