@@ -191,8 +191,9 @@ def test_another_measure_is_never_judged(key: str) -> None:
 def test_a_published_figure_keeps_its_unit() -> None:
     suite = get_suite("samed-comparison")
     text = ledger_markdown(suite, ledger(suite, DEFAULT, {line: [] for line in suite.lines}, {}))
-    assert "| U-Net | 39.7 voxels |" in text
-    assert "| SAMed | 81.9 % |" in text
+    lines = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines()]
+    assert ["U-Net", "39.7 voxels"] in lines
+    assert ["SAMed", "81.9 %"] in lines
 
 
 def test_only_the_publications_own_run_is_judged() -> None:
@@ -228,7 +229,8 @@ def test_a_cost_has_a_unit_and_no_specimens() -> None:
     prompted = {one.cell.id: replace(one, prompts="oracle") for one in records.values()}
     (found,) = ledger(suite, DEFAULT, cells, prompted)
     assert found.entries[0].line == "SAMed, rank=1 (oracle prompts)"
-    assert " M | 3 | not comparable" in ledger_markdown(suite, [found])
+    text = " ".join(ledger_markdown(suite, [found]).split())
+    assert " M | 3 | not comparable" in text
 
 
 def test_units_of_published_figures_are_those_of_records() -> None:
@@ -321,8 +323,8 @@ def test_the_page_tells_figures_intervals_and_differences(tmp_path: Path) -> Non
     assert text.startswith(ledger_markdown(suite, ledger(suite, DEFAULT, cells, records)))
     assert read_note(text) == ("made", Asked())
     assert "What differs: all of it." in text
-    assert "| SAMed, rank=1 | " in text
-    assert " | 70.1 % [6" in text
+    assert "| SAMed, rank=1 " in text
+    assert "| 70.1 % [6" in " ".join(text.split())
 
 
 def test_mistakes_are_told_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

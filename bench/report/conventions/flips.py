@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bench.metrics.conventions import CONVENTIONS, LOWER_IS_BETTER
 
-Column = tuple[str, str]  # convention, measure
-Scores = Mapping[str, Mapping[Column, float | None]]  # by method
+MeasureKey = tuple[str, str]  # convention, measure
+Scores = Mapping[str, Mapping[MeasureKey, float | None]]  # by method
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def common_measures(scores: Scores) -> list[tuple[str, str, str]]:
     return sorted(found, key=lambda common: common[0])
 
 
-def _lead(scores: Scores, pair: tuple[str, str], column: Column) -> float | None:
+def _lead(scores: Scores, pair: tuple[str, str], column: MeasureKey) -> float | None:
     """By how much the first is better than the second; None where either has no figure."""
     first, second = (scores[method].get(column) for method in pair)
     if first is None or second is None:

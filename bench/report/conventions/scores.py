@@ -17,7 +17,7 @@ from bench.metrics.conventions import CONVENTIONS
 from bench.metrics.overlap import mean_defined
 from bench.report.compare.comparison import comparison
 from bench.report.compare.ranking import Block
-from bench.report.conventions.flips import Column, Flip, Scores, find_flips
+from bench.report.conventions.flips import Flip, MeasureKey, Scores, find_flips
 from bench.report.records.frame import to_frame
 from bench.report.records.rows import Row
 from bench.run.store import Store
@@ -151,7 +151,7 @@ def _comparable(block: Block) -> list[Row]:
     return [row for row in block.rows if set(row.ok["fold"]) == folds]
 
 
-def _figures(cases: Sequence[Case]) -> dict[Column, float | None]:
+def _figures(cases: Sequence[Case]) -> dict[MeasureKey, float | None]:
     return {
         (convention.name, measure): value
         for convention in CONVENTIONS

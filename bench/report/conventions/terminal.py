@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.conventions import CONVENTIONS, LOWER_IS_BETTER
-from bench.report.conventions.flips import Column, Flip, common_measures
+from bench.report.conventions.flips import Flip, MeasureKey, common_measures
 from bench.report.conventions.scores import ScoredBlock, ScoredComparison
 
 # Title, factor, decimals
@@ -44,7 +44,7 @@ def conventions_tables(found: Sequence[ScoredComparison]) -> list[Table]:
     return tables
 
 
-def _scores(found: ScoredComparison, title: str, columns: Sequence[Column]) -> Table:
+def _scores(found: ScoredComparison, title: str, columns: Sequence[MeasureKey]) -> Table:
     """Methods by conventions; beside every figure its rank within the block."""
     table = _empty(f"{title}: {found.title}")
     table.add_column("Method", overflow="fold", max_width=30)
@@ -112,7 +112,7 @@ def _empty(title: str) -> Table:
     )
 
 
-def _columns(found: ScoredComparison, measure: str) -> list[Column]:
+def _columns(found: ScoredComparison, measure: str) -> list[MeasureKey]:
     """The conventions that have a figure for some method."""
     return [
         column
@@ -125,7 +125,7 @@ def _columns(found: ScoredComparison, measure: str) -> list[Column]:
     ]
 
 
-def _ranks(block: ScoredBlock, column: Column) -> dict[str, int]:
+def _ranks(block: ScoredBlock, column: MeasureKey) -> dict[str, int]:
     """Place of each method that has a figure, 1 for the best; equal figures share one."""
     sign = 1 if column[1] in LOWER_IS_BETTER else -1
     merits = {
@@ -139,7 +139,7 @@ def _ranks(block: ScoredBlock, column: Column) -> dict[str, int]:
     }
 
 
-def _cell(block: ScoredBlock, method: str, column: Column, ranks: dict[str, int]) -> Text:
+def _cell(block: ScoredBlock, method: str, column: MeasureKey, ranks: dict[str, int]) -> Text:
     value = block.scores[method].get(column)
     if value is None:
         return Text("-")

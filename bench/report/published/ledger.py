@@ -16,8 +16,9 @@ import numpy as np
 from bench.ask.request import Request
 from bench.ask.suites import Asked, Line, Suite
 from bench.files import replace
-from bench.report.published.samples import COSTS, sample_of
+from bench.report.published.samples import COST_FIELDS, sample_of
 from bench.report.records.columns import MISSING, get_column
+from bench.report.tables.markdown import markdown_table
 from bench.spec import Cell, Record
 from bench.stats.bootstrap import LEVEL, Interval, Sample, draw, interval
 from bench.stats.paired import fewest_specimens
@@ -177,18 +178,19 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
         where = f"on {page.ran_on}" if page.ran_on else "not run"
         beside = f"{page.dataset}, {page.metric}" if page.dataset else page.metric
         parts.append(f"## {beside} ({page.ours}, {where})")
-        head = f"| line | published | measured, {LEVEL:.0%} interval | runs | status |"
-        lines = [head, "|---|--:|--:|--:|---|"]
-        for entry in page.entries:
-            cells = (
+        headers = ["line", "published", f"measured, {LEVEL:.0%} interval", "runs", "status"]
+        lines = [
+            [
                 entry.line,
                 _shown(page.ours, entry.published, suite.units.get(page.metric)),
                 _measured(page.ours, entry),
                 str(entry.runs or MISSING),
                 entry.status,
-            )
-            lines.append(f"| {' | '.join(cells)} |")
-        parts += ["\n".join(lines), str(page.order)]
+            ]
+            for entry in page.entries
+        ]
+        alignments = ["left", "right", "right", "right", "left"]
+        parts += [markdown_table(headers, lines, alignments), str(page.order)]
     parts.append(
         "Intervals: specimens and seeds drawn with replacement (docs/protocol.md, Ledger); with "
         "few specimens they are too narrow. A stand-in or another backbone reproduces nothing: "
@@ -222,7 +224,7 @@ def _page(
             status = "not comparable: nothing published"
         elif why := reasons(dataset, metric, line, runs[line]):
             status = f"not comparable: {', '.join(why)}"
-        elif ours in COSTS:
+        elif ours in COST_FIELDS:
             status = "not comparable: costs have no interval"
         elif bounds is None or specimens < FEWEST:
             status = f"not comparable: {specimens or 'no'} test specimens"
@@ -232,7 +234,7 @@ def _page(
         name = f"{line.name} (oracle prompts)" if oracle else line.name
         measured = None if sample is None else sample.value
         entries.append(Entry(name, published, measured, bounds, len(found), status))
-    order = _order(suite, dataset, metric, samples, cost=ours in COSTS)
+    order = _order(suite, dataset, metric, samples, cost=ours in COST_FIELDS)
     return Page(dataset, metric, ours, ", ".join(ran_on), tuple(entries), order)
 
 

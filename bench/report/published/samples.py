@@ -10,7 +10,7 @@ from bench.report.records.columns import get_column
 from bench.spec import Cost, Record
 from bench.stats.bootstrap import Sample, accuracy_of, mean_of, overlap_of, quality_of
 
-COSTS = {field.name for field in dataclasses.fields(Cost)}
+COST_FIELDS = {field.name for field in dataclasses.fields(Cost)}
 
 
 def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
@@ -31,7 +31,7 @@ def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
         for found in by_seed.values()
     ):
         return None
-    if ours in COSTS:
+    if ours in COST_FIELDS:
         return _cost(ours, list(by_seed.values()))
     measure, volumes, organ = ours.partition("_volume_mean")
     runs = [  # the folds of a seed test every image once

@@ -9,6 +9,7 @@ from bench.files import replace
 from bench.report.compare.comparison import Comparison
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
+from bench.report.tables.markdown import markdown_table
 from bench.stats.bootstrap import overlap_of
 
 _WHO = ("label", "backbone", "weights", "prompts")  # what sets rows apart, prompts last
@@ -60,12 +61,13 @@ def folds_table(found: Comparison) -> pd.DataFrame:
 def folds_markdown(found: Comparison) -> str:
     """The table of `folds_table` in per cent, with a sentence on how to read it."""
     table = folds_table(found)
-    figures = table.drop(columns=list(_WHO)).map(lambda value: DICE.format(value))
-    figures.index = pd.Index(_names(table), name="Method")
-    figures.columns = [name.replace("_", " ").capitalize() for name in figures.columns]
-    text = figures.to_markdown(
-        colalign=["left"] + ["right"] * len(figures.columns), disable_numparse=True
-    )
+    figures = table.drop(columns=list(_WHO))
+    headers = ["Method", *(name.replace("_", " ").capitalize() for name in figures.columns)]
+    lines = [
+        [name, *map(DICE.format, values)]
+        for name, values in zip(_names(table), figures.itertuples(index=False), strict=True)
+    ]
+    text = markdown_table(headers, lines, ["left"] + ["right"] * len(figures.columns))
     return (
         f"{text}\n\nDice ({DICE.unit}) of the test part of every fold, mean over seeds; mean and "
         "standard deviation over folds; pooled: the pixels of all folds together."

@@ -13,6 +13,7 @@ from bench.report.records.columns import MISSING, Column
 from bench.report.records.frame import NESTED
 from bench.report.records.rows import Value
 from bench.report.tables.delimited import to_csv, write_frame
+from bench.report.tables.markdown import markdown_table
 
 ASKED = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # text columns, before the figures
 
@@ -85,13 +86,13 @@ def _shown(column: Column, value: Value) -> str:
 def markdown(found: Comparison) -> str:
     """Tables of the blocks and the notes; best figures are bold, ties carry ≈."""
     parts = []
+    alignments = ["left"] * len(ASKED) + ["right"] * len(found.columns)
     for block in found.blocks:
-        lines = [
-            [f"`{label}`", *rest] for label, *rest in cells(block, found.columns, _mark_markdown)
-        ]
+        shown = cells(block, found.columns, _mark_markdown)
+        lines = [[f"`{label}`", *rest] for label, *rest in shown]
         if len(found.blocks) > 1:
             parts.append(f"**Prompts: {block.prompts}**")
-        parts.append(_pipes([_headers(found), *lines]))
+        parts.append(markdown_table(_headers(found), lines, alignments))
     parts.append("\n".join(f"- {note}" for note in found.notes))
     return "\n\n".join(parts) + "\n"
 
@@ -130,24 +131,6 @@ def _unrounded(found: Comparison) -> dict[str, list[object]]:
         lines[f"{key}_sd"] = [value.spread for value in values]
         lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
     return lines
-
-
-def _pipes(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, headers first; texts stand left and figures right."""
-    escaped = [[text.replace("|", "\\|") for text in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
-    widths = [max(width, len(header) + 2) for width, header in zip(widths, lines[0], strict=True)]
-    left = len(ASKED)
-    rule = [":" + "-" * (width + 1) for width in widths[:left]]
-    rule += ["-" * (width + 1) + ":" for width in widths[left:]]
-    padded = [
-        [
-            f" {text.ljust(width) if place < left else text.rjust(width)} "
-            for place, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in escaped
-    ]
-    return "\n".join(f"|{'|'.join(line)}|" for line in (padded[0], rule, *padded[1:]))
 
 
 def _headers(found: Comparison) -> list[str]:

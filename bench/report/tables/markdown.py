@@ -1,0 +1,19 @@
+"""The one writer of Markdown tables."""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+
+def markdown_table(
+    headers: Sequence[str], lines: Sequence[Sequence[str]], alignments: Sequence[str]
+) -> str:
+    """A Markdown table whose columns are padded to equal width.
+
+    Args:
+        headers: one for each of C columns.
+        lines: the rows, C texts each; "|" in a text is escaped, digits stay as they are.
+        alignments: "left" or "right" for each column.
+    """
+    header, *escaped = ([text.replace("|", "\\|") for text in line] for line in (headers, *lines))
+    return str(tabulate(escaped, header, "pipe", colalign=alignments, disable_numparse=True))
