@@ -13,6 +13,7 @@ from bench.metrics.overlap import Labels
 Indices = npt.NDArray[np.int64]
 
 _LARGEST = 2**24  # counting by number stays small in memory
+_TIE = 1e-9  # difference of two sums of IoU below which they are equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +50,19 @@ class Pairs:
         return order[np.unique(self.truth[order], return_index=True)[1]]
 
     def assignment(self) -> Indices:
-        """Places of the pairs, no object in two, whose IoU has the largest sum."""
+        """Places of the pairs, no object in two, whose IoU has the largest sum.
+
+        Ties: of sums that are equal within 1e-9 the one with the most shared pixels. This decides
+        AJI+, so that it does not depend on the numbers of the objects.
+        """
         partners = np.bincount(self.truth), np.bincount(self.predicted)
         lone = (partners[0][self.truth] == 1) & (partners[1][self.predicted] == 1)
         shared = np.flatnonzero(~lone)  # the solver's time grows faster than their number
-        chosen = shared[_assign(self.truth[shared], self.predicted[shared], self.iou[shared])]
+        # The largest possible bonus of all pairs together is the width of a tie.
+        bonus = _TIE * self.overlap[shared] / max(int(self.overlap[shared].sum()), 1)
+        chosen = shared[
+            _assign(self.truth[shared], self.predicted[shared], self.iou[shared] + bonus)
+        ]
         return np.sort(np.concatenate([np.flatnonzero(lone), chosen]))
 
     def most_matches(self, allowed: npt.NDArray[np.bool_]) -> int:
@@ -108,9 +117,9 @@ def _areas(numbers: Labels, kind: str) -> Indices:
     return areas
 
 
-def _assign(truth: Indices, predicted: Indices, iou: npt.NDArray[np.float64]) -> Indices:
-    """Places of the pairs (N,), no object in two, whose IoU has the largest sum."""
-    if not len(iou):
+def _assign(truth: Indices, predicted: Indices, gains: npt.NDArray[np.float64]) -> Indices:
+    """Places of the pairs (N,), no object in two, whose gains in (0, 2) have the largest sum."""
+    if not len(gains):
         return np.array([], np.int64)
     rows = np.unique(truth, return_inverse=True)[1]
     columns = np.unique(predicted, return_inverse=True)[1]
@@ -118,7 +127,7 @@ def _assign(truth: Indices, predicted: Indices, iou: npt.NDArray[np.float64]) ->
     # matching then has one edge per true object, so adding 2 to all costs, which a sparse matrix
     # needs to be above 0, changes no comparison.
     nobody = sparse.diags_array(np.full(rows.max() + 1, 2.0))
-    costs = sparse.hstack([_graph(2 - iou, rows, columns), nobody]).tocsr()
+    costs = sparse.hstack([_graph(2 - gains, rows, columns), nobody]).tocsr()
     _, partner = csgraph.min_weight_full_bipartite_matching(costs)
     return np.flatnonzero(partner[rows] == columns)
 

@@ -1,7 +1,8 @@
 """Object measures against values computed on paper, plain loops, and torchmetrics."""
 
 import json
-from itertools import permutations
+from fractions import Fraction
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,38 @@ def test_assignment_is_the_best_of_all() -> None:
         best = max(table[range(5), order].sum() for order in permutations(range(5)))
         pairs = pair_up(prediction, truth)
         assert pairs.iou[pairs.assignment()].sum() == pytest.approx(best, abs=1e-12)
+
+
+def test_equal_sums_of_iou_are_decided_by_the_shared_pixels() -> None:
+    truth = numbers("111000000")
+    for small, large in ((4, 5), (5, 4)):
+        # IoU 1/3 twice: 1 of 3 pixels with the small one, 2 of 6 with the large one.
+        prediction = np.array([[small, large, large, large, large, large, 0, 0, 0]])
+        assert score_objects(prediction, truth).aji_plus == 2 / (3 + 1 + 5 - 2)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_ties_of_the_assignment_are_the_best_of_all(seed: int) -> None:
+    """Against all assignments of small maps, in exact fractions, whatever the numbers are."""
+    rng = np.random.default_rng(seed)
+    prediction, truth = rng.integers(0, 5, (2, 2, 6))
+    true, predicted = (np.unique(side[side > 0]) for side in (truth, prediction))
+    size = max(len(true), len(predicted))
+    shared = np.zeros((size, size), int)
+    iou = np.full((size, size), Fraction(0))
+    for (row, t), (column, p) in product(enumerate(true), enumerate(predicted)):
+        both = int(((truth == t) & (prediction == p)).sum())
+        shared[row, column] = both
+        iou[row, column] = Fraction(both, int(((truth == t) | (prediction == p)).sum()))
+    best = max(
+        (iou[range(size), order].sum(), shared[range(size), order].sum())
+        for order in permutations(range(size))
+    )
+    areas = int((truth > 0).sum() + (prediction > 0).sum())
+    for change in (1, -1):  # other numbers, and another order of them
+        score = score_objects(np.where(prediction, 10 + change * prediction, 0), truth)
+        assert score.aji_plus_overlap_px == best[1]
+        assert score.aji_plus_union_px == areas - best[1]
 
 
 @pytest.mark.parametrize(
