@@ -41,7 +41,8 @@ def _commands(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=_page)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     broken = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text())):
+    text = FENCED.sub("", page.read_text())
+    for link in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r"^\[.+\]: (.+)", text, re.M)]:
         if link.startswith(("http:", "https:", "mailto:")):
             continue
         name, _, anchor = link.partition("#")
@@ -73,3 +74,8 @@ def test_commands_are_understood_by_the_command_line(
 def test_commands_named_without_options_exist(page: Path) -> None:
     named = [words[0] for words in _commands(page.read_text()) if len(words) == 1]
     assert [name for name in named if name not in (*cli.COMMANDS, "--list", "--help")] == []
+
+
+def test_the_readme_fits_a_terminal() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert not [line for line in lines if len(line) >= 100 and not line.startswith(("|", "["))]
