@@ -1,9 +1,7 @@
-"""Run cells: what is not done yet, with progress, then the report."""
+"""Run the cells of a grid with a progress display, then write the report."""
 
 import argparse
 import dataclasses
-import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,58 +10,63 @@ from rich.console import Console
 
 from bench.cli.parsing import add_out, plain
 from bench.cli.report import write_all
-from bench.errors import UserError
 from bench.wording import counted
 
 if TYPE_CHECKING:
-    from bench.cli.progress import Progress
+    from bench.run.schedule import RunSettings
     from bench.run.store import Store
     from bench.spec import Cell, Record
 
-LONGEST_S = 1_000_000  # of one cell; the system's own limit is near
 
-
-def add_how(parser: argparse.ArgumentParser) -> Any:
-    """The options of `run_cells`; returns their group."""
-    how = parser.add_argument_group("how")
-    how.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
-    how.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
-    how.add_argument("--timeout", metavar="S", type=float, help="seconds a cell may take")
-    how.add_argument(
-        "--retry", action="store_true", help="run again what ended oom, diverged, timeout"
+def add_run_options(parser: argparse.ArgumentParser) -> Any:
+    """Add the options of `run_and_report`; returns their group."""
+    group = parser.add_argument_group("how to run it")
+    group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
+    group.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
+    group.add_argument("--timeout", metavar="S", type=float, help="time limit of a cell in seconds")
+    group.add_argument(
+        "--retry",
+        action="store_true",
+        help="also run cells again that ended oom, diverged, timeout or unsupported",
     )
-    add_out(how)
-    how.add_argument("--dry-run", action="store_true", help="show the cells, and stop")
-    return how
+    add_out(group)
+    group.add_argument("--dry-run", action="store_true", help="list the cells, then exit")
+    return group
 
 
-def prepare(asked: argparse.Namespace) -> None:
-    """Refuse limits out of range, and let a server import torch while this process does.
+def prepare_run(arguments: argparse.Namespace) -> "RunSettings":
+    """The settings of a run; a server imports torch in the background meanwhile.
 
     Raises:
         UserError: a limit is out of range.
     """
-    from bench.run.process import start_server
+    from bench.run import schedule
 
-    _check_limits(asked)
-    if not asked.dry_run:
-        start_server("bench.run.cell")
+    fields = dataclasses.fields(schedule.RunSettings)
+    settings = schedule.RunSettings(**{f.name: getattr(arguments, f.name) for f in fields})
+    settings.check()
+    if not arguments.dry_run:
+        schedule.warm_up()
+    return settings
 
 
-def run_cells(
-    cells: "list[Cell]", notes: Sequence[str], asked: argparse.Namespace, console: Console
+def run_and_report(
+    cells: "Sequence[Cell]",
+    notes: Sequence[str],
+    settings: "RunSettings",
+    arguments: argparse.Namespace,
+    console: Console,
 ) -> int:
-    """Run what is not done, write the report, name the failures; 1 if there are any."""
+    """Run the cells without a record, write the report, name the failures; 1 if there are any."""
     from bench.run.store import Store
 
-    device = _device(asked.device)
+    settings.find_device()  # an unavailable device is refused before anything is written
     for note in notes:
         console.print(f"[dim]note: {plain(note)}[/]")
-    if asked.dry_run:
-        return _dry_run(cells, Store(asked.out), console)
-    store = Store.open(asked.out)
-    store.read_all()  # a file that is no record stops the run now, not hours later
-    records = _work(cells, store, device, asked, console)
+    if arguments.dry_run:
+        return _dry_run(cells, Store(arguments.out), console)
+    store = Store.open(arguments.out)
+    records = _run(cells, store, settings, console)
     write_all(store, console)
     failed = [record for record in records if record.status != "ok"]
     for record in failed:
@@ -71,83 +74,41 @@ def run_cells(
     return 1 if failed else 0
 
 
-def _check_limits(asked: argparse.Namespace) -> None:
-    if asked.threads is not None and asked.threads < 1:
-        raise UserError(f"--threads is {asked.threads}: give 1 or more")
-    if asked.timeout is not None and not 0 < asked.timeout <= LONGEST_S:
-        raise UserError(f"--timeout is {asked.timeout:g}: give seconds, up to {LONGEST_S}")
-
-
-def _work(
-    cells: "list[Cell]", store: "Store", device: str, asked: argparse.Namespace, console: Console
-) -> "list[Record]":
-    """Run what is not done yet; cells that another run holds are awaited at the end."""
+def _run(
+    cells: "Sequence[Cell]", store: "Store", settings: "RunSettings", console: Console
+) -> "tuple[Record, ...]":
+    """Run the cells, showing their progress."""
     from rich.live import Live
 
     from bench.cli.progress import Progress
+    from bench.run.events import Event
+    from bench.run.schedule import run_cells
 
-    progress, records, waiting = Progress(len(cells)), [], list(cells)
+    progress = Progress()
+
+    def show(event: Event) -> None:
+        if (line := progress.update(event)) is not None:
+            console.print(line)
+
     with Live(progress, console=console, transient=True, refresh_per_second=4):
-        while waiting:
-            held = []
-            for cell in waiting:
-                with store.claim(cell) as free:
-                    if not free:
-                        held.append(cell)
-                        continue
-                    done = store.read(cell)
-                    ran = done is None or _again(done, asked.retry)
-                    record = _one(cell, store, device, asked, progress) if ran else done
-                assert record is not None
-                records.append(record)
-                console.print(progress.finish(record, ran))
-            if len(held) == len(waiting):
-                progress.waiting = len(held)
-                time.sleep(1)
-            waiting = held
-    return records
+        return run_cells(cells, store, settings, show)
 
 
-def _again(done: "Record", retry: bool) -> bool:
-    """A failure may have been mended, or been a kill; the other outcomes would come again."""
-    return done.status == "failed" or (retry and done.status != "ok")
-
-
-def _one(
-    cell: "Cell", store: "Store", device: str, asked: argparse.Namespace, progress: "Progress"
-) -> "Record":
-    """Run one cell in a process of its own; there is a record afterwards, whatever happens."""
-    from bench.run.cell import failure, work
-    from bench.run.process import ProcessDiedError, isolate
-
-    threads = asked.threads or os.cpu_count() or 1
-    progress.begin(cell)
-    try:
-        isolate(work, cell, device, threads, store, on_event=progress.show, limit_s=asked.timeout)
-    except TimeoutError as error:
-        store.write(failure(cell, "timeout", str(error), device))
-    except ProcessDiedError as error:
-        store.write(failure(cell, "failed", str(error), device))
-    record = store.read(cell)
-    assert record is not None
-    return record
-
-
-def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
+def _dry_run(cells: "Sequence[Cell]", store: "Store", console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    parts = _parts(cells)
+    varying = varying_columns(cells)
     table = Table(
         Column("Cell", overflow="fold"),
-        *("Dataset", "Backbone", "Weights", "Seed", *parts),
+        *("Dataset", "Backbone", "Weights", "Seed", *varying),
         Column("State", no_wrap=True),
         box=SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
     )
-    for cell, *words in zip(cells, *parts.values(), strict=True):
-        done = store.read(cell)
+    records = [store.read(cell) for cell in cells]
+    for cell, record, *words in zip(cells, records, *varying.values(), strict=True):
         table.add_row(
             plain(cell.label),
             plain(cell.dataset_name),
@@ -155,39 +116,27 @@ def _dry_run(cells: "list[Cell]", store: "Store", console: Console) -> int:
             plain(Path(cell.task.weights).name),
             str(cell.seed),
             *words,
-            "to do" if done is None else done.status,
+            "to do" if record is None else record.status,
         )
     console.print(table)
-    left = sum(store.read(cell) is None for cell in cells)
-    told = f"{counted(len(cells), 'cell')}, {left} to do, in {store.folder}"
-    console.print(plain(told), soft_wrap=True)
+    missing = records.count(None)
+    summary = f"{counted(len(cells), 'cell')}, {missing} to do, in {store.folder}"
+    console.print(plain(summary), soft_wrap=True)
     return 0
 
 
-def _parts(cells: "list[Cell]") -> dict[str, list[str]]:
-    """Columns of folds, of label budgets, and of what differs in the recipe of a method."""
+def varying_columns(cells: "Sequence[Cell]") -> dict[str, list[str]]:
+    """Columns of folds, of label budgets, and of recipe fields that differ within a method."""
     from bench.spec import Recipe
 
-    parts = {}
+    columns = {}
     if any(cell.folds > 1 for cell in cells):
-        parts["Fold"] = [f"{cell.fold + 1}/{cell.folds}" for cell in cells]
+        columns["Fold"] = [f"{cell.fold + 1}/{cell.folds}" for cell in cells]
     if any(cell.labels for cell in cells):
-        parts["Labels"] = [str(cell.labels or "all") for cell in cells]
+        columns["Labels"] = [str(cell.labels or "all") for cell in cells]
     labels = [cell.label for cell in cells]
     for field in dataclasses.fields(Recipe):
         values = [str(getattr(cell.recipe, field.name)) for cell in cells]
         if len({*zip(labels, values, strict=True)}) > len({*labels}):
-            parts[field.name.replace("_", " ").capitalize()] = values
-    return parts
-
-
-def _device(asked: str) -> str:
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    here = ["cpu", *["cuda"][:count], *(f"cuda:{index}" for index in range(count))]
-    if asked == "auto":
-        return "cuda" if count else "cpu"
-    if asked not in here:
-        raise UserError(f"device '{asked}' is not here: give auto, {', '.join(here)}")
-    return asked
+            columns[field.name.replace("_", " ").capitalize()] = values
+    return columns

@@ -1,4 +1,4 @@
-"""How far a run has come, as two lines that can be drawn again and again."""
+"""The progress of a run as two lines that are drawn again and again."""
 
 import time
 
@@ -7,72 +7,88 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.run.events import CellProgress, PhaseStarted, TrainingProgress
-from bench.spec import Cell, Record
+from bench.run.events import (
+    CellFinished,
+    CellProgress,
+    CellProgressed,
+    CellStarted,
+    Event,
+    PhaseStarted,
+    RunStarted,
+    TrainingProgress,
+    WaitingForOtherRun,
+)
+from bench.spec import Cell
 from bench.wording import counted
 
 _PHASES = {"data": "reading images", "evaluate": "evaluating", "measure": "measuring cost"}
 
 
 class Progress:
-    """The state of a run over `total` cells; drawing it shows the cell that runs now."""
+    """What the events of a run add up to; drawing it shows the cell that started last."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
+    def __init__(self) -> None:
+        self.total, self.finished = 0, 0
         self.cell: Cell | None = None
         self.progress: CellProgress | None = None
         self.waiting = 0
         self._began = 0.0
         self._durations: list[float] = []
 
-    def begin(self, cell: Cell) -> None:
-        """A cell starts."""
-        self.cell, self.progress, self.waiting = cell, None, 0
-        self._began = time.monotonic()
+    def update(self, event: Event) -> Text | None:
+        """Take an event in; returns the line that remains of a finished cell."""
+        match event:
+            case RunStarted(cells):
+                self.total = len(cells)
+            case CellStarted(cell):
+                self.cell, self.progress, self.waiting = cell, None, 0
+                self._began = time.monotonic()
+            case CellProgressed(_, progress):
+                self.progress = progress
+            case WaitingForOtherRun(cells):
+                self.waiting = len(cells)
+            case CellFinished():
+                return self._finish(event)
+        return None
 
-    def show(self, progress: CellProgress) -> None:
-        """The running cell reports progress."""
-        self.progress = progress
-
-    def finish(self, record: Record, ran: bool) -> Text:
-        """A cell is done; returns the line to keep of it."""
-        seconds = time.monotonic() - self._began
-        self.done += 1
+    def _finish(self, event: CellFinished) -> Text:
+        self.finished += 1
         self.cell = None
-        if ran:
+        record, seconds = event.record, event.seconds
+        if seconds is not None:
             self._durations.append(seconds)
         style = "green" if record.status == "ok" else "red"
         line = Text.assemble(
-            (f"[{self.done}/{self.total}] ", "dim"),
+            (f"[{self.finished}/{self.total}] ", "dim"),
             (f"{record.status:<8} ", style),
             _name(record.cell),
         )
         dice = record.metrics.get("dice_dataset")
         if dice is not None:
             line.append(f"  Dice {dice:.3f}")
-        line.append(f"  {seconds:.0f} s" if ran else "  done before", "dim")
+        line.append("  done before" if seconds is None else f"  {seconds:.0f} s", "dim")
         if record.error:
             line.append(f"  {record.error}", "red")
         return line
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate from the cells run so far; None before the first has finished."""
+        """Estimate from the cells that ran in this run; None before the first has finished."""
         if not self._durations:
             return None
-        each = sum(self._durations) / len(self._durations)
-        gone = time.monotonic() - self._began if self.cell else 0.0
-        return max(0.0, each * (self.total - self.done) - min(gone, each))
+        mean = sum(self._durations) / len(self._durations)
+        elapsed = time.monotonic() - self._began if self.cell else 0.0
+        return max(0.0, mean * (self.total - self.finished) - min(elapsed, mean))
 
     def __rich__(self) -> RenderableType:
         """The cell; below it a bar, the phase or epoch, loss and images/s, and the time left."""
         if self.cell is None:
-            note = f"waiting for another run to finish {self.waiting} cell(s)"
+            note = f"waiting for another run to finish {counted(self.waiting, 'cell')}"
             return Text(note if self.waiting else "", "dim")
-        steps, step, told = self.cell.recipe.steps, 0, ["starting"]
+        steps, step, words = self.cell.recipe.steps, 0, ["starting"]
         if isinstance(self.progress, TrainingProgress):
             step = self.progress.step
-            told = [
+            words = [
                 f"step {step}/{steps}",
                 f"epoch {self.progress.epoch:.1f}",
                 f"loss {self.progress.loss:.3f}",
@@ -80,23 +96,23 @@ class Progress:
             ]
         elif isinstance(self.progress, PhaseStarted):
             step = 0 if self.progress.phase == "data" else steps
-            told = [_PHASES[self.progress.phase]]
+            words = [_PHASES[self.progress.phase]]
         left = self._left(step / steps)
         if left is not None:
-            told.append(f"{_clock(left)} left")
+            words.append(f"{_clock(left)} left")
         name = Text(no_wrap=True, overflow="ellipsis")
-        name.append(f"[{self.done + 1}/{self.total}] ", "dim").append(_name(self.cell), "bold")
+        name.append(f"[{self.finished + 1}/{self.total}] ", "dim").append(_name(self.cell), "bold")
         row = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=steps, completed=step, width=10)
-        row.add_row(bar, Text("  ".join(told), no_wrap=True, overflow="ellipsis"))
+        row.add_row(bar, Text("  ".join(words), no_wrap=True, overflow="ellipsis"))
         return Group(name, row)
 
     def _left(self, share: float) -> float | None:
-        """Seconds left; in the first cell as if all of it were training, `share` of it done."""
+        """Seconds left; in the first cell as if it only trained, `share` of which is done."""
         if self._durations or not share:
             return self.seconds_left
-        whole = (time.monotonic() - self._began) / share
-        return whole * (self.total - self.done - share)
+        per_cell = (time.monotonic() - self._began) / share
+        return per_cell * (self.total - self.finished - share)
 
 
 def _name(cell: Cell) -> str:

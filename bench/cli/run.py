@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli.cells import add_how, prepare, run_cells
+from bench.cli.cells import add_run_options, prepare_run, run_and_report
 from bench.cli.listing import show_all
 from bench.cli.parsing import ArgumentParser
 from bench.errors import UserError
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="compute activations again in the backward pass: less memory, more time",
     )
-    how = add_how(parser)
+    how = add_run_options(parser)
     how.add_argument(
         "--list", action="store_true", help="list methods, datasets and backbones, then exit"
     )
@@ -97,7 +97,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     for name in ("methods", "dataset"):
         if getattr(asked, name) is None:
             raise UserError(f"--{name} is missing: see --list for names and --help for examples")
-    prepare(asked)
+    settings = prepare_run(asked)
     cells, notes = expand(
         Request(
             methods=asked.methods,
@@ -123,4 +123,4 @@ def run(asked: argparse.Namespace, console: Console) -> int:
             allow_leakage=asked.allow_leakage,
         )
     )
-    return run_cells(cells, notes, asked, console)
+    return run_and_report(cells, notes, settings, asked, console)

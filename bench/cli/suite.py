@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.cells import add_how, prepare, run_cells
+from bench.cli.cells import add_run_options, prepare_run, run_and_report
 from bench.cli.parsing import ArgumentParser, add_out, plain
 from bench.errors import UserError
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     ledger = actions.add_parser("ledger", help=told, description=told)
     for action in (run, ledger):
         _add_choice(action)
-    add_how(run)
+    add_run_options(run)
     add_out(ledger)
     return parser
 
@@ -66,8 +66,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     names = [suite.name for suite in list_suites()] if asked.names == ["all"] else asked.names
     suites = [get_suite(name) for name in names]
     choice = {key: getattr(asked, key) for key in CHOSEN} | {"backbones": asked.backbone}
-    if asked.action == "run":
-        prepare(asked)
+    settings = prepare_run(asked) if asked.action == "run" else None
     chosen = Asked(asked.dataset, asked.seeds, choice)
     requests = {suite: request_of(suite, chosen) for suite in suites}  # all checked at once
     data: dict[tuple[str, int], dict[str, Data]] = {}
@@ -80,10 +79,10 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         grids[suite], told = expand_suite(suite, chosen, data[key])
         notes += told
     exit_code = 0
-    if asked.action == "run":
+    if settings is not None:
         cells = [cell for grid in grids.values() for found in grid.values() for cell in found]
         once = list({cell.id: cell for cell in cells}.values())  # suites share some
-        exit_code = run_cells(once, list(dict.fromkeys(notes)), asked, console)
+        exit_code = run_and_report(once, list(dict.fromkeys(notes)), settings, asked, console)
         if asked.dry_run:
             return exit_code
     _ledgers(grids, chosen, asked.out, console)

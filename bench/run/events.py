@@ -41,6 +41,17 @@ CellProgress = PhaseStarted | TrainingProgress
 
 
 @dataclass(frozen=True)
+class RunStarted:
+    """The first event of a run.
+
+    Attributes:
+        cells: all cells of the run, also those that have a record already.
+    """
+
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
 class CellStarted:
     """The scheduler starts a process for a cell."""
 
@@ -95,4 +106,4 @@ class RunFinished:
     records: tuple[Record, ...]
 
 
-Event = CellStarted | CellProgressed | CellFinished | WaitingForOtherRun | RunFinished
+Event = RunStarted | CellStarted | CellProgressed | CellFinished | WaitingForOtherRun | RunFinished

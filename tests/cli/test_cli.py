@@ -15,9 +15,10 @@ from records import make_cell, make_record
 from torch import Tensor, nn
 
 from bench import Task, UnsupportedError, cli, register_method
-from bench.cli.cells import _parts
+from bench.cli.cells import varying_columns
 from bench.plugins import registry
-from bench.run import process as isolate
+from bench.run import schedule
+from bench.run.process import ProcessDiedError
 from bench.run.store import Store
 from bench.sam.build import Architecture
 from bench.spec import Cell, Recipe, Record
@@ -35,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder to work in, a wide screen, and no process started in advance."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(isolate, "start_server", lambda *modules: None)
+    monkeypatch.setattr(schedule, "start_server", lambda *modules: None)
 
 
 @pytest.fixture
@@ -128,8 +129,8 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --timeout nan", nothing, r"--timeout is nan: give seconds, up to"),
     (f"{LORA} --image-size 100", nothing, r"image size 100 does not fit .* give a multiple of 8"),
     (f"{LORA} --epochs 1", nothing, r"--epochs and --steps say the same thing twice: give one"),
-    (f"{LORA} --device gpu", nothing, r"device 'gpu' is not here: give auto, cpu"),
-    (f"{LORA} --device cuda", no_cuda, r"device 'cuda' is not here: give auto, cpu"),
+    (f"{LORA} --device gpu", nothing, r"device 'gpu' is not available: give auto, cpu"),
+    (f"{LORA} --device cuda", no_cuda, r"device 'cuda' is not available: give auto, cpu"),
     (f"{LORA} --speed 9", nothing, r"unrecognized arguments: --speed 9; see sam-bench --help"),
     (f"{LORA} twice", nothing, r"unrecognized arguments: twice; see sam-bench --help"),
     (f"{LORA} --out", nothing, r"argument --out: expected one argument; see sam-bench --help"),
@@ -293,7 +294,7 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     assert ask(f"{line} --out a[/b]", "--dry-run") == 0
     assert "2 cells, 2 to do, in a[/b]" in capsys.readouterr().out
     assert not Path("results").exists()
-    monkeypatch.setattr(isolate, "isolate", pretend([]))
+    monkeypatch.setattr(schedule, "isolate", pretend([]))
     monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     assert ask("--methods frozen_head --seeds 0,") == 0
     before = contents()
@@ -318,9 +319,9 @@ def test_a_dry_run_shows_what_sets_cells_apart(
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.rstrip().endswith("to do") for line in lines) == 12, "never cut off"
     cells = [make_cell("lora"), make_cell("full", recipe=Recipe(lr=0.1))]
-    assert _parts(cells) == {}, "the rates of two methods are their own"
+    assert varying_columns(cells) == {}, "the rates of two methods are their own"
     cells.append(make_cell("lora", recipe=Recipe(lr=0.1)))
-    assert _parts(cells) == {"Lr": ["0.001", "0.1", "0.1"]}
+    assert varying_columns(cells) == {"Lr": ["0.001", "0.1", "0.1"]}
 
 
 # Runs, with cells that cost nothing
@@ -340,7 +341,7 @@ def pretend(ran: list[str], outcome: Callable[[Cell], Record] = make_record) -> 
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The cells that ran, in order; each comes out well at once."""
     ids: list[str] = []
-    monkeypatch.setattr(isolate, "isolate", pretend(ids))
+    monkeypatch.setattr(schedule, "isolate", pretend(ids))
     monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     return ids
 
@@ -364,7 +365,7 @@ def test_a_second_run_does_nothing_and_says_so(
     ("error", "status", "again"),
     [
         (TimeoutError("not done after 5 s"), "timeout", False),
-        (isolate.ProcessDiedError("the process was killed (signal 9)"), "failed", True),
+        (ProcessDiedError("the process was killed (signal 9)"), "failed", True),
     ],
 )
 def test_a_cell_that_dies_is_recorded_and_the_others_go_on(
@@ -376,7 +377,7 @@ def test_a_cell_that_dies_is_recorded_and_the_others_go_on(
     status: str,
     again: bool,
 ) -> None:
-    well = isolate.isolate
+    well = pretend(ran)
 
     def first_dies(work: Any, cell: Cell, *args: Any, **how: Any) -> None:
         if cell.seed == 0:
@@ -384,7 +385,7 @@ def test_a_cell_that_dies_is_recorded_and_the_others_go_on(
             raise error
         well(work, cell, *args, **how)
 
-    monkeypatch.setattr(isolate, "isolate", first_dies)
+    monkeypatch.setattr(schedule, "isolate", first_dies)
     assert ask("--methods frozen_head --seeds 2") == 1
     assert f"{status} frozen_head: {error}" in capsys.readouterr().out
     records = Store(Path("results/local")).read_all()
@@ -401,7 +402,7 @@ def test_a_cell_that_dies_is_recorded_and_the_others_go_on(
 def test_ctrl_c_keeps_what_is_done(
     mine: Path, ran: list[str], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    well = isolate.isolate
+    well = pretend(ran)
 
     def stop_at_second(work: Any, cell: Cell, *args: Any, **how: Any) -> None:
         if cell.seed == 1:
@@ -409,7 +410,7 @@ def test_ctrl_c_keeps_what_is_done(
         well(work, cell, *args, **how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(isolate, "isolate", stop_at_second)
+        patch.setattr(schedule, "isolate", stop_at_second)
         assert ask("--methods frozen_head --seeds 3") == 130
     told = "stopped; what is done is kept: run the same command again to go on\n"
     assert capsys.readouterr().err == told
@@ -471,7 +472,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     registry._METHODS.names()  # imports the files now, so that none is forgotten with the rest
     monkeypatch.setattr(registry._METHODS, "entries", dict(registry._METHODS.entries))
-    monkeypatch.setattr(isolate, "isolate", run_here)
+    monkeypatch.setattr(schedule, "isolate", run_here)
     monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     for name, build in {
         "buggy": fails(ZeroDivisionError("division by zero\nsecond line")),

@@ -7,7 +7,15 @@ from records import make_cell, make_failure, make_record
 from rich.console import Console
 
 from bench.cli.progress import Progress
-from bench.run.events import PhaseStarted, TrainingProgress
+from bench.run.events import (
+    CellFinished,
+    CellProgressed,
+    CellStarted,
+    PhaseStarted,
+    RunStarted,
+    TrainingProgress,
+    WaitingForOtherRun,
+)
 from bench.spec import Cell, Recipe
 
 TRAIN = TrainingProgress(step=120, epoch=3.75, loss=0.1234, images_per_s=123.4)
@@ -37,6 +45,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def started(count: int) -> Progress:
+    """The display of a run of that many cells, none of which has started."""
+    progress = Progress()
+    progress.update(RunStarted((LONG,) * count))
+    return progress
+
+
 def shown(progress: Progress, width: int = 100) -> list[str]:
     console = Console(width=width, force_terminal=True, color_system=None)
     with console.capture() as captured:
@@ -45,10 +60,10 @@ def shown(progress: Progress, width: int = 100) -> list[str]:
 
 
 def test_training_shows_cell_epoch_loss_speed_and_time_left(clock: Clock) -> None:
-    progress = Progress(4)
-    progress.begin(make_cell(options={"rank": 8}, recipe=RECIPE))
+    progress = started(4)
+    progress.update(CellStarted(make_cell(options={"rank": 8}, recipe=RECIPE)))
     clock.now += 12
-    progress.show(TRAIN)
+    progress.update(CellProgressed(LONG, TRAIN))
     name, figures = shown(progress)
     assert name == "[1/4] lora[rank=8] · steel · seed 0"
     # 12 s for 120 of 300 steps: 18 s more, and 30 s for each of three other cells
@@ -58,10 +73,10 @@ def test_training_shows_cell_epoch_loss_speed_and_time_left(clock: Clock) -> Non
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_two_lines_are_enough_for_the_longest_name(clock: Clock, width: int) -> None:
-    progress = Progress(12)
-    progress.begin(LONG)
+    progress = started(12)
+    progress.update(CellStarted(LONG))
     clock.now += 3600
-    progress.show(replace(TRAIN, epoch=10.0))
+    progress.update(CellProgressed(LONG, replace(TRAIN, epoch=10.0)))
     lines = shown(progress, width)
     assert len(lines) == 2
     assert max(map(len, lines)) <= width
@@ -71,8 +86,8 @@ def test_two_lines_are_enough_for_the_longest_name(clock: Clock, width: int) -> 
 
 
 def test_everything_that_tells_cells_apart_is_in_the_name() -> None:
-    progress = Progress(1)
-    progress.begin(LONG)
+    progress = started(1)
+    progress.update(CellStarted(LONG))
     (name, _) = shown(progress, 200)
     assert name.endswith(
         "· carbides_of_ultra_high_carbon_steel · seed 12 · random weights · fold 3/5 · 20 labels"
@@ -89,22 +104,22 @@ def test_everything_that_tells_cells_apart_is_in_the_name() -> None:
     ],
 )
 def test_the_phases_around_training_are_told(event: PhaseStarted | None, told: str) -> None:
-    progress = Progress(1)
-    progress.begin(make_cell())
+    progress = started(1)
+    progress.update(CellStarted(make_cell()))
     if event is not None:
-        progress.show(event)
+        progress.update(CellProgressed(LONG, event))
     assert told in shown(progress)[1]
 
 
 def test_time_left_follows_the_cells_run_so_far(clock: Clock) -> None:
-    progress = Progress(4)
+    progress = started(4)
     assert progress.seconds_left is None
     for seed, seconds in enumerate((40, 60)):
-        progress.begin(make_cell(seed=seed))
+        progress.update(CellStarted(make_cell(seed=seed)))
         clock.now += seconds
-        progress.finish(make_record(make_cell(seed=seed)), ran=True)
+        progress.update(CellFinished(make_record(make_cell(seed=seed)), seconds))
     assert progress.seconds_left == 100
-    progress.begin(make_cell(seed=2))
+    progress.update(CellStarted(make_cell(seed=2)))
     clock.now += 20
     assert progress.seconds_left == 80
     clock.now += 900  # longer than thought: the cell that runs counts as nearly done
@@ -113,30 +128,31 @@ def test_time_left_follows_the_cells_run_so_far(clock: Clock) -> None:
 
 
 def test_cells_done_before_say_nothing_about_the_time() -> None:
-    progress = Progress(2)
-    progress.begin(make_cell())
-    line = progress.finish(make_record(dice=0.8123), ran=False)
+    progress = started(2)
+    progress.update(CellStarted(make_cell()))
+    line = progress.update(CellFinished(make_record(dice=0.8123), None))
+    assert line is not None
     assert line.plain == "[1/2] ok       lora · steel · seed 0  Dice 0.812  done before"
     assert progress.seconds_left is None
 
 
-def test_a_failure_is_kept_with_its_reason(clock: Clock) -> None:
-    progress = Progress(1)
-    progress.begin(make_cell())
-    clock.now += 7
-    line = progress.finish(make_failure(make_cell(), "diverged", "the loss became nan"), ran=True)
+def test_a_failure_is_kept_with_its_reason() -> None:
+    progress = started(1)
+    failure = make_failure(make_cell(), "diverged", "the loss became nan")
+    line = progress.update(CellFinished(failure, 7.2))
+    assert line is not None
     assert line.plain == "[1/1] diverged lora · steel · seed 0  7 s  the loss became nan"
 
 
 def test_waiting_for_another_run_is_told() -> None:
-    progress = Progress(3)
+    progress = started(3)
     assert shown(progress) == [""]
-    progress.waiting = 2
-    assert shown(progress) == ["waiting for another run to finish 2 cell(s)"]
+    progress.update(WaitingForOtherRun((LONG, make_cell())))
+    assert shown(progress) == ["waiting for another run to finish 2 cells"]
 
 
 def test_a_method_that_does_not_train_has_a_full_bar_at_once() -> None:
-    progress = Progress(1)
-    progress.begin(Cell("zero_shot", "steel", LONG.task, RECIPE))
-    progress.show(PhaseStarted("evaluate"))
+    progress = started(1)
+    progress.update(CellStarted(Cell("zero_shot", "steel", LONG.task, RECIPE)))
+    progress.update(CellProgressed(LONG, PhaseStarted("evaluate")))
     assert shown(progress)[1].startswith("━" * 10)
