@@ -1,11 +1,12 @@
-"""What is asked: the task, the recipe, and the cell of the benchmark grid."""
+"""The cell of the benchmark grid, with its task and recipe, and the record of its result."""
 
 import dataclasses
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import MISSING, dataclass, field, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -13,18 +14,44 @@ Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
 PromptSource = Literal["none", "automatic", "oracle"]
 SCHEMA = 1
 
-_SINCE = {
-    "checkpointing": False,
-    "evaluation": "whole",
-}  # fields of Recipe that came later, and what was done before
+# Fields of the first records: they always enter `Cell.id`. A later field enters it only where it
+# differs from its default, so that a new field changes no id. Never change this table, and never
+# change the default of a later field: the ids of all records depend on both.
+_FIRST_FIELDS = {
+    "Cell": "method dataset task recipe options protocol fold folds seed labels dataset_sha"
+    " weights_sha",
+    "Task": "num_classes image_size backbone weights depth",
+    "Recipe": "lr optimizer weight_decay warmup_steps schedule loss steps batch_size bank_views"
+    " augmentation precision clip_norm epochs final_lr power horizon rate_levels loss_at",
+}
+_NOT_IN_ID = frozenset({"leaks"})  # fields of Cell that follow from others
 
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 
 OptionValue = int | float | str | bool
 
 
+@cache
+def _later_fields(cls: type) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults of the fields that the first records do not have."""
+    return tuple(
+        (spec.name, spec.default if spec.default_factory is MISSING else spec.default_factory())
+        for spec in dataclasses.fields(cls)
+        if spec.name not in _FIRST_FIELDS[cls.__name__].split()
+    )
+
+
+def _identity(part: "Cell | Task | Recipe") -> dict[str, Any]:
+    """The fields that enter the id: all first ones, and later ones that differ from a default."""
+    values = dict(vars(part))
+    for name, default in _later_fields(type(part)):
+        if name in _NOT_IN_ID or values[name] == default:
+            del values[name]
+    return values
+
+
 def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
-    """The types that JSON may hold for every field of a dataclass."""
+    """The types that JSON may hold for each field of a dataclass."""
     stored = {float: (float, int), tuple: (list, tuple), Mapping: (dict,), Literal: (str,)}
     kinds: dict[str, tuple[type, ...]] = {}
     for name, hint in get_type_hints(cls).items():
@@ -39,22 +66,23 @@ def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
 
 
 def _expect(kinds: Mapping[str, tuple[type, ...]], values: Mapping[str, Any]) -> None:
-    """Raise TypeError for the first value of another type."""
+    """Raise TypeError for the first value that has another type."""
     for name, value in values.items():
         if name in kinds and not isinstance(value, kinds[name]):
-            raise TypeError(f"{name} holds {value!r:.40}")
+            allowed = dict.fromkeys(kind.__name__ for kind in kinds[name])
+            raise TypeError(f"{name} is {value!r:.40}, expected {' or '.join(allowed)}")
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is built for.
+    """The segmentation task that a method builds its model for.
 
     Attributes:
-        num_classes: K, background included.
+        num_classes: K, with the background.
         image_size: side in pixels of the square images that enter the model.
-        backbone: name of the foundation model, as in `--list`; "none" for methods from scratch.
+        backbone: name of the foundation model; "none" for methods that train from scratch.
         weights: "pretrained", "random", or the path of a checkpoint.
-        depth: slices per sample; 1 for images.
+        depth: number of slices in a sample; 1 for single images.
     """
 
     num_classes: int
@@ -66,25 +94,32 @@ class Task:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method is trained; under the `equal` protocol all but `lr` is the same for all.
+    """How a method is trained. Under the `equal` protocol only `lr` differs between methods.
 
     Attributes:
         lr: peak learning rate.
-        warmup_steps: linear rise to `lr`; then `schedule` runs down to `final_lr`.
-        schedule: "constant", "cosine", or "poly": the share left of the training, to `power`.
-        steps: optimiser steps.
-        bank_views: augmented views made of the training images, once.
+        optimizer: "adamw", "adam" or "sgd".
+        weight_decay: of the optimizer.
+        warmup_steps: number of steps in which the rate rises linearly to `lr`.
+        schedule: fall of the rate from `lr` to `final_lr` after that: "constant", "cosine", or
+            "poly" (remaining share of the training to the power of `power`).
+        loss: name of the loss, see `bench.learn.losses`.
+        steps: number of optimizer steps.
+        batch_size: images, or stacks of slices, in a step.
+        bank_views: number of augmented views that are made of the training images.
+        augmentation: how views are made, see `bench.data.bank`.
         precision: "fp32", or "bf16" for autocast.
-        clip_norm: gradients are scaled down to this global L2 norm; 0 leaves them as they are.
-        epochs: passes over the training images, from which the grid works out `steps`.
-        horizon: the schedule is that of a training this many times as long, and is cut short.
-        rate_levels: the rate changes this many times, as where it is set once an epoch; None: at
-            every step.
-        loss_at: side of the logits in the loss: "image" for that of the images, "decoder" for that
-            of SAM's decoder, four times its embedding's.
-        checkpointing: activations of the encoder's blocks are computed again in the backward pass
-            instead of kept.
-        evaluation: "whole" for images resized to the model's side, "tiles" for overlapping windows
+        clip_norm: gradients are scaled down to this global L2 norm; 0 for no clipping.
+        epochs: passes over the training images; if given, `steps` is computed from it.
+        final_lr, power: end of the schedule, and exponent of "poly".
+        horizon: the schedule is computed for a training this many times as long as `steps`.
+        rate_levels: number of changes of the rate, as if it were set once per epoch; None: one in
+            each step.
+        loss_at: resolution of the logits in the loss: "image" for that of the images, "decoder"
+            for that of SAM's mask decoder, which is four times that of the image embedding.
+        checkpointing: whether activations of the encoder's blocks are computed again in the
+            backward pass instead of stored.
+        evaluation: "whole" for images resized to the model's input, "tiles" for overlapping windows
             at the resolution of the image, "generator" for the objects of SAM's mask generator.
     """
 
@@ -112,61 +147,73 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a method with its options, on one fold of one dataset, under one recipe and seed.
+    """One run of the grid: a method with its options, a dataset, a recipe, a fold and a seed.
 
-    `dataset` and `task.weights` may be paths: they are left out of the identity, where the
-    fingerprints of their contents stand in for them. `leaks` tells which images of different parts
-    are not independent; it follows from the dataset, and is no part of the identity either.
+    Attributes:
+        method: registered name.
+        dataset: registered name, or the path of a folder. The id holds only the last part of a
+            path, and `dataset_sha`.
+        task: what the model is built for. If `task.weights` is a path, the id holds `weights_sha`
+            instead.
+        recipe: how the model is trained.
+        options: options of the method that differ from their defaults.
+        protocol: "equal" for the same recipe for all methods, "published" for each method's own.
+        fold: index of the test fold, from 0.
+        folds: number of folds; 1 for a single split.
+        seed: of the split, the initial weights, the augmentation and the order of batches.
+        labels: number of training images with labels; None for all.
+        dataset_sha: fingerprint of the contents of the dataset.
+        weights_sha: SHA-256 of the file with the weights; empty if there is none.
+        leaks: pairs of images in different parts that are not independent. They follow from the
+            dataset, so they are not in the id.
     """
 
     method: str
     dataset: str
     task: Task
     recipe: Recipe
-    options: Mapping[str, OptionValue] = field(default_factory=dict)  # only those that differ
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
     protocol: str = "equal"
     fold: int = 0
     folds: int = 1
     seed: int = 0
-    labels: int | None = None  # number of labelled training images; None for all
+    labels: int | None = None
     dataset_sha: str = ""
     weights_sha: str = ""
     leaks: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """The method with the options that differ from its defaults, as in `lora[rank=8]`."""
+        """The method with its options that differ from the defaults, as in `lora[rank=8]`."""
         inside = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return f"{self.method}[{inside}]" if inside else self.method
 
     @property
     def id(self) -> str:
-        """Readable name and a hash of everything that was asked; safe as a file name."""
-        asked = self.to_dict()
-        asked["dataset"] = self.dataset_name
-        del asked["leaks"]
-        if asked["task"]["weights"] not in ("pretrained", "random"):
-            asked["task"]["weights"] = "checkpoint"
-        for key, default in _SINCE.items():  # what older records could not ask for
-            if asked["recipe"][key] == default:
-                del asked["recipe"][key]
-        digest = hashlib.sha256(_CANONICAL.encode(asked).encode()).hexdigest()[:10]
-        parts = [
-            self.dataset_name,
-            self.task.backbone,
-            self.label,
-            f"s{self.seed}",
-            f"f{self.fold}",
-        ]
-        return re.sub(r"[^A-Za-z0-9_.=-]+", "-", "_".join(parts))[:120] + f"_{digest}"
+        """Readable name with a hash of the cell's settings; the file name of its record.
+
+        See `_FIRST_FIELDS` for what enters the hash.
+        """
+        identity = _identity(self)
+        identity |= {
+            "dataset": self.dataset_name,
+            "options": dict(self.options),
+            "task": _identity(self.task),
+            "recipe": _identity(self.recipe),
+        }
+        if self.task.weights not in ("pretrained", "random"):
+            identity["task"]["weights"] = "checkpoint"
+        digest = hashlib.sha256(_CANONICAL.encode(identity).encode()).hexdigest()[:10]
+        name = f"{self.dataset_name}_{self.task.backbone}_{self.label}_s{self.seed}_f{self.fold}"
+        return re.sub(r"[^A-Za-z0-9_.=-]+", "-", name)[:120] + f"_{digest}"
 
     @property
     def dataset_name(self) -> str:
-        """The last part of a folder's path, or the registered name."""
+        """The registered name, or the last part of a folder's path."""
         return re.split(r"[\\/]", self.dataset.rstrip("\\/"))[-1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain containers, fit for JSON."""
+        """The cell as plain containers that JSON can hold."""
         parts = {name: dict(vars(getattr(self, name))) for name in ("task", "recipe")}
         return {**vars(self), **parts, "options": dict(self.options)}
 
@@ -175,7 +222,7 @@ class Cell:
         """Inverse of `to_dict`.
 
         Raises:
-            KeyError, TypeError: these values are no cell.
+            KeyError, TypeError: the values do not describe a cell.
         """
         _expect(_KINDS[cls], values)
         _expect(_KINDS[Task], values["task"])
@@ -192,11 +239,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method costs; None means that it cannot be measured here. Defined in docs/protocol.md.
+    """What a method costs; None for what cannot be measured on this machine.
 
-    One image of `task.image_size` for `forward_flops`, one batch of `recipe.batch_size` for
-    `train_step_flops` and the memory; FLOPs are 2 x multiply-adds. The four memory parts sum to
-    `train_peak_bytes`. Throughputs are the median over timed blocks, with the interquartile range.
+    `forward_flops` is for one image of `task.image_size`; `train_step_flops` and the memory are for
+    one batch of `recipe.batch_size`. FLOPs are 2 x multiply-adds. The four parts of the memory sum
+    to `train_peak_bytes`. Throughputs are medians over timed blocks, with their interquartile
+    range. `memory_source` is "cuda allocator" or "tensor accounting". All definitions are in
+    docs/protocol.md.
     """
 
     trainable_params: int
@@ -210,7 +259,7 @@ class Cost:
     gradients_bytes: int | None = None
     optimizer_bytes: int | None = None
     activations_bytes: int | None = None
-    memory_source: str | None = None  # "cuda allocator" or "tensor accounting"
+    memory_source: str | None = None
     train_images_per_s: float | None = None
     train_images_per_s_iqr: float | None = None
     infer_images_per_s: float | None = None
@@ -220,15 +269,22 @@ class Cost:
 
 @dataclass(frozen=True)
 class Record:
-    """The outcome of one cell: asked (`cell`), measured, and where it ran (`env`).
+    """The stored result of one cell.
 
     Attributes:
-        metrics: name to value over the test images; see docs/protocol.md. None: not defined here.
-        per_image: one mapping per test image, "name" and "group" beside the scores.
-        per_volume: one mapping per test volume, where images are slices; likewise.
-        history: one mapping per progress point of training: step, epoch, loss, and val_dice.
-        prompts: where prompts came from; rows of different origin are never ranked together.
+        cell: the settings of the run.
+        status: "ok", or how the run failed.
+        prompts: origin of the prompts; rows of different origin are never ranked together.
+        classes: names of the K classes, the background first.
+        metrics: value of each metric over the test images, None where it is not defined; see
+            docs/protocol.md.
+        per_image: one mapping for each test image: "name", "group" and the scores.
+        per_volume: the same for each test volume, if images are slices.
+        history: one mapping for each progress point of the training: step, epoch, loss, val_dice.
+        cost: parameters, FLOPs, memory and throughput; None if the run failed.
+        env: hardware, versions and commit of the run.
         error: one sentence, for every status but "ok".
+        schema: version of this format.
     """
 
     cell: Cell
@@ -245,7 +301,7 @@ class Record:
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain containers, fit for JSON."""
+        """The record as plain containers that JSON can hold."""
         plain = {
             spec.name: getattr(self, spec.name)
             for spec in dataclasses.fields(self)
@@ -259,7 +315,7 @@ class Record:
         """Inverse of `to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: these values are no record.
+            KeyError, TypeError, ValueError: the values do not describe a record.
         """
         _expect(_KINDS[cls], values)
         _expect(_KINDS[Cost], values["cost"] or {})
@@ -268,7 +324,9 @@ class Record:
             for row in values.get(name, ()):
                 _expect({name: (dict,)}, {name: row})
         if values["status"] not in get_args(Status):
-            raise ValueError(f"no status {values['status']!r}")
+            raise ValueError(
+                f"status is {values['status']!r}, expected one of {', '.join(get_args(Status))}"
+            )
         known = {k: v for k, v in values.items() if k != "id"}
         return cls(
             **{
