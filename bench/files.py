@@ -1,46 +1,80 @@
-"""Files that readers see whole or not at all."""
+"""Write a file atomically, and compute the hash of a file."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from bench.errors import UserError
 
 
-def replace(path: Path, content: str | bytes) -> Path:
-    """Write a file in one step: a reader finds the old content or the new, never a part.
+def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> Path:
+    """Write a file in one step: a reader sees the old content or the new one, never a part of it.
 
     Args:
-        path: in a folder that is made if need be.
+        path: its folder is created if it does not exist.
         content: text is written as UTF-8.
+        durable: as in `atomic_path`.
+
+    Returns:
+        `path`.
 
     Raises:
-        UserError: it cannot be written, as when the disk is full.
+        UserError: the file cannot be written, for example because the disk is full.
     """
-    with replacing(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+    with atomic_path(path, durable=durable) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """As `replace`, for content that is written part by part; an error leaves the old file."""
+def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yield the path of an empty temporary file, which replaces `path` when the block ends.
+
+    For content that a library writes to a path. If the block raises an error, `path` is unchanged
+    and the temporary file is removed.
+
+    Args:
+        path: its folder is created if it does not exist.
+        durable: whether the content and the name are on the disk (fsync) when the block ends, so
+            that they survive a loss of power.
+
+    Raises:
+        UserError: an OSError occurred, for example because the disk is full.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
         try:
-            with os.fdopen(handle, "wb") as file:
-                yield file
-            Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner may read
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            yield temporary
+            temporary.chmod(0o644)  # mkstemp creates files that only their owner can read
+            if durable:
+                _sync(temporary)
+            temporary.replace(path)
+            if durable:
+                _sync(path.parent)  # the new name
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot write '{path}' ({error.strerror or error}): make room there or name another "
-            "place, then run the command again"
+            f"cannot write '{path}' ({error.strerror or error}): free some space or choose another "
+            "folder, then run the command again"
         ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of the content of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,6 +1,5 @@
 """From what was asked to the cells of the grid."""
 
-import hashlib
 import itertools
 import math
 import re
@@ -13,6 +12,7 @@ from bench.ask.method_words import parse_methods
 from bench.ask.request import Request
 from bench.data.items import Collection
 from bench.errors import UserError, no_such
+from bench.files import file_sha256
 from bench.plugins.registry import Method, get_method, load_collection
 from bench.spec import Cell, OptionValue, Recipe, Task
 
@@ -194,8 +194,7 @@ def _task(
     if path is None:
         return task, ""
     load_sam(task)  # a file that cannot be used is refused now, not in every cell
-    with path.open("rb") as file:
-        return task, hashlib.file_digest(file, "sha256").hexdigest()
+    return task, file_sha256(path)
 
 
 def _recipe(request: Request, method: Method, images: int) -> Recipe:

@@ -25,7 +25,8 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from bench.data.public.fetch import cache_folder, digest
+    from bench.data.public.fetch import cache_folder
+    from bench.files import file_sha256
     from bench.sam.weights import PUBLIC, cached_weights, fetch, public
 
     names = asked.names or list(PUBLIC)
@@ -40,7 +41,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         path, file = cached_weights(name), public(name)
         state = "here" if path.is_file() else "not here"
         if asked.action == "check" and path.is_file():
-            right = digest(path) == file.sha256
+            right = file_sha256(path) == file.sha256
             state, wrong = ("right" if right else "[red]wrong SHA-256[/]"), wrong + (not right)
         table.add_row(name, state, path.name, file.licence)
     console.print(table)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.items import Collection, Pixels
+from bench.files import file_sha256
 
 
 def fingerprint(collection: Collection) -> str:
@@ -36,8 +37,7 @@ def _content(pixels: Pixels | None) -> bytes:
     if pixels is None:
         return hashlib.sha256(b"none").digest()
     if isinstance(pixels, Path):
-        with pixels.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return bytes.fromhex(file_sha256(pixels))
     digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()

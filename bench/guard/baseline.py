@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.files import write_atomic
 
 if TYPE_CHECKING:
     from bench.ask.request import Request
@@ -136,11 +137,7 @@ def write(figures: Figures, path: Path) -> None:
     failed = [run.error for found in figures.runs.values() for run in found if run.error]
     if failed:
         raise UserError(f"no baseline is written, for a cell ended with: {failed[0]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"schema": SCHEMA, **asdict(figures)}, indent=1) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}): give another file") from error
+    write_atomic(path, json.dumps({"schema": SCHEMA, **asdict(figures)}, indent=1) + "\n")
 
 
 def cells(request: "Request", seeds: int) -> "list[Cell]":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from bench.files import replace
+from bench.files import write_atomic
 from bench.report.compare.across_datasets import find_standings
 from bench.report.compare.comparison import Comparison, comparison
 from bench.report.plots.gallery import Lookup, write_gallery
@@ -41,7 +41,7 @@ def write_report(
     written = _tables_and_plots(frame, found, folder)
     written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots", found)
     overview = _overview(found, [*written, *folder.glob("report.html")], folder)
-    return [*written, replace(folder / "index.md", overview)]
+    return [*written, write_atomic(folder / "index.md", overview)]
 
 
 def rewrite(frame: DataFrame, found: list[Comparison], folder: Path, like: Path) -> list[Path]:
@@ -57,7 +57,7 @@ def rewrite(frame: DataFrame, found: list[Comparison], folder: Path, like: Path)
     others = [*(like / "plots").glob("*_gallery.png"), *like.glob("report.html")]
     there = [folder / path.relative_to(like) for path in others]
     overview = _overview(found, [*written, *there], folder)
-    return [*written, replace(folder / "index.md", overview)]
+    return [*written, write_atomic(folder / "index.md", overview)]
 
 
 def _tables_and_plots(frame: DataFrame, found: list[Comparison], folder: Path) -> list[Path]:

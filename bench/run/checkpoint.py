@@ -6,7 +6,6 @@ A safetensors file with `bench.cost.trained_state` and nothing else; its header,
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from bench.cost import trained_state
 from bench.errors import UserError
+from bench.files import atomic_path
 from bench.plugins.registry import get_method
 from bench.spec import Cell, OptionValue, Task
 from bench.wording import PROJECT, project_version
@@ -100,9 +100,9 @@ def save_trained(model: nn.Module, path: Path, cell: Cell) -> Header:
         for name, tensor in trained_state(model).items()
     }
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(state, header, path)
-    except (OSError, SafetensorError) as error:
+        with atomic_path(path) as temporary:
+            save_file(state, temporary, header.to_metadata())
+    except SafetensorError as error:
         raise UserError(f"cannot write {path} ({error}): give a place you may write to") from error
     return header
 
@@ -205,15 +205,6 @@ def base_print(model: nn.Module) -> tuple[float, float]:
         total += values.square().sum().item()
         pattern += (values * torch.arange(len(values)).add(index + 1).double().sin()).sum().item()
     return math.sqrt(total), pattern
-
-
-def _write(state: dict[str, Tensor], header: Header, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(state, temporary, header.to_metadata())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from records import make_cell, make_cost, make_failure, make_record, report_of
 from rich.console import Console
 
 from bench.errors import UserError
-from bench.files import replace
+from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison, comparison
 from bench.report.plots.gallery import write_gallery
 from bench.report.plots.labels import label_points
@@ -416,15 +416,17 @@ def test_no_records_is_a_mistake_of_the_user(tmp_path: Path) -> None:
 def test_a_file_is_replaced_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = replace(tmp_path / "tables" / "steel.md", "old")
-    assert replace(path, "new").read_text() == "new"
+    path = write_atomic(tmp_path / "tables" / "steel.md", "old")
+    assert write_atomic(path, "new").read_text() == "new"
 
     def refuse(self: Path, target: Path) -> Path:
         raise OSError("no space left")
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(UserError, match=r"cannot write '.*steel\.md' \(no space left\): make room"):
-        replace(path, "half of it")
+    with pytest.raises(
+        UserError, match=r"cannot write '.*steel\.md' \(no space left\): free some space"
+    ):
+        write_atomic(path, "half of it")
     assert path.read_text() == "new"
     assert [file.name for file in path.parent.iterdir()] == ["steel.md"]
 

@@ -1,7 +1,6 @@
 """Pixels that are slow to get at: made once from a publisher's files, then kept in the cache."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from bench.data.public.fetch import cache_folder
+from bench.files import atomic_path
 
 Keep = Callable[[str, Sequence[Path], Callable[[], npt.NDArray[Any]]], Path]
 
@@ -29,10 +29,9 @@ def keeper(collection: str) -> Keep:
         key = hashlib.sha256(repr((_EDITION, facts)).encode()).hexdigest()[:16]
         target = cache_folder() / "made" / collection / f"{name}-{key}.tif"
         if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(f".{os.getpid()}.part")
-            Image.fromarray(make()).save(partial, "TIFF")
-            partial.replace(target)
+            picture = Image.fromarray(make())
+            with atomic_path(target) as temporary:
+                picture.save(temporary, "TIFF")
         return target
 
     return keep

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.public.fetch import Public, Say, cache_folder, digest, fetch_file
+from bench.data.public.fetch import Public, Say, cache_folder, fetch_file
 from bench.data.public.sources import Source, find_source
 from bench.data.public.unpack import BadArchiveError, unpack
 from bench.errors import UserError
+from bench.files import file_sha256, write_atomic
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def check_collection(name: str) -> Condition:
     for file in source.archives:
         path, expected = archive_path(file), file.sha256 or pinned.get(file.name)
         known = path.is_file() and expected is not None
-        archives[file.name] = digest(path) == expected if known else None
+        archives[file.name] = file_sha256(path) == expected if known else None
     files = _count(folder) if folder.is_dir() else None
     return Condition(files, record.get("files"), archives)
 
@@ -111,9 +112,9 @@ def _unpack(name: str, source: Source, folder: Path) -> None:
         for file in source.archives:
             unpack(archive_path(file), partial, source.limits)
         root = _root(name, partial, source.inside)
-        hashes = {file.name: digest(archive_path(file)) for file in source.archives}
+        hashes = {file.name: file_sha256(archive_path(file)) for file in source.archives}
         record = {"sha256": hashes, "files": _count(root)}
-        _record_path(name).write_text(json.dumps(record, indent=1) + "\n")
+        write_atomic(_record_path(name), json.dumps(record, indent=1) + "\n")
         root.rename(folder)
     except BadArchiveError:
         for file in source.archives:  # fetched anew the next time

@@ -1,6 +1,5 @@
 """Getting published files: resumed where they broke off, and kept only when they are right."""
 
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.files import file_sha256
 
 PART = 1 << 20  # bytes read at once, at most
 TIMEOUT_S = 30.0  # without a byte
@@ -47,12 +47,6 @@ def cache_folder() -> Path:
     return Path(own) if own else Path(home) / "sam-adapt-bench"
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:
     """Get a published file, going on where an earlier attempt stopped.
 
@@ -68,7 +62,7 @@ def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:
         UserError: no connection, a server that stops sending, a cut download, a full disk, or a
             file that is not the right one.
     """
-    if target.is_file() and file.sha256 in (None, digest(target)):
+    if target.is_file() and file.sha256 in (None, file_sha256(target)):
         return target
     partial = target.with_name(target.name + ".part")
     try:
@@ -85,7 +79,7 @@ def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:
             f"{file.address} broke off after {size} of {whole} bytes: run the command again to go"
             " on"
         )
-    if file.sha256 not in (None, digest(partial)):
+    if file.sha256 not in (None, file_sha256(partial)):
         partial.unlink()
         raise UserError(
             f"{file.address} is not the published file (its SHA-256 differs) and was thrown away:"

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.files import replace
+from bench.files import write_atomic
 from bench.report.page.packing import unpack
 from bench.report.page.sections import SECTIONS, Report
 
@@ -24,7 +24,7 @@ SCRIPTS = ("data.js", "table.js", "record.js", "marks.js", "charts.js", "page.js
 
 def write_page(report: Report, path: Path) -> Path:
     """Write the page in one step."""
-    return replace(path, build_page(report))
+    return write_atomic(path, build_page(report))
 
 
 def build_page(report: Report) -> str:

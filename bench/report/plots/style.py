@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bench.files import replace
+from bench.files import write_atomic
 from bench.report.records.rows import Row
 
 # Paul Tol's "muted" scheme for every kind of colour vision (SRON/EPS/TN/09-002), and a grey.
@@ -134,10 +134,10 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
     settle(figure)
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    written = [replace(path.with_name(f"{path.name}.png"), png.getvalue())]
+    written = [write_atomic(path.with_name(f"{path.name}.png"), png.getvalue())]
     if vector:
         figure.savefig(svg, format="svg", metadata={"Date": None})
-        written.append(replace(path.with_name(f"{path.name}.svg"), svg.getvalue()))
+        written.append(write_atomic(path.with_name(f"{path.name}.svg"), svg.getvalue()))
     return written
 
 

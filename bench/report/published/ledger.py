@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.ask.request import Request
 from bench.ask.suites import Asked, Line, Suite
-from bench.files import replace
+from bench.files import write_atomic
 from bench.report.published.samples import COST_FIELDS, sample_of
 from bench.report.records.columns import MISSING, get_column
 from bench.report.tables.markdown import markdown_table
@@ -122,7 +122,7 @@ def write_ledger(
     chosen = [asked.dataset or "", *(asked.chosen(key) for key in ("backbones", "protocol"))]
     name = "_".join([suite.name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
     text = ledger_markdown(suite, ledger(suite, asked, cells, records))
-    return replace(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, asked)}\n")
+    return write_atomic(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, asked)}\n")
 
 
 def _note(suite: Suite, asked: Asked) -> str:

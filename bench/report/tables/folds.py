@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.files import replace
+from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
@@ -31,8 +31,8 @@ def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
         if not table.empty:
             path = folder / f"{found.slug}_folds.md"
             written += [
-                replace(path, f"# {found.title}\n\n{folds_markdown(found)}\n"),
-                replace(path.with_suffix(".csv"), table.to_csv(index=False)),
+                write_atomic(path, f"# {found.title}\n\n{folds_markdown(found)}\n"),
+                write_atomic(path.with_suffix(".csv"), table.to_csv(index=False)),
             ]
     return written
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.files import replace, replacing
+from bench.files import atomic_path, write_atomic
 from bench.report.compare.comparison import Comparison, comparison
 from bench.report.compare.ranking import Block, Mark
 from bench.report.records.columns import MISSING, Column
@@ -32,13 +32,13 @@ def write_tables(
         The files.
     """
     written = [folder / "records.csv"]
-    with replacing(written[0]) as file:
+    with atomic_path(written[0]) as temporary, temporary.open("wb") as file:
         write_frame(frame.drop(columns=list(NESTED)), file)
     for found in comparison(frame) if comparisons is None else comparisons:
         written += [
-            replace(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
-            replace(folder / f"{found.slug}.csv", to_csv(_unrounded(found))),
-            replace(folder / f"{found.slug}.tex", latex(found)),
+            write_atomic(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
+            write_atomic(folder / f"{found.slug}.csv", to_csv(_unrounded(found))),
+            write_atomic(folder / f"{found.slug}.tex", latex(found)),
         ]
     return written
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bench.errors import UserError
+from bench.files import atomic_path, write_atomic
 from bench.sam.build import build_sam, resize_positions
 from bench.sam.nano.evaluate import watch_scenes, watched_iou
 from bench.sam.nano.objective import step_loss
@@ -217,8 +218,9 @@ def describe(plan: Plan, state: State) -> dict[str, Any]:
 def write_weights(plan: Plan, state: State, path: Path) -> None:
     """Write the averaged weights, and their record beside them."""
     weights = {name: tensor.contiguous() for name, tensor in state["average"].items()}
-    save_file(weights, path)
-    path.with_suffix(".json").write_text(json.dumps(describe(plan, state), indent=1))
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary)
+    write_atomic(path.with_suffix(".json"), json.dumps(describe(plan, state), indent=1))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.files import atomic_path, write_atomic
 
 CHECKPOINT = "checkpoint.pt"
 COMPACT = Path(__file__).parents[3] / "results" / "pretraining"
@@ -96,16 +97,12 @@ def load_state(folder: Path, compact: Path | None) -> tuple[State, str]:
 
 def save_state(state: State, folder: Path) -> None:
     """Replace the checkpoint in one move, and keep every 5,000th step's beside it."""
-    part = folder / f"{CHECKPOINT}.part"
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())  # a power cut must not leave a name without content
-    if state["step"] % KEEP_EVERY == 0:
-        kept = folder / f"step_{state['step']:06d}.pt"
-        kept.unlink(missing_ok=True)
-        kept.hardlink_to(part)
-    part.replace(folder / CHECKPOINT)
+    with atomic_path(folder / CHECKPOINT, durable=True) as temporary:
+        torch.save(state, temporary)
+        if state["step"] % KEEP_EVERY == 0:
+            kept = folder / f"step_{state['step']:06d}.pt"
+            kept.unlink(missing_ok=True)
+            kept.hardlink_to(temporary)
 
 
 def export_state(folder: Path, compact: Path) -> State:
@@ -119,11 +116,11 @@ def export_state(folder: Path, compact: Path) -> State:
     if not (folder / CHECKPOINT).exists():
         raise UserError(f"no checkpoint in {folder}: give the --folder of a training run")
     state: State = torch.load(folder / CHECKPOINT, weights_only=True)
-    compact.mkdir(parents=True, exist_ok=True)
-    save_file(_halved(state["model"]), compact / RAW)
-    save_file(_halved(state["average"]), compact / AVERAGE)
+    for part, name in (("model", RAW), ("average", AVERAGE)):
+        with atomic_path(compact / name) as temporary:
+            save_file(_halved(state[part]), temporary)
     record = {key: state[key] for key in ("step", "size", "restart", "curve", "legs")}
-    (compact / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    write_atomic(compact / RECORD, json.dumps(record, indent=1) + "\n")
     return state
 
 
