@@ -51,13 +51,13 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     from bench.report.overview import write_report
     from bench.report.records.frame import to_frame
     from bench.report.tables.terminal import terminal_table
-    from bench.run.record_images import Present
+    from bench.run.record_images import RecordImages
 
     frame = to_frame(store.stream())
     found = comparison(frame)
     for one in found:
         console.print(terminal_table(one, console.width))
-    collections = Present(load_collection).by_name(frame["cell"])
+    collections = RecordImages(load_collection).by_name(frame["cell"])
     pictures = {name: _lookup(collection) for name, collection in collections.items()}
     page = [_write_page(frame, found, collections, store, console)] if html else []
     files = [*page, *write_report(frame, found, store.folder, pictures)]

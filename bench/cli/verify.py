@@ -1,4 +1,4 @@
-"""Does a results folder still say what was measured?"""
+"""Check that tables and figures match the records."""
 
 import argparse
 from pathlib import Path
@@ -37,7 +37,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     for reason in verdict.skipped:
         console.print(f"[dim]not compared: {plain(reason)}[/]", soft_wrap=True)
     for finding in verdict.findings:
-        console.print(f"[red]{plain(finding.place)}[/]: {plain(finding.told)}", soft_wrap=True)
+        console.print(f"[red]{plain(finding.path)}[/]: {plain(finding.message)}", soft_wrap=True)
     count = len(verdict.findings)
     console.print("nothing differs" if not count else counted(count, "finding"))
     return 1 if count else 0

@@ -1,4 +1,4 @@
-"""Images of records: are they still where and what they were?"""
+"""Load the images that the cells of records were run on, and check that they are unchanged."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,44 +8,50 @@ from bench.errors import UserError
 from bench.spec import Cell
 
 
-class Present:
-    """The collections of cells; each is read once.
+class RecordImages:
+    """The collections of cells. Each collection is loaded and hashed once.
 
     Args:
-        load: from the name or path of a dataset to its images, as `load_collection`.
+        load: function from the name or path of a dataset to its collection, such as
+            `load_collection`.
     """
 
     def __init__(self, load: Callable[[str], Collection]) -> None:
         self._load = load
-        self._read: dict[str, tuple[Collection, str] | None] = {}
+        self._loaded: dict[str, tuple[Collection, str] | None] = {}
 
-    def at(self, address: str) -> tuple[Collection, str] | None:
-        """What is at the address of a dataset now, and its fingerprint."""
-        if address not in self._read:
+    def load(self, dataset: str) -> tuple[Collection, str] | None:
+        """The collection of a dataset and its fingerprint; None if it cannot be loaded.
+
+        Args:
+            dataset: name or path.
+        """
+        if dataset not in self._loaded:
             try:
-                collection = self._load(address)
-                self._read[address] = collection, fingerprint(collection)
+                collection = self._load(dataset)
+                self._loaded[dataset] = collection, fingerprint(collection)
             except UserError:
-                self._read[address] = None
-        return self._read[address]
+                self._loaded[dataset] = None
+        return self._loaded[dataset]
 
-    def of(self, cell: Cell) -> Collection | str:
-        """The collection of a cell, or why it is not here."""
-        read = self.at(cell.dataset)
-        if read is None:
-            return f"{cell.dataset_name}: its images are not here"
-        if read[1] != cell.dataset_sha:
-            return f"{cell.dataset_name}: its images are others here"
-        return read[0]
+    def of_cell(self, cell: Cell) -> Collection | str:
+        """The collection that a cell was run on, or a sentence why it is not available."""
+        loaded = self.load(cell.dataset)
+        if loaded is None:
+            return f"{cell.dataset_name}: its images are not on this machine"
+        collection, sha = loaded
+        if sha != cell.dataset_sha:
+            return f"{cell.dataset_name}: its images on this machine differ from those of the run"
+        return collection
 
     def by_name(self, cells: Iterable[Cell]) -> dict[str, Collection]:
-        """Collections by their names, where they are those of all these cells."""
-        found: dict[str, Collection] = {}
-        absent = set()
+        """Collections by dataset name, without names for which any cell has no collection."""
+        collections: dict[str, Collection] = {}
+        unavailable = set()
         for cell in cells:
-            collection = self.of(cell)
+            collection = self.of_cell(cell)
             if isinstance(collection, str):
-                absent.add(cell.dataset_name)
+                unavailable.add(cell.dataset_name)
             else:
-                found.setdefault(cell.dataset_name, collection)
-        return {name: collection for name, collection in found.items() if name not in absent}
+                collections.setdefault(cell.dataset_name, collection)
+        return {name: images for name, images in collections.items() if name not in unavailable}

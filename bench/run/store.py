@@ -1,4 +1,4 @@
-"""Records on disk: one file a cell, whole or not there at all."""
+"""One JSON file per cell, written atomically."""
 
 import fcntl
 import json
@@ -10,25 +10,39 @@ from pathlib import Path
 from typing import IO
 
 from bench.errors import UserError
+from bench.files import write_atomic
 from bench.spec import SCHEMA, Cell, Record
+
+
+class RecordError(UserError):
+    """A file does not hold a valid record.
+
+    Attributes:
+        reason: why, without the name of the file.
+    """
+
+    def __init__(self, path: Path, reason: str, remedy: str = "move the file away") -> None:
+        super().__init__(f"{path} {reason}: {remedy}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
 class Store:
-    """A results folder, which several runs may share on one machine.
+    """A results folder. Several processes on one machine may write to it at the same time.
 
-    `records/<id>.json` holds what was measured; `claims/<id>` is locked while a run works on the
-    cell, and the system frees the lock however that run ends; `predictions/<id>/` holds class maps.
+    `records/<id>.json` holds the result of a cell. `claims/<id>` is locked while a process works on
+    the cell; the system releases the lock when the process ends, even if it is killed.
+    `predictions/<id>/` holds the predicted class maps.
     """
 
     folder: Path
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
-        """Make the folder if need be, and check that it can be written to.
+        """Create the folder if it does not exist, and check that files can be written to it.
 
         Raises:
-            UserError: it cannot.
+            UserError: the folder cannot be created or written to.
         """
         try:
             for part in ("records", "claims", "predictions"):
@@ -43,69 +57,89 @@ class Store:
         return cls(folder)
 
     def path(self, cell: Cell) -> Path:
-        """Where the cell's record lies."""
+        """File of the cell's record."""
         return self.folder / "records" / f"{cell.id}.json"
 
     def predictions(self, cell: Cell) -> Path:
-        """Where the cell's predicted class maps lie."""
+        """Folder of the cell's predicted class maps."""
         return self.folder / "predictions" / cell.id
 
     def read(self, cell: Cell) -> Record | None:
-        """The cell's record; None while there is none."""
-        path = self.path(cell)
-        return _read(path) if path.exists() else None
-
-    def read_all(self) -> list[Record]:
-        """Every record, in the order of the names.
+        """The cell's record, or None if there is none yet.
 
         Raises:
-            UserError: a file is no record of this schema.
+            RecordError: the file is not a valid record.
+        """
+        path = self.path(cell)
+        return read_record(path) if path.exists() else None
+
+    def read_all(self) -> list[Record]:
+        """All records, sorted by id.
+
+        Raises:
+            RecordError: a file is not a valid record.
         """
         return list(self.stream())
 
     def stream(self) -> Iterator[Record]:
-        """As `read_all`, one after the other: many records need not fit into memory together."""
-        for path in sorted((self.folder / "records").glob("*.json")):
-            yield _read(path)
-
-    def write(self, record: Record) -> None:
-        """Write a record so that a kill at any moment leaves the old state or the new one.
+        """Yield all records, sorted by id, with only one of them in memory at a time.
 
         Raises:
-            UserError: it cannot be written, as when the disk is full.
+            RecordError: a file is not a valid record.
         """
-        path = self.path(record.cell)
+        for path in sorted((self.folder / "records").glob("*.json")):
+            yield read_record(path)
+
+    def write(self, record: Record) -> None:
+        """Write a record; it replaces an earlier record of the same cell.
+
+        Raises:
+            UserError: the file cannot be written, for example because the disk is full.
+            ValueError: a number is NaN or infinite.
+        """
         text = json.dumps(record.to_dict(), indent=1, allow_nan=False)
-        try:
-            _replace(path, text + "\n")
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path} ({error.strerror}): make room, or give --out another folder"
-            ) from error
+        write_atomic(self.path(record.cell), text + "\n", durable=True)
 
     @contextmanager
     def claim(self, cell: Cell) -> Iterator[bool]:
-        """Yield whether this process alone may work on the cell until the block ends."""
+        """Yield True if no other process works on the cell; none can start until the block ends."""
         with (self.folder / "claims" / cell.id).open("w") as file:
             yield _lock(file)
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write beside `path`, then move there; the file and its name are on the disk afterwards."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def read_record(path: Path, *, check_id: bool = False) -> Record:
+    """Read the record in a file.
+
+    Args:
+        path: file of a `Store`.
+        check_id: whether the id of the record's cell must be the id in the file and its name.
+
+    Raises:
+        RecordError: the file is not a valid record of this schema, or its id has moved.
+    """
     try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    entry = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(entry)
-    finally:
-        os.close(entry)
+        values = json.loads(path.read_text())
+        schema = values["schema"]
+        if schema != SCHEMA:
+            raise RecordError(
+                path,
+                f"has record schema {schema}, this version reads {SCHEMA}",
+                "move the file away, or use the version that wrote it",
+            )
+        record = Record.from_dict(values)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise RecordError(path, f"is not a record ({type(error).__name__}: {error})") from error
+    computed, stored = record.cell.id, values.get("id")
+    if check_id and not computed == stored == path.stem:
+        raise RecordError(
+            path,
+            f"has an id that moved: '{path.stem}' is the file name, '{stored}' is in the file, "
+            f"'{computed}' follows from its cell",
+            "restore the file, or the definition of the id in bench/spec.py",
+        )
+    return record
 
 
 def _lock(file: IO[str]) -> bool:
@@ -114,20 +148,3 @@ def _lock(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _read(path: Path) -> Record:
-    try:
-        values = json.loads(path.read_text())
-        if values["schema"] != SCHEMA:
-            raise UserError(
-                f"{path} has record schema {values['schema']}, this version reads {SCHEMA}: "
-                "move it away, or use the version that wrote it"
-            )
-        return Record.from_dict(values)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"{path} is no record of this suite ({type(error).__name__}: {error}): move it away"
-        ) from error

@@ -1,11 +1,11 @@
-"""Does a results folder still say what was measured? Everything is worked out again and compared.
+"""Check that tables and figures match the records. Everything is computed again and compared.
 
-- Records: schema, name, the overlap and the means that follow from the rows of single images.
-- Predictions, where they and the images are here: the rows of single images and volumes, and all
-  scores of the set that class maps give.
-- Tables and overview: written anew from the records, text against text.
-- Figures: drawn anew from the records, where the same version of matplotlib drew them.
-- Ledgers and page: written anew, where the images are here, but for pictures of images.
+- Records: schema and id, and the scores of the test set that follow from those of single images.
+- Predictions, if they and the images are on this machine: the scores of single images and volumes,
+  and all scores of the test set that class maps determine.
+- Tables and overview: written again from the records and compared as text.
+- Figures: drawn again from the records, if the same version of matplotlib drew them.
+- Ledgers and page: written again if the images are on this machine, without pictures of images.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,23 +14,23 @@ from pathlib import Path
 
 from bench.data.items import Collection
 from bench.errors import UserError
-from bench.run.record_images import Present
-from bench.run.store import Store
+from bench.run.record_images import RecordImages
+from bench.run.store import RecordError, Store, read_record
 from bench.spec import Record
 from bench.verify.predictions import check_predictions
-from bench.verify.records import read, wrong_sums
+from bench.verify.records import wrong_summaries
 from bench.verify.report import check_report
 from bench.verify.values import Finding
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was compared, and what was found.
+    """The result of `verify`.
 
     Attributes:
-        compared: what was compared, in one word, to how many there were.
-        findings: all that is wrong.
-        skipped: what could not be compared, and why.
+        compared: kind of item (one word) to the number of items that were compared.
+        findings: everything that differs.
+        skipped: what could not be compared, with the reason.
     """
 
     compared: Mapping[str, int]
@@ -39,29 +39,30 @@ class Verdict:
 
 
 def verify(folder: Path, load: Callable[[str], Collection]) -> Verdict:
-    """Work out a results folder again.
+    """Compute everything in a results folder again and compare it.
 
     Args:
-        folder: with `records/`, and what was made from them.
-        load: from the name or path of a dataset to its images, as `load_collection`.
+        folder: results folder, with `records/`.
+        load: function from the name or path of a dataset to its collection, such as
+            `load_collection`.
 
     Raises:
-        UserError: there are no records.
+        UserError: the folder holds no records.
     """
     files = sorted((folder / "records").glob("*.json"))
     if not files:
-        raise UserError(f"no records in {folder}: give --results a folder that methods were run in")
+        raise UserError(f"no records in {folder}: give --results the folder of a run")
     records: list[Record] = []
     findings: list[Finding] = []
     for file in files:
         try:
-            record = read(file)
-        except ValueError as error:
-            findings.append(Finding(file, str(error)))
+            record = read_record(file, check_id=True)
+        except RecordError as error:
+            findings.append(Finding(file, error.reason))
             continue
         records.append(record)
-        findings += [Finding(file, told) for told in wrong_sums(record)]
-    images = Present(load)
+        findings += [Finding(file, message) for message in wrong_summaries(record)]
+    images = RecordImages(load)
     rescored, skipped, wrong = check_predictions(Store(folder), records, images)
     findings += wrong
     compared = {"record": len(files), "predicted map": rescored}
@@ -71,5 +72,5 @@ def verify(folder: Path, load: Callable[[str], Collection]) -> Verdict:
         findings += report.findings
         skipped += report.skipped
     else:
-        skipped.append("what was made of the records: not all of them can be read")
+        skipped.append("tables, figures, ledgers and page: some records are not valid")
     return Verdict(compared, tuple(findings), tuple(skipped))

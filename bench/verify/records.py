@@ -1,16 +1,14 @@
-"""Records: schema, name, and the figures of the set that follow from the rows of its images."""
+"""Compute the scores of the test set again from the scores of its images in a record."""
 
-import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 from bench.metrics.overlap import mean_defined
-from bench.spec import SCHEMA, Record
+from bench.spec import Record
 from bench.stats.bootstrap import overlap_of
-from bench.verify.values import unlike
+from bench.verify.values import differences
 
-_MEANS = {  # of the set: over the images, of that score
+_MEANS = {  # metric of the test set: score of the images that it is the mean of
     "dice_image_mean": "dice",
     "iou_image_mean": "iou",
     "boundary_iou": "boundary_iou",
@@ -19,44 +17,24 @@ _MEANS = {  # of the set: over the images, of that score
 }
 
 
-def read(file: Path) -> Record:
-    """The record in a file.
-
-    Raises:
-        ValueError: it is none, or stands under a wrong name.
-    """
-    try:
-        values = json.loads(file.read_text())
-        if values["schema"] != SCHEMA:
-            raise ValueError(f"has schema {values['schema']}, this version reads {SCHEMA}")
-        record = Record.from_dict(values)
-    except (KeyError, TypeError, json.JSONDecodeError, OSError) as error:
-        raise ValueError(f"is no record ({type(error).__name__}: {error})") from error
-    if not record.cell.id == file.stem == values.get("id"):
-        raise ValueError("what was asked was changed: its hash no longer fits the name")
-    return record
-
-
-def wrong_sums(record: Record) -> Iterator[str]:
-    """Metrics of the set that do not follow from the rows of its images."""
+def wrong_summaries(record: Record) -> Iterator[str]:
+    """Yield a message for each metric of the test set that its images do not give."""
     if record.status != "ok":
         return
     try:
-        expected = _sums(record)
+        expected = _summarise(record)
     except (LookupError, TypeError) as error:
-        yield f"the rows of its images cannot be summed up ({type(error).__name__}: {error})"
+        yield f"the rows of its images cannot be summarised ({type(error).__name__}: {error})"
         return
-    yield from unlike(record.metrics, expected, "its images give")
+    yield from differences(record.metrics, expected, "its images give")
 
 
-def _sums(record: Record) -> dict[str, float | None]:
+def _summarise(record: Record) -> dict[str, float | None]:
     rows, classes = record.per_image, record.classes
-    sums = {
-        of_set: mean_defined(row[of_image] for row in rows) for of_set, of_image in _MEANS.items()
-    }
+    summary = {metric: mean_defined(row[score] for row in rows) for metric, score in _MEANS.items()}
     for measure in ("dice", "iou"):
-        of_class = [overlap_of([rows], ("", name), iou=measure == "iou").value for name in classes]
-        values = [None if math.isnan(value) else value for value in of_class]
-        sums |= {f"{measure}/{name}": value for name, value in zip(classes, values, strict=True)}
-        sums[f"{measure}_dataset"] = mean_defined(values[1:])
-    return sums
+        by_class = [overlap_of([rows], ("", name), iou=measure == "iou").value for name in classes]
+        values = [None if math.isnan(value) else value for value in by_class]
+        summary |= {f"{measure}/{name}": value for name, value in zip(classes, values, strict=True)}
+        summary[f"{measure}_dataset"] = mean_defined(values[1:])
+    return summary

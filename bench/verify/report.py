@@ -1,4 +1,4 @@
-"""What was made of the records: tables, overview, figures, ledgers and the page."""
+"""Make tables, overview, figures, ledgers and page again from the records, and compare them."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,22 +14,22 @@ from bench.report.overview import rewrite
 from bench.report.page import Report, build_page, find_ledgers, read_page
 from bench.report.published.ledger import read_note, write_ledger
 from bench.report.records.frame import to_frame
-from bench.run.record_images import Present
+from bench.run.record_images import RecordImages
 from bench.spec import Record
-from bench.verify.values import Finding, difference
+from bench.verify.values import Finding, first_difference
 
 _DRAWN_BY = re.compile(r"Matplotlib v[\w.+]+")
 _LEDGERS = re.compile(r'<section class="view" id="(ledger-[^"]+)"')
 
 
 @dataclass
-class Compared:
-    """Files beside what the records give.
+class ReportCheck:
+    """Files compared with what the records give.
 
     Attributes:
-        counts: what was compared, in one word, to how many there were.
-        findings: all that differs.
-        skipped: what could not be compared, and why.
+        counts: kind of file (one word) to the number of files that were compared.
+        findings: everything that differs.
+        skipped: what could not be compared, with the reason.
     """
 
     counts: dict[str, int]
@@ -37,99 +37,103 @@ class Compared:
     skipped: list[str] = field(default_factory=list)
 
 
-def check_report(folder: Path, records: Sequence[Record], images: Present) -> Compared:
-    """Work out everything that a results folder shows, and compare it.
+def check_report(folder: Path, records: Sequence[Record], images: RecordImages) -> ReportCheck:
+    """Make every file of a report again, and compare it with the one in the results folder.
 
     Args:
-        folder: of the results.
-        records: all of them.
-        images: of the records; ledgers, and the page with them, ask what is in a split.
+        folder: results folder.
+        records: all records in it.
+        images: of the records; ledgers and page need the number of images in a split.
     """
     frame = to_frame(records)
-    found = comparison(frame)
+    comparisons = comparison(frame)
     with TemporaryDirectory() as name:
-        place = Path(name)
-        made = {path.relative_to(place) for path in rewrite(frame, found, place, like=folder)}
-        findings = list(_files(folder, place, made))
+        fresh = Path(name)
+        written = rewrite(frame, comparisons, fresh, like=folder)
+        expected = {path.relative_to(fresh) for path in written}
+        findings = list(_compare_files(folder, fresh, expected))
     kinds = {"table": {".md", ".csv", ".tex"}, "figure": {".svg"}}
-    compared = Compared(
-        {kind: sum(path.suffix in endings for path in made) for kind, endings in kinds.items()},
+    check = ReportCheck(
+        {kind: sum(path.suffix in endings for path in expected) for kind, endings in kinds.items()},
         findings,
     )
     collections = images.by_name(record.cell for record in records)
-    report = Report(records, frame, found, find_ledgers(records, collections)[0])
-    _check_ledgers(folder, report.by_id, images, compared)
-    _check_page(folder / "report.html", report, compared)
-    return compared
+    report = Report(records, frame, comparisons, find_ledgers(records, collections)[0])
+    _check_ledgers(folder, report.by_id, images, check)
+    _check_page(folder / "report.html", report, check)
+    return check
 
 
-def _files(folder: Path, place: Path, made: set[Path]) -> Iterator[Finding]:
-    """Tables, overview and figures that are not those in `place`."""
-    for path in sorted(made):
-        here = folder / path
-        if not here.is_file():
-            yield Finding(here, "is missing, the records give it")
-        elif path.suffix != ".png" and (told := _unlike(here, place / path)):
-            yield Finding(here, told)
-    stored = [path for part in ("tables", "plots") for path in (folder / part).glob("*.*")]
-    for path in sorted(stored):
-        if path.relative_to(folder) not in made and "_gallery" not in path.name:
-            yield Finding(path, "comes from no record that is here")
+def _compare_files(folder: Path, fresh: Path, expected: set[Path]) -> Iterator[Finding]:
+    """Yield tables, overview and figures in `folder` that differ from those in `fresh`."""
+    for relative in sorted(expected):
+        stored = folder / relative
+        if not stored.is_file():
+            yield Finding(stored, "is missing, the records give it")
+        elif relative.suffix != ".png" and (message := _difference(stored, fresh / relative)):
+            yield Finding(stored, message)
+    files = [path for part in ("tables", "plots") for path in (folder / part).glob("*.*")]
+    for path in sorted(files):
+        if path.relative_to(folder) not in expected and "_gallery" not in path.name:
+            yield Finding(path, "does not come from any record in this folder")
 
 
-def _unlike(here: Path, made: Path) -> str | None:
-    old, new = here.read_text(), made.read_text()
-    if here.suffix != ".svg" or old == new:
-        return difference(old, new)
-    drawn = [_DRAWN_BY.findall(text[:4000]) for text in (old, new)]
-    return None if drawn[0] != drawn[1] else "is not what the records draw"
+def _difference(stored: Path, fresh: Path) -> str | None:
+    old, new = stored.read_text(), fresh.read_text()
+    if stored.suffix != ".svg" or old == new:
+        return first_difference(old, new)
+    versions = [_DRAWN_BY.findall(text[:4000]) for text in (old, new)]
+    if versions[0] != versions[1]:
+        return None
+    return "differs from the figure that the records give"
 
 
 def _check_ledgers(
-    folder: Path, records: Mapping[str, Record], images: Present, compared: Compared
+    folder: Path, records: Mapping[str, Record], images: RecordImages, check: ReportCheck
 ) -> None:
-    for here in sorted(folder.glob("ledger/*.md")):
-        if (note := read_note(here.read_text())) is None:
-            compared.findings.append(Finding(here, "does not say what was asked"))
+    for path in sorted(folder.glob("ledger/*.md")):
+        if (note := read_note(path.read_text())) is None:
+            check.findings.append(Finding(path, "has no note of the request that it answers"))
             continue
         try:
-            made = _ledger(*note, records, images)
+            fresh = _ledger(*note, records, images)
         except UserError as error:
-            compared.skipped.append(f"{here.name}: {error}")
+            check.skipped.append(f"{path.name}: {error}")
             continue
-        compared.counts["ledger"] = compared.counts.get("ledger", 0) + 1
-        if told := difference(here.read_text(), made):
-            compared.findings.append(Finding(here, told))
+        check.counts["ledger"] = check.counts.get("ledger", 0) + 1
+        if message := first_difference(path.read_text(), fresh):
+            check.findings.append(Finding(path, message))
 
 
-def _ledger(name: str, asked: Asked, records: Mapping[str, Record], images: Present) -> str:
-    """The text of a ledger, asked anew.
+def _ledger(name: str, request: Asked, records: Mapping[str, Record], images: RecordImages) -> str:
+    """The text of a ledger, written again.
 
     Raises:
-        UserError: it cannot be.
+        UserError: its images are not on this machine, or the request is no longer valid.
     """
     suite = get_suite(name)
-    address = asked.dataset or suite.stand_in
-    if (read := images.at(address)) is None:
-        raise UserError("its images are not here")
-    data = {address: Data(*read, ((),) * suite.folds)}
-    cells, _ = expand_suite(suite, asked, data)
-    with TemporaryDirectory() as place:
-        return write_ledger(suite, asked, cells, records, Path(place)).read_text()
+    dataset = request.dataset or suite.stand_in
+    loaded = images.load(dataset)
+    if loaded is None:
+        raise UserError("its images are not on this machine")
+    data = {dataset: Data(*loaded, ((),) * suite.folds)}
+    cells, _ = expand_suite(suite, request, data)
+    with TemporaryDirectory() as folder:
+        return write_ledger(suite, request, cells, records, Path(folder)).read_text()
 
 
-def _check_page(here: Path, report: Report, compared: Compared) -> None:
-    if not here.is_file():
+def _check_page(path: Path, report: Report, check: ReportCheck) -> None:
+    if not path.is_file():
         return
     try:
-        old = read_page(here.read_text())
+        old = read_page(path.read_text())
     except ValueError as error:
-        compared.findings.append(Finding(here, f"its data cannot be read ({error})"))
+        check.findings.append(Finding(path, f"has data that cannot be read ({error})"))
         return
     new = read_page(build_page(report))
     if set(_LEDGERS.findall(old)) - set(_LEDGERS.findall(new)):
-        compared.skipped.append(f"{here.name}: it has ledgers whose images are not here")
+        check.skipped.append(f"{path.name}: the images of its ledgers are not on this machine")
         return
-    compared.counts["page"] = 1
-    if told := difference(old, new):
-        compared.findings.append(Finding(here, told))
+    check.counts["page"] = 1
+    if message := first_difference(old, new):
+        check.findings.append(Finding(path, message))

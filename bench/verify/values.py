@@ -1,4 +1,4 @@
-"""Values and texts beside those that they should be."""
+"""Compare values and texts with the expected ones."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,58 +7,68 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-AROUND = 30  # letters shown before the first that differs, twice as many after it
-CLOSE = 1e-9  # relative difference that rounding may make
+CONTEXT = 30  # characters shown before the first different one; twice as many after it
+TOLERANCE = 1e-9  # relative difference that may come from rounding
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not what it should be.
+    """A file that differs from what it should be.
 
     Attributes:
-        place: the file.
-        told: what is wrong with it, in one sentence.
+        path: the file.
+        message: how it differs, in one sentence without a subject.
     """
 
-    place: Path
-    told: str
+    path: Path
+    message: str
 
 
-def unlike(found: Mapping[str, Any], expected: Mapping[str, Any], source: str) -> Iterator[str]:
-    """Every value that is not as expected; those that are not there in one sentence."""
+def differences(
+    actual: Mapping[str, Any], expected: Mapping[str, Any], source: str
+) -> Iterator[str]:
+    """Yield a message for each value that differs, and one for all missing values together.
+
+    Args:
+        actual: values by name; names that are not expected are ignored.
+        expected: values by name.
+        source: where the expected values come from, such as "its images give".
+    """
     for name, value in expected.items():
-        if name in found and not _same(found[name], value):
-            yield f"{name} is {found[name]}, {source} {value}"
-    absent = [name for name in expected if name not in found]
-    if absent:
-        count = f"{len(absent)} figures are" if len(absent) > 1 else "1 figure is"
+        if name in actual and not _is_close(actual[name], value):
+            yield f"{name} is {actual[name]}, {source} {value}"
+    missing = [name for name in expected if name not in actual]
+    if missing:
+        count = "1 value is" if len(missing) == 1 else f"{len(missing)} values are"
         yield (
-            f"{count} missing that {source}, as {absent[0]}: removed, or not yet known to the "
-            "version that wrote the record"
+            f"{count} missing that {source}, such as {missing[0]}: removed by hand, or the version "
+            "that wrote the record did not compute this"
         )
 
 
-def difference(here: str, made: str) -> str | None:
-    """The first line in which a text differs from what the records give."""
-    old, new = here.splitlines(), made.splitlines()
-    for number, (one, other) in enumerate(zip(old, new, strict=False), 1):
-        if one != other:
-            pairs = zip_longest(one, other)
-            start = next(place for place, (a, b) in enumerate(pairs) if a != b) - AROUND
-            return f"line {number} is '{_cut(one, start)}', the records give '{_cut(other, start)}'"
-    return f"has {len(old)} lines, the records give {len(new)}" if len(old) != len(new) else None
+def first_difference(actual: str, expected: str) -> str | None:
+    """A message on the first line in which two texts differ; None if they are equal."""
+    lines, expected_lines = actual.splitlines(), expected.splitlines()
+    for number, (line, other) in enumerate(zip(lines, expected_lines, strict=False), 1):
+        if line != other:
+            pairs = zip_longest(line, other)
+            start = next(place for place, (a, b) in enumerate(pairs) if a != b) - CONTEXT
+            return (
+                f"line {number} is '{_excerpt(line, start)}', the records give "
+                f"'{_excerpt(other, start)}'"
+            )
+    if len(lines) != len(expected_lines):
+        return f"has {len(lines)} lines, the records give {len(expected_lines)}"
+    return None
 
 
-def _cut(line: str, start: int) -> str:
-    """The part of a line in which it differs."""
+def _excerpt(line: str, start: int) -> str:
     start = max(start, 0)
-    part = line[start : start + 3 * AROUND]
-    before, after = "..." if start else "", "..." if start + 3 * AROUND < len(line) else ""
-    return f"{before}{part}{after}"
+    end = start + 3 * CONTEXT
+    return f"{'...' if start else ''}{line[start:end]}{'...' if end < len(line) else ''}"
 
 
-def _same(one: Any, other: Any) -> bool:
-    numbers = [isinstance(value, int | float) for value in (one, other)]
-    if not all(numbers):
-        return bool(one == other)
-    return math.isclose(one, other, rel_tol=CLOSE, abs_tol=1e-12)
+def _is_close(one: Any, other: Any) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=1e-12)
+    return bool(one == other)

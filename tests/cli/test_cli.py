@@ -208,7 +208,7 @@ def test_a_file_that_is_no_record_stops_the_run_at_once(mine: Path, capsys: Capt
     store = Store.open(Path("results/local"))
     (store.folder / "records" / "x.json").write_text("{")
     for words in ([*LORA.split(), "--dataset", "mine", *TINY], ["report"]):
-        check_mistake(words, r"x\.json is no record of this suite .*: move it away", capsys)
+        check_mistake(words, r"x\.json is not a record .*: move the file away", capsys)
     assert (store.folder / "records" / "x.json").read_text() == "{"
 
 
@@ -234,7 +234,9 @@ def test_a_preview_is_a_picture(mine: Path, capsys: Captured) -> None:
     with Image.open("made/a.png") as picture:
         assert picture.format == "PNG"
     within = "data preview mine --image-size 32 --out made/a.png/b.png"
-    check_mistake(within.split(), "cannot write 'made/a.png/b.png' .* name another place", capsys)
+    check_mistake(
+        within.split(), "cannot write 'made/a.png/b.png' .* choose another folder", capsys
+    )
 
 
 def check_mistake(words: list[str], told: str, capsys: Captured) -> None:

@@ -110,7 +110,7 @@ def test_a_full_disk_keeps_the_old_record(store: Store, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match=r"cannot write .*\.json \(No space left on device\)"):
+        with pytest.raises(UserError, match=r"cannot write '.*\.json' \(No space left on device\)"):
             store.write(make_record(dice=0.5))
     assert store.read_all() == [old]
     assert [path.name for path in (store.folder / "records").iterdir()] == [f"{old.cell.id}.json"]
@@ -133,27 +133,31 @@ def test_a_file_that_is_no_record_is_named(store: Store, text: str, told: str) -
     for read in (store.read_all, lambda: store.read(make_cell())):
         with pytest.raises(UserError) as error:
             read()
-        assert str(error.value).startswith(f"{path} is no record of this suite ({told}")
-        assert str(error.value).endswith(": move it away")
+        assert str(error.value).startswith(f"{path} is not a record ({told}")
+        assert str(error.value).endswith(": move the file away")
     assert path.read_text() == text
 
 
 @pytest.mark.parametrize(
     ("place", "value", "told"),
     [
-        ("metrics", None, "TypeError: metrics holds None"),
-        ("metrics", {"dice_dataset": "x"}, "TypeError: dice_dataset holds 'x'"),
-        ("env", None, "TypeError: env holds None"),
-        ("per_image", [None], "TypeError: per_image holds None"),
-        ("history", [1], "TypeError: history holds 1"),
-        ("status", "weird", "ValueError: no status 'weird'"),
-        ("cell/dataset", None, "TypeError: dataset holds None"),
-        ("cell/options", [], r"TypeError: options holds []"),
-        ("cell/task", 3, "TypeError: task holds 3"),
-        ("cell/seed", "0", "TypeError: seed holds '0'"),
-        ("cell/task/weights", None, "TypeError: weights holds None"),
-        ("cell/recipe/steps", 1.5, "TypeError: steps holds 1.5"),
-        ("cost", {"trainable_params": "many"}, "TypeError: trainable_params holds 'many'"),
+        ("metrics", None, "TypeError: metrics is None, expected dict"),
+        ("metrics", {"dice_dataset": "x"}, "TypeError: dice_dataset is 'x', expected float or int"),
+        ("env", None, "TypeError: env is None, expected dict"),
+        ("per_image", [None], "TypeError: per_image is None, expected dict"),
+        ("history", [1], "TypeError: history is 1, expected dict"),
+        ("status", "weird", "ValueError: status is 'weird', expected one of ok, failed"),
+        ("cell/dataset", None, "TypeError: dataset is None, expected str"),
+        ("cell/options", [], r"TypeError: options is [], expected dict"),
+        ("cell/task", 3, "TypeError: task is 3, expected dict"),
+        ("cell/seed", "0", "TypeError: seed is '0', expected int"),
+        ("cell/task/weights", None, "TypeError: weights is None, expected str"),
+        ("cell/recipe/steps", 1.5, "TypeError: steps is 1.5, expected int"),
+        (
+            "cost",
+            {"trainable_params": "many"},
+            "TypeError: trainable_params is 'many', expected int",
+        ),
     ],
 )
 def test_a_damaged_record_is_named(store: Store, place: str, value: object, told: str) -> None:
@@ -166,19 +170,19 @@ def test_a_damaged_record_is_named(store: Store, place: str, value: object, told
     path.write_text(json.dumps(values))
     with pytest.raises(UserError) as error:
         store.read_all()
-    assert str(error.value).startswith(f"{path} is no record of this suite ({told}")
+    assert str(error.value).startswith(f"{path} is not a record ({told}")
 
 
 def test_a_folder_is_no_record(store: Store) -> None:
     (store.folder / "records" / "x.json").mkdir()
-    with pytest.raises(UserError, match=r"x\.json is no record of this suite \(IsADirectory"):
+    with pytest.raises(UserError, match=r"x\.json is not a record \(IsADirectory"):
         store.read_all()
 
 
 def test_bytes_that_are_no_text_are_no_record(store: Store) -> None:
     path = store.path(make_cell())
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="is no record of this suite"):
+    with pytest.raises(UserError, match="is not a record"):
         store.read_all()
 
 
