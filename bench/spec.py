@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, is_dataclass
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -31,7 +30,6 @@ _CANONICAL = json.JSONEncoder(sort_keys=True)
 OptionValue = int | float | str | bool
 
 
-@cache
 def _later_fields(cls: type) -> tuple[tuple[str, Any], ...]:
     """Names and defaults of the fields that the first records do not have."""
     return tuple(
@@ -44,7 +42,7 @@ def _later_fields(cls: type) -> tuple[tuple[str, Any], ...]:
 def _identity(part: "Cell | Task | Recipe") -> dict[str, Any]:
     """The fields that enter the id: all first ones, and later ones that differ from a default."""
     values = dict(vars(part))
-    for name, default in _later_fields(type(part)):
+    for name, default in _LATER_FIELDS[type(part)]:
         if name in _NOT_IN_ID or values[name] == default:
             del values[name]
     return values
@@ -341,6 +339,9 @@ class Record:
         )
 
 
+_LATER_FIELDS: dict[type, tuple[tuple[str, Any], ...]] = {
+    cls: _later_fields(cls) for cls in (Cell, Task, Recipe)
+}
 _KINDS: dict[type, dict[str, tuple[type, ...]]] = {
     cls: _kinds(cls) for cls in (Task, Recipe, Cell, Cost, Record)
 }
