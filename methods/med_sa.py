@@ -174,6 +174,13 @@ PUBLISHED = Recipe(
 )
 
 
+# Trainable in the original, though its loss does not depend on them.
+IDLE = {
+    r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
+    r"head\.mask_decoder\.output_hypernetworks_mlps\.[1-9].*": "only the first mask is used",
+}
+
+
 @register_method(
     "med_sa",
     paper="https://arxiv.org/abs/2304.12620",
@@ -181,6 +188,7 @@ PUBLISHED = Recipe(
     prompts="oracle",
     published=PUBLISHED,
     published_size=1024,
+    idle=IDLE,
 )
 def med_sa(
     task: Task,

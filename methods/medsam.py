@@ -33,6 +33,13 @@ PUBLISHED = Recipe(
 )
 
 
+# Trainable in the original, though its loss does not depend on them.
+IDLE = {
+    r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
+    r"head\.mask_decoder\.output_hypernetworks_mlps\.[1-9].*": "only the first mask is used",
+}
+
+
 @register_method(
     "medsam",
     paper="https://doi.org/10.1038/s41467-024-44824-z",
@@ -40,6 +47,7 @@ PUBLISHED = Recipe(
     prompts="oracle",
     published=PUBLISHED,
     published_size=1024,
+    idle=IDLE,
 )
 def medsam(
     task: Task,

@@ -113,12 +113,20 @@ PUBLISHED = Recipe(
 )
 
 
+# Trainable in the original, though its loss does not depend on them.
+IDLE = {
+    r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
+    r"head\.mask_decoder\.output_hypernetworks_mlps\.[2-9].*": "only the first two masks are used",
+}
+
+
 @register_method(
     "sam_adapter",
     paper="https://arxiv.org/abs/2304.09148",
     lr=2e-3,
     published=PUBLISHED,
     published_size=1024,
+    idle=IDLE,
 )
 def sam_adapter(
     task: Task, *, reduction: int = 32, features: str = "shared", own_codes: bool = False

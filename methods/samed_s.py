@@ -37,12 +37,20 @@ PUBLISHED = Recipe(
 )
 
 
+# Trainable in the original, though its loss does not depend on them.
+IDLE = {
+    r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
+    r"head\.prompt_encoder\.(?!no_mask_embed).*": "no prompts are given",
+}
+
+
 @register_method(
     "samed_s",
     paper="https://arxiv.org/abs/2304.13785",
     lr=3e-3,
     published=PUBLISHED,
     published_size=512,
+    idle=IDLE,
 )
 def samed_s(task: Task, *, rank: int = 4, pixels: str = "unit") -> nn.Module:
     """LoRA on q and v of encoder and decoder; tokens and upscaling of the decoder trained."""

@@ -1,6 +1,5 @@
 """The documentation names files, headings and commands that exist."""
 
-import importlib
 import re
 import shlex
 from pathlib import Path
@@ -64,7 +63,7 @@ def test_commands_are_understood_by_the_command_line(
     page: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("run", *cli.COMMANDS):
-        module = importlib.import_module(f"bench.cli.{name}")
+        module = cli.command_module(name)
         monkeypatch.setattr(module, "run", lambda *_: 0)
     commands = [words for words in _commands(page.read_text()) if words != words[:1]]
     assert [words for words in commands if cli.main(words) != 0] == []

@@ -7,6 +7,7 @@ Each command is a module with a `parser` and a `run`. Heavy imports stay inside 
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -15,7 +16,15 @@ from bench.errors import UserError
 from bench.plugins.folders import plugin_folders
 
 # The main job has no word of its own.
-COMMANDS = ("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data")
+COMMANDS = (
+    *("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data"),
+    *("check-method", "check-dataset"),
+)
+
+
+def command_module(name: str) -> Any:
+    """The module of a command, with its `parser` and `run`; "run" is the main job."""
+    return importlib.import_module(f"bench.cli.{name.replace('-', '_')}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=False)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     name = words.pop(0) if words[:1] and words[0] in COMMANDS else "run"
-    command = importlib.import_module(f"bench.cli.{name}")
+    command = command_module(name)
     try:
         plugin_folders()  # a wrong $SAM_BENCH_PLUGINS is an error, even where no plugin is used
         exit_code: int = command.run(command.parser().parse_args(words), console)

@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   %(prog)s weights list|fetch|check       public checkpoints of the large backbones
   %(prog)s data list|fetch|check          public image collections
   %(prog)s data preview path/to/folder    what training sees of it
+  %(prog)s check-method|check-dataset NAME  does a plugin keep its contract
   %(prog)s guard                          has the code changed accuracy, cost or speed
   %(prog)s --list                         methods, datasets and backbones, with their options
 """

@@ -201,6 +201,18 @@ def get_method(name: str) -> Method:
     return method
 
 
+def get_dataset(name: str) -> Dataset:
+    """The registered dataset of that name.
+
+    Raises:
+        UserError: there is none, or its file cannot be imported here.
+    """
+    dataset = _DATASETS.find(name)
+    if dataset is None:
+        raise no_such("dataset", name, _DATASETS.names())
+    return dataset
+
+
 def list_methods(built_in_only: bool = False) -> list[Method]:
     """Every method that can be used here, by name. Imports torch.
 

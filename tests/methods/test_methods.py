@@ -1,18 +1,17 @@
-"""What every method promises, held over every file in methods/."""
+"""The contract, checked for every file in methods/, and what some methods promise besides."""
 
-import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from learning import learning
 from torch import nn
 
-from bench.cost import on_meta, trained_state
+from bench.contract.methods import completes_a_cell, promises_of
+from bench.cost import on_meta
 from bench.data.bank import Bank
 from bench.errors import UserError
-from bench.learn.loop import Reused, Views, fit, make_optimizer, train_step
-from bench.learn.losses import ce_dice
+from bench.learn.loop import Reused, Views, fit
 from bench.plugins.registry import Method, get_method, list_methods
 from bench.sam import Prompts, load_sam
 from bench.spec import Recipe, Task
@@ -40,89 +39,25 @@ def prompts(count: int) -> Prompts:
     return Prompts.join([one] * count)
 
 
-def given(method: Method, count: int) -> tuple[Prompts, ...]:
-    """What the method takes beside images."""
-    return (prompts(count),) if method.prompts == "oracle" else ()
-
-
 def every(methods: list[Method]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("method", methods, ids=lambda method: method.name)
 
 
-@every(METHODS)
-def test_logits_have_the_shape_of_the_task(method: Method) -> None:
-    model = build(method.name).eval()
-    images, _ = batch()
-    with torch.no_grad():
-        logits = model(images.float() / 255, *given(method, 2))
-    assert logits.shape == (2, 3, 64, 64)
-    assert logits.isfinite().all()
-
-
-@every(METHODS)
-def test_says_where_it_comes_from(method: Method) -> None:
-    assert method.paper.startswith("https://")
-    assert method.summary
-    trains = any(p.requires_grad for p in build(method.name).parameters())
-    assert trains == (method.lr is not None)
-
-
-@every(METHODS)
-def test_is_built_on_meta_without_reading_weights(method: Method) -> None:
-    with torch.device("meta"):
-        model = method.build(Task(num_classes=3, image_size=64, weights="random"))
-    assert all(parameter.is_meta for parameter in model.parameters())
-
-
-@every(METHODS)
-def test_the_same_seed_gives_the_same_weights(method: Method) -> None:
-    first, again, other = (build(method.name, seed).state_dict() for seed in (0, 0, 1))
-    assert all(torch.equal(first[key], again[key]) for key in first)
-    assert any(not torch.equal(first[key], other[key]) for key in first)
-
-
-@every(TRAINED)
-def test_gradients_reach_exactly_the_trainable_set(method: Method) -> None:
-    model = build(method.name).train()
-    images, masks = batch()
-    for step in range(2):  # a zero factor holds its partner's gradient at zero for one step
-        ce_dice(model(images.float() / 255, *given(method, 2)), masks).backward()
-        reached = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if step == 0 and parameter.grad is not None:
-                    parameter -= 0.1 * parameter.grad
-                    parameter.grad = None
-    assert reached == learning(method, model)
-
-
-@every(TRAINED)
-def test_training_moves_every_trainable_tensor_and_no_other(method: Method) -> None:
-    model = build(method.name).train()
-    before = copy.deepcopy(dict(model.named_parameters()))
-    recipe = Recipe(lr=1e-3, precision="fp32")
-    view, optimizer = Reused(model, "fp32", reuse=False), make_optimizer(model, recipe)
-    learns = learning(method, model)
-    for _ in range(3):  # a zero factor holds its partner's gradient at zero for one step
-        train_step(view, optimizer, recipe, *batch(), *given(method, 2))
-    for name, parameter in model.named_parameters():
-        moved = not torch.equal(parameter, before[name])
-        # Weight decay may move what is trainable and has a gradient of zero.
-        assert moved or name not in learns, name
-        assert parameter.requires_grad or not moved, name
-
-
-@every(TRAINED)
-def test_what_was_trained_goes_onto_a_fresh_base(method: Method) -> None:
-    model = build(method.name).train()
-    recipe = Recipe(lr=1e-3, precision="fp32")
-    view, optimizer = Reused(model, "fp32", reuse=False), make_optimizer(model, recipe)
-    train_step(view, optimizer, recipe, *batch(), *given(method, 2))
-    fresh = build(method.name)
-    fresh.load_state_dict(trained_state(model), strict=False)
-    images, beside = batch()[0].float() / 255, given(method, 2)
-    with torch.no_grad():
-        torch.testing.assert_close(fresh.eval()(images, *beside), model.eval()(images, *beside))
+@pytest.mark.parametrize(
+    ("method", "promise"),
+    [
+        pytest.param(
+            method,
+            promise,
+            id=f"{method.name}-{promise.__name__}",
+            marks=[pytest.mark.slow] if promise is completes_a_cell else [],
+        )
+        for method in METHODS
+        for promise in promises_of(method)
+    ],
+)
+def test_keeps_its_contract(method: Method, promise: Callable[[Method, Task], None]) -> None:
+    promise(method, TASK)
 
 
 @every(TRAINED)

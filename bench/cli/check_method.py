@@ -1,0 +1,58 @@
+"""Check that a method keeps its contract."""
+
+import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bench.cli.parsing import ArgumentParser, plain
+from bench.errors import UserError, no_such
+
+if TYPE_CHECKING:
+    from bench.contract.promise import Outcome
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `check-method`."""
+    parser = ArgumentParser(
+        command="check-method",
+        description="Check the contract of a method (methods/README.md) on random weights and"
+        " noise, in about a minute: shape of the logits, gradients, frozen parameters, seeds,"
+        " options, saving, and one tiny run. One line per promise; exit code 1 if one is broken.",
+    )
+    parser.add_argument("name", metavar="NAME", help="method, as in --list")
+    parser.add_argument("--backbone", metavar="NAME", default="sam_nano", help="[%(default)s]")
+    parser.add_argument(
+        "--image-size", metavar="PX", type=int, default=64, help="side of the images [%(default)s]"
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Print one line per promise; 1 if one is broken."""
+    from bench.contract.methods import check_method
+    from bench.plugins.registry import get_method
+    from bench.sam.build import ARCHITECTURES
+    from bench.spec import Task
+
+    if arguments.image_size < 1:
+        raise UserError(f"--image-size is {arguments.image_size}: give 1 or more")
+    if arguments.backbone not in ARCHITECTURES:
+        raise no_such("backbone", arguments.backbone, ARCHITECTURES)
+    method = get_method(arguments.name)
+    task = Task(3, arguments.image_size, arguments.backbone, "random")
+    return show_outcomes(check_method(method, task), console)
+
+
+def show_outcomes(outcomes: "Iterable[Outcome]", console: Console) -> int:
+    """Print the outcomes as they come; 1 if a promise is broken."""
+    broken = 0
+    for outcome in outcomes:
+        if outcome.failure is None:
+            console.print(f"[green]ok[/]      {plain(outcome.promise)}", soft_wrap=True)
+        else:
+            broken += 1
+            failure = plain(outcome.failure)
+            console.print(f"[red]broken[/]  {plain(outcome.promise)}: {failure}", soft_wrap=True)
+    return 1 if broken else 0
