@@ -1,15 +1,13 @@
 """Scores of single images, of the rows of a table side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.report.records.packed import Rows, numbers_of, texts_of
-
+Images = Sequence[Mapping[str, Any]]  # as `Record.per_image`
 Floats = npt.NDArray[np.float64]
-
-_NONE = np.empty(0)  # lets what is joined be nothing
 
 
 class ImageScores:
@@ -22,18 +20,22 @@ class ImageScores:
         images: specimen and name of each, in this order.
     """
 
-    def __init__(self, rows: Sequence[Sequence[Rows]]) -> None:
+    def __init__(self, rows: Sequence[Sequence[Images]]) -> None:
         self._runs = [images for runs in rows for images in runs]
-        named = [texts_of(images, "group", "name") for images in self._runs]
-        names = {both: list(zip(*both, strict=True)) for both in dict.fromkeys(named)}
-        images = sorted({image for known in names.values() for image in known})
+        names = [[(row["group"], row["name"]) for row in images] for images in self._runs]
+        images = sorted({image for run in names for image in run})
         self.images: list[tuple[str, str]] = images
         self._shape = len(rows), len(images)
         place = {image: place for place, image in enumerate(images)}
-        places = {both: np.array([place[i] for i in known]) for both, known in names.items()}
         numbers = (number for number, runs in enumerate(rows) for _ in runs)
-        flat = [n * len(images) + places[both] for n, both in zip(numbers, named, strict=True)]
-        self._places = np.concatenate([_NONE, *flat]).astype(np.intp)
+        self._places = np.array(
+            [
+                number * len(images) + place[image]
+                for number, run in zip(numbers, names, strict=True)
+                for image in run
+            ],
+            dtype=np.intp,
+        )
         groups = [group for group, _ in images]
         self._starts = [groups.index(group) for group in dict.fromkeys(groups)]
 
@@ -45,7 +47,7 @@ class ImageScores:
         independent witnesses. Images that one of the two lacks are left out.
         """
         if not self._starts:
-            return [_NONE for _ in others]
+            return [np.empty(0) for _ in others]
         means = self.means(score)
         apart = means[best] - means[list(others)]
         paired = ~np.isnan(apart)
@@ -55,7 +57,9 @@ class ImageScores:
 
     def means(self, score: str) -> Floats:
         """Means over runs (rows, images), NaN where no run has the score."""
-        values = np.concatenate([_NONE, *(numbers_of(images, score) for images in self._runs)])
+        values = np.array(
+            [row.get(score) for images in self._runs for row in images], dtype=np.float64
+        )
         defined = ~np.isnan(values)
         places, size = self._places[defined], int(np.prod(self._shape))
         counts = np.bincount(places, minlength=size)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.records.columns import COLUMNS, Column
-from bench.report.records.packed import Rows
+from bench.report.records.image_scores import Images
 from bench.report.records.runs import Floats, Runs
 from bench.report.records.weights import weights_of
 from bench.spec import Cell
@@ -78,7 +78,7 @@ class Row:
         return {cell.fold for cell in self.cells}
 
     @property
-    def images(self) -> list[Rows]:
+    def images(self) -> list[Images]:
         """The scores of the images of each run that ended well."""
         return [self.runs.images[place] for place in self.ended_well]
 

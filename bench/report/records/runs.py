@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.report.records.columns import COLUMNS
-from bench.report.records.packed import Rows
+from bench.report.records.image_scores import Images
 from bench.spec import Cell
 
 Floats = npt.NDArray[np.float64]
@@ -54,9 +54,9 @@ class Runs:
         return cast("list[str]", self.frame["weights"].tolist())
 
     @cached_property
-    def images(self) -> list[Rows]:
+    def images(self) -> list[Images]:
         """The scores of their images."""
-        return cast("list[Rows]", self.frame["per_image"].tolist())
+        return cast("list[Images]", self.frame["per_image"].tolist())
 
     @cached_property
     def figures(self) -> Floats:
