@@ -6,16 +6,17 @@ The definitions are in docs/protocol.md.
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Any, TypeVar
 
 from bench.guard.baseline import Figures, Run
+from bench.stats.prediction_interval import prediction_interval
 
 Number = TypeVar("Number", int, float)
 
 SEEDS = 6  # that a baseline trains of each method
 RUNS = 2  # that a comparison trains
-LEVEL = 0.99  # of the interval of Dice
+DICE_CONFIDENCE = 0.99  # of the prediction interval of Dice
 MEMORY = 0.02  # relative
 SLOWER = 1.5  # times
 
@@ -62,22 +63,6 @@ def compare(
     for name, runs in baseline.runs.items():
         changes += _trained(name, runs, now.runs.get(name, ()), excused)
     return changes, notes
-
-
-def interval(scores: Sequence[float], runs: int, level: float = LEVEL) -> tuple[float, float]:
-    """Where the mean of `runs` further seeds lies: Student's prediction interval.
-
-    Args:
-        scores: one a seed, two or more.
-        runs: number of further seeds.
-        level: probability that it does.
-    """
-    from scipy.special import stdtrit  # Student's quantile; scipy.stats takes seconds to import
-
-    count = len(scores)
-    reach = float(stdtrit(count - 1, (1 + level) / 2)) * math.sqrt(1 / count + 1 / runs)
-    half = reach * stdev(scores)
-    return fmean(scores) - half, fmean(scores) + half
 
 
 def _elsewhere(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], set[str]]:
@@ -143,7 +128,8 @@ def _trained(
     if failed:
         yield Change(name, "training", "ok", failed[0], "failed")
         return
-    low, high = interval(_known(run.dice for run in baseline), len(now))
+    scores = _known(run.dice for run in baseline)
+    low, high = prediction_interval(scores, len(now), DICE_CONFIDENCE)
     scores = _known(run.dice for run in now)
     dice = fmean(scores) if len(scores) == len(now) else math.nan
     if not low <= dice <= high:  # nor is what is not defined

@@ -1,1 +1,1 @@
-"""Statistics: bootstrap intervals and paired tests."""
+"""Statistics: bootstrap and prediction intervals, paired tests, ranks over datasets."""

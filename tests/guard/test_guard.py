@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 from folders import make_folder
 from records import ENV as RECORDED
@@ -176,15 +175,6 @@ def test_a_library_is_lacking_where_it_is_from_elsewhere_and_not_here(
     monkeypatch.setattr(registry, "_METHODS", Plugins("method", package.__name__))
     assert list(registry.unavailable_methods()) == ["broken"]
     assert registry.methods_lacking_a_library() == ({"broken"} if lacking else set())
-
-
-def test_the_interval_holds_a_further_mean_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    inside = 0
-    for scores in rng.normal(0.6, 0.02, (2_000, guard.SEEDS + guard.RUNS)):
-        low, high = guard.interval(list(scores[: guard.SEEDS]), guard.RUNS)
-        inside += low <= scores[guard.SEEDS :].mean() <= high
-    assert inside / 2_000 == pytest.approx(guard.LEVEL, abs=0.008)
 
 
 # Files and the command

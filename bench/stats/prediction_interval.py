@@ -1,0 +1,29 @@
+"""Student's prediction interval: where the mean of further runs is expected."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+
+def prediction_interval(
+    values: Sequence[float], further: int, confidence: float
+) -> tuple[float, float]:
+    """Interval that holds the mean of further values from the same normal distribution.
+
+    Args:
+        values: two observed values or more, for example one score per seed.
+        further: number of further values whose mean is predicted.
+        confidence: probability that the interval holds their mean, between 0 and 1.
+
+    Returns:
+        Lower and upper bound, in the unit of the values.
+
+    Raises:
+        StatisticsError: fewer than two values.
+    """
+    from scipy.special import stdtrit  # Student's quantile; scipy.stats takes seconds to import
+
+    count = len(values)
+    quantile = float(stdtrit(count - 1, (1 + confidence) / 2))
+    half = quantile * math.sqrt(1 / count + 1 / further) * stdev(values)
+    return fmean(values) - half, fmean(values) + half
