@@ -1,6 +1,6 @@
-"""What paired differences of the same specimens can tell: which are significant, which unseen.
+"""Paired tests of two methods on the same specimens, and the differences that they can detect.
 
-Differences are (specimens,) float arrays, one value for each specimen, in the unit of the score.
+Differences are float arrays (specimens,), one value per specimen, in the unit of the score.
 """
 
 from collections import defaultdict
@@ -13,15 +13,15 @@ from scipy import optimize, stats
 
 Floats = npt.NDArray[np.float64]
 
-LEVEL = 0.05  # of a family of comparisons
-POWER = 0.8  # probability with which a difference of the stated size is seen
+SIGNIFICANCE = 0.05  # of all comparisons of one table column together
+POWER = 0.8  # probability to detect a difference of the stated size
 
-_EXACT = 50  # specimens up to which the null distribution is exact, here as in scipy
-_TRIALS = 4000  # simulated differences: the power holds within about 1 %
+_EXACT = 50  # largest number of specimens with an exact null distribution, as in scipy
+_TRIALS = 4000  # simulated samples; the error of the power is about 1 %
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (Holm, 1979), in the order given."""
+    """P-values with Holm's (1979) correction for multiple comparisons, in the same order."""
     order = np.argsort(p_values)
     factors = len(p_values) - np.arange(len(p_values))
     stepped = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors)
@@ -31,74 +31,92 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def signed_rank(differences: Sequence[Floats]) -> list[float]:
-    """Two-sided p-values of Wilcoxon's signed-rank test; equal scores everywhere are no evidence.
+    """Two-sided p-values of Wilcoxon's signed-rank test; 1 if all differences are zero.
 
-    It needs no normality and is exact at the small numbers of specimens that are usual here, where
-    a bootstrap over specimens would be too sure of itself.
+    The test does not need normal differences and is exact for the small numbers of specimens that
+    are usual here; a bootstrap over so few specimens gives too narrow intervals.
     """
     p_values = np.ones(len(differences))
     for places, values in _by_size(differences):
         sizes = np.sort(np.abs(values), axis=1)
         plain = (sizes[:, :1] > 0).all(1) & (np.diff(sizes) > 0).all(1)  # no zeros, no ties
         if plain.any():
-            p_values[places[plain]] = _of_plain(values[plain])
+            p_values[places[plain]] = _exact_p_values(values[plain])
         for place in places[~plain]:
             if differences[place].any():
                 p_values[place] = stats.wilcoxon(differences[place]).pvalue
     return p_values.tolist()
 
 
-def fewest_specimens(comparisons: int) -> int:
-    """With fewer no difference, however large, is significant: no p-value is below 2^(1-n)."""
-    return 1 + int(np.ceil(np.log2(comparisons / LEVEL)))
+def min_specimens(comparisons: int) -> int:
+    """Fewest specimens with which a difference can be significant: p is at least 2^(1-n).
+
+    Args:
+        comparisons: number of comparisons in Holm's correction.
+    """
+    return 1 + int(np.ceil(np.log2(comparisons / SIGNIFICANCE)))
 
 
-def tied(differences: Sequence[Floats]) -> list[bool]:
-    """Whether the best cannot be told from each of the others; differences are best - other.
+def tied_with_best(differences: Sequence[Floats]) -> list[bool]:
+    """For each other method, whether it does not differ significantly from the best method.
 
-    One that is significantly better specimen by specimen is no tie of the best, nor is it worse.
+    A method that is significantly better on the specimens than the method with the best mean score
+    is also tied with it.
+
+    Args:
+        differences: best - other, one array for each other method.
     """
     specimens = min(values.size for values in differences)
-    if specimens < fewest_specimens(len(differences)):
+    if specimens < min_specimens(len(differences)):
         return [True] * len(differences)
     means = np.empty(len(differences))
     for places, values in _by_size(differences):
         means[places] = values.mean(axis=1)
     p_values = holm(signed_rank(differences))
-    return [p > LEVEL or mean <= 0 for p, mean in zip(p_values, means.tolist(), strict=True)]
+    return [p > SIGNIFICANCE or mean <= 0 for p, mean in zip(p_values, means.tolist(), strict=True)]
 
 
-def smallest_visible(differences: Sequence[Floats]) -> float | None:
-    """The mean difference that `tied` would see with probability `POWER`; None: none, ever.
+def detectable_difference(differences: Sequence[Floats]) -> float | None:
+    """The mean difference that `tied_with_best` detects with probability `POWER`.
 
-    Each of the others asks for its own, by the standard deviation of its differences; this is the
-    median of them. Taken are normal differences and the first, strictest step of Holm.
+    It is computed for each other method from the standard deviation of its differences, for normal
+    differences and the first, strictest step of Holm's correction.
+
+    Args:
+        differences: best - other, one array for each other method.
+
+    Returns:
+        The median over the other methods, in the unit of the score; None if there are too few
+        specimens to detect any difference.
     """
     specimens = min(values.size for values in differences)
-    if specimens < fewest_specimens(len(differences)):
+    if specimens < min_specimens(len(differences)):
         return None
     visible = np.empty(len(differences))
     for places, values in _by_size(differences):
-        effect = visible_effect(values.shape[1], len(differences))
+        effect = detectable_effect(values.shape[1], len(differences))
         visible[places] = effect * values.std(axis=1, ddof=1)
     return float(np.median(visible))
 
 
 @cache
-def visible_effect(specimens: int, comparisons: int) -> float:
-    """Mean of normal differences, in standard deviations, that is seen with probability `POWER`.
+def detectable_effect(specimens: int, comparisons: int) -> float:
+    """Mean of normal differences that is detected with probability `POWER`.
 
-    The test counts pairs (a specimen with itself included) whose average is above 0. Adding a shift
-    to all differences adds it to all averages: so the least shift that makes a sample significant
-    is minus the average that must just come out above 0, and the effect is a quantile of that over
-    simulated samples. With many specimens the test is worth a t-test on 3/pi as many (Hodges and
-    Lehmann, 1956).
+    The statistic of the test is the number of pairs of specimens (a specimen with itself included)
+    whose average difference is above 0. A shift of all differences shifts all averages equally, so
+    the smallest shift that makes a simulated sample significant is minus the average that must just
+    exceed 0. The result is a quantile of this shift over simulated samples. With many specimens the
+    test has the power of a t-test on 3/pi as many specimens (Hodges and Lehmann, 1956).
 
     Args:
-        specimens: n, at least `fewest_specimens(comparisons)`.
-        comparisons: by whose number Holm's first step divides the level.
+        specimens: n, at least `min_specimens(comparisons)`.
+        comparisons: number of comparisons; Holm's first step divides `SIGNIFICANCE` by it.
+
+    Returns:
+        The mean, in standard deviations of the differences.
     """
-    level = LEVEL / comparisons
+    level = SIGNIFICANCE / comparisons
     if specimens > _EXACT:
         return _effect_of_t_test(3 / np.pi * specimens, level)
     needed = _critical_count(specimens, level)
@@ -110,7 +128,7 @@ def visible_effect(specimens: int, comparisons: int) -> float:
 
 
 def _by_size(differences: Sequence[Floats]) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
-    """Those of as many specimens together: their places, and (rows, specimens)."""
+    """Group arrays of equal length: their positions, and the arrays as (rows, specimens)."""
     by_size = defaultdict(list)
     for place, values in enumerate(differences):
         by_size[values.size].append(place)
@@ -121,16 +139,16 @@ def _by_size(differences: Sequence[Floats]) -> Iterator[tuple[npt.NDArray[np.int
 def _effect_of_t_test(specimens: float, level: float) -> float:
     critical = stats.t.isf(level / 2, specimens - 1)
 
-    def lacking(effect: float) -> float:
+    def missing_power(effect: float) -> float:
         return POWER - stats.nct.sf(critical, specimens - 1, effect * np.sqrt(specimens))
 
-    return float(optimize.brentq(lacking, 0, 10))
+    return float(optimize.brentq(missing_power, 0, 10))
 
 
-def _of_plain(differences: Floats) -> Floats:
+def _exact_p_values(differences: Floats) -> Floats:
     """P-values (N,) of differences (N, specimens) without zeros and ties.
 
-    The same as scipy's, which takes its time where the null distribution is exact.
+    Equal to those of scipy, which is slow where the null distribution is exact.
     """
     specimens = differences.shape[1]
     if specimens > _EXACT:
@@ -139,17 +157,17 @@ def _of_plain(differences: Floats) -> Floats:
     ranks = np.abs(differences).argsort(axis=1).argsort(axis=1) + 1
     count = (ranks * (differences > 0)).sum(axis=1)
     largest = np.maximum(count, specimens * (specimens + 1) // 2 - count)
-    return np.minimum(2 * _at_least(specimens)[largest], 1.0)
+    return np.minimum(2 * _upper_tail(specimens)[largest], 1.0)
 
 
 def _critical_count(specimens: int, level: float) -> int:
-    """The smallest statistic whose two-sided p-value is at most `level`."""
-    return int(np.argmax(2 * _at_least(specimens) <= level))
+    """The smallest statistic with a two-sided p-value of at most `level`."""
+    return int(np.argmax(2 * _upper_tail(specimens) <= level))
 
 
 @cache
-def _at_least(specimens: int) -> Floats:
-    """Chance of every statistic or a larger one, where the signs of all ranks are tossed."""
+def _upper_tail(specimens: int) -> Floats:
+    """Probability of each statistic or a larger one under random signs of all ranks."""
     chances = np.ones(1)
     for rank in range(1, specimens + 1):
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from bench.stats.paired import LEVEL, Floats, fewest_specimens, holm, signed_rank
+from bench.stats.paired import SIGNIFICANCE, Floats, holm, min_specimens, signed_rank
 
 _PERMUTATIONS = 10_000
 
@@ -53,11 +53,11 @@ def different_pairs(scores: Floats) -> npt.NDArray[np.bool_]:
     datasets, methods = scores.shape
     pairs = list(combinations(range(methods), 2))
     different = np.zeros((methods, methods), bool)
-    if datasets < fewest_specimens(len(pairs)):
+    if datasets < min_specimens(len(pairs)):
         return different
     p_values = holm(signed_rank([scores[:, one] - scores[:, other] for one, other in pairs]))
     for (one, other), p_value in zip(pairs, p_values, strict=True):
-        different[one, other] = different[other, one] = p_value <= LEVEL
+        different[one, other] = different[other, one] = p_value <= SIGNIFICANCE
     return different
 
 

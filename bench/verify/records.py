@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from bench.metrics.overlap import mean_defined
 from bench.spec import Record
-from bench.stats.bootstrap import overlap_of
+from bench.stats.bootstrap import pooled_overlap
 from bench.verify.values import differences
 
 _MEANS = {  # metric of the test set: score of the images that it is the mean of
@@ -33,8 +33,8 @@ def _summarise(record: Record) -> dict[str, float | None]:
     rows, classes = record.per_image, record.classes
     summary = {metric: mean_defined(row[score] for row in rows) for metric, score in _MEANS.items()}
     for measure in ("dice", "iou"):
-        by_class = [overlap_of([rows], ("", name), iou=measure == "iou").value for name in classes]
-        values = [None if math.isnan(value) else value for value in by_class]
+        scores = [pooled_overlap([rows], ("", name), iou=measure == "iou") for name in classes]
+        values = [None if math.isnan(one.value) else one.value for one in scores]
         summary |= {f"{measure}/{name}": value for name, value in zip(classes, values, strict=True)}
         summary[f"{measure}_dataset"] = mean_defined(values[1:])
     return summary

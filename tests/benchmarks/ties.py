@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from bench.stats.paired import LEVEL, Floats, signed_rank, tied, visible_effect
+from bench.stats.paired import SIGNIFICANCE, Floats, detectable_effect, signed_rank, tied_with_best
 
 Noise = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
@@ -71,11 +71,11 @@ def power(specimens: int, comparisons: int, noise: Noise, trials: int) -> tuple[
         trials: runs.
     """
     rng = np.random.default_rng(specimens + comparisons)
-    effect = visible_effect(specimens, comparisons)
+    effect = detectable_effect(specimens, comparisons)
     before, drawn = (noise(rng, (trials, specimens)) for _ in range(2))
     stated = effect * before.std(axis=1, ddof=1, keepdims=True)
     shares = [
-        np.mean(np.array(signed_rank(list(drawn + shift))) <= LEVEL / comparisons)
+        np.mean(np.array(signed_rank(list(drawn + shift))) <= SIGNIFICANCE / comparisons)
         for shift in (effect, stated)
     ]
     return float(shares[0]), float(shares[1])
@@ -89,7 +89,7 @@ def kept(study: Study, trials: int) -> tuple[float, float, float]:
     rng = np.random.default_rng(study.specimens)
     count = study.alike + study.worse
     lag = np.zeros((count, 1))
-    lag[study.alike :] = np.sqrt(2) * visible_effect(study.specimens, count - 1)
+    lag[study.alike :] = np.sqrt(2) * detectable_effect(study.specimens, count - 1)
     all_in, in_set, out = [], [], []
     for _ in range(trials):
         inside = _in_set(rng, study, lag)
@@ -108,7 +108,7 @@ def _in_set(rng: np.random.Generator, study: Study, lag: Floats) -> npt.NDArray[
     best = int(scores.mean(axis=1).argmax())
     others = np.array([place for place in range(len(lag)) if place != best])
     inside = np.ones(len(lag), bool)
-    inside[others] = tied([scores[best] - scores[other] for other in others])
+    inside[others] = tied_with_best([scores[best] - scores[other] for other in others])
     return inside
 
 
@@ -122,7 +122,7 @@ def main() -> None:
     for specimens, comparisons in POWERS:
         found = [power(specimens, comparisons, noise, trials) for noise in NOISES.values()]
         shares = [f"{share:.0%}" for share in (*(known for known, _ in found), found[0][1])]
-        effect = f"{visible_effect(specimens, comparisons):.2f}"
+        effect = f"{detectable_effect(specimens, comparisons):.2f}"
         seen.add_row(str(specimens), str(comparisons), effect, *shares)
     console.print(seen)
     ties = Table(

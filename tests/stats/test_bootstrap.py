@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from bench.stats.bootstrap import Sample, draw, interval, mean_of, overlap_of
+from bench.stats.bootstrap import (
+    ScoreSums,
+    mean_score,
+    percentile_interval,
+    pooled_overlap,
+    resample,
+)
 
 Rows = list[dict[str, object]]
 
@@ -16,14 +22,14 @@ def rows(**groups: Sequence[float | None]) -> Rows:
 
 
 def test_the_mean_leaves_out_what_is_not_defined() -> None:
-    sample = mean_of([rows(a=[0.2, 0.4], b=[None]), rows(a=[0.6, None], b=[0.8])], "dice")
+    sample = mean_score([rows(a=[0.2, 0.4], b=[None]), rows(a=[0.6, None], b=[0.8])], "dice")
     assert sample.value == pytest.approx(0.5)
     assert sample.sums.shape == (2, 2, 1, 2)
 
 
 def test_a_figure_is_that_of_each_seed_then_their_mean() -> None:
     runs = [rows(a=[0.2], b=[0.4]), rows(a=[0.6, 0.9], b=[0.9])]
-    assert mean_of(runs, "dice").value == pytest.approx((0.3 + 0.8) / 2)
+    assert mean_score(runs, "dice").value == pytest.approx((0.3 + 0.8) / 2)
 
 
 def test_the_mean_of_organs_is_over_their_own_volumes() -> None:
@@ -31,7 +37,7 @@ def test_the_mean_of_organs_is_over_their_own_volumes() -> None:
         {"group": "a", "dice/x": 0.2, "dice/y": 0.5},
         {"group": "b", "dice/x": 0.4, "dice/y": None},
     ]
-    assert mean_of([run], "dice/x", "dice/y").value == pytest.approx((0.3 + 0.5) / 2)
+    assert mean_score([run], "dice/x", "dice/y").value == pytest.approx((0.3 + 0.5) / 2)
 
 
 def test_overlap_is_that_of_the_pixels_of_all_images() -> None:
@@ -41,14 +47,14 @@ def test_overlap_is_that_of_the_pixels_of_all_images() -> None:
 
     run = [row("a", 10, 10, 10), row("b", 0, 20, 10)]
     classes = ("rest", "x", "y")  # y is nowhere, and left out
-    assert overlap_of([run], classes).value == pytest.approx(20 / 50)
-    assert overlap_of([run], classes, iou=True).value == pytest.approx(10 / 40)
+    assert pooled_overlap([run], classes).value == pytest.approx(20 / 50)
+    assert pooled_overlap([run], classes, iou=True).value == pytest.approx(10 / 40)
 
 
 def test_one_seed_is_the_plain_bootstrap_over_specimens() -> None:
     values = np.random.default_rng(1).normal(0.7, 0.1, 12)
-    sample = mean_of([rows(**{f"g{n:02}": [float(x)] for n, x in enumerate(values)})], "dice")
-    found = interval(draw([sample], 20_000)[0])
+    sample = mean_score([rows(**{f"g{n:02}": [float(x)] for n, x in enumerate(values)})], "dice")
+    found = percentile_interval(resample([sample], 20_000)[0])
     expected = scipy_stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
@@ -57,8 +63,8 @@ def test_one_seed_is_the_plain_bootstrap_over_specimens() -> None:
 
 
 def test_specimens_count_not_images() -> None:
-    few = mean_of([rows(a=[0.5] * 50, b=[0.9] * 50)], "dice")
-    found = interval(draw([few])[0])
+    few = mean_score([rows(a=[0.5] * 50, b=[0.9] * 50)], "dice")
+    found = percentile_interval(resample([few])[0])
     assert found is not None
     assert (found.low, found.high) == pytest.approx((0.5, 0.9))
 
@@ -66,25 +72,25 @@ def test_specimens_count_not_images() -> None:
 def test_pairs_share_their_draws() -> None:
     hard = {f"g{n}": [x] for n, x in enumerate(np.linspace(0.2, 0.9, 8))}
     easier = {name: [x + 0.05] for name, (x,) in hard.items()}
-    samples = [mean_of([rows(**part)], "dice") for part in (hard, easier)]
-    drawn = draw(samples)
-    difference = interval(drawn[1] - drawn[0])
+    samples = [mean_score([rows(**part)], "dice") for part in (hard, easier)]
+    drawn = resample(samples)
+    difference = percentile_interval(drawn[1] - drawn[0])
     assert difference is not None
     assert difference.low == pytest.approx(0.05)
-    alone = interval(drawn[0])
+    alone = percentile_interval(drawn[0])
     assert alone is not None
     assert alone.high - alone.low > 0.2
 
 
 def test_what_is_mostly_undefined_has_no_interval() -> None:
-    sample = Sample(np.zeros((1, 1, 1, 2)))
-    assert interval(draw([sample])[0]) is None
+    sample = ScoreSums(np.zeros((1, 1, 1, 2)))
+    assert percentile_interval(resample([sample])[0]) is None
 
 
 def test_other_specimens_are_no_pairs() -> None:
-    samples = [mean_of([rows(a=[0.5])], "dice"), mean_of([rows(a=[0.5], b=[0.1])], "dice")]
-    with pytest.raises(ValueError, match="are no pairs"):
-        draw(samples)
+    samples = [mean_score([rows(a=[0.5])], "dice"), mean_score([rows(a=[0.5], b=[0.1])], "dice")]
+    with pytest.raises(ValueError, match="are not paired"):
+        resample(samples)
 
 
 @pytest.mark.parametrize(("specimens", "least"), [(20, 0.90), (6, 0.80)])
@@ -104,6 +110,6 @@ def test_coverage(specimens: int, least: float) -> None:
             )
             for shift in by_seed
         ]
-        found = interval(draw([mean_of(runs, "dice")], 400, seed=trial)[0])
+        found = percentile_interval(resample([mean_score(runs, "dice")], 400, seed=trial)[0])
         hits += found is not None and 0.7 in found
     assert least <= hits / 300 <= 0.99

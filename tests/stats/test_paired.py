@@ -10,14 +10,14 @@ from bench.report.compare.comparison import comparison
 from bench.report.records.frame import to_frame
 from bench.report.records.image_scores import ImageScores
 from bench.stats.paired import (
-    LEVEL,
     POWER,
-    fewest_specimens,
+    SIGNIFICANCE,
+    detectable_difference,
+    detectable_effect,
     holm,
+    min_specimens,
     signed_rank,
-    smallest_visible,
-    tied,
-    visible_effect,
+    tied_with_best,
 )
 
 
@@ -37,42 +37,42 @@ def test_p_values_are_those_of_scipy_one_by_one() -> None:
 def test_with_fewer_specimens_nothing_is_significant(comparisons: int) -> None:
     def found(specimens: int) -> list[bool]:
         apart = np.arange(1.0, specimens + 1)
-        return tied([apart] * comparisons)
+        return tied_with_best([apart] * comparisons)
 
-    fewest = fewest_specimens(comparisons)
+    fewest = min_specimens(comparisons)
     assert found(fewest) == [False] * comparisons
     assert found(fewest - 1) == [True] * comparisons
     differences = [np.arange(1.0, fewest)] * comparisons
-    assert smallest_visible(differences) is None
-    assert LEVEL / comparisons >= 2.0 ** (1 - fewest) > LEVEL / comparisons / 2
+    assert detectable_difference(differences) is None
+    assert SIGNIFICANCE / comparisons >= 2.0 ** (1 - fewest) > SIGNIFICANCE / comparisons / 2
 
 
 def test_what_is_better_specimen_by_specimen_is_no_tie_of_the_best_and_not_worse() -> None:
-    assert tied([-np.arange(1.0, 21.0), np.arange(1.0, 21.0)]) == [True, False]
+    assert tied_with_best([-np.arange(1.0, 21.0), np.arange(1.0, 21.0)]) == [True, False]
 
 
 @pytest.mark.parametrize(("specimens", "comparisons"), [(6, 1), (8, 6), (20, 28), (60, 3)])
 def test_a_difference_of_the_stated_size_is_seen_as_often_as_stated(
     specimens: int, comparisons: int
 ) -> None:
-    effect = visible_effect(specimens, comparisons)
+    effect = detectable_effect(specimens, comparisons)
     samples = np.random.default_rng(5).normal(effect, 1, (1500, specimens))
-    seen = np.array(signed_rank(list(samples))) <= LEVEL / comparisons
+    seen = np.array(signed_rank(list(samples))) <= SIGNIFICANCE / comparisons
     assert seen.mean() == pytest.approx(POWER, abs=0.035)  # three standard deviations
 
 
 def test_more_specimens_and_fewer_comparisons_see_smaller_differences() -> None:
-    by_number = [visible_effect(n, 6) for n in (8, 12, 20, 49, 50, 51, 52, 200)]
+    by_number = [detectable_effect(n, 6) for n in (8, 12, 20, 49, 50, 51, 52, 200)]
     assert by_number == sorted(by_number, reverse=True)
     assert by_number[4] == pytest.approx(by_number[5], rel=0.03)  # simulated, then worked out
-    assert visible_effect(20, 28) > visible_effect(20, 3)
+    assert detectable_effect(20, 28) > detectable_effect(20, 3)
 
 
 def test_the_median_row_is_stated_in_the_unit_of_the_score() -> None:
     shape = np.random.default_rng(0).normal(size=20)
     shape = (shape - shape.mean()) / shape.std(ddof=1)
-    found = smallest_visible([0.1 + scale * shape for scale in (0.01, 0.02, 0.9)])
-    assert found == pytest.approx(0.02 * visible_effect(20, 3))
+    found = detectable_difference([0.1 + scale * shape for scale in (0.01, 0.02, 0.9)])
+    assert found == pytest.approx(0.02 * detectable_effect(20, 3))
 
 
 def test_notes_say_what_could_have_been_seen() -> None:

@@ -16,7 +16,7 @@ from bench.report.compare.grouping import question, slug_of, words_of
 from bench.report.compare.ranking import Block
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
-from bench.stats.paired import LEVEL, Floats, fewest_specimens
+from bench.stats.paired import SIGNIFICANCE, Floats, min_specimens
 from bench.stats.ranks import cliques, different_pairs, friedman, rank_scores
 
 FEWEST = 3  # datasets, and methods: with fewer there is no order to speak of
@@ -52,13 +52,13 @@ class Standing:
         """What stands in it, and what can be concluded."""
         count, methods = len(self.datasets), len(self.methods)
         pairs = methods * (methods - 1) // 2
-        alike = "differ" if self.p_value <= LEVEL else "cannot be said to differ"
+        alike = "differ" if self.p_value <= SIGNIFICANCE else "cannot be said to differ"
         told = (
             f"Average ranks by Dice of {methods} methods over {count} datasets, each counted once: "
             f"{', '.join(self.datasets)}. As a whole the methods {alike} (Friedman's test, "
             f"p = {self.p_value:.2g}). "
         )
-        fewest = fewest_specimens(pairs)
+        fewest = min_specimens(pairs)
         if count < fewest:
             return told + (
                 f"No pair of them can be told apart: for {pairs} pairs that takes {fewest} "
@@ -66,7 +66,7 @@ class Standing:
             )
         return told + (
             f"Bars join methods of which no two can be told apart (Wilcoxon signed-rank test over "
-            f"the datasets, Holm-corrected for {pairs} pairs, {LEVEL:.0%} level)."
+            f"the datasets, Holm-corrected for {pairs} pairs, {SIGNIFICANCE:.0%} level)."
         )
 
 

@@ -7,7 +7,13 @@ from typing import Literal
 from bench.report.records.columns import COLUMNS, DICE, Column
 from bench.report.records.image_scores import Floats, ImageScores
 from bench.report.records.rows import Row
-from bench.stats.paired import LEVEL, POWER, fewest_specimens, smallest_visible, tied
+from bench.stats.paired import (
+    POWER,
+    SIGNIFICANCE,
+    detectable_difference,
+    min_specimens,
+    tied_with_best,
+)
 from bench.wording import counted
 
 Mark = Literal["best", "tied"]
@@ -103,14 +109,14 @@ def _judge(
         return _Judgement(marks)
     found = images.differences(next(iter(marks)), others, column.image_score)
     differences = [sign * values for values in found]
-    ties = zip(others, tied(differences), strict=True)
+    ties = zip(others, tied_with_best(differences), strict=True)
     marks |= {p: "tied" for p, tie in ties if tie}
-    return _Judgement(marks, _test(differences), smallest_visible(differences))
+    return _Judgement(marks, _test(differences), detectable_difference(differences))
 
 
 def _test(differences: Sequence[Floats]) -> str:
     """How it was found out what cannot be told from the best."""
-    specimens, fewest = min(map(len, differences)), fewest_specimens(len(differences))
+    specimens, fewest = min(map(len, differences)), min_specimens(len(differences))
     tested = counted(specimens, "test specimen")
     comparisons = counted(len(differences), "comparison")
     if specimens < fewest:
@@ -121,7 +127,7 @@ def _test(differences: Sequence[Floats]) -> str:
         )
     return (
         f"≈ cannot be told apart from the best (Wilcoxon signed-rank test on "
-        f"{tested}, Holm-corrected for {comparisons}, {LEVEL:.0%} level)."
+        f"{tested}, Holm-corrected for {comparisons}, {SIGNIFICANCE:.0%} level)."
     )
 
 

@@ -20,12 +20,12 @@ from bench.report.published.samples import COST_FIELDS, sample_of
 from bench.report.records.columns import MISSING, get_column
 from bench.report.tables.markdown import markdown_table
 from bench.spec import Cell, Record
-from bench.stats.bootstrap import LEVEL, Interval, Sample, draw, interval
-from bench.stats.paired import fewest_specimens
+from bench.stats.bootstrap import CONFIDENCE, Interval, ScoreSums, percentile_interval, resample
+from bench.stats.paired import min_specimens
 from bench.wording import counted
 
 _NOTE = re.compile(r"<!-- asked: (.*) -->")
-FEWEST = fewest_specimens(1)  # with fewer nothing is beyond chance, and no interval tells
+FEWEST = min_specimens(1)  # with fewer nothing is beyond chance, and no interval tells
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
         where = f"on {page.ran_on}" if page.ran_on else "not run"
         beside = f"{page.dataset}, {page.metric}" if page.dataset else page.metric
         parts.append(f"## {beside} ({page.ours}, {where})")
-        headers = ["line", "published", f"measured, {LEVEL:.0%} interval", "runs", "status"]
+        headers = ["line", "published", f"measured, {CONFIDENCE:.0%} interval", "runs", "status"]
         lines = [
             [
                 entry.line,
@@ -215,7 +215,9 @@ def _page(
         published = suite.published(line, dataset, metric)
         sample = samples.get(line)
         specimens = 0 if sample is None else sample.sums.shape[1]
-        bounds = interval(draw([sample])[0]) if sample is not None and specimens > 1 else None
+        bounds = None
+        if sample is not None and specimens > 1:
+            bounds = percentile_interval(resample([sample])[0])
         if not line.run:
             status = "not run: no such method here"
         elif not runs[line]:
@@ -272,7 +274,7 @@ def _order(
     suite: Suite,
     dataset: str,
     metric: str,
-    samples: Mapping[Line, Sample],
+    samples: Mapping[Line, ScoreSums],
     *,
     cost: bool,
 ) -> Order:
@@ -288,8 +290,8 @@ def _order(
         measured = pair[0].value - pair[1].value
         if not measured or np.isnan(measured):
             continue
-        drawn = draw(pair) if specimens >= FEWEST else None
-        bounds = None if drawn is None else interval(drawn[0] - drawn[1])
+        drawn = resample(pair) if specimens >= FEWEST else None
+        bounds = None if drawn is None else percentile_interval(drawn[0] - drawn[1])
         agrees = (measured > 0) == (published[0] > published[1])  # type: ignore[operator]
         found = counts["same" if agrees else "reversed"]
         found[0] += 1

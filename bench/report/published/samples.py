@@ -8,12 +8,18 @@ import numpy as np
 
 from bench.report.records.columns import get_column
 from bench.spec import Cost, Record
-from bench.stats.bootstrap import Sample, accuracy_of, mean_of, overlap_of, quality_of
+from bench.stats.bootstrap import (
+    ScoreSums,
+    mean_score,
+    pooled_accuracy,
+    pooled_overlap,
+    pooled_quality,
+)
 
 COST_FIELDS = {field.name for field in dataclasses.fields(Cost)}
 
 
-def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
+def sample_of(ours: str, records: Sequence[Record]) -> ScoreSums | None:
     """What a figure of some runs is made of; None where it cannot be told.
 
     So it is without runs, where folds or images of a seed are missing, or if the version that
@@ -45,22 +51,22 @@ def sample_of(ours: str, records: Sequence[Record]) -> Sample | None:
     classes = records[0].classes
     match ours:
         case "dice_dataset" | "iou_dataset":
-            return overlap_of(runs, classes, iou=ours == "iou_dataset")
+            return pooled_overlap(runs, classes, iou=ours == "iou_dataset")
         case "pixel_accuracy":
-            return accuracy_of(runs, classes)
+            return pooled_accuracy(runs, classes)
         case "pq_dataset":
-            return quality_of(runs, classes)
+            return pooled_quality(runs, classes)
     if volumes:
         organs = [organ] if organ else [f"/{name}" for name in classes[1:]]
-        return mean_of(runs, *(measure + name for name in organs))
-    return mean_of(runs, get_column(ours).image_score or ours)
+        return mean_score(runs, *(measure + name for name in organs))
+    return mean_score(runs, get_column(ours).image_score or ours)
 
 
 def _images(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [(row["group"], row["name"]) for row in rows]
 
 
-def _cost(ours: str, seeds: Sequence[Sequence[Record]]) -> Sample | None:
+def _cost(ours: str, seeds: Sequence[Sequence[Record]]) -> ScoreSums | None:
     sums = []
     for found in seeds:
         values = [getattr(one.cost, ours, None) for one in found]
@@ -68,4 +74,4 @@ def _cost(ours: str, seeds: Sequence[Sequence[Record]]) -> Sample | None:
         if len(known) < len(values):
             return None
         sums.append([[[sum(known) / len(known), 1.0]]])
-    return Sample(np.array(sums))
+    return ScoreSums(np.array(sums))

@@ -10,7 +10,7 @@ from bench.report.compare.comparison import Comparison
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 from bench.report.tables.markdown import markdown_table
-from bench.stats.bootstrap import overlap_of
+from bench.stats.bootstrap import pooled_overlap
 
 _WHO = ("label", "backbone", "weights", "prompts")  # what sets rows apart, prompts last
 
@@ -92,5 +92,5 @@ def _pooled(row: Row, folds: int) -> float | None:
     for _, runs in row.ok.groupby("seed"):
         if len(runs) == folds:
             images = [one for images in runs["per_image"] for one in images]
-            scores.append(overlap_of([images], runs["classes"].iloc[0]).value)
+            scores.append(pooled_overlap([images], runs["classes"].iloc[0]).value)
     return sum(scores) / len(scores) if scores else None
