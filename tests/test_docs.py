@@ -75,6 +75,19 @@ def test_commands_named_without_options_exist(page: Path) -> None:
     assert [name for name in named if name not in (*cli.COMMANDS, "--list", "--help")] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=_page)
+def test_names_after_a_file_are_defined_in_it(page: Path) -> None:
+    for path, names in re.findall(
+        rf"`({FOLDERS}/[\w/]+\.py)` \(((?:`[\w.]+`(?:, )?)+)\)", page.read_text()
+    ):
+        text = (ROOT / path).read_text()
+        for name in re.findall(r"(\w+)`", names):
+            assert re.search(rf"^\s*(?:def|class) {name}\b|^{name}\b.* = ", text, re.M), (
+                path,
+                name,
+            )
+
+
 def test_the_readme_fits_a_terminal() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert not [line for line in lines if len(line) >= 100 and not line.startswith(("|", "["))]
