@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import MaskData, rle_to_mask
 from torch import Tensor, nn
 
+from bench.data.components import label_components
 from bench.data.decode import decode
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UnsupportedError, UserError
@@ -213,7 +213,7 @@ def find_objects(
 
 def _tidied(mask: Mask, min_area_px: int) -> Mask:
     for inside in (False, True):
-        parts = ndimage.label(mask == inside, np.ones((3, 3)))[0]
+        parts = label_components(mask == inside, diagonal=True)
         small = np.bincount(parts.ravel()) < min_area_px
         small[0] = False  # all that lies outside these parts
         mask = mask ^ small[parts]

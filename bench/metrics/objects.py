@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
+from bench.data.components import label_components
 from bench.metrics.matching import pair_up
 from bench.metrics.overlap import Labels, blank_ignored, mean_defined
 
@@ -111,7 +111,7 @@ def label_objects(
     """
     inside = class_map == index
     if instances is None:
-        numbers = ndimage.label(inside)[0].astype(np.int64)
+        numbers = label_components(inside)
     else:
         numbers = np.where(inside, instances, 0).astype(np.int64)
     if min_area_px > 1:

@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from bench.data.components import label_components
 from bench.data.items import IGNORE
 from bench.sam.surgery import require
 
@@ -225,6 +226,6 @@ def _components(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     numbered = np.zeros(mask.shape, np.int64)
     for index in np.unique(mask):
         if index not in (0, IGNORE):
-            parts = ndimage.label(mask == index)[0]
+            parts = label_components(mask == index)
             numbered += np.where(parts > 0, parts + numbered.max(), 0)
     return numbered

@@ -136,7 +136,12 @@ METHODS: list[tuple[Callable[..., nn.Module], dict[str, Any], Callable[..., None
     (of(Infinite), {}, methods.gives_finite_logits, "NaN or infinite"),
     (of(Net), {"prompts": "oracle"}, methods.takes_prompts_as_declared, "no attribute prompt_rule"),
     (reading, {}, methods.builds_on_meta, "have values on the meta device: head.bias, head.weight"),
-    (unseeded, {}, methods.same_seed_same_weights, "differ between builds of one seed: head.weight"),
+    (
+        unseeded,
+        {},
+        methods.same_seed_same_weights,
+        "differ between builds of one seed: head.weight",
+    ),
     (constant, {}, methods.same_seed_same_weights, "weights of seeds 0 and 1 are equal"),
     (careless, {}, methods.refuses_options_out_of_range, "rank=-1 raises IndexError"),
     (too_late, {}, methods.refuses_options_out_of_range, "mode='no such value' is accepted, but"),

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
+from bench.data.components import label_components
 from bench.draw import texture
 from bench.draw.texture import Labels
 from bench.sam.nano.outlines import KINDS
@@ -119,5 +119,5 @@ def _regions(rng: np.random.Generator, size: int) -> Labels:
     field = texture.smooth_noise(rng, (size, size), cell, int(rng.integers(1, 4)))
     if rng.random() < 0.3:
         field = -np.abs(field)  # zero level becomes a winding band
-    labels = ndimage.label(field > np.quantile(field[::4, ::4], rng.uniform(0.5, 0.9)))[0]
+    labels = label_components(field > np.quantile(field[::4, ::4], rng.uniform(0.5, 0.9)))
     return np.asarray(labels, np.int32)
