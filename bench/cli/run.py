@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.cli.cells import add_run_options, prepare_run, run_and_report
-from bench.cli.listing import show_all
+from bench.cli.completion import PrintCompletion
+from bench.cli.listing import show_list
 from bench.cli.parsing import ArgumentParser
 from bench.errors import UserError
 from bench.wording import PROJECT, project_version
@@ -15,17 +16,19 @@ EXAMPLES = """examples:
   %(prog)s --methods lora,adapter --dataset steel
   %(prog)s --methods "lora[rank=1|4|16,targets=qv|qkvo],full" --dataset steel --seeds 3
   %(prog)s --methods lora,unet --dataset path/to/folder --out results/mine
-  %(prog)s suite run samed-rank           a published table: theirs beside ours
-  %(prog)s report --out results/mine      rewrite tables and plots from all records
-  %(prog)s verify --results results/mine  does it still say what was measured
-  %(prog)s conventions results/mine       the same predictions as others would score them
-  %(prog)s cost --methods lora,samed      what methods cost, without data or weights
-  %(prog)s weights list|fetch|check       public checkpoints of the large backbones
-  %(prog)s data list|fetch|check          public image collections
-  %(prog)s data preview path/to/folder    what training sees of it
-  %(prog)s check-method|check-dataset NAME  does a plugin keep its contract
-  %(prog)s guard                          has the code changed accuracy, cost or speed
-  %(prog)s --list                         methods, datasets and backbones, with their options
+
+commands (COMMAND --help shows their options):
+  suite list|run|ledger        run a published ablation and compare it with the published figures
+  report                       rewrite tables and plots of a results folder from its records
+  verify                       check that tables and figures match the records
+  conventions FOLDER           score stored predictions as other projects do
+  cost                         parameters, FLOPs and file size of methods, without data or weights
+  weights list|fetch|check     public checkpoints of the large backbones
+  data list|fetch|check        public image collections
+  data preview NAME            a picture of augmented training images
+  check-method NAME            check that a method keeps its contract
+  check-dataset NAME           check that a dataset keeps its contract
+  guard                        check that a change of the code left accuracy, cost and speed alone
 """
 
 
@@ -54,16 +57,16 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--allow-leakage",
         action="store_true",
-        help="train though images of different parts show the same",
+        help="run even if training and test images overlap",
     )
     recipe = parser.add_argument_group("recipe (equal for all methods)")
     recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     for name, note in (
         ("--image-size", "side of the model's input in pixels [the backbone's own]"),
-        ("--depth", "slices of a volume that a method sees at once [1]"),
+        ("--depth", "slices of a volume in one sample [1]"),
         ("--epochs", "passes over the augmentation bank"),
         ("--steps", "optimiser steps"),
-        ("--batch-size", "images a step"),
+        ("--batch-size", "images per step"),
     ):
         recipe.add_argument(name, metavar="N", type=int, help=note)
     recipe.add_argument("--lr", metavar="X", type=float, help="peak learning rate [the method's]")
@@ -78,20 +81,34 @@ def parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--checkpointing",
         action="store_true",
-        help="compute activations again in the backward pass: less memory, more time",
+        help="recompute activations in the backward pass: less memory, more time",
     )
-    how = add_run_options(parser)
-    how.add_argument(
-        "--list", action="store_true", help="list methods, datasets and backbones, then exit"
+    add_run_options(parser)
+    others = parser.add_argument_group("instead of running")
+    others.add_argument(
+        "--list",
+        metavar="NAME",
+        nargs="?",
+        const="",
+        help="list methods, datasets and backbones, or show one in full, then exit",
     )
-    parser.add_argument("--version", action="version", version=f"{PROJECT} {project_version()}")
+    others.add_argument("--json", action="store_true", help="with --list: as JSON")
+    others.add_argument(
+        "--print-completion",
+        metavar="SHELL",
+        action=PrintCompletion,
+        help="print a script that completes sam-bench in bash, zsh or tcsh, then exit",
+    )
+    others.add_argument("--version", action="version", version=f"{PROJECT} {project_version()}")
     return parser
 
 
 def run(asked: argparse.Namespace, console: Console) -> int:
     """Run what is asked for; 1 if a cell did not end well."""
-    if asked.list:
-        return show_all(console)
+    if asked.list is not None:
+        return show_list(asked.list, asked.json, console)
+    if asked.json:
+        raise UserError("--json goes with --list: give both")
     from bench.ask.grid import expand
     from bench.ask.request import Request
 

@@ -287,6 +287,60 @@ def test_the_list_shows_what_there_is_and_why_something_is_not(
     assert "unavailable sam9: No module named 'sam9' [yet]" in out
 
 
+def test_the_list_shows_one_entry_in_full(capsys: Captured) -> None:
+    assert cli.main(["--list", "lora"]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "lora (method)", "Hu et al., 2021", "https://arxiv.org/abs/2106.09685",
+        "rank=4 (int)", "learning rate         0.003", str(ROOT / "methods" / "lora.py"),
+    ):  # fmt: skip
+        assert text in out
+    assert "med_sa" not in out
+    assert cli.main(["--list", "sam_nano"]) == 0
+    assert "sam_nano (backbone)" in capsys.readouterr().out
+    assert cli.main(["--list", "lorra"]) == 2
+    assert "no method, dataset or backbone 'lorra'. Did you mean" in capsys.readouterr().err
+
+
+def test_the_list_is_printed_as_json(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry._METHODS, "unavailable", {"sam9": "a reason"})
+    assert cli.main(["--list", "--json"]) == 0
+    everything = json.loads(capsys.readouterr().out)
+    lora = next(one for one in everything["methods"] if one["name"] == "lora")
+    assert lora["options"][0] == {"name": "rank", "type": "int", "default": 4}
+    assert lora["published"]["optimizer"] == "adam"
+    steel = next(one for one in everything["datasets"] if one["name"] == "steel")
+    assert steel["classes"] == ["matrix", "carbide network", "spheroidite"]
+    assert {one["name"]: one["image_size"] for one in everything["backbones"]}["sam_nano"] == 256
+    assert everything["unavailable"] == {"sam9": "a reason"}
+    assert cli.main(["--list", "steel", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"datasets": [steel]}
+    assert cli.main(["--json"]) == 2
+
+
+def test_the_completion_script_offers_commands_options_and_names(
+    capsys: Captured, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--print-completion", "bash"])
+    assert stop.value.code == 0
+    script = tmp_path / "completion"
+    script.write_text(capsys.readouterr().out)
+    for words, expected in (
+        ("da", "data"),
+        ("data pre", "preview"),
+        ("--dataset st", "steel"),
+        ("check-method samed_", "samed_s"),
+        ("suite run --back", "--backbone"),
+    ):
+        typed = f"COMP_WORDS=(sam-bench {words}); COMP_CWORD={len(words.split())}"
+        code = f'source {script}; {typed}; _shtab_sam_bench; echo "${{COMPREPLY[@]}}"'
+        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
+        assert (done.stdout.strip(), done.stderr) == (expected, "")
+    assert cli.main(["--print-completion", "cmd"]) == 2
+    assert "--print-completion cannot be 'cmd': give one of bash" in capsys.readouterr().err
+
+
 def test_a_dry_run_shows_the_cells_and_writes_nothing(
     mine: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,65 @@
+"""Everything that is known of a method or a dataset, as values that JSON can hold."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from bench.data.public.locations import find_folder
+from bench.plugins.registry import Dataset, Method
+
+
+def describe_method(method: Method) -> dict[str, Any]:
+    """Registered facts of a method.
+
+    Returns:
+        `options` has one object per option with name, type and default; `published` has the fields
+        of the recipe in its paper, or is None.
+    """
+    return {
+        "name": method.name,
+        "summary": method.summary,
+        "description": _description(method.build),
+        "paper": method.paper,
+        "learning_rate": method.lr,
+        "prompts": method.prompts,
+        "from_scratch": method.from_scratch,
+        "options": [
+            {"name": name, "type": type(default).__name__, "default": default}
+            for name, default in method.options.items()
+        ],
+        "published": None if method.published is None else asdict(method.published),
+        "published_image_size": method.published_size,
+        "published_options": dict(method.published_options),
+        "idle": dict(method.idle),
+        "file": method.file,
+    }
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Registered facts of a dataset.
+
+    Returns:
+        `images` is "procedural", "on this machine" or "not on this machine".
+    """
+    images = "procedural"
+    if dataset.in_files:
+        images = "on this machine" if find_folder(dataset.name) else "not on this machine"
+    return {
+        "name": dataset.name,
+        "summary": dataset.summary,
+        "description": _description(dataset.load),
+        "images": images,
+        "classes": list(dataset.classes),
+        "mask_values": None if dataset.mask_values is None else dict(dataset.mask_values),
+        "source": dataset.source,
+        "licence": dataset.licence,
+        "images_may_be_shown": dataset.images_may_be_shown,
+        "file": dataset.file,
+    }
+
+
+def _description(function: Callable[..., object]) -> str:
+    """Docstring of the file, then that of the function."""
+    module = inspect.getdoc(inspect.getmodule(function)) or ""
+    return f"{module}\n\n{inspect.getdoc(function) or ''}".strip()
