@@ -158,12 +158,12 @@ def _leaks(request: Request, collection: Collection, fold: int) -> tuple[str, ..
     Raises:
         UserError: there are such images, and they are not allowed.
     """
-    from bench.data.leakage.gate import find_leaks, refusal
+    from bench.data.leakage.gate import find_leaks, leakage_error
     from bench.data.split import split
 
     leaks = find_leaks(split(collection, fold=fold, folds=request.folds))
     if leaks and not request.allow_leakage:
-        raise refusal(leaks)
+        raise leakage_error(leaks)
     return tuple(map(str, leaks))
 
 

@@ -1,1 +1,1 @@
-"""From files to batches: decoding, splits, augmentation."""
+"""Image collections: decoding of files, splits, augmentation."""

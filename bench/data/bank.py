@@ -1,11 +1,11 @@
-"""The finite bank of augmented views that a cell trains on, made once.
+"""The bank: all augmented views that a cell trains on, made once.
 
-A finite bank lets frozen parts of a model be computed once per view and reused in all epochs.
-Where an original draws a transform with probability p for each image, "mirror" and "turns" give a
-share p of the views of each image that transform.
+The number of views is fixed, so that the output of frozen layers can be computed once per view and
+reused in all epochs. Where an original code draws a transform with probability p for each image,
+"mirror" and "turns" apply that transform to a share p of the views of each image.
 
 Images become squares by plain resizing, aspect not kept, as in SAMed, MedSAM and SAM-Adapter; the
-windows of "windows" and "sliding" are cut out as squares and not resized.
+windows of "windows" and "sliding" are square crops and not resized.
 """
 
 import math
@@ -22,9 +22,9 @@ from bench.errors import no_such
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Training views: images (N, S, S, 3) uint8 and labels (N, S, S) of the type given.
+    """Training views: images (N, S, S, 3) uint8 and labels (N, S, S) of the type of the masks.
 
-    Of stacks of D slices N is a multiple of D.
+    For stacks of D slices N is a multiple of D.
     """
 
     images: UInt8
@@ -36,12 +36,12 @@ class Bank:
 
 @dataclass(frozen=True)
 class Kind:
-    """One way of augmenting.
+    """One kind of augmentation.
 
     Attributes:
-        text: what it does, as it stands in help texts and over pictures.
-        turn: what is done to an image when its turn comes for the n-th time, from 0 on.
-        count: number of views, from the number asked for and that of the images.
+        text: what it does, for help texts and captions.
+        turn: the transform of the n-th view of an image, n from 0.
+        count: number of views, from the number requested and the number of images.
     """
 
     text: str
@@ -60,27 +60,26 @@ def make_bank(
 ) -> Bank:
     """Make the views of some images and masks, spread evenly over the images.
 
-    View v shows image v modulo the number of images, which goes through the transforms of the kind
-    in turn.
-    A view depends on `seed` and v only, so that a larger bank begins with the smaller one, and that
-    a second bank with other labels of the same images shows the same views.
+    View v shows image v modulo the number of images, transformed as the kind prescribes. It depends
+    on `seed` and v only: a larger bank begins with the smaller one, and a second bank with other
+    labels of the same images has the same views.
 
-    With a depth above 1 a view is a stack of slices: all of them go through the same transform, and
-    half of the views that are transformed run from the last slice to the first.
+    With a depth above 1 a view is a stack of slices: all have the same transform, and half of the
+    transformed views have the slices in reverse order.
 
     Args:
         pairs: image (H, W, 3) and labels (H, W): class indices as uint8, or instance numbers as
             int32; sizes may differ between pairs.
-        views: N; never fewer than there are images, so that none is lost. "none" and "mirror" have
-            as many as they need, "turns" whole cycles.
+        views: N, at least the number of images. "none" and "mirror" choose their own number,
+            "turns" makes whole cycles.
         size: side S in pixels.
-        kind: one of `KINDS`, which tells what each does.
+        kind: a name in `KINDS`, where each is described.
         seed: of the random windows, turns and intensities.
-        depth: D; every D pairs in turn are a stack of slices of one size, and every D rows of the
+        depth: D; each D consecutive pairs are a stack of slices of one size, and each D rows of the
             result one view.
 
     Raises:
-        UserError: there is no such kind.
+        UserError: `kind` is unknown.
     """
     if kind not in KINDS:
         raise no_such("augmentation", kind, KINDS)
@@ -106,12 +105,12 @@ def resize_image(image: UInt8, size: int) -> UInt8:
 
 
 def resize_mask(mask: UInt8, size: int) -> UInt8:
-    """Mask (H, W) as a square (size, size), by nearest neighbour: no class is invented."""
+    """Mask (H, W) as a square (size, size), by nearest neighbour, which adds no class."""
     return transforms.resize(Image.fromarray(mask), size, Image.Resampling.NEAREST)
 
 
 def _upside_down(seed: int, view: int) -> bool:
-    """Drawn apart from the transform, so that this is the same with any depth."""
+    """Drawn with its own generator, so that the transform is the same for every depth."""
     return bool(np.random.default_rng([seed, view, 1]).random() < 0.5)
 
 
@@ -120,7 +119,7 @@ def _whole_first(rest: Transform) -> Callable[[int], Transform]:
 
 
 def _cycle(text: str, *steps: Transform, repeated: bool = False) -> Kind:
-    """Transforms in turn: once, or as many whole cycles as give the views that are asked for."""
+    """Transforms one after the other: one cycle, or enough cycles for the requested views."""
 
     def count(views: int, sources: int) -> int:
         once = sources * len(steps)

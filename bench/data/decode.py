@@ -1,12 +1,12 @@
-"""Pixels of one item: any usual image or mask file in, uint8 arrays out.
+"""Decode an item: image and mask files of the usual formats to uint8 arrays.
 
 Images: PNG, TIFF, JPEG, BMP; grey, RGB, palette; alpha is dropped. 8-bit values stay as they are;
-wider ones (16-bit, float) are stretched from the 0.1th to the 99.9th percentile of the image,
-because microscopes often store 10 to 14 bits in 16, which would come out almost black otherwise.
+wider ones (16-bit, float) are scaled so that the 0.1th and 99.9th percentiles of the image become
+0 and 255, because microscopes often store 10 to 14 bits in 16, which would be almost black.
 (Pillow reads 16-bit RGB PNG as 8-bit; such files keep their full range.)
 
-Masks: a stored value per pixel. Grey and index masks give their values, palette masks their
-indices. In colour masks a grey pixel gives its level, any other one `COLOUR + 0xRRGGBB`.
+Masks: one stored value per pixel. Grey and index masks give their values, palette masks their
+indices. In colour masks a grey pixel gives its level, a coloured one `COLOUR + 0xRRGGBB`.
 """
 
 import math
@@ -26,7 +26,7 @@ from bench.errors import UserError
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"})
 COLOUR = 1 << 24  # added to the code of a coloured mask pixel, so that blue differs from grey
 
-LARGEST_PX = 150_000_000  # of an image; as RGB and as floats it takes 2.3 GB while it is decoded
+LARGEST_PX = 150_000_000  # decoding an image of this size as RGB and floats takes 2.3 GB
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns at first
 
 _STRETCH = (0.1, 99.9)  # percentiles
@@ -43,7 +43,7 @@ UInt8 = npt.NDArray[np.uint8]
 class Raster(NamedTuple):
     """Values as stored, (H, W) or (H, W, C), and how to show them.
 
-    `palette` holds the colours (256, 3) that indices stand for; `inverted`: 0 is shown white.
+    `palette` holds the colour (256, 3) of each index; `inverted`: 0 is shown white.
     """
 
     values: npt.NDArray[Any]
@@ -77,7 +77,7 @@ def decode_mask(item: Item, collection: Collection) -> UInt8:
 
 
 def read_image(pixels: Pixels) -> UInt8:
-    """Image (H, W, 3), as it would be shown on a screen."""
+    """Image (H, W, 3), as an image viewer shows it."""
     values, palette, inverted = load(pixels)
     if palette is not None:
         values = palette[values]
@@ -92,7 +92,7 @@ def read_image(pixels: Pixels) -> UInt8:
 
 
 def read_mask(pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
-    """Stored values (H, W) of a mask; see the module for colours."""
+    """Stored values (H, W) of a mask; colours as in the docstring of the module."""
     return mask_codes(load(pixels).values, pixels)
 
 
@@ -156,7 +156,7 @@ def check_sizes(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> No
 
 
 def undeclared(item: Item, values: list[int], table: dict[int, int]) -> UserError:
-    """Say that the mask of an item holds values that stand for no class."""
+    """The error for a mask that holds values without a class."""
     return UserError(
         f"mask {describe(item.mask, item.name)} holds {', '.join(map(show_value, values[:8]))}"
         f"{' and more' if len(values) > 8 else ''}, but only "
@@ -170,8 +170,8 @@ def show_value(value: int) -> str:
     return f"#{value - COLOUR:06x}" if value >= COLOUR else str(value)
 
 
-def describe(pixels: Pixels, name: str = "given as an array") -> str:
-    """A file's path in quotes, or what to call an array."""
+def describe(pixels: Pixels, name: str = "in memory") -> str:
+    """The path of a file in quotes, or `name` for an array."""
     return f"'{pixels}'" if isinstance(pixels, Path) else name
 
 
@@ -179,7 +179,7 @@ def _load_pillow(path: Path) -> Raster:
     with Image.open(path) as image:
         if image.width * image.height > LARGEST_PX:
             raise _too_large(path)
-        ImageOps.exif_transpose(image, in_place=True)  # cameras store the rotation aside
+        ImageOps.exif_transpose(image, in_place=True)  # cameras store the rotation as metadata
         image.load()
         if image.mode == "P":
             palette = np.zeros((256, 3), np.uint8)
@@ -193,13 +193,13 @@ def _load_tiff(path: Path) -> Raster:
     with tifffile.TiffFile(path) as file:
         series, page = file.series[0], file.series[0].keyframe
         lengths = zip(series.axes, series.shape, strict=True)
-        kept = [(axis, length) for axis, length in lengths if axis in "YX" or length > 1]
-        axes = "".join(axis for axis, _ in kept)
+        used = [(axis, length) for axis, length in lengths if axis in "YX" or length > 1]
+        axes = "".join(axis for axis, _ in used)
         if axes not in ("YX", "YXS", "SYX"):
             raise UserError(
                 f"'{path}' is a stack of shape {series.shape}; save one image or slice per file"
             )
-        if math.prod(length for axis, length in kept if axis in "YX") > LARGEST_PX:
+        if math.prod(length for axis, length in used if axis in "YX") > LARGEST_PX:
             raise _too_large(path)
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
         if page.compression not in _TIFFFILE_CODECS:  # Pillow's libtiff knows LZW and JPEG
@@ -208,7 +208,7 @@ def _load_tiff(path: Path) -> Raster:
             return raster._replace(
                 values=np.invert(raster.values) if undo else raster.values, inverted=inverted
             )
-        values = series.asarray().reshape([length for _, length in kept])
+        values = series.asarray().reshape([length for _, length in used])
         if axes == "SYX":
             values = np.moveaxis(values, 0, -1)
         if page.colormap is not None:

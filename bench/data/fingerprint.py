@@ -1,4 +1,4 @@
-"""The identity of a collection: changes with its contents, not with where it lies."""
+"""The fingerprint of a collection: a hash of its contents, independent of its location."""
 
 import hashlib
 import json
@@ -12,20 +12,20 @@ from bench.files import file_sha256
 
 
 def fingerprint(collection: Collection) -> str:
-    """SHA-256, in hex, of classes, mask values, official split, and each item's facts and bytes.
+    """SHA-256, in hex, of classes, mask values, official split, and the names and pixels of items.
 
-    Files count by their bytes and arrays by type, shape and values; paths and the collection's
-    name do not count.
+    Files are hashed as bytes, arrays by type, shape and values. Paths and the name of the
+    collection do not matter.
     """
-    facts: dict[str, Any] = {
+    description: dict[str, Any] = {
         "classes": collection.classes,
         "mask_values": sorted((collection.mask_values or {}).items()),
         "official": collection.official,
         "items": [(item.name, item.group) for item in collection.items],
     }
     if any(item.volume for item in collection.items):
-        facts["volumes"] = [(item.volume, item.spacing_mm) for item in collection.items]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        description["volumes"] = [(item.volume, item.spacing_mm) for item in collection.items]
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for item in collection.items:
         for pixels in (item.image, item.mask, item.instances):
             digest.update(_content(pixels))
@@ -33,7 +33,7 @@ def fingerprint(collection: Collection) -> str:
 
 
 def _content(pixels: Pixels | None) -> bytes:
-    """Digest of one file or array; of fixed length, so that neighbours cannot run together."""
+    """Digest of one file or array, of fixed length."""
     if pixels is None:
         return hashlib.sha256(b"none").digest()
     if isinstance(pixels, Path):

@@ -1,12 +1,12 @@
-"""What a dataset is made of."""
+"""Items and collections."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-IGNORE = 255  # mask value of pixels that neither train nor count
+IGNORE = 255  # mask value of unlabelled pixels: no loss, no score
 
 Pixels = Path | npt.NDArray[Any]  # a file to decode on demand, or the array itself
 
@@ -16,14 +16,14 @@ class Item:
     """One labelled image.
 
     Attributes:
-        name: unique within the collection; names files of predictions.
+        name: unique in the collection; also names the files of predictions.
         image: file, or array (H, W) or (H, W, 3) uint8/uint16.
         mask: file, or array (H, W) uint8 of class indices, `IGNORE` where unlabelled.
-        group: the specimen, patient or volume; one group never lies on both sides of a split.
+        group: the specimen, patient or volume; a split never divides a group.
         instances: file or array (H, W) uint16 of instance numbers, 0 is background.
-        volume: name of the scan that this is a slice of, "" for an image of its own. The slices
-            of a scan have one size and belong to one group; they lie as their items are ordered.
-        spacing_mm: distance of slices, height and width of a pixel; None where it is not known.
+        volume: name of the scan that this is a slice of; "" for a single image. The slices of a
+            scan have one size and one group, and the order of their items is their order.
+        spacing_mm: distance of slices, height and width of a pixel; None where unknown.
     """
 
     name: str
@@ -40,14 +40,15 @@ class Collection:
     """A labelled image collection, ready to be split.
 
     Attributes:
-        name: as it stands in tables.
+        name: as in tables.
         classes: name of every class; index 0 is the background or matrix.
         items: the labelled images in a fixed order.
         official: part ("train", "val", "test") to item names, where the publisher gives a split.
-        mask_values: stored mask value to class index; None where masks hold class indices already.
+        mask_values: stored mask value to class index; None where masks hold class indices.
         licence: as the publisher states it.
         source: address or paper.
-        images_may_be_shown: whether pictures of it may be committed beside the results.
+        images_may_be_shown: whether its images may be published with the results.
+        notes: what the reader assumed, shown to the user.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Collection:
     licence: str = ""
     source: str = ""
     images_may_be_shown: bool = False
-    notes: tuple[str, ...] = field(default=())  # what the reader had to assume, shown to the user
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

@@ -1,4 +1,4 @@
-"""Volumes in NIfTI files, read slice by slice: for the readers of public collections.
+"""Read volumes in NIfTI files slice by slice; for the readers of public collections.
 
 A file's axes are x to the left or right, y to the front or back, z along the body; a slice is
 (H, W) = (y, x) at one z, as viewers show it. Reading needs nibabel, the extra `volumes`.
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bench.errors import UserError
 
-BRIGHTEST = 99.8  # percentile of what lies above 0 that becomes white
+BRIGHTEST = 99.8  # percentile of the values above 0 that becomes white
 
 
 def depth(file: Path) -> int:
@@ -70,4 +70,4 @@ def _open(file: Path) -> Any:
     try:
         return nibabel.load(file)
     except nibabel.filebasedimages.ImageFileError as error:
-        raise UserError(f"'{file}' is no NIfTI volume; get it again") from error
+        raise UserError(f"'{file}' is not a NIfTI volume; get it again") from error

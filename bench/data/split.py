@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: by group, and the same for every method and seed."""
+"""Split a collection into train, validation and test parts by specimen."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}  # of the items, where no sp
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Training, validation and test items, and what a reader of the results should know."""
+    """Items of the train, validation and test parts, and notes for the reader of the results."""
 
     train: tuple[Item, ...]
     val: tuple[Item, ...]
@@ -32,22 +32,22 @@ def split(
     seed: int = 0,
     labels: int | None = None,
 ) -> Split:
-    """Divide a collection; `seed` decides only which training images a label budget keeps.
+    """Split a collection; `seed` only decides which training images a label budget keeps.
 
-    One fold: the publisher's split where there is one (its validation part carved out of the
-    training groups where it lacks one), else `SHARES` of the items. More folds: the groups are
-    dealt into that many folds of about equal size; one is the test part, and a fifth of the rest
-    validates. Groups stay whole, save where a published split breaks them, which is noted.
+    One fold: the published split, else `SHARES` of the items; a missing validation part is taken
+    from the training groups. More folds: the groups are distributed over folds of about equal size;
+    one fold is the test part, and a fifth of the others the validation part. Groups are never
+    divided, except by a published split.
 
     Args:
-        collection: what to divide.
-        fold: which fold tests, from 0.
-        folds: number of folds; above 1 the published split is set aside.
-        seed: of the order in which a label budget takes training images.
-        labels: keep this many training images; a smaller budget is a subset of a larger one.
+        collection: the collection.
+        fold: number of the test fold, from 0.
+        folds: number of folds; with more than 1 the published split is not used.
+        seed: of the order in which training images enter a label budget.
+        labels: label budget: number of training images; a smaller budget is part of a larger one.
 
     Raises:
-        UserError: too few groups, no such fold, or a budget out of range.
+        UserError: too few groups, an unknown fold, or a budget out of range.
     """
     if folds < 1 or not 0 <= fold < folds:
         raise UserError(f"fold {fold} of {folds} does not exist; folds count from 0 to folds - 1")
@@ -56,7 +56,7 @@ def split(
         parts = _official(collection, notes)
     else:
         if collection.official:
-            notes.append("cross-validation: the published split is set aside")
+            notes.append("cross-validation: the published split is not used")
         parts = _by_group(collection, fold, folds)
     if labels is not None:
         parts["train"] = _budget(parts["train"], labels, seed)
@@ -78,7 +78,7 @@ def _official(collection: Collection, notes: list[str]) -> dict[str, list[Item]]
             "name both parts, or remove the split to have one made"
         )
     if left_out := len(collection.items) - sum(map(len, parts.values())):
-        notes.append(f"{left_out} images stand in no part of the published split and are unused")
+        notes.append(f"{left_out} images are in no part of the published split and are not used")
     if not parts["val"]:
         parts["train"], parts["val"] = _carve(collection, parts["train"])
         notes.append("the published split has no validation part: taken from its training groups")
@@ -104,10 +104,10 @@ def _carve(collection: Collection, items: Sequence[Item]) -> tuple[list[Item], l
 def _deal(
     collection: Collection, items: Sequence[Item], shares: Iterable[float]
 ) -> list[list[Item]]:
-    """Deal whole groups so that each part holds about its share of the items, and never none.
+    """Distribute whole groups so that each part has about its share of the items, at least one.
 
-    Largest groups first, each to the part that lacks most; equal sizes in an order that depends
-    on the group's name alone, so that it is stable yet unrelated to how files were numbered.
+    Largest groups first, each to the part that lacks most. Groups of equal size come in an order
+    that depends on their names only and is unrelated to the numbering of files.
     """
     missing = [share * len(items) for share in shares]
     sizes: dict[str, int] = {}
@@ -115,13 +115,15 @@ def _deal(
         sizes[item.group] = sizes.get(item.group, 0) + 1
     if len(sizes) < len(missing):
         raise UserError(
-            f"'{collection.name}' has too few specimen groups to divide: {len(sizes)} for "
-            f"{len(missing)} parts; add images, give a split, or ask for fewer folds"
+            f"'{collection.name}' has too few specimen groups to split: {len(sizes)} for "
+            f"{len(missing)} parts; add images, add a split file, or use fewer folds"
         )
     part_of: dict[str, int] = {}
     empty = set(range(len(missing)))
     for group in sorted(sizes, key=lambda name: (-sizes[name], _rank(name))):
-        scarce = len(sizes) - len(part_of) <= len(empty)  # the rest just fills the empty parts
+        scarce = len(sizes) - len(part_of) <= len(
+            empty
+        )  # the rest is just enough for the empty parts
         part = max(empty if scarce else range(len(missing)), key=lambda number: missing[number])
         part_of[group] = part
         missing[part] -= sizes[group]
@@ -132,7 +134,7 @@ def _deal(
 def _budget(train: Sequence[Item], labels: int, seed: int) -> list[Item]:
     if not 1 <= labels <= len(train):
         raise UserError(
-            f"{labels} labelled images asked for, but the training part has {len(train)}; "
+            f"{labels} labelled images requested, but the training part has {len(train)}; "
             f"give 1 to {len(train)}"
         )
     return sorted(train, key=lambda item: _rank(f"{seed}/{item.name}"))[:labels]
@@ -144,16 +146,16 @@ def _rank(name: str) -> str:
 
 
 def _absent_classes(collection: Collection, parts: dict[str, list[Item]]) -> list[str]:
-    """One note for each class that a training or test part does not show."""
+    """One note for each class that does not occur in the train or test part."""
     notes = []
     with ThreadPoolExecutor() as pool:
         for part in ("train", "test"):
-            seen = set[int]().union(
+            present = set[int]().union(
                 *pool.map(lambda item: np.unique(decode_mask(item, collection)), parts[part])
             )
             notes += [
                 f"class '{name}' does not occur in the {part} part"
                 for index, name in enumerate(collection.classes)
-                if index not in seen
+                if index not in present
             ]
     return notes

@@ -1,7 +1,7 @@
-"""From an image and its labels to one square view of both.
+"""Transforms from an image and its labels to one square view of both.
 
-Pillow does the pixels: images are interpolated bilinearly and antialiased where they shrink, labels
-are picked from the nearest pixel, so that no class and no object is invented.
+Images are interpolated bilinearly, antialiased where they shrink; labels by nearest neighbour,
+which adds no class and no object.
 """
 
 import math
@@ -25,7 +25,7 @@ _GAMMA = (0.7, 1.4)
 _CONTRAST = (0.75, 1.25)
 _BRIGHTNESS = (-0.1, 0.1)  # of full scale
 _MAGNIFICATION = 2.5  # the largest, as in the steel report
-_SHARE = 0.5  # of the views that are turned freely, and of those that are equalised
+_SHARE = 0.5  # of the views that are rotated freely, and of those that are equalised
 
 
 def whole(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
@@ -37,7 +37,7 @@ def whole(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Gener
 
 
 def mirrored(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """The whole image, left and right exchanged."""
+    """The whole image, mirrored left to right."""
     return _turn(whole(image, mask, size, rng), 0, True)
 
 
@@ -55,7 +55,7 @@ def rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Gen
 def random_window(
     image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
 ) -> View:
-    """A window of 50 to 100 % of the sides, in any orientation and with other intensities."""
+    """A window of 50 to 100 % of the sides, in a random orientation, with random intensities."""
     scale = rng.uniform(*_WINDOW)
     width, height = scale * image.width, scale * image.height
     left, upper = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
@@ -72,8 +72,8 @@ def turned_window(
 ) -> View:
     """A window magnified up to 2.5 times, half of them turned by any angle, half equalised.
 
-    The window never leaves the image: no corner is made up, and every label counts. The price is
-    that a turned window is magnified at least until it fits, 1.4 times at 45 degrees of a square.
+    The window never leaves the image, so that no pixel is invented and every label counts. A turned
+    window is therefore magnified at least until it fits: 1.4 times at 45 degrees of a square.
     """
     angle = rng.uniform(0, math.pi / 2) if rng.random() < _SHARE else 0.0
     pixels, labels = _turned(image, mask, size, angle, rng)
@@ -85,7 +85,7 @@ def turned_window(
 def native_window(
     image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
 ) -> View:
-    """A window of `size` px a side at the image's own resolution, in any orientation."""
+    """A window of `size` px a side at the image's own resolution, in a random orientation."""
     left = int(rng.integers(max(image.width - size, 0) + 1))
     upper = int(rng.integers(max(image.height - size, 0) + 1))
     return _varied(_cut(image, mask, size, left, upper), rng)
@@ -94,8 +94,8 @@ def native_window(
 def sliding_window(lap: int) -> Transform:
     """The `lap`-th of the windows at the image's own resolution that half overlap in a grid.
 
-    They come in one fixed order, shuffled so that the first few lie all over the image, first as
-    they are; when all have come, they come again in any orientation and with other intensities.
+    Their order is fixed and shuffled, so that the first few cover the whole image. The first lap
+    has them unchanged, later laps in a random orientation with random intensities.
     """
 
     def cut(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
@@ -146,10 +146,10 @@ def _turned(
 
 
 def _cut(image: Image.Image, mask: Image.Image, size: int, left: int, upper: int) -> View:
-    """A window at the image's own resolution; round a shorter side the image is mirrored.
+    """A window at the image's own resolution; an image with a shorter side is padded by mirroring.
 
-    What was mirrored does not train: it is `IGNORE` in class maps and 0 in instance numbers, where
-    an object would otherwise lie in two places.
+    Padding does not train: it is `IGNORE` in class maps and 0 in instance numbers, where one object
+    would otherwise be in two places.
     """
     box = (left, upper, min(left + size, image.width), min(upper + size, image.height))
     pixels, labels = np.array(image.crop(box)), np.array(mask.crop(box))
@@ -162,13 +162,13 @@ def _cut(image: Image.Image, mask: Image.Image, size: int, left: int, upper: int
 
 
 def _starts(side: int, size: int) -> list[int]:
-    """Where the windows of a row or column begin: half a side apart, the last at the edge."""
+    """Starts of the windows along one side: half a window apart, the last at the edge."""
     last = max(side - size, 0)
     return [*range(0, last, max(1, size // 2)), last]
 
 
 def _varied(view: View, rng: np.random.Generator) -> View:
-    """One of the eight orientations of a square, with other intensities."""
+    """The view in one of the eight orientations of a square, with random intensities."""
     turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
     levels = _intensity(rng)
     pixels, labels = _turn(view, turns, mirror)
@@ -183,7 +183,7 @@ def _intensity(rng: np.random.Generator) -> UInt8:
 
 
 def _equalised(pixels: UInt8) -> UInt8:
-    """Grey levels equally frequent; one histogram for the three channels, so that hues remain."""
+    """Histogram equalisation with one histogram for the three channels, which keeps hues."""
     flat = Image.fromarray(pixels.reshape(len(pixels), -1))
     return np.asarray(ImageOps.equalize(flat)).reshape(pixels.shape)
 

@@ -186,7 +186,7 @@ def test_what_the_reader_assumed_is_passed_on_once(folder: Path) -> None:
             folds=2,
         )
     )
-    assert "mine: no specimen groups given: each image counts as its own specimen" in notes
+    assert "mine: no specimen groups: each image counts as its own specimen" in notes
     assert len(notes) == len(set(notes))
 
 

@@ -357,7 +357,7 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     capsys.readouterr()
     assert ask(line, "--dry-run") == 0
     out = capsys.readouterr().out
-    assert "note: mine: no specimen groups given" in out
+    assert "note: mine: no specimen groups" in out
     assert re.search(r"random +0 +ok ", out)
     assert re.search(r"random +1 +to do ", out)
     assert "2 cells, 1 to do, in results/local" in out

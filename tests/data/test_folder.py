@@ -197,28 +197,28 @@ def spoil(root: Path, fault: str) -> None:
         ("unreadable", r"cannot read '.*images.b\.png' as an image"),
         ("unreadable mask", r"cannot read '.*masks.b\.png' as an image"),
         ("twice", r"b\.bmp' and '.*b\.png' share one name"),
-        ("two masks", r"b-gt\.png' and '.*b_mask\.png' would belong to one image"),
+        ("two masks", r"b-gt\.png' and '.*b_mask\.png' belong to one image"),
         ("values", r"mask '.*a\.png' holds 2, but only 0, 1 are declared; correct"),
-        ("one value", "hold the one value 3; label a second class or give"),
-        ("blurred", r"hold \d+ different values, which is no class map .* save them as PNG"),
+        ("one value", "hold the one value 3; label a second class or list"),
+        ("blurred", r"hold \d+ different values, which is not a class map .* save them as PNG"),
         ("jpeg mask", r"b\.jpg' is a JPEG\); save them as PNG"),
-        ("split.json {]", r"split\.json' is no valid JSON"),
+        ("split.json {]", r"split\.json' is not valid JSON"),
         ("split.json []", r"split\.json' must hold one JSON object"),
-        ('split.json {"train": "a"}', "must give a list of ids"),
+        ('split.json {"train": "a"}', "must hold a list of ids"),
         ('split.json {"train": ["a"], "test": ["z"]}', "names 'z', but there is no such image"),
         ('split.json {"train": ["a"], "test": ["a"]}', "puts 'a' into both train and test"),
-        ("split.csv a,train\nb,tset", "names a part 'tset'; the parts are train, val and test"),
+        ("split.csv a,train\nb,tset", "names a part 'tset'; allowed are train, val and test"),
         ("split.csv a\nb", "each row must be an id and a part"),
         ("groups.csv z,s1", "names 'z', but there is no such image"),
         ("groups.csv a,s1\na.png,s2", "puts 'a' into both s1 and s2; keep one of them"),
-        ('classes.json {"x": 0.9, "y": 2}', "gives the mask value 0.9; give an integer"),
-        ('classes.json {"x": Infinity, "y": 2}', "gives the mask value inf; give an integer"),
-        ('classes.json {"x": false, "y": 2}', "gives the mask value False; give an integer"),
-        ('classes.json {"x": 0, "y": 0}', "gives one mask value to two classes"),
-        ('classes.json {"x": 0, "y": "red"}', "gives the mask value 'red'"),
+        ('classes.json {"x": 0.9, "y": 2}', "has the mask value 0.9; use an integer"),
+        ('classes.json {"x": Infinity, "y": 2}', "has the mask value inf; use an integer"),
+        ('classes.json {"x": false, "y": 2}', "has the mask value False; use an integer"),
+        ('classes.json {"x": 0, "y": 0}', "has one mask value for two classes"),
+        ('classes.json {"x": 0, "y": "red"}', "has the mask value 'red'"),
         ('classes.json {"x": 0}', "names 1 classes; name 2 to 255"),
-        ('meta.json {"classes": 3}', "must give classes as an object or a list"),
-        ('meta.json {"items": ["a"]}', "must give items as"),
+        ('meta.json {"classes": 3}', "must list classes as an object or a list"),
+        ('meta.json {"items": ["a"]}', "must list items as"),
     ],
 )
 def test_each_mistake_has_its_sentence(tmp_path: Path, fault: str, message: str) -> None:
@@ -229,7 +229,7 @@ def test_each_mistake_has_its_sentence(tmp_path: Path, fault: str, message: str)
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere' is no folder; give one"):
+    with pytest.raises(UserError, match="nowhere' is not a folder; name one"):
         read_folder(tmp_path / "nowhere")
     with pytest.raises(UserError, match="is empty; it needs a folder images/"):
         read_folder(tmp_path)

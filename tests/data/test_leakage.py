@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from bench.data.folder.read import read_folder
 from bench.data.items import Item
-from bench.data.leakage.gate import Leak, find_leaks, refusal
+from bench.data.leakage.gate import Leak, find_leaks, leakage_error
 from bench.data.split import Split, split
 from bench.draw.texture import smooth_noise
 from bench.errors import UserError
@@ -227,7 +227,7 @@ def test_each_kind_has_its_sentence() -> None:
 
 def test_the_refusal_names_the_first_pairs_and_the_way_on() -> None:
     leaks = [Leak("identical", f"a{n}", "train", f"b{n}", "test", 1.0, 1.0) for n in range(8)]
-    error = refusal(leaks)
+    error = leakage_error(leaks)
     assert isinstance(error, UserError)
     text = str(error)
     assert "\n" not in text
@@ -235,7 +235,7 @@ def test_the_refusal_names_the_first_pairs_and_the_way_on() -> None:
     assert str(leaks[5]) not in text
     assert "and 3 more" in text
     assert "--allow-leakage" in text
-    assert "more;" not in str(refusal(leaks[:2]))
+    assert "more;" not in str(leakage_error(leaks[:2]))
 
 
 def test_steel_is_free_of_leaks_until_one_is_planted() -> None:

@@ -103,7 +103,7 @@ def test_official_split_is_kept() -> None:
     collection = made([1] * 5, official=official)
     parts = split(collection)
     assert {part: tuple(names(getattr(parts, part))) for part in official} == official
-    assert parts.notes == ("1 images stand in no part of the published split and are unused",)
+    assert parts.notes == ("1 images are in no part of the published split and are not used",)
 
 
 def test_official_split_without_validation_takes_whole_training_groups() -> None:
@@ -134,7 +134,7 @@ def test_folds_set_the_official_split_aside() -> None:
     collection = made([1] * 12, official=official)
     parts = split(collection, fold=1, folds=3)
     assert_divides(collection, parts)
-    assert parts.notes == ("cross-validation: the published split is set aside",)
+    assert parts.notes == ("cross-validation: the published split is not used",)
 
 
 @pytest.mark.parametrize(("sizes", "folds"), [([1], 1), ([50], 1), ([9, 9], 1), ([1] * 3, 4)])

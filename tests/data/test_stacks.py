@@ -56,7 +56,7 @@ def test_stacks_do_not_cross_volumes_and_leave_no_slice_out() -> None:
 def test_what_makes_no_stack_is_refused() -> None:
     with pytest.raises(UserError, match="--depth 3 is more than the 2 slices of volume 'b'"):
         stacks(slices(a=5, b=2), 3)
-    with pytest.raises(UserError, match="'x' is an image of its own: leave --depth out"):
+    with pytest.raises(UserError, match="'x' is a single image: leave --depth out"):
         stacks([Item("x", np.zeros((4, 4)), np.zeros((4, 4)), "g")], 2)
 
 
@@ -170,7 +170,7 @@ def test_volumes_run_through_the_main_job(tmp_path: Path, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("--dataset steel --depth 2", "is an image of its own"),
+        ("--dataset steel --depth 2", "is a single image"),
         ("--dataset organs --depth 40", "--depth 40 is more than the 1"),
         ("--dataset organs --depth 0", "--depth is 0: give 1 or more"),
         ("--dataset organs --depth 2 --labels 1", "leave out --labels"),

@@ -235,7 +235,7 @@ def test_the_plain_layout_must_have_the_classes_of_the_collection(home: Path) ->
 def test_a_missing_collection_is_told_in_a_sentence(name: str, home: Path) -> None:
     cache = home.parent / "cache" / "data"
     sentence = (
-        f"the collection '{name}' is not here: there is no folder '{name}' in '{home}' or "
+        f"the collection '{name}' is missing: there is no folder '{name}' in '{home}' or "
         f"'{cache}'; "
     )
     with pytest.raises(

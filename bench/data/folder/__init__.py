@@ -1,1 +1,1 @@
-"""Reading a folder of images and masks."""
+"""Read any folder of images and masks as a collection."""

@@ -1,4 +1,4 @@
-"""Which stored mask value is which class: as the folder declares it, else as its masks show it."""
+"""Classes and their stored mask values, as a folder declares them or as guessed from its masks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from bench.data.decode import COLOUR, show_value
 from bench.data.items import IGNORE
 from bench.errors import UserError
 
-MAX_FOUND = 64  # more distinct values than this are no class labels but blurred edges
+MAX_VALUES = 64  # more distinct values than this are not classes but blurred edges
 MAX_CLASSES = IGNORE  # indices 0 to 254
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Class names by index, stored mask value to index (or `IGNORE`), and what was assumed."""
+    """Class names by index, stored mask value to index (or `IGNORE`), and notes on assumptions."""
 
     names: tuple[str, ...]
     values: dict[int, int]
@@ -23,73 +23,75 @@ class Classes:
 
     @property
     def mask_values(self) -> dict[int, int] | None:
-        """The map, or None where masks hold class indices already."""
+        """The map, or None where masks hold class indices."""
         identity = {**{k: k for k in range(len(self.names))}, IGNORE: IGNORE}
         return None if self.values.items() <= identity.items() else self.values
 
 
-def classes_by_name(given: Mapping[str, Any], file: Path) -> Classes:
+def classes_by_name(declared: Mapping[str, Any], file: Path) -> Classes:
     """Classes from {name: stored value}, indexed as listed: the first is the background.
 
     A value is an integer or a colour such as "#ff0000"; the name "ignore" marks unlabelled pixels.
     """
-    named = {name: _value(value, file) for name, value in given.items()}
+    named = {name: _value(value, file) for name, value in declared.items()}
     ignored = named.pop("ignore", None)
     return _table(list(named.items()), ignored, file)
 
 
-def classes_by_value(given: Mapping[str, str] | list[str], ignored: Any, file: Path) -> Classes:
+def classes_by_value(declared: Mapping[str, str] | list[str], ignored: Any, file: Path) -> Classes:
     """Classes from {stored value: name} or a list of names, indexed in the order of the values."""
-    pairs = given.items() if isinstance(given, dict) else enumerate(given)
+    pairs = declared.items() if isinstance(declared, dict) else enumerate(declared)
     named = sorted((_value(value, file), str(name)) for value, name in pairs)
     ignored = None if ignored is None else _value(ignored, file)
     return _table([(name, value) for value, name in named if value != ignored], ignored, file)
 
 
-def find_classes(values: Iterable[int], lossy: Path | None, root: Path) -> Classes:
-    """Classes guessed from all stored values of a folder's masks, told in `notes`.
+def guess_classes(values: Iterable[int], lossy: Path | None, root: Path) -> Classes:
+    """Guess the classes of a folder from all stored values of its masks; `notes` say how.
 
-    Values 0 to K-1 are class indices; 255 beside at least 0 and 1 marks unlabelled pixels. Any
+    Values 0 to K-1 are class indices; 255 next to at least 0 and 1 marks unlabelled pixels. Any
     other set (0 and 255; 0, 128, 255; colours) counts up from its lowest value.
 
     Args:
         values: every value that occurs in a mask.
-        lossy: one mask whose file format changes values, if there is any.
+        lossy: one mask whose file format changes values, or None.
         root: the folder, for messages.
 
     Raises:
         UserError: one value only, or values that look like blurred edges.
     """
-    found = sorted(set(values))
+    stored = sorted(set(values))
     way_out = (
-        f'give the classes in \'{root / "classes.json"}\', as in {{"background": 0, "object": 1}}'
+        f'list the classes in \'{root / "classes.json"}\', as in {{"background": 0, "object": 1}}'
     )
-    if len(found) < 2:
+    if len(stored) < 2:
         raise UserError(
-            f"all masks in '{root}' hold the one value {', '.join(map(show_value, found))}; label "
+            f"all masks in '{root}' hold the one value {', '.join(map(show_value, stored))}; label "
             f"a second class or {way_out}"
         )
-    if len(found) > MAX_FOUND or (lossy and len(found) > 2):
+    if len(stored) > MAX_VALUES or (lossy and len(stored) > 2):
         cause = f"'{lossy}' is a JPEG" if lossy else "blurred or resampled edges, or instances"
         raise UserError(
-            f"the masks in '{root}' hold {len(found)} different values, which is no class map "
+            f"the masks in '{root}' hold {len(stored)} different values, which is not a class map "
             f"({cause}); save them as PNG with one value per class, without smoothing"
         )
-    shown = ", ".join(map(show_value, found))
-    labelled = [value for value in found if value != IGNORE]
-    if labelled == list(range(len(labelled))) and (len(labelled) > 1 or IGNORE not in found):
+    shown = ", ".join(map(show_value, stored))
+    labelled = [value for value in stored if value != IGNORE]
+    if labelled == list(range(len(labelled))) and (len(labelled) > 1 or IGNORE not in stored):
         names = ["background", *(f"class {index}" for index in labelled[1:])]
         note = f"mask values {shown} taken as class indices"
-        if IGNORE in found:
+        if IGNORE in stored:
             note += f", {IGNORE} as unlabelled"
-        return _guess(names, {value: value for value in found}, f"{note}; to overrule, {way_out}")
-    if len(found) == 2:
+        return _guess(
+            names, {value: value for value in stored}, f"{note}; to change this, {way_out}"
+        )
+    if len(stored) == 2:
         names = ["background", "object"]
     else:
-        names = ["background", *(f"value {show_value(value)}" for value in found[1:])]
-    note = f"mask values {shown} taken as classes 0 to {len(found) - 1} ({', '.join(names)})"
-    values_found = {value: index for index, value in enumerate(found)}
-    return _guess(names, values_found, f"{note}; to overrule, {way_out}")
+        names = ["background", *(f"value {show_value(value)}" for value in stored[1:])]
+    note = f"mask values {shown} taken as classes 0 to {len(stored) - 1} ({', '.join(names)})"
+    indices = {value: index for index, value in enumerate(stored)}
+    return _guess(names, indices, f"{note}; to change this, {way_out}")
 
 
 def _guess(names: list[str], values: dict[int, int], note: str) -> Classes:
@@ -99,7 +101,7 @@ def _guess(names: list[str], values: dict[int, int], note: str) -> Classes:
 def _table(named: list[tuple[str, int]], ignored: int | None, file: Path) -> Classes:
     stored = [value for _, value in named]
     if len(set(stored)) != len(stored) or ignored in stored:
-        raise UserError(f"'{file}' gives one mask value to two classes; make the values distinct")
+        raise UserError(f"'{file}' has one mask value for two classes; make the values distinct")
     if not 2 <= len(named) <= MAX_CLASSES:
         raise UserError(
             f"'{file}' names {len(named)} classes; name 2 to {MAX_CLASSES}, the background first"
@@ -110,17 +112,17 @@ def _table(named: list[tuple[str, int]], ignored: int | None, file: Path) -> Cla
     return Classes(tuple(name for name, _ in named), values)
 
 
-def _value(given: Any, file: Path) -> int:
+def _value(text: Any, file: Path) -> int:
     """Stored mask value of 128, "128" or "#ff0000"; grey colours are grey levels, as decoded."""
     try:
-        if not str(given).startswith("#"):
-            if isinstance(given, bool) or int(given) != float(given):
+        if not str(text).startswith("#"):
+            if isinstance(text, bool) or int(text) != float(text):
                 raise ValueError
-            return int(given)
-        code = int(str(given)[1:], 16)
+            return int(text)
+        code = int(str(text)[1:], 16)
     except (TypeError, ValueError, OverflowError):
         raise UserError(
-            f"'{file}' gives the mask value {given!r}; give an integer or a colour like \"#ff0000\""
+            f"'{file}' has the mask value {text!r}; use an integer or a colour like \"#ff0000\""
         ) from None
     red, green, blue = code >> 16, code >> 8 & 255, code & 255
     return red if red == green == blue else COLOUR + code

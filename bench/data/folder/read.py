@@ -1,8 +1,8 @@
 """Any folder of images and masks as a collection.
 
-`images/` and `masks/` hold files of the same stem; see `IMAGES`, `MASKS` and `_ENDINGS` for the
-other usual names, `bench.data.sidecars` for the optional files beside them, and
-`bench.data.decode` for the formats. Everything is decoded once here, so that nothing fails later.
+`images/` and `masks/` hold files of the same stem; see `IMAGES`, `MASKS` and `_ENDINGS` for other
+names, `bench.data.folder.sidecars` for optional files, and `bench.data.decode` for the formats. All
+files are decoded once here, so that errors appear before training.
 """
 
 import os
@@ -24,7 +24,7 @@ from bench.data.decode import (
     show_value,
     undeclared,
 )
-from bench.data.folder.classes import Classes, find_classes
+from bench.data.folder.classes import Classes, guess_classes
 from bench.data.folder.sidecars import read_classes, read_groups, read_meta, read_split
 from bench.data.items import Collection, Item
 from bench.errors import UserError
@@ -39,8 +39,8 @@ _ENDINGS = re.compile(
 )
 
 
-class _Look(NamedTuple):
-    """What one mask holds: its stored values, and the palette's colour of each."""
+class _Contents(NamedTuple):
+    """Stored values of one mask, and the colour of each in its palette."""
 
     values: list[int]
     colours: dict[int, tuple[int, ...]]
@@ -50,11 +50,11 @@ def read_folder(path: str | Path) -> Collection:
     """Read and check a folder of labelled images.
 
     Raises:
-        UserError: with the first thing that is wrong and what to do about it.
+        UserError: the first fault, and how to correct it.
     """
     root = Path(path)
     if not root.is_dir():
-        raise UserError(f"'{root}' is no folder; give one that holds images/ and masks/")
+        raise UserError(f"'{root}' is not a folder; name one that holds images/ and masks/")
     meta = read_meta(root)
     pairs = _pairs(root)
     groups = read_groups(root, meta, pairs.keys())
@@ -64,14 +64,14 @@ def read_folder(path: str | Path) -> Collection:
         for name, (image, mask) in pairs.items()
     )
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        looks = list(pool.map(_look, items))
-    classes = read_classes(root, meta) or _find_classes(root, items, looks)
-    for item, look in zip(items, looks, strict=True):
-        if unknown := sorted(set(look.values) - classes.values.keys()):
+        contents = list(pool.map(_inspect, items))
+    classes = read_classes(root, meta) or _guess_classes(root, items, contents)
+    for item, content in zip(items, contents, strict=True):
+        if unknown := sorted(set(content.values) - classes.values.keys()):
             raise undeclared(item, unknown, classes.values)
-    notes = [*classes.notes, *_palette_notes(looks)]
+    notes = [*classes.notes, *_palette_notes(contents)]
     if not groups:
-        notes.append("no specimen groups given: each image counts as its own specimen")
+        notes.append("no specimen groups: each image counts as its own specimen")
     elif alone := sum(item.name not in groups for item in items):
         notes.append(
             f"{alone} of {len(items)} images have no specimen group: each counts as its own"
@@ -123,14 +123,14 @@ def _instances(root: Path, pairs: dict[str, tuple[Path, Path]]) -> dict[str, Pat
 def _subfolder(root: Path, names: Sequence[str]) -> Path:
     folder = next((root / name for name in names if (root / name).is_dir()), None)
     if folder is None:
-        found = sorted(entry.name for entry in root.iterdir())
-        holds = f"holds only {', '.join(found[:8])}" if found else "is empty"
+        entries = sorted(entry.name for entry in root.iterdir())
+        holds = f"holds only {', '.join(entries[:8])}" if entries else "is empty"
         raise UserError(f"'{root}' {holds}; it needs a folder {names[0]}/ (or {names[1]}/)")
     return folder
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Image files by stem, in sorted order; hidden files and other kinds do not count."""
+    """Image files by stem, in sorted order, without hidden files and other formats."""
     files: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() not in SUFFIXES or file.name.startswith(".") or file.is_dir():
@@ -141,18 +141,18 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _match(images: dict[str, Path], others: dict[str, Path]) -> dict[str, Path]:
-    """The file that belongs to each image: of the same stem, else without endings like _mask."""
+    """The file that belongs to each image: of the same stem, endings like _mask apart."""
     bare: dict[str, Path] = {}
     for stem, file in others.items():
         if stem in images:
             continue
         if (other := bare.setdefault(_ENDINGS.sub("", stem), file)) is not file:
-            raise UserError(f"'{other}' and '{file}' would belong to one image; keep one of them")
-    found = {stem: others.get(stem) or bare.get(_ENDINGS.sub("", stem)) for stem in images}
-    return {stem: file for stem, file in found.items() if file is not None}
+            raise UserError(f"'{other}' and '{file}' belong to one image; keep one of them")
+    matched = {stem: others.get(stem) or bare.get(_ENDINGS.sub("", stem)) for stem in images}
+    return {stem: file for stem, file in matched.items() if file is not None}
 
 
-def _look(item: Item) -> _Look:
+def _inspect(item: Item) -> _Contents:
     """Decode all files of an item, compare their sizes, and list the values of its mask."""
     raster = load(item.mask)
     codes = mask_codes(raster.values, item.mask)
@@ -165,20 +165,21 @@ def _look(item: Item) -> _Look:
         )
     values = np.unique(codes).tolist()
     palette = raster.palette
-    return _Look(values, {} if palette is None else {v: tuple(palette[v]) for v in values})
+    return _Contents(values, {} if palette is None else {v: tuple(palette[v]) for v in values})
 
 
-def _find_classes(root: Path, items: Sequence[Item], looks: Sequence[_Look]) -> Classes:
+def _guess_classes(root: Path, items: Sequence[Item], contents: Sequence[_Contents]) -> Classes:
     masks = (item.mask for item in items)
     lossy = (mask for mask in masks if isinstance(mask, Path) and mask.suffix.lower() in _LOSSY)
-    return find_classes((value for look in looks for value in look.values), next(lossy, None), root)
+    values = (value for content in contents for value in content.values)
+    return guess_classes(values, next(lossy, None), root)
 
 
-def _palette_notes(looks: Sequence[_Look]) -> list[str]:
-    """Warn where one index has different colours in different masks: it may be another class."""
+def _palette_notes(contents: Sequence[_Contents]) -> list[str]:
+    """A warning where one index has different colours in different masks."""
     colours: dict[int, tuple[int, ...]] = {}
-    for look in looks:
-        for value, colour in look.colours.items():
+    for content in contents:
+        for value, colour in content.colours.items():
             if colours.setdefault(value, colour) != colour:
                 return [
                     f"index {show_value(value)} has different colours in different masks: classes "

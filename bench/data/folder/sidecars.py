@@ -1,12 +1,12 @@
-"""The small files beside a folder's images: facts, classes, official split, specimen groups.
+"""Optional files in a folder: description, classes, official split, specimen groups.
 
 All are optional:
 
 - `meta.json`: {"classes": {"0": name, ...} or [name, ...], "ignore_index": 255, "licence": ...,
   "source": ..., "items": {id: {"group": ...}}}
-- `classes.json`: {name: mask value, ..., "ignore": 255}, the background first; overrules meta.json
+- `classes.json`: {name: mask value, ..., "ignore": 255}, the background first; instead of meta.json
 - `split.json`: {"train": [id, ...], "val": [...], "test": [...]}, or `split.csv`: id,part
-- `groups.csv`: id,group; overrules the groups of meta.json
+- `groups.csv`: id,group; instead of the groups of meta.json
 """
 
 import csv
@@ -29,34 +29,36 @@ _HEADERS = frozenset({"id", "item", "name", "image", "file", "filename"})
 
 
 def read_meta(root: Path) -> dict[str, Any]:
-    """What `meta.json` says; empty where there is none."""
+    """The contents of `meta.json`; empty where there is no such file."""
     file = root / "meta.json"
     return _read_json(file) if file.is_file() else {}
 
 
 def read_classes(root: Path, meta: dict[str, Any]) -> Classes | None:
-    """The declared classes: `classes.json`, else `meta.json`; None where neither names any."""
+    """Classes declared in `classes.json`, else in `meta.json`; None without a declaration."""
     if (file := root / "classes.json").is_file():
         return classes_by_name(_read_json(file), file)
-    if not (given := meta.get("classes")):
+    if not (declared := meta.get("classes")):
         return None
-    if not isinstance(given, dict | list):
-        raise UserError(f"'{root / 'meta.json'}' must give classes as an object or a list of names")
-    return classes_by_value(given, meta.get("ignore_index"), root / "meta.json")
+    if not isinstance(declared, dict | list):
+        raise UserError(f"'{root / 'meta.json'}' must list classes as an object or a list of names")
+    return classes_by_value(declared, meta.get("ignore_index"), root / "meta.json")
 
 
 def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, str]:
-    """The specimen of each item that has one, by id."""
-    facts = meta.get("items", {})
-    if not isinstance(facts, dict) or not all(isinstance(fact, dict) for fact in facts.values()):
-        raise UserError(f"'{root / 'meta.json'}' must give items as {{id: {{\"group\": ...}}}}")
+    """The specimen of each item that has one: id to group."""
+    entries = meta.get("items", {})
+    if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+        raise UserError(f"'{root / 'meta.json'}' must list items as {{id: {{\"group\": ...}}}}")
     groups = {
-        name: str(fact["group"]) for name, fact in facts.items() if name in ids and "group" in fact
+        name: str(entry["group"])
+        for name, entry in entries.items()
+        if name in ids and "group" in entry
     }
     if (file := root / "groups.csv").is_file():
         listed: dict[str, str] = {}
-        for given, group in _read_csv(file, "group"):
-            if listed.setdefault(name := _known(given, ids, file), group) != group:
+        for label, group in _read_csv(file, "group"):
+            if listed.setdefault(name := _match_id(label, ids, file), group) != group:
                 raise UserError(
                     f"'{file}' puts '{name}' into both {listed[name]} and {group}; keep one of them"
                 )
@@ -65,7 +67,7 @@ def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, 
 
 
 def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]], str] | None:
-    """The official split, part to ids, and the file that gave it; None where there is none.
+    """The official split, part to ids, and the name of its file; None where there is no file.
 
     Raises:
         UserError: an unknown part or id, or an id in two parts.
@@ -78,14 +80,14 @@ def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]],
     else:
         parts = _read_json(file)
         if not all(isinstance(names, list) for names in parts.values()):
-            raise UserError(f"'{file}' must give a list of ids for each part; correct the file")
+            raise UserError(f"'{file}' must hold a list of ids for each part; correct the file")
         rows = [(str(name), part) for part, names in parts.items() for name in names]
     part_of: dict[str, str] = {}
-    for given, word in rows:
+    for label, word in rows:
         part = PARTS.get(word.lower())
         if part is None:
-            raise UserError(f"'{file}' names a part '{word}'; the parts are train, val and test")
-        name = _known(given, ids, file)
+            raise UserError(f"'{file}' names a part '{word}'; allowed are train, val and test")
+        name = _match_id(label, ids, file)
         if part_of.setdefault(name, part) != part:
             raise UserError(
                 f"'{file}' puts '{name}' into both {part_of[name]} and {part}; keep it in one part"
@@ -97,32 +99,32 @@ def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]],
     return split, file.name
 
 
-def _known(given: str, ids: Sized[str], file: Path) -> str:
-    """The id that was meant: with or without a file suffix."""
-    if given in ids:
-        return given
-    path = Path(given)
+def _match_id(label: str, ids: Sized[str], file: Path) -> str:
+    """The id that a file names, with or without a file suffix."""
+    if label in ids:
+        return label
+    path = Path(label)
     if path.suffix.lower() in SUFFIXES and path.stem in ids:
         return path.stem
-    raise UserError(f"'{file}' names '{given}', but there is no such image; correct the name")
+    raise UserError(f"'{file}' names '{label}', but there is no such image; correct the name")
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise UserError(f"'{file}' is no valid JSON ({error}); correct the file") from error
+        raise UserError(f"'{file}' is not valid JSON ({error}); correct the file") from error
     if not isinstance(content, dict):
         raise UserError(f"'{file}' must hold one JSON object, as in {{...}}; correct the file")
     return content
 
 
 def _read_csv(file: Path, *headers: str) -> list[tuple[str, str]]:
-    """Rows of two columns, parted by comma, semicolon or tab; a header row is left out."""
+    """Rows of two columns, separated by comma, semicolon or tab, without a header row."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except ValueError as error:
-        raise UserError(f"'{file}' is no UTF-8 text ({error}); save it as such") from error
+        raise UserError(f"'{file}' is not UTF-8 text ({error}); save it as UTF-8") from error
     delimiter = max(",;\t", key="".join(lines[:1]).count)
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     rows = [row for row in rows if any(row)]

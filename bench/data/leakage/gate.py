@@ -1,9 +1,8 @@
-"""Leakage gate: does a test image, or a part of it, stand in the training part too?
+"""Leakage gate: find test images that also occur, whole or in part, in the training part.
 
-Shared groups, and images that show the same (`bench.data.likeness`).
-Regions are compared at one scale for the whole collection, so a magnified part or a free rotation
-is not found; a resized copy of a whole image is. How much is found, and what is taken for a leak
-that is none, stands in docs/protocol.md.
+It finds shared groups and near duplicates (`bench.data.leakage.near_duplicates`). Regions are
+compared at one scale for the whole collection: a magnified part or a free rotation is not found, a
+resized copy of a whole image is. docs/protocol has the rates of misses and of false alarms.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,16 +15,16 @@ from typing import Literal
 
 from bench.data.decode import read_image
 from bench.data.items import Item
-from bench.data.leakage.near_duplicates import ORIENTATIONS, Side, look_at
+from bench.data.leakage.near_duplicates import ORIENTATIONS, Index, extract
 from bench.data.split import SHARES, Split
 from bench.errors import UserError
 
 Kind = Literal["group", "identical", "copy", "overlap"]
 
 SIDE = 400  # px; images are reduced by a whole number until the typical one is no longer than this
-POINTS, FEWEST = 200, 20  # windows an image; fewer where COMPARISONS would be exceeded
+POINTS, FEWEST = 200, 20  # windows per image; fewer where COMPARISONS would be exceeded
 COMPARISONS = 8e9  # of windows, about 20 s on one core
-NAMED = 5  # leaks in an error
+NAMED = 5  # leaks that an error names
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ class Leak:
         first_part: "train" or "val".
         second: name of the item in the later part.
         second_part: "val" or "test".
-        score: correlation of what both show, -1..1; None for a group.
-        shared: share of the smaller image's area that both show, 0..1; None for a group.
-        orientation: what was done to the first image; "" if nothing.
+        score: correlation of the shared region, -1..1; None for a group.
+        shared: shared region as a share of the smaller image, 0..1; None for a group.
+        orientation: orientation of the first image relative to the second; "" if the same.
         group: the specimen, for the kind "group".
     """
 
@@ -69,7 +68,7 @@ class Leak:
 
 
 def find_leaks(parts: Split) -> list[Leak]:
-    """Every pair of items across two parts that share a group or pixels; groups come first.
+    """All pairs of items of two parts that share a group or pixels; groups come first.
 
     Raises:
         UserError: an image cannot be read.
@@ -81,32 +80,32 @@ def find_leaks(parts: Split) -> list[Leak]:
     pairs = sum(len(sides[a]) * len(sides[b]) for a, b in combinations(sides, 2))
     points = min(POINTS, max(FEWEST, int(sqrt(COMPARISONS / max(pairs, 1)))))
     with ThreadPoolExecutor() as pool:
-        looks = iter(list(pool.map(lambda item: look_at(item, factor, points), items)))
-    seen = {part: [next(looks) for _ in side] for part, side in sides.items()}
+        features = iter(list(pool.map(lambda item: extract(item, factor, points), items)))
+    by_part = {part: [next(features) for _ in side] for part, side in sides.items()}
     for a, b in combinations(sides, 2):
         if not sides[b]:
             continue
-        against = Side(seen[b])
-        for item, look in zip(sides[a], seen[a], strict=True):
-            for number, (kind, score, shared, orientation) in against.matches(look):
+        index = Index(by_part[b])
+        for item, query in zip(sides[a], by_part[a], strict=True):
+            for number, (kind, score, shared, orientation) in index.matches(query):
                 other, how = sides[b][number].name, ORIENTATIONS[orientation]
                 leaks.append(Leak(kind, item.name, a, other, b, score, shared, how))
     return leaks
 
 
-def refusal(leaks: Sequence[Leak]) -> UserError:
-    """The error that stops a run, with the first pairs and what to do about them."""
+def leakage_error(leaks: Sequence[Leak]) -> UserError:
+    """The error that stops a run: the first pairs and how to correct them."""
     named = "; ".join(map(str, leaks[:NAMED]))
     more = f"; and {len(leaks) - NAMED} more" if len(leaks) > NAMED else ""
     return UserError(
-        f"the parts of the split are not independent: {named}{more}; put what belongs together "
+        f"the parts of the split are not independent: {named}{more}; put these images "
         "into one part (one group in groups.csv), remove the copies, or pass --allow-leakage to "
-        "train all the same with this on record"
+        "run even so, which the records state"
     )
 
 
 def _shared_groups(sides: dict[str, tuple[Item, ...]], a: str, b: str) -> Iterator[Leak]:
-    """One leak for each group that lies in both parts, with its first item in each."""
+    """One leak for each group that is in both parts, with its first item in each."""
     first = {item.group: item.name for item in reversed(sides[a])}
     second = {item.group: item.name for item in reversed(sides[b])}
     for group in sorted(first.keys() & second.keys()):
@@ -114,6 +113,6 @@ def _shared_groups(sides: dict[str, tuple[Item, ...]], a: str, b: str) -> Iterat
 
 
 def _reduction(items: Sequence[Item]) -> int:
-    """The whole number that the sides of all images are divided by; a few tell the usual size."""
+    """Factor by which all images are reduced, from the median size of some of them."""
     some = items[:: ceil(len(items) / 15)] if items else []
     return ceil(median(max(read_image(item.image).shape) for item in some) / SIDE) if some else 1

@@ -1,15 +1,14 @@
-"""Do two images show the same, and where?
+"""Find near duplicates: copies of images and images that share a region.
 
-Hashes make a short list, then a correlation of the pixels decides.
+Hashes and local windows propose pairs, then the correlation of their pixels decides.
 
 - Whole images: the signs of the lowest cosine frequencies (pHash: Zauner, 2010, "Implementation and
   benchmarking of perceptual image hash functions"), in all eight orientations.
-- Shared regions: windows round the most distinct points, each brought into one of the eight
-  orientations by its own gradient. Alike windows vote for the orientation and offset of their
-  images.
+- Shared regions: windows at the most distinct points, each turned into a canonical orientation by
+  its own gradient. Similar windows vote for the relative orientation and offset of their images.
 - Correlation of the band-passed pixels in that orientation and at that offset, without the
-  quarter of the shared region that speaks most for it: one bright object or a scale bar that two
-  images have in common is no leak.
+  quarter of the shared region that correlates most: one bright object or a scale bar in both images
+  is not a leak.
 """
 
 import hashlib
@@ -33,16 +32,16 @@ Shift = tuple[int, int]
 
 SQUARE = 96  # px, side of the thumbnail that confirms a whole image
 SAME_HASH = 12  # of the 63 bits of a hash may differ
-GRID = np.arange(-9, 10, 3)  # px from the middle of a window, where its 7 x 7 values are taken
-ALIKE = 0.85  # correlation of two windows
-VOTES, BIN, SLACK = 3, 6, 2  # windows that agree; px that they may differ by; px of refinement
-FAR = 1 << 16  # bins; no offset is as long
+GRID = np.arange(-9, 10, 3)  # px from the centre of a window to its 7 x 7 samples
+ALIKE = 0.85  # correlation above which two windows are similar
+VOTES, BIN, SLACK = 3, 6, 2  # windows that must agree; their tolerance in px; px of refinement
+FAR = 1 << 16  # bins, more than any offset
 BLOCKS = 4  # along each side of the shared region
 LEAST_SHARED, ALL_SHARED = 0.1, 0.95  # of the smaller image's area
 CONFIRMED = 0.7  # correlation of the shared region
-HOPELESS = 0.2  # correlation before refinement; a few px off, what is confirmed later has 0.3
+HOPELESS = 0.2  # correlation before refinement; confirmed pairs have 0.3 even a few px off
 
-# Bits of an orientation, in the order of use: 4 transposes, 2 turns rows round, 1 columns.
+# Bits of an orientation, in the order of use: 4 transposes, 2 reverses rows, 1 columns.
 ORIENTATIONS = (
     "",
     "mirrored left to right",
@@ -55,28 +54,28 @@ ORIENTATIONS = (
 )
 
 
-class Look(NamedTuple):
-    """What an image is compared by; H, W are its reduced sides, K the number of windows.
+class Features(NamedTuple):
+    """Features of an image; H, W are its reduced sides, K the number of windows.
 
-    digest is None for an image of one value, which is evidence of nothing.
+    `digest` is None for an image of one value, which is never reported as a duplicate.
     """
 
     digest: bytes | None
     square: Floats  # (SQUARE, SQUARE), band-passed
     hashes: Floats  # (8, 63) of -1, 0, 1
     band: Floats  # (H, W), band-passed
-    places: Ints  # (K, 2), row and column of the windows' middles
+    places: Ints  # (K, 2), row and column of the centres of the windows
     windows: Floats  # (K, 49), mean 0 and length 1; zeros where there are fewer points
-    orientations: Ints  # (K,), what brought each window into its own orientation
+    orientations: Ints  # (K,), from each window to its canonical orientation
 
 
 class Match(NamedTuple):
-    """How two images are alike.
+    """How two images match.
 
     Attributes:
         kind: as of a leak.
-        score: correlation of what both show, -1..1.
-        shared: share of the smaller image's area that both show, 0..1.
+        score: correlation of the shared region, -1..1.
+        shared: shared region as a share of the smaller image, 0..1.
         orientation: index in `ORIENTATIONS`.
     """
 
@@ -86,16 +85,16 @@ class Match(NamedTuple):
     orientation: int
 
 
-def look_at(item: Item, factor: int, points: int) -> Look:
-    """What an image is compared by.
+def extract(item: Item, factor: int, points: int) -> Features:
+    """Compute the features of an image.
 
     Args:
         item: the image.
-        factor: whole number that its sides are divided by, the same for all that are compared.
+        factor: reduction of its sides, an integer, the same for all images.
         points: K, its number of windows.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the image cannot be read.
     """
     picture = Image.fromarray(read_image(item.image)).convert("L")
     grey = np.asarray(picture)
@@ -104,7 +103,7 @@ def look_at(item: Item, factor: int, points: int) -> Look:
     places = _distinct_points(band, points)
     windows, orientations = _windows(band, places)
     spare = points - len(places)
-    return Look(
+    return Features(
         digest=digest if grey.min() < grey.max() else None,
         square=_band(picture.resize((SQUARE, SQUARE), Image.Resampling.BOX)),
         hashes=_hashes(picture),
@@ -144,7 +143,7 @@ def _distinct_points(band: Floats, count: int) -> Ints:
 
 
 def _windows(band: Floats, places: Ints) -> tuple[Floats, Ints]:
-    """Windows (K, 49), each in an orientation of its own that turns and flips do not change."""
+    """Windows (K, 49) in a canonical orientation, which does not depend on turns and flips."""
     rows, columns = (places[:, :, None] + GRID).transpose(1, 0, 2)
     window = band[rows[:, :, None], columns[:, None, :]]
     down, right = (window * GRID[:, None]).sum((1, 2)), (window * GRID).sum((1, 2))
@@ -167,7 +166,7 @@ def _orient(image: Floats, orientation: int) -> Floats:
 
 
 def _follow(places: Ints, shape: tuple[int, ...], orientation: int) -> Ints:
-    """Where points (K, 2) of an image of this shape (H, W) come to lie."""
+    """Positions of points (K, 2) of an image (H, W) after it is turned into an orientation."""
     (y, x), (height, width) = places.T, shape
     if orientation & 4:
         y, x, height, width = x, y, width, height
@@ -177,72 +176,75 @@ def _follow(places: Ints, shape: tuple[int, ...], orientation: int) -> Ints:
 
 
 def _relative() -> Ints:
-    """Orientation (8, 8) that takes an image to another, from what brought both to a third."""
+    """Orientation (8, 8) from one image to another, given the orientation of each to a third."""
     mark = np.arange(4, dtype=np.float32).reshape(2, 2)
-    seen = [_orient(mark, o).tobytes() for o in range(8)]
-    undone = [seen.index(_orient(mark, o).tobytes()) for o in (0, 1, 2, 3, 4, 6, 5, 7)]
-    chain = [[_orient(_orient(mark, a), undone[b]).tobytes() for b in range(8)] for a in range(8)]
-    return np.array([[seen.index(end) for end in row] for row in chain], np.intp)
+    codes = [_orient(mark, o).tobytes() for o in range(8)]
+    inverse = [codes.index(_orient(mark, o).tobytes()) for o in (0, 1, 2, 3, 4, 6, 5, 7)]
+    chain = [[_orient(_orient(mark, a), inverse[b]).tobytes() for b in range(8)] for a in range(8)]
+    return np.array([[codes.index(end) for end in row] for row in chain], np.intp)
 
 
 RELATIVE = _relative()
 
 
-class Side:
-    """The images of one part, stacked so that an image is compared with all of them at once."""
+class Index:
+    """Features of the images of one part, stacked to compare an image with all of them at once."""
 
-    def __init__(self, looks: Sequence[Look]) -> None:
-        self.looks = looks
+    def __init__(self, features: Sequence[Features]) -> None:
+        self.features = features
         self.same: defaultdict[bytes | None, list[int]] = defaultdict(list)
-        for number, look in enumerate(looks):
-            self.same[look.digest].append(number)
-        self.hashes = np.stack([look.hashes[0] for look in looks])
-        self.windows = np.concatenate([look.windows for look in looks])
-        self.places = np.stack([look.places for look in looks])
-        self.orientations = np.stack([look.orientations for look in looks])
+        for number, one in enumerate(features):
+            self.same[one.digest].append(number)
+        self.hashes = np.stack([one.hashes[0] for one in features])
+        self.windows = np.concatenate([one.windows for one in features])
+        self.places = np.stack([one.places for one in features])
+        self.orientations = np.stack([one.orientations for one in features])
 
-    def matches(self, look: Look) -> list[tuple[int, Match]]:
-        """Number of each image that shares pixels, with the best match."""
-        found: dict[int, Match] = {}
-        if look.digest is None:
+    def matches(self, query: Features) -> list[tuple[int, Match]]:
+        """Numbers of the images that share pixels with the query, each with its best match."""
+        matches: dict[int, Match] = {}
+        if query.digest is None:
             return []
-        for number, match in self._confirmed(look):
-            known = found.get(number, match)
-            found[number] = max(known, match, key=lambda m: (m.kind == "copy", m.score))
-        found |= dict.fromkeys(self.same[look.digest], Match("identical", 1.0, 1.0, 0))
-        return sorted(found.items())
+        for number, match in self._confirmed(query):
+            known = matches.get(number, match)
+            matches[number] = max(known, match, key=lambda m: (m.kind == "copy", m.score))
+        matches |= dict.fromkeys(self.same[query.digest], Match("identical", 1.0, 1.0, 0))
+        return sorted(matches.items())
 
-    def _confirmed(self, look: Look) -> Iterator[tuple[int, Match]]:
-        for number, orientation in self._same_hash(look):
-            square = _orient(look.square, orientation)
-            score, shared = _correlate(square, self.looks[number].square, (0, 0), slack=0)
+    def _confirmed(self, query: Features) -> Iterator[tuple[int, Match]]:
+        for number, orientation in self._same_hash(query):
+            square = _orient(query.square, orientation)
+            score, shared = _correlate(square, self.features[number].square, (0, 0), slack=0)
             if score >= CONFIRMED:
                 yield number, Match("copy", score, shared, orientation)
-        for number, orientation, shift in self._voted(look):
-            band, other = _orient(look.band, orientation), self.looks[number].band
+        for number, orientation, shift in self._voted(query):
+            band, other = _orient(query.band, orientation), self.features[number].band
             score, shared = _correlate(band, other, shift, slack=SLACK)
             if score >= CONFIRMED and shared >= LEAST_SHARED:
                 whole = band.shape == other.shape and shared >= ALL_SHARED
                 yield number, Match("copy" if whole else "overlap", score, shared, orientation)
 
-    def _same_hash(self, look: Look) -> Iterator[tuple[int, int]]:
-        """Number and orientation of images whose hash is nearly the same."""
-        differing = (look.hashes.shape[1] - look.hashes @ self.hashes.T) / 2
+    def _same_hash(self, query: Features) -> Iterator[tuple[int, int]]:
+        """Number and orientation of the images whose hash is nearly the same."""
+        differing = (query.hashes.shape[1] - query.hashes @ self.hashes.T) / 2
         for orientation, number in np.argwhere(differing <= SAME_HASH).tolist():
             yield number, orientation
 
-    def _voted(self, look: Look) -> Iterator[tuple[int, int, Shift]]:
-        """Number, orientation and offset of images in which several windows recur."""
-        alike = (look.windows @ self.windows.T).reshape(len(look.windows), len(self.looks), -1)
+    def _voted(self, query: Features) -> Iterator[tuple[int, int, Shift]]:
+        """Number, orientation and offset of the images that share several windows."""
+        alike = (query.windows @ self.windows.T).reshape(len(query.windows), len(self.features), -1)
         nearest = alike.argmax(2)
-        likeness = np.take_along_axis(alike, nearest[..., None], 2)[..., 0]
-        window, image = np.nonzero(likeness > ALIKE)
+        similarity = np.take_along_axis(alike, nearest[..., None], 2)[..., 0]
+        window, image = np.nonzero(similarity > ALIKE)
         there = nearest[window, image]
-        orientation = RELATIVE[look.orientations[window], self.orientations[image, there]]
-        moved = np.stack([_follow(look.places, look.band.shape, o) for o in range(8)])
+        orientation = RELATIVE[query.orientations[window], self.orientations[image, there]]
+        moved = np.stack([_follow(query.places, query.band.shape, o) for o in range(8)])
         shift = self.places[image, there] - moved[orientation, window]
         proposals: dict[tuple[int, int, Shift], None] = {}
-        for start in (0, BIN // 2):  # two grids, as agreeing votes may straddle a border of one
+        for start in (
+            0,
+            BIN // 2,
+        ):  # two grids, as equal votes may be on both sides of a border of one
             row, column = (shift + start).T // BIN + FAR
             ballots = ((image * 8 + orientation) * 2 * FAR + row) * 2 * FAR + column
             _, chosen, votes = np.unique(ballots, return_inverse=True, return_counts=True)
@@ -254,10 +256,10 @@ class Side:
 
 
 def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> tuple[float, float]:
-    """Correlation of what two images share, and its share of the smaller one's area.
+    """Correlation of the shared region of two images, and its share of the smaller image.
 
     Args:
-        a: (H, W), its point (0, 0) lies at `shift` in b.
+        a: (H, W), its point (0, 0) is at `shift` in b.
         b: (H', W').
         shift: rows and columns.
         slack: px around `shift` to search for the best correlation.
@@ -271,7 +273,7 @@ def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> tuple[float
 
 
 def _region(a: Floats, b: Floats, shift: Shift) -> tuple[Floats, Floats]:
-    """The pixels of each image that the other shows too."""
+    """The shared region of two images, in each of them."""
     (top, end), (left, right) = (
         (max(0, by), min(there, here + by))
         for by, here, there in zip(shift, a.shape, b.shape, strict=True)
@@ -283,13 +285,13 @@ def _region(a: Floats, b: Floats, shift: Shift) -> tuple[Floats, Floats]:
 
 
 def _correlation(a: Floats, b: Floats) -> float:
-    """Of band-passed pixels, whose mean is 0 already; 0 where one side is flat."""
+    """Correlation of band-passed pixels, whose mean is 0; 0 where one image is constant."""
     energy = float(np.vdot(a, a)) * float(np.vdot(b, b))
     return float(np.vdot(a, b)) / sqrt(energy) if energy > 0 else 0.0
 
 
 def _without_strongest(a: Floats, b: Floats) -> float:
-    """Correlation without the quarter of the blocks that speak most for it."""
+    """Correlation without the quarter of the blocks that correlates most."""
     if not a.size:
         return 0.0
     sums = np.array([_block_sums(x) for x in (a * b, a * a, b * b)], np.float64)

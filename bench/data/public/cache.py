@@ -1,4 +1,4 @@
-"""Pixels that are slow to get at: made once from a publisher's files, then kept in the cache."""
+"""Cache of pixels that are slow to extract from the files of a publisher."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -13,20 +13,20 @@ from bench.files import atomic_path
 
 Keep = Callable[[str, Sequence[Path], Callable[[], npt.NDArray[Any]]], Path]
 
-_EDITION = 1  # of all readers together: a higher one makes everything anew
+_EDITION = 1  # of all readers; a higher number makes all cached files again
 
 
 def keeper(collection: str) -> Keep:
-    """What a reader keeps pixels with: `keep(name, sources, make)` returns an image file.
+    """The function `keep(name, sources, make)` of a reader, which returns a cached image file.
 
-    The file lies in the cache and is made where it is not there: by `make()`, an array (H, W) uint8
-    or uint16 or (H, W, 3) uint8. It is made anew where one of its sources has another path, size or
-    date. It is not compressed, so that its bytes are the same on every machine.
+    `make()` returns the pixels, (H, W) uint8 or uint16 or (H, W, 3) uint8; it is called where the
+    file does not exist, or where the path, size or date of a source has changed. The file is not
+    compressed, so that its bytes, and the fingerprint, are the same on every machine.
     """
 
     def keep(name: str, sources: Sequence[Path], make: Callable[[], npt.NDArray[Any]]) -> Path:
-        facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sources]
-        key = hashlib.sha256(repr((_EDITION, facts)).encode()).hexdigest()[:16]
+        states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sources]
+        key = hashlib.sha256(repr((_EDITION, states)).encode()).hexdigest()[:16]
         target = cache_folder() / "made" / collection / f"{name}-{key}.tif"
         if not target.is_file():
             picture = Image.fromarray(make())

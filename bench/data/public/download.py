@@ -1,4 +1,4 @@
-"""Public collections on this disk: where they lie, fetching them, checking them."""
+"""Download, unpack and check public collections."""
 
 import json
 import shutil
@@ -15,12 +15,12 @@ from bench.files import file_sha256, write_atomic
 
 @dataclass(frozen=True)
 class Condition:
-    """What is left of a collection.
+    """State of a collection on this disk.
 
     Attributes:
-        files: number in its folder; None where there is no folder.
-        unpacked: number that was unpacked; None where it did not come by `fetch_collection`.
-        archives: of each archive, whether its SHA-256 is right; None where it was not kept.
+        files: number of files in its folder; None without a folder.
+        unpacked: number of files that were unpacked; None if `fetch_collection` did not do it.
+        archives: for each archive whether its SHA-256 is right; None where it was not kept.
     """
 
     files: int | None
@@ -29,13 +29,13 @@ class Condition:
 
     @property
     def sound(self) -> bool:
-        """Nothing is damaged or missing; a collection that is not here is not damaged."""
+        """Whether no file is damaged or missing; true for a collection that was not fetched."""
         lost = None not in (self.files, self.unpacked) and self.files != self.unpacked
         return not lost and False not in self.archives.values()
 
     @property
     def text(self) -> str:
-        """In a few words."""
+        """The state in a few words."""
         if self.files is None:
             words = ["not here"]
         elif self.unpacked in (None, self.files):
@@ -48,27 +48,27 @@ class Condition:
 
 
 def collection_folder(name: str) -> Path:
-    """Where a public collection is unpacked, or put by hand."""
+    """The folder into which a public collection is unpacked, or copied by hand."""
     return cache_folder() / "data" / name
 
 
 def archive_path(file: Public) -> Path:
-    """Where an archive is kept; two collections may come from one."""
+    """The file of a kept archive, which two collections may share."""
     return cache_folder() / "archives" / file.name
 
 
 def fetch_collection(name: str, say: Say) -> Path:
-    """Get a collection into its folder, which appears only when everything is unpacked.
+    """Download and unpack a collection; its folder appears only when everything is unpacked.
 
-    Where the publisher states no SHA-256, that of the first fetch is written beside the folder, and
-    holds from then on.
+    Where the publisher states no SHA-256, that of the first download is stored next to the folder
+    and checked from then on.
 
     Args:
         name: as in `find_source`.
-        say: called with the bytes of the archive at hand and its size, None where nobody tells.
+        say: called with the bytes received of an archive and its size, None where unknown.
 
     Returns:
-        The folder; one that is there already is left as it is.
+        The folder; an existing one is not changed.
 
     Raises:
         UserError: it has no public address, or fetching or unpacking failed.
@@ -117,27 +117,27 @@ def _unpack(name: str, source: Source, folder: Path) -> None:
         write_atomic(_record_path(name), json.dumps(record, indent=1) + "\n")
         root.rename(folder)
     except BadArchiveError:
-        for file in source.archives:  # fetched anew the next time
+        for file in source.archives:  # downloaded again the next time
             archive_path(file).unlink(missing_ok=True)
         raise
     except OSError as error:
         raise UserError(
-            f"cannot put '{name}' at '{folder}' ({error}): make room or mend it, then run the"
-            " command again"
+            f"cannot put '{name}' at '{folder}' ({error}): free disk space or correct it, then"
+            " run the command again"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _root(name: str, unpacked: Path, inside: str) -> Path:
-    """The collection's own folder in what was unpacked: below a folder that wraps everything."""
+    """The folder of the collection among the unpacked files, inside a folder that wraps all."""
     entries = list(unpacked.iterdir())
     wrapped = len(entries) == 1 and entries[0].is_dir()
     root = (entries[0] if wrapped else unpacked) / inside
     if not root.is_dir():
         raise BadArchiveError(
-            f"the archive of '{name}' holds no folder '{inside}': see at its address what it holds"
-            " now"
+            f"the archive of '{name}' holds no folder '{inside}': look at its address for what"
+            " it holds now"
         )
     return root
 

@@ -1,4 +1,4 @@
-"""Getting published files: resumed where they broke off, and kept only when they are right."""
+"""Download published files: interrupted downloads resume, and only checked files are kept."""
 
 import http.client
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.files import file_sha256
 
-PART = 1 << 20  # bytes read at once, at most
-TIMEOUT_S = 30.0  # without a byte
+PART = 1 << 20  # largest number of bytes read at once
+TIMEOUT_S = 30.0  # without receiving a byte
 GIB = 1 << 30
 
-Say = Callable[[int, int | None], None]  # bytes at hand, and the whole size where it is told
+Say = Callable[[int, int | None], None]  # bytes received, and the full size where known
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Public:
     """One published file.
 
     Attributes:
-        address: where it is.
-        sha256: what it must be; None where the publisher does not tell.
+        address: its URL.
+        sha256: its SHA-256; None where the publisher does not state it.
         licence: as the publisher states it.
-        limit: bytes that it cannot have; whatever sends more is not it.
+        limit: largest number of bytes; a download of more is refused.
     """
 
     address: str
@@ -41,26 +41,26 @@ class Public:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: $SAM_BENCH_CACHE, else a folder of the user's cache."""
+    """Folder of downloaded files: $SAM_BENCH_CACHE, else a folder in the cache of the user."""
     own = os.environ.get("SAM_BENCH_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(own) if own else Path(home) / "sam-adapt-bench"
 
 
 def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:
-    """Get a published file, going on where an earlier attempt stopped.
+    """Download a published file, from where an earlier attempt stopped.
 
-    It appears as `target` only when it is whole and its SHA-256, where one is known, is right.
+    `target` appears only when it is complete and its SHA-256, where one is known, is right.
 
     Args:
-        file: what to get.
+        file: the published file.
         target: where to put it.
-        say: called with the bytes at hand and the whole size, None where the server tells none.
-        instead: what else the user can do, to end a sentence.
+        say: called with the bytes received and the full size, None where unknown.
+        instead: what else the user can do; the end of an error sentence.
 
     Raises:
-        UserError: no connection, a server that stops sending, a cut download, a full disk, or a
-            file that is not the right one.
+        UserError: no connection, a server that stops sending, an incomplete download, a full disk,
+            or a wrong SHA-256.
     """
     if target.is_file() and file.sha256 in (None, file_sha256(target)):
         return target
@@ -70,19 +70,19 @@ def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:
         whole = _download(file, partial, say)
     except (OSError, http.client.HTTPException) as error:  # the network, or the disk
         raise UserError(
-            f"cannot fetch {file.address} ({error}): run the command again to go on, or get the"
-            f" file otherwise and put it at {target}"
+            f"cannot fetch {file.address} ({error}): run the command again to continue, or"
+            f" get the file in another way and put it at {target}"
         ) from error
     size = partial.stat().st_size
     if whole is not None and size < whole:
         raise UserError(
-            f"{file.address} broke off after {size} of {whole} bytes: run the command again to go"
-            " on"
+            f"the download of {file.address} stopped after {size} of {whole} bytes: run the command"
+            " again to continue"
         )
     if file.sha256 not in (None, file_sha256(partial)):
         partial.unlink()
         raise UserError(
-            f"{file.address} is not the published file (its SHA-256 differs) and was thrown away:"
+            f"{file.address} is not the published file (its SHA-256 differs) and was deleted:"
             f" run the command again, or {instead}"
         )
     partial.replace(target)
@@ -90,7 +90,7 @@ def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:
 
 
 def _download(file: Public, partial: Path, say: Say) -> int | None:
-    """Append to `partial` what is missing; returns the whole size as the server tells it."""
+    """Append the missing bytes to `partial`; returns the full size as the server states it."""
     have = partial.stat().st_size if partial.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     request = urllib.request.Request(file.address, headers=headers)
@@ -98,7 +98,7 @@ def _download(file: Public, partial: Path, say: Say) -> int | None:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and have:  # nothing is missing, or another file lies there
+        if error.code == 416 and have:  # nothing is missing, or the published file is another
             return have
         raise
     with answer:
@@ -107,7 +107,9 @@ def _download(file: Public, partial: Path, say: Say) -> int | None:
         whole = None if answer.length is None else have + answer.length
         _check_size(file, partial, whole or 0)
         with partial.open("ab" if have else "wb") as out:
-            while part := answer.read1(PART):  # what has come, so that a stall loses nothing
+            while part := answer.read1(
+                PART
+            ):  # keep what was received, so that a stall loses nothing
                 have += len(part)
                 _check_size(file, partial, have)
                 out.write(part)
@@ -119,6 +121,6 @@ def _check_size(file: Public, partial: Path, size: int) -> None:
     if size > file.limit:
         partial.unlink(missing_ok=True)
         raise UserError(
-            f"{file.address} sends {size} bytes or more where {file.limit} are the most that"
-            " belong there: nothing was kept; see in a browser what the address holds now"
+            f"{file.address} sends {size} bytes or more, but the limit is {file.limit}:"
+            " nothing was kept; look in a browser at what the address holds now"
         )

@@ -1,4 +1,4 @@
-"""Where public collections are looked for on this machine."""
+"""Locations of public collections on this machine."""
 
 import os
 from pathlib import Path
@@ -12,8 +12,8 @@ VARIABLE = "SAM_BENCH_DATA"
 
 
 def find_folder(name: str) -> Path | None:
-    """The folder of that name below $SAM_BENCH_DATA, else in the cache; None where none is."""
-    return next((folder for folder in _places(name) if folder.is_dir()), None)
+    """The folder of a collection in $SAM_BENCH_DATA, else in the cache; None without one."""
+    return next((folder for folder in _locations(name) if folder.is_dir()), None)
 
 
 def require_folder(name: str, source: str) -> Path:
@@ -21,28 +21,28 @@ def require_folder(name: str, source: str) -> Path:
 
     Args:
         name: of the collection and of its folder.
-        source: where it can be got.
+        source: where to get it.
 
     Raises:
-        UserError: it is nowhere.
+        UserError: no location has it.
     """
     folder = find_folder(name)
     if folder is None:
-        where = " or ".join(f"'{place.parent}'" for place in _places(name))
+        where = " or ".join(f"'{folder.parent}'" for folder in _locations(name))
         raise UserError(
-            f"the collection '{name}' is not here: there is no folder '{name}' in {where}; "
+            f"the collection '{name}' is missing: there is no folder '{name}' in {where}; "
             f"{_way(name, source)}, or set {VARIABLE} to the folder that holds it"
         )
     return folder
 
 
-def _places(name: str) -> list[Path]:
+def _locations(name: str) -> list[Path]:
     own = os.environ.get(VARIABLE)
     return [*([Path(own).expanduser() / name] if own else []), collection_folder(name)]
 
 
 def _way(name: str, source: str) -> str:
-    """What a person does to get a collection."""
+    """How the user gets a collection."""
     known = SOURCES.get(name)
     if known is not None and known.archives:
         return f"fetch it with '{program_name()} data fetch {name}' ({source})"

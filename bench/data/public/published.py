@@ -1,4 +1,4 @@
-"""A public collection from its files: as the publisher lays them out, or in the plain layout.
+"""Read a public collection in the layout of its publisher or in the plain layout.
 
 The plain layout is that of `bench.data.folder` with its classes declared in meta.json or
 classes.json.
@@ -17,7 +17,7 @@ from bench.data.items import Collection, Item
 from bench.errors import UserError
 
 PARTS = ("train", "val", "test")
-Listing = list[Item] | dict[str, list[Item]]  # all items, or those of each part that is published
+Listing = list[Item] | dict[str, list[Item]]  # all items, or the items of each published part
 
 _DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, SyntaxError),  # the last: PNG and XML
@@ -37,21 +37,22 @@ def read_published(
     Args:
         name: of the collection.
         root: its folder.
-        reader: lists what lies in the publisher's layout.
+        reader: lists the items of a folder in the layout of the publisher.
         classes: name of every class.
         mask_values: stored mask value to class index in that layout; None where masks hold indices.
 
     Raises:
-        UserError: a file is missing or damaged, or the folder is laid out in another way.
+        UserError: a file is missing or damaged, or the folder has another layout.
     """
     if _is_plain(root):
-        found = read_folder(root)
-        if len(found.classes) != len(classes):
+        collection = read_folder(root)
+        if len(collection.classes) != len(classes):
             raise UserError(
-                f"'{root}' declares {len(found.classes)} classes, but '{name}' has {len(classes)} "
-                f"({', '.join(classes)}); correct its class list, or give the folder as a path"
+                f"'{root}' declares {len(collection.classes)} classes, but '{name}' has "
+                f"{len(classes)} ({', '.join(classes)}); correct its class list, "
+                "or use the folder as --dataset"
             )
-        return replace(found, name=name, classes=classes)
+        return replace(collection, name=name, classes=classes)
     try:
         listing = reader(root)
     except UserError:
@@ -82,7 +83,7 @@ def _is_plain(root: Path) -> bool:
 def _check(name: str, root: Path, items: tuple[Item, ...]) -> None:
     if not items:
         raise UserError(
-            f"'{root}' is not laid out as the publisher of '{name}' does it; the layout stands at "
+            f"'{root}' does not have the layout of the publisher of '{name}'; see the layout at "
             f"the top of datasets/{name}.py"
         )
     wanted = (pixels for item in items for pixels in (item.image, item.mask, item.instances))

@@ -1,8 +1,8 @@
-"""Where public collections come from, and under what licence.
+"""Sources of public collections, and their licences.
 
-An address stands here only where it is the publisher's own (or, said in the licence, the copy that
-is used in the literature) and needs no account. The rest say how a person gets them. Archives of
-GitHub are named by commit, so that their content cannot change.
+Only addresses of the publisher (or, as the licence says, of the copy used in the literature) that
+need no account are listed; for the others `how` says how a user gets them. Archives of GitHub are
+named by commit, so that their content cannot change.
 """
 
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ from bench.errors import no_such
 
 @dataclass(frozen=True)
 class Source:
-    """Origin of one collection.
+    """Source of one collection.
 
     Attributes:
         page: where the publisher describes it.
         licence: as the publisher states it.
-        archives: what is fetched, all of it into one folder; nothing where it needs a person.
-        inside: folder of the archive that holds the collection; a folder that wraps the whole
-            archive is not named.
-        how: what a person does to get it, as an order; "" where it is fetched.
-        limits: the most that each archive may hold.
+        archives: files to download into one folder; empty where the user must get them.
+        inside: folder of the collection in the archive, without a folder that wraps the whole
+            archive.
+        how: what the user does to get it, in the imperative; "" where it is downloaded.
+        limits: largest allowed contents of each archive.
     """
 
     page: str
@@ -35,7 +35,7 @@ class Source:
 
     @property
     def address(self) -> str:
-        """What to show: the archives, else the publisher's page."""
+        """Addresses of the archives, else of the page of the publisher."""
         return " ".join(file.address for file in self.archives) or self.page
 
 
@@ -172,10 +172,10 @@ SOURCES = _named(
 
 
 def find_source(name: str) -> Source:
-    """Where a public collection comes from.
+    """The source of a public collection.
 
     Raises:
-        UserError: none of that name is known.
+        UserError: the name is unknown.
     """
     if name not in SOURCES:
         raise no_such("public collection", name, SOURCES)

@@ -1,4 +1,4 @@
-"""Unpacking archives made by others: nothing leaves the folder, nothing grows without bound."""
+"""Unpack untrusted archives: no file outside the folder, no unlimited size."""
 
 import shutil
 import stat
@@ -30,12 +30,12 @@ _CLASH = (FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 class BadArchiveError(UserError):
-    """The archive itself is broken, or must not be unpacked."""
+    """The archive is damaged or unsafe."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that an archive may hold.
+    """Largest allowed contents of an archive.
 
     Attributes:
         size: bytes of all files together.
@@ -55,25 +55,25 @@ class _Entry:
     name: str
     size: int
     is_folder: bool
-    is_plain: bool  # a file or a folder; no link, no device
+    is_plain: bool  # a file or a folder, not a link or a device
     open: Callable[[], IO[bytes] | None]
 
 
 def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
     """Unpack a zip or tar archive, compressed or not, into a folder.
 
-    Sizes are compared before they are written: what is too large stops before the disk is full.
+    Sizes are checked before files are written, so that an archive cannot fill the disk.
 
     Raises:
-        BadArchiveError: it is no archive or a damaged one; it holds a link, a device, a password,
-            or a name that leads out of the folder; or it holds more than the limits allow.
+        BadArchiveError: it is not an archive or damaged; it has a link, a device, a password, or a
+            name outside the folder; or its contents exceed the limits.
         UserError: the disk is full or cannot be written.
     """
     try:
         _unpack(archive, folder, limits or Limits())
     except _BROKEN as error:
         raise BadArchiveError(
-            f"'{archive}' is no archive that can be read ({error}): get it again"
+            f"'{archive}' is not a readable archive ({error}): get it again"
         ) from error
     except _CLASH as error:
         raise BadArchiveError(
@@ -81,8 +81,8 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
         ) from error
     except OSError as error:
         raise UserError(
-            f"cannot unpack '{archive}' to '{folder}' ({error}): make room or mend it, then run"
-            " the command again"
+            f"cannot unpack '{archive}' to '{folder}' ({error}): free disk space or correct it,"
+            " then run the command again"
         ) from error
 
 
@@ -94,8 +94,8 @@ def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
         _refuse_harm(archive, entry)
         if number > limits.entries or written + entry.size > most:
             raise BadArchiveError(
-                f"'{archive}' unpacks to more than {most} bytes or {limits.entries} files, which"
-                " no collection of images does: nothing of it was unpacked"
+                f"'{archive}' unpacks to more than {most} bytes or {limits.entries} files, more"
+                " than any collection of images: nothing of it was unpacked"
             )
         target = folder / PurePosixPath(entry.name)
         if entry.is_folder:
@@ -103,14 +103,14 @@ def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         source = entry.open()
-        assert source is not None  # tarfile's word for what is no file
+        assert source is not None  # tarfile returns None for entries that are not files
         with source, target.open("xb") as out:
             shutil.copyfileobj(source, out, PART)
             written += out.tell()
 
 
 def _refuse_harm(archive: Path, entry: _Entry) -> None:
-    """Check a name by the rules of both systems: on another one it may mean something else."""
+    """Check a name by the rules of POSIX and of Windows, as it may differ between them."""
     posix, windows = PurePosixPath(entry.name), PureWindowsPath(entry.name)
     escapes = posix.is_absolute() or windows.anchor or ".." in (*posix.parts, *windows.parts)
     nameless = not posix.parts and not entry.is_folder
