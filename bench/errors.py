@@ -1,20 +1,29 @@
-"""Mistakes of the user, told in one sentence."""
+"""Errors with a message for the user."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """What was given, what is allowed, what to do; the command line prints it and exits with 2."""
+    """A mistake of the user. The command line prints the message and exits with status 2.
+
+    The message says in one sentence what was given, what is allowed and what to do.
+    """
 
 
 def no_such(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Say that no `kind` is called `name`, with the nearest known name and the whole list."""
+    """An error that `name` is not a known `kind`, with the most similar name and all known names.
+
+    Args:
+        kind: such as "method".
+        name: the unknown name.
+        known: all names that are allowed.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    similar = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{similar[0]}'?" if similar else ""
     return UserError(f"no {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}")
 
 
 class UnsupportedError(Exception):
-    """The method cannot do this task: its cell is recorded as unsupported, with the reason."""
+    """The method cannot do this task. The record of the cell gets the status "unsupported"."""

@@ -9,7 +9,7 @@ PROJECT = "sam-adapt-bench"
 
 
 def counted(number: int, what: str) -> str:
-    """The number and what is counted, as in "1 label" and "5 labels"."""
+    """A number with its noun in singular or plural, such as "1 label" and "5 labels"."""
     return f"{number} {what}{'s'[: number != 1]}"
 
 

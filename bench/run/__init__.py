@@ -1,1 +1,1 @@
-"""Running cells: one cell, its process, records on disk, and where it ran."""
+"""Run cells: one cell, its process, the records on disk, and the environment of a run."""

@@ -1,4 +1,4 @@
-"""Where a cell ran."""
+"""Describe the machine, the installed packages and the source that a cell runs with."""
 
 import functools
 import importlib.metadata
@@ -21,28 +21,32 @@ _PACKAGES = (
 
 @functools.cache
 def source_state() -> dict[str, Any]:
-    """Commit of the checkout and whether tracked files differ from it; None outside a checkout.
+    """Commit of the checkout, and whether it is dirty: tracked files differ from the commit.
 
-    What a run itself writes (results/) does not make the checkout dirty.
+    Both are None outside a checkout. Files below results/ do not count, because runs write there.
     """
     root = Path(__file__).resolve().parents[2]
 
     def git(*words: str) -> str | None:
         try:
-            asked = ["git", "-C", str(root), *words]
-            done = subprocess.run(asked, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
+            command = ["git", "-C", str(root), *words]
+            process = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:  # git is not installed
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return process.stdout.strip() if process.returncode == 0 else None
 
-    if not (root / ".git").exists():  # a wheel may lie inside somebody else's repository
+    if not (root / ".git").exists():  # a wheel can be inside another repository
         return {"commit": None, "dirty": None}
     changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else changes != ""}
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Versions, hardware and state of the source; imports torch."""
+    """Versions, hardware and source of this run, as stored in `Record.env`. Imports torch.
+
+    Args:
+        device: such as "cpu" or "cuda".
+    """
     import torch
 
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") else None
@@ -60,9 +64,9 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

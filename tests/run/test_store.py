@@ -41,7 +41,7 @@ def other_process(code: str, folder: Path) -> "subprocess.Popen[str]":
     )
 
 
-def test_what_is_written_is_read(store: Store) -> None:
+def test_a_written_record_can_be_read(store: Store) -> None:
     cell = make_cell(options={"rank": 8, "targets": "qkvo"}, labels=5, folds=3, fold=2, seed=7)
     record = make_record(cell, dice=0.75, hd95_pooled_px=None)
     assert store.read(cell) is None
@@ -51,13 +51,13 @@ def test_what_is_written_is_read(store: Store) -> None:
     assert [path.name for path in (store.folder / "records").iterdir()] == [f"{cell.id}.json"]
 
 
-def test_a_later_record_takes_the_place_of_an_earlier_one(store: Store) -> None:
+def test_a_later_record_replaces_an_earlier_one(store: Store) -> None:
     store.write(make_failure(make_cell()))
     store.write(make_record(make_cell()))
     assert [record.status for record in store.read_all()] == ["ok"]
 
 
-def test_records_are_read_in_the_order_of_their_names(store: Store) -> None:
+def test_records_are_read_in_the_order_of_their_ids(store: Store) -> None:
     for seed in (10, 2, 1):
         store.write(make_record(make_cell(seed=seed)))
     ids = [record.cell.id for record in store.read_all()]
@@ -65,7 +65,7 @@ def test_records_are_read_in_the_order_of_their_names(store: Store) -> None:
     assert ids == sorted(ids)
 
 
-def test_a_figure_that_is_no_number_is_refused(store: Store) -> None:
+def test_a_score_of_nan_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.write(make_record(dice_dataset=float("nan")))
     assert list((store.folder / "records").iterdir()) == []
@@ -93,7 +93,7 @@ def test_a_kill_leaves_the_old_record_or_the_new_one(store: Store, calls: int, d
     assert [record.metrics["dice_dataset"] for record in store.read_all()] == [0.7]
 
 
-def test_half_a_temporary_file_is_no_record(store: Store) -> None:
+def test_a_partial_temporary_file_is_not_read(store: Store) -> None:
     record = make_record()
     store.write(record)
     path = store.path(record.cell)
@@ -117,7 +117,7 @@ def test_a_full_disk_keeps_the_old_record(store: Store, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("", "JSONDecodeError"),
         ('{"schema": 1, "cell', "JSONDecodeError"),
@@ -127,19 +127,19 @@ def test_a_full_disk_keeps_the_old_record(store: Store, monkeypatch: pytest.Monk
         (f'{{"schema": {SCHEMA}, "cell": {{"method": "lora"}}}}', "KeyError"),
     ],
 )
-def test_a_file_that_is_no_record_is_named(store: Store, text: str, told: str) -> None:
+def test_a_file_that_is_not_a_record_is_named(store: Store, text: str, reason: str) -> None:
     path = store.path(make_cell())
     path.write_text(text)
     for read in (store.read_all, lambda: store.read(make_cell())):
         with pytest.raises(UserError) as error:
             read()
-        assert str(error.value).startswith(f"{path} is not a record ({told}")
+        assert str(error.value).startswith(f"{path} is not a record ({reason}")
         assert str(error.value).endswith(": move the file away")
     assert path.read_text() == text
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "told"),
+    ("place", "value", "reason"),
     [
         ("metrics", None, "TypeError: metrics is None, expected dict"),
         ("metrics", {"dice_dataset": "x"}, "TypeError: dice_dataset is 'x', expected float or int"),
@@ -160,7 +160,7 @@ def test_a_file_that_is_no_record_is_named(store: Store, text: str, told: str) -
         ),
     ],
 )
-def test_a_damaged_record_is_named(store: Store, place: str, value: object, told: str) -> None:
+def test_a_damaged_record_is_named(store: Store, place: str, value: object, reason: str) -> None:
     record = make_record()
     store.write(record)
     path = store.path(record.cell)
@@ -170,23 +170,23 @@ def test_a_damaged_record_is_named(store: Store, place: str, value: object, told
     path.write_text(json.dumps(values))
     with pytest.raises(UserError) as error:
         store.read_all()
-    assert str(error.value).startswith(f"{path} is not a record ({told}")
+    assert str(error.value).startswith(f"{path} is not a record ({reason}")
 
 
-def test_a_folder_is_no_record(store: Store) -> None:
+def test_a_folder_is_not_a_record(store: Store) -> None:
     (store.folder / "records" / "x.json").mkdir()
     with pytest.raises(UserError, match=r"x\.json is not a record \(IsADirectory"):
         store.read_all()
 
 
-def test_bytes_that_are_no_text_are_no_record(store: Store) -> None:
+def test_bytes_that_are_not_text_are_not_a_record(store: Store) -> None:
     path = store.path(make_cell())
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not a record"):
         store.read_all()
 
 
-def test_a_record_of_another_schema_is_told(store: Store) -> None:
+def test_a_record_of_another_schema_is_refused(store: Store) -> None:
     record = make_record()
     store.write(record)
     path = store.path(record.cell)
@@ -223,7 +223,7 @@ def test_a_claim_ends_with_its_process_even_if_killed(store: Store) -> None:
 
 
 @pytest.mark.parametrize("below", [".", "results/mine"])
-def test_a_file_in_the_place_of_the_folder(tmp_path: Path, below: str) -> None:
+def test_a_file_with_the_name_of_the_folder_is_refused(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"cannot write to .*: give --out a folder"):
         Store.open(tmp_path / "file" / below)
@@ -237,6 +237,6 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         Store.open(tmp_path / "results")
 
 
-def test_opening_again_loses_nothing(store: Store) -> None:
+def test_opening_again_keeps_the_records(store: Store) -> None:
     store.write(make_record())
     assert Store.open(store.folder).read_all() == [make_record()]

@@ -25,7 +25,7 @@ def test_holm_worked_example() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
-def test_p_values_are_those_of_scipy_one_by_one() -> None:
+def test_p_values_equal_those_of_scipy() -> None:
     rng = np.random.default_rng(0)
     rows = [rng.normal(0.3, 1, size) for size in (9, 9, 20, 20, 70)]
     rows += [np.round(rng.normal(0.3, 1, 16), 1), np.array([0.0, 1.0, 2.0, -3.0, 4.0, 5.5, 7.0])]
@@ -35,24 +35,24 @@ def test_p_values_are_those_of_scipy_one_by_one() -> None:
 
 @pytest.mark.parametrize("comparisons", [1, 3, 6, 28])
 def test_with_fewer_specimens_nothing_is_significant(comparisons: int) -> None:
-    def found(specimens: int) -> list[bool]:
+    def ties_with(specimens: int) -> list[bool]:
         apart = np.arange(1.0, specimens + 1)
         return tied_with_best([apart] * comparisons)
 
     fewest = min_specimens(comparisons)
-    assert found(fewest) == [False] * comparisons
-    assert found(fewest - 1) == [True] * comparisons
+    assert ties_with(fewest) == [False] * comparisons
+    assert ties_with(fewest - 1) == [True] * comparisons
     differences = [np.arange(1.0, fewest)] * comparisons
     assert detectable_difference(differences) is None
     assert SIGNIFICANCE / comparisons >= 2.0 ** (1 - fewest) > SIGNIFICANCE / comparisons / 2
 
 
-def test_what_is_better_specimen_by_specimen_is_no_tie_of_the_best_and_not_worse() -> None:
+def test_a_method_that_is_better_on_the_specimens_is_tied_with_the_best() -> None:
     assert tied_with_best([-np.arange(1.0, 21.0), np.arange(1.0, 21.0)]) == [True, False]
 
 
 @pytest.mark.parametrize(("specimens", "comparisons"), [(6, 1), (8, 6), (20, 28), (60, 3)])
-def test_a_difference_of_the_stated_size_is_seen_as_often_as_stated(
+def test_a_detectable_difference_is_detected_with_the_stated_power(
     specimens: int, comparisons: int
 ) -> None:
     effect = detectable_effect(specimens, comparisons)
@@ -61,21 +61,21 @@ def test_a_difference_of_the_stated_size_is_seen_as_often_as_stated(
     assert seen.mean() == pytest.approx(POWER, abs=0.035)  # three standard deviations
 
 
-def test_more_specimens_and_fewer_comparisons_see_smaller_differences() -> None:
+def test_more_specimens_and_fewer_comparisons_detect_smaller_differences() -> None:
     by_number = [detectable_effect(n, 6) for n in (8, 12, 20, 49, 50, 51, 52, 200)]
     assert by_number == sorted(by_number, reverse=True)
     assert by_number[4] == pytest.approx(by_number[5], rel=0.03)  # simulated, then worked out
     assert detectable_effect(20, 28) > detectable_effect(20, 3)
 
 
-def test_the_median_row_is_stated_in_the_unit_of_the_score() -> None:
+def test_the_detectable_difference_is_a_median_in_the_unit_of_the_score() -> None:
     shape = np.random.default_rng(0).normal(size=20)
     shape = (shape - shape.mean()) / shape.std(ddof=1)
-    found = detectable_difference([0.1 + scale * shape for scale in (0.01, 0.02, 0.9)])
-    assert found == pytest.approx(0.02 * detectable_effect(20, 3))
+    detectable = detectable_difference([0.1 + scale * shape for scale in (0.01, 0.02, 0.9)])
+    assert detectable == pytest.approx(0.02 * detectable_effect(20, 3))
 
 
-def test_notes_say_what_could_have_been_seen() -> None:
+def test_notes_state_the_detectable_difference() -> None:
     def notes(images: int) -> str:
         noise = np.random.default_rng(0).normal(0.8, 0.03, (2, images)).tolist()
         cells = [make_cell(method) for method in ("full", "lora")]
@@ -83,8 +83,8 @@ def test_notes_say_what_could_have_been_seen() -> None:
             make_record(cell, dice=dice, image_dice=scores)
             for cell, dice, scores in zip(cells, (0.81, 0.80), noise, strict=True)
         ]
-        (found,) = comparison(to_frame(records))
-        return "\n".join(found.notes)
+        (table,) = comparison(to_frame(records))
+        return "\n".join(table.notes)
 
     assert "seen with 80% probability" in notes(12)
     assert "Dice 3.6 points, " in notes(12)
@@ -129,7 +129,7 @@ def test_the_stated_power_holds_for_normal_differences_and_roughly_for_others(no
 def test_true_ties_are_marked_and_worse_methods_are_not(
     study: ties.Study, all_kept: float, one_kept: float, left_out: float
 ) -> None:
-    found = ties.kept(study, 500)
-    assert found[0] >= all_kept
-    assert found[1] >= one_kept
-    assert found[2] >= left_out
+    kept = ties.kept(study, 500)
+    assert kept[0] >= all_kept
+    assert kept[1] >= one_kept
+    assert kept[2] >= left_out
