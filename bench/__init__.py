@@ -1,7 +1,7 @@
 """Which way of adapting the Segment Anything Model, and what does it cost?
 
-The names that plugin authors import are listed in `_HOME` and loaded on first use, so that
-`import bench` stays quick and free of torch.
+The public names, for scripts and for plugin authors, are listed in `_HOME` and loaded on first use,
+so that `import bench` stays quick and free of torch.
 """
 
 import importlib
@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 from bench.plugins.checkout import adopt_plugin_folders
 
 if TYPE_CHECKING:
+    from bench.api.compare import compare as compare
+    from bench.api.results import Results as Results
+    from bench.api.results import load_results as load_results
+    from bench.ask.request import Request as Request
     from bench.data.items import IGNORE as IGNORE
     from bench.data.items import Item as Item
     from bench.errors import UnsupportedError as UnsupportedError
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from bench.plugins.folders import add_plugin_folder as add_plugin_folder
     from bench.plugins.registry import register_dataset as register_dataset
     from bench.plugins.registry import register_method as register_method
+    from bench.run.schedule import RunSettings as RunSettings
     from bench.sam import ConvHead as ConvHead
     from bench.sam import LoRALinear as LoRALinear
     from bench.sam import PromptedDecoder as PromptedDecoder
@@ -43,6 +48,10 @@ if TYPE_CHECKING:
     from bench.spec import Task as Task
 
 _HOME = {
+    "compare": "bench.api.compare",
+    "Results": "bench.api.results",
+    "load_results": "bench.api.results",
+    "Request": "bench.ask.request",
     "IGNORE": "bench.data.items",
     "Item": "bench.data.items",
     "UnsupportedError": "bench.errors",
@@ -56,6 +65,7 @@ _HOME = {
     "add_plugin_folder": "bench.plugins.folders",
     "register_dataset": "bench.plugins.registry",
     "register_method": "bench.plugins.registry",
+    "RunSettings": "bench.run.schedule",
     "ConvHead": "bench.sam",
     "LoRALinear": "bench.sam",
     "PromptedDecoder": "bench.sam",

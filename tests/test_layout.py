@@ -21,6 +21,7 @@ ROOMS = {
     "cli": "contract verify report report.page report.conventions report.published report.tables"
     " report.plots report.compare report.records guard run ask cost plugins sam data"
     " data.public",
+    "api": "report.tables report.compare report.records run ask",
     "verify": "report report.page report.published report.compare report.records run ask"
     " evaluate metrics data stats",
     "report": "report.tables report.plots report.compare report.records",

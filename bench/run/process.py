@@ -7,16 +7,20 @@ starts clean and at once.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import connection
+from types import ModuleType
 from typing import Any, TypeVar
 
 from bench.plugins.folders import VARIABLE
 
 Event = TypeVar("Event")
 Work = Callable[..., None]
+_MAIN_MODULE = threading.Lock()  # one thread at a time replaces it
 
 
 class ProcessDiedError(RuntimeError):
@@ -50,7 +54,8 @@ def isolate(
     context = multiprocessing.get_context("forkserver")
     inbox, outbox = context.Pipe(duplex=False)
     process = context.Process(target=_enter, args=(work, args, outbox, _plugins()), daemon=True)
-    process.start()
+    with _without_main_module():
+        process.start()
     outbox.close()
     ends = None if limit_s is None else time.monotonic() + limit_s
     try:
@@ -69,6 +74,22 @@ def isolate(
         process.join()
     if process.exitcode:
         raise ProcessDiedError(_how(process.exitcode))
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Keep new processes from executing the caller's script again.
+
+    multiprocessing makes each process import the `__main__` of its parent. Work is importable, so
+    it needs no `__main__`; and a script without `if __name__ == "__main__"` would start itself.
+    """
+    with _MAIN_MODULE:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _how(code: int) -> str:

@@ -37,7 +37,7 @@ def write_tables(
     for found in comparison(frame) if comparisons is None else comparisons:
         written += [
             write_atomic(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
-            write_atomic(folder / f"{found.slug}.csv", to_csv(_unrounded(found))),
+            write_atomic(folder / f"{found.slug}.csv", to_csv(unrounded(found))),
             write_atomic(folder / f"{found.slug}.tex", latex(found)),
         ]
     return written
@@ -114,7 +114,7 @@ def latex(found: Comparison) -> str:
     return "\n".join([*comments, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _unrounded(found: Comparison) -> dict[str, list[object]]:
+def unrounded(found: Comparison) -> dict[str, list[object]]:
     """The rows with means, standard deviations and marks, in the units of the records."""
     lines: dict[str, list[object]] = {
         "label": [row.label for row in found.rows],

@@ -1,0 +1,1 @@
+"""The Python interface: run comparisons and read results, from scripts and notebooks."""

@@ -1,0 +1,108 @@
+"""Run a comparison from Python."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from bench.api.results import Results
+from bench.ask.request import Request
+from bench.errors import UserError, no_such
+from bench.run.events import Event
+from bench.run.schedule import RunSettings, run_cells, warm_up
+from bench.run.store import Store
+
+Names = str | Iterable[str]
+_LISTS = ("methods", "datasets", "backbones", "seeds", "labels")  # text with commas in a Request
+
+Settings = TypeVar("Settings", Request, RunSettings)
+
+
+def compare(
+    methods: Names,
+    datasets: Names | Path,
+    *,
+    out: str | Path = "results/local",
+    progress: Callable[[Event], None] | None = None,
+    **options: Any,
+) -> Results:
+    """Train, evaluate and measure methods on datasets; runs that have a record are not repeated.
+
+    Each run works in a fresh process, which does not execute the calling script or notebook: no
+    `if __name__ == "__main__"` is needed, and methods must come from plugin files, not from the
+    script. An interrupt (Ctrl-C) stops the running cell and is raised; finished runs are kept.
+
+    Args:
+        methods: names with options, as `"lora[rank=1|4],adapter"` or a list of such names.
+        datasets: names, or folders of images and masks; one, a list, or separated by commas.
+        out: results folder; several runs on one machine may share it.
+        progress: called with each event of `bench.run.events`; None: no messages.
+        options: as on the command line, with underscores. The values are numbers or text; where
+            the command line takes a list, also a Python list.
+            What to run: backbones, weights, checkpoint, seeds (a number of seeds, or a list of
+            them), folds, labels, allow_leakage.
+            Recipe: protocol, image_size (pixels), depth (slices), epochs, steps, batch_size, lr,
+            precision, loss, augmentation, evaluation, checkpointing.
+            How to run it: device, threads, timeout (seconds for each cell), retry.
+            `Request` and `RunSettings` describe each and hold its default.
+
+    Returns:
+        The records of the requested runs, in the order of the request, failures included.
+
+    Raises:
+        UserError: an option, a name or a value is not known or out of range, a dataset cannot be
+            read, or train and test images overlap. Nothing has run then. The message names options
+            as the command line writes them.
+
+    Example:
+        >>> results = bench.compare("lora,adapter", "steel", seeds=3, out="results/mine")
+        >>> results.table("steel")[["label", "dice_dataset", "dice_dataset_sd"]]
+    """
+    from bench.ask.grid import expand  # imports torch
+
+    request, settings = read_options({"methods": methods, "datasets": datasets, **options})
+    settings.check()
+    warm_up()
+    cells, notes = expand(request)
+    settings.find_device()
+    store = Store.open(Path(out))
+    records = run_cells(cells, store, settings, progress or (lambda event: None))
+    by_id = {record.cell.id: record for record in records}
+    return Results(tuple(by_id[cell.id] for cell in cells), tuple(notes))
+
+
+def read_options(options: Mapping[str, Any]) -> tuple[Request, RunSettings]:
+    """Divide keyword arguments into what to run and how to run it.
+
+    Raises:
+        UserError: an option does not exist, or its value has the wrong type.
+    """
+    known = [field.name for field in (*fields(Request), *fields(RunSettings))]
+    for name in options:
+        if name not in known:
+            raise no_such("option", name, known)
+    texts = {name: _text(options[name], name) for name in _LISTS if name in options}
+    checkpoint = options.get("checkpoint")
+    path = {} if checkpoint is None else {"checkpoint": Path(checkpoint)}
+    values = {**options, **texts, **path}
+    return _typed(Request, values), _typed(RunSettings, values)
+
+
+def _text(value: Any, name: str) -> str:
+    """The value as the command line writes it."""
+    if isinstance(value, str | int | Path):
+        return str(value)
+    joined = ",".join(map(str, value))
+    return f"{joined}," if name == "seeds" else joined  # "3," is the seed 3, and "3" three seeds
+
+
+def _typed(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """An instance of the entries that are its fields."""
+    hints = get_type_hints(cls)
+    chosen = {name: value for name, value in values.items() if name in hints}
+    for name, value in chosen.items():
+        hint = hints[name] | int if float in get_args(hints[name]) else hints[name]
+        if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+            kind = getattr(hints[name], "__name__", hints[name])
+            raise UserError(f"{name} is {value!r}: give a value of type {kind}")
+    return cls(**chosen)
