@@ -1,4 +1,4 @@
-"""Draw the figure in docs/protocol.md: python docs/figures/draw_augmentation.py."""
+"""Draw the figure in docs/protocol/data.md: python docs/figures/draw_augmentation.py."""
 
 import sys
 from pathlib import Path

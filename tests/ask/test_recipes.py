@@ -27,7 +27,7 @@ from bench.run.cell import run_cell
 from bench.run.store import Store
 from bench.spec import Cell, Recipe
 
-# SAMed's, as its code trains: see docs/protocol.md.
+# SAMed's, as its code trains: see docs/protocol/training.md.
 POLY = Recipe(
     lr=0.005,
     optimizer="adamw",
@@ -84,7 +84,7 @@ def test_a_published_recipe_is_what_its_source_states(name: str) -> None:
 
 
 def test_a_report_states_a_part_of_a_recipe() -> None:
-    """What the reports on particles, steel and nuclei leave unsaid is in docs/protocol.md."""
+    """docs/protocol/training.md says what the reports on particles, steel and nuclei omit."""
     lora, unet3plus, mobile = map(get_method, ("lora", "unet3plus", "mobile_sam_lora"))
     assert lora.published is not None
     stated = (lora.published.optimizer, lora.published.weight_decay, lora.published.lr)

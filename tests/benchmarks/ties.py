@@ -2,7 +2,7 @@
 
 python tests/benchmarks/ties.py [--trials 400]
 
-Scores of an image are those of its specimen and method, and noise; explained in docs/protocol.md.
+Scores of an image are those of its specimen and method, and noise; explained in docs/evidence.md.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The metrics once more, as docs/protocol.md defines them: plain, slow, and written on their own.
+"""A second, plain and slow implementation of the metrics in docs/protocol/metrics.md.
 
 Distances are those of every border pixel to every other; overlaps are counted mask by mask; curves
 come threshold by threshold. Nothing here calls `bench.metrics`.

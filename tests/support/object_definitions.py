@@ -1,4 +1,4 @@
-"""The metrics of objects and particles once more, as docs/protocol.md defines them.
+"""The metrics of objects and particles once more, as docs/protocol/metrics.md defines them.
 
 Plain, slow, and written on their own: every pair of objects is compared pixel by pixel. Nothing
 here calls `bench.metrics`.
