@@ -97,8 +97,24 @@ def read_mask(pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
 
 
 def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
-    """Instance numbers (H, W), 0 is background."""
-    return read_mask(pixels).astype(np.int32)
+    """Instance numbers (H, W), 0 is background.
+
+    Numbers from 2^24 on and colours are replaced by 1, 2, ... in ascending order: only which pixels
+    share a number matters.
+
+    Raises:
+        UserError: the file cannot be read, or holds fractions or numbers below 0.
+    """
+    numbers = read_mask(pixels)
+    if numbers.size and numbers.min() < 0:
+        raise UserError(
+            f"instances {describe(pixels)} hold the number {numbers.min()}; number objects from 1 "
+            "and save 0 where there is none"
+        )
+    if numbers.size and numbers.max() >= COLOUR:
+        distinct, order = np.unique(numbers, return_inverse=True)
+        numbers = order.reshape(numbers.shape) + (distinct[0] != 0)
+    return numbers.astype(np.int32)
 
 
 def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
@@ -108,20 +124,26 @@ def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32
 
 def mask_codes(values: npt.NDArray[Any], pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
     """One integer per pixel (H, W) of the stored values (H, W) or (H, W, C) of a mask."""
-    if values.ndim == 3:
-        rgb = values[..., :3] if values.shape[-1] >= 3 else values[..., :1]
-        values = rgb[..., 0]
-        if (coloured := (rgb != rgb[..., :1]).any(axis=-1)).any():
-            red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
-            values = np.where(coloured, COLOUR + (red << 16) + (green << 8) + blue, red)
     if values.dtype == bool:
-        return values.astype(np.uint8)
-    if np.issubdtype(values.dtype, np.integer):
+        values = values.astype(np.uint8)
+    if not np.issubdtype(values.dtype, np.integer):
+        values = _whole_numbers(values, pixels)
+    if values.ndim == 2:
         return values
-    whole = values.astype(np.int32)
-    if not np.array_equal(whole, values):
-        raise UserError(f"mask {describe(pixels)} holds fractions; save class indices as integers")
-    return whole
+    rgb = values[..., :3] if values.shape[-1] >= 3 else values[..., :1]
+    if not (coloured := (rgb != rgb[..., :1]).any(axis=-1)).any():
+        return np.asarray(rgb[..., 0])
+    red, green, blue = np.moveaxis(rgb.astype(np.int64), -1, 0)
+    bits = 8 if rgb.dtype.itemsize == 1 else 16
+    code = (red << 2 * bits) + (green << bits) + blue
+    return np.where(coloured, COLOUR + code, red)
+
+
+def _whole_numbers(values: npt.NDArray[Any], pixels: Pixels) -> npt.NDArray[np.int64]:
+    """Floats as integers, which they must be."""
+    if np.isfinite(values).all() and np.array_equal(whole := values.astype(np.int64), values):
+        return whole
+    raise UserError(f"mask {describe(pixels)} holds fractions; save class indices as integers")
 
 
 def load(pixels: Pixels) -> Raster:
@@ -204,13 +226,17 @@ def _load_tiff(path: Path) -> Raster:
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
         if page.compression not in _TIFFFILE_CODECS:  # Pillow's libtiff knows LZW and JPEG
             raster = _load_pillow(path)
-            undo = inverted and raster.values.dtype.itemsize == 1  # Pillow inverts 1 and 8 bits
+            if raster.values.dtype == bool:
+                return raster  # Pillow inverts it: as shown
+            undo = inverted and raster.values.dtype.itemsize == 1  # Pillow inverts 8 bits, too
             return raster._replace(
                 values=np.invert(raster.values) if undo else raster.values, inverted=inverted
             )
         values = series.asarray().reshape([length for _, length in used])
         if axes == "SYX":
             values = np.moveaxis(values, 0, -1)
+        if values.dtype == bool and inverted:
+            return Raster(~values)  # one bit is no index: white is 1, as in other formats
         if page.colormap is not None:
             return Raster(values, (page.colormap.T >> 8).astype(np.uint8))
         return Raster(values, inverted=inverted)

@@ -138,6 +138,55 @@ def test_fractions_are_no_mask() -> None:
         read_mask(MASK / 2)
 
 
+@pytest.mark.parametrize("compression", [None, "group4", "tiff_lzw", "packbits"])
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_one_bit_tiff_masks_are_1_where_they_are_white(
+    tmp_path: Path, compression: str | None, white_is_zero: bool
+) -> None:
+    objects, file = MASK > 0, tmp_path / "a.tif"
+    if compression is None:
+        photometric = "miniswhite" if white_is_zero else "minisblack"
+        tifffile.imwrite(file, objects ^ white_is_zero, photometric=photometric, bitspersample=1)
+    else:
+        tags = {262: 0 if white_is_zero else 1}
+        Image.fromarray(objects).save(file, compression=compression, tiffinfo=tags)
+    shown = np.asarray(Image.open(file))
+    np.testing.assert_array_equal(shown, objects)  # as Pillow shows it
+    np.testing.assert_array_equal(read_mask(file), objects)
+    np.testing.assert_array_equal(read_image(file)[..., 0], objects * 255)
+
+
+def test_colours_of_16_bits_keep_apart() -> None:
+    colours = np.array([[[0, 0, 0], [1, 0, 0], [0, 256, 0]], [[0, 0, 1], [1, 1, 1], [0, 0, 65535]]])
+    codes = read_mask(colours.astype(np.uint16))
+    assert np.unique(codes).size == 6
+    with pytest.raises(UserError, match="holds fractions"):
+        read_mask(colours + 0.5)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.array([[0, 2**24], [2**24, 2**24 + 7]], np.int32),
+        np.array([[0, 2**32 - 2], [2**32 - 2, 2**32 - 1]], np.uint32),
+        np.array([[0, 3e9], [3e9, 4e9]], np.float64),
+        np.array([[[0, 0, 0], [1, 2, 3]], [[1, 2, 3], [255, 0, 7]]], np.uint8),
+        np.array([[[0, 0, 0, 255], [1, 2, 3, 255]], [[1, 2, 3, 255], [1, 2, 4, 255]]], np.uint8),
+    ],
+)
+def test_instances_of_any_number_or_colour_are_numbered_from_1(numbers: Any) -> None:
+    assert read_instances(numbers).tolist() == [[0, 1], [1, 2]]
+
+
+def test_instances_without_background_are_all_objects() -> None:
+    assert read_instances(np.array([[2**25, 2**26]])).tolist() == [[1, 2]]
+
+
+def test_instances_below_0_are_refused() -> None:
+    with pytest.raises(UserError, match="hold the number -1; number objects from 1"):
+        read_instances(np.array([[-1, 0, 1]], np.int16))
+
+
 def test_instances_keep_16_bits(tmp_path: Path) -> None:
     numbers = np.arange(11 * 17, dtype=np.uint16).reshape(11, 17) * 300
     Image.fromarray(numbers).save(tmp_path / "a.png")
