@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from bench.errors import UserError
+
 IGNORE = 255  # mask value of unlabelled pixels: no loss, no score
 
 Pixels = Path | npt.NDArray[Any]  # a file to decode on demand, or the array itself
@@ -39,6 +41,8 @@ class Item:
 class Collection:
     """A labelled image collection, ready to be split.
 
+    Raises UserError where two classes have one name.
+
     Attributes:
         name: as in tables.
         classes: name of every class; index 0 is the background or matrix.
@@ -60,6 +64,14 @@ class Collection:
     source: str = ""
     images_may_be_shown: bool = False
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse two classes of one name: scores are stored by name."""
+        if len(set(self.classes)) < len(self.classes):
+            raise UserError(
+                f"'{self.name}' has two classes of one name ({', '.join(self.classes)}); "
+                "give each class its own name"
+            )
 
     @property
     def num_classes(self) -> int:

@@ -354,7 +354,7 @@ def test_a_folder_that_cannot_be_put_in_place_is_told(
 
 def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "good.zip").write_bytes(zipped({"n" * 300: b"too long a name for a file"}))
-    with pytest.raises(UserError, match="free disk space or correct it, then run the command again"):
+    with pytest.raises(UserError, match="free disk space or correct it, then run the command"):
         unpack(tmp_path / "good.zip", tmp_path / "folder")
 
 

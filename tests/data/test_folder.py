@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from bench.data.decode import COLOUR, decode
+from bench.data.decode import COLOUR, decode, read_instances
 from bench.data.fingerprint import fingerprint
 from bench.data.folder.read import read_folder
-from bench.data.items import IGNORE
+from bench.data.items import IGNORE, Collection
 from bench.data.split import split
 from bench.errors import UserError
 
@@ -146,6 +147,82 @@ def test_instances_are_optional_per_image(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
+def index_masks(root: Path, *masks: Any) -> Path:
+    """A folder of one image for each mask, saved as TIFF with the type of the mask."""
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    for number, mask in enumerate(masks):
+        shade = np.full(np.shape(mask)[:2], 40, np.uint8)
+        Image.fromarray(shade).save(root / f"images/{number}.png")
+        tifffile.imwrite(root / f"masks/{number}.tif", np.array(mask), photometric="minisblack")
+    return root
+
+
+def test_minus_1_in_signed_masks_is_unlabelled(tmp_path: Path) -> None:
+    mask = np.array([[-1, 0, 1], [0, 1, -1]], np.int16)
+    collection = read_folder(index_masks(tmp_path, mask))
+    assert collection.classes == ("background", "class 1")
+    assert collection.notes[0] == "mask value -1 taken as unlabelled"
+    assert decode(collection.items[0], collection)[1].tolist() == [[255, 0, 1], [0, 1, 255]]
+
+
+def test_minus_1_next_to_grey_levels_is_unlabelled(tmp_path: Path) -> None:
+    collection = read_folder(index_masks(tmp_path, np.array([[-1, 0, 128, 255]], np.int32)))
+    assert decode(collection.items[0], collection)[1].tolist() == [[IGNORE, 0, 1, 2]]
+
+
+def test_other_values_below_0_need_a_declaration(tmp_path: Path) -> None:
+    folder = index_masks(tmp_path, np.array([[-2, 0, 1]], np.int16))
+    with pytest.raises(UserError, match="hold the value -2; list the classes in"):
+        read_folder(folder)
+    write(folder / "classes.json", {"ground": 0, "object": 1, "ignore": -2})
+    collection = read_folder(folder)
+    assert decode(collection.items[0], collection)[1].tolist() == [[IGNORE, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [([[0, 1]], [[0, 255]]), ([[0, 1, 2]], [[0, 128, 255]])]
+)
+def test_one_class_saved_in_two_ways_is_refused(tmp_path: Path, first: Any, second: Any) -> None:
+    folder = index_masks(tmp_path, *(np.array(mask, np.uint8) for mask in (first, second)))
+    with pytest.raises(UserError, match=r"never both in one mask.*save all masks in one way"):
+        read_folder(folder)
+    write(folder / "classes.json", {"a": 0, "b": 1, "c": 2, "d": 128, "ignore": 255})
+    assert read_folder(folder).classes == ("a", "b", "c", "d")
+
+
+def test_255_with_an_index_in_one_mask_is_unlabelled(tmp_path: Path) -> None:
+    masks = (np.array([[0, 1, 255]], np.uint8), np.array([[0, 1, 1]], np.uint8))
+    collection = read_folder(index_masks(tmp_path, *masks))
+    assert decode(collection.items[0], collection)[1].tolist() == [[0, 1, IGNORE]]
+
+
+def test_instances_as_jpeg_are_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    (folder / "instances").mkdir()
+    ramp = np.arange(120, dtype=np.uint8).reshape(10, 12)
+    Image.fromarray(ramp // 40 * 60).save(folder / "instances/a.jpg")
+    with pytest.raises(UserError, match="different numbers, but a JPEG changes numbers"):
+        read_folder(folder)
+
+
+def test_colour_instances_are_objects(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    (folder / "instances").mkdir()
+    colours = np.zeros((10, 12, 3), np.uint8)
+    colours[2:4, 2:5], colours[6:9, 2:5] = (20, 5, 45), (208, 166, 233)
+    Image.fromarray(colours).save(folder / "instances/b.png")
+    item = read_folder(folder).items[1]
+    assert item.instances is not None
+    numbers = read_instances(item.instances)
+    assert np.bincount(numbers.ravel()).tolist() == [105, 6, 9]
+
+
+def test_a_collection_needs_a_name_for_each_class() -> None:
+    with pytest.raises(UserError, match="two classes of one name"):
+        Collection("made", ("ground", "pore", "pore"), ())
+
+
 def test_palettes_that_disagree_are_told(tmp_path: Path) -> None:
     make(tmp_path)
     for name, colour in (("a", 10), ("b", 99)):
@@ -214,6 +291,8 @@ def spoil(root: Path, fault: str) -> None:
         ('classes.json {"x": 0.9, "y": 2}', "has the mask value 0.9; use an integer"),
         ('classes.json {"x": Infinity, "y": 2}', "has the mask value inf; use an integer"),
         ('classes.json {"x": false, "y": 2}', "has the mask value False; use an integer"),
+        ('classes.json {"x": 0, "x": 1}', "holds 'x' twice"),
+        ('meta.json {"classes": ["x", "p", "p"]}', "has two classes 'p'; give each"),
         ('classes.json {"x": 0, "y": 0}', "has one mask value for two classes"),
         ('classes.json {"x": 0, "y": "red"}', "has the mask value 'red'"),
         ('classes.json {"x": 0}', "names 1 classes; name 2 to 255"),

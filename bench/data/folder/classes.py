@@ -1,6 +1,6 @@
 """Classes and their stored mask values, as a folder declares them or as guessed from its masks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from bench.errors import UserError
 
 MAX_VALUES = 64  # more distinct values than this are not classes but blurred edges
 MAX_CLASSES = IGNORE  # indices 0 to 254
+UNLABELLED = -1  # the usual value of unlabelled pixels in signed masks
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,23 @@ def classes_by_value(declared: Mapping[str, str] | list[str], ignored: Any, file
     return _table([(name, value) for value, name in named if value != ignored], ignored, file)
 
 
-def guess_classes(values: Iterable[int], lossy: Path | None, root: Path) -> Classes:
+def guess_classes(masks: Sequence[Sequence[int]], lossy: Path | None, root: Path) -> Classes:
     """Guess the classes of a folder from all stored values of its masks; `notes` say how.
 
-    Values 0 to K-1 are class indices; 255 next to at least 0 and 1 marks unlabelled pixels. Any
-    other set (0 and 255; 0, 128, 255; colours) counts up from its lowest value.
+    Values 0 to K-1 are class indices; 255 next to at least 0 and 1 marks unlabelled pixels, and so
+    does -1. Any other set (0 and 255; 0, 128, 255; colours) counts up from its lowest value.
 
     Args:
-        values: every value that occurs in a mask.
+        masks: the values of each mask.
         lossy: one mask whose file format changes values, or None.
         root: the folder, for messages.
 
     Raises:
-        UserError: one value only, or values that look like blurred edges.
+        UserError: one value only, values that look like blurred edges, values below -1, or some
+            masks with indices and others with grey levels up to 255.
     """
-    stored = sorted(set(values))
+    stored = sorted({value for mask in masks for value in mask} - {UNLABELLED})
+    unlabelled = any(UNLABELLED in mask for mask in masks)
     way_out = (
         f'list the classes in \'{root / "classes.json"}\', as in {{"background": 0, "object": 1}}'
     )
@@ -75,6 +78,34 @@ def guess_classes(values: Iterable[int], lossy: Path | None, root: Path) -> Clas
             f"the masks in '{root}' hold {len(stored)} different values, which is not a class map "
             f"({cause}); save them as PNG with one value per class, without smoothing"
         )
+    if stored[0] < 0:
+        raise UserError(f"the masks in '{root}' hold the value {stored[0]}; {way_out}")
+    _refuse_mixed_scale(masks, stored, root)
+    guess = _from_values(stored, way_out)
+    if not unlabelled:
+        return guess
+    notes = (f"mask value {UNLABELLED} taken as unlabelled", *guess.notes)
+    return Classes(guess.names, {**guess.values, UNLABELLED: IGNORE}, notes)
+
+
+def _refuse_mixed_scale(masks: Sequence[Sequence[int]], stored: list[int], root: Path) -> None:
+    """Raise UserError where some masks hold objects as 1, 2, ... and others as levels up to 255."""
+    levels = stored[1:]
+    low, high = set(levels[: len(levels) // 2]), set(levels[len(levels) // 2 :])
+    if stored[0] != 0 or max(high, default=0) != IGNORE or low != set(range(1, len(high) + 1)):
+        return
+    if any(low & set(mask) and high & set(mask) for mask in masks):
+        return
+    raise UserError(
+        f"the masks in '{root}' hold {', '.join(map(show_value, sorted(low)))} or "
+        f"{', '.join(map(show_value, sorted(high)))}, never both in one mask: the same classes may "
+        f"be saved in two ways; save all masks in one way, or list the classes in "
+        f"'{root / 'classes.json'}', with \"ignore\": {IGNORE} if {IGNORE} marks unlabelled pixels"
+    )
+
+
+def _from_values(stored: list[int], way_out: str) -> Classes:
+    """Class indices where the values are 0 to K-1 and perhaps 255, else counted upwards."""
     shown = ", ".join(map(show_value, stored))
     labelled = [value for value in stored if value != IGNORE]
     if labelled == list(range(len(labelled))) and (len(labelled) > 1 or IGNORE not in stored):
@@ -99,6 +130,9 @@ def _guess(names: list[str], values: dict[int, int], note: str) -> Classes:
 
 
 def _table(named: list[tuple[str, int]], ignored: int | None, file: Path) -> Classes:
+    names = [name for name, _ in named]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"'{file}' has two classes '{twice[0]}'; give each class its own name")
     stored = [value for _, value in named]
     if len(set(stored)) != len(stored) or ignored in stored:
         raise UserError(f"'{file}' has one mask value for two classes; make the values distinct")

@@ -158,21 +158,32 @@ def _inspect(item: Item) -> _Contents:
     codes = mask_codes(raster.values, item.mask)
     image = read_image(item.image)
     check_sizes(item, image.shape[:2], codes.shape)
-    if item.instances is not None and read_instances(item.instances).shape != codes.shape:
-        raise UserError(
-            f"instances '{item.instances}' differ in size from image '{item.name}'; "
-            "make them the same size or remove the file"
-        )
+    if isinstance(item.instances, Path):
+        _check_instances(item.instances, item.name, codes.shape)
     values = np.unique(codes).tolist()
     palette = raster.palette
     return _Contents(values, {} if palette is None else {v: tuple(palette[v]) for v in values})
 
 
+def _check_instances(file: Path, name: str, shape: tuple[int, ...]) -> None:
+    """Raise UserError unless the instance map of an image is readable, of its size, not lossy."""
+    numbers = read_instances(file)
+    if numbers.shape != shape:
+        raise UserError(
+            f"instances '{file}' differ in size from image '{name}'; "
+            "make them the same size or remove the file"
+        )
+    if file.suffix.lower() in _LOSSY and (count := np.unique(numbers).size) > 2:
+        raise UserError(
+            f"instances '{file}' hold {count} different numbers, but a JPEG changes numbers; "
+            "save instances as PNG or TIFF, without smoothing"
+        )
+
+
 def _guess_classes(root: Path, items: Sequence[Item], contents: Sequence[_Contents]) -> Classes:
     masks = (item.mask for item in items)
     lossy = (mask for mask in masks if isinstance(mask, Path) and mask.suffix.lower() in _LOSSY)
-    values = (value for content in contents for value in content.values)
-    return guess_classes(values, next(lossy, None), root)
+    return guess_classes([content.values for content in contents], next(lossy, None), root)
 
 
 def _palette_notes(contents: Sequence[_Contents]) -> list[str]:

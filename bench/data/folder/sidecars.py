@@ -12,6 +12,7 @@ All are optional:
 import csv
 import json
 from collections.abc import Collection as Sized
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +112,25 @@ def _match_id(label: str, ids: Sized[str], file: Path) -> str:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        content = json.loads(
+            file.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_unique, file)
+        )
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"'{file}' is not valid JSON ({error}); correct the file") from error
     if not isinstance(content, dict):
         raise UserError(f"'{file}' must hold one JSON object, as in {{...}}; correct the file")
+    return content
+
+
+def _unique(file: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, which must not hold a key twice: the first would be lost."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(f"'{file}' holds '{twice}' twice; keep one of them or rename it")
     return content
 
 
