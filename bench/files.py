@@ -72,6 +72,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def shipped_results() -> Path:
+    """The folder `results` of this version: in the checkout, or inside the installed package."""
+    package = Path(__file__).resolve().parent
+    installed = package / "results"
+    return installed if installed.is_dir() else package.parent / "results"
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -34,7 +34,7 @@ ROOMS = {
     "report.compare": "report.records stats",
     "report.records": "",
     "contract": "run cost learn plugins sam data",
-    "guard": "ask cost plugins data stats",
+    "guard": "run ask cost plugins data stats",
     "run": "cost evaluate learn plugins sam data",
     "ask": "learn plugins sam data data.leakage",
     "cost": "learn plugins sam",

@@ -12,18 +12,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from bench.ask.grid import Data, expand, read_data
 from bench.ask.request import Request
 from bench.errors import UserError, no_such
+from bench.files import shipped_results
 from bench.plugins.registry import get_method
 from bench.spec import Cell
 from bench.wording import counted
 
 _DURATION = re.compile(r"(\d+) (h|min)")
-PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
+PUBLISHED = shipped_results() / "published"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The baseline of the guard: a JSON file with a grid, where it was measured, and what came out."""
+"""The baseline of the guard: a JSON file with a grid, the environment, and measured figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from bench.spec import Cell
 
 SCHEMA = 1
+STORED_NAMES = {"speed_ratio": "pace"}  # names in files of this schema
 
-# For where there is no baseline to take the grid from: that of results/reference/guard.json.
+# For a new file; the same as in results/reference/guard.json.
 DEFAULT_GRID = """{
     "methods": "lora,adapter,frozen_head,unet",
     "datasets": "steel",
@@ -26,38 +27,34 @@ DEFAULT_GRID = """{
 
 
 class NoBaselineError(UserError):
-    """There is no file, or it is no baseline; `--write` makes one."""
-
-    def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(f"{why}: {remedy}")
-        self.why = why
+    """The file does not exist; `--write` makes one."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One trained cell; None where it did not come through, and `error` says why.
+    """Figures of one trained cell; all None if it failed.
 
     Attributes:
-        dice: mean over the foreground classes, of the pixels of all test images.
-        train_peak_bytes: of one training step.
-        pace: images a second in training over those of the reference step, see
-            `bench.guard.reference_step`.
-        error: one sentence.
+        dice: Dice score in [0, 1] over the pixels of all test images, mean of foreground classes.
+        train_peak_bytes: peak memory of one training step, in bytes.
+        speed_ratio: images per second in training, divided by those of the reference step in
+            `bench.guard.reference_step`; "pace" in the file.
+        error: why it failed, in one sentence.
     """
 
     dice: float | None = None
     train_peak_bytes: int | None = None
-    pace: float | None = None
+    speed_ratio: float | None = None
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one run of the guard found.
+    """Figures of one run of the guard.
 
     Attributes:
-        grid: what was trained, in the words of `bench.ask.request.Request`.
-        env: where, as in a record.
+        grid: fields of the `bench.ask.request.Request` that was trained.
+        env: environment, as in a record.
         contents: SHA-256 of the dataset and of the pretrained weights, by name.
         counts: exact figures of the cost card, of every method that can be used here.
         runs: one entry a seed, by method.
@@ -71,17 +68,17 @@ class Figures:
 
 
 def read_request(path: Path) -> "Request":
-    """What the grid of a baseline asks for.
+    """The request of a baseline's grid.
 
     Raises:
-        NoBaselineError: there is no file, or it holds no grid.
-        UserError: the file cannot be read, or its grid asks for what there is not.
+        NoBaselineError: the file does not exist.
+        UserError: the file cannot be read, is not a baseline, or its grid has an unknown field.
     """
     from bench.ask.request import Request
 
     values = _load(path)
     if "grid" not in values:
-        raise _foreign(path, "it holds no grid")
+        raise _foreign(path, "it has no grid")
     try:
         return Request(**values["grid"])
     except TypeError as error:
@@ -92,38 +89,40 @@ def read_request(path: Path) -> "Request":
 
 
 def request_to_write(path: Path) -> "tuple[Request, str]":
-    """What a new baseline asks for, and in words where that is from.
+    """The request of a new baseline, and a note that says where it comes from.
 
-    The grid of the old one is kept, for it may have been edited; where there is none, the default.
+    The grid of an existing baseline is kept, because the user may have edited it.
 
     Raises:
-        UserError: there is a file but it cannot be read, or its grid asks for what there is not.
+        UserError: the file exists and cannot be read, is not a baseline, or its grid has an unknown
+            field. Such a file is never overwritten.
     """
     from bench.ask.request import Request
 
     try:
         return read_request(path), f"the grid in {path} is kept"
-    except NoBaselineError as error:
-        return Request(**json.loads(DEFAULT_GRID)), f"{error.why}: the default grid is taken"
+    except NoBaselineError:
+        request = Request(**json.loads(DEFAULT_GRID))
+        return request, f"{path} does not exist: the default grid is used"
 
 
 def read(path: Path) -> Figures:
     """The baseline in a file.
 
     Raises:
-        NoBaselineError: there is no file, or it is no baseline.
-        UserError: the file cannot be read.
+        NoBaselineError: the file does not exist.
+        UserError: the file cannot be read or is not a baseline.
     """
     values = _load(path)
     schema = values.pop("schema", None)
     if schema != SCHEMA:
         raise _foreign(path, f"its schema is {schema}, this version reads {SCHEMA}")
     try:
-        runs = {name: [Run(**run) for run in found] for name, found in values.pop("runs").items()}
+        runs = {name: [_run(run) for run in stored] for name, stored in values.pop("runs").items()}
         figures = Figures(**values, runs=runs)
     except (KeyError, TypeError, AttributeError) as error:
         raise _foreign(path, f"{type(error).__name__}: {error}") from error
-    if any(len(found) < 2 for found in runs.values()):
+    if any(len(seeds) < 2 for seeds in runs.values()):
         raise _foreign(path, "an interval needs two seeds of each method")
     return figures
 
@@ -132,12 +131,20 @@ def write(figures: Figures, path: Path) -> None:
     """Write a baseline.
 
     Raises:
-        UserError: a cell did not come through, or the file cannot be written.
+        UserError: a cell failed, or the file cannot be written.
     """
-    failed = [run.error for found in figures.runs.values() for run in found if run.error]
+    failed = [run.error for runs in figures.runs.values() for run in runs if run.error]
     if failed:
-        raise UserError(f"no baseline is written, for a cell ended with: {failed[0]}")
-    write_atomic(path, json.dumps({"schema": SCHEMA, **asdict(figures)}, indent=1) + "\n")
+        raise UserError(f"no baseline is written, because a cell failed: {failed[0]}")
+    values = {"schema": SCHEMA, **asdict(figures)}
+    values["runs"] = {
+        name: [
+            {STORED_NAMES.get(key, key): value for key, value in asdict(run).items()}
+            for run in runs
+        ]
+        for name, runs in figures.runs.items()
+    }
+    write_atomic(path, json.dumps(values, indent=1) + "\n")
 
 
 def cells(request: "Request", seeds: int) -> "list[Cell]":
@@ -157,23 +164,29 @@ def cells(request: "Request", seeds: int) -> "list[Cell]":
     return expand(replace(request, seeds=str(seeds)), data)[0]
 
 
+def _run(values: Mapping[str, Any]) -> Run:
+    names = {stored: name for name, stored in STORED_NAMES.items()}
+    return Run(**{names.get(key, key): value for key, value in values.items()})
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise NoBaselineError(
-            f"no baseline at {path}", "make it with --write, or give another by --baseline FILE"
+            f"no baseline at {path}: make it with --write, or give another by --baseline FILE"
         ) from error
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): give another file") from error
     except ValueError as error:
         raise _foreign(path, str(error)) from error
     if not isinstance(values, dict):
-        raise _foreign(path, "it holds no object")
+        raise _foreign(path, "it is not a JSON object")
     return values
 
 
-def _foreign(path: Path, why: str) -> NoBaselineError:
-    return NoBaselineError(
-        f"{path} is no baseline of this guard ({why})", "make it anew with --write"
+def _foreign(path: Path, why: str) -> UserError:
+    return UserError(
+        f"{path} is not a baseline of this guard ({why}): give another --baseline FILE, or remove"
+        " the file and make it with --write"
     )

@@ -1,7 +1,4 @@
-"""Has the code changed what it should not? The figures of a small grid beside a baseline's.
-
-The definitions are in docs/protocol.md.
-"""
+"""Compare the figures of a small grid with those of a baseline."""
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,8 +11,8 @@ from bench.stats.prediction_interval import prediction_interval
 
 Number = TypeVar("Number", int, float)
 
-SEEDS = 6  # that a baseline trains of each method
-RUNS = 2  # that a comparison trains
+SEEDS = 6  # of each method in a baseline
+RUNS = 2  # seeds of each method in a comparison
 DICE_CONFIDENCE = 0.99  # of the prediction interval of Dice
 MEMORY = 0.02  # relative
 SLOWER = 1.5  # times
@@ -23,7 +20,7 @@ SLOWER = 1.5  # times
 
 @dataclass(frozen=True)
 class Change:
-    """A figure that is not what the baseline allows, as the table shows it."""
+    """A figure outside the limits of the baseline, as a row of the table."""
 
     name: str
     measure: str
@@ -38,13 +35,13 @@ def compare(
     unavailable: Mapping[str, str] | None = None,
     lacking: Collection[str] = (),
 ) -> tuple[list[Change], list[str]]:
-    """What has changed, and in words what could not be compared.
+    """The changes, and notes on what could not be compared.
 
     Args:
-        baseline: of the same grid.
-        now: of the code in question.
-        unavailable: files of methods that cannot be imported here, with the reason.
-        lacking: those of them that want nothing but a library, which is no change.
+        baseline: figures of the same grid.
+        now: figures of the present code.
+        unavailable: files of methods that cannot be imported, with the reason.
+        lacking: those of them that only need a library that is not installed; not a change.
     """
     reasons, excused = _elsewhere(baseline.env, now.env)
     gone = _gone(baseline.counts, now.counts, unavailable or {})
@@ -52,7 +49,7 @@ def compare(
     notes = [f"not counted here: {name} ({why})" for name, why in absent.items()]
     if excused:
         measures = ", ".join(sorted(excused))
-        notes.append(f"not compared: {measures} ({'; '.join(reasons)}); all else is")
+        notes.append(f"not compared: {measures} ({'; '.join(reasons)})")
     changes = [] if "contents" in excused else list(_contents(baseline.contents, now.contents))
     changes += [
         Change(name, "method", "there", why, "gone")
@@ -66,10 +63,10 @@ def compare(
 
 
 def _elsewhere(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], set[str]]:
-    """How two environments differ, in words, and the measures that this makes incomparable.
+    """How two environments differ, in words, and the measures that cannot be compared then.
 
-    How PyTorch splits an operation into tensors, and how fast its kernels are beside each other,
-    belongs to its version; speed besides to the processor. What is drawn belongs to all of them.
+    How PyTorch splits an operation into tensors, and the relative speed of its kernels, depend on
+    its version; speed also depends on the processor. Procedural images depend on all of them.
     """
     old, new = (
         {"system": env["system"], "cpu": env["cpu"], **env["packages"]} for env in (baseline, now)
@@ -93,9 +90,9 @@ def _contents(baseline: Mapping[str, str], now: Mapping[str, str]) -> Iterator[C
 def _gone(
     baseline: Collection[str], now: Collection[str], unavailable: Mapping[str, str]
 ) -> dict[str, tuple[str, str]]:
-    """Methods that are no longer here, each with its file, if that is still there, and the reason.
+    """Methods that are missing now, each with its file, if that still exists, and the reason.
 
-    A file that is not called as its method has a longer name, which is no method's.
+    A file whose name is not its method's has a longer name, which is not the name of a method.
     """
     gone = {}
     for name in sorted(set(baseline).difference(now)):
@@ -132,7 +129,7 @@ def _trained(
     low, high = prediction_interval(scores, len(now), DICE_CONFIDENCE)
     scores = _known(run.dice for run in now)
     dice = fmean(scores) if len(scores) == len(now) else math.nan
-    if not low <= dice <= high:  # nor is what is not defined
+    if not low <= dice <= high:  # NaN is not within the interval either
         off = dice - (low if dice < low else high)
         yield Change(name, "Dice", f"{low:.3f} to {high:.3f}", f"{dice:.3f}", f"{off:+.3f}")
     peaks = [_known(run.train_peak_bytes for run in runs) for runs in (baseline, now)]
@@ -140,11 +137,11 @@ def _trained(
         old, new = max(peaks[0]), max(peaks[1], default=0)
         if abs(new / old - 1) > MEMORY:
             yield Change(name, "memory", f"{old:,} B", f"{new:,} B", f"{new / old - 1:+.1%}")
-    paces = [_known(run.pace for run in runs) for runs in (baseline, now)]
-    if paces[0] and not paces[1] and "speed" not in excused:
-        yield Change(name, "speed", f"{median(paces[0]):.2f} x reference", "-", "not measured")
-    elif all(paces) and "speed" not in excused:
-        usual, here = map(median, paces)
+    ratios = [_known(run.speed_ratio for run in runs) for runs in (baseline, now)]
+    if ratios[0] and not ratios[1] and "speed" not in excused:
+        yield Change(name, "speed", f"{median(ratios[0]):.2f} x reference", "-", "not measured")
+    elif all(ratios) and "speed" not in excused:
+        usual, here = map(median, ratios)
         if usual / here > SLOWER:
             slower = f"{usual / here:.2f} x slower"
             yield Change(name, "speed", f"{usual:.2f} x reference", f"{here:.2f} x", slower)

@@ -1,8 +1,8 @@
-"""A training step of plain PyTorch, whose speed tells how fast the machine is at the moment.
+"""A training step in plain PyTorch whose speed measures how fast the machine is at the moment.
 
-Nothing of the suite is in it, so a change of the suite cannot change it. It is the original image
-encoder of SAM, whose products, convolutions, norms and attention are of the kind and size of those
-in the embedded backbone: what makes one faster makes the other faster too.
+It uses no code of this project, so a change of this project cannot change it. It is the original
+image encoder of SAM, whose matrix products, convolutions, norms and attention are of the kind and
+size of those in sam_nano: what makes one faster also makes the other faster.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SIDE, BATCH = 128, 4  # px, images
 
 
 def reference_step() -> Callable[[], None]:
-    """A step of AdamW on noise, in fp32 on the CPU; every number is spelt out, to last."""
+    """A function that makes one AdamW step on noise, in fp32 on the CPU, with fixed sizes."""
     torch.manual_seed(0)
     encoder = ImageEncoderViT(
         img_size=SIDE,
@@ -43,7 +43,7 @@ def reference_step() -> Callable[[], None]:
 
 
 def reference_speed() -> float:
-    """Images per second of the reference step, measured as the training speed of a cell is."""
+    """Images per second of the reference step, measured like the training speed of a cell."""
     speed = measure_throughput(
         reference_step(),
         BATCH,

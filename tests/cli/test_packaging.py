@@ -1,12 +1,15 @@
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from folders import make_folder
 
 from bench.plugins.registry import list_datasets, list_methods
 
@@ -74,7 +77,7 @@ def test_every_package_is_in_the_wheel() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = {file.parent.relative_to(ROOT) for file in (ROOT / "bench").rglob("*.py")}
     expected = {".".join(folder.parts) for folder in folders}
-    assert set(declared["packages"]) == expected | {"bench.methods", "bench.datasets"}
+    assert set(declared["packages"]) == expected | set(declared["package-dir"])
 
 
 @pytest.mark.parametrize("link", [False, True], ids=["checkout", "link to the checkout"])
@@ -121,19 +124,51 @@ def test_hugging_face_from_the_checkout(tmp_path: Path, installed: bool) -> None
     assert told == expected
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_the_plugins_and_no_top_level_datasets(tmp_path: Path) -> None:
-    source, site = tmp_path / "source", tmp_path / "site"
+METHOD = """
+from torch import Tensor, nn
+
+from bench import Task, register_method
+
+
+@register_method("{name}", paper="https://example.org", lr=1e-3, from_scratch=True)
+def build(task: Task) -> nn.Module:
+    \"\"\"A convolution from another package.\"\"\"
+    return nn.Conv2d(3, task.num_classes, 3, padding=1)
+"""
+TINY = "--weights random --image-size 64 --steps 2 --batch-size 2 --threads 1 --device cpu"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the installed wheel, and nothing else of this project."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source, site = folder / "source", folder / "site"
     shutil.copytree(
-        ROOT,
-        source,
-        ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "results", "tests"),
+        ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "tests")
     )
     pip = [sys.executable, "-m", "pip"]
-    _run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)])
-    (wheel,) = tmp_path.glob("*.whl")
+    _run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(source)])
+    (wheel,) = folder.glob("*.whl")
     _run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)])
+    shutil.rmtree(source)
+    return site
+
+
+@pytest.fixture
+def installed(site: Path, tmp_path: Path) -> Callable[..., str]:
+    """Run the installed `sam-bench` in an empty folder and return what it prints."""
+
+    def run(line: str, *others: Path) -> str:
+        command = [sys.executable, str(site / "bin" / "sam-bench"), *line.split()]
+        return _run(command, path=[site, *others], cwd=tmp_path)
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_plugins_and_no_top_level_datasets(site: Path) -> None:
     assert {path.name for path in site.iterdir() if "-" not in path.name} == {"bench", "bin"}
+    assert (site / "bench" / "py.typed").is_file()
     listed = _run(
         [
             sys.executable,
@@ -150,6 +185,48 @@ def test_the_wheel_holds_the_plugins_and_no_top_level_datasets(tmp_path: Path) -
     assert listed[0] == str(site / "bench" / "__init__.py")
     names = [[m.name for m in list_methods()], [d.name for d in list_datasets()]]
     assert listed[1:] == [f"{names[0]} {names[1]}", "{} {}"]
+
+
+@pytest.mark.slow
+def test_the_wheel_lists_methods_and_suites_and_has_the_baseline(
+    installed: Callable[..., str], site: Path
+) -> None:
+    listed = json.loads(installed("--list --json"))
+    lora = next(method for method in listed["methods"] if method["name"] == "lora")
+    assert lora["file"] == str(site / "bench" / "methods" / "lora.py")
+    assert "samed-rank" in installed("suite list")
+    shipped = site / "bench" / "results" / "reference" / "guard.json"
+    assert shipped.read_bytes() == (ROOT / "results" / "reference" / "guard.json").read_bytes()
+    code = "from bench.cli.guard import _default_baseline; print(_default_baseline())"
+    assert _run([sys.executable, "-c", code], path=[site], cwd=Path("/")) == str(shipped)
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_methods_of_its_own_of_a_package_and_of_a_folder(
+    installed: Callable[..., str], tmp_path: Path
+) -> None:
+    make_folder(tmp_path / "mine")
+    folder = tmp_path / "plugins" / "methods"
+    folder.mkdir(parents=True)
+    (folder / "anything.py").write_text(METHOD.format(name="from_folder"))
+    other = tmp_path / "other_site"
+    information = other / "other-1.0.dist-info"
+    information.mkdir(parents=True)
+    (other / "other_package.py").write_text(METHOD.format(name="from_package"))
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(
+        "[sam_adapt_bench.methods]\nfrom_package = other_package\n"
+    )
+    names = "frozen_head,from_package,from_folder"
+    installed(f"--methods {names} --dataset mine {TINY} --plugins plugins", other)
+    records = (tmp_path / "results" / "local" / "records").glob("*.json")
+    statuses = {}
+    for record in map(json.loads, (path.read_text() for path in records)):
+        statuses[record["cell"]["method"]] = record["status"]
+    assert statuses == dict.fromkeys(names.split(","), "ok")
+    checked = installed("check-method from_folder --plugins plugins").splitlines()
+    assert len(checked) > 8
+    assert all(line.startswith("ok ") for line in checked)
 
 
 def _run(command: list[str], *, path: list[Path] | None = None, cwd: Path = ROOT) -> str:

@@ -17,11 +17,11 @@ from torch import nn
 
 from bench import cli
 from bench.ask.request import Request
-from bench.cli.guard import count, measure, run_beside_reference
 from bench.errors import UserError
 from bench.guard import baseline
 from bench.guard import compare as guard
 from bench.guard.baseline import Figures, Run
+from bench.guard.measure import count, measure, run_with_reference
 from bench.learn.loop import train_step
 from bench.plugins import registry
 from bench.plugins.discover import Plugins
@@ -69,13 +69,13 @@ def test_what_is_as_it_was_raises_no_alarm() -> None:
         ({"train_peak_bytes": 1_021}, ["memory"]),
         ({"train_peak_bytes": 979}, ["memory"]),
         ({"train_peak_bytes": 1_019}, []),
-        ({"pace": 0.5 / 1.6}, ["speed"]),
-        ({"pace": 0.5 / 1.4}, []),
-        ({"pace": 0.9}, []),
+        ({"speed_ratio": 0.5 / 1.6}, ["speed"]),
+        ({"speed_ratio": 0.5 / 1.4}, []),
+        ({"speed_ratio": 0.9}, []),
         ({"dice": None, "error": "oom: out of memory"}, ["training"]),
         ({"dice": None}, ["Dice"]),
         ({"train_peak_bytes": None}, ["memory"]),
-        ({"pace": None}, ["speed"]),
+        ({"speed_ratio": None}, ["speed"]),
     ],
 )
 def test_a_run_beyond_a_limit_is_named(run: dict[str, Any], found: list[str]) -> None:
@@ -109,7 +109,7 @@ def test_other_images_or_weights_are_named() -> None:
 def test_another_torch_leaves_counts_and_dice() -> None:
     other = {"packages": {"torch": "2.9.0"}}
     changes, (note,) = guard.compare(
-        STORED, changed(other, train_peak_bytes=2_000, pace=0.1, dice=0.5)
+        STORED, changed(other, train_peak_bytes=2_000, speed_ratio=0.1, dice=0.5)
     )
     assert [change.measure for change in changes] == ["Dice"]
     assert "torch 2.8.0 in the baseline, 2.9.0 here" in note
@@ -120,7 +120,7 @@ def test_another_torch_leaves_counts_and_dice() -> None:
 
 def test_another_processor_leaves_all_but_speed_and_what_is_drawn() -> None:
     changes, (note,) = guard.compare(
-        STORED, changed({"cpu": "Other CPU"}, pace=0.1, train_peak_bytes=2_000)
+        STORED, changed({"cpu": "Other CPU"}, speed_ratio=0.1, train_peak_bytes=2_000)
     )
     assert [change.measure for change in changes] == ["memory"]
     assert "not compared: contents, speed (cpu Example CPU in the baseline, Other CPU here)" in note
@@ -184,8 +184,8 @@ def test_a_library_is_lacking_where_it_is_from_elsewhere_and_not_here(
     ("text", "why"),
     [
         (None, "no baseline at"),
-        ("no json", "is no baseline of this guard"),
-        ("[1]", "it holds no object"),
+        ("no json", "is not a baseline of this guard"),
+        ("[1]", "it is not a JSON object"),
         ('{"grid": {"colour": 1}}', "unexpected keyword argument 'colour'"),
         (json.dumps({"grid": GRID, "schema": 0}), "its schema is 0, this version reads 1"),
         (json.dumps({"grid": GRID, "schema": 1}), "KeyError: 'runs'"),
@@ -212,10 +212,7 @@ def test_the_default_grid_is_that_of_the_committed_baseline() -> None:
 @pytest.mark.parametrize(
     ("text", "grid", "said"),
     [
-        (None, DEFAULT, "no baseline at"),
-        ("no json: at all", DEFAULT, "is no baseline of this guard"),
-        ("[1]", DEFAULT, "it holds no object"),
-        ("{}", DEFAULT, "it holds no grid"),
+        (None, DEFAULT, "guard.json does not exist: the default grid is used"),
         (json.dumps({"grid": GRID, "schema": 0}), Request(**GRID), "is kept"),  # type: ignore[arg-type]
     ],
 )
@@ -237,11 +234,22 @@ def test_a_baseline_is_made_where_there_is_none_and_keeps_its_grid_where_there_i
         asked.append(request)
         return STORED
 
-    monkeypatch.setattr("bench.cli.guard.measure", measured)
+    monkeypatch.setattr("bench.guard.measure.measure", measured)
     assert cli.main(["guard", "--write", "--baseline", str(path)]) == 0
     assert asked == [grid]
     assert said in capsys.readouterr().out
     assert baseline.read(path) == STORED
+
+
+@pytest.mark.parametrize("text", ["no json: at all", "[1]", "{}"])
+def test_a_file_that_is_not_a_baseline_is_not_written_over(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "notes.json"
+    path.write_text(text)
+    assert cli.main(["guard", "--write", "--baseline", str(path)]) == 2
+    assert "notes.json is not a baseline of this guard" in capsys.readouterr().err
+    assert path.read_text() == text
 
 
 def test_a_grid_with_a_slip_and_a_folder_are_not_written_over(tmp_path: Path) -> None:
@@ -257,7 +265,9 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "guard.json"
     baseline.write(STORED, path)
     assert baseline.read(path) == STORED
-    with pytest.raises(UserError, match="a cell ended with: diverged"):
+    baseline.write(baseline.read(COMMITTED), path)
+    assert path.read_bytes() == COMMITTED.read_bytes()
+    with pytest.raises(UserError, match="because a cell failed: diverged"):
         baseline.write(changed(dice=None, error="diverged: at step 3"), path)
 
 
@@ -268,19 +278,19 @@ def test_the_command_ends_with_one_and_a_table_of_what_changed(
     baseline.write(STORED, path)
 
     def ask(now: Figures, *more: str) -> tuple[int, list[str]]:
-        monkeypatch.setattr("bench.cli.guard.measure", lambda request, seeds: now)
+        monkeypatch.setattr("bench.guard.measure.measure", lambda request, seeds: now)
         code = cli.main(["guard", "--baseline", str(path), *more])
         return code, capsys.readouterr().out.splitlines()
 
     code, (line,) = ask(changed())
     assert code == 0
     assert "2 methods counted, 1 trained, all as in" in line
-    code, lines = ask(changed(dice=0.5, pace=0.1))
+    code, lines = ask(changed(dice=0.5, speed_ratio=0.1))
     assert code == 1
     assert sum("lora" in line for line in lines) == 2
     renewed = replace(STORED, runs={"lora": [Run(0.5 + n / 100, 1_000, 0.1) for n in range(6)]})
     assert ask(renewed, "--write")[0] == 0
-    assert ask(changed(dice=0.5, pace=0.1))[0] == 0
+    assert ask(changed(dice=0.5, speed_ratio=0.1))[0] == 0
 
 
 # Planted in real methods
@@ -322,7 +332,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
 
             return replace(method, build=build)
 
-        for module in ("bench.cost.count", "bench.run.cell"):
+        for module in ("bench.guard.measure", "bench.run.cell"):
             monkeypatch.setattr(f"{module}.get_method", found)
 
     return planted
@@ -358,7 +368,7 @@ def test_a_frozen_adapter_and_doubled_work_are_counted(
 def test_every_seed_is_trained_and_every_method_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.plugins.registry.list_methods", lambda: [get_method("lora")])
+    monkeypatch.setattr("bench.guard.measure.list_methods", lambda **_: [get_method("lora")])
     folder = str(make_folder(tmp_path / "mine"))
     asked = {"weights": "random", "image_size": 64, "steps": 2, "batch_size": 2}
     found = measure(Request("frozen_head", folder, **asked), 2)  # type: ignore[arg-type]
@@ -368,14 +378,14 @@ def test_every_seed_is_trained_and_every_method_counted(
     first, second = found.runs["frozen_head"]
     assert first.error is second.error is None
     assert first.train_peak_bytes == second.train_peak_bytes
-    assert first.pace is not None
-    assert first.pace > 0
+    assert first.speed_ratio is not None
+    assert first.speed_ratio > 0
 
 
 def run(cell: Cell, folder: Path) -> Run:
     """Train a cell in this process, where regressions can be planted."""
     said: list[dict[str, Any]] = []
-    run_beside_reference(cell, Store.open(folder), said.append)
+    run_with_reference(cell, Store.open(folder), said.append)
     return Run(**said[0])
 
 
