@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from bench.api.results import Results
-from bench.ask.request import Request
+from bench.ask.request import Request, pick_fields
 from bench.errors import UserError, no_such
 from bench.run.events import Event
 from bench.run.schedule import RunSettings, run_cells, warm_up
@@ -98,8 +98,7 @@ def _text(value: Any, name: str) -> str:
 
 def _typed(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
     """An instance of the entries that are its fields."""
-    hints = get_type_hints(cls)
-    chosen = {name: value for name, value in values.items() if name in hints}
+    hints, chosen = get_type_hints(cls), pick_fields(cls, values)
     for name, value in chosen.items():
         hint = hints[name] | int if float in get_args(hints[name]) else hints[name]
         if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

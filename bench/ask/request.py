@@ -1,40 +1,45 @@
-"""What is asked for on the command line, in a suite, or in the baseline of the guard."""
+"""A request: what to run, from the command line, from Python, a suite or the guard."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UserError, no_such
 
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
 EVALUATIONS = ("whole", "tiles", "generator")
-
-
 LARGEST_SEED = 2**32 - 1  # of numpy's generators
 
 
 @dataclass(frozen=True)
 class Request:
-    """The command line, as typed; None where the protocol decides.
+    """What to run, in the words of the command line; None where the protocol decides.
 
     Attributes:
-        methods: `lora[rank=1|4],adapter`.
+        methods: names with options, separated by commas, as in `lora[rank=1|4],adapter`.
         datasets: registered names or folders, separated by commas.
         backbones: names, separated by commas.
         weights: "pretrained" or "random".
         checkpoint: file that replaces the default weights.
-        seeds: a count, or numbers separated by commas.
+        protocol: "equal" (one recipe for all methods) or "published" (each method's own recipe).
+        seeds: the number of seeds, or seeds separated by commas.
         folds: number of folds; 1 for one fixed split.
         labels: numbers of labelled training images, or "all", separated by commas.
-        depth: consecutive slices that are seen at once; 1 for images.
+        image_size: side of the model's input in pixels; None for the backbone's own.
+        depth: consecutive slices in one sample; 1 for images.
+        epochs: passes over the augmentation bank; excludes `steps`.
+        steps: optimiser steps.
+        batch_size: images, or stacks of `depth` slices, in one step.
         lr: peak learning rate, in place of each method's own.
-        loss: name of one of the losses, in place of the recipe's.
-        augmentation: name of a kind of bank, in place of the recipe's.
+        precision: "bf16" (autocast) or "fp32".
+        loss: name of a loss, in place of the recipe's.
+        augmentation: kind of augmentation bank, in place of the recipe's.
         evaluation: "whole", "tiles" or "generator".
-        checkpointing: compute activations again in the backward pass.
-        allow_leakage: train though the parts of a split are not independent.
+        checkpointing: recompute activations in the backward pass.
+        allow_leakage: run even if training and test images overlap.
     """
 
     methods: str
@@ -71,14 +76,14 @@ class Request:
 
     @property
     def seed_numbers(self) -> Sequence[int]:
-        """The seeds: so many from 0 on, or those that are named."""
+        """The seeds: 0 to the given number minus one, or those that are listed."""
         numbers = [_number(word, "--seeds", 0) for word in _words(self.seeds, "--seeds")]
         if max(numbers) > LARGEST_SEED:
             raise UserError(f"--seeds cannot be '{max(numbers)}': the largest is {LARGEST_SEED}")
         if "," in self.seeds:
             return numbers
         if numbers[0] < 1:
-            raise UserError("--seeds 0 asks for no run: give a count, or seeds as 0,1,2")
+            raise UserError("--seeds 0 runs nothing: give a number of seeds, or seeds as 0,1,2")
         return range(numbers[0])
 
     @property
@@ -90,10 +95,10 @@ class Request:
         ]
 
     def check(self) -> None:
-        """Refuse what no dataset and no method could make good.
+        """Check what does not depend on datasets and methods.
 
         Raises:
-            UserError: the first thing that cannot be.
+            UserError: the first value that is not allowed, or does not fit another.
         """
         if self.protocol not in PROTOCOLS:
             raise no_such("protocol", self.protocol, PROTOCOLS)
@@ -107,7 +112,9 @@ class Request:
                 "--weights random and --checkpoint exclude each other: give one of them"
             )
         if self.epochs is not None and self.steps is not None:
-            raise UserError("--epochs and --steps say the same thing twice: give one of them")
+            raise UserError(
+                "--epochs and --steps both set the length of training: give one of them"
+            )
         for key in ("image_size", "depth", "epochs", "steps", "batch_size", "folds"):
             value = getattr(self, key)
             if value is not None and value < 1:
@@ -120,8 +127,7 @@ class Request:
             raise no_such("evaluation", self.evaluation, EVALUATIONS)
         if self.depth > 1 and (self.labels != "all" or self.evaluation not in (None, "whole")):
             raise UserError(
-                "--depth sees whole volumes, slices in a row: leave out --labels, and --evaluation "
-                "other than whole"
+                "--depth needs whole volumes: leave out --labels, --evaluation tiles and generator"
             )
         if self.augmentation is not None:
             from bench.data.bank import KINDS
@@ -134,10 +140,16 @@ class Request:
             get_loss(self.loss)
 
 
+def pick_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of parsed arguments that are fields of a dataclass, as `Request`."""
+    names = {field.name for field in fields(cls)}
+    return {name: value for name, value in values.items() if name in names}
+
+
 def _words(text: str, option: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
-        raise UserError(f"{option} is empty: write what you want, separated by commas")
+        raise UserError(f"{option} is empty: give names or values, separated by commas")
     return list(dict.fromkeys(words))
 
 

@@ -40,13 +40,13 @@ def prepare_run(arguments: argparse.Namespace) -> "RunSettings":
     Raises:
         UserError: a limit is out of range.
     """
-    from bench.run import schedule
+    from bench.ask.request import pick_fields
+    from bench.run.schedule import RunSettings, warm_up
 
-    fields = dataclasses.fields(schedule.RunSettings)
-    settings = schedule.RunSettings(**{f.name: getattr(arguments, f.name) for f in fields})
+    settings = RunSettings(**pick_fields(RunSettings, vars(arguments)))
     settings.check()
     if not arguments.dry_run:
-        schedule.warm_up()
+        warm_up()
     return settings
 
 

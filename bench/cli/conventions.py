@@ -1,4 +1,4 @@
-"""The same predictions as other projects would score them."""
+"""Score stored predictions by the conventions of other projects."""
 
 import argparse
 from pathlib import Path
@@ -13,22 +13,22 @@ def parser() -> argparse.ArgumentParser:
     parser = ArgumentParser(
         command="conventions",
         description="Score stored predictions as SAMed, finetune-SAM, Med-SA, SAM-Adapter and"
-        " nnU-Net do, and tell where the ranking of methods flips.",
+        " nnU-Net do, and show where the ranking of methods changes.",
     )
     parser.add_argument(
         "records", nargs="+", type=Path, metavar="RECORD", help="records, or results folders"
     )
-    parser.add_argument("--dataset", metavar="NAME", help="only the records of this one")
+    parser.add_argument("--dataset", metavar="NAME", help="only the records of this dataset")
     return parser
 
 
-def run(asked: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print one table for each comparison."""
     from bench.plugins.registry import load_collection
     from bench.report.conventions.scores import compare_conventions, find_records
     from bench.report.conventions.terminal import conventions_tables
 
-    records, predictions = find_records(asked.records, asked.dataset)
+    records, predictions = find_records(arguments.records, arguments.dataset)
     for table in conventions_tables(compare_conventions(records, predictions, load_collection)):
         console.print(table)
     return 0

@@ -1,4 +1,4 @@
-"""Rewrite tables, plots and overview from all records."""
+"""Rewrite tables, plots and overview of a results folder from its records."""
 
 import argparse
 from pathlib import Path
@@ -34,18 +34,20 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(asked: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, console: Console) -> int:
     """Rewrite the report of a folder."""
     from bench.run.store import Store
 
-    if not (asked.out / "records").is_dir():
-        raise UserError(f"no records in {asked.out}: run some methods first, or give --out FOLDER")
-    write_all(Store.open(asked.out), console, html=asked.html)
+    if not (arguments.out / "records").is_dir():
+        raise UserError(
+            f"no records in {arguments.out}: run some methods first, or give --out FOLDER"
+        )
+    write_all(Store.open(arguments.out), console, html=arguments.html)
     return 0
 
 
 def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
-    """Print the tables of all records of a store, and write its report, as a page too if asked."""
+    """Print the tables of all records, and write the report files; with `html` also the page."""
     from bench.plugins.registry import load_collection
     from bench.report.compare.comparison import comparison
     from bench.report.overview import write_report
@@ -54,25 +56,25 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     from bench.run.record_images import RecordImages
 
     frame = to_frame(store.stream())
-    found = comparison(frame)
-    for one in found:
+    comparisons = comparison(frame)
+    for one in comparisons:
         console.print(terminal_table(one, console.width))
     collections = RecordImages(load_collection).by_name(frame["cell"])
     pictures = {name: _lookup(collection) for name, collection in collections.items()}
-    page = [_write_page(frame, found, collections, store, console)] if html else []
-    files = [*page, *write_report(frame, found, store.folder, pictures)]
-    told = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}: {(page or files)[-1]}"
-    console.print(plain(told), soft_wrap=True)
+    page = [_write_page(frame, comparisons, collections, store, console)] if html else []
+    files = [*page, *write_report(frame, comparisons, store.folder, pictures)]
+    counts = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}"
+    console.print(plain(f"{counts}: {(page or files)[-1]}"), soft_wrap=True)
 
 
 def _write_page(
     frame: "DataFrame",
-    found: "list[Comparison]",
+    comparisons: "list[Comparison]",
     collections: "dict[str, Collection]",
     store: "Store",
     console: Console,
 ) -> Path:
-    """The page shows pictures of such images only as may be shown anywhere."""
+    """Write the page; it shows images only of collections that allow it."""
     from bench.report.page import Report, find_ledgers, write_page
 
     images = {
@@ -82,10 +84,10 @@ def _write_page(
     }
     records = store.read_all()
     ledgers, left_out = find_ledgers(records, collections)
-    for told in left_out:
-        console.print(f"[dim]note: {plain(told)}[/]")
+    for note in left_out:
+        console.print(f"[dim]note: {plain(note)}[/]")
     predictions = store.folder / "predictions"
-    report = Report(records, frame, found, ledgers, images, predictions)
+    report = Report(records, frame, comparisons, ledgers, images, predictions)
     return write_page(report, store.folder / "report.html")
 
 

@@ -1,4 +1,4 @@
-"""The main job: train, evaluate and measure the cells of a grid, then write the report."""
+"""The main command: train, evaluate and measure the cells of a grid, then write the report."""
 
 import argparse
 from pathlib import Path
@@ -33,7 +33,7 @@ commands (COMMAND --help shows their options):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the main job."""
+    """The parser of the main command; `dest` names fields of `Request`."""
     parser = ArgumentParser(
         command="",
         usage="%(prog)s --methods LIST --dataset LIST [options] | COMMAND ...",
@@ -42,18 +42,28 @@ def parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to run (comma lists make a grid)")
     what.add_argument("--methods", metavar="LIST", help="as in lora[rank=1|4|16],adapter")
-    what.add_argument("--dataset", metavar="LIST", help="names, or folders of images and masks")
     what.add_argument(
-        "--backbone", metavar="LIST", default="sam_nano", help="foundation models [%(default)s]"
+        "--dataset", dest="datasets", metavar="LIST", help="names, or folders of images and masks"
     )
-    what.add_argument("--seeds", metavar="N|LIST", default="1", help="a count, or 0,1,2 [1]")
+    what.add_argument(
+        "--backbone",
+        dest="backbones",
+        metavar="LIST",
+        default="sam_nano",
+        help="foundation models [%(default)s]",
+    )
+    what.add_argument(
+        "--seeds", metavar="N|LIST", default="1", help="number of seeds, or a list as 0,1,2 [1]"
+    )
     what.add_argument("--folds", metavar="K", type=int, default=1, help="cross-validate [1]")
-    what.add_argument("--labels", metavar="LIST", default="all", help="training images: 1,5,all")
+    what.add_argument(
+        "--labels", metavar="LIST", default="all", help="training images with labels, as 1,5,all"
+    )
     weights = parser.add_argument_group("weights")
     weights.add_argument(
         "--weights", metavar="KIND", default="pretrained", help="pretrained or random"
     )
-    weights.add_argument("--checkpoint", metavar="FILE", type=Path, help="weights of your own")
+    weights.add_argument("--checkpoint", metavar="FILE", type=Path, help="your own weights")
     what.add_argument(
         "--allow-leakage",
         action="store_true",
@@ -69,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
         ("--batch-size", "images per step"),
     ):
         recipe.add_argument(name, metavar="N", type=int, help=note)
+    recipe.set_defaults(depth=1)
     recipe.add_argument("--lr", metavar="X", type=float, help="peak learning rate [the method's]")
     recipe.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     recipe.add_argument("--loss", metavar="NAME", help="another loss than the recipe's")
@@ -103,42 +114,18 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(asked: argparse.Namespace, console: Console) -> int:
-    """Run what is asked for; 1 if a cell did not end well."""
-    if asked.list is not None:
-        return show_list(asked.list, asked.json, console)
-    if asked.json:
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Run the requested cells; 1 if a cell did not end well."""
+    if arguments.list is not None:
+        return show_list(arguments.list, arguments.json, console)
+    if arguments.json:
         raise UserError("--json goes with --list: give both")
     from bench.ask.grid import expand
-    from bench.ask.request import Request
+    from bench.ask.request import Request, pick_fields
 
-    for name in ("methods", "dataset"):
-        if getattr(asked, name) is None:
-            raise UserError(f"--{name} is missing: see --list for names and --help for examples")
-    settings = prepare_run(asked)
-    cells, notes = expand(
-        Request(
-            methods=asked.methods,
-            datasets=asked.dataset,
-            backbones=asked.backbone,
-            weights=asked.weights,
-            checkpoint=asked.checkpoint,
-            protocol=asked.protocol,
-            seeds=asked.seeds,
-            folds=asked.folds,
-            labels=asked.labels,
-            image_size=asked.image_size,
-            depth=1 if asked.depth is None else asked.depth,
-            epochs=asked.epochs,
-            steps=asked.steps,
-            batch_size=asked.batch_size,
-            lr=asked.lr,
-            precision=asked.precision,
-            loss=asked.loss,
-            augmentation=asked.augmentation,
-            evaluation=asked.evaluation,
-            checkpointing=asked.checkpointing,
-            allow_leakage=asked.allow_leakage,
-        )
-    )
-    return run_and_report(cells, notes, settings, asked, console)
+    for option, value in (("methods", arguments.methods), ("dataset", arguments.datasets)):
+        if value is None:
+            raise UserError(f"--{option} is missing: see --list for names and --help for examples")
+    settings = prepare_run(arguments)
+    cells, notes = expand(Request(**pick_fields(Request, vars(arguments))))
+    return run_and_report(cells, notes, settings, arguments, console)

@@ -1,6 +1,7 @@
-"""Published ablations: run them, and set ours beside theirs."""
+"""Published ablations: run them, and compare the results with the published figures."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,23 +15,21 @@ if TYPE_CHECKING:
     from bench.ask.suites import Asked, Line, Suite
     from bench.spec import Cell
 
-CHOSEN = ("weights", "checkpoint", "protocol", "image_size", "steps", "precision", "allow_leakage")
-
 
 def parser() -> argparse.ArgumentParser:
     """The parser of `suite`."""
     parser = ArgumentParser(
         command="suite",
-        description="Published ablations as grids: run one, and read its ledger, the published"
-        " figures beside ours. By default offline, on stand-ins and the embedded backbone.",
+        description="Run a published ablation, and compare its results with the published ones in a"
+        " ledger. By default offline: on a stand-in dataset, with the embedded backbone.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    told = "which there are"
-    actions.add_parser("list", help=told, description=told)
-    told = "train what is missing, and write the ledgers"
-    run = actions.add_parser("run", help=told, description=told)
-    told = "write the ledgers anew from the records that are here"
-    ledger = actions.add_parser("ledger", help=told, description=told)
+    summary = "list the suites"
+    actions.add_parser("list", help=summary, description=summary)
+    summary = "run the cells without a record, then write the ledgers"
+    run = actions.add_parser("run", help=summary, description=summary)
+    summary = "rewrite the ledgers from the records of the results folder"
+    ledger = actions.add_parser("ledger", help=summary, description=summary)
     for action in (run, ledger):
         _add_choice(action)
     add_run_options(run)
@@ -41,52 +40,71 @@ def parser() -> argparse.ArgumentParser:
 def _add_choice(action: argparse.ArgumentParser) -> None:
     action.add_argument("names", nargs="*", help="suites, or all")
     what = action.add_argument_group("what to run")
-    what.add_argument("--dataset", metavar="NAME", help="in place of the stand-in")
-    what.add_argument("--backbone", metavar="NAME", default="sam_nano", help="[%(default)s]")
+    what.add_argument("--dataset", metavar="NAME", help="a dataset in place of the suite's own")
     what.add_argument("--weights", metavar="KIND", default="pretrained", help="[%(default)s]")
-    what.add_argument("--checkpoint", metavar="FILE", type=Path, help="weights of your own")
+    what.add_argument("--checkpoint", metavar="FILE", type=Path, help="your own weights")
     what.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
-    what.add_argument("--seeds", metavar="N|LIST", default="3", help="a count, or 0,1,2 [3]")
+    what.add_argument(
+        "--seeds", metavar="N|LIST", default="3", help="number of seeds, or a list as 0,1,2 [3]"
+    )
     what.add_argument("--image-size", metavar="N", type=int, help="[the backbone's own]")
     what.add_argument("--steps", metavar="N", type=int, help="optimiser steps")
     what.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
-    what.add_argument("--allow-leakage", action="store_true", help="though parts are not apart")
+    what.add_argument(
+        "--allow-leakage", action="store_true", help="run even if training and test images overlap"
+    )
+    what.add_argument(  # last, as in the notes of committed ledgers
+        "--backbone", dest="backbones", metavar="NAME", default="sam_nano", help="[%(default)s]"
+    )
 
 
-def run(asked: argparse.Namespace, console: Console) -> int:
-    """List the suites, run some, or write their ledgers anew; 1 if a cell did not end well."""
-    if asked.action == "list":
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """List the suites, run some, or rewrite their ledgers; 1 if a cell did not end well."""
+    if arguments.action == "list":
         return _list(console)
-    from bench.ask.grid import Data, read_data
-    from bench.ask.suites import Asked, expand_suite, get_suite, list_suites, request_of
+    from bench.ask.request import Request, pick_fields
+    from bench.ask.suites import Asked, get_suite, list_suites
 
-    if not asked.names:
+    if not arguments.names:
         known = ", ".join(suite.name for suite in list_suites())
-        raise UserError(f"say which suite: {known}, or all")
-    names = [suite.name for suite in list_suites()] if asked.names == ["all"] else asked.names
-    suites = [get_suite(name) for name in names]
-    choice = {key: getattr(asked, key) for key in CHOSEN} | {"backbones": asked.backbone}
-    settings = prepare_run(asked) if asked.action == "run" else None
-    chosen = Asked(asked.dataset, asked.seeds, choice)
-    requests = {suite: request_of(suite, chosen) for suite in suites}  # all checked at once
-    data: dict[tuple[str, int], dict[str, Data]] = {}
+        raise UserError(f"the name of a suite is missing: give one or more of {known}, or all")
+    all_suites = arguments.names == ["all"]
+    suites = list_suites() if all_suites else [get_suite(name) for name in arguments.names]
+    settings = prepare_run(arguments) if arguments.action == "run" else None
+    fields = pick_fields(Request, vars(arguments))
+    choice = Asked(arguments.dataset, fields.pop("seeds"), fields)
+    grids, notes = _expand(suites, choice)
+    exit_code = 0
+    if settings is not None:
+        cells = {
+            cell.id: cell for grid in grids.values() for line in grid.values() for cell in line
+        }
+        # A dictionary, since suites share cells.
+        exit_code = run_and_report(list(cells.values()), notes, settings, arguments, console)
+        if arguments.dry_run:
+            return exit_code
+    _ledgers(grids, choice, arguments.out, console)
+    return exit_code
+
+
+def _expand(
+    suites: "Sequence[Suite]", choice: "Asked"
+) -> "tuple[dict[Suite, dict[Line, list[Cell]]], list[str]]":
+    """The cells of each line of each suite, and notes; each dataset is read once."""
+    from bench.ask.grid import Data, read_data
+    from bench.ask.suites import expand_suite, request_of
+
+    requests = {suite: request_of(suite, choice) for suite in suites}  # all are checked first
+    datasets: dict[tuple[str, int], dict[str, Data]] = {}
     grids: dict[Suite, dict[Line, list[Cell]]] = {}
     notes: list[str] = []
     for suite, request in requests.items():
         key = request.datasets, request.folds
-        if key not in data:
-            data[key] = read_data(request)
-        grids[suite], told = expand_suite(suite, chosen, data[key])
-        notes += told
-    exit_code = 0
-    if settings is not None:
-        cells = [cell for grid in grids.values() for found in grid.values() for cell in found]
-        once = list({cell.id: cell for cell in cells}.values())  # suites share some
-        exit_code = run_and_report(once, list(dict.fromkeys(notes)), settings, asked, console)
-        if asked.dry_run:
-            return exit_code
-    _ledgers(grids, chosen, asked.out, console)
-    return exit_code
+        if key not in datasets:
+            datasets[key] = read_data(request)
+        grids[suite], suite_notes = expand_suite(suite, choice, datasets[key])
+        notes += suite_notes
+    return grids, list(dict.fromkeys(notes))
 
 
 def _list(console: Console) -> int:
@@ -95,8 +113,8 @@ def _list(console: Console) -> int:
 
     from bench.ask.suites import list_suites
 
-    name = Column("Suite", no_wrap=True)  # to be typed as it stands
-    table = Table(name, "What it asks", "Published in", "Stand-in", "Lines", box=SIMPLE_HEAD)
+    name = Column("Suite", no_wrap=True)  # a name to be typed is not broken
+    table = Table(name, "Question", "Published in", "Stand-in", "Lines", box=SIMPLE_HEAD)
     for suite in list_suites():
         lines = f"{sum(bool(line.run) for line in suite.lines)} of {len(suite.lines)}"
         words = (suite.name, suite.title, suite.source, suite.stand_in, lines)
@@ -106,7 +124,7 @@ def _list(console: Console) -> int:
 
 
 def _ledgers(
-    grids: "dict[Suite, dict[Line, list[Cell]]]", chosen: "Asked", out: Path, console: Console
+    grids: "dict[Suite, dict[Line, list[Cell]]]", choice: "Asked", out: Path, console: Console
 ) -> None:
     from rich.markdown import Markdown
 
@@ -115,6 +133,6 @@ def _ledgers(
 
     records = {record.cell.id: record for record in Store(out).read_all()}
     for suite, grid in grids.items():
-        path = write_ledger(suite, chosen, grid, records, out)
+        path = write_ledger(suite, choice, grid, records, out)
         console.print(Markdown(path.read_text()))
         console.print(plain(path), soft_wrap=True)

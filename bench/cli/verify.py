@@ -13,25 +13,25 @@ def parser() -> argparse.ArgumentParser:
     """The parser of `verify`."""
     parser = ArgumentParser(
         command="verify",
-        description="Work out a results folder again, from its records and stored predictions, and"
-        " name everything that differs.",
+        description="Check that tables and figures match the records: compute them again from the"
+        " records and stored predictions, and list each difference.",
     )
     parser.add_argument(
         "--results",
         metavar="FOLDER",
         type=Path,
         default=Path("results/reference"),
-        help="[%(default)s]",
+        help="results folder [%(default)s]",
     )
     return parser
 
 
-def run(asked: argparse.Namespace, console: Console) -> int:
-    """Name what differs; 1 if anything does."""
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """List the differences; 1 if there are any."""
     from bench.plugins.registry import load_collection
     from bench.verify import verify
 
-    verdict = verify(asked.results, load_collection)
+    verdict = verify(arguments.results, load_collection)
     compared = ", ".join(counted(count, what) for what, count in verdict.compared.items())
     console.print(f"compared: {compared}", soft_wrap=True)
     for reason in verdict.skipped:

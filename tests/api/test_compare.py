@@ -52,7 +52,7 @@ def test_python_values_mean_what_the_command_line_writes() -> None:
         ({"folds": True}, "folds is True: give a value of type int"),
         ({"retry": 1}, "retry is 1: give a value of type bool"),
         ({"threads": 0}, "--threads is 0: give 1 or more"),
-        ({"seeds": 0}, "--seeds 0 asks for no run"),
+        ({"seeds": 0}, "--seeds 0 runs nothing"),
         ({"datasets": "steal"}, "no dataset 'steal'. Did you mean 'steel'"),
     ],
 )

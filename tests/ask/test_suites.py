@@ -329,7 +329,10 @@ def test_the_page_tells_figures_intervals_and_differences(tmp_path: Path) -> Non
 
 def test_mistakes_are_told_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
-        (["suite", "run"], "say which suite: samed-comparison, "),
+        (
+            ["suite", "run"],
+            "the name of a suite is missing: give one or more of samed-comparison, ",
+        ),
         (["suite", "run", "--seeds", "1", "samed-rnak"], "no suite 'samed-rnak'. Did you mean"),
     ):
         assert cli.main(words) == 2
