@@ -75,7 +75,7 @@ def _slices(root: Path, keep: Keep, numbers: Sequence[int] | None = None) -> lis
 
 
 def _find(folder: Path, pattern: str) -> Path:
-    found = next(iter(sorted(folder.glob(pattern))), None)
-    if found is None:
+    file = next(iter(sorted(folder.glob(pattern))), None)
+    if file is None:
         raise UserError(f"'{folder}' holds no {pattern}; get it again")
-    return found
+    return file

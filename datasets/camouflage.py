@@ -32,99 +32,27 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Habitat:
-    """The process that makes ground and coat alike; lengths in px, colours as red, green, blue."""
+    """The process that makes ground and coat alike; lengths in px."""
 
     name: str
-    palette: tuple[tuple[int, int, int], ...]
+    palette: str  # colours, red, green and blue in hexadecimal
     pieces: float  # share of the ground that leaves, stones or blades cover, 0 for none
     size: float  # of the largest piece
     length: float  # of a piece, as a multiple of its width
-    order: float  # 0: pieces lie anyhow, 1: all in one direction
+    order: float  # of the pieces; 0: random directions, 1: one direction
     grain: float  # coarsest feature of the noise between and on the pieces
     stripes: float  # weight of stripes, as of bark and sand ripples
 
 
 HABITATS = (
-    Habitat(
-        "litter",
-        ((96, 68, 44), (141, 102, 66), (176, 138, 94), (62, 47, 36)),
-        2,
-        26,
-        2.0,
-        0.1,
-        9,
-        0,
-    ),
-    Habitat(
-        "gravel",
-        ((128, 120, 110), (160, 152, 140), (96, 92, 88), (178, 164, 142)),
-        2,
-        20,
-        1.2,
-        0,
-        6,
-        0,
-    ),
-    Habitat(
-        "grass",
-        ((76, 88, 48), (108, 120, 66), (142, 144, 92), (52, 62, 38)),
-        1.6,
-        44,
-        11,
-        0.75,
-        8,
-        0,
-    ),
-    Habitat(
-        "bark",
-        ((92, 80, 66), (122, 108, 90), (66, 56, 46), (146, 136, 118)),
-        0.8,
-        24,
-        4,
-        0.9,
-        14,
-        0.7,
-    ),
-    Habitat(
-        "sand",
-        ((186, 162, 122), (204, 182, 144), (160, 136, 100), (214, 198, 164)),
-        0.05,
-        5,
-        1.3,
-        0,
-        18,
-        0.5,
-    ),
-    Habitat(
-        "reef",
-        ((112, 98, 96), (90, 102, 100), (148, 132, 112), (70, 74, 78)),
-        0.8,
-        22,
-        1.3,
-        0,
-        16,
-        0.1,
-    ),
-    Habitat(
-        "lichen",
-        ((122, 130, 112), (160, 166, 146), (84, 88, 80), (186, 182, 150)),
-        1.0,
-        20,
-        1.2,
-        0,
-        11,
-        0,
-    ),
-    Habitat(
-        "snow",
-        ((206, 212, 220), (226, 230, 236), (184, 190, 200), (150, 150, 150)),
-        0.25,
-        14,
-        2.0,
-        0.2,
-        26,
-        0.15,
-    ),
+    Habitat("litter", "60442c 8d6642 b08a5e 3e2f24", 2, 26, 2.0, 0.1, 9, 0),
+    Habitat("gravel", "80786e a0988c 605c58 b2a48e", 2, 20, 1.2, 0, 6, 0),
+    Habitat("grass", "4c5830 6c7842 8e905c 343e26", 1.6, 44, 11, 0.75, 8, 0),
+    Habitat("bark", "5c5042 7a6c5a 42382e 928876", 0.8, 24, 4, 0.9, 14, 0.7),
+    Habitat("sand", "baa27a ccb690 a08864 d6c6a4", 0.05, 5, 1.3, 0, 18, 0.5),
+    Habitat("reef", "706260 5a6664 948470 464a4e", 0.8, 22, 1.3, 0, 16, 0.1),
+    Habitat("lichen", "7a8270 a0a692 545850 bab696", 1.0, 20, 1.2, 0, 11, 0),
+    Habitat("snow", "ced4dc e2e6ec b8bec8 969696", 0.25, 14, 2.0, 0.2, 26, 0.15),
 )
 
 # Bodies as tapered limbs x0, y0, r0, x1, y1, r1: from joint to joint with a radius at each, the
@@ -209,19 +137,20 @@ BODIES: tuple[tuple[tuple[Limb, ...], tuple[float, float]], ...] = (
 
 @dataclass(frozen=True)
 class Scene:
-    """What two photographs of one place share."""
+    """Properties that two photographs of one place share."""
 
     habitat: Habitat
     palette: Field  # (P, 3) red, green, blue in 0..1, dark to light
     direction: float  # of blades, bark, ripples in radians
     light: float  # direction in radians from which it comes
     relief: float  # contrast of the light on round things
-    likeness: float  # 0: the coat stands out a little, 1: only its outline tells
+    likeness: float  # of coat and ground; 0: slightly different, 1: only the outline differs
 
 
 def draw_scene(rng: np.random.Generator, habitat: Habitat) -> Scene:
     """Choose a place and its light."""
-    palette = np.array(habitat.palette) / 255 * rng.uniform(0.8, 1.15) * rng.uniform(0.93, 1.07, 3)
+    colours = np.array([list(bytes.fromhex(colour)) for colour in habitat.palette.split()])
+    palette = colours / 255 * rng.uniform(0.8, 1.15) * rng.uniform(0.93, 1.07, 3)
     return Scene(
         habitat=habitat,
         palette=palette[np.argsort(palette.sum(1))].astype(np.float32),
@@ -295,7 +224,7 @@ def _add_pieces(
     below = (corners + away).reshape(count, 2 * len(around)).tolist()
     above = corners.reshape(count, 2 * len(around)).tolist()
     for n in range(count):
-        if long[n] > habitat.size * scale:  # small ones throw no shadow that would be seen
+        if long[n] > habitat.size * scale:  # the shadow of a small one is not visible
             draw.polygon(below[n], fill=shade[n])
         draw.polygon(above[n], fill=tone[n])
 
@@ -329,10 +258,8 @@ def draw_animal(rng: np.random.Generator) -> tuple[Field, tuple[float, float]]:
 def draw_stone(rng: np.random.Generator) -> Field:
     """Signed distance (H, W) in px from the outline of a stone or tuft, negative inside."""
     radius = rng.uniform(14, 42)
-    at = texture.window(SHAPE, (rng.uniform(0, SIDE), rng.uniform(0, SIDE)), 2 * SIDE)
-    radii = (radius * 1.3, radius / 1.3)
-    axes = texture.turned(at, radii, rng.uniform(0, np.pi))
-    rho = texture.wavy_ellipse(*axes, rng.normal(0, 0.07, (5, 2)))
+    centre, radii = (rng.uniform(0, SIDE), rng.uniform(0, SIDE)), (radius * 1.3, radius / 1.3)
+    _, rho = texture.bumpy_outline(rng, SHAPE, centre, radii, (5, 0.07), 2 * SIDE)
     return np.asarray((rho - 1) * np.float32(radius), np.float32)
 
 
@@ -346,7 +273,7 @@ def draw_coat(rng: np.random.Generator, scene: Scene) -> Field:
 def lay(
     rng: np.random.Generator, scene: Scene, picture: Field, coat: Field, distance: Field
 ) -> None:
-    """Put a round thing into the picture (H, W, 3), in place, in a coat of its own tone."""
+    """Draw a round object into the image (H, W, 3), in place, in a coat of its own tone."""
     tone = (1 - scene.likeness) * (rng.choice([-0.1, 0.1]) + rng.normal(0, 0.014, 3))
     coat = coat * (1 + tone.astype(np.float32))
     height = np.sqrt(np.clip(-distance / np.float32(14), 0, 1))
@@ -386,7 +313,7 @@ def photograph(rng: np.random.Generator, picture: Field) -> npt.NDArray[np.uint8
 
 def _draw(rng: np.random.Generator, scene: Scene) -> tuple[npt.NDArray[np.uint8], Mask]:
     picture = draw_texture(rng, scene)
-    ground = picture[::-1, ::-1].copy()  # turned about, stones keep the direction of what grows
+    ground = picture[::-1, ::-1].copy()  # rotated, so that stones keep the direction of the plants
     for _ in range(rng.integers(0, 3)):
         lay(rng, scene, picture, ground, draw_stone(rng))
     distance, eye = draw_animal(rng)
@@ -412,7 +339,7 @@ def camouflage() -> list[Item]:
 
 
 def draw_item(number: int, photo: int) -> Item:
-    """One photograph of one scene, the same whatever was drawn before."""
+    """One photograph of one scene; independent of earlier calls."""
     habitat = HABITATS[number % len(HABITATS)]
     scene = draw_scene(np.random.default_rng((SEED, number)), habitat)
     image, animal = _draw(np.random.default_rng((SEED, number, photo + 1)), scene)

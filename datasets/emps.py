@@ -1,6 +1,6 @@
 """Particles of many materials in electron micrographs of published papers (EMPS).
 
-    images     465, 512 px and more a side, PNG, by SEM and TEM (which is not told)
+    images     465, 512 px and more a side, PNG, by SEM and TEM (the files do not say which)
     classes    background, particle (31 % of pixels)
     instances  11,594
     groups     the figure's paper, by its DOI in metadata.csv

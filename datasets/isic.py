@@ -3,8 +3,8 @@
     images    2,594 to train, 100 to validate, 1,000 to test; RGB JPEG of many sizes
     classes   skin, lesion
     groups    none published: each image counts as a patient of its own
-    split     by the challenge, where the archives to validate and to test lie there too; with the
-              training archive alone a run divides it
+    split     by the challenge, if the archives for validation and test are present; the training
+              archive alone is split by the suite
     licence   CC BY-NC 4.0
 
 Layout: the archives of the challenge, side by side, with Training, Validation and Test for PART:

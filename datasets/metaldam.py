@@ -67,5 +67,5 @@ def _image(file: Path, rows: int) -> Path | npt.NDArray[np.uint8]:
 
 
 def _series(name: str) -> str:
-    found = SERIES.fullmatch(name)
-    return name if found is None else found[found.lastindex or 0]
+    series = SERIES.fullmatch(name)
+    return name if series is None else series[series.lastindex or 0]

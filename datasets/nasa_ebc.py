@@ -4,7 +4,7 @@
     classes   rest, oxide layer, crack in the oxide
     groups    the specimen: date and number in a file's name, as in 050317#3
     split     18 to train and the rest by the repository. It parts images, so that some specimens
-              lie on both sides, which the leakage gate tells
+              are on both sides, which the leakage gate reports
     licence   MIT ("All data contained in this repository")
 
 Masks hold 0, 1 and 2; the repository's notebook takes 1 and 2 together as oxide and says that the
@@ -44,6 +44,6 @@ def nasa_ebc(root: Path) -> dict[str, list[Item]]:
 
 def _item(image: Path) -> Item:
     mask = image.parent.with_name(f"{image.parent.name}_annot") / image.name
-    found = SPECIMEN.search(image.stem)
+    specimen = SPECIMEN.search(image.stem)
     name = re.sub(r"\W+", "_", image.stem)
-    return Item(name, image, mask, group=found[0] if found else name)
+    return Item(name, image, mask, group=specimen[0] if specimen else name)

@@ -9,14 +9,13 @@
 Organs differ in architecture (glands, tubules, plates of cells, fibres, air spaces, layers), in the
 populations of their nuclei, and in the strength and hue of the stains, as slides of different
 laboratories do. Fluorescence differs in density, brightness, focus and haze. Red blood cells,
-blue cytoplasm, mucin, folds, dust and nuclei far out of focus are no class.
+blue cytoplasm, mucin, folds, dust and nuclei far out of focus are background.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from bench import Item, register_dataset
@@ -26,8 +25,8 @@ from bench.draw.texture import Field, Window
 SEED = 20180116
 FIELDS = 2
 SHAPE = (256, 256)  # px
-VISIBLE = 0.3  # share of a nucleus that must show, or it is left out of picture and truth
-SMALLEST = 14  # px that must show
+VISIBLE = 0.3  # visible share that a nucleus needs, else it is omitted from image and truth
+SMALLEST = 14  # visible px that a nucleus needs
 HAEMATOXYLIN = (0.65, 0.70, 0.29)  # optical density in red, green, blue (Ruifrok, Johnston, 2001)
 EOSIN = (0.09, 0.95, 0.28)
 Picture = npt.NDArray[np.uint8]
@@ -38,10 +37,10 @@ class Population:
     """Nuclei of one kind of cell; lengths in px."""
 
     count: int  # wanted in a picture
-    band: tuple[float, float]  # depths in the tissue at which they lie
+    band: tuple[float, float]  # range of their depths in the tissue
     radius: float  # median, of the circle of equal area
     aspect: float = 1.15
-    stand: float = 0.0  # the long axis to the wall: 0 any, 1 along it, -1 upright on it
+    stand: float = 0.0  # long axis relative to the wall: 0 random, 1 parallel, -1 perpendicular
     density: float = 1.0  # of the stain
     spread: float = 0.14  # of the logarithm of the radius
     gap: float = 0.85  # closest distance of two, as a share of both radii
@@ -192,7 +191,7 @@ PREPARATIONS = (
 
 @dataclass(frozen=True)
 class Nucleus:
-    """One nucleus: where it lies, its outline there, and how it takes the stain."""
+    """One nucleus: its window, its outline in it, and its stain."""
 
     at: Window
     rho: Field  # (h, w) relative distance from the centre, 1 on the outline
@@ -203,7 +202,7 @@ class Nucleus:
 
     @property
     def cover(self) -> Field:
-        """Share (h, w) of each pixel inside the outline, as seen in its focus."""
+        """Share (h, w) of each pixel inside the outline, blurred by its focus."""
         edge = (1 - self.rho) * np.float32(self.radius / self.softness)
         return np.asarray(np.clip(edge + 0.5, 0, 1), np.float32)
 
@@ -217,12 +216,7 @@ def draw_depth(rng: np.random.Generator, tissue: Tissue) -> Field:
         return np.asarray(texture.ramp(rng, SHAPE) * 128 + wave + rng.uniform(-10, 50), np.float32)
     if tissue.plan == "glands":
         return _gland_depth(rng, tissue.size)
-    sheet = Image.new("I", SHAPE[::-1])
-    draw = ImageDraw.Draw(sheet)
-    narrow = (SHAPE[0], int(SHAPE[1] / tissue.stretch))
-    for number, corners in enumerate(texture.voronoi_polygons(rng, narrow, tissue.size), 1):
-        draw.polygon((corners * (tissue.stretch, 1)).ravel().tolist(), fill=number)
-    cells = np.asarray(sheet, np.int32)
+    cells = texture.voronoi_cells(rng, SHAPE, tissue.size, tissue.stretch)
     cells = texture.warp(cells.T if rng.random() < 0.5 else cells, rng, 40, 5)
     return np.asarray(ndimage.distance_transform_edt(~texture.borders(cells)), np.float32)
 
@@ -238,15 +232,14 @@ def _gland_depth(rng: np.random.Generator, size: float) -> Field:
         centres.append(centre)
         radius = size * rng.uniform(0.6, 1.1)
         radii = (radius * 1.25, radius / 1.25)
-        at = texture.window(SHAPE, (float(centre[0]), float(centre[1])), 400)
-        axes = texture.turned(at, radii, rng.uniform(0, np.pi))
-        rho = texture.wavy_ellipse(*axes, rng.normal(0, 0.06, (4, 2)))
+        middle = (float(centre[0]), float(centre[1]))
+        _, rho = texture.bumpy_outline(rng, SHAPE, middle, radii, (4, 0.06), 400)
         np.minimum(depth, (rho - 1) * np.float32(radius), out=depth)
     return depth
 
 
 def scatter_nuclei(rng: np.random.Generator, tissue: Tissue, depth: Field) -> list[Nucleus]:
-    """Place the nuclei of every population in its band of depth, turned as it stands."""
+    """Place the nuclei of every population in its range of depths and direction."""
     down, right = np.gradient(ndimage.gaussian_filter(depth, 2))
     steepest = np.arctan2(down, right)
     centres, radii = np.empty((0, 2)), np.empty(0)
@@ -337,7 +330,7 @@ def stain(
 
 
 def _matrix(rng: np.random.Generator, tissue: Tissue, depth: Field) -> tuple[Field, Field]:
-    """Haematoxylin and eosin (H, W) of all that is no nucleus."""
+    """Haematoxylin and eosin (H, W) of everything except nuclei."""
     bend = texture.smooth_noise(rng, SHAPE, 70) * 40
     streaks = np.sin((depth + bend + 6 * texture.smooth_noise(rng, SHAPE, 9, 2)) / 2.2)
     cloud = texture.smooth_noise(rng, SHAPE, 30, 4)
@@ -345,7 +338,7 @@ def _matrix(rng: np.random.Generator, tissue: Tissue, depth: Field) -> tuple[Fie
     uneven = tissue.fibres * streaks + 0.5 * cloud + 0.35 * fine
     red = np.float32(tissue.eosin) * (1 + uneven)
     blue = np.float32(tissue.blue) * (1.3 + 2 * texture.smooth_noise(rng, SHAPE, 25, 3))
-    if tissue.plan == "glands":  # the epithelium is bluer than what lies between the glands
+    if tissue.plan == "glands":  # the epithelium is bluer than the tissue between the glands
         blue += np.float32(0.12) * ((depth > 0) & (depth < 19))
         red *= 1 - 0.35 * np.exp(-(((depth - 21) / 2.5) ** 2))
     if tissue.plan == "cells":
@@ -368,10 +361,8 @@ def _matrix(rng: np.random.Generator, tissue: Tissue, depth: Field) -> tuple[Fie
 def _add_blood_cell(rng: np.random.Generator, red: Field) -> None:
     centre = (rng.uniform(0, SHAPE[0]), rng.uniform(0, SHAPE[1]))
     radius = rng.uniform(4, 5)
-    at = texture.window(SHAPE, centre, 1.4 * radius + 2)
     radii = (radius * 1.1, radius / 1.1)
-    axes = texture.turned(at, radii, rng.uniform(0, np.pi))
-    rho = texture.wavy_ellipse(*axes, rng.normal(0, 0.04, (3, 2)))
+    at, rho = texture.bumpy_outline(rng, SHAPE, centre, radii, (3, 0.04), 1.4 * radius + 2)
     dish = 0.75 + 0.25 * rho
     red[at.place] += np.float32(0.8) * dish * np.clip((1 - rho) * np.float32(radius), 0, 1)
 
@@ -420,7 +411,7 @@ def nuclei() -> list[Item]:
 
 
 def draw_item(number: int, field: int) -> Item:
-    """One field of view of one organ or preparation, the same whatever was drawn before."""
+    """One field of view of one organ or preparation; independent of earlier calls."""
     tissue = (ORGANS + PREPARATIONS)[number]
     rng, slide = (np.random.default_rng((SEED, number, k)) for k in (field + 1, 0))
     depth = draw_depth(rng, tissue)

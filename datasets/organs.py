@@ -5,7 +5,7 @@
     classes   background, aorta, gallbladder, left kidney, right kidney, liver, pancreas, spleen,
               stomach; 91 % of the pixels are background
     spacing   9.3 to 13.1 mm from slice to slice, pixels of 1.9 to 2.2 mm
-    view      the patient's right lies at the left of the image, the front at the top
+    view      the patient's right is at the left of the image, the front at the top
     licence   as the project; drawn from a fixed seed, nothing is downloaded
 
 Hounsfield units from -125 to 275 become grey levels from 0 to 255, as in `synapse`. The grid is
@@ -19,21 +19,20 @@ gallbladder. Lesions of an organ and the contents of the stomach belong to it; t
 hilum, vessels outside the organs, gut and muscles are background, as bright as the organs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.draw import texture
+from bench.draw.solids import Grid, Level, Point, Solid, Volume
 
 SEED = 20150709
 SIDE = 192  # px
-FULL_SIDE = 512  # px, of the scan that the grid is a thinned copy of
+FULL_SIDE = 512  # px, of the scan before it is thinned to this grid
 WINDOW = (-125, 275)  # Hounsfield units
 PHASES = ("portal", "arterial", "portal", "portal", "native", "portal", "arterial", "portal")
 WITHOUT_GALLBLADDER = (2, 6)  # patients; surgeons left clips in its bed
@@ -44,7 +43,7 @@ AIR, LUNG, GAS, FAT, FLUID, MUSCLE, MARROW, BONE = -1000, -850, -900, -105, 10, 
 
 
 class Levels(NamedTuple):
-    """Hounsfield units of what takes up the contrast medium."""
+    """Hounsfield units of the tissues that take up the contrast medium."""
 
     aorta: float
     vein: float
@@ -62,17 +61,12 @@ ENHANCEMENT = {
     "portal": Levels(152, 158, 172, 150, 108, 100, 118, 84),
 }
 
-Grid = npt.NDArray[np.float32]  # (D, H, W): feet to head, front to back, right to left
-Level = float | npt.NDArray[np.floating[Any]]  # Hounsfield units, one or (d, h, w)
-Point = tuple[float, float, float]  # mm to the patient's left, back and head from the middle of L2
-Place = tuple[slice, slice, slice]
-
 
 @dataclass(frozen=True)
 class Patient:
-    """What is drawn once for a patient; lengths in mm."""
+    """Random properties of a patient and the scan; lengths in mm."""
 
-    size: float  # 1 is the anatomy as written below
+    size: float  # relative to the lengths in this file
     fat: float  # 0 lean, 1 obese
     spacing: Point  # distance of slices, height and width of a pixel
     slices: int
@@ -107,125 +101,20 @@ def draw_anatomy(rng: np.random.Generator, number: int) -> Patient:
     )
 
 
-@dataclass(frozen=True)
-class Solid:
-    """A part of the volume, large enough for one body, and how far its surface is.
-
-    Attributes:
-        place: where in the volume.
-        away: distance (d, h, w) in mm from the surface, negative inside.
-    """
-
-    place: Place
-    away: Grid
-
-    def shrunk(self, depth: float | Grid) -> "Solid":
-        """The part that is more than `depth` mm below the surface."""
-        return Solid(self.place, self.away + depth)
-
-    def within(self, away: Grid) -> "Solid":
-        """The part that lies where `away` (D, H, W), a distance as ours, is negative."""
-        return Solid(self.place, np.maximum(self.away, away[self.place]))
-
-
-class Scan:
-    """A volume while it is being drawn: Hounsfield units and labels, in patient coordinates."""
+class Scan(Volume):
+    """A volume in Hounsfield units while it is drawn, in the coordinates of a patient."""
 
     def __init__(self, rng: np.random.Generator, patient: Patient) -> None:
-        """Fill it with air; coordinates are bent a little, so that no two patients are alike."""
-        self.rng, self.patient = rng, patient
-        self.shape = (patient.slices, SIDE, SIDE)
-        self.hu = np.full(self.shape, AIR, np.float32)
-        self.labels = np.zeros(self.shape, np.uint8)
-        middle = np.array([0, SIDE / 2 + rng.normal(0, 3), SIDE / 2 + rng.normal(0, 3)])
-        start = np.array([patient.lowest, 0, 0]) - middle * patient.spacing
-        self.axes = [
-            ((first + step * np.arange(count)) / patient.size).astype(np.float32)
-            for first, step, count in zip(start, patient.spacing, self.shape, strict=True)
-        ]
-        z, y, x = np.ix_(*self.axes)
-        c, s = float(np.cos(patient.turn)), float(np.sin(patient.turn))
-        bends = [reach * self.field(90) + 2 * self.field(22) for reach in (8, 6, 12)]
-        self.bent = c * x + s * y + bends[0], c * y - s * x + bends[1], z + bends[2]
-
-    def field(self, cell: float) -> Grid:
-        """Smooth noise (D, H, W) with features about `cell` mm wide, scatter about 0.5."""
-        counts = [int(np.ptp(axis) / cell) + 2 for axis in self.axes]
-        nodes = self.rng.standard_normal(counts, dtype=np.float32) * np.float32(0.6)
-        at = np.linspace(0, counts[0] - 1.001, self.shape[0], dtype=np.float32)
-        below = at.astype(int)
-        part = (at - below)[:, None, None]
-        layers = nodes[below] * (1 - part) + nodes[below + 1] * part
-        return np.stack([texture.resize(layer, self.shape[1:]) for layer in layers])
-
-    def box(self, low: Sequence[float], high: Sequence[float]) -> Place:
-        """The part of the volume from one corner to another, with a margin for bends."""
-        ends = []
-        for axis, first, last in zip(self.axes, low[::-1], high[::-1], strict=True):
-            step = float(axis[1] - axis[0])
-            start = int(np.floor((first - 18 - axis[0]) / step))
-            stop = int(np.ceil((last + 18 - axis[0]) / step)) + 1
-            start = min(max(start, 0), len(axis) - 2)  # two slices at least: slopes are needed
-            ends.append(slice(start, max(min(stop, len(axis)), start + 2)))
-        return ends[0], ends[1], ends[2]
-
-    def ellipsoid(self, centre: Point, radii: Point, lean: float = 0.0) -> Solid:
-        """An ellipsoid whose lower end is shifted to the left by `lean` of its depth."""
-        reach = (radii[0] + abs(lean) * radii[2], radii[1], radii[2])
-        place = self.box(np.subtract(centre, reach).tolist(), np.add(centre, reach).tolist())
-        x, y, z = (a[place] - float(at) for a, at in zip(self.bent, centre, strict=True))
-        along = ((x + lean * z) / radii[0], y / radii[1], z / radii[2])
-        rho = np.sqrt(sum(a * a for a in along)) + 1e-6
-        steep = np.sqrt(sum((a / r) ** 2 for a, r in zip(along, radii, strict=True))) + 1e-6
-        return Solid(place, np.asarray(rho * (rho - 1) / steep, np.float32))
-
-    def tube(self, points: Sequence[Point], radii: Sequence[float]) -> Solid:
-        """A tube through `points` whose radius changes linearly between them."""
-        course = np.column_stack([points, radii])
-        low, high = (course[:, :3].T + side * course[:, 3] for side in (-1, 1))
-        place = self.box(low.min(1).tolist(), high.max(1).tolist())
-        x, y, z = (axis[place] for axis in self.bent)
-        away = np.full(x.shape, np.inf, np.float32)
-        for (x0, y0, z0, radius), step in zip(course, np.diff(course, axis=0), strict=False):
-            dx, dy, dz, wider = step.tolist()
-            px, py, pz = x - float(x0), y - float(y0), z - float(z0)
-            t = (px * dx + py * dy + pz * dz) / (dx * dx + dy * dy + dz * dz)
-            t = np.clip(t, 0, 1)
-            apart = np.sqrt((px - t * dx) ** 2 + (py - t * dy) ** 2 + (pz - t * dz) ** 2)
-            np.minimum(away, apart - float(radius) - t * wider, out=away)
-        return Solid(place, away)
-
-    def everywhere(self, away: Grid) -> Solid:
-        """A solid that may fill the whole volume."""
-        return Solid((slice(None), slice(None), slice(None)), away)
-
-    def distance(self, *solids: Solid) -> Grid:
-        """How far (D, H, W) the nearest of some solids is; 99 mm where there is none about."""
-        away = np.full(self.shape, 99, np.float32)
-        for solid in solids:
-            np.minimum(away[solid.place], solid.away, out=away[solid.place])
-        return away
-
-    def paint(
-        self, solid: Solid, level: Level, label: int | None = 0, only: int | None = None
-    ) -> None:
-        """Put a solid over what is there.
-
-        Args:
-            solid: its surface cuts voxels: a slice shows the share that lies inside it.
-            level: Hounsfield units, one for all or (d, h, w).
-            label: class; None keeps the classes below.
-            only: class inside which alone is painted.
-        """
-        place, away = solid.place, solid.away
-        thickness, height, _ = self.patient.spacing
-        smear = np.minimum(np.abs(np.gradient(away, axis=0)), thickness) + height
-        cover = np.clip(0.5 - away / smear, 0, 1)
-        if only is not None:
-            cover *= self.labels[place] == only
-        self.hu[place] += cover * (level - self.hu[place])
-        if label is not None:
-            self.labels[place][cover > 0.5] = label
+        super().__init__(
+            rng,
+            (patient.slices, SIDE, SIDE),
+            patient.spacing,
+            lowest=patient.lowest,
+            scale=patient.size,
+            turn=patient.turn,
+            outside=AIR,
+        )
+        self.patient = patient
 
     def fill(self, solid: Solid, wall: float, level: Level, gas: float, label: int) -> None:
         """Paint a hollow organ: wall of some mm, contents, and gas, which rises to the front.
@@ -263,7 +152,7 @@ def draw_volume(number: int) -> tuple[Patient, Grid, npt.NDArray[np.uint8]]:
 
 
 def _jitter(rng: np.random.Generator, *points: Point, by: float = 4.0) -> list[Point]:
-    """Move points together by some mm, and each for itself by a third of that."""
+    """Move all points by one random vector, and each point by a third of that."""
     moved = np.array(points) + rng.normal(0, by, 3) + rng.normal(0, by / 3, (len(points), 3))
     return [tuple(point) for point in moved.tolist()]
 
@@ -363,7 +252,7 @@ def _draw_liver(scan: Scan, cavity: Grid, number: int) -> None:
     (right, left), grown = _jitter(rng, (-70, -4, 48), (0, -52, 68)), rng.uniform(0.93, 1.06)
     lobe = scan.ellipsoid(right, (72 * grown, 84 * grown, 82 * grown), 0.25)
     wing = scan.ellipsoid(left, (66 * grown, 30, 36))
-    hollow = scan.ellipsoid((-6, 8, 18), (56, 50, 62), -0.4)  # stomach, duodenum and hilum lie here
+    hollow = scan.ellipsoid((-6, 8, 18), (56, 50, 62), -0.4)  # place of stomach, duodenum and hilum
     liver = scan.everywhere(scan.distance(lobe, wing)).within(-scan.distance(hollow))
     liver = liver.within(cavity + 3 + patient.ascites)
     scan.paint(liver.shrunk(-1.5 * patient.fat), FAT)
@@ -405,7 +294,7 @@ def _draw_spleen_and_kidneys(scan: Scan, cavity: Grid) -> None:
     (centre,) = _jitter(rng, (96, 26, 66))
     spleen = scan.ellipsoid(centre, (36 * grown, 50 * grown, 52 * grown), 0.1)
     spleen = spleen.within(cavity + 3 + patient.ascites)
-    hollow = scan.ellipsoid((54, 0, 66), (38, 40, 80))  # stomach and hilum lie here
+    hollow = scan.ellipsoid((54, 0, 66), (38, 40, 80))  # place of stomach and hilum
     spleen = spleen.within(-scan.distance(hollow))
     scan.paint(spleen.shrunk(-1.5), FAT)
     scan.paint(spleen, levels.spleen, SPLEEN)
@@ -415,7 +304,7 @@ def _draw_spleen_and_kidneys(scan: Scan, cavity: Grid) -> None:
     pyramids = 9 + 5 * scan.field(11)
     for side, label, height in ((1, LEFT_KIDNEY, 8), (-1, RIGHT_KIDNEY, -6)):
         (centre,) = _jitter(rng, (side * 62, 36, height))
-        lean = side * 0.22  # lower ends lie apart
+        lean = side * 0.22  # the lower ends are farther apart
         radii = (rng.uniform(25, 29), rng.uniform(24, 28), rng.uniform(50, 58))
         kidney = scan.ellipsoid(centre, radii, lean)
         scan.paint(kidney.shrunk(-2 - 9 * patient.fat), FAT)
@@ -484,11 +373,11 @@ def _draw_vessels(scan: Scan) -> None:
 
 
 def _expose(scan: Scan, number: int) -> Grid:
-    """What the scanner makes of it: couch, tissue texture, blur, streaks, noise."""
+    """The scan as a scanner records it: couch, tissue texture, blur, streaks, noise."""
     rng, patient = scan.rng, scan.patient
     z, y, x = np.ix_(*scan.axes)
     couch = np.clip(1.8 - np.abs(y - 119 - 20 * patient.fat + (x / 34) ** 2) / 2, 0, 1)
-    hu = scan.hu + couch * (scan.hu < -500) * (-40 - scan.hu) + 14 * scan.field(9)
+    hu = scan.levels + couch * (scan.levels < -500) * (-40 - scan.levels) + 14 * scan.field(9)
     if number in WITHOUT_GALLBLADDER:
         clip = (x + 40, y + 30)
         distance = np.hypot(*clip) + 1

@@ -9,7 +9,7 @@
 In secondary electrons particles occlude each other and shine at their edges; in transmission they
 are shadows that add up where they overlap, some dark by diffraction, on a grainy film. Specimens
 differ in shape (spheres, ellipsoids, rods, crystals), sizes, agglomeration, contrast, focus, dose.
-Pores, strands of the film, charging, contamination and uneven light are no class.
+Pores, strands of the film, charging, contamination and uneven light are background.
 """
 
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ from bench.draw.texture import Field, Window
 SEED = 20210121
 SPECIMENS, FIELDS = 16, 2
 SHAPE = (256, 256)  # px
-VISIBLE = 0.3  # share of a particle that must show, or it is left out of picture and truth
-SMALLEST = 12  # px that must show
+VISIBLE = 0.3  # visible share that a particle needs, else it is omitted from image and truth
+SMALLEST = 12  # visible px that a particle needs
 SIDES = (0, 6, 2, 0, 4, 0, 5, 0)  # of the outlines, dealt to SEM and TEM specimens in turn
 Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """What the fields of view of one specimen share; lengths in px, levels of grey in 0..1."""
+    """Properties of one specimen; lengths in px, grey levels in 0..1."""
 
     transmitted: bool  # TEM, else SEM
     sides: int  # of crystals; 0 is round, 2 a rod
@@ -58,7 +58,7 @@ class Specimen:
 
 @dataclass(frozen=True)
 class Particle:
-    """One particle: where it lies, its outline there, and how bright or dense it is."""
+    """One particle: its window, its outline in it, and its brightness or density."""
 
     at: Window
     rho: Field  # (h, w) relative distance from the centre, 1 on the outline
@@ -97,7 +97,7 @@ def draw_specimen(rng: np.random.Generator, transmitted: bool, sides: int) -> Sp
 
 
 def scatter_particles(rng: np.random.Generator, specimen: Specimen) -> list[Particle]:
-    """Place particles one by one, alone or stuck to one already there; the last lie on top."""
+    """Place particles one by one, alone or touching an earlier one; the last are on top."""
     mean_area = np.pi * specimen.radius**2 * np.exp(2 * specimen.spread**2)
     wanted = int(specimen.cover * SHAPE[0] * SHAPE[1] / mean_area)
     centres, radii = np.empty((wanted, 2)), np.empty(wanted)
@@ -108,9 +108,9 @@ def scatter_particles(rng: np.random.Generator, specimen: Specimen) -> list[Part
         if n == wanted:
             break
         if n and rng.random() < specimen.clumping:
-            beside, angle = rng.integers(n), rng.uniform(0, 2 * np.pi)
-            reach = (radius + radii[beside]) * (1 - specimen.overlap * rng.random())
-            centre = centres[beside] + reach * np.array([np.sin(angle), np.cos(angle)])
+            neighbour, angle = rng.integers(n), rng.uniform(0, 2 * np.pi)
+            reach = (radius + radii[neighbour]) * (1 - specimen.overlap * rng.random())
+            centre = centres[neighbour] + reach * np.array([np.sin(angle), np.cos(angle)])
             if not (-4 < centre[0] < SHAPE[0] + 4 and -4 < centre[1] < SHAPE[1] + 4):
                 continue
         away = centres[:n] - centre
@@ -125,7 +125,7 @@ def scatter_particles(rng: np.random.Generator, specimen: Specimen) -> list[Part
 def _draw_particle(
     rng: np.random.Generator, specimen: Specimen, centre: tuple[float, float], radius: float
 ) -> Particle:
-    """Give a particle its outline; crystals lie in every direction and are cut unevenly."""
+    """Give a particle its outline; crystals have random directions and irregular sides."""
     aspect = max(1 + (specimen.aspect - 1) * float(np.exp(rng.normal(0, 0.25))), 1)
     radii = (radius * aspect**0.5, radius / aspect**0.5)
     at = texture.window(SHAPE, centre, 1.4 * radii[0] + 5)
@@ -173,7 +173,7 @@ def _scan(rng: np.random.Generator, specimen: Specimen, particles: list[Particle
         height = np.sqrt(np.clip((1 - rho**2) / np.float32(1.05 - steep * 0.6), 0.02, 1))
         dy, dx = np.gradient(height * np.float32(particle.radius))
         facing = np.float32(np.sin(detector)) * dy + np.float32(np.cos(detector)) * dx
-        depth = 0.6 + 0.4 * number / len(particles)  # what lies deep sends fewer electrons
+        depth = 0.6 + 0.4 * number / len(particles)  # deep particles emit fewer electrons
         tone = specimen.ground + specimen.contrast * depth * particle.weight
         shine = np.float32(specimen.edge * depth) * np.minimum(1 / height - 1, 1.5)
         rough = np.roll(grain, rng.integers(0, SHAPE[0], 2), (0, 1))[place]
@@ -228,7 +228,7 @@ def particles() -> list[Item]:
 
 
 def draw_item(number: int, field: int) -> Item:
-    """One field of view of one specimen, the same whatever was drawn before."""
+    """One field of view of one specimen; independent of earlier calls."""
     rng = np.random.default_rng((SEED, number))
     specimen = draw_specimen(rng, transmitted=number % 2 == 1, sides=SIDES[number // 2])
     rng = np.random.default_rng((SEED, number, field + 1))

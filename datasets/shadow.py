@@ -6,9 +6,10 @@
     licence   as the project; drawn from a fixed seed, nothing is downloaded
 
 A shadow takes the sun's share of the light and leaves that of the sky, so it multiplies the ground
-by a bluish factor and its texture stays; its edge is sharp beside what casts it and wider farther
-away. A pixel is shadow where more than half of the sun is hidden. Dark tiles, mended asphalt,
-stains and dark objects are as dark as shadows and are none; light falls off, the ground recedes.
+by a bluish factor and its texture stays; its edge is sharp near the object that casts it and wider
+farther away. A pixel is shadow where more than half of the sun is hidden. Dark tiles, mended
+asphalt, stains and dark objects are as dark as shadows but not shadows; light falls off, the ground
+recedes.
 """
 
 from collections.abc import Callable
@@ -62,7 +63,7 @@ GROUNDS = (
 
 @dataclass(frozen=True)
 class Scene:
-    """What two photographs of one place share."""
+    """Properties that two photographs of one place share."""
 
     ground: Ground
     tint: Field  # (3,) of the material
@@ -86,7 +87,7 @@ def draw_scene(rng: np.random.Generator, ground: Ground) -> Scene:
 
 
 def draw_ground(rng: np.random.Generator, scene: Scene) -> Field:
-    """Albedo (h, w, 3) of the plan: material, tiles, wear, and dark patches that are no shadow."""
+    """Albedo (h, w, 3) of the plan: material, tiles, wear, dark patches without shadow."""
     ground = scene.ground
     tone = np.clip(texture.smooth_noise(rng, PLAN, 9 * ground.grain, 5) + 0.5, 0, 1)
     fine = texture.smooth_noise(rng, PLAN, ground.grain, 4)
@@ -152,7 +153,7 @@ Draw = Callable[[np.random.Generator, ImageDraw.ImageDraw], None]
 
 
 def _person(rng: np.random.Generator, draw: ImageDraw.ImageDraw) -> None:
-    """One who stands at the lower border, head up."""
+    """A standing person, with the feet at the lower border."""
     x, size = rng.uniform(70, 186), rng.uniform(0.8, 1.3)
     foot, lean = 300.0, rng.uniform(-60, 60)
     body = [(-16, 0), (-24, 70), (-30, 130), (-22, 170), (-9, 178), (9, 178), (22, 170),
@@ -208,7 +209,7 @@ def _tree(rng: np.random.Generator, draw: ImageDraw.ImageDraw) -> None:
         x, y = nx, ny
 
 
-def _thing(rng: np.random.Generator, draw: ImageDraw.ImageDraw) -> None:
+def _other_object(rng: np.random.Generator, draw: ImageDraw.ImageDraw) -> None:
     """An umbrella, a box, a ball or a sign on its pole."""
     x, y, size = rng.uniform(70, 186), rng.uniform(60, 150), rng.uniform(28, 62)
     sides = int(rng.choice([3, 4, 5, 24]))
@@ -216,7 +217,7 @@ def _thing(rng: np.random.Generator, draw: ImageDraw.ImageDraw) -> None:
     draw.regular_polygon((x, y, size), sides, rotation=float(rng.uniform(0, 90)), fill=255)
 
 
-CASTERS: tuple[Draw, ...] = (_person, _posts, _building, _tree, _thing)
+CASTERS: tuple[Draw, ...] = (_person, _posts, _building, _tree, _other_object)
 
 
 def cast(rng: np.random.Generator, scene: Scene) -> Field:
@@ -246,13 +247,12 @@ def photograph(rng: np.random.Generator, level: Field) -> npt.NDArray[np.uint8]:
 
 
 def _add_objects(rng: np.random.Generator, albedo: Field) -> None:
-    """Stones, lids, bags: mostly dark things that lie on the ground, in place."""
+    """Draw stones, lids and bags on the ground, mostly dark, in place."""
     for _ in range(rng.integers(0, 3)):
         centre = (rng.uniform(10, SIDE - 10), rng.uniform(10, SIDE - 10))
         radius = rng.uniform(5, 16)
-        at = texture.window(SHAPE, centre, 2 * radius)
-        axes = texture.turned(at, (radius * 1.2, radius / 1.2), rng.uniform(0, np.pi))
-        rho = texture.wavy_ellipse(*axes, rng.normal(0, 0.04, (4, 2)))
+        radii = (radius * 1.2, radius / 1.2)
+        at, rho = texture.bumpy_outline(rng, SHAPE, centre, radii, (4, 0.04), 2 * radius)
         colour = rng.choice([0.1, 0.2, 0.4]) * rng.uniform(0.8, 1.2, 3)
         dome = 0.75 + 0.5 * np.sqrt(np.clip(1 - rho**2, 0, 1))
         cover = np.clip((1 - rho) * np.float32(radius) + 0.5, 0, 1)[..., None]
@@ -283,7 +283,7 @@ def shadow() -> list[Item]:
 
 
 def draw_item(number: int, photo: int) -> Item:
-    """One photograph of one scene, the same whatever was drawn before."""
+    """One photograph of one scene; independent of earlier calls."""
     ground = GROUNDS[number % len(GROUNDS)]
     scene = draw_scene(np.random.default_rng((SEED, number)), ground)
     image, mask = _draw(np.random.default_rng((SEED, number, photo + 1)), scene)

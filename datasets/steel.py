@@ -6,10 +6,11 @@
     licence   as the project; drawn from a fixed seed, nothing is downloaded
 
 Proeutectoid cementite decorates the prior austenite grain boundaries; spheroidised cementite
-fills the grains, but not the denuded zone beside the network. Both are the same phase, so they
+fills the grains, but not the denuded zone next to the network. Both are the same phase, so they
 have nearly the same grey level and the matrix is not far from it: edges, size and place tell
 them apart, not brightness. Specimens differ in magnification, carbide sizes and amounts, etching,
-contrast, tilt and detector noise; shading, charging, scratches and contamination are no class.
+contrast, tilt and detector noise; shading, charging, scratches and contamination do not change the
+class.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ Mask = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Specimen:
-    """What the fields of view of one specimen share; lengths in px, levels of grey in 0..1."""
+    """Properties of one specimen; lengths in px, grey levels in 0..1."""
 
     grain: float  # prior austenite grain size
     wall: float  # thickness of the network
@@ -40,7 +41,7 @@ class Specimen:
     particle: float  # median radius of the spheroidite
     spread: float  # of the logarithm of that radius
     density: float  # share of the grains' area that particles would fill
-    denuded: float  # width of the particle-free zone beside the network
+    denuded: float  # width of the particle-free zone next to the network
     matrix: float  # grey level of the matrix
     network: float  # grey level of the network's flat top
     carbide: float  # grey level of the particles
@@ -91,11 +92,7 @@ def draw_mask(rng: np.random.Generator, specimen: Specimen) -> Mask:
 
 def _network_depth(rng: np.random.Generator, specimen: Specimen) -> Field:
     """Depth (H, W) in px inside the network; negative outside: minus the way to a boundary."""
-    cells = Image.new("I", SHAPE[::-1])
-    draw = ImageDraw.Draw(cells)
-    for number, corners in enumerate(texture.voronoi_polygons(rng, SHAPE, specimen.grain), 1):
-        draw.polygon(corners.ravel().tolist(), fill=number)
-    grains = np.asarray(cells, np.int32)
+    grains = texture.voronoi_cells(rng, SHAPE, specimen.grain)
     grains = texture.warp(grains, rng, specimen.grain / 3, 0.08 * specimen.grain)
     grains = texture.warp(grains, rng, specimen.wall, 0.15 * specimen.wall)
     away = ndimage.distance_transform_edt(~texture.borders(grains)).astype(np.float32)
@@ -173,7 +170,7 @@ def _charging(rng: np.random.Generator, height: Field) -> Field:
 
 
 def _add_damage(rng: np.random.Generator, level: Field) -> None:
-    """Polishing scratches, pits and contamination, all of which are matrix or carbide below."""
+    """Polishing scratches, pits and contamination, which do not change the class."""
     sheet = Image.new("F", SHAPE[::-1])
     draw = ImageDraw.Draw(sheet)
     for _ in range(rng.integers(0, 5)):

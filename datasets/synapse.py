@@ -10,7 +10,7 @@
 Hounsfield units from -125 to 275 become grey levels from 0 to 255. TransUNet's files do not tell
 the spacing, so distances are scored on the challenge's volumes only. The slices take 2 GB in the
 cache. Others hand out files of the same names with the organs in another order, which cannot be
-seen from them: give TransUNet's, or the volumes. Reading them needs h5py or nibabel.
+seen from them: use TransUNet's, or the volumes. Reading them needs h5py or nibabel.
 
 Layout: the challenge's volumes, or TransUNet's files, that is
 

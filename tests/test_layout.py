@@ -52,7 +52,7 @@ ROOMS = {
     "stats": "",
     "draw": "",
 }
-SHARED = ("bench.draw.texture", "bench.data.nifti")  # public as a whole, for datasets
+SHARED = ("bench.draw", "bench.data.nifti")  # public as a whole, for datasets
 _DEEPEST = sorted(ROOMS, key=len, reverse=True)
 # Names of parameters that do not say what they hold.
 VAGUE = {"asked", "data", "found", "given", "info", "seen", "stuff", "thing", "told"}

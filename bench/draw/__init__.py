@@ -1,1 +1,1 @@
-"""Drawing textures for procedural images."""
+"""Draw procedural images and volumes: textures, outlines, solids."""

@@ -1,4 +1,4 @@
-"""Building blocks of procedural pictures: noise fields, stripes, grains, outlines, blur.
+"""Building blocks of procedural images: noise fields, stripes, grains, outlines, blur.
 
 Fields are float32 arrays of shape (H, W) with mean near 0 and values mostly within [-1, 1].
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 from scipy.spatial import Voronoi
 
 Field = npt.NDArray[np.float32]
@@ -16,10 +16,10 @@ Labels = npt.NDArray[np.int32]
 
 
 def resize(field: Field, shape: tuple[int, int]) -> Field:
-    """Stretch a field (h, w) to `shape` (H, W) smoothly; far cheaper than a spline zoom."""
-    fine = 6 * field.shape[0] > shape[0]  # facets of bilinear stretching stay invisible
-    how = Image.Resampling.BILINEAR if fine else Image.Resampling.BICUBIC
-    stretched = Image.fromarray(field).resize(shape[::-1], how)
+    """Resize a field (h, w) to `shape` (H, W) smoothly; much faster than a spline zoom."""
+    fine = 6 * field.shape[0] > shape[0]  # no facets of bilinear interpolation are visible
+    method = Image.Resampling.BILINEAR if fine else Image.Resampling.BICUBIC
+    stretched = Image.fromarray(field).resize(shape[::-1], method)
     return np.asarray(stretched, np.float32)
 
 
@@ -32,16 +32,16 @@ def smooth_noise(
         rng: source of randomness.
         shape: height and width in px.
         cell: size of the coarsest features in px, above 0.
-        octaves: number of layers, 1 is smooth, 5 is cloud-like.
+        octaves: number of layers; 1 is smooth, 5 is like clouds.
     """
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
         step = cell / 2**octave
         weight = np.float32(0.5 * 0.5**octave)
-        if step <= 1:  # nothing finer than a pixel can be seen
+        if step <= 1:  # finer than a pixel
             total += rng.standard_normal(shape, dtype=np.float32) * weight
             break
-        # Two more nodes than fit: the picture never starts on a node, so no grid shows.
+        # Two more nodes than needed, so that nodes are not aligned with the image border.
         grid = rng.standard_normal(
             (int(shape[0] / step) + 2, int(shape[1] / step) + 2), dtype=np.float32
         )
@@ -71,11 +71,23 @@ def stripes(
     return np.asarray(np.sin(along * np.float32(2 * np.pi / period)), np.float32)
 
 
+def voronoi_cells(
+    rng: np.random.Generator, shape: tuple[int, int], cell: float, stretch: float = 1.0
+) -> Labels:
+    """Numbers (H, W) of Voronoi cells about `cell` px high and `stretch` times as wide."""
+    sheet = Image.new("I", shape[::-1])
+    draw = ImageDraw.Draw(sheet)
+    narrow = (shape[0], int(shape[1] / stretch))
+    for number, corners in enumerate(voronoi_polygons(rng, narrow, cell), 1):
+        draw.polygon((corners * (stretch, 1)).ravel().tolist(), fill=number)
+    return np.asarray(sheet, np.int32)
+
+
 def voronoi_polygons(
     rng: np.random.Generator, shape: tuple[int, int], cell: float
 ) -> list[npt.NDArray[np.float64]]:
-    """Corners (V, 2) as x, y of Voronoi cells about `cell` px wide that tile the picture."""
-    height, width = shape[0] + 4 * cell, shape[1] + 4 * cell  # margin: open cells lie outside
+    """Corners (V, 2) as x, y of Voronoi cells about `cell` px wide that tile the image."""
+    height, width = shape[0] + 4 * cell, shape[1] + 4 * cell  # margin for the open cells outside
     count = max(int(height * width / cell**2), 8)
     seeds = rng.uniform((0, 0), (width, height), (count, 2)) - 2 * cell
     diagram = Voronoi(seeds)
@@ -105,12 +117,12 @@ def borders(labels: Labels) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a picture, small enough to draw one object in.
+    """A part of an image in which one object is drawn.
 
     Attributes:
-        place: rows and columns of the picture; indexing with it gives a view.
-        dy: rows (h, 1) in px from the object's centre.
-        dx: columns (1, w) in px from the object's centre.
+        place: rows and columns of the image; indexing with it gives a view.
+        dy: rows (h, 1) in px from the centre of the object.
+        dx: columns (1, w) in px from the centre of the object.
     """
 
     place: tuple[slice, slice]
@@ -119,7 +131,7 @@ class Window:
 
 
 def window(shape: tuple[int, int], centre: tuple[float, float], reach: float) -> Window:
-    """The part of a picture up to `reach` px round `centre` (row, column); empty if outside."""
+    """The window up to `reach` px around `centre` (row, column); empty if outside the image."""
     place, away = [], []
     for size, at in zip(shape, centre, strict=True):
         start = min(max(int(at - reach), 0), size)
@@ -133,7 +145,7 @@ def turned(at: Window, radii: tuple[float, float], turn: float) -> tuple[Field, 
     """Coordinates (h, w) along the first and the second axis, in units of its radius.
 
     Args:
-        at: where.
+        at: the window.
         radii: of the axes in px.
         turn: direction of the first axis in radians; 0 points right, pi / 2 down.
     """
@@ -149,7 +161,7 @@ def wavy_ellipse(along: Field, across: Field, waves: npt.NDArray[np.float64]) ->
     Args:
         along: coordinate as by `turned`.
         across: likewise.
-        waves: amplitudes (N, 2) of cosine and sine of 2, 3, ... N + 1 waves round the outline.
+        waves: amplitudes (N, 2) of cosine and sine of 2, 3, ... N + 1 waves around the outline.
     """
     rho = np.hypot(along, across)
     angle = np.arctan2(across, along)
@@ -160,19 +172,42 @@ def wavy_ellipse(along: Field, across: Field, waves: npt.NDArray[np.float64]) ->
     return np.asarray(rho / np.maximum(outline, np.float32(0.3)), np.float32)
 
 
+def bumpy_outline(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    bumps: tuple[int, float],
+    reach: float,
+) -> tuple[Window, Field]:
+    """A window and the relative distance (h, w) in it of a bumpy ellipse in a random direction.
+
+    Args:
+        rng: source of randomness.
+        shape: height and width of the image in px.
+        centre: row and column of its centre.
+        radii: of its axes in px.
+        bumps: number of waves around the outline, and the standard deviation of their amplitudes.
+        reach: half the side of the window in px.
+    """
+    at = window(shape, centre, reach)
+    axes = turned(at, radii, rng.uniform(0, np.pi))
+    return at, wavy_ellipse(*axes, rng.normal(0, bumps[1], (bumps[0], 2)))
+
+
 def pile(
     shape: tuple[int, int], outlines: Sequence[tuple[Window, Field]], smallest: int, share: float
 ) -> tuple[Labels, list[int]]:
-    """Stack objects, the last on top, and leave out those of which too little shows.
+    """Stack objects, the last on top, and omit objects of which too little is visible.
 
     Args:
         shape: height and width in px.
-        outlines: where each object lies and its relative distance there, as by `wavy_ellipse`.
-        smallest: area in px that must show.
-        share: of an object's area that must show.
+        outlines: window of each object and its relative distance there, as by `wavy_ellipse`.
+        smallest: visible area in px that an object needs.
+        share: visible share of its area that an object needs.
 
     Returns:
-        Numbers (H, W) of the topmost object that was kept, 1..n, 0 for none; indices of the kept.
+        Numbers (H, W) of the topmost kept object, 1..n, 0 for none; indices of the kept objects.
     """
 
     def stack(chosen: list[int]) -> Labels:
@@ -184,11 +219,11 @@ def pile(
 
     whole = np.array([np.count_nonzero(rho < 1) for _, rho in outlines])
     everything = stack(list(range(len(outlines))))
-    seen = np.bincount(everything.ravel(), minlength=len(outlines) + 1)[1:]
-    kept = np.flatnonzero(seen >= np.maximum(smallest, share * whole)).tolist()
-    return stack(kept), kept  # who was kept shows no less without the others
+    visible = np.bincount(everything.ravel(), minlength=len(outlines) + 1)[1:]
+    kept = np.flatnonzero(visible >= np.maximum(smallest, share * whole)).tolist()
+    return stack(kept), kept  # without the others no kept object is less visible
 
 
 def blur(image: npt.NDArray[np.uint8], sigma: float) -> npt.NDArray[np.uint8]:
-    """Blur a uint8 picture (H, W) or (H, W, 3) by a near-Gaussian of `sigma` px."""
+    """Blur a uint8 image (H, W) or (H, W, 3) by a near-Gaussian of `sigma` px."""
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)), np.uint8)

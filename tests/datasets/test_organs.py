@@ -244,11 +244,11 @@ def test_a_border_is_smeared_as_far_as_it_runs_within_the_slice(organs: Any, slo
     scan = organs.Scan(rng, organs.draw_anatomy(rng, 0))
     z, _, x = np.ix_(*scan.axes)
     away = np.broadcast_to((x - slope * (z + 20)) / np.hypot(1, slope), scan.shape)
-    scan.hu[:] = 0
+    scan.levels[:] = 0
     scan.paint(scan.everywhere(away), 100.0, LIVER)
-    np.testing.assert_array_equal(scan.labels == LIVER, scan.hu > 50)
+    np.testing.assert_array_equal(scan.labels == LIVER, scan.levels > 50)
     middle = scan.shape[0] // 2
-    partly = np.count_nonzero((scan.hu[middle, 0] > 1) & (scan.hu[middle, 0] < 99))
+    partly = np.count_nonzero((scan.levels[middle, 0] > 1) & (scan.levels[middle, 0] < 99))
     thickness, _, pixel = scan.patient.spacing
     blur = np.hypot(1, slope)  # a pixel's share, along the border
     assert partly == pytest.approx(slope * thickness / pixel + blur, abs=2)

@@ -1,0 +1,163 @@
+"""Solids in a volume: ellipsoids and tubes, bent a little, with partial volume at their surface.
+
+Lengths are in mm. A volume is a grid (D, H, W): feet to head, front to back, right to left; its
+coordinates are x to the left, y to the back and z to the head.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.draw import texture
+
+Grid = npt.NDArray[np.float32]  # (D, H, W)
+Level = float | npt.NDArray[np.floating[Any]]  # grey level, one or (d, h, w)
+Point = tuple[float, float, float]  # mm to the left, back and head
+Place = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Solid:
+    """A body: a part of the volume that holds it, and the distance from its surface.
+
+    Attributes:
+        place: where in the volume.
+        away: distance (d, h, w) in mm from the surface, negative inside.
+    """
+
+    place: Place
+    away: Grid
+
+    def shrunk(self, depth: float | Grid) -> "Solid":
+        """The part that is more than `depth` mm below the surface."""
+        return Solid(self.place, self.away + depth)
+
+    def within(self, away: Grid) -> "Solid":
+        """The part inside another body, whose distance (D, H, W) `away` is negative there."""
+        return Solid(self.place, np.maximum(self.away, away[self.place]))
+
+
+class Volume:
+    """A volume while it is drawn: grey levels and class labels.
+
+    Args:
+        rng: source of randomness.
+        shape: slices, height and width in voxels.
+        spacing: distance of slices, height and width of a pixel.
+        lowest: height of the first slice.
+        scale: size of the drawn bodies; above 1 makes them larger.
+        turn: rotation about the long axis, in radians.
+        outside: grey level of the empty volume.
+
+    Attributes:
+        levels: (D, H, W) float32.
+        labels: (D, H, W) uint8.
+        bent: coordinates x, y, z of each voxel, bent at random, so that no two volumes are alike.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        shape: tuple[int, int, int],
+        spacing: Point,
+        *,
+        lowest: float = 0.0,
+        scale: float = 1.0,
+        turn: float = 0.0,
+        outside: float = 0.0,
+    ) -> None:
+        self.rng, self.shape, self.spacing = rng, shape, spacing
+        self.levels = np.full(shape, outside, np.float32)
+        self.labels = np.zeros(shape, np.uint8)
+        middle = np.array([0, shape[1] / 2 + rng.normal(0, 3), shape[2] / 2 + rng.normal(0, 3)])
+        start = np.array([lowest, 0, 0]) - middle * spacing
+        self.axes = [
+            ((first + step * np.arange(count)) / scale).astype(np.float32)
+            for first, step, count in zip(start, spacing, shape, strict=True)
+        ]
+        z, y, x = np.ix_(*self.axes)
+        c, s = float(np.cos(turn)), float(np.sin(turn))
+        bends = [reach * self.field(90) + 2 * self.field(22) for reach in (8, 6, 12)]
+        self.bent = c * x + s * y + bends[0], c * y - s * x + bends[1], z + bends[2]
+
+    def field(self, cell: float) -> Grid:
+        """Smooth noise (D, H, W) with features about `cell` mm wide, scatter about 0.5."""
+        counts = [int(np.ptp(axis) / cell) + 2 for axis in self.axes]
+        nodes = self.rng.standard_normal(counts, dtype=np.float32) * np.float32(0.6)
+        at = np.linspace(0, counts[0] - 1.001, self.shape[0], dtype=np.float32)
+        below = at.astype(int)
+        part = (at - below)[:, None, None]
+        layers = nodes[below] * (1 - part) + nodes[below + 1] * part
+        return np.stack([texture.resize(layer, self.shape[1:]) for layer in layers])
+
+    def box(self, low: Sequence[float], high: Sequence[float]) -> Place:
+        """The part of the volume from one corner to another, with a margin for bends."""
+        ends = []
+        for axis, first, last in zip(self.axes, low[::-1], high[::-1], strict=True):
+            step = float(axis[1] - axis[0])
+            start = int(np.floor((first - 18 - axis[0]) / step))
+            stop = int(np.ceil((last + 18 - axis[0]) / step)) + 1
+            start = min(max(start, 0), len(axis) - 2)  # two slices at least: slopes are needed
+            ends.append(slice(start, max(min(stop, len(axis)), start + 2)))
+        return ends[0], ends[1], ends[2]
+
+    def ellipsoid(self, centre: Point, radii: Point, lean: float = 0.0) -> Solid:
+        """An ellipsoid whose lower end is shifted to the left by `lean` of its depth."""
+        reach = (radii[0] + abs(lean) * radii[2], radii[1], radii[2])
+        place = self.box(np.subtract(centre, reach).tolist(), np.add(centre, reach).tolist())
+        x, y, z = (a[place] - float(at) for a, at in zip(self.bent, centre, strict=True))
+        along = ((x + lean * z) / radii[0], y / radii[1], z / radii[2])
+        rho = np.sqrt(sum(a * a for a in along)) + 1e-6
+        steep = np.sqrt(sum((a / r) ** 2 for a, r in zip(along, radii, strict=True))) + 1e-6
+        return Solid(place, np.asarray(rho * (rho - 1) / steep, np.float32))
+
+    def tube(self, points: Sequence[Point], radii: Sequence[float]) -> Solid:
+        """A tube through `points` whose radius changes linearly between them."""
+        course = np.column_stack([points, radii])
+        low, high = (course[:, :3].T + side * course[:, 3] for side in (-1, 1))
+        place = self.box(low.min(1).tolist(), high.max(1).tolist())
+        x, y, z = (axis[place] for axis in self.bent)
+        away = np.full(x.shape, np.inf, np.float32)
+        for (x0, y0, z0, radius), step in zip(course, np.diff(course, axis=0), strict=False):
+            dx, dy, dz, wider = step.tolist()
+            px, py, pz = x - float(x0), y - float(y0), z - float(z0)
+            t = (px * dx + py * dy + pz * dz) / (dx * dx + dy * dy + dz * dz)
+            t = np.clip(t, 0, 1)
+            apart = np.sqrt((px - t * dx) ** 2 + (py - t * dy) ** 2 + (pz - t * dz) ** 2)
+            np.minimum(away, apart - float(radius) - t * wider, out=away)
+        return Solid(place, away)
+
+    def everywhere(self, away: Grid) -> Solid:
+        """A solid that may fill the whole volume."""
+        return Solid((slice(None), slice(None), slice(None)), away)
+
+    def distance(self, *solids: Solid) -> Grid:
+        """Distance (D, H, W) to the nearest of some solids; 99 mm where none is near."""
+        away = np.full(self.shape, 99, np.float32)
+        for solid in solids:
+            np.minimum(away[solid.place], solid.away, out=away[solid.place])
+        return away
+
+    def paint(
+        self, solid: Solid, level: Level, label: int | None = 0, only: int | None = None
+    ) -> None:
+        """Draw a solid over the contents.
+
+        Args:
+            solid: the body; a voxel that its surface cuts shows the share inside it.
+            level: grey level, one for all or (d, h, w).
+            label: class; None keeps the classes below.
+            only: class to which painting is restricted; None: no restriction.
+        """
+        place, away = solid.place, solid.away
+        thickness, height, _ = self.spacing
+        smear = np.minimum(np.abs(np.gradient(away, axis=0)), thickness) + height
+        cover = np.clip(0.5 - away / smear, 0, 1)
+        if only is not None:
+            cover *= self.labels[place] == only
+        self.levels[place] += cover * (level - self.levels[place])
+        if label is not None:
+            self.labels[place][cover > 0.5] = label
