@@ -1,4 +1,4 @@
-"""From what was asked to the cells of the grid."""
+"""Expand a request into the cells of its grid."""
 
 import itertools
 import math
@@ -16,16 +16,18 @@ from bench.files import file_sha256
 from bench.plugins.registry import Method, get_method, load_collection
 from bench.spec import Cell, OptionValue, Recipe, Task
 
-ASKED = ("lr", "steps", "epochs", "batch_size", "precision", "loss", "augmentation", "evaluation")
+_LENGTH = ("steps", "epochs", "batch_size")
+_RECIPE_OPTIONS = ("lr", *_LENGTH, "precision", "loss", "augmentation", "evaluation")
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A dataset, read and looked through once.
+    """A dataset that was read and checked for leakage once.
 
     Attributes:
+        collection: its images and masks.
         sha: fingerprint of its contents.
-        leaks: of each fold, which images of different parts are not independent.
+        leaks: for each fold, descriptions of images in different parts that overlap.
     """
 
     collection: Collection
@@ -34,36 +36,35 @@ class Data:
 
 
 def read_data(request: Request) -> dict[str, Data]:
-    """Every dataset that is asked for, by its name as typed.
+    """Read every dataset of a request; the keys are the names as typed.
 
     Raises:
-        UserError: one cannot be read or split, or its parts leak and that is not allowed.
+        UserError: a dataset cannot be read or split, or its parts overlap and this is not allowed.
     """
     from bench.data.fingerprint import fingerprint
 
-    found = {}
+    datasets = {}
     for name in request.dataset_names:
         collection = load_collection(name)
         leaks = tuple(_leaks(request, collection, fold) for fold in range(request.folds))
-        found[name] = Data(collection, fingerprint(collection), leaks)
-    return found
+        datasets[name] = Data(collection, fingerprint(collection), leaks)
+    return datasets
 
 
 def expand(
-    request: Request, data: Mapping[str, Data] | None = None
+    request: Request, datasets: Mapping[str, Data] | None = None
 ) -> tuple[list[Cell], list[str]]:
-    """Every cell that the request asks for, and what readers of the datasets had to assume.
+    """List the cells of a request, and notes on what the dataset readers assumed.
 
-    Everything is checked here, before anything starts: datasets are read and split, weights are
-    found, and each method is built once on the meta device, where its options are refused if out
-    of range.
+    Everything is checked before anything runs: datasets are read and split, weights are located,
+    and each method is built once on the meta device, which refuses options that are out of range.
 
     Args:
-        request: what is asked.
-        data: of `read_data`, where it is at hand.
+        request: what to run.
+        datasets: result of `read_data`, if it was computed before.
 
     Raises:
-        UserError: the first thing that cannot be done, in one sentence.
+        UserError: the first part of the request that is invalid, in one sentence.
     """
     methods = _methods(request)
     request.check()
@@ -71,10 +72,10 @@ def expand(
     seeds = request.seed_numbers
     cells: list[Cell] = []
     notes: list[str] = []
-    for name, found in (read_data(request) if data is None else data).items():
-        images, told = _training_images(request, found.collection)
-        notes += told
-        for cell in _models(request, methods, name, found):
+    for name, dataset in (read_data(request) if datasets is None else datasets).items():
+        images, assumptions = _training_images(request, dataset.collection)
+        notes += assumptions
+        for cell in _models(request, methods, name, dataset):
             method = get_method(cell.method)
             cells += [
                 replace(
@@ -83,7 +84,7 @@ def expand(
                     fold=fold,
                     seed=seed,
                     labels=labels,
-                    leaks=found.leaks[fold],
+                    leaks=dataset.leaks[fold],
                 )
                 for labels in images
                 for fold in range(request.folds)
@@ -91,14 +92,14 @@ def expand(
             ]
     once = {cell.id: cell for cell in cells}  # one folder may be given by two paths
     notes += [f"{cell.dataset_name}: {leak}" for cell in once.values() for leak in cell.leaks[:5]]
-    notes += [_told(cell) for cell in once.values() if cell.protocol == "published"]
+    notes += [_recipe_note(cell) for cell in once.values() if cell.protocol == "published"]
     return list(once.values()), list(dict.fromkeys(notes))
 
 
 def _training_images(
     request: Request, collection: Collection
 ) -> tuple[dict[int | None, int], list[str]]:
-    """Training images of the largest fold by label budget, and what had to be assumed."""
+    """Number of training images in the largest fold for each label budget, and notes."""
     from bench.data.split import split
     from bench.data.stacks import stacks
 
@@ -117,10 +118,10 @@ def _models(
     request: Request,
     methods: Sequence[tuple[Method, dict[str, OptionValue]]],
     name: str,
-    found: Data,
+    dataset: Data,
 ) -> Iterator[Cell]:
-    """One cell for every backbone and method on a dataset; the runs of each are made from it."""
-    tasks = cache(partial(_task, request, num_classes=found.collection.num_classes))
+    """One cell for each backbone and method on a dataset, a template for its seeds and folds."""
+    tasks = cache(partial(_task, request, num_classes=dataset.collection.num_classes))
     for backbone in request.backbone_names:
         for method, options in methods:
             task, weights_sha = tasks(backbone, _size(request, method))
@@ -129,31 +130,31 @@ def _models(
             _try_to_build(method, options, task)
             yield Cell(
                 method=method.name,
-                dataset=_address(name, found.collection),
+                dataset=_address(name, dataset.collection),
                 task=task,
                 recipe=Recipe(lr=method.lr or 0.0),
                 options=options,
                 protocol=request.protocol,
                 folds=request.folds,
-                dataset_sha=found.sha,
+                dataset_sha=dataset.sha,
                 weights_sha=weights_sha,
             )
 
 
 def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
-    """Every method with its options that differ from the defaults: as typed, else as published."""
-    found = []
+    """Methods with the options that differ from the defaults: as typed, otherwise as published."""
+    requested = []
     for method, typed in parse_methods(request.methods):
         published = method.published_options if request.protocol == "published" else {}
         merged = {**published, **typed}
         options = {key: value for key, value in merged.items() if value != method.options[key]}
-        if (method, options) not in found:
-            found.append((method, options))
-    return found
+        if (method, options) not in requested:
+            requested.append((method, options))
+    return requested
 
 
 def _leaks(request: Request, collection: Collection, fold: int) -> tuple[str, ...]:
-    """Which images of different parts are not independent; a label budget takes none away.
+    """Describe overlapping images in different parts, whatever the label budget.
 
     Raises:
         UserError: there are such images, and they are not allowed.
@@ -168,13 +169,13 @@ def _leaks(request: Request, collection: Collection, fold: int) -> tuple[str, ..
 
 
 def _address(name: str, collection: Collection) -> str:
-    """The dataset as typed, or resolved where its name does not show, as in `.` or `..`."""
+    """The dataset as typed, or its full path if the name is not in it, as in `.` or `..`."""
     typed = re.split(r"[\\/]", name.rstrip("\\/"))[-1]
     return name if typed == collection.name else str(Path(name).expanduser().resolve())
 
 
 def _size(request: Request, method: Method) -> int | None:
-    """The image side that is asked for, or published; None for the backbone's own."""
+    """The requested or published image size in pixels; None for that of the backbone."""
     published = method.published_size if request.protocol == "published" else None
     return request.image_size or published
 
@@ -182,7 +183,7 @@ def _size(request: Request, method: Method) -> int | None:
 def _task(
     request: Request, backbone: str, image_size: int | None, num_classes: int
 ) -> tuple[Task, str]:
-    """The task and the fingerprint of its weights; the backbone's own side where none is given."""
+    """The task and the hash of its weights; the default image size is that of the backbone."""
     from bench.sam.build import ARCHITECTURES, load_sam, weights_path
 
     if backbone not in ARCHITECTURES:
@@ -198,30 +199,30 @@ def _task(
 
 
 def _recipe(request: Request, method: Method, images: int) -> Recipe:
-    """The protocol's recipe with what is asked otherwise, and its length in steps.
+    """The recipe of the protocol with the requested changes, and its length in steps.
 
     An epoch is a pass over the bank under `equal`, over the training images under `published`.
     """
-    asked: dict[str, object] = {
-        key: value for key in ASKED if (value := getattr(request, key)) is not None
+    changes: dict[str, object] = {
+        key: value for key in _RECIPE_OPTIONS if (value := getattr(request, key)) is not None
     }
-    asked["checkpointing"] = request.checkpointing
+    changes["checkpointing"] = request.checkpointing
     if request.steps is not None:
-        asked["epochs"] = None
+        changes["epochs"] = None
     if request.protocol == "published" and method.published is not None:
-        recipe, seen = method.published, images
+        recipe, images_per_epoch = method.published, images
     else:
         recipe = Recipe(lr=method.lr or 0.0)
-        seen = max(recipe.bank_views, images)
-    recipe = replace(recipe, **asked)  # type: ignore[arg-type]
+        images_per_epoch = max(recipe.bank_views, images)
+    recipe = replace(recipe, **changes)  # type: ignore[arg-type]
     if recipe.epochs is None:
         return recipe
-    steps = math.ceil(recipe.epochs * seen / recipe.batch_size)
+    steps = math.ceil(recipe.epochs * images_per_epoch / recipe.batch_size)
     return replace(recipe, steps=max(1, steps), epochs=None)
 
 
-def _told(cell: Cell) -> str:
-    """What a method's own recipe comes to here; under `equal` there is nothing to tell."""
+def _recipe_note(cell: Cell) -> str:
+    """The recipe of a cell in one line, for the `published` protocol."""
     recipe = cell.recipe
     return (
         f"{cell.label}: {recipe.steps} steps of {recipe.batch_size} images at "

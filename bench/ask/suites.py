@@ -1,8 +1,8 @@
-"""Published ablations as declarative grids, beside their published figures.
+"""Published tables as declarative grids, with their published figures.
 
-The grids stand in `results/published/suites.toml`, the figures in `published_results.csv` there. By
-default a suite runs offline, on a stand-in and the embedded backbone: that can tell whether the
-order of methods holds there, never whether the published figures do.
+The grids are in `results/published/suites.toml`, the figures in `published_results.csv` there. By
+default a suite runs offline, on a stand-in and the embedded backbone. This can show whether the
+order of methods holds there, but never whether the published figures do.
 """
 
 import csv
@@ -31,13 +31,13 @@ class Line:
     """One line of a published table.
 
     Attributes:
-        method: as the publication calls it.
-        setting: likewise.
-        run: what we run for it, as on the command line; "" where we have no such method.
+        method: name in the publication.
+        setting: name of the setting in the publication.
+        run: the method to run, as on the command line; "" if this project has none.
         lr: peak learning rate, in place of the method's own.
         batch_size: in place of the protocol's.
-        epochs: passes over the bank, under the published protocol over the training images; of
-            `steps` that a user asks for, the line takes its share of the longest one's.
+        epochs: passes over the bank, or over the training images under the published protocol. If a
+            user sets `steps`, the longest line has that many and this line its share.
     """
 
     method: str
@@ -102,11 +102,11 @@ class Suite:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user may choose; the rest is the suite's.
+    """What a user may choose about a suite; everything else is fixed by the suite.
 
     Attributes:
-        dataset: in place of the stand-in.
-        seeds: a count, or numbers separated by commas.
+        dataset: a dataset in place of the stand-in.
+        seeds: the number of seeds, or seeds separated by commas.
         request: further fields of `Request`, by name.
     """
 
@@ -115,7 +115,7 @@ class Asked:
     request: Mapping[str, Any] = field(default_factory=dict)
 
     def chosen(self, key: str) -> str:
-        """What of the request is not as by default, in words; "" where it is."""
+        """The value of a field of the request as text; "" if it is the default."""
         value = self.request.get(key)
         return "" if value in (None, getattr(Request, key)) else str(value)
 
@@ -140,20 +140,20 @@ def get_suite(name: str) -> Suite:
     return _suites()[name]
 
 
-def request_of(suite: Suite, asked: Asked) -> Request:
-    """What all lines of a suite ask for.
+def request_of(suite: Suite, choice: Asked) -> Request:
+    """The request that all lines of a suite share.
 
     Raises:
-        UserError: it is out of range, or of more than one dataset or backbone.
+        UserError: a value is out of range, or there is more than one dataset or backbone.
     """
     request = Request(
         methods="",
-        datasets=asked.dataset or suite.stand_in,
-        seeds=asked.seeds,
+        datasets=choice.dataset or suite.stand_in,
+        seeds=choice.seeds,
         labels=suite.labels,
         folds=suite.folds,
         depth=suite.depth,
-        **asked.request,
+        **choice.request,
     )
     for option, words in (
         ("--dataset", request.dataset_names),
@@ -170,24 +170,25 @@ def request_of(suite: Suite, asked: Asked) -> Request:
 
 
 def expand_suite(
-    suite: Suite, asked: Asked, data: Mapping[str, Data] | None = None
+    suite: Suite, choice: Asked, datasets: Mapping[str, Data] | None = None
 ) -> tuple[dict[Line, list[Cell]], list[str]]:
-    """The cells of every line, none where nothing is run for it; and notes as `expand` gives them.
+    """List the cells of each line of a suite, and the notes of `expand`.
 
-    A method without a published recipe is run by the equal one, which its line then says.
+    A line that runs nothing has no cells. A method without a published recipe is run by the equal
+    recipe, and a note says so.
 
     Args:
         suite: to expand.
-        asked: what a user chose.
-        data: of `read_data`, where it is at hand.
+        choice: what the user chose.
+        datasets: result of `read_data`, if it was computed before.
 
     Raises:
-        UserError: the first thing that cannot be done.
+        UserError: the first part of the request that is invalid.
     """
     cells: dict[Line, list[Cell]] = {line: [] for line in suite.lines}
     notes: list[str] = []
-    common = request_of(suite, asked)
-    data = read_data(common) if data is None else data
+    common = request_of(suite, choice)
+    datasets = read_data(common) if datasets is None else datasets
     for line in suite.lines:
         if line.run:
             request = replace(common, methods=line.run, lr=line.lr)
@@ -199,13 +200,13 @@ def expand_suite(
             if method.published is None and request.protocol == "published":
                 request = replace(request, protocol="equal")
                 notes.append(f"{method.name}: without a published recipe, run by the equal one")
-            found, told = expand(request, data)
-            notes += told
-            if len({cell.labels for cell in found}) == 1:
-                cells[line] = found
+            line_cells, line_notes = expand(request, datasets)
+            notes += line_notes
+            if len({cell.labels for cell in line_cells}) == 1:
+                cells[line] = line_cells
                 continue
             del cells[line]
-            for cell in found:  # a label budget is a line of its own
+            for cell in line_cells:  # a label budget is a line of its own
                 labels = counted(cell.labels, "label") if cell.labels else "all labels"
                 budget = replace(line, setting=labels)
                 cells.setdefault(budget, []).append(cell)
@@ -213,7 +214,7 @@ def expand_suite(
 
 
 def _length(suite: Suite, epochs: int, steps: int | None) -> dict[str, Any]:
-    """How long a line is trained that sets its own epochs."""
+    """Training length of a line that sets its own epochs."""
     if steps is None:
         return {"epochs": epochs}
     longest = max(line.epochs for line in suite.lines if line.epochs is not None)

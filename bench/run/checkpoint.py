@@ -57,19 +57,19 @@ class Header:
         return {"project": PROJECT, **plain}
 
     @classmethod
-    def from_metadata(cls, found: Mapping[str, str]) -> "Header":
-        """Inverse of `to_metadata`; KeyError, TypeError or ValueError where it is none."""
-        norm, pattern = json.loads(found["base"])
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "Header":
+        """Inverse of `to_metadata`; KeyError, TypeError or ValueError for other metadata."""
+        norm, pattern = json.loads(metadata["base"])
         return cls(
-            label=found["label"],
-            method=found["method"],
-            options=json.loads(found["options"]),
-            task=Task(**json.loads(found["task"])),
-            seed=int(found["seed"]),
-            weights_sha=found["weights_sha"],
+            label=metadata["label"],
+            method=metadata["method"],
+            options=json.loads(metadata["options"]),
+            task=Task(**json.loads(metadata["task"])),
+            seed=int(metadata["seed"]),
+            weights_sha=metadata["weights_sha"],
             base=(float(norm), float(pattern)),
-            version=found["version"],
-            schema=int(found["schema"]),
+            version=metadata["version"],
+            schema=int(metadata["schema"]),
         )
 
 
