@@ -243,7 +243,7 @@ class Cost:
     one batch of `recipe.batch_size`. FLOPs are 2 x multiply-adds. The four parts of the memory sum
     to `train_peak_bytes`. Throughputs are medians over timed blocks, with their interquartile
     range. `memory_source` is "cuda allocator" or "tensor accounting". All definitions are in
-    docs/protocol.md.
+    docs/protocol/costs.md.
     """
 
     trainable_params: int
@@ -275,7 +275,7 @@ class Record:
         prompts: origin of the prompts; rows of different origin are never ranked together.
         classes: names of the K classes, the background first.
         metrics: value of each metric over the test images, None where it is not defined; see
-            docs/protocol.md.
+            docs/protocol/metrics.md.
         per_image: one mapping for each test image: "name", "group" and the scores.
         per_volume: the same for each test volume, if images are slices.
         history: one mapping for each progress point of the training: step, epoch, loss, val_dice.

@@ -29,6 +29,10 @@ def _anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
+def _code(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
 def _commands(text: str) -> list[list[str]]:
     """The words after `run_bench.py` of every command in code blocks and in backticks."""
     blocks = "\n".join(FENCED.findall(text)).replace("\\\n", " ")
@@ -86,6 +90,13 @@ def test_names_after_a_file_are_defined_in_it(page: Path) -> None:
                 path,
                 name,
             )
+
+
+def test_pages_named_in_the_code_exist() -> None:
+    files = [path for folder in ("bench", "methods", "datasets") for path in _code(folder)]
+    pages = [page for path in files for page in re.findall(r"docs/[\w/-]+\.md", path.read_text())]
+    assert pages
+    assert [page for page in pages if not (ROOT / page).is_file()] == []
 
 
 def test_the_readme_fits_a_terminal() -> None:

@@ -1,4 +1,4 @@
-"""What a method costs: parameters, operations, memory and speed; defined in docs/protocol.md.
+"""What a method costs: parameters, operations, memory and speed; defined in docs/protocol/costs.md.
 
 The functions take plain modules and callables and know nothing of methods, datasets or records.
 `count_` is exact and repeatable, `measure_` depends on the machine.

@@ -74,7 +74,7 @@ def cost_cards(
 def cost_card(
     method: Method, options: Mapping[str, OptionValue], task: Task, batch: int = 1
 ) -> dict[str, Any]:
-    """Count what `method` costs for `task`, on the meta device; definitions in docs/protocol.md.
+    """Count what `method` costs for `task`, on the meta device; see docs/protocol/costs.md.
 
     Args:
         method: what to build.

@@ -1,4 +1,4 @@
-"""The cost of one model under one recipe; definitions in docs/protocol.md."""
+"""The cost of one model under one recipe; definitions in docs/protocol/costs.md."""
 
 import copy
 from collections.abc import Callable

@@ -116,7 +116,7 @@ class Scoring:
                 self._close(item, self._slices.pop(item.volume))
 
     def summary(self) -> Row:
-        """The scores of the whole set, by name; definitions in docs/protocol.md.
+        """The scores of the whole set, by name; definitions in docs/protocol/metrics.md.
 
         Raises:
             ValueError: slices of a volume are missing.

@@ -1,4 +1,4 @@
-"""Metrics that compare predicted class maps with their masks; definitions in docs/protocol.md."""
+"""Metrics that compare predicted class maps with their masks; see docs/protocol/metrics.md."""
 
 from bench.metrics.boundary import (
     DILATION_RATIO,

@@ -1,4 +1,4 @@
-"""How well-known projects compute scores from the same predictions; table in docs/protocol.md.
+"""Scores of the same predictions as well-known projects compute them; see docs/protocol/metrics.md.
 
 A `Convention` holds its source, its rule, and a function that computes its scores from the cases of
 a test set. All conventions compare class maps at the resolution of the masks: how a project resizes
