@@ -266,10 +266,10 @@ def test_the_list_tells_what_is_here(
         lines = capsys.readouterr().out.splitlines()
         return next(line for line in lines if line.startswith(f"│ {name} "))
 
-    assert "│ drawn " in row("steel")
-    assert "│ not here " in row("uhcs")
+    assert "│ procedural " in row("steel")
+    assert "│ not on this machine " in row("uhcs")
     make("uhcs", home)
-    assert "│ here " in row("uhcs")
+    assert "│ on this machine " in row("uhcs")
 
 
 @names

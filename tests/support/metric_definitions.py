@@ -142,8 +142,11 @@ def volumes(pairs: Sequence[Pair]) -> Scores:
             abs(int(f.sum()) / int(t.sum()) - 1) if t.any() else None
         ),
     }
+    unknown = [not (truth != IGNORE).any() for _, truth in pairs]  # no voxel has a label
     for name, way in measures.items():
-        scores |= volume_means(name, by_class(pairs, way))
+        table = by_class(pairs, way)
+        known: Table = [[None, None] if u else row for u, row in zip(unknown, table, strict=True)]
+        scores |= volume_means(name, known)
     lonely = by_class(pairs, lambda f, t: int(f.any() != t.any()))
     return scores | {"distance_one_empty": sum(row.count(1) for row in lonely)}
 

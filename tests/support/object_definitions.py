@@ -93,6 +93,7 @@ def objects(pairs: Sequence[Pair]) -> Scores:
 def readings(pairs: Sequence[Pair]) -> Scores:
     """What `summarise_readings` gives, with scikit-image's components and diameters."""
     scores: Scores = {}
+    labelled = [pair for pair in pairs if (pair[1] != IGNORE).any()]
     for index, name in enumerate(CLASSES):
         figures = [[_fraction_of(pair, side, index) for side in (0, 1)] for pair in pairs]
         whole = [_fraction_of(_joined(pairs), side, index) for side in (0, 1)]
@@ -100,10 +101,11 @@ def readings(pairs: Sequence[Pair]) -> Scores:
         scores[f"phase_fraction_abs_error_image_mean/{name}"] = mean(_sizes_of_errors(figures))
         if not index:
             continue
-        images = [[_diameters(side) for side in sides(pair, index)] for pair in pairs]
-        pooled = [list(chain(*lists)) for lists in zip(*images, strict=True)]
+        images = [[_diameters(side) for side in sides(pair, index)] for pair in labelled]
+        pooled = [list(chain(*(image[side] for image in images))) for side in (0, 1)]
         for figure in FIGURES:
-            scores |= _four(figure, name, *(_read(figure, side) for side in pooled))
+            values = [_read(figure, side) if labelled else None for side in pooled]
+            scores |= _four(figure, name, *values)
             figures = [[_read(figure, side) for side in image] for image in images]
             scores[f"{figure}_abs_error_image_mean/{name}"] = mean(_sizes_of_errors(figures))
         scores[f"size_distance/{name}"] = _distance(*pooled)
