@@ -21,7 +21,7 @@ _RECIPE_OPTIONS = ("lr", *_LENGTH, "precision", "loss", "augmentation", "evaluat
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class LoadedDataset:
     """A dataset that was read and checked for leakage once.
 
     Attributes:
@@ -35,7 +35,7 @@ class Data:
     leaks: tuple[tuple[str, ...], ...]
 
 
-def read_data(request: Request) -> dict[str, Data]:
+def load_datasets(request: Request) -> dict[str, LoadedDataset]:
     """Read every dataset of a request; the keys are the names as typed.
 
     Raises:
@@ -47,12 +47,12 @@ def read_data(request: Request) -> dict[str, Data]:
     for name in request.dataset_names:
         collection = load_collection(name)
         leaks = tuple(_leaks(request, collection, fold) for fold in range(request.folds))
-        datasets[name] = Data(collection, fingerprint(collection), leaks)
+        datasets[name] = LoadedDataset(collection, fingerprint(collection), leaks)
     return datasets
 
 
 def expand(
-    request: Request, datasets: Mapping[str, Data] | None = None
+    request: Request, datasets: Mapping[str, LoadedDataset] | None = None
 ) -> tuple[list[Cell], list[str]]:
     """List the cells of a request, and notes on what the dataset readers assumed.
 
@@ -61,7 +61,7 @@ def expand(
 
     Args:
         request: what to run.
-        datasets: result of `read_data`, if it was computed before.
+        datasets: result of `load_datasets`, if it was computed before.
 
     Raises:
         UserError: the first part of the request that is invalid, in one sentence.
@@ -72,7 +72,7 @@ def expand(
     seeds = request.seed_numbers
     cells: list[Cell] = []
     notes: list[str] = []
-    for name, dataset in (read_data(request) if datasets is None else datasets).items():
+    for name, dataset in (load_datasets(request) if datasets is None else datasets).items():
         images, assumptions = _training_images(request, dataset.collection)
         notes += assumptions
         for cell in _models(request, methods, name, dataset):
@@ -118,7 +118,7 @@ def _models(
     request: Request,
     methods: Sequence[tuple[Method, dict[str, OptionValue]]],
     name: str,
-    dataset: Data,
+    dataset: LoadedDataset,
 ) -> Iterator[Cell]:
     """One cell for each backbone and method on a dataset, a template for its seeds and folds."""
     tasks = cache(partial(_task, request, num_classes=dataset.collection.num_classes))

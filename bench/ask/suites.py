@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from bench.ask.grid import Data, expand, read_data
+from bench.ask.grid import LoadedDataset, expand, load_datasets
 from bench.ask.request import Request
 from bench.errors import UserError, no_such
 from bench.files import shipped_results
@@ -27,7 +27,7 @@ PUBLISHED = shipped_results() / "published"
 
 
 @dataclass(frozen=True)
-class Line:
+class SuiteLine:
     """One line of a published table.
 
     Attributes:
@@ -84,7 +84,7 @@ class Suite:
     originals: Mapping[str, str]
     backbone: str
     figures: Mapping[str, str]
-    lines: tuple[Line, ...]
+    lines: tuple[SuiteLine, ...]
     differences: str = ""
     labels: str = "all"
     folds: int = 1
@@ -94,14 +94,14 @@ class Suite:
     units: Mapping[str, str] = field(default_factory=dict)
     apart: Mapping[str, str] = field(default_factory=dict)
 
-    def published(self, line: Line, dataset: str, metric: str) -> float | None:
+    def published(self, line: SuiteLine, dataset: str, metric: str) -> float | None:
         """The published figure, a percentage as a fraction; None where there is none."""
         key = (self.source, self.table, dataset, line.method, line.setting, metric)
         return _figures().get(key)
 
 
 @dataclass(frozen=True)
-class Asked:
+class SuiteChoice:
     """What a user may choose about a suite; everything else is fixed by the suite.
 
     Attributes:
@@ -140,7 +140,7 @@ def get_suite(name: str) -> Suite:
     return _suites()[name]
 
 
-def request_of(suite: Suite, choice: Asked) -> Request:
+def request_of(suite: Suite, choice: SuiteChoice) -> Request:
     """The request that all lines of a suite share.
 
     Raises:
@@ -170,8 +170,8 @@ def request_of(suite: Suite, choice: Asked) -> Request:
 
 
 def expand_suite(
-    suite: Suite, choice: Asked, datasets: Mapping[str, Data] | None = None
-) -> tuple[dict[Line, list[Cell]], list[str]]:
+    suite: Suite, choice: SuiteChoice, datasets: Mapping[str, LoadedDataset] | None = None
+) -> tuple[dict[SuiteLine, list[Cell]], list[str]]:
     """List the cells of each line of a suite, and the notes of `expand`.
 
     A line that runs nothing has no cells. A method without a published recipe is run by the equal
@@ -180,15 +180,15 @@ def expand_suite(
     Args:
         suite: to expand.
         choice: what the user chose.
-        datasets: result of `read_data`, if it was computed before.
+        datasets: result of `load_datasets`, if it was computed before.
 
     Raises:
         UserError: the first part of the request that is invalid.
     """
-    cells: dict[Line, list[Cell]] = {line: [] for line in suite.lines}
+    cells: dict[SuiteLine, list[Cell]] = {line: [] for line in suite.lines}
     notes: list[str] = []
     common = request_of(suite, choice)
-    datasets = read_data(common) if datasets is None else datasets
+    datasets = load_datasets(common) if datasets is None else datasets
     for line in suite.lines:
         if line.run:
             request = replace(common, methods=line.run, lr=line.lr)
@@ -228,7 +228,9 @@ def _suites() -> dict[str, Suite]:
         raise UserError(f"the suites are not here: '{file}' comes with a checkout of the project")
     suites = tomllib.loads(file.read_text())
     return {
-        name: Suite(**{**values, "name": name, "lines": tuple(Line(**v) for v in values["lines"])})
+        name: Suite(
+            **{**values, "name": name, "lines": tuple(SuiteLine(**v) for v in values["lines"])}
+        )
         for name, values in suites.items()
     }
 

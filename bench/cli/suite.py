@@ -12,7 +12,7 @@ from bench.cli.parsing import ArgumentParser, add_out, plain
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.ask.suites import Asked, Line, Suite
+    from bench.ask.suites import Suite, SuiteChoice, SuiteLine
     from bench.spec import Cell
 
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.action == "list":
         return _list(console)
     from bench.ask.request import Request, pick_fields
-    from bench.ask.suites import Asked, get_suite, list_suites
+    from bench.ask.suites import SuiteChoice, get_suite, list_suites
 
     if not arguments.names:
         known = ", ".join(suite.name for suite in list_suites())
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     suites = list_suites() if all_suites else [get_suite(name) for name in arguments.names]
     settings = prepare_run(arguments) if arguments.action == "run" else None
     fields = pick_fields(Request, vars(arguments))
-    choice = Asked(arguments.dataset, fields.pop("seeds"), fields)
+    choice = SuiteChoice(arguments.dataset, fields.pop("seeds"), fields)
     grids, notes = _expand(suites, choice)
     exit_code = 0
     if settings is not None:
@@ -88,20 +88,20 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _expand(
-    suites: "Sequence[Suite]", choice: "Asked"
-) -> "tuple[dict[Suite, dict[Line, list[Cell]]], list[str]]":
+    suites: "Sequence[Suite]", choice: "SuiteChoice"
+) -> "tuple[dict[Suite, dict[SuiteLine, list[Cell]]], list[str]]":
     """The cells of each line of each suite, and notes; each dataset is read once."""
-    from bench.ask.grid import Data, read_data
+    from bench.ask.grid import LoadedDataset, load_datasets
     from bench.ask.suites import expand_suite, request_of
 
     requests = {suite: request_of(suite, choice) for suite in suites}  # all are checked first
-    datasets: dict[tuple[str, int], dict[str, Data]] = {}
-    grids: dict[Suite, dict[Line, list[Cell]]] = {}
+    datasets: dict[tuple[str, int], dict[str, LoadedDataset]] = {}
+    grids: dict[Suite, dict[SuiteLine, list[Cell]]] = {}
     notes: list[str] = []
     for suite, request in requests.items():
         key = request.datasets, request.folds
         if key not in datasets:
-            datasets[key] = read_data(request)
+            datasets[key] = load_datasets(request)
         grids[suite], suite_notes = expand_suite(suite, choice, datasets[key])
         notes += suite_notes
     return grids, list(dict.fromkeys(notes))
@@ -124,7 +124,10 @@ def _list(console: Console) -> int:
 
 
 def _ledgers(
-    grids: "dict[Suite, dict[Line, list[Cell]]]", choice: "Asked", out: Path, console: Console
+    grids: "dict[Suite, dict[SuiteLine, list[Cell]]]",
+    choice: "SuiteChoice",
+    out: Path,
+    console: Console,
 ) -> None:
     from rich.markdown import Markdown
 

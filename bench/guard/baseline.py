@@ -155,12 +155,12 @@ def cells(request: "Request", seeds: int) -> "list[Cell]":
     Raises:
         UserError: the grid asks for what there is not.
     """
-    from bench.ask.grid import Data, expand
+    from bench.ask.grid import LoadedDataset, expand
     from bench.data.fingerprint import fingerprint
     from bench.plugins.registry import load_collection
 
     collection = load_collection(request.datasets)
-    data = {request.datasets: Data(collection, fingerprint(collection), ((),))}
+    data = {request.datasets: LoadedDataset(collection, fingerprint(collection), ((),))}
     return expand(replace(request, seeds=str(seeds)), data)[0]
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.ask.grid import Data
-from bench.ask.suites import Asked, expand_suite, get_suite
+from bench.ask.grid import LoadedDataset
+from bench.ask.suites import SuiteChoice, expand_suite, get_suite
 from bench.errors import UserError
 from bench.report.compare.comparison import comparison
 from bench.report.overview import rewrite
@@ -105,7 +105,9 @@ def _check_ledgers(
             check.findings.append(Finding(path, message))
 
 
-def _ledger(name: str, request: Asked, records: Mapping[str, Record], images: RecordImages) -> str:
+def _ledger(
+    name: str, request: SuiteChoice, records: Mapping[str, Record], images: RecordImages
+) -> str:
     """The text of a ledger, written again.
 
     Raises:
@@ -116,7 +118,7 @@ def _ledger(name: str, request: Asked, records: Mapping[str, Record], images: Re
     loaded = images.load(dataset)
     if loaded is None:
         raise UserError("its images are not on this machine")
-    data = {dataset: Data(*loaded, ((),) * suite.folds)}
+    data = {dataset: LoadedDataset(*loaded, ((),) * suite.folds)}
     cells, _ = expand_suite(suite, request, data)
     with TemporaryDirectory() as folder:
         return write_ledger(suite, request, cells, records, Path(folder)).read_text()

@@ -13,9 +13,9 @@ from bench import cli
 from bench.ask.method_words import parse_methods
 from bench.ask.suites import (
     PUBLISHED,
-    Asked,
-    Line,
     Suite,
+    SuiteChoice,
+    SuiteLine,
     expand_suite,
     get_suite,
     list_suites,
@@ -57,7 +57,7 @@ def test_figures_in_per_cent_are_fractions_and_error_rates_are_not() -> None:
     assert published is not None
     assert 0.5 < published < 1
     shadow = get_suite("sam-adapter-shadow")
-    error = shadow.published(Line("SAM-Adapter"), "ISTD", "BER")
+    error = shadow.published(SuiteLine("SAM-Adapter"), "ISTD", "BER")
     assert error is not None
     assert 1 < error < 2
 
@@ -90,7 +90,7 @@ def test_figures_stand_beside_figures_of_their_unit(suite: Suite) -> None:
             assert units <= same[get_column(ours).unit], metric
 
 
-DEFAULT = Asked()
+DEFAULT = SuiteChoice()
 TABLE = Suite(
     name="made",
     title="Made",
@@ -101,15 +101,15 @@ TABLE = Suite(
     backbone="sam_vit_b",
     figures={"DSC mean": "dice_image_mean"},
     lines=(
-        Line("SAMed", "rank=1", "samed[rank=1]"),
-        Line("SAMed", "rank=4", "samed"),
-        Line("SAMed", "rank=16", "samed[rank=16]"),
-        Line("SAMed", "rank=64"),
+        SuiteLine("SAMed", "rank=1", "samed[rank=1]"),
+        SuiteLine("SAMed", "rank=4", "samed"),
+        SuiteLine("SAMed", "rank=16", "samed[rank=16]"),
+        SuiteLine("SAMed", "rank=64"),
     ),
 )
 
 
-def run(line: Line, middle: float, **cell: str) -> list[Record]:
+def run(line: SuiteLine, middle: float, **cell: str) -> list[Record]:
     """Three seeds on 12 specimens; a specimen is as hard for all lines."""
     task = Task(3, backbone=cell.get("backbone", "sam_nano"))
     asked = Cell(
@@ -129,7 +129,7 @@ def run(line: Line, middle: float, **cell: str) -> list[Record]:
     ]
 
 
-def page(*runs: list[Record], asked: Asked = DEFAULT, suite: Suite = TABLE) -> Page:
+def page(*runs: list[Record], asked: SuiteChoice = DEFAULT, suite: Suite = TABLE) -> Page:
     cells = {
         line: [one.cell for one in found] for line, found in zip(TABLE.lines, runs, strict=False)
     }
@@ -204,7 +204,7 @@ def test_only_the_publications_own_run_is_judged() -> None:
         replace(r, cell=replace(r.cell, task=replace(r.cell.task, weights="random"))) for r in runs
     ]
     assert page([], other).entries[1].status == "not comparable: other weights"
-    short = page([], runs, asked=Asked(request={"steps": 20}))
+    short = page([], runs, asked=SuiteChoice(request={"steps": 20}))
     assert short.entries[1].status == "not comparable: asked with --steps 20"
     elsewhere = [replace(r, cell=replace(r.cell, dataset="my/synapse")) for r in runs]
     assert page([], elsewhere).entries[1].status == "not comparable: stand-in for the images"
@@ -244,9 +244,12 @@ def test_units_of_published_figures_are_those_of_records() -> None:
 def test_what_cannot_be_asked_of_a_suite_is_refused() -> None:
     suite = get_suite("samed-rank")
     for asked, told in (
-        (Asked("steel,uhcs"), "--dataset is steel, uhcs: a suite takes one"),
-        (Asked(request={"backbones": "sam_nano,mobile_sam"}), "--backbone is sam_nano, mobile_sam"),
-        (Asked(request={"protocol": "equl"}), "no protocol 'equl'"),
+        (SuiteChoice("steel,uhcs"), "--dataset is steel, uhcs: a suite takes one"),
+        (
+            SuiteChoice(request={"backbones": "sam_nano,mobile_sam"}),
+            "--backbone is sam_nano, mobile_sam",
+        ),
+        (SuiteChoice(request={"protocol": "equl"}), "no protocol 'equl'"),
     ):
         with pytest.raises(UserError, match=re.escape(told)):
             request_of(suite, asked)
@@ -254,17 +257,17 @@ def test_what_cannot_be_asked_of_a_suite_is_refused() -> None:
 
 def test_the_published_loss_of_a_suite_is_that_of_its_protocol() -> None:
     suite = get_suite("sam-adapter-shadow")
-    assert request_of(suite, Asked()).loss is None
+    assert request_of(suite, SuiteChoice()).loss is None
     published = {"protocol": "published"}
-    assert request_of(suite, Asked(request=published)).loss == "balanced_bce"
-    assert request_of(suite, Asked(request={**published, "loss": "bce"})).loss == "bce"
+    assert request_of(suite, SuiteChoice(request=published)).loss == "balanced_bce"
+    assert request_of(suite, SuiteChoice(request={**published, "loss": "bce"})).loss == "bce"
 
 
 def test_batches_see_as_many_images_by_the_equal_protocol_only() -> None:
     suite = get_suite("particles-batch")
-    assert request_of(suite, Asked()).epochs == 4
-    assert request_of(suite, Asked(request={"steps": 3})).epochs is None
-    assert request_of(suite, Asked(request={"protocol": "published"})).epochs is None
+    assert request_of(suite, SuiteChoice()).epochs == 4
+    assert request_of(suite, SuiteChoice(request={"steps": 3})).epochs is None
+    assert request_of(suite, SuiteChoice(request={"protocol": "published"})).epochs is None
 
 
 @pytest.mark.parametrize(
@@ -274,7 +277,7 @@ def test_batches_see_as_many_images_by_the_equal_protocol_only() -> None:
 def test_a_training_curve_is_trained_epoch_by_epoch(
     request_: dict[str, int], steps: list[int]
 ) -> None:
-    cells, _ = expand_suite(get_suite("lora-training"), Asked(seeds="1", request=request_))
+    cells, _ = expand_suite(get_suite("lora-training"), SuiteChoice(seeds="1", request=request_))
     assert [found[0].recipe.steps for found in cells.values()] == steps
 
 
@@ -321,7 +324,7 @@ def test_the_page_tells_figures_intervals_and_differences(tmp_path: Path) -> Non
     suite = dataclasses.replace(TABLE, differences="all of it")
     text = write_ledger(suite, DEFAULT, cells, records, tmp_path).read_text()
     assert text.startswith(ledger_markdown(suite, ledger(suite, DEFAULT, cells, records)))
-    assert read_note(text) == ("made", Asked())
+    assert read_note(text) == ("made", SuiteChoice())
     assert "What differs: all of it." in text
     assert "| SAMed, rank=1 " in text
     assert "| 70.1 % [6" in " ".join(text.split())

@@ -13,8 +13,8 @@ from PIL import Image
 from records import CLASSES, ENV, report_of
 
 from bench import cli
-from bench.ask.grid import Data
-from bench.ask.suites import Asked, expand_suite, get_suite
+from bench.ask.grid import LoadedDataset
+from bench.ask.suites import SuiteChoice, expand_suite, get_suite
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection, Item
 from bench.errors import UserError
@@ -173,8 +173,11 @@ def test_figures_of_another_matplotlib_are_not_compared(results: Path) -> None:
 def steel(tmp_path: Path) -> Store:
     """Runs of a suite, with its ledger."""
     store = Store.open(tmp_path)
-    suite, data = get_suite("steel-baselines"), Data(load("steel"), fingerprint(MADE), ((),))
-    asked = Asked(seeds="1", request={"weights": "pretrained"})
+    suite, data = (
+        get_suite("steel-baselines"),
+        LoadedDataset(load("steel"), fingerprint(MADE), ((),)),
+    )
+    asked = SuiteChoice(seeds="1", request={"weights": "pretrained"})
     cells, _ = expand_suite(suite, asked, {"steel": data})
     for found in cells.values():
         for cell in found:

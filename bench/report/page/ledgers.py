@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.ask.grid import Data
+from bench.ask.grid import LoadedDataset
 from bench.ask.request import Request
-from bench.ask.suites import Asked, Suite, expand_suite, list_suites
+from bench.ask.suites import Suite, SuiteChoice, expand_suite, list_suites
 from bench.data.items import Collection
 from bench.errors import UserError
 from bench.report.published.ledger import Entry, Page, ledger
@@ -48,7 +48,7 @@ def find_ledgers(
             if names[address] not in collections:
                 continue
             # Leaks stop what trains; here they are told with the records.
-            data = {address: Data(collections[names[address]], sha, ((),) * suite.folds)}
+            data = {address: LoadedDataset(collections[names[address]], sha, ((),) * suite.folds)}
             try:
                 cells, _ = expand_suite(suite, asked, data)
             except UserError as error:
@@ -82,7 +82,9 @@ def entry_texts(page: Page, entry: Entry) -> Mapping[str, str]:
     }
 
 
-def _questions(suite: Suite, records: Sequence[Record]) -> list[tuple[tuple[str, str], Asked]]:
+def _questions(
+    suite: Suite, records: Sequence[Record]
+) -> list[tuple[tuple[str, str], SuiteChoice]]:
     """What of a suite may have been run: its datasets, on the backbones and seeds there are.
 
     Returns:
@@ -104,7 +106,7 @@ def _questions(suite: Suite, records: Sequence[Record]) -> list[tuple[tuple[str,
     return [
         (
             (dataset, sha),
-            Asked(
+            SuiteChoice(
                 dataset,
                 "".join(f"{seed}," for seed in sorted(seeds)),  # a number alone is a count
                 {"backbones": backbone, "protocol": protocol},

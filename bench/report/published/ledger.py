@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.ask.request import Request
-from bench.ask.suites import Asked, Line, Suite
+from bench.ask.suites import Suite, SuiteChoice, SuiteLine
 from bench.files import write_atomic
 from bench.report.published.samples import COST_FIELDS, sample_of
 from bench.report.records.columns import MISSING, get_column
@@ -105,8 +105,8 @@ class Page:
 
 def write_ledger(
     suite: Suite,
-    asked: Asked,
-    cells: Mapping[Line, Sequence[Cell]],
+    asked: SuiteChoice,
+    cells: Mapping[SuiteLine, Sequence[Cell]],
     records: Mapping[str, Record],
     folder: Path,
 ) -> Path:
@@ -125,13 +125,13 @@ def write_ledger(
     return write_atomic(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, asked)}\n")
 
 
-def _note(suite: Suite, asked: Asked) -> str:
+def _note(suite: Suite, asked: SuiteChoice) -> str:
     request = {key: value for key, value in asked.request.items() if value not in (None, False)}
     values = {"suite": suite.name, "dataset": asked.dataset, "seeds": asked.seeds, **request}
     return f"<!-- asked: {json.dumps(values, default=str)} -->"
 
 
-def read_note(text: str) -> tuple[str, Asked] | None:
+def read_note(text: str) -> tuple[str, SuiteChoice] | None:
     """The suite of a ledger and what was asked of it; None where it cannot be read."""
     try:
         values = json.loads(_NOTE.findall(text)[0])
@@ -142,13 +142,13 @@ def read_note(text: str) -> tuple[str, Asked] | None:
         return None
     if "checkpoint" in values:
         values["checkpoint"] = Path(values["checkpoint"])
-    return suite, Asked(dataset, seeds, values)
+    return suite, SuiteChoice(dataset, seeds, values)
 
 
 def ledger(
     suite: Suite,
-    asked: Asked,
-    cells: Mapping[Line, Sequence[Cell]],
+    asked: SuiteChoice,
+    cells: Mapping[SuiteLine, Sequence[Cell]],
     records: Mapping[str, Record],
 ) -> list[Page]:
     """Every figure beside every published dataset; without such, what was measured alone.
@@ -204,8 +204,8 @@ def _page(
     dataset: str,
     metric: str,
     ours: str,
-    runs: Mapping[Line, Sequence[Record]],
-    reasons: Callable[[str, str, Line, Sequence[Record]], list[str]],
+    runs: Mapping[SuiteLine, Sequence[Record]],
+    reasons: Callable[[str, str, SuiteLine, Sequence[Record]], list[str]],
 ) -> Page:
     ok = {line: [one for one in found if one.status == "ok"] for line, found in runs.items()}
     samples = {line: sample for line, found in ok.items() if (sample := sample_of(ours, found))}
@@ -242,11 +242,11 @@ def _page(
 
 def _reasons(
     suite: Suite,
-    asked: Asked,
-    missing: Mapping[Line, int],
+    asked: SuiteChoice,
+    missing: Mapping[SuiteLine, int],
     dataset: str,
     metric: str,
-    line: Line,
+    line: SuiteLine,
     runs: Sequence[Record],
 ) -> list[str]:
     """Why the figures of a line cannot be set beside the published ones."""
@@ -274,7 +274,7 @@ def _order(
     suite: Suite,
     dataset: str,
     metric: str,
-    samples: Mapping[Line, ScoreSums],
+    samples: Mapping[SuiteLine, ScoreSums],
     *,
     cost: bool,
 ) -> Order:
