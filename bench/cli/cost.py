@@ -1,4 +1,4 @@
-"""What methods cost, without data or weights."""
+"""Count what methods cost, without data or weights."""
 
 import argparse
 
@@ -11,44 +11,44 @@ def parser() -> argparse.ArgumentParser:
     """The parser of `cost`."""
     parser = ArgumentParser(
         command="cost",
-        description="Count what methods cost: parameters, operations, file size. Nothing is read,"
-        " trained or downloaded.",
+        description="Count parameters, floating-point operations and file size of methods. No data"
+        " or weights are read, nothing is trained.",
     )
     parser.add_argument("--methods", required=True, metavar="LIST", help="as in 'lora[rank=1|4]'")
     parser.add_argument("--backbone", metavar="LIST", default="sam_nano", help="[%(default)s]")
     parser.add_argument("--image-size", type=int, metavar="PX", help="[the backbone's own]")
     parser.add_argument(
-        "--depth", type=int, metavar="N", default=1, help="slices seen at once [%(default)s]"
+        "--depth", type=int, metavar="N", default=1, help="slices in one sample [%(default)s]"
     )
     parser.add_argument("--classes", type=int, default=1, help="foreground classes [%(default)s]")
     parser.add_argument(
         "--batch-size",
         type=int,
         default=1,
-        help="images, or stacks, of a training step [%(default)s]",
+        help="images, or stacks, in a training step [%(default)s]",
     )
     parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
     return parser
 
 
-def run(asked: argparse.Namespace, console: Console) -> int:
-    """Print the cost cards."""
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Print the counts as a table or as JSON."""
     import json
 
     from bench.ask.method_words import parse_methods
     from bench.cost.count import cost_cards
 
     cards, refused = cost_cards(
-        parse_methods(asked.methods),
-        asked.backbone,
-        asked.image_size,
-        asked.classes,
-        asked.batch_size,
-        asked.depth,
+        parse_methods(arguments.methods),
+        arguments.backbone,
+        arguments.image_size,
+        arguments.classes,
+        arguments.batch_size,
+        arguments.depth,
     )
     for sentence in refused:
         Console(stderr=True).print(f"[yellow]left out: {plain(sentence)}[/]", soft_wrap=True)
-    if asked.json:
+    if arguments.json:
         print(json.dumps(cards, indent=1))
         return 0
     from rich.box import SIMPLE_HEAD
@@ -62,7 +62,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         "Step\nGFLOP": ("train_step_flops", 1e9),
         "File\nMiB": ("saved_bytes", 2**20),
     }
-    classes = f"{asked.classes} foreground class{'es' if asked.classes > 1 else ''}"
+    classes = f"{arguments.classes} foreground class{'es' if arguments.classes > 1 else ''}"
     for backbone in dict.fromkeys(card["backbone"] for card in cards):
         rows = [card for card in cards if card["backbone"] == backbone]
         on = "from scratch" if backbone == "none" else backbone
@@ -75,9 +75,9 @@ def run(asked: argparse.Namespace, console: Console) -> int:
             figures = (f"{card[key] / unit:.4g}" for key, unit in units.values())
             table.add_row(plain(card["method"]), *figures)
         console.print(table)
-    what = "image" if asked.depth == 1 else f"stack of {asked.depth} slices"
+    what = "image" if arguments.depth == 1 else f"stack of {arguments.depth} slices"
     console.print(
-        f"Forward is one {what}, a training step {asked.batch_size}; FLOPs are 2 x multiply-adds."
-        " Methods with prompts are counted with one an image."
+        f"Forward: one {what}; training step: {arguments.batch_size}. FLOPs are 2 x multiply-adds."
+        " Methods with prompts are counted with one prompt per image."
     )
     return 0

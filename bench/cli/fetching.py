@@ -1,4 +1,4 @@
-"""Downloads, with a bar for each."""
+"""Downloads with progress bars."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,11 +19,21 @@ def fetch_all(
     fetch: "Callable[[str, Say], Path]",
     console: Console,
 ) -> None:
-    """Fetch one thing after the other, with a bar for each."""
+    """Download files one after the other, with a progress bar for each.
+
+    Args:
+        names: what to download, as typed.
+        known: names that can be downloaded, for the message if `names` is empty.
+        fetch: downloads one name, reports progress, and returns the path.
+        console: to print on.
+
+    Raises:
+        UserError: `names` is empty.
+    """
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
     if not names:
-        raise UserError(f"say what to fetch: {', '.join(known)}")
+        raise UserError(f"name what to download: {', '.join(known)}")
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     paths = {}
     with Progress(*columns, console=console) as bar:

@@ -15,13 +15,17 @@ def parser() -> argparse.ArgumentParser:
         description="Public checkpoints of the large backbones, kept in a cache.",
         epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
     )
-    parser.add_argument("action", choices=["list", "fetch", "check"])
+    parser.add_argument(
+        "action",
+        choices=["list", "fetch", "check"],
+        help="list addresses, download, or compare checksums",
+    )
     parser.add_argument("names", nargs="*", help="backbones; all of them for list and check")
     return parser
 
 
-def run(asked: argparse.Namespace, console: Console) -> int:
-    """List, fetch or check checkpoints; 1 if one is not what it should be."""
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """List, fetch or check checkpoints; 1 if a checksum is wrong."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -29,24 +33,27 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     from bench.files import file_sha256
     from bench.sam.weights import PUBLIC, cached_weights, fetch, public
 
-    names = asked.names or list(PUBLIC)
+    names = arguments.names or list(PUBLIC)
     for name in names:
         public(name)
-    if asked.action == "fetch":
-        fetch_all(asked.names, PUBLIC, fetch, console)
+    if arguments.action == "fetch":
+        fetch_all(arguments.names, PUBLIC, fetch, console)
         return 0
     table = Table("Backbone", "State", "File", "Licence", box=SIMPLE_HEAD)
     wrong = 0
     for name in names:
         path, file = cached_weights(name), public(name)
-        state = "here" if path.is_file() else "not here"
-        if asked.action == "check" and path.is_file():
+        state = "downloaded" if path.is_file() else "not downloaded"
+        if arguments.action == "check" and path.is_file():
             right = file_sha256(path) == file.sha256
-            state, wrong = ("right" if right else "[red]wrong SHA-256[/]"), wrong + (not right)
+            state, wrong = (
+                ("SHA-256 correct" if right else "[red]SHA-256 wrong[/]"),
+                wrong + (not right),
+            )
         table.add_row(name, state, path.name, file.licence)
     console.print(table)
     console.print(plain(f"cache: {cache_folder()}"), soft_wrap=True)
-    if asked.action == "list":
+    if arguments.action == "list":
         for name in names:
             console.print(f"{name}: {public(name).address}", soft_wrap=True)
     return 1 if wrong else 0

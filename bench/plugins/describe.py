@@ -40,11 +40,11 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Registered facts of a dataset.
 
     Returns:
-        `images` is "procedural", "on this machine" or "not on this machine".
+        `images` is "procedural", "downloaded" or "not downloaded".
     """
     images = "procedural"
     if dataset.in_files:
-        images = "on this machine" if find_folder(dataset.name) else "not on this machine"
+        images = "downloaded" if find_folder(dataset.name) else "not downloaded"
     return {
         "name": dataset.name,
         "summary": dataset.summary,

@@ -28,11 +28,11 @@ class Method:
     Attributes:
         build: `build(task, *, option=default, ...) -> nn.Module`, as in methods/README.md.
         paper: address of the paper that the method comes from.
-        lr: its peak learning rate under the `equal` protocol; None where nothing trains.
+        lr: its peak learning rate under the `equal` protocol; None if nothing trains.
         prompts: where its prompts come from at evaluation.
-        from_scratch: it uses no foundation model; its rows say so.
+        from_scratch: whether it uses no foundation model.
         summary: one line for `--list`.
-        options: name of every option to its default.
+        options: name of each option to its default.
         published: the recipe of its paper or its authors' code, for the `published` protocol.
         published_size: side of the images in that recipe, in pixels.
         published_options: options that differ there from the defaults.
@@ -61,14 +61,14 @@ class Dataset:
     """One image collection.
 
     Attributes:
-        load: returns the labelled images, in the same order every time. One that takes an argument
-            is given the collection's folder, and may return the items of each published part.
-        classes: name of every class; index 0 is the background or matrix.
+        load: returns the labelled images, always in the same order. If it has a parameter, it gets
+            the folder of the files, and may return the items of each published part.
+        classes: name of each class; index 0 is the background or matrix.
         source: address or paper.
         licence: as the publisher states it.
-        images_may_be_shown: whether pictures of it may be committed beside the results.
+        images_may_be_shown: whether the licence allows pictures of it in published results.
         summary: one line for `--list`.
-        mask_values: stored mask value to class index; None where masks hold class indices.
+        mask_values: stored mask value to class index; None if masks hold class indices.
         file: the file that registers it.
     """
 
@@ -84,7 +84,7 @@ class Dataset:
 
     @property
     def in_files(self) -> bool:
-        """Whether it lies in a folder that must be got first."""
+        """Whether its images are files, which must be downloaded first."""
         return bool(inspect.signature(self.load).parameters)
 
 
@@ -103,11 +103,11 @@ def register_method(
     """Decorate a build function; it is returned unchanged.
 
     Args:
-        name: snake_case, the word of `--methods` and the name of the file.
+        name: snake_case, used in `--methods`; also the name of the file.
         paper: address of the paper.
-        lr: peak learning rate; None where nothing trains.
-        prompts: where its prompts come from at evaluation.
-        from_scratch: it uses no foundation model.
+        lr: peak learning rate; None if nothing trains.
+        prompts: where its prompts come from at evaluation: "none", "automatic" or "oracle".
+        from_scratch: whether it uses no foundation model.
         published: the recipe of its paper or its authors' code; None where none is known.
         published_size: side of the images in that recipe; None for the backbone's own.
         published_options: options that differ there from the defaults, such as the rank.
@@ -154,17 +154,17 @@ def register_dataset(
 ) -> Callable[[Load], Load]:
     """Decorate a function that returns the items of a collection; it is returned unchanged.
 
-    It takes nothing and draws them, or takes the folder of a public collection and lists what lies
-    there: all items, or those of each part ("train", "val", "test") of the published split. Where
-    pixels are slow to get at, it takes `keep` of `bench.data.kept` besides.
+    A procedural dataset takes no argument. A public one takes the folder of its files and returns
+    all items, or the items of each part ("train", "val", "test") of the published split. If its
+    files are slow to decode, it also takes `keep`, see `bench.data.public.cache.keeper`.
 
     Args:
-        name: snake_case, the word of `--dataset` and the name of the file.
+        name: snake_case, used in `--dataset`; also the name of the file.
         classes: name of every class, the background first.
-        source: address or paper; of a public collection, where it can be got.
+        source: address or paper; for a public collection, where to get it.
         licence: as the publisher states it.
-        images_may_be_shown: whether pictures of it may be committed beside the results.
-        mask_values: stored mask value to class index; None where masks hold class indices.
+        images_may_be_shown: whether the licence allows pictures of it in published results.
+        mask_values: stored mask value to class index; None if masks hold class indices.
 
     Raises:
         ValueError: the name is taken.
@@ -235,7 +235,7 @@ def unavailable_methods() -> dict[str, str]:
 
 
 def methods_lacking_a_library() -> set[str]:
-    """Of the unavailable method files, those that want nothing but a library from elsewhere."""
+    """Of the unavailable method files, those that only need a library that is not installed."""
     _METHODS.all()
     return set(_METHODS.lacking)
 

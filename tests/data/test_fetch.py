@@ -374,7 +374,7 @@ def test_the_command_lists_fetches_and_checks(
     assert "5 files where 6 were unpacked" in told("check", "toy", code=1)
     archive_path(SOURCES["toy"].archives[0]).write_bytes(b"damaged")
     assert "toy.zip wrong SHA-256" in told("check", "toy", code=1)
-    assert "say what to fetch: metaldam, uhcs, nasa_super" in told("fetch", code=2)
+    assert "name what to download: metaldam, uhcs, nasa_super" in told("fetch", code=2)
     assert "no public collection 'toi'. Did you mean 'toy'?" in told("fetch", "toi", code=2)
     by_hand = told("fetch", "synapse", code=2)
     assert "has no public address to fetch it from: register" in by_hand

@@ -267,9 +267,9 @@ def test_the_list_tells_what_is_here(
         return next(line for line in lines if line.startswith(f"│ {name} "))
 
     assert "│ procedural " in row("steel")
-    assert "│ not on this machine " in row("uhcs")
+    assert "│ not downloaded " in row("uhcs")
     make("uhcs", home)
-    assert "│ on this machine " in row("uhcs")
+    assert "│ downloaded " in row("uhcs")
 
 
 @names

@@ -131,10 +131,10 @@ def test_the_command_lists_fetches_and_checks(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["weights", "list"]) == 0
-    assert "not here" in capsys.readouterr().out
+    assert "not downloaded" in capsys.readouterr().out
     assert main(["weights", "fetch", "sam_vit_b"]) == 0
     assert main(["weights", "check", "sam_vit_b"]) == 0
-    assert "right" in capsys.readouterr().out
+    assert "SHA-256 correct" in capsys.readouterr().out
     cached_weights("sam_vit_b").write_bytes(b"damaged")
     assert main(["weights", "check", "sam_vit_b"]) == 1
     assert main(["weights", "fetch"]) == 2
