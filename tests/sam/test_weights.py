@@ -83,7 +83,7 @@ def test_a_fetched_file_is_found_as_the_backbones_weights(server: Server) -> Non
 
 def test_a_cut_download_goes_on_where_it_stopped(server: Server) -> None:
     server.mode = "truncates"
-    with pytest.raises(UserError, match=r"run the command again to go on"):
+    with pytest.raises(UserError, match=r"run the command again to continue"):
         fetch("sam_vit_b", quiet)
     assert not cached_weights("sam_vit_b").exists()
     server.mode = "honest"
