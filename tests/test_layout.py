@@ -36,7 +36,7 @@ ROOMS = {
     "contract": "run cost learn plugins sam data",
     "guard": "run ask cost plugins data stats",
     "run": "cost evaluate learn plugins sam data",
-    "ask": "learn plugins sam data data.leakage",
+    "ask": "evaluate learn plugins sam data data.leakage",
     "cost": "learn plugins sam",
     "evaluate": "learn sam metrics data",
     "learn": "sam data",

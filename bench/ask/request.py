@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, no_such
+from bench.evaluate.modes import get_mode
 
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
-EVALUATIONS = ("whole", "tiles", "generator")
 LARGEST_SEED = 2**32 - 1  # of numpy's generators
 
 
@@ -123,9 +123,8 @@ class Request:
             raise UserError(f"--lr is {self.lr:g}: give a number above 0")
         if self.precision is not None and self.precision not in PRECISIONS:
             raise no_such("precision", self.precision, PRECISIONS)
-        if self.evaluation is not None and self.evaluation not in EVALUATIONS:
-            raise no_such("evaluation", self.evaluation, EVALUATIONS)
-        if self.depth > 1 and (self.labels != "all" or self.evaluation not in (None, "whole")):
+        mode = None if self.evaluation is None else get_mode(self.evaluation)
+        if self.depth > 1 and (self.labels != "all" or (mode and not mode.takes_stacks)):
             raise UserError(
                 "--depth needs whole volumes: leave out --labels, --evaluation tiles and generator"
             )

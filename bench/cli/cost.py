@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from bench.ask.method_words import parse_methods
     from bench.cost.count import cost_cards
 
-    cards, refused = cost_cards(
+    counted, refused = cost_cards(
         parse_methods(arguments.methods),
         arguments.backbone,
         arguments.image_size,
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         arguments.batch_size,
         arguments.depth,
     )
+    cards = [card.to_dict() for card in counted]
     for sentence in refused:
         Console(stderr=True).print(f"[yellow]left out: {plain(sentence)}[/]", soft_wrap=True)
     if arguments.json:

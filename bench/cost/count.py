@@ -1,7 +1,12 @@
-"""What a method costs, told from its shape alone: no data, no weights, no training."""
+"""Exact costs of a model from its shape alone: no images, no weights, no training.
+
+`count_model` gives the figures that a cell records, and `cost_cards` those of the `cost` command.
+Definitions are in docs/protocol/costs.md.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,12 +21,115 @@ from bench.cost import (
     trained_state,
 )
 from bench.errors import UnsupportedError, UserError, no_such
-from bench.learn.loop import Supervised
-from bench.learn.losses import get_loss
+from bench.learn.model import Model
 from bench.plugins.registry import Method
 from bench.sam.build import ARCHITECTURES, build_sam
-from bench.sam.prompts import PromptRule, Prompts
-from bench.spec import Cell, OptionValue, Recipe, Task
+from bench.sam.prompts import Prompts
+from bench.spec import Cell, OptionValue, PromptSource, Recipe, Task
+
+META = torch.device("meta")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Exact costs of a model for its task; FLOPs are 2 x multiply-adds.
+
+    Attributes:
+        trainable_params: parameters that training changes.
+        total_params: all parameters.
+        saved_bytes: size of a file of what training may change; 0 where nothing is trainable.
+        forward_flops: of one image, or of one stack of slices.
+        train_step_flops: of one training step; 0 where nothing is trainable.
+        output_shape: (D, K, S, S), of the logits of one image (D = 1) or one stack of D slices.
+    """
+
+    trainable_params: int
+    total_params: int
+    saved_bytes: int
+    forward_flops: int
+    train_step_flops: int
+    output_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CostCard:
+    """The costs of one method with its options on one backbone.
+
+    Attributes:
+        label: the method with its options, as in tables.
+        task: what it was counted for.
+        prompts: where its prompts come from at evaluation.
+        batch: images, or stacks of slices, of the training step.
+        added_params: parameters that the plain foundation model does not have.
+        counts: the figures.
+    """
+
+    label: str
+    task: Task
+    prompts: PromptSource
+    batch: int
+    added_params: int
+    counts: Counts
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `cost --json` prints."""
+        counts = self.counts
+        return {
+            "method": self.label,
+            "backbone": self.task.backbone,
+            "image_size": self.task.image_size,
+            "num_classes": self.task.num_classes - 1,
+            "total_params": counts.total_params,
+            "trainable_params": counts.trainable_params,
+            "added_params": self.added_params,
+            "forward_flops": counts.forward_flops,
+            "train_step_flops": counts.train_step_flops,
+            "train_batch_size": self.batch,
+            "output_shape": list(counts.output_shape),
+            "saved_bytes": counts.saved_bytes,
+            "prompts": self.prompts,
+        }
+
+
+def count_model(model: Model, batch: int) -> Counts:
+    """Count parameters, operations, and the size of what has to be stored.
+
+    A model that takes prompts is counted with one prompt per image.
+
+    Args:
+        model: its module is on the meta device, where nothing is computed; its mode changes.
+        batch: images, or stacks of `task.depth` slices, of the training step.
+    """
+    task, module, shape = model.task, model.module, list[int]()
+
+    def images(count: int) -> Tensor:
+        return torch.zeros(count * task.depth, 3, task.image_size, task.image_size, device=META)
+
+    def prompts(count: int) -> Prompts | None:
+        if model.prompt_rule is None:
+            return None
+        return model.prompt_rule.example(task.image_size, count * task.depth).to(META)
+
+    def forward() -> None:
+        others = () if model.prompt_rule is None else (prompts(1),)
+        shape[:] = module(images(1), *others).shape
+
+    def step() -> None:
+        masks = torch.zeros(batch * task.depth, *shape[2:], dtype=torch.uint8, device=META)
+        model.exact_loss(images(batch), masks, prompts(batch)).backward()
+
+    trainable, total = count_params(module)
+    module.eval()
+    forward_flops = count_forward_flops(forward)
+    _train_but_batch_norms(module)
+    return Counts(
+        trainable_params=trainable,
+        total_params=total,
+        saved_bytes=checkpoint_bytes(trained_state(module)),
+        forward_flops=forward_flops,
+        train_step_flops=count_train_step_flops(step) if trainable else 0,
+        output_shape=tuple(shape),
+    )
 
 
 def cost_cards(
@@ -31,10 +139,8 @@ def cost_cards(
     classes: int,
     batch: int,
     depth: int = 1,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Cost cards of every method on every backbone; methods from scratch once.
-
-    Beside them a sentence for every method that cannot work on a backbone.
+) -> tuple[list[CostCard], list[str]]:
+    """The costs of every method on every backbone; methods from scratch once.
 
     Args:
         methods: each with its options that differ from the defaults.
@@ -44,28 +150,30 @@ def cost_cards(
         batch: images, or stacks of slices, of the training step.
         depth: slices of a stack; 1 for images.
 
+    Returns:
+        The cards, and a sentence for each method that does not work on a backbone.
+
     Raises:
-        UserError: anything unknown or out of range, or no method can work on any backbone.
+        UserError: anything unknown or out of range, or no method works on any backbone.
     """
-    given = {"classes": classes, "batch-size": batch, "image-size": image_size, "depth": depth}
-    for option, value in given.items():
+    counts = {"classes": classes, "batch-size": batch, "image-size": image_size, "depth": depth}
+    for option, value in counts.items():
         if value is not None and value < 1:
             raise UserError(f"--{option} is {value}: give 1 or more")
-    cards, refused = {}, []
+    cards, refused = dict[tuple[str, str, int], CostCard](), []
     for backbone in (word.strip() for word in backbones.split(",")):
         if backbone not in ARCHITECTURES:
             raise no_such("backbone", backbone, ARCHITECTURES)
         size = image_size or ARCHITECTURES[backbone].image_size
         for method, options in methods:
-            on = "none" if method.from_scratch else backbone
+            name = "none" if method.from_scratch else backbone
+            task = Task(classes + 1, size, name, "random", depth)
             try:
-                card = cost_card(
-                    method, options, Task(classes + 1, size, on, "random", depth), batch
-                )
+                card = cost_card(method, options, task, batch)
             except UnsupportedError as error:
                 refused.append(f"{method.name} on {backbone}: {error}")
                 continue
-            cards[card["method"], on, size] = card
+            cards[card.label, name, size] = card
     if refused and not cards:
         raise UserError(refused[0])
     return list(cards.values()), refused
@@ -73,95 +181,58 @@ def cost_cards(
 
 def cost_card(
     method: Method, options: Mapping[str, OptionValue], task: Task, batch: int = 1
-) -> dict[str, Any]:
-    """Count what `method` costs for `task`, on the meta device; see docs/protocol/costs.md.
+) -> CostCard:
+    """Build `method` on the meta device and count what it costs for `task`.
 
     Args:
         method: what to build.
         options: of the method, those that differ from its defaults.
         task: its weights are not read.
-        batch: images, or volumes of `task.depth` slices, of the training step.
+        batch: images, or stacks of `task.depth` slices, of the training step.
 
     Raises:
         UserError: an option is out of range.
         UnsupportedError: the method cannot do this task.
     """
-    with torch.device("meta"):
-        model = method.build(task, **options).to("meta")
+    with META:
+        module = method.build(task, **options).to(META)
     recipe = Recipe(lr=method.lr or 0.0)
-    trainable, total = count_params(model)
-    shape: list[int] = []
-
-    def images(count: int) -> Tensor:
-        return torch.zeros(count * task.depth, 3, task.image_size, task.image_size, device="meta")
-
-    def forward(count: int) -> Tensor:
-        beside = _prompts(model, count * task.depth, task.image_size)
-        logits: Tensor = model(images(count), *beside)
-        shape[:] = logits.shape
-        return logits
-
-    def step() -> None:
-        masks = torch.zeros(batch * task.depth, *shape[2:], dtype=torch.uint8, device="meta")
-        loss = get_loss(recipe.loss)
-        if isinstance(model, Supervised):
-            model.training_loss(images(batch), masks, loss).backward()
-        else:
-            loss(forward(batch), masks).backward()
-
-    model.eval()
-    forward_flops = count_forward_flops(lambda: forward(1))
-    output_shape = list(shape)
-    _train(model)
-    label = Cell(method.name, "", task, recipe, options).label
-    return {
-        "method": label,
-        "backbone": task.backbone,
-        "image_size": task.image_size,
-        "num_classes": task.num_classes - 1,
-        "total_params": total,
-        "trainable_params": trainable,
-        "added_params": _added(model, task),
-        "forward_flops": forward_flops,
-        "train_step_flops": count_train_step_flops(step) if trainable else 0,
-        "train_batch_size": batch,
-        "output_shape": output_shape,
-        "saved_bytes": checkpoint_bytes(trained_state(model)),
-        "prompts": method.prompts,
-    }
+    return CostCard(
+        label=Cell(method.name, "", task, recipe, options).label,
+        task=task,
+        prompts=method.prompts,
+        batch=batch,
+        added_params=_added_params(module, task),
+        counts=count_model(Model(module, task, recipe), batch),
+    )
 
 
-def _train(model: nn.Module) -> None:
-    """Training mode but for BatchNorm: it counts nothing, and refuses a single number a channel."""
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+def _train_but_batch_norms(module: nn.Module) -> None:
+    """Training mode except for BatchNorm, which refuses a batch of one value per channel.
+
+    BatchNorm counts no operations in either mode.
+    """
+    module.train()
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
 
 
-def _prompts(model: nn.Module, count: int, size: int) -> tuple[Prompts, ...]:
-    """One prompt an image, for a model that takes prompts."""
-    rule: PromptRule | None = getattr(model, "prompt_rule", None)
-    if rule is None:
-        return ()
-    return (rule.example(size, count).to(torch.device("meta")),)
-
-
-def _added(model: nn.Module, task: Task) -> int:
-    """Parameters without a place in the plain foundation model of as many mask tokens."""
+def _added_params(module: nn.Module, task: Task) -> int:
+    """Parameters that the plain foundation model with as many mask tokens does not have."""
     if task.backbone == "none":
-        return sum(parameter.numel() for parameter in model.parameters())
-    decoders = [part for part in model.modules() if isinstance(part, MaskDecoder)]
+        return sum(parameter.numel() for parameter in module.parameters())
+    decoders = [part for part in module.modules() if isinstance(part, MaskDecoder)]
     tokens: int = decoders[0].num_mask_tokens if decoders else 4
-    with torch.device("meta"):
+    with META:
         plain = {
             name for name, _ in build_sam(task.backbone, task.image_size, tokens).named_parameters()
         }
-    return sum(p.numel() for name, p in model.named_parameters() if _plain_name(name) not in plain)
+    return sum(p.numel() for name, p in module.named_parameters() if _plain_name(name) not in plain)
 
 
 def _plain_name(name: str) -> str:
-    """The name that a parameter has in the plain model, without what methods wrap round it."""
+    """The name of a parameter in the plain model, without wrappers of methods."""
     name = re.sub(r"\.(base|layer|base_layer)(?=\.)", "", name)
     name = name.removeprefix("head.")
     return f"prompt_encoder.{name}" if name.startswith("no_mask_embed.") else name

@@ -1,95 +1,90 @@
-"""The cost of one model under one recipe; definitions in docs/protocol/costs.md."""
+"""The cost of the model of a cell under its recipe; definitions in docs/protocol/costs.md."""
 
 import copy
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
 
-from bench.cost import (
-    Throughput,
-    checkpoint_bytes,
-    count_forward_flops,
-    count_macs_fvcore,
-    count_params,
-    count_train_step_flops,
-    measure_memory,
-    measure_throughput,
-    on_meta,
-    trained_state,
-)
-from bench.learn.loop import Reused, Supervised, Views, make_optimizer, train_step
-from bench.learn.losses import get_loss
-from bench.sam.prompts import PromptRule, Prompts
-from bench.spec import Cost, Recipe
+from bench.cost import Throughput, count_macs_fvcore, measure_memory, measure_throughput, on_meta
+from bench.cost.count import count_model
+from bench.learn.frozen import run_frozen_stages
+from bench.learn.images import LabelledImages
+from bench.learn.loop import make_optimizer, train_step
+from bench.learn.model import Model, ModelInput
+from bench.spec import Cost
 
-# A figure within 2 to 5 s, and an interquartile range that tells when the machine was busy.
+# A figure within 2 to 5 s, and an interquartile range that shows when the machine was busy.
 WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
 
 
-def measure_cost(
-    model: nn.Module, recipe: Recipe, *, num_classes: int, size: int, depth: int = 1
-) -> Cost:
+def measure_cost(model: Model) -> Cost:
     """Count and time what `model` costs; its weights stay as they are.
 
-    For a model that takes prompts one box or click an image is counted, as its rule says.
+    A model that takes prompts is measured with one box or click per image, as its rule says.
     Operations, memory and inference speed are those of the plain model; training speed is that of
-    the trainer, which runs frozen stages once an image.
+    the training loop, which runs frozen stages once per image. Forward operations are those of one
+    stack of `task.depth` slices, speeds count slices.
 
     Args:
-        model: on the device to measure on.
-        recipe: gives batch size and precision of a training step.
-        num_classes: K.
-        size: side S of the images in pixels.
-        depth: slices of a stack. Forward operations are those of a stack, speeds count slices.
+        model: on the device to measure on; its recipe gives batch size and precision.
     """
-    device = next(model.parameters()).device
-    trainable, total = count_params(model)
-    rows = recipe.batch_size * depth
-    batch = _noise(rows, num_classes, size, getattr(model, "prompt_rule", None), depth)
-    forward, step, macs = _count(model, recipe, batch)
+    batch = _noise(model)
+    meta = Model(on_meta(model.module), model.task, model.recipe)
+    counts = count_model(meta, model.recipe.batch_size)
     cost = Cost(
-        trainable_params=trainable,
-        total_params=total,
-        checkpoint_bytes=checkpoint_bytes(trained_state(model)),
-        forward_flops=forward,
-        forward_macs_fvcore=macs,
-        train_step_flops=step if trainable else None,
+        trainable_params=counts.trainable_params,
+        total_params=counts.total_params,
+        checkpoint_bytes=counts.saved_bytes,
+        forward_flops=counts.forward_flops,
+        forward_macs_fvcore=_count_macs(model, batch),
+        train_step_flops=counts.train_step_flops if counts.trainable_params else None,
     )
-    batch = _to(batch, device)
-    cost = _inference_speed(model, recipe, batch, cost)
-    return _training(copy.deepcopy(model), recipe, batch, cost) if trainable else cost
+    batch = batch.to(model.device)
+    cost = _measure_inference(model, batch, cost)
+    if not counts.trainable_params:
+        return cost
+    trained = Model(copy.deepcopy(model.module), model.task, model.recipe)
+    return _measure_training(trained, batch, cost)
 
 
-def _inference_speed(model: nn.Module, recipe: Recipe, batch: Views, cost: Cost) -> Cost:
-    model.eval()
-    view = Reused(model, recipe.precision, reuse=False)
-    prompts = _joined(batch)
+def _count_macs(model: Model, batch: LabelledImages) -> int | None:
+    """Multiply-adds of one stack according to fvcore, which traces the model on the CPU."""
+    rows = slice(batch.depth)
+    images = torch.zeros_like(batch.images[rows], dtype=torch.float32)
+    prompts = batch.joined_prompts(rows)
+    module = copy.deepcopy(model.module).cpu()
+    return count_macs_fvcore(module, images, *(() if prompts is None else (prompts,)))
+
+
+def _measure_inference(model: Model, batch: LabelledImages, cost: Cost) -> Cost:
+    model.module.eval()
+    prompts = batch.joined_prompts()
     with torch.no_grad():
-        speed = _speed(lambda: view.logits(batch.images, prompts), batch)
+        speed = _speed(lambda: model.forward(batch.images, prompts), batch)
     return replace(cost, infer_images_per_s=speed.median, infer_images_per_s_iqr=speed.iqr)
 
 
-def _train_speed(
-    view: Reused, optimizer: torch.optim.Optimizer, recipe: Recipe, batch: Views
+def _training_speed(
+    model: Model, optimizer: torch.optim.Optimizer, batch: LabelledImages
 ) -> Throughput:
-    rows, prompts = view.prepare(batch.images), _joined(batch)
-    return _speed(lambda: train_step(view, optimizer, recipe, rows, batch.masks, prompts), batch)
+    """A function of its own, so that no feature of the frozen stages outlives it."""
+    inputs, prompts = run_frozen_stages(model, batch.images), batch.joined_prompts()
+    return _speed(lambda: train_step(model, optimizer, inputs, batch.masks, prompts), batch)
 
 
-def _training(model: nn.Module, recipe: Recipe, batch: Views, cost: Cost) -> Cost:
-    model.train()
-    optimizer = make_optimizer(model, recipe)
-    speed = _train_speed(Reused(model, recipe.precision), optimizer, recipe, batch)
-    plain = Reused(model, recipe.precision, reuse=False)
+def _measure_training(model: Model, batch: LabelledImages, cost: Cost) -> Cost:
+    model.module.train()
+    optimizer = make_optimizer(model)
+    speed = _training_speed(model, optimizer, batch)
 
     def step() -> None:
-        train_step(plain, optimizer, recipe, batch.images, batch.masks, _joined(batch))
+        images = ModelInput(batch.images)
+        train_step(model, optimizer, images, batch.masks, batch.joined_prompts())
         optimizer.zero_grad(set_to_none=True)
 
     optimizer.zero_grad(set_to_none=True)
-    memory = measure_memory(step, model, optimizer, batch.images.device)
+    memory = measure_memory(step, model.module, optimizer, batch.images.device)
     return replace(
         cost,
         train_images_per_s=speed.median,
@@ -103,34 +98,7 @@ def _training(model: nn.Module, recipe: Recipe, batch: Views, cost: Cost) -> Cos
     )
 
 
-def _count(model: nn.Module, recipe: Recipe, batch: Views) -> tuple[int, int, int | None]:
-    """Forward FLOPs of one stack, FLOPs of one training step, and fvcore's forward MACs."""
-    meta = on_meta(model).eval()
-    prompts = Prompts.join(list(batch.prompts[: batch.depth])) if batch.prompts else None
-    one = torch.zeros_like(batch.images[: batch.depth], dtype=torch.float32)
-    on_meta_beside = () if prompts is None else (prompts.to(torch.device("meta")),)
-    with torch.no_grad():
-        forward = count_forward_flops(lambda: meta(one.to("meta"), *on_meta_beside))
-    step = 0
-    if count_params(meta)[0]:
-        images = torch.zeros_like(batch.images, dtype=torch.float32, device="meta")
-        masks = batch.masks.to("meta")
-        loss = get_loss(recipe.loss)
-        joined = _joined(batch)
-        beside = () if joined is None else (joined.to(torch.device("meta")),)
-
-        def value() -> Tensor:
-            if isinstance(meta, Supervised):
-                return meta.training_loss(images, masks, loss)
-            return loss(meta(images, *beside), masks)
-
-        meta.train()
-        step = count_train_step_flops(lambda: value().backward())
-    on_cpu = copy.deepcopy(model).cpu()
-    return forward, step, count_macs_fvcore(on_cpu, one, *(() if prompts is None else (prompts,)))
-
-
-def _speed(call: Callable[[], object], batch: Views) -> Throughput:
+def _speed(call: Callable[[], object], batch: LabelledImages) -> Throughput:
     sync = torch.cuda.synchronize if batch.images.is_cuda else None
     return measure_throughput(
         call,
@@ -143,18 +111,13 @@ def _speed(call: Callable[[], object], batch: Views) -> Throughput:
     )
 
 
-def _noise(count: int, num_classes: int, size: int, rule: PromptRule | None, depth: int) -> Views:
+def _noise(model: Model) -> LabelledImages:
+    """A batch of random images and masks on the CPU, the same every time."""
+    task, rule = model.task, model.prompt_rule
+    count, size = model.recipe.batch_size * task.depth, task.image_size
     random = torch.Generator().manual_seed(0)
     images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=random)
-    masks = torch.randint(num_classes, (count, size, size), dtype=torch.uint8, generator=random)
+    shape = (count, size, size)
+    masks = torch.randint(task.num_classes, shape, dtype=torch.uint8, generator=random)
     prompts = (rule.example(size, 1),) * count if rule else None
-    return Views(images, masks, prompts, depth=depth)
-
-
-def _joined(batch: Views) -> Prompts | None:
-    return Prompts.join(list(batch.prompts)) if batch.prompts else None
-
-
-def _to(views: Views, device: torch.device) -> Views:
-    prompts = views.prompts and tuple(prompt.to(device) for prompt in views.prompts)
-    return Views(views.images.to(device), views.masks.to(device), prompts, depth=views.depth)
+    return LabelledImages(images, masks, prompts, depth=task.depth)

@@ -25,11 +25,6 @@ class Throughput:
     iqr: float | None
     blocks: tuple[float, ...]
 
-    @property
-    def steady(self) -> bool:
-        """Whether the interquartile range is known and at most a tenth of the median."""
-        return self.iqr is not None and self.iqr <= 0.1 * self.median
-
 
 def measure_throughput(
     call: Callable[[], Any],

@@ -1,8 +1,8 @@
-"""SAM's automatic mask generator, before and after adaptation, as a segmenter of objects.
+"""Predictions of objects by SAM's automatic mask generator, before and after adaptation.
 
-A grid of clicks asks for masks all over the image; those that SAM finds poor or unstable, and
+A grid of clicks gives masks all over the image; masks of low predicted quality or stability, and
 duplicates, are dropped (Kirillov et al., 2023, section 5 and appendix B, arXiv 2304.02643). The
-generator is `segment_anything`'s own; here its masks become one map of objects, which is scored.
+generator is that of `segment_anything`; here its masks become one map of objects, to be scored.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +23,7 @@ from bench.data.decode import decode
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UnsupportedError, UserError
 from bench.evaluate.scoring import Prediction
+from bench.learn.model import Model
 from bench.sam.build import load_sam
 from bench.sam.segmenter import PromptedDecoder, SamSegmenter
 from bench.spec import Task
@@ -32,17 +33,17 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """How masks are asked for and chosen; the defaults are those of a report on particle images.
+    """Settings of the mask generator; the defaults are those of a report on particle images.
 
     The other settings are SAM's own: duplicates have boxes with an IoU above 0.7, crops overlap by
     512 / 1500 of the image, stability is the IoU of the masks at logits of -1 and 1.
 
     Attributes:
         points_per_side: clicks along either side of the image; 100 for 10,000 in all.
-        pred_iou: masks that SAM itself gives a lower IoU are dropped.
+        pred_iou: masks whose IoU, as SAM predicts it, is lower are dropped.
         stability: masks of a lower stability are dropped.
-        crop_layers: layer i looks again at 2^i x 2^i overlapping crops.
-        crop_points_factor: layer i has this to the power of i times fewer clicks along a side.
+        crop_layers: layer i repeats the search in 2^i x 2^i overlapping crops.
+        crop_points_factor: clicks along a side are divided by factor^i in layer i.
         min_area_px: of the original image; holes below it are filled, regions and objects below it
             are dropped.
         points_per_batch: clicks decoded at once; three fp32 maps of the image's size each.
@@ -57,7 +58,7 @@ class GeneratorSettings:
     points_per_batch: int = 64
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be asked for."""
+        """Check the ranges; UserError for the first value outside."""
         for name in ("points_per_side", "points_per_batch", "crop_points_factor"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)} is too small: give 1 or more")
@@ -69,29 +70,28 @@ class GeneratorSettings:
                 raise UserError(f"{name} {getattr(self, name)} is negative: give 0 or more")
 
 
-# sam_nano never gives its own masks more than 0.9, so the report's settings leave it none; these
-# were set by the look of three images, and make a 35th of the clicks.
+# sam_nano never predicts an IoU above 0.9 for its masks, so the report's settings would drop all of
+# them; these were chosen by eye on three images, and make a 35th of the clicks.
 NANO = GeneratorSettings(24, pred_iou=0.6, stability=0.8, crop_layers=0, min_area_px=16)
-SETTINGS = {"sam_nano": NANO}  # of backbones for which those of the report do not do
+SETTINGS = {"sam_nano": NANO}  # of backbones for which those of the report do not work
 
 
 def adapted_sam(model: nn.Module, task: Task) -> Sam:
-    """SAM with what a method has trained, for the mask generator; it shares the model's tensors.
+    """Put SAM together from a trained model, for the mask generator; it shares the model's tensors.
 
-    The encoder is the trained model's own, with whatever its method put into it and the pixels it
-    is used to. A head that is SAM's promptable decoder comes along, trained as it is. Where a
-    method put a class head in the decoder's place, clicks mean nothing to that head: prompt
-    encoder and mask decoder are then those of the task's foundation model, which the encoder was
-    not trained with, and may have moved away from.
+    The encoder is that of the trained model, with the modules of its method and its normalisation
+    of pixels. SAM's promptable decoder is used too, if it is the head. A class head has no clicks:
+    prompt encoder and mask decoder are then those of the task's foundation model. The encoder was
+    not trained together with them, so its embeddings may no longer fit them.
 
     Args:
-        model: as the method built it, trained or with a checkpoint loaded (`load_trained`); a
-            merged copy no longer tells what was trained.
+        model: as the method built it, trained or with a checkpoint loaded (`load_trained`); in a
+            merged copy, trainable parameters are no longer marked.
         task: what it was built for.
 
     Raises:
-        UnsupportedError: the model has no encoder of SAM's, or trains a class head alone.
-        UserError: the foundation model's weights are not at hand.
+        UnsupportedError: the model has no SAM encoder, or trains a class head only.
+        UserError: the weights of the foundation model are not on this machine.
     """
     if not isinstance(model, SamSegmenter):
         raise UnsupportedError(
@@ -112,13 +112,13 @@ def adapted_sam(model: nn.Module, task: Task) -> Sam:
 def generate_instances(
     sam: Sam, image: npt.NDArray[np.uint8], settings: GeneratorSettings
 ) -> npt.NDArray[np.int32]:
-    """Every object that the mask generator finds.
+    """Find objects in one image with the mask generator.
 
     Args:
         sam: a foundation model, or one of `adapted_sam`; put into evaluation mode.
         image: (H, W, 3) uint8 RGB. Its longer side is resized to the model's, the rest padded, as
             in SAM; crops likewise.
-        settings: how masks are asked for and chosen.
+        settings: of the mask generator.
 
     Returns:
         (H, W) numbers 1..n, 0 where there is no object; see `paint` for overlaps.
@@ -143,15 +143,15 @@ def generate_instances(
 def paint(
     masks: Iterable[Mask], shape: tuple[int, ...], min_area_px: int = 0
 ) -> npt.NDArray[np.int32]:
-    """One map of objects from masks that may overlap: the earlier mask keeps what both claim.
+    """One map of objects from masks that may overlap: a shared pixel goes to the earlier mask.
 
-    Before that each mask is tidied as in SAM: holes of fewer than `min_area_px` pixels are filled,
-    then regions of fewer are dropped (8-neighbourhood). Other than in SAM a mask of small regions
-    alone is dropped whole. So is one of which earlier ones left fewer pixels, or less than half:
-    what is left of a second mask of the same object is a rim, and no object.
+    First each mask is cleaned as in SAM: holes of fewer than `min_area_px` pixels are filled, then
+    regions of fewer pixels are dropped (8-neighbourhood). Unlike in SAM, a mask that has only small
+    regions is dropped. A mask is also dropped if earlier masks leave it fewer than `min_area_px`
+    pixels or less than half of its area: the rest of a second mask of one object is only a rim.
 
     Args:
-        masks: (H, W) each, in falling order of trust.
+        masks: (H, W) each, in falling order of predicted quality.
         shape: (H, W).
         min_area_px: 0 or 1 keeps everything.
 
@@ -161,61 +161,57 @@ def paint(
     numbers = np.zeros(shape, np.int32)
     count = 0
     for mask in masks:
-        tidied = _tidied(mask, min_area_px)
-        free = tidied & (numbers == 0)
-        if free.sum() >= max(min_area_px, tidied.sum() / 2, 1):
+        cleaned = _clean(mask, min_area_px)
+        free = cleaned & (numbers == 0)
+        if free.sum() >= max(min_area_px, cleaned.sum() / 2, 1):
             count += 1
             numbers[free] = count
     return numbers
 
 
 def predict_objects(
-    model: nn.Module,
-    items: Sequence[Item],
-    collection: Collection,
-    task: Task,
-    device: torch.device,
+    model: Model, items: Sequence[Item], collection: Collection
 ) -> Iterator[Prediction]:
-    """Predict every item by the mask generator, with the settings that fit the backbone.
+    """Predict every item by the mask generator, with the settings of the backbone.
 
-    What cannot be done is refused at once; the model may be trained before the first prediction.
+    SAM is put together at once, and predicts with the tensors that the model then has, so the model
+    may be trained before the first prediction is taken.
 
     Args:
         model: as for `adapted_sam`.
-        items: the test part.
-        collection: what the items belong to.
-        task: what the model was built for.
-        device: where to run.
+        items: usually the test part.
+        collection: the collection of the items.
 
     Raises:
-        UnsupportedError: the model cannot be asked for masks, or the collection is not one of one
-            class whose objects are labelled one by one.
+        UnsupportedError: the model has no SAM encoder or trains a class head only, or the
+            collection does not have one foreground class whose objects are labelled one by one.
     """
     if collection.num_classes != 2 or any(item.instances is None for item in items):
         raise UnsupportedError(
             "the mask generator finds objects without a class: give a collection of one class whose"
             " objects are labelled one by one"
         )
-    sam = adapted_sam(model, task).to(device)
-    return find_objects(sam, items, collection, SETTINGS.get(task.backbone, GeneratorSettings()))
+    sam = adapted_sam(model.module, model.task).to(model.device)
+    settings = SETTINGS.get(model.task.backbone, GeneratorSettings())
+    return generate_predictions(sam, items, collection, settings)
 
 
-def find_objects(
+def generate_predictions(
     sam: Sam, items: Sequence[Item], collection: Collection, settings: GeneratorSettings
 ) -> Iterator[Prediction]:
-    """Predict every item; what it does not label is neither object nor foreground."""
+    """Predict every item; unlabelled pixels become neither object nor foreground."""
     for item in items:
         image, truth = decode(item, collection)
         objects = np.where(truth == IGNORE, 0, generate_instances(sam, image, settings))
-        found = objects > 0
-        yield Prediction(item, truth, found.astype(np.uint8), found.astype(np.float32), objects)
+        inside = objects > 0
+        yield Prediction(item, truth, inside.astype(np.uint8), inside.astype(np.float32), objects)
 
 
-def _tidied(mask: Mask, min_area_px: int) -> Mask:
+def _clean(mask: Mask, min_area_px: int) -> Mask:
     for inside in (False, True):
         parts = label_components(mask == inside, diagonal=True)
         small = np.bincount(parts.ravel()) < min_area_px
-        small[0] = False  # all that lies outside these parts
+        small[0] = False  # the pixels outside these parts
         mask = mask ^ small[parts]
     return mask
 

@@ -1,8 +1,8 @@
-"""What the predictions of a collection are worth: the measures that fit it, by image and together.
+"""Scores of the predictions of a collection, per image and for the whole set.
 
-Overlap, outlines and phase fractions for every collection; objects and their sizes where it labels
-them one by one; grey-level measures where there is one foreground and no objects; volumes where its
-images are slices.
+Every collection gets measures of overlap, outlines and phase fractions. Collections with labelled
+objects get measures of objects and their sizes; those with one foreground class and no objects get
+grey-level measures; those whose images are slices get measures of volumes.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of one image.
+    """The prediction of a model for one image.
 
     Attributes:
         item: the image.
@@ -50,7 +50,8 @@ class Prediction:
         classes: (H, W) predicted class indices.
         foreground: (H, W) float32, probability that a pixel is not of class 0; None where only
             the class map was kept.
-        objects: (H, W) numbers of predicted objects, 0 is none; None where components are objects.
+        objects: (H, W) numbers of predicted objects, 0 is background; None where the connected
+            components of `classes` are the objects.
     """
 
     item: Item
@@ -62,7 +63,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class _Family:
-    """Measures that go together: how one image is scored, its row, and the summary of a set."""
+    """Measures that are computed together: scores of one image, its row, and a summary."""
 
     score: Callable[[Prediction], Any]
     row: Callable[[Any], Mapping[str, Any]]
@@ -71,18 +72,17 @@ class _Family:
 
 
 class Scoring:
-    """Collects the scores of a test part, prediction by prediction.
+    """Scores the predictions of a test part one by one.
 
     Args:
-        collection: that the images belong to.
-        only_classes: whether class maps are all there is of the predictions: measures of grey
-            levels are left out then.
-        own_objects: whether the model tells its objects apart itself. With `only_classes` these
-            are lost, and measures of objects are left out.
+        collection: the collection of the images.
+        only_classes: predictions hold class maps only, so measures of grey levels are left out.
+        own_objects: the predictions held objects (`EvaluationMode.separates_objects`). With
+            `only_classes` these are lost, and measures of objects are left out.
 
     Attributes:
-        images: one row for each image: "name", "group", and what the measures call theirs.
-        volumes: one row for each volume likewise, as soon as all its slices were added.
+        images: one row per image: "name", "group", and one entry per measure.
+        volumes: one row per volume, as soon as all its slices are added.
     """
 
     def __init__(

@@ -1,56 +1,86 @@
-"""Large images at their own resolution: overlapping windows, blended where they overlap.
+"""Predictions of large images at their own resolution, from overlapping windows.
 
-Own code, since MONAI's `SlidingWindowInferer` (an optional dependency here) wants the image as
-float and keeps the logits of all of it, and their weights; a test holds the results equal to its.
+Logits are averaged where windows overlap. MONAI's `SlidingWindowInferer` (an optional dependency
+here) does the same, but needs the image as float and keeps the logits of the whole image and their
+weights in memory; a test compares the results.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from bench.data.decode import decode
+from bench.data.items import Collection, Item
 from bench.errors import UnsupportedError, UserError
+from bench.evaluate.scoring import Prediction
+from bench.evaluate.whole import decide
+from bench.learn.model import Model
 
 Predict = Callable[[Tensor], Tensor]
 Image = npt.NDArray[np.uint8]
-OVERLAP = 0.5  # Hann windows add up to a constant there, and every pixel is seen near a middle
+OVERLAP = 0.5  # Hann windows sum to a constant, and each pixel is near the middle of one
 
 
-def tile_logits(
-    predict: Predict, image: Image, size: int, overlap: float = OVERLAP, batch: int = 8
-) -> Tensor:
-    """Class logits (K, H, W) fp32 of a whole image, on the CPU: 4 K H W bytes.
+def predict_tiled(
+    model: Model, items: Sequence[Item], collection: Collection
+) -> Iterator[Prediction]:
+    """Predict every item at the size of its mask, from windows of the model's side.
 
-    Arguments and errors are those of `tile_bands`, whose bands these are.
+    Args:
+        model: as it is when the items are taken.
+        items: usually the test part.
+        collection: the collection of the items.
+
+    Raises:
+        UnsupportedError: the model takes prompts, or several slices at once. An object that windows
+            cut would need a prompt in each of them, made from its visible part: other prompts than
+            those of the whole image.
     """
-    whole: Tensor | None = None
-    for rows, band in tile_bands(predict, image, size, overlap, batch):
-        if whole is None:
-            whole = band.new_empty(len(band), *image.shape[:2])
-        whole[:, rows] = band
-    assert whole is not None, "an image has at least one window"
-    return whole
+    if model.prompt_rule is not None:
+        raise UnsupportedError(
+            "methods that take prompts are evaluated on whole images only: windows would cut the"
+            " objects that the prompts point at"
+        )
+    if model.task.depth > 1:
+        raise UnsupportedError("stacks of slices are evaluated on whole images only")
+    return _predict_tiled(model, items, collection)
+
+
+def _predict_tiled(
+    model: Model, items: Sequence[Item], collection: Collection
+) -> Iterator[Prediction]:
+    def predict(windows: Tensor) -> Tensor:
+        model.module.eval()
+        with torch.no_grad():
+            return model.forward(windows.to(model.device))
+
+    for item in items:
+        image, mask = decode(item, collection)
+        bands = [decide(band) for _, band in tile_bands(predict, image, model.task.image_size)]
+        classes, foreground = (np.concatenate(part) for part in zip(*bands, strict=True))
+        yield Prediction(item, mask, classes, foreground)
 
 
 def tile_bands(
     predict: Predict, image: Image, size: int, overlap: float = OVERLAP, batch: int = 8
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Class logits of a whole image, one band of finished rows after another, from the top.
+    """Class logits of an image, band by band: rows that no further window covers, from the top.
 
-    Windows lie on a grid of step (1 - overlap) x size; the last of a row or column is flush with
-    the edge. Logits are averaged with the weights of `hann`. A side shorter than a window is
-    mirrored on both ends, and the logits are cropped back. Kept in memory are the logits of two
-    rows of windows, 8 K size W bytes, and a few weights a row, whatever the height of the image.
+    Windows form a grid of step (1 - overlap) x size; the last of a row or column ends at the edge
+    of the image. Logits are averaged with the weights of `hann`. A side shorter than a window is
+    mirrored on both ends, and the logits are cropped back. The memory holds the logits of two rows
+    of windows, 8 K size W bytes, and a few weights per row, whatever the height of the image.
 
     Args:
         predict: images (B, 3, size, size) uint8 on the CPU to logits (B, K, size, size).
-        image: (H, W, 3) uint8; a memory map will do.
+        image: (H, W, 3) uint8; may be a memory map.
         size: side of a window in pixels.
         overlap: share of a window that the next one covers too, in [0, 1).
-        batch: windows given to `predict` at once.
+        batch: number of windows per call of `predict`.
 
     Yields:
         The rows, and their logits (K, rows, W) fp32 on the CPU.
@@ -78,22 +108,8 @@ def tile_bands(
 
 
 def hann(size: int) -> Tensor:
-    """Weights (size,) fp64 of the pixels across a window: sin² at the pixels' middles, never 0."""
+    """Weights (size,) fp64 of the pixels across a window: sin² at pixel centres, never 0."""
     return torch.sin(torch.pi * (torch.arange(size, dtype=torch.float64) + 0.5) / size) ** 2
-
-
-def refuse_prompts(model: nn.Module) -> None:
-    """Refuse a model that takes prompts.
-
-    Raises:
-        UnsupportedError: it does. An object that windows cut would need a prompt in each of them,
-            made of the part that is seen there: other prompts than those of the whole image.
-    """
-    if getattr(model, "prompt_rule", None) is not None:
-        raise UnsupportedError(
-            "methods that take prompts are evaluated on whole images only: windows would cut the"
-            " objects that the prompts point at"
-        )
 
 
 def _blend(
@@ -121,7 +137,7 @@ def _starts(side: int, size: int, overlap: float) -> list[int]:
 
 
 def _shares(starts: list[int], size: int) -> list[Tensor]:
-    """What each window has of every pixel it covers along one axis; the shares sum to 1.
+    """Share of each window in the pixels that it covers along one axis; the shares sum to 1.
 
     A grid of windows is a product of two axes, and so are its sums of weights.
     """

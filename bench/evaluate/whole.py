@@ -1,131 +1,109 @@
-"""Predictions of a trained model, at the resolution of the masks."""
+"""Predictions from whole images, resized to the side of the model."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.data.bank import resize_image, resize_mask
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
 from bench.data.stacks import stacks
 from bench.evaluate.scoring import Map, Prediction
-from bench.evaluate.tiles import refuse_prompts, tile_bands
-from bench.learn.loop import Reused, Views
+from bench.learn.images import LabelledImages
+from bench.learn.model import Model
 from bench.metrics import confusion_matrix, dice_per_class
 from bench.metrics.overlap import mean_defined
 from bench.sam.prompts import PromptRule, Prompts, nearest
 
 
-def predict(model: nn.Module, views: Views, precision: str, batch: int = 8) -> Iterator[Tensor]:
-    """Class logits (K, S, S) of every view, in order."""
-    model.eval()
-    view = Reused(model, precision, reuse=False)
-    batch = views.depth * max(1, batch // views.depth)
-    for start in range(0, len(views), batch):
-        part = slice(start, start + batch)
-        prompts = Prompts.join(list(views.prompts[part])) if views.prompts else None
+def predict_whole(
+    model: Model, items: Sequence[Item], collection: Collection
+) -> Iterator[Prediction]:
+    """Predict every item at the size of its mask.
+
+    The whole image is resized to the model's side and its logits back, bilinearly; then the class
+    with the largest logit wins. A model that takes prompts gets them from the ground truth, by its
+    rule. With a task of depth D, a model gets D consecutive slices of a volume at once; where the
+    last stack of a volume overlaps the one before, each slice is predicted in its first stack.
+
+    Args:
+        model: as it is when the items are taken.
+        items: usually the test part.
+        collection: the collection of the items.
+    """
+    names: set[str] = set()
+    for stack in stacks(items, model.task.depth):
+        for prediction in _predict_stack(model, stack, collection):
+            if prediction.item.name not in names:
+                names.add(prediction.item.name)
+                yield prediction
+
+
+def predict_logits(model: Model, images: LabelledImages, batch: int = 8) -> Iterator[Tensor]:
+    """Class logits (K, S, S) of each image, in order; puts the module into evaluation mode.
+
+    Args:
+        model: on the device of the images.
+        images: with prompts, where the model takes them.
+        batch: images at once, rounded down to whole stacks, but at least one stack.
+    """
+    model.module.eval()
+    batch = images.depth * max(1, batch // images.depth)
+    for start in range(0, len(images), batch):
+        rows = slice(start, start + batch)
         with torch.no_grad():
-            yield from view.logits(views.images[part], prompts)
+            yield from model.forward(images.images[rows], images.joined_prompts(rows))
 
 
-def validation_dice(
-    model: nn.Module, views: Views, num_classes: int, precision: str
-) -> float | None:
-    """Mean foreground Dice over all views together, at the model's own resolution."""
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    for logits, mask in zip(predict(model, views, precision), views.masks, strict=True):
-        confusion += confusion_matrix(_labels(logits), mask.cpu().numpy(), num_classes)
+def validation_dice(model: Model, images: LabelledImages) -> float | None:
+    """Mean foreground Dice in [0, 1] of the pixels of all images, at the model's own resolution."""
+    count = model.task.num_classes
+    confusion = np.zeros((count, count), np.int64)
+    for logits, mask in zip(predict_logits(model, images), images.masks, strict=True):
+        confusion += confusion_matrix(_class_map(logits), mask.cpu().numpy(), count)
     return mean_defined(dice_per_class(confusion)[1:])
 
 
-def evaluate(
-    model: nn.Module,
-    items: Sequence[Item],
-    collection: Collection,
-    *,
-    size: int,
-    precision: str,
-    device: torch.device,
-    tiles: bool = False,
-    depth: int = 1,
-) -> Iterator[Prediction]:
-    """Predict every item, at the mask's own size.
-
-    The whole image is resized to (size, size) and its logits back, bilinearly; then the largest
-    wins. A model with a `prompt_rule` is given prompts made from the ground truth by that rule.
-
-    Args:
-        model: images to logits; as it is when the items are asked for.
-        items: the test part.
-        collection: what the items belong to.
-        size: side of the model's input in pixels.
-        precision: "fp32" or "bf16".
-        device: where the model lies.
-        tiles: windows of (size, size) at the image's own resolution instead, see
-            `bench.evaluate.tiles`.
-        depth: consecutive slices of a volume that are given to the model at once. Where the last
-            stack of a volume overlaps the one before, each slice is predicted where it comes first.
-
-    Raises:
-        UnsupportedError: tiles for a model that takes prompts; at once, not at the first item.
-    """
-    if tiles:
-        refuse_prompts(model)
-    view = Reused(model, precision, reuse=False)
-
-    def logits(windows: Tensor, prompts: Prompts | None = None) -> Tensor:
-        model.eval()  # not sooner: it may be trained between this call and the first item
-        with torch.no_grad():
-            return view.logits(windows.to(device), prompts)
-
-    def whole(stack: tuple[Item, ...]) -> Iterator[Prediction]:
-        pairs = [decode(item, collection) for item in stack]
-        rule: PromptRule | None = getattr(model, "prompt_rule", None)
-        seen = zip(stack, pairs, strict=True)
-        made = [make_prompts(item, mask, size, rule) for item, (_, mask) in seen] if rule else []
-        prompts = Prompts.join(made).to(device) if made else None
-        small = np.stack([resize_image(image, size) for image, _ in pairs])
-        found = logits(torch.from_numpy(small).permute(0, 3, 1, 2).contiguous(), prompts)
-        for item, (_, mask), one in zip(stack, pairs, found, strict=True):
-            full = F.interpolate(one[None], mask.shape, mode="bilinear", align_corners=False)
-            yield Prediction(item, mask, *_decide(full[0]))
-
-    def by_windows(stack: tuple[Item, ...]) -> Iterator[Prediction]:
-        (item,) = stack
-        image, mask = decode(item, collection)
-        bands = [_decide(band) for _, band in tile_bands(logits, image, size)]
-        classes, foreground = (np.concatenate(part) for part in zip(*bands, strict=True))
-        yield Prediction(item, mask, classes, foreground)
-
-    predictions = chain.from_iterable(map(by_windows if tiles else whole, stacks(items, depth)))
-    return _first_of_each(predictions)
-
-
-def _first_of_each(predictions: Iterator[Prediction]) -> Iterator[Prediction]:
-    seen: set[str] = set()
-    for prediction in predictions:
-        if prediction.item.name not in seen:
-            seen.add(prediction.item.name)
-            yield prediction
-
-
-def _decide(logits: Tensor) -> tuple[Map, npt.NDArray[np.float32]]:
+def decide(logits: Tensor) -> tuple[Map, npt.NDArray[np.float32]]:
     """Class indices (H, W) of logits (K, H, W), and the probability of not being class 0."""
     foreground = 1 - logits.float().softmax(0)[0]
-    return _labels(logits), foreground.cpu().numpy()
+    return _class_map(logits), foreground.cpu().numpy()
 
 
-def make_prompts(item: Item, mask: Map, size: int, rule: PromptRule) -> Prompts:
-    """Oracle prompts of one item at the model's input size."""
-    instances = nearest(instance_numbers(item, mask.shape), size)
-    return rule.for_evaluation(resize_mask(mask, size), instances)
+def _predict_stack(
+    model: Model, stack: tuple[Item, ...], collection: Collection
+) -> Iterator[Prediction]:
+    size = model.task.image_size
+    pairs = [decode(item, collection) for item in stack]
+    prompts = None
+    if model.prompt_rule is not None:
+        masks = [mask for _, mask in pairs]
+        prompts = _oracle_prompts(stack, masks, size, model.prompt_rule).to(model.device)
+    resized = np.stack([resize_image(image, size) for image, _ in pairs])
+    images = torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous()
+    model.module.eval()
+    with torch.no_grad():
+        logits = model.forward(images.to(model.device), prompts)
+    for item, (_, mask), small in zip(stack, pairs, logits, strict=True):
+        full = F.interpolate(small[None], mask.shape, mode="bilinear", align_corners=False)
+        yield Prediction(item, mask, *decide(full[0]))
 
 
-def _labels(logits: Tensor) -> Map:
+def _oracle_prompts(
+    stack: tuple[Item, ...], masks: Sequence[Map], size: int, rule: PromptRule
+) -> Prompts:
+    """Prompts of each item from its ground truth, in pixels of the model's input."""
+    prompts = []
+    for item, mask in zip(stack, masks, strict=True):
+        instances = nearest(instance_numbers(item, mask.shape), size)
+        prompts.append(rule.for_evaluation(resize_mask(mask, size), instances))
+    return Prompts.join(prompts)
+
+
+def _class_map(logits: Tensor) -> Map:
     labels: Map = logits.argmax(0).to(torch.uint8).cpu().numpy()
     return labels

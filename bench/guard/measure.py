@@ -58,7 +58,8 @@ def count(method: str, backbone: str, cell: Cell) -> dict[str, int]:
     """Exact figures of a method with its default options, at the backbone's own image side."""
     classes, batch = cell.task.num_classes - 1, cell.recipe.batch_size
     (card,), _ = cost_cards([(get_method(method), {})], backbone, None, classes, batch)
-    return {key: card[key] for key in COUNTED}
+    figures = card.to_dict()
+    return {key: figures[key] for key in COUNTED}
 
 
 def train(cell: Cell, store: Store) -> Run:

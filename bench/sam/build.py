@@ -1,6 +1,5 @@
 """Foundation models, made of the classes of `segment_anything`."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,9 +204,3 @@ def resize_positions(state: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
                 tensor[None, None], size=tuple(target), mode="bilinear", align_corners=False
             )[0, 0]
     return resized
-
-
-def training_record() -> dict[str, object]:
-    """How the embedded weights came to be: commit, steps, images seen, hardware, curves."""
-    record: dict[str, object] = json.loads(NANO_WEIGHTS.with_suffix(".json").read_text())
-    return record

@@ -8,6 +8,7 @@ import numpy as np
 from bench.data.decode import decode_mask, read_mask
 from bench.data.items import Collection
 from bench.errors import UserError
+from bench.evaluate.modes import get_mode
 from bench.evaluate.scoring import Prediction, Scoring
 from bench.run.record_images import RecordImages
 from bench.run.store import Store
@@ -46,7 +47,7 @@ def _rescore(
 ) -> Iterator[Finding]:
     """Score the class maps in a folder, and yield what differs from the record."""
     items = {item.name: item for item in collection.items}
-    own_objects = record.cell.recipe.evaluation == "generator"
+    own_objects = get_mode(record.cell.recipe.evaluation).separates_objects
     scoring = Scoring(collection, only_classes=True, own_objects=own_objects)
     complete = True
     for row in record.per_image:

@@ -19,8 +19,10 @@ from bench.ask.request import Request
 from bench.cost import measure
 from bench.data.bank import Bank, make_bank
 from bench.errors import UnsupportedError
-from bench.learn.loop import Reused, Views, fit, learning_rate, make_optimizer, train_step
+from bench.learn.images import LabelledImages
+from bench.learn.loop import fit, learning_rate, make_optimizer, train_step
 from bench.learn.losses import get_loss
+from bench.learn.model import Model, ModelInput
 from bench.plugins import registry
 from bench.plugins.registry import get_method, list_methods
 from bench.run.cell import run_cell
@@ -283,14 +285,14 @@ def test_no_clipping_leaves_the_gradients() -> None:
 
     def moved(clip_norm: float) -> float:
         torch.manual_seed(0)
-        model = nn.Conv2d(3, 2, 1)
-        before = [p.detach().clone() for p in model.parameters()]
+        module = nn.Conv2d(3, 2, 1)
+        before = [p.detach().clone() for p in module.parameters()]
         recipe = Recipe(lr=1.0, optimizer="sgd", weight_decay=0.0, loss="ce", clip_norm=clip_norm)
         recipe = replace(recipe, precision="fp32")
-        view = Reused(model, recipe.precision)
-        train_step(view, make_optimizer(model, recipe), recipe, images, masks)
+        model = Model(module, Task(2, 4, "none"), recipe)
+        train_step(model, make_optimizer(model), ModelInput(images), masks)
         after = torch.cat(
-            [(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)]
+            [(p - q).flatten() for p, q in zip(module.parameters(), before, strict=True)]
         )
         return after.norm().item()
 
@@ -305,23 +307,22 @@ def segmenter() -> SamSegmenter:
 
 
 def test_the_loss_can_be_taken_at_the_decoder_s_side() -> None:
-    model = segmenter()
+    recipe = Recipe(lr=1e-3, loss_at="decoder", loss="ce_squared_dice", precision="fp32")
+    model = Model(segmenter(), Task(3, 64, weights="random"), recipe)
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     masks = torch.randint(3, (2, 64, 64), dtype=torch.uint8)
-    view = Reused(model, "fp32")
-    small, full = view.logits(images, low=True), view.logits(images)
+    small, full = model.logits(ModelInput(images), small=True), model.forward(images)
     side = small.shape[-1]
     assert side == 4 * 64 // 8  # patches of 8
     upsampled = nn.functional.interpolate(small, (64, 64), mode="bilinear", align_corners=False)
     torch.testing.assert_close(upsampled, full)
-    recipe = Recipe(lr=1e-3, loss_at="decoder", loss="ce_squared_dice", precision="fp32")
     factor = 64 // side
     centre = masks[:, factor // 2 :: factor, factor // 2 :: factor]
     expected = get_loss(recipe.loss)(small, centre)
-    loss = train_step(view, make_optimizer(model, recipe), recipe, images, masks)
+    loss = train_step(model, make_optimizer(model), ModelInput(images), masks)
     torch.testing.assert_close(loss, expected.detach())
     with pytest.raises(UnsupportedError, match="the small logits of SAM's decoder"):
-        Reused(nn.Conv2d(3, 2, 1), "fp32").logits(images, low=True)
+        Model(nn.Conv2d(3, 2, 1), model.task, recipe).logits(ModelInput(images), small=True)
 
 
 def pairs() -> list[tuple[Any, Any]]:
@@ -377,7 +378,8 @@ def test_every_published_recipe_can_be_followed(method: registry.Method) -> None
     assert recipe is not None
     get_loss(recipe.loss)
     assert bank(recipe.augmentation, recipe.bank_views).images.size
-    assert make_optimizer(nn.Conv2d(3, 2, 1), recipe).param_groups[0]["lr"] == recipe.lr
+    model = Model(nn.Conv2d(3, 2, 1), Task(2, 8, "none"), recipe)
+    assert make_optimizer(model).param_groups[0]["lr"] == recipe.lr
     assert 0 < learning_rate(recipe, recipe.steps - 1) <= recipe.lr
     assert recipe.loss_at in ("image", "decoder")
 
@@ -386,7 +388,7 @@ def test_every_published_recipe_can_be_followed(method: registry.Method) -> None
 def test_a_published_recipe_trains(change: Callable[[Recipe], Recipe]) -> None:
     """SAMed's, cut to a few steps: the loss falls; without a rate nothing moves."""
     recipe = change(replace(POLY, steps=12, batch_size=2, warmup_steps=2))
-    model = segmenter()
+    module = segmenter()
     made = make_bank(
         [(np.full((64, 64, 3), 40 * k, np.uint8), np.full((64, 64), k, np.uint8)) for k in (1, 2)],
         views=0,
@@ -395,9 +397,8 @@ def test_a_published_recipe_trains(change: Callable[[Recipe], Recipe]) -> None:
         seed=0,
     )
     curve = fit(
-        model,
-        Views.of(made, torch.device("cpu")),
-        recipe,
+        Model(module, Task(3, 64, weights="random"), recipe),
+        LabelledImages.of(made, torch.device("cpu")),
         seed=0,
         report=lambda row: None,
         validate=lambda: None,
@@ -407,4 +408,4 @@ def test_a_published_recipe_trains(change: Callable[[Recipe], Recipe]) -> None:
         assert curve[-1]["loss"] < curve[0]["loss"]
     else:
         fresh = segmenter().state_dict()
-        assert all(torch.equal(value, fresh[key]) for key, value in model.state_dict().items())
+        assert all(torch.equal(value, fresh[key]) for key, value in module.state_dict().items())

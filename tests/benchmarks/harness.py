@@ -24,9 +24,12 @@ from pairing import CLOCKS, Ratio, ratio, take_turns
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from workload import RECIPE, build, noise
+from workload import RECIPE, TASK, build, noise
 
-from bench.learn.loop import Reused, Views, fit, make_optimizer, train_step
+from bench.learn.frozen import run_frozen_stages
+from bench.learn.images import LabelledImages
+from bench.learn.loop import fit, make_optimizer, train_step
+from bench.learn.model import Model, ModelInput
 from bench.spec import Recipe
 
 OVERHEAD_AIM, REUSE_AIM = 1.03, 10.0
@@ -47,7 +50,7 @@ CASES = (Case("full", 4, False), Case("unet", 4, False), Case("frozen_head", 40,
 REUSING = ("frozen_head", "decoder_only")
 
 
-def plain_loop(model: Any, views: Views, recipe: Recipe, keep_features: bool) -> float:
+def plain_loop(model: Any, views: LabelledImages, recipe: Recipe, keep_features: bool) -> float:
     """Train as a script without the suite would, on the same batches; returns the mean loss."""
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -87,17 +90,16 @@ def plain_loop(model: Any, views: Views, recipe: Recipe, keep_features: bool) ->
     return torch.stack(losses).mean().item()
 
 
-def suite_loop(model: nn.Module, views: Views, recipe: Recipe, reuse: bool) -> float:
+def suite_loop(model: nn.Module, views: LabelledImages, recipe: Recipe, reuse: bool) -> float:
     """The same training by `bench.learn.loop.fit`, one point at its end; returns the mean loss."""
     (last,) = fit(
-        model,
+        Model(model, TASK, recipe),
         views,
-        recipe,
         seed=SEED,
         report=lambda row: None,
         validate=lambda: None,
         points=1,
-        reuse=reuse,
+        keep_frozen=reuse,
     )
     return last["loss"]
 
@@ -134,14 +136,14 @@ def measure_reuse(method: str, pairs: int, clock: str, images: int = 16) -> Rati
     views, batch = noise(images), RECIPE.batch_size
 
     def epoch(reuse: bool) -> Callable[[], float]:
-        model, now = build(method).train(), CLOCKS[clock]
-        view, optimizer = Reused(model, RECIPE.precision, reuse), make_optimizer(model, RECIPE)
-        prepared = view.prepare(views.images)
+        model, now = Model(build(method).train(), TASK, RECIPE), CLOCKS[clock]
+        optimizer, rows = make_optimizer(model), views.images
+        inputs = run_frozen_stages(model, rows) if reuse else ModelInput(rows)
 
         def run() -> float:
             began = now()
             for rows in torch.randperm(images).split(batch):
-                train_step(view, optimizer, RECIPE, prepared[rows], views.masks[rows])
+                train_step(model, optimizer, inputs[rows], views.masks[rows])
             return now() - began
 
         return run

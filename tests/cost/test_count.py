@@ -57,7 +57,7 @@ def test_the_file_has_the_size_that_the_card_tells(name: str, tmp_path: Path) ->
     path = tmp_path / "trained.safetensors"
     state = {key: value.contiguous() for key, value in trained_state(model).items()}
     save_file(state, path)
-    assert cost_card(get_method(name), {}, task)["saved_bytes"] == path.stat().st_size
+    assert cost_card(get_method(name), {}, task).counts.saved_bytes == path.stat().st_size
 
 
 def test_files_of_several_types_have_the_size_told(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_plain_encoder_is_counted_alike_but_for_padding() -> None:
 def test_training_steps_cost_more_the_more_learns() -> None:
     task = Task(3, 64, weights="random")
     steps = [
-        cost_card(get_method(name), {}, task)["train_step_flops"]
+        cost_card(get_method(name), {}, task).counts.train_step_flops
         for name in ("zero_shot", "decoder_only", "lora", "full")
     ]
     assert steps[0] == 0
@@ -108,23 +108,24 @@ def test_training_steps_cost_more_the_more_learns() -> None:
 def test_training_from_scratch_is_three_forward_passes_but_for_the_first_layer(name: str) -> None:
     """Also with BatchNorm over a single number a channel, which cannot train on one image."""
     card = cost_card(get_method(name), {}, Task(3, 64, "none", "random"))
-    assert card["output_shape"] == [1, 3, 64, 64]
-    assert card["added_params"] == card["trainable_params"] == card["total_params"]
-    assert 2.5 < card["train_step_flops"] / card["forward_flops"] < 3
+    counts = card.counts
+    assert counts.output_shape == (1, 3, 64, 64)
+    assert card.added_params == counts.trainable_params == counts.total_params
+    assert 2.5 < counts.train_step_flops / counts.forward_flops < 3
 
 
 def test_what_learns_from_more_than_logits_is_counted_with_it() -> None:
     method, task = get_method("unet3plus"), Task(3, 64, "none", "random")
     plain, supervised = (cost_card(method, {"supervision": on}, task) for on in (False, True))
-    assert supervised["train_step_flops"] > plain["train_step_flops"]
+    assert supervised.counts.train_step_flops > plain.counts.train_step_flops
 
 
 def test_a_step_costs_as_much_more_as_it_has_images() -> None:
     method, task = get_method("lora"), Task(3, 64, weights="random")
-    one, four = (cost_card(method, {}, task, batch) for batch in (1, 4))
-    assert one["forward_flops"] == four["forward_flops"]
+    one, four = (cost_card(method, {}, task, batch).counts for batch in (1, 4))
+    assert one.forward_flops == four.forward_flops
     # Just below 4: what does not depend on the images is computed once a step.
-    assert 3.99 < four["train_step_flops"] / one["train_step_flops"] < 4
+    assert 3.99 < four.train_step_flops / one.train_step_flops < 4
 
 
 @pytest.mark.parametrize(

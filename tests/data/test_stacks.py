@@ -14,8 +14,10 @@ from bench.data.bank import KINDS, make_bank
 from bench.data.items import Collection, Item
 from bench.data.stacks import stacks
 from bench.errors import UserError
-from bench.evaluate.whole import evaluate, predict
-from bench.learn.loop import Views, fit
+from bench.evaluate.whole import predict_logits, predict_whole
+from bench.learn.images import LabelledImages
+from bench.learn.loop import fit
+from bench.learn.model import Model
 from bench.plugins.registry import get_method
 from bench.run.store import Store
 from bench.sam.prompts import Prompts
@@ -103,24 +105,22 @@ def test_training_and_evaluation_keep_stacks_together() -> None:
     items = [item for stack in stacks(slices(a=5, b=4), 2, step=1) for item in stack]
     pairs = [(np.asarray(item.image), np.asarray(item.mask)) for item in items]
     bank = make_bank(pairs, views=0, size=SIDE, kind="none", seed=0, depth=2)
-    views = Views.of(bank, CPU, depth=2)
-    model = Stacked(2)
-    curve = fit(
-        model, views, RECIPE, seed=0, report=lambda row: None, validate=lambda: None, points=1
-    )
+    views = LabelledImages.of(bank, CPU, depth=2)
+    module = Stacked(2)
+    model = Model(module, Task(2, SIDE, "none", depth=2), RECIPE)
+    curve = fit(model, views, seed=0, report=lambda row: None, validate=lambda: None, points=1)
     assert curve[-1]["epoch"] == pytest.approx(12 / 7)  # of the seven stacks
-    assert len(model.seen) == 12
-    assert all(second - first == 10 for first, second in model.seen)
-    assert len(list(predict(model, views, "fp32", batch=5))) == 14
-    assert all(second - first == 10 for first, second in model.seen)
+    assert len(module.seen) == 12
+    assert all(second - first == 10 for first, second in module.seen)
+    assert len(list(predict_logits(model, views, batch=5))) == 14
+    assert all(second - first == 10 for first, second in module.seen)
 
 
 def test_every_slice_is_predicted_once_with_its_neighbours() -> None:
     items = slices(a=5, b=2)
     made = Collection("made", ("rest", "x"), tuple(items))
-    found = list(
-        evaluate(Stacked(2), items, made, size=SIDE, precision="fp32", device=CPU, depth=2)
-    )
+    model = Model(Stacked(2), Task(2, SIDE, "none", depth=2), RECIPE)
+    found = list(predict_whole(model, items, made))
     assert [one.item.name for one in found] == [item.name for item in items]
     # a4 comes in the stack of a3 and a4, as its second slice
     assert [int(one.classes[0, 0]) for one in found] == [1, 0, 1, 0, 0, 1, 0]
@@ -148,10 +148,9 @@ def test_costs_of_a_stack_are_those_of_its_slices_and_more(
 ) -> None:
     for name in ("WARMUP_S", "BLOCK_S", "LIMIT_S"):
         monkeypatch.setattr(measure, name, 0.01)
-    flat = measure.measure_cost(
-        get_method("med_sa").build(Task(2, 64)), RECIPE, num_classes=2, size=64
-    )
-    deep = measure.measure_cost(_med_sa(2), RECIPE, num_classes=2, size=64, depth=2)
+    flat_model = get_method("med_sa").build(Task(2, 64))
+    flat = measure.measure_cost(Model(flat_model, Task(2, 64), RECIPE))
+    deep = measure.measure_cost(Model(_med_sa(2), Task(2, 64, depth=2), RECIPE))
     for cost in ("forward_flops", "train_step_flops"):
         assert 2 < getattr(deep, cost) / getattr(flat, cost) < 4
 

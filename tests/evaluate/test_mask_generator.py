@@ -21,15 +21,16 @@ from bench.evaluate.mask_generator import (
     NANO,
     GeneratorSettings,
     adapted_sam,
-    find_objects,
     generate_instances,
+    generate_predictions,
     paint,
     predict_objects,
 )
 from bench.evaluate.scoring import Prediction, Scoring
+from bench.learn.model import Model
 from bench.plugins.registry import get_method
 from bench.sam.build import load_sam
-from bench.spec import Task
+from bench.spec import Recipe, Task
 
 TASK = Task(2, 64, weights="random")
 FEW = GeneratorSettings(8, crop_layers=0, min_area_px=16)
@@ -242,7 +243,7 @@ def scored(
     sam: Sam, items: Sequence[Item], discs: Collection, settings: GeneratorSettings
 ) -> Scoring:
     scoring = Scoring(discs)
-    for prediction in find_objects(sam, items, discs, settings):
+    for prediction in generate_predictions(sam, items, discs, settings):
         scoring.add(prediction)
     return scoring
 
@@ -261,11 +262,11 @@ def test_needs_labelled_objects_of_one_class() -> None:
     bare = Item("bare", shown(discs()), np.zeros((64, 64), np.uint8), "a")
     numbered = replace(bare, instances=discs())
     classes = ("background", "disc", "ring")
-    model = get_method("zero_shot").build(TASK)
+    model = Model(get_method("zero_shot").build(TASK), TASK, Recipe(lr=0.0))
     for item, names in ((bare, classes[:2]), (numbered, classes)):
         found = Collection("discs", names, (item,))
         with pytest.raises(UnsupportedError, match="one class whose objects are labelled one by"):
-            predict_objects(model, [item], found, TASK, torch.device("cpu"))
+            predict_objects(model, [item], found)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,15 @@ import torch
 from torch import nn
 
 from bench.data.bank import Bank
-from bench.learn import loop as train
-from bench.learn.loop import DivergedError, Reused, Views, fit, learning_rate
+from bench.learn import frozen
+from bench.learn.images import LabelledImages
+from bench.learn.loop import DivergedError, fit, learning_rate
+from bench.learn.model import Model
 from bench.plugins.registry import get_method
 from bench.sam.prompts import PromptRule, Prompts
 from bench.spec import Recipe, Task
+
+TASK = Task(2, 8, "none", "random")
 
 
 def test_the_rate_rises_and_falls() -> None:
@@ -36,21 +40,20 @@ class Pixelwise(nn.Module):
         return logits
 
 
-def halves() -> Views:
+def halves() -> LabelledImages:
     """Dark left halves are class 0, bright right halves class 1."""
     images = np.zeros((6, 8, 8, 3), np.uint8)
     images[:, :, 4:] = 255
     masks = (images[..., 0] > 0).astype(np.uint8)
-    return Views.of(Bank(images, masks), torch.device("cpu"))
+    return LabelledImages.of(Bank(images, masks), torch.device("cpu"))
 
 
 def test_learns_and_tells_how_it_goes() -> None:
     torch.manual_seed(0)
     recipe = Recipe(lr=0.1, steps=60, batch_size=4, precision="fp32", weight_decay=0.0)
     said: list[dict[str, float]] = []
-    curve = fit(
-        Pixelwise(), halves(), recipe, seed=0, report=said.append, validate=lambda: 0.5, points=3
-    )
+    model = Model(Pixelwise(), TASK, recipe)
+    curve = fit(model, halves(), seed=0, report=said.append, validate=lambda: 0.5, points=3)
     assert [row["step"] for row in curve] == [20, 40, 60]
     assert curve[-1]["loss"] < 0.5 * curve[0]["loss"]
     assert curve[-1]["epoch"] == 60 * 4 / 6
@@ -65,9 +68,8 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
 
     with pytest.raises(DivergedError, match="the loss became nan at step 1"):
         fit(
-            Broken(),
+            Model(Broken(), TASK, Recipe(lr=0.1, steps=2, batch_size=2, precision="fp32")),
             halves(),
-            Recipe(lr=0.1, steps=2, batch_size=2, precision="fp32"),
             seed=0,
             report=lambda row: None,
             validate=lambda: None,
@@ -80,12 +82,16 @@ def test_frozen_outputs_that_take_too_much_room_are_made_again(
     torch.manual_seed(0)
     task = Task(2, 64, weights="random")
     images = torch.randint(256, (5, 3, 64, 64), dtype=torch.uint8)
-    view = Reused(get_method("frozen_head").build(task).eval(), "fp32")
-    kept = view.prepare(images, batch=2)
-    wanted = view.logits(kept)
-    monkeypatch.setattr(train, "REUSED_BYTES", kept.nbytes - 1)
-    assert view.prepare(images, batch=2) is images
-    found = torch.cat([view.logits(part) for part in images.split(2)])
+    module = get_method("frozen_head").build(task).eval()
+    model = Model(module, task, Recipe(lr=0.1, precision="fp32"))
+    kept = frozen.run_frozen_stages(model, images, batch=2)
+    assert kept.encoded
+    wanted = model.logits(kept)
+    monkeypatch.setattr(frozen, "MOST_BYTES", kept.rows.nbytes - 1)
+    plain = frozen.run_frozen_stages(model, images, batch=2)
+    assert plain.rows is images
+    assert not plain.encoded
+    found = torch.cat([model.forward(part) for part in images.split(2)])
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
@@ -104,10 +110,11 @@ def test_prompts_of_a_training_come_from_instances() -> None:
     images, masks = np.zeros((2, 8, 8, 3), np.uint8), np.ones((2, 8, 8), np.uint8)
     numbered = np.ones((2, 8, 8), np.int32)
     numbered[:, 4:] = 2
-    views = Views.of(Bank(images, masks), torch.device("cpu"), Bank(images, numbered))
+    views = LabelledImages.of(Bank(images, masks), torch.device("cpu"), Bank(images, numbered))
     recipe = Recipe(lr=0.1, steps=1, batch_size=2, precision="fp32")
-    fit(Prompted(), views, recipe, seed=0, report=lambda row: None, validate=lambda: None)
+    model = Model(Prompted(), TASK, recipe)
+    fit(model, views, seed=0, report=lambda row: None, validate=lambda: None)
     assert asked == [[2, 2]]
-    held_out = views.prompted(Prompted()).prompts
+    held_out = views.with_prompts(model.prompt_rule).prompts
     assert held_out is not None
     assert [len(prompts.boxes[0]) for prompts in held_out] == [2, 2]

@@ -10,8 +10,9 @@ from timm.layers import blur_pool
 from torch import nn
 
 from bench.errors import UserError
-from bench.learn.loop import Reused, make_optimizer, train_step
+from bench.learn.loop import make_optimizer, train_step
 from bench.learn.losses import ce_dice
+from bench.learn.model import Model, ModelInput
 from bench.nets.blocks import BlurPool, UNetForm
 from bench.nets.library import Normalised, require_library, with_encoder
 from bench.plugins.registry import get_method
@@ -269,8 +270,9 @@ def blobs(count: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
 def losses(model: nn.Module, lr: float, steps: int, side: int = 64) -> list[float]:
     images, masks = blobs(4, side)
     recipe = Recipe(lr=lr, precision="fp32")
-    view, optimizer = Reused(model.train(), "fp32"), make_optimizer(model, recipe)
-    return [train_step(view, optimizer, recipe, images, masks).item() for _ in range(steps)]
+    trained = Model(model.train(), Task(3, side, "none", "random"), recipe)
+    optimizer, inputs = make_optimizer(trained), ModelInput(images)
+    return [train_step(trained, optimizer, inputs, masks).item() for _ in range(steps)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from bench.contract.methods import completes_a_cell, promises_of
 from bench.cost import on_meta
 from bench.data.bank import Bank
 from bench.errors import UserError
-from bench.learn.loop import Reused, Views, fit
+from bench.learn.images import LabelledImages
+from bench.learn.loop import fit
+from bench.learn.model import Model
 from bench.plugins.registry import Method, get_method, list_methods
 from bench.sam import Prompts, load_sam
 from bench.spec import Recipe, Task
@@ -64,17 +66,17 @@ def test_keeps_its_contract(method: Method, promise: Callable[[Method, Task], No
 def test_reusing_frozen_work_changes_nothing(method: Method) -> None:
     images, masks = batch(6)
     bank = Bank(images.permute(0, 2, 3, 1).numpy(), masks.numpy())
-    views = Views.of(bank, torch.device("cpu"))
+    views = LabelledImages.of(bank, torch.device("cpu"))
     # Plain gradient descent: Adam makes whole steps of differences in the last digit.
     recipe = Recipe(
         lr=1e-2, optimizer="sgd", steps=4, batch_size=3, precision="fp32", warmup_steps=1
     )
     results = []
-    for reuse in (True, False):
+    for keep in (True, False):
         model = build(method.name)
         fit(
-            model, views, recipe, seed=0, report=lambda row: None, validate=lambda: None,
-            reuse=reuse,
+            Model(model, TASK, recipe), views, seed=0, report=lambda row: None,
+            validate=lambda: None, keep_frozen=keep,
         )  # fmt: skip
         results.append(model.state_dict())
     for name, value in results[0].items():
@@ -115,7 +117,8 @@ def test_lora_on_the_mlp_and_on_some_blocks() -> None:
     model = build("lora", targets="m", rank=2, blocks="2-3")
     update = sum(p.numel() for n, p in model.image_encoder.named_parameters() if p.requires_grad)
     assert update == 2 * (2 * 2 * (96 + 384))  # blocks, layers, r (in + out)
-    assert Reused(model, "fp32").frozen == 1 + 2  # embedding and blocks 0 and 1 run once an image
+    frozen = Model(model, TASK, Recipe(lr=0.0)).frozen_stages
+    assert frozen == 1 + 2  # embedding and blocks 0 and 1 run once per image
 
 
 def test_lora_leaves_keys_alone() -> None:
@@ -137,9 +140,9 @@ def test_adapter_has_two_bottlenecks_a_block() -> None:
 
 def test_frozen_encoders_run_once_an_image() -> None:
     for name in ("frozen_head", "decoder_only", "decoder_lora", "zero_shot"):
-        view = Reused(build(name), "fp32")
-        assert view.frozen == len(view.stages), name
-    assert Reused(build("full"), "fp32").frozen == 0
+        model = Model(build(name), TASK, Recipe(lr=0.0))
+        assert model.frozen_stages == len(model.stages), name
+    assert Model(build("full"), TASK, Recipe(lr=0.0)).frozen_stages == 0
 
 
 @pytest.mark.parametrize(

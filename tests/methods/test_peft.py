@@ -13,8 +13,9 @@ from torch import nn
 
 from bench.cost.count import cost_card
 from bench.errors import UnsupportedError, UserError
-from bench.learn.loop import Reused, make_optimizer, train_step
+from bench.learn.loop import make_optimizer, train_step
 from bench.learn.losses import ce_dice
+from bench.learn.model import Model, ModelInput
 from bench.plugins.registry import get_method
 from bench.sam import load_sam, merge
 from bench.spec import Recipe, Task
@@ -55,9 +56,10 @@ def test_the_loss_falls(name: str) -> None:
     model = build(name).train()
     assert method.lr is not None
     recipe = Recipe(lr=method.lr, precision="fp32")
-    view, optimizer = Reused(model, "fp32", reuse=False), make_optimizer(model, recipe)
+    trained = Model(model, Task(3, 64, "sam_nano", "random"), recipe)
+    optimizer = make_optimizer(trained)
     images, masks = (IMAGES * 255).to(torch.uint8), (IMAGES[:, 0] * 3).to(torch.uint8)
-    losses = [train_step(view, optimizer, recipe, images, masks).item() for _ in range(6)]
+    losses = [train_step(trained, optimizer, ModelInput(images), masks).item() for _ in range(6)]
     with torch.no_grad():
         losses.append(ce_dice(model(images / 255), masks).item())
     assert losses[-1] < losses[0]
@@ -202,7 +204,7 @@ def test_every_tuner_of_peft_that_is_offered_fits(kind: str) -> None:
 @pytest.mark.parametrize("kind", BRIDGE.TUNERS)
 def test_every_tuner_of_peft_that_is_offered_can_be_counted(kind: str) -> None:
     card = cost_card(get_method("peft"), {"type": kind}, Task(3, 64, "sam_nano", "random"))
-    assert card["added_params"] > 0 or kind in ("ln_tuning", "osf")
+    assert card.added_params > 0 or kind in ("ln_tuning", "osf")
 
 
 @pytest.mark.parametrize("rank", [4, 8])

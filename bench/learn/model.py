@@ -1,0 +1,181 @@
+"""The model of one cell: a method's module with all that training and evaluation ask of it.
+
+Whatever differs between methods (prompts, stages, a loss of their own) is looked up here, once,
+when the model is made; training, evaluation and cost measurement only use the result.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import UnsupportedError
+from bench.learn.losses import Loss, get_loss
+from bench.sam.prompts import PromptRule, Prompts
+from bench.sam.segmenter import Staged
+from bench.sam.stages import Stage
+from bench.spec import Recipe, Task
+
+
+@runtime_checkable
+class HasTrainingLoss(Protocol):
+    """A module whose training loss uses more than its logits, as under deep supervision."""
+
+    def training_loss(self, images: Tensor, masks: Tensor, loss: Loss) -> Tensor:
+        """The value to minimise, from images (B, 3, S, S) in [0, 1] and class indices (B, S, S)."""
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What enters a model: images, or the output of its frozen stages for these images.
+
+    Attributes:
+        rows: images (B, 3, S, S) uint8; where `encoded`, features (B, ...) float.
+        encoded: the frozen stages have run already, see `bench.learn.frozen`.
+    """
+
+    rows: Tensor
+    encoded: bool = False
+
+    def __getitem__(self, index: list[int] | slice | Tensor) -> "ModelInput":
+        """Some of the rows."""
+        return ModelInput(self.rows[index], self.encoded)
+
+
+class Model:
+    """A method's module, the task it was built for, and the recipe it is trained with.
+
+    The parameters that require a gradient are the trainable ones; they are set when the module is
+    built and do not change afterwards.
+
+    Args:
+        module: images (B, 3, S, S) in [0, 1], and prompts where it takes them, to logits
+            (B, K, S, S).
+        task: what the module was built for.
+        recipe: gives precision, loss and optimiser settings.
+
+    Attributes:
+        trainable: the parameters that training changes.
+        loss_function: the recipe's loss, from logits (B, K, S, S) and class indices (B, S, S).
+        prompt_rule: how prompts are made from the ground truth; None where it takes no prompts.
+        stages: the steps of its encoder, in order; empty where the module has no stages.
+        frozen_stages: number of stages before the first one with a trainable parameter.
+
+    Raises:
+        UserError: the recipe names an unknown loss.
+    """
+
+    def __init__(self, module: nn.Module, task: Task, recipe: Recipe) -> None:
+        self.module, self.task, self.recipe = module, task, recipe
+        self.trainable = [p for p in module.parameters() if p.requires_grad]
+        self.loss_function = get_loss(recipe.loss)
+        self.prompt_rule: PromptRule | None = getattr(module, "prompt_rule", None)
+        self.stages: list[Stage] = module.stages() if isinstance(module, Staged) else []
+        self.frozen_stages = 0
+        for stage in self.stages:
+            if any(parameter.requires_grad for parameter in stage.parameters):
+                break
+            self.frozen_stages += 1
+        self._staged = module if isinstance(module, Staged) else None
+        self._own_loss = module if isinstance(module, HasTrainingLoss) else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are; the CPU for a module without parameters."""
+        first = next(self.module.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+    def forward(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
+        """Class logits (B, K, S, S) fp32 of images (B, 3, S, S) uint8, in the recipe's precision.
+
+        Args:
+            images: on the device of the model.
+            prompts: one entry per image, for a model that takes prompts.
+        """
+        return self.logits(ModelInput(images), prompts)
+
+    def logits(
+        self, inputs: ModelInput, prompts: Prompts | None = None, small: bool = False
+    ) -> Tensor:
+        """Class logits (B, K, S, S) fp32, in the recipe's precision.
+
+        Args:
+            inputs: images, or the output of the frozen stages.
+            prompts: one entry per row, for a model that takes prompts.
+            small: at the side of SAM's decoder, four times that of the embedding, instead of S.
+
+        Raises:
+            UnsupportedError: `small`, and the model does not end in SAM's decoder.
+        """
+        if small and self._staged is None:
+            raise UnsupportedError("the recipe asks for the small logits of SAM's decoder")
+        with self._autocast():
+            if self._staged is None:
+                others = () if prompts is None else (prompts,)
+                logits: Tensor = self.module(to_unit(inputs.rows), *others)
+                return logits.float()
+            features = inputs.rows if inputs.encoded else self.encode_frozen(inputs.rows)
+            for stage in self.stages[self.frozen_stages :]:
+                features = stage.run(features)
+            return self._staged.decode(features, prompts, small).float()
+
+    def encode_frozen(self, images: Tensor) -> Tensor:
+        """Output of the frozen stages, without gradients, for images (B, 3, S, S) uint8."""
+        features = to_unit(images)
+        with torch.no_grad(), self._autocast():
+            for stage in self.stages[: self.frozen_stages]:
+                features = stage.run(features)
+        return features
+
+    def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """The recipe's loss of logits (B, K, s, s) and class indices (B, S, S).
+
+        Where the logits are smaller than the masks, masks are shrunk by nearest neighbour.
+        """
+        return self.loss_function(logits, _shrink(masks, logits.shape[-1]))
+
+    def own_loss(self, images: Tensor, masks: Tensor) -> Tensor | None:
+        """The module's own training loss; None where training uses its logits only.
+
+        The layers run in the recipe's precision, the recipe's loss in fp32.
+
+        Args:
+            images: (B, 3, S, S) uint8.
+            masks: class indices (B, S, S).
+        """
+        if self._own_loss is None or self.recipe.loss_at != "image":
+            return None
+        with self._autocast():
+            return self._own_loss.training_loss(to_unit(images), masks, self._loss_in_fp32)
+
+    def exact_loss(self, images: Tensor, masks: Tensor, prompts: Prompts | None = None) -> Tensor:
+        """The loss of images (B, 3, S, S) in [0, 1] in fp32 at the side of the images.
+
+        This is what operations are counted on: it runs on the meta device, which has no autocast.
+        """
+        if self._own_loss is not None:
+            return self._own_loss.training_loss(images, masks, self.loss_function)
+        others = () if prompts is None else (prompts,)
+        return self.loss_function(self.module(images, *others), masks)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.recipe.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def _loss_in_fp32(self, logits: Tensor, masks: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            return self.loss_function(logits.float(), masks)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Images uint8 as float in [0, 1]."""
+    return images.float() / 255
+
+
+def _shrink(masks: Tensor, side: int) -> Tensor:
+    """Masks (B, S, S) as (B, side, side), by nearest neighbour."""
+    if masks.shape[-1] == side:
+        return masks
+    return F.interpolate(masks[:, None], (side, side), mode="nearest-exact")[:, 0]
