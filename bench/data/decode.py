@@ -118,7 +118,7 @@ def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
 
 
 def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
-    """Instance numbers (H, W) of an item whose mask has this shape; all 0 where none are given."""
+    """Instance numbers (H, W) of an item with masks of this shape; 0 without an instance map."""
     return np.zeros(shape, np.int32) if item.instances is None else read_instances(item.instances)
 
 
@@ -236,7 +236,7 @@ def _load_tiff(path: Path) -> Raster:
         if axes == "SYX":
             values = np.moveaxis(values, 0, -1)
         if values.dtype == bool and inverted:
-            return Raster(~values)  # one bit is no index: white is 1, as in other formats
+            return Raster(~values)  # one bit is not an index: white is 1, as in other formats
         if page.colormap is not None:
             return Raster(values, (page.colormap.T >> 8).astype(np.uint8))
         return Raster(values, inverted=inverted)

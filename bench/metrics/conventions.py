@@ -36,7 +36,7 @@ class Convention:
         source: the project and the version of its code.
         rule: what it does, in one sentence.
         limits: what class maps cannot reproduce, and what is left out because it is not known.
-        score: from the cases of a test set, at least one, to figures; fractions lie in [0, 1],
+        score: from the cases of a test set, at least one, to figures; fractions are in [0, 1],
             `hd95_px` is in voxels, `ber` in per cent.
     """
 

@@ -2,7 +2,7 @@
 
 It finds shared groups and near duplicates (`bench.data.leakage.near_duplicates`). Regions are
 compared at one scale for the whole collection: a magnified part or a free rotation is not found, a
-resized copy of a whole image is. docs/protocol has the rates of misses and of false alarms.
+resized copy of a whole image is. docs/evidence.md has the rates of misses and false alarms.
 """
 
 from collections.abc import Iterator, Sequence

@@ -132,7 +132,7 @@ def _hashes(picture: Image.Image) -> Floats:
 
 
 def _distinct_points(band: Floats, count: int) -> Ints:
-    """Row and column (K, 2) of the strongest local extrema whose windows lie in the image."""
+    """Row and column (K, 2) of the strongest local extrema whose windows are inside the image."""
     strength = np.abs(band)
     peak = (strength == ndimage.maximum_filter(strength, 7)) & (strength > 1)
     edge = GRID[-1]
