@@ -1,7 +1,7 @@
-"""A cell in a fresh process: clean memory, contained failure, time limit.
+"""Run work in a fresh process: clean memory, contained failures, a time limit.
 
-Processes are forked from a server that has imported torch and run nothing with it, so that each
-starts clean and at once.
+Processes are forked from a server that has imported torch but has not used it, so that each starts
+quickly and in the same state.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ class ProcessDiedError(RuntimeError):
 
 
 def start_server(*modules: str) -> None:
-    """Start the server that cells are forked from; it imports `modules` in the background."""
+    """Start the server that forks processes; it imports `modules` in the background."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
     from multiprocessing.forkserver import ensure_running
@@ -39,12 +39,12 @@ def start_server(*modules: str) -> None:
 def isolate(
     work: Work, *args: Any, on_event: Callable[[Event], None], limit_s: float | None = None
 ) -> None:
-    """Run `work(*args, say)` in a process of its own until it ends.
+    """Run `work(*args, send)` in a fresh process until it ends.
 
     Args:
-        work: an importable function; its last argument sends events to this process.
-        args: picklable.
-        on_event: called here with every event.
+        work: a function of an importable module; its last argument sends an event to this process.
+        args: picklable arguments.
+        on_event: called in this process with each event, in the order sent.
         limit_s: seconds after which the process is killed.
 
     Raises:
@@ -73,7 +73,7 @@ def isolate(
         process.kill()
         process.join()
     if process.exitcode:
-        raise ProcessDiedError(_how(process.exitcode))
+        raise ProcessDiedError(_describe_exit(process.exitcode))
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def _without_main_module() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code == -signal.SIGKILL:
         return "the process was killed (signal 9), as the system does when memory runs out"
     return f"the process ended by signal {-code}" if code < 0 else f"the process ended with {code}"
@@ -106,13 +106,13 @@ def _enter(
     work: Work, args: tuple[Any, ...], outbox: "connection.Connection[Any, Any]", plugins: str
 ) -> None:
     os.environ[VARIABLE] = plugins  # the server may have started before the user named them
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def follow() -> None:  # no orphan goes on computing
+    def end_with_parent() -> None:
         connection.wait([parent.sentinel])
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     work(*args, outbox.send)
