@@ -56,7 +56,7 @@ SHARED = ("bench.draw", "bench.data.nifti")  # public as a whole, for datasets
 _DEEPEST = sorted(ROOMS, key=len, reverse=True)
 # Names of parameters that do not say what they hold.
 VAGUE = {"asked", "data", "found", "given", "info", "seen", "stuff", "thing", "told"}
-VAGUE_STILL_IN = ("cli", "report", "run", "verify")
+VAGUE_STILL_IN = ("report",)
 PRINTERS = ("bench/cli/", "bench/sam/nano/pretrain.py", "bench/sam/nano/evaluate.py")
 
 
