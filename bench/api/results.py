@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import UserError, no_such
-from bench.report.compare.comparison import Comparison, comparison
+from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.records.frame import NESTED, to_frame
 from bench.report.tables.write import unrounded
 from bench.run.store import Store
@@ -114,7 +114,7 @@ class Results:
 
     @cached_property
     def _comparisons(self) -> list[Comparison]:
-        return comparison(self._frame)
+        return make_comparisons(self._frame)
 
 
 def load_results(folder: str | Path) -> Results:

@@ -49,14 +49,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     """Print the tables of all records, and write the report files; with `html` also the page."""
     from bench.plugins.registry import load_collection
-    from bench.report.compare.comparison import comparison
+    from bench.report.compare.comparison import make_comparisons
     from bench.report.overview import write_report
     from bench.report.records.frame import to_frame
     from bench.report.tables.terminal import terminal_table
     from bench.run.record_images import RecordImages
 
     frame = to_frame(store.stream())
-    comparisons = comparison(frame)
+    comparisons = make_comparisons(frame)
     for one in comparisons:
         console.print(terminal_table(one, console.width))
     collections = RecordImages(load_collection).by_name(frame["cell"])

@@ -1,4 +1,4 @@
-"""Tables, plots and an overview, always rewritten from all records."""
+"""All files of a report, always written again from all records."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,93 +7,106 @@ from pandas import DataFrame
 
 from bench.files import write_atomic
 from bench.report.compare.across_datasets import find_standings
-from bench.report.compare.comparison import Comparison, comparison
+from bench.report.compare.comparison import Comparison
+from bench.report.compare.label_budgets import find_budgets
 from bench.report.plots.gallery import Lookup, write_gallery
-from bench.report.plots.label_budgets import find_budgets
 from bench.report.plots.write import write_plots
-from bench.report.records.frame import to_frame
 from bench.report.tables.folds import folds_markdown, folds_table, write_folds
-from bench.report.tables.terminal import terminal_table
+from bench.report.tables.ranks import ranks_markdown
 from bench.report.tables.write import markdown, write_tables
 
-__all__ = ["comparison", "rewrite", "terminal_table", "to_frame", "write_report"]
+_PLOTS = ("pareto", "classes", "curves", "memory", "gallery")
+_READ_ME = (
+    "All tables of the [records](records). `run_bench.py report --html` also writes into this "
+    "folder: `tables/` with every table as Markdown, CSV and LaTeX and all runs, unrounded, as "
+    "`records.csv`; `plots/`; `figures.md`, which shows all plots; and `report.html`, one page "
+    "with everything."
+)
 
 
 def write_report(
     frame: DataFrame,
-    found: list[Comparison],
+    comparisons: list[Comparison],
     folder: Path,
     images: Mapping[str, Lookup] | None = None,
 ) -> list[Path]:
-    """Write `tables/`, `plots/` and `index.md`, each file in one step.
+    """Write `tables/`, `plots/`, `figures.md` and `index.md`, each file atomically.
 
     Args:
-        frame: of all records; what they no longer hold is gone from the overview.
-        found: the comparisons of the frame.
-        folder: results folder; `predictions/<cell id>/<item name>.png` in it are shown. The
-            overview links to its page.
+        frame: of all records; files of records that no longer exist disappear from the overview.
+        comparisons: of the frame.
+        folder: results folder; `predictions/<cell id>/<item name>.png` in it are shown.
         images: dataset name to a function from item name to image (H, W, 3) uint8 and mask
-            (H, W) uint8; only datasets that stand here are shown in pictures.
+            (H, W) uint8; only images of these datasets are shown in pictures.
 
     Returns:
         The files, the overview last.
     """
-    written = _tables_and_plots(frame, found, folder)
-    written += write_gallery(frame, folder / "predictions", images or {}, folder / "plots", found)
-    overview = _overview(found, [*written, *folder.glob("report.html")], folder)
-    return [*written, write_atomic(folder / "index.md", overview)]
+    plots, predictions = folder / "plots", folder / "predictions"
+    files = _write_tables(frame, comparisons, folder)
+    files += write_plots(frame, plots, comparisons)
+    files += write_gallery(frame, predictions, images or {}, plots, comparisons)
+    files.append(write_atomic(folder / "figures.md", _figures(comparisons, files, folder)))
+    return [*files, write_atomic(folder / "index.md", _overview(comparisons))]
 
 
-def rewrite(frame: DataFrame, found: list[Comparison], folder: Path, like: Path) -> list[Path]:
-    """As `write_report`, without pictures of images; the overview links to those in `like`.
+def rewrite(
+    frame: DataFrame, comparisons: list[Comparison], folder: Path, like: Path
+) -> list[Path]:
+    """Write what `write_report` writes, without pictures of images, to compare it with `like`.
+
+    If `like` has no plots as SVG, only those of its plots are drawn that it has as PNG.
 
     Args:
         frame: of all records.
-        found: the comparisons of the frame.
-        folder: where the files go.
-        like: results folder whose files they are to be compared with.
+        comparisons: of the frame.
+        folder: where the files are written.
+        like: results folder with which the files are compared.
     """
-    written = _tables_and_plots(frame, found, folder)
-    others = [*(like / "plots").glob("*_gallery.png"), *like.glob("report.html")]
-    there = [folder / path.relative_to(like) for path in others]
-    overview = _overview(found, [*written, *there], folder)
-    return [*written, write_atomic(folder / "index.md", overview)]
+    files = _write_tables(frame, comparisons, folder)
+    stored = like / "plots"
+    complete = any(stored.glob("*.svg"))
+    names = None if complete else {path.stem for path in stored.glob("*.png")}
+    files += write_plots(frame, folder / "plots", comparisons, names)
+    if complete:
+        galleries = [folder / "plots" / path.name for path in stored.glob("*_gallery.png")]
+        text = _figures(comparisons, [*files, *galleries], folder)
+        files.append(write_atomic(folder / "figures.md", text))
+    return [*files, write_atomic(folder / "index.md", _overview(comparisons))]
 
 
-def _tables_and_plots(frame: DataFrame, found: list[Comparison], folder: Path) -> list[Path]:
-    written = write_tables(frame, folder / "tables", found)
-    written += write_folds(found, folder / "tables")
-    return written + write_plots(frame, folder / "plots", found)
+def _write_tables(frame: DataFrame, comparisons: list[Comparison], folder: Path) -> list[Path]:
+    files = write_tables(frame, folder / "tables", comparisons)
+    return files + write_folds(comparisons, folder / "tables")
 
 
-def _overview(found: list[Comparison], written: list[Path], folder: Path) -> str:
-    """Every comparison with its table, its Pareto plot, and links to the rest."""
-    parts = ["# Results", "All runs, unrounded: [records.csv](tables/records.csv)"]
-    if folder / "report.html" in written:
-        parts.append(
-            "All of it on one page, as `report --html` last wrote it: [report.html](report.html)"
-        )
-    for one in found:
-        parts += [f"## {one.title}", markdown(one).rstrip()]
-        if not folds_table(one).empty:
-            parts.append(folds_markdown(one))
-        tables = [folder / "tables" / f"{one.slug}.{kind}" for kind in ("md", "csv", "tex")]
-        tables += [folder / "tables" / f"{one.slug}_folds.{kind}" for kind in ("md", "csv")]
-        kinds = ("pareto", "classes", "curves", "memory", "gallery")
-        plots = [folder / "plots" / f"{one.slug}_{kind}.png" for kind in kinds]
-        if plots[0] in written:
-            path = plots[0].relative_to(folder).as_posix()
-            parts.append(f"![Dice against each cost]({path})")
-        links = [
-            f"[{path.name}]({path.relative_to(folder).as_posix()})"
-            for path in (*tables, *plots)
-            if path in written
-        ]
-        parts.append("Files: " + ", ".join(links))
-    for budgets in find_budgets(found):
-        parts += [f"## {budgets.title}: label budgets"]
-        parts += [f"![Dice by labelled training images](plots/{budgets.slug}_labels.png)"]
-    for standing in find_standings(found):
-        parts += [f"## All methods {standing.title}", standing.sentence]
-        parts += [f"![Average ranks](plots/{standing.slug}_ranks.png)"]
+def _overview(comparisons: list[Comparison]) -> str:
+    """Every table. The text depends on the records only, not on which files are stored."""
+    parts = ["# Results", _READ_ME]
+    for comparison in comparisons:
+        parts += [f"## {comparison.title}", markdown(comparison).rstrip()]
+        if not folds_table(comparison).empty:
+            parts.append(folds_markdown(comparison))
+    for standing in find_standings(comparisons):
+        parts += [f"## All methods {standing.title}", standing.sentence, ranks_markdown(standing)]
     return "\n\n".join(parts) + "\n"
+
+
+def _figures(comparisons: list[Comparison], files: list[Path], folder: Path) -> str:
+    """Every plot that was written."""
+    parts = ["# Figures", "The tables are in [index.md](index.md)."]
+    for comparison in comparisons:
+        paths = [folder / "plots" / f"{comparison.slug}_{kind}.png" for kind in _PLOTS]
+        parts += _plots(comparison.title, paths, files)
+    for budgets in find_budgets(comparisons):
+        path = folder / "plots" / f"{budgets.slug}_labels.png"
+        parts += _plots(f"{budgets.title}: label budgets", [path], files)
+    for standing in find_standings(comparisons):
+        path = folder / "plots" / f"{standing.slug}_ranks.png"
+        parts += _plots(f"All methods {standing.title}", [path], files)
+    return "\n\n".join(parts) + "\n"
+
+
+def _plots(title: str, paths: list[Path], files: list[Path]) -> list[str]:
+    shown = [f"![{path.stem}](plots/{path.name})" for path in paths if path in files]
+    return [f"## {title}", *shown] if shown else []

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from bench.ask.grid import LoadedDataset
 from bench.ask.suites import SuiteChoice, expand_suite, get_suite
 from bench.errors import UserError
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import rewrite
 from bench.report.page import Report, build_page, find_ledgers, read_page
 from bench.report.published.ledger import read_note, write_ledger
@@ -19,6 +19,7 @@ from bench.spec import Record
 from bench.verify.values import Finding, first_difference
 
 _DRAWN_BY = re.compile(r"Matplotlib v[\w.+]+")
+_LISTED = 3  # files of one folder that are not stored; more are counted
 _LEDGERS = re.compile(r'<section class="view" id="(ledger-[^"]+)"')
 
 
@@ -46,17 +47,21 @@ def check_report(folder: Path, records: Sequence[Record], images: RecordImages) 
         images: of the records; ledgers and page need the number of images in a split.
     """
     frame = to_frame(records)
-    comparisons = comparison(frame)
+    comparisons = make_comparisons(frame)
     with TemporaryDirectory() as name:
         fresh = Path(name)
         written = rewrite(frame, comparisons, fresh, like=folder)
         expected = {path.relative_to(fresh) for path in written}
-        findings = list(_compare_files(folder, fresh, expected))
+        stored = {path for path in expected if (folder / path).is_file()}
+        findings = list(_compare_files(folder, fresh, stored))
     kinds = {"table": {".md", ".csv", ".tex"}, "figure": {".svg"}}
     check = ReportCheck(
-        {kind: sum(path.suffix in endings for path in expected) for kind, endings in kinds.items()},
+        {kind: sum(path.suffix in endings for path in stored) for kind, endings in kinds.items()},
         findings,
+        [f"{path}: not stored" for path in _shortened(expected - stored)],
     )
+    if not (folder / "report.html").is_file():
+        check.skipped.append("report.html: not stored")
     collections = images.by_name(record.cell for record in records)
     report = Report(records, frame, comparisons, find_ledgers(records, collections)[0])
     _check_ledgers(folder, report.by_id, images, check)
@@ -64,18 +69,27 @@ def check_report(folder: Path, records: Sequence[Record], images: RecordImages) 
     return check
 
 
-def _compare_files(folder: Path, fresh: Path, expected: set[Path]) -> Iterator[Finding]:
+def _compare_files(folder: Path, fresh: Path, stored: set[Path]) -> Iterator[Finding]:
     """Yield tables, overview and figures in `folder` that differ from those in `fresh`."""
-    for relative in sorted(expected):
-        stored = folder / relative
-        if not stored.is_file():
-            yield Finding(stored, "is missing, the records give it")
-        elif relative.suffix != ".png" and (message := _difference(stored, fresh / relative)):
-            yield Finding(stored, message)
+    for relative in sorted(stored):
+        path = folder / relative
+        if relative.suffix != ".png" and (message := _difference(path, fresh / relative)):
+            yield Finding(path, message)
     files = [path for part in ("tables", "plots") for path in (folder / part).glob("*.*")]
     for path in sorted(files):
-        if path.relative_to(folder) not in expected and "_gallery" not in path.name:
+        if path.relative_to(folder) not in stored and "_gallery" not in path.name:
             yield Finding(path, "does not come from any record in this folder")
+
+
+def _shortened(paths: set[Path]) -> list[str]:
+    """Return the paths, those of one folder as one entry if there are many."""
+    by_folder: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        by_folder.setdefault(path.parent.as_posix(), []).append(path.as_posix())
+    entries: list[str] = []
+    for folder, names in by_folder.items():
+        entries += names if len(names) <= _LISTED else [f"{len(names)} files of {folder}"]
+    return entries
 
 
 def _difference(stored: Path, fresh: Path) -> str | None:

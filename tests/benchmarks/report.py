@@ -29,7 +29,7 @@ from records import CLASSES, make_cell, make_record
 from rich.console import Console
 from rich.table import Table
 
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.records.frame import to_frame
 from bench.report.tables.write import write_tables
 from bench.run.store import Store
@@ -96,7 +96,7 @@ def measure(count: int, disk: bool) -> dict[str, float]:
         clock.of("read", lambda: deque(source(), maxlen=0))  # none is kept
         frame = clock.of("frame", lambda: to_frame(source()))
         clock.seconds["frame"] -= clock.seconds["read"]
-        found = clock.of("comparison", lambda: comparison(frame))
+        found = clock.of("comparison", lambda: make_comparisons(frame))
         clock.of("tables", lambda: write_tables(frame, folder / "tables", found))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     mib = peak / 2**20 if sys.platform == "darwin" else peak / 2**10

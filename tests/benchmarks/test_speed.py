@@ -15,7 +15,7 @@ from records import make_cell, make_record, report_of
 from workload import inference, loop, training
 
 from bench.plugins.registry import Method, list_methods
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.records.frame import to_frame
 from bench.report.tables.terminal import terminal_table
 from bench.report.tables.write import write_tables
@@ -78,7 +78,7 @@ def test_tables_of_252_records(benchmark: Any, tmp_path: Path) -> None:
 
     def report() -> int:
         frame = to_frame(many)
-        found = comparison(frame)
+        found = make_comparisons(frame)
         return len(write_tables(frame, tmp_path, found)) + len(
             [terminal_table(one) for one in found]
         )
@@ -91,5 +91,5 @@ def test_tables_of_252_records(benchmark: Any, tmp_path: Path) -> None:
 def test_whole_report_of_one_set(benchmark: Any, tmp_path: Path) -> None:
     few = records(SETS[:1])
     written = benchmark.pedantic(report_of, (few, tmp_path), rounds=3)
-    assert len(comparison(to_frame(few))) == 1
+    assert len(make_comparisons(to_frame(few))) == 1
     assert {".md", ".csv", ".tex", ".png", ".svg"} <= {path.suffix for path in written}

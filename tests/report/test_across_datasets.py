@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from records import make_cell, make_failure, make_record, report_of
 
 from bench.report.compare.across_datasets import Standing, find_standings
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.plots.average_ranks import columns_of, draw_ranks
 from bench.report.plots.style import assign, style
 from bench.report.records.frame import to_frame
@@ -25,7 +25,7 @@ def study(datasets: int, **dice: float) -> list[Record]:
 
 
 def standings(records: list[Record]) -> list[Standing]:
-    return find_standings(comparison(to_frame(records)))
+    return find_standings(make_comparisons(to_frame(records)))
 
 
 def names(found: Standing) -> list[str]:
@@ -129,7 +129,7 @@ def test_the_overview_shows_the_ranks(tmp_path: Path) -> None:
 def test_names_and_numbers_of_many_methods_stay_inside() -> None:
     records = study(3, **{f"a_method_of_a_long_name_{n}": 0.5 + n / 100 for n in range(30)})
     frame = to_frame(records)
-    comparisons = comparison(frame)
+    comparisons = make_comparisons(frame)
     (found,) = find_standings(comparisons)
     with style():
         looks = assign(frame, [row for one in comparisons for row in one.rows])

@@ -9,9 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 from records import CLASSES, ENV, make_cell, make_failure, make_record, report_of
 
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
+from bench.report.compare.label_budgets import find_budgets
 from bench.report.page.tables import folds_lines
-from bench.report.plots.label_budgets import draw_budgets, find_budgets
+from bench.report.plots.label_budgets import draw_budgets
 from bench.report.plots.style import assign, style
 from bench.report.records.frame import to_frame
 from bench.report.tables.folds import folds_markdown, folds_table
@@ -39,7 +40,7 @@ def fold(number: int, dice: float, pixels: Pixels, seed: int = 0) -> Record:
 
 
 def table(records: list[Record]) -> pd.DataFrame:
-    (found,) = comparison(to_frame(records))
+    (found,) = make_comparisons(to_frame(records))
     return folds_table(found)
 
 
@@ -67,7 +68,7 @@ def test_seeds_are_averaged_and_an_incomplete_one_is_not_pooled() -> None:
 
 def test_a_fold_without_a_figure_is_a_dash() -> None:
     records: list[Record] = [fold(n, 0.8, image(1, 1, 1)) for n in range(2)]
-    (found,) = comparison(to_frame([*records, make_failure(make_cell(fold=2, folds=3))]))
+    (found,) = make_comparisons(to_frame([*records, make_failure(make_cell(fold=2, folds=3))]))
     row = folds_markdown(found).splitlines()[2]
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
         "`lora`", "80.0", "80.0", "—", "80.0", "0.0", "—",
@@ -88,7 +89,7 @@ def test_rows_of_one_label_tell_backbone_weights_and_prompts() -> None:
     records += [make_record(make_cell("full", fold=n, folds=2)) for n in range(2)]
     shown = ({"name": "x", "group": "x", **image(1, 1, 1)},)
     frame = to_frame(dataclasses.replace(record, per_image=shown) for record in records)
-    (found,) = comparison(frame)
+    (found,) = make_comparisons(frame)
     lines = folds_markdown(found).split("\n\n")[0].splitlines()[2:]
     assert sorted(line.split("|")[1].strip() for line in lines) == [
         "`full`",
@@ -112,7 +113,7 @@ def budget(labels: int | None, images: int, dice: float, seed: int = 0) -> Recor
 
 def drawn(records: list[Record]) -> Figure:
     frame = to_frame(records)
-    found = comparison(frame)
+    found = make_comparisons(frame)
     (budgets,) = find_budgets(found)
     with style():
         return draw_budgets(budgets, assign(frame, [row for one in found for row in one.rows]))
@@ -136,14 +137,14 @@ def test_other_recipes_and_other_data_are_other_curves() -> None:
     other = dataclasses.replace(
         budget(1, 1, 0.3), cell=dataclasses.replace(make_cell(labels=1), dataset_sha="e" * 64)
     )
-    assert not find_budgets(comparison(to_frame([budget(None, 14, 0.8), other])))
+    assert not find_budgets(make_comparisons(to_frame([budget(None, 14, 0.8), other])))
 
 
 def test_the_report_shows_folds_and_budgets(tmp_path: Path) -> None:
     records = [fold(n, 0.8, image(1, 1, 1)) for n in range(3)]
     files = report_of([*records, budget(None, 14, 0.8), budget(2, 2, 0.5)], tmp_path)
     overview = files[-1].read_text()
-    assert "(tables/steel_3-folds_folds.md)" in overview
-    assert "(plots/steel_labels.png)" in overview
+    assert tmp_path / "tables" / "steel_3-folds_folds.md" in files
+    assert "(plots/steel_labels.png)" in (tmp_path / "figures.md").read_text()
     assert (tmp_path / "plots" / "steel_labels.svg").is_file()
     assert "| `lora` | 80.0 |" in " ".join(overview.split())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from records import make_cell, make_record
 
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.compare.grouping import names_of
 from bench.report.records.frame import to_frame
 from bench.report.tables.write import write_tables
@@ -36,7 +36,7 @@ def test_what_would_share_a_file_name_gets_another_that_stays(datasets: tuple[st
 
 def test_a_thousand_labels_are_named_as_asked_for() -> None:
     assert slugs("steel", labels=1000) == ["steel_1000-labels"]
-    (found,) = comparison(to_frame([make_record(make_cell(labels=1000))]))
+    (found,) = make_comparisons(to_frame([make_record(make_cell(labels=1000))]))
     assert found.title.count("labels") == 1
 
 
@@ -48,5 +48,5 @@ def test_the_same_words_with_other_contents_tell_the_fingerprint() -> None:
 def test_no_table_overwrites_another(tmp_path: Path) -> None:
     names = ("a b", "a_b", "records")
     frame = to_frame(make_record(make_cell(dataset=name)) for name in names)
-    written = write_tables(frame, tmp_path, comparison(frame))
+    written = write_tables(frame, tmp_path, make_comparisons(frame))
     assert len(set(written)) == len(written) == len(list(tmp_path.iterdir())) == 10

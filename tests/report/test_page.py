@@ -14,7 +14,7 @@ from records import make_cell, make_cost, make_failure, make_record
 
 from bench.cli import main
 from bench.data.items import Collection, Item
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.page import Report, build_page, find_ledgers, unpack
 from bench.report.page.charts import charts_of
 from bench.report.plots.style import assign
@@ -74,7 +74,7 @@ def make_report(records: Sequence[Record] | None = None) -> Report:
         records = [*records, make_record(make_cell("sam", seed=0), prompts="oracle", dice=0.9)]
         records.append(make_failure(make_cell("full"), error=MALICIOUS))
     frame = to_frame(records)
-    return Report(records, frame, comparison(frame))
+    return Report(records, frame, make_comparisons(frame))
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +256,7 @@ def test_fronts_never_mix_origins_of_prompts(page: str) -> None:
 def test_hovering_tells_the_spread_in_the_digits_of_the_table() -> None:
     records = [make_record(make_cell(seed=n), s_alpha=0.64 + 0.012 * n) for n in (0, 1)]
     frame = to_frame(records)
-    (found,) = comparison(frame)
+    (found,) = make_comparisons(frame)
     charts = charts_of(found, assign(frame, found.rows))
     (s_alpha,) = (one["key"] for one in charts["accuracies"] if one["title"] == "S-alpha")
     assert charts["figures"][s_alpha][0][2:] == ["0.646", " ± 0.008"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from records import make_cell, make_cost, make_failure, make_record
 
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.page import Report, write_page
 from bench.report.records.frame import to_frame
 from bench.spec import Record
@@ -40,7 +40,7 @@ def _records(datasets: int, methods: int, seeds: int) -> list[Record]:
 
 def _write(records: list[Record], path: Path) -> Path:
     frame = to_frame(records)
-    return write_page(Report(records, frame, comparison(frame)), path)
+    return write_page(Report(records, frame, make_comparisons(frame)), path)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from bench.errors import UserError
 from bench.files import write_atomic
-from bench.report.compare.comparison import Comparison, comparison
+from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.plots.gallery import write_gallery
 from bench.report.plots.labels import label_points
 from bench.report.plots.pareto import draw_pareto, pareto_front
@@ -34,7 +34,7 @@ from bench.spec import OptionValue, Recipe, Record
 
 
 def only(records: list[Record]) -> Comparison:
-    (found,) = comparison(to_frame(records))
+    (found,) = make_comparisons(to_frame(records))
     return found
 
 
@@ -50,7 +50,7 @@ def spread_scores(middle: float, images: int = 12, seed: int = 0) -> list[float]
 
 def printed(records: list[Record], width: int) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    for found in comparison(to_frame(records)):
+    for found in make_comparisons(to_frame(records)):
         console.print(terminal_table(found, width))
     output = console.file
     assert isinstance(output, io.StringIO)
@@ -152,7 +152,7 @@ def test_no_table_mixes_protocol_labels_image_size_budget_or_dataset() -> None:
         make_cell(folds=3),
         dataclasses.replace(make_cell(), dataset_sha="e" * 64),
     ]
-    found = {one.slug: len(one.rows) for one in comparison(to_frame(map(make_record, cells)))}
+    found = {one.slug: len(one.rows) for one in make_comparisons(to_frame(map(make_record, cells)))}
     assert found == {
         "steel_data-dddddddd": 2,
         "steel_data-eeeeeeee": 1,
@@ -336,7 +336,7 @@ def test_a_method_has_one_look_in_all_datasets() -> None:
         if (dataset, method) != ("nuclei", "method_3")
     ]
     frame = to_frame(records)
-    looks = assign(frame, [row for one in comparison(frame) for row in one.rows])
+    looks = assign(frame, [row for one in make_comparisons(frame) for row in one.rows])
     assert len({look.name for look in looks.values()}) == 13
     assert len(set(looks.values())) == 13  # one look a name
     assert len({(look.colour, look.line) for look in looks.values()}) == 13
@@ -344,7 +344,7 @@ def test_a_method_has_one_look_in_all_datasets() -> None:
 
 def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
     frame = to_frame([make_record(), make_failure(make_cell("full"))])
-    (found,) = comparison(frame)
+    (found,) = make_comparisons(frame)
     written = []
     for name in ("first", "second"):
         with style():
@@ -391,6 +391,7 @@ def test_report_links_to_files_that_exist(tmp_path: Path) -> None:
     names = {path.relative_to(tmp_path).as_posix() for path in written}
     assert {
         "index.md",
+        "figures.md",
         "tables/records.csv",
         *(f"tables/steel.{kind}" for kind in ("md", "csv", "tex")),
         *(
@@ -401,8 +402,11 @@ def test_report_links_to_files_that_exist(tmp_path: Path) -> None:
     } == names
     assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()} == names
     overview = (tmp_path / "index.md").read_text()
-    links = [part.split(")")[0] for part in overview.split("](")[1:]]
-    assert set(links) <= names
+    (tmp_path / "records").mkdir()  # written by the runs
+    for text in (overview, (tmp_path / "figures.md").read_text()):
+        links = [part.split(")")[0] for part in text.split("](")[1:]]
+        assert links
+        assert all((tmp_path / link).exists() for link in links)
     assert "plots/steel_pareto.png" in links
     assert "90.0" in overview
     assert "out of memory at step 3" in overview

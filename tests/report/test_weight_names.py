@@ -5,9 +5,10 @@ import dataclasses
 from records import make_cell, make_record
 
 from bench.report.compare.across_datasets import find_standings
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
+from bench.report.compare.label_budgets import find_budgets
 from bench.report.page.tables import overview_table
-from bench.report.plots.label_budgets import find_budgets
+from bench.report.plots.label_budgets import budget_curves
 from bench.report.plots.style import assign
 from bench.report.records.frame import to_frame
 from bench.report.records.weights import name_weights
@@ -40,7 +41,7 @@ def test_one_path_with_two_contents_tells_the_fingerprint() -> None:
 
 def test_one_file_in_two_places_is_one_row() -> None:
     cells = [weighed("/b/best.pt", "a"), dataclasses.replace(weighed("best.pt", "a"), seed=1)]
-    (found,) = comparison(to_frame(map(make_record, cells)))
+    (found,) = make_comparisons(to_frame(map(make_record, cells)))
     assert [(row.weights, row.status) for row in found.rows] == [("best", "2 ok")]
 
 
@@ -61,7 +62,7 @@ def test_no_table_or_plot_merges_two_weights() -> None:
     split = {"split": {"train": 9, "val": 1, "test": 1}}
     records[:2] = [dataclasses.replace(record, env=split) for record in records[:2]]
     frame = to_frame(records)
-    found = comparison(frame)
+    found = make_comparisons(frame)
     looks = assign(frame, [row for one in found for row in one.rows])
     assert all(len({row.name for row in one.rows}) == len(one.rows) for one in found)
     (part,) = overview_table([one for one in found if "labels" not in one.slug], looks)
@@ -69,6 +70,6 @@ def test_no_table_or_plot_merges_two_weights() -> None:
     (standing,) = find_standings(found)
     assert standing.ranks.shape == (3, 6)
     (budgets,) = find_budgets(found)
-    curves = budgets.curves(looks)
-    assert sorted(curves) == ["lora (a/best.pt)", "lora (b/best.pt)"]
+    curves = budget_curves(budgets, looks)
+    assert [look.name for look in curves] == ["lora (a/best.pt)", "lora (b/best.pt)"]
     assert [[images for images, _ in points] for points in curves.values()] == [[2, 9]] * 2

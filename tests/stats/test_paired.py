@@ -6,7 +6,7 @@ import ties
 from records import make_cell, make_record
 from scipy import stats
 
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.records.frame import to_frame
 from bench.report.records.image_scores import ImageScores
 from bench.stats.paired import (
@@ -83,7 +83,7 @@ def test_notes_state_the_detectable_difference() -> None:
             make_record(cell, dice=dice, image_dice=scores)
             for cell, dice, scores in zip(cells, (0.81, 0.80), noise, strict=True)
         ]
-        (table,) = comparison(to_frame(records))
+        (table,) = make_comparisons(to_frame(records))
         return "\n".join(table.notes)
 
     assert "seen with 80% probability" in notes(12)

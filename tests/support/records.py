@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import write_report
 from bench.report.records.frame import to_frame
 from bench.spec import Cell, Cost, OptionValue, PromptSource, Recipe, Record, Status, Task
@@ -168,4 +168,4 @@ def _history(dice: float, seed: int, steps: int = 300) -> tuple[dict[str, float]
 def report_of(records: Iterable[Record], folder: Path) -> list[Path]:
     """Write the report of some records."""
     frame = to_frame(records)
-    return write_report(frame, comparison(frame), folder)
+    return write_report(frame, make_comparisons(frame), folder)

@@ -19,7 +19,7 @@ from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection, Item
 from bench.errors import UserError
 from bench.evaluate.scoring import Prediction, Scoring
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.page import Report, build_page
 from bench.report.published.ledger import write_ledger
 from bench.report.records.frame import to_frame
@@ -73,7 +73,7 @@ def write_page(store: Store) -> None:
     masks = {item.name: (image, mask) for item, mask in zip(ITEMS, MASKS, strict=True)}
     images = {"made": lambda name: masks[name]}
     predictions = store.folder / "predictions"
-    report = Report(records, frame, comparison(frame), (), images, predictions)
+    report = Report(records, frame, make_comparisons(frame), (), images, predictions)
     page = build_page(report)
     assert 'class="gallery"' in page
     (store.folder / "report.html").write_text(page)
@@ -149,7 +149,6 @@ def test_a_folder_as_it_was_written_is_sound(sound: Path) -> None:
         (replace_in("report.html", "H4sI", "H4sIH"), "cannot be read"),
         (replace_in("plots/made_classes.svg", "</svg>", "<g/></svg>"), "differs from the figure"),
         (lambda folder: (folder / "tables" / "other.md").write_text("x"), "does not come from any"),
-        (lambda folder: next(folder.glob("tables/made.tex")).unlink(), "is missing, the records"),
         (lambda folder: next(folder.glob("predictions/made_*full*/i1.png")).unlink(), "is missing"),
         (blank, "this map gives"),
         (shrink, "cannot be scored: prediction (5, 5) and mask (12, 16)"),
@@ -167,6 +166,22 @@ def test_every_change_by_hand_is_found(
 def test_figures_of_another_matplotlib_are_not_compared(results: Path) -> None:
     replace_in("plots/made_classes.svg", "Matplotlib v", "Matplotlib v0.")(results)
     assert verify(results, load).findings == ()
+
+
+def test_files_that_are_not_stored_are_named_and_not_wrong(results: Path) -> None:
+    (results / "tables" / "made.tex").unlink()
+    verdict = verify(results, load)
+    assert verdict.findings == ()
+    assert "tables/made.tex: not stored" in verdict.skipped
+    shutil.rmtree(results / "tables")
+    for path in (*results.glob("plots/*.svg"), *results.glob("plots/*_memory.png")):
+        path.unlink()
+    (results / "report.html").unlink()
+    verdict = verify(results, load)
+    assert verdict.findings == ()
+    assert verdict.compared["figure"] == 0
+    assert any(text.endswith(" files of tables: not stored") for text in verdict.skipped)
+    assert "report.html: not stored" in verdict.skipped
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Comparison:
         ]
 
 
-def comparison(frame: pd.DataFrame) -> list[Comparison]:
+def make_comparisons(frame: pd.DataFrame) -> list[Comparison]:
     """One comparison for each dataset, protocol, number of labels, image size and recipe.
 
     Args:

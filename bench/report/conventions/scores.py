@@ -15,7 +15,7 @@ from bench.errors import UserError
 from bench.metrics.cases import Case, read_case
 from bench.metrics.conventions import CONVENTIONS
 from bench.metrics.overlap import mean_defined
-from bench.report.compare.comparison import comparison
+from bench.report.compare.comparison import make_comparisons
 from bench.report.compare.ranking import Block
 from bench.report.conventions.flips import Flip, MeasureKey, Scores, find_flips
 from bench.report.records.frame import to_frame
@@ -108,7 +108,7 @@ def compare_conventions(
         if key not in collections:
             collections[key] = _load(cell, load)
     compared = []
-    for one in comparison(to_frame(records)):
+    for one in make_comparisons(to_frame(records)):
         blocks = tuple(_score(block, collections, folder) for block in one.blocks)
         cells = cast("list[Cell]", [cell for row in one.rows for cell in row.records["cell"]])
         used = collections[cells[0].dataset, cells[0].dataset_sha]

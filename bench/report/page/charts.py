@@ -11,8 +11,9 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from bench.report.compare.comparison import Comparison
+from bench.report.compare.label_budgets import Budgets
 from bench.report.compare.ranking import hindrance
-from bench.report.plots.label_budgets import Budgets
+from bench.report.plots.label_budgets import budget_curves
 from bench.report.plots.pareto import pareto_front
 from bench.report.plots.style import Series
 from bench.report.records.columns import COSTS, DICE, Column
@@ -71,7 +72,7 @@ def budgets_of(budgets: Budgets, looks: Looks) -> list[dict[str, Any]]:
     return [
         {**_row(row, looks[row]), "images": images}
         | {"figure": _scaled(value.figure, DICE), "spread": _scaled(value.spread, DICE)}
-        for points in budgets.curves(looks).values()
+        for points in budget_curves(budgets, looks).values()
         for images, row in points
         for value in (row.values[DICE.key],)
     ]

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench.report.compare.across_datasets import find_standings
 from bench.report.compare.comparison import Comparison
+from bench.report.compare.label_budgets import find_budgets
 from bench.report.page.charts import budgets_of, charts_of, failures_of
 from bench.report.page.ledgers import Ledger, entry_texts, unit_of
 from bench.report.page.packing import pack
@@ -24,14 +25,13 @@ from bench.report.page.tables import (
     figures_table,
     folds_lines,
     overview_table,
-    ranks_table,
     section_of,
 )
 from bench.report.plots.gallery import Lookup
-from bench.report.plots.label_budgets import find_budgets
 from bench.report.plots.style import Series, assign
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
+from bench.report.tables.ranks import ranks_table
 from bench.spec import Record
 
 
@@ -128,7 +128,8 @@ def _comparisons(report: Report) -> Iterator[Section]:
 def _ranks(report: Report) -> Iterator[Section]:
     for one in find_standings(report.comparisons):
         cliques = [(one.methods[first], one.methods[last]) for first, last in one.cliques]
-        facts = {"standing": one, "lines": ranks_table(one), "cliques": cliques}
+        lines = list(zip(one.methods, ranks_table(one), strict=True))
+        facts = {"standing": one, "lines": lines, "cliques": cliques}
         title = one.slug.replace("_", " ").replace("-", " ")
         yield Section(f"ranks-{one.slug}", title, "Ranks", "ranks.html.j2", facts)
 

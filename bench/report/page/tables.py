@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from bench.report.compare.across_datasets import Standing
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.ranking import Block, Mark
 from bench.report.plots.style import Series
@@ -141,19 +139,6 @@ def folds_lines(found: Comparison) -> tuple[list[str], dict[str, FoldLines]]:
         texts = [DICE.format(value) for value in values]
         parts.setdefault(prompts, []).append((Line(label, backbone, weights, "", ()), texts))
     return [str(name).replace("_", " ") for name in figures.columns], parts
-
-
-def ranks_table(standing: Standing) -> list[dict[str, Any]]:
-    """Of every method its row, and its average, best and worst rank over the datasets."""
-    return [
-        {
-            "row": row,
-            "mean": f"{ranks.mean():.2f}",
-            "best": f"{ranks.min():g}",
-            "worst": f"{ranks.max():g}",
-        }
-        for row, ranks in zip(standing.methods, standing.ranks.T, strict=True)
-    ]
 
 
 def _class_figure(row: Row, name: str, place: tuple[str, int]) -> Figure:

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from bench.data.items import IGNORE
-from bench.report.compare.comparison import Comparison, comparison
+from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.plots.style import Series, assign, class_colour, save, style
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
@@ -49,7 +49,7 @@ def write_gallery(
     Returns:
         The files.
     """
-    found = comparison(frame) if comparisons is None else comparisons
+    found = make_comparisons(frame) if comparisons is None else comparisons
     looks = assign(frame, [row for one in found for row in one.rows])
     written: list[Path] = []
     with style():

@@ -34,6 +34,13 @@ _COLOURS = (
 _CLASSES = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", ":", "-.")
+# The same lines as seaborn takes them: lengths of dash and gap, in widths of the line.
+_DASHES: Mapping[str, str | tuple[float, ...]] = {
+    "-": "",
+    "--": (3.7, 1.6),
+    ":": (1, 1.65),
+    "-.": (6.4, 1.6, 1, 1.6),
+}
 
 INK = "#333333"
 FAINT = "#BBBBBB"
@@ -69,6 +76,11 @@ class Series:
     colour: str
     marker: str
     line: str
+
+    @property
+    def dashes(self) -> str | tuple[float, ...]:
+        """The line as seaborn takes it."""
+        return _DASHES[self.line]
 
     @property
     def ink(self) -> tuple[float, float, float]:

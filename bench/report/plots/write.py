@@ -1,24 +1,25 @@
 """Figures of every comparison: Pareto panels, classes, curves of learning and labels, memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.compare.across_datasets import find_standings
-from bench.report.compare.comparison import Comparison, comparison
+from bench.report.compare.comparison import Comparison
+from bench.report.compare.label_budgets import find_budgets
 from bench.report.plots.average_ranks import draw_ranks
-from bench.report.plots.label_budgets import draw_budgets, find_budgets
+from bench.report.plots.label_budgets import draw_budgets
 from bench.report.plots.pareto import draw_pareto
-from bench.report.plots.style import INK, Series, assign, legend_below, save, style
-from bench.report.records.columns import DICE, MISSING
+from bench.report.plots.statistics import draw_classes, draw_curves
+from bench.report.plots.style import Series, assign, legend_below, save, style
+from bench.report.records.columns import MISSING
 from bench.report.records.rows import Row
 
 Looks = Mapping[Row, Series]
-BANDS = 8  # with more curves their spread is not drawn
 
 # Part of the peak, its title, and a colour that no method has.
 _MEMORY = (
@@ -30,90 +31,40 @@ _MEMORY = (
 
 
 def write_plots(
-    frame: pd.DataFrame, folder: Path, comparisons: Sequence[Comparison] | None = None
+    frame: pd.DataFrame,
+    folder: Path,
+    comparisons: Sequence[Comparison],
+    names: Collection[str] | None = None,
 ) -> list[Path]:
     """Write `<slug>_<kind>.png` and `.svg` for every comparison and kind that has data.
 
-    Comparisons that differ in their label budget only share one more, of the kind "labels", and
-    those that differ in the dataset only one of the kind "ranks".
+    Comparisons that differ only in their label budget share one more figure, of the kind "labels",
+    and those that differ only in the dataset one of the kind "ranks".
 
     Args:
         frame: of `to_frame`.
         folder: is made if need be; files of the same names are replaced.
-        comparisons: of the frame, where they are at hand.
+        comparisons: of the frame.
+        names: `<slug>_<kind>` of the figures to draw; None for all.
 
     Returns:
         The files.
     """
-    found = comparison(frame) if comparisons is None else comparisons
-    looks = assign(frame, [row for one in found for row in one.rows])
+    looks = assign(frame, [row for comparison in comparisons for row in comparison.rows])
+    drawings: dict[str, Callable[[], Figure | None]] = {}
+    for comparison in comparisons:
+        for kind, draw in KINDS.items():
+            drawings[f"{comparison.slug}_{kind}"] = partial(draw, comparison, looks)
+    for standing in find_standings(comparisons):
+        drawings[f"{standing.slug}_ranks"] = partial(draw_ranks, standing, looks)
+    for budgets in find_budgets(comparisons):
+        drawings[f"{budgets.slug}_labels"] = partial(draw_budgets, budgets, looks)
     written: list[Path] = []
     with style():
-        for one in found:
-            for kind, draw in KINDS.items():
-                figure = draw(one, looks)
-                if figure is not None:
-                    written += save(figure, folder / f"{one.slug}_{kind}")
-        for standing in find_standings(found):
-            written += save(draw_ranks(standing, looks), folder / f"{standing.slug}_ranks")
-        for budgets in find_budgets(found):
-            written += save(draw_budgets(budgets, looks), folder / f"{budgets.slug}_labels")
+        for name, drawing in drawings.items():
+            if (names is None or name in names) and (figure := drawing()) is not None:
+                written += save(figure, folder / name)
     return written
-
-
-def draw_classes(found: Comparison, looks: Looks) -> Figure | None:
-    """Dice of every class, a bar for each row."""
-    rows = [row for row in found.rows if not row.ok.empty]
-    classes = list(dict.fromkeys(name for row in rows for name in row.ok["classes"].iloc[0]))
-    classes = [
-        name
-        for name in classes
-        if any(f"dice/{name}" in row.ok and row.ok[f"dice/{name}"].notna().any() for row in rows)
-    ]
-    if not classes:
-        return None
-    wide = len(classes) * len(rows)
-    figure = Figure(figsize=(max(7.0, min(16.0, 3 + 0.25 * wide)), 4.6), layout="constrained")
-    axes = figure.subplots()
-    width = 0.84 / len(rows)
-    for position, row in enumerate(rows):
-        scores = row.ok[[f"dice/{name}" for name in classes]].astype(float) * DICE.scale
-        axes.bar(
-            np.arange(len(classes)) + (position - (len(rows) - 1) / 2) * width,
-            scores.mean(),
-            0.9 * width,
-            yerr=scores.std() if len(scores) > 1 else None,
-            error_kw={"elinewidth": 1, "ecolor": INK},
-            color=looks[row].colour if row.prompts == "none" else "white",
-            edgecolor="white" if row.prompts == "none" else looks[row].colour,
-            hatch="///" if looks[row].line != "-" else None,
-            label=looks[row].name,
-        )
-    axes.set_xticks(range(len(classes)), classes)
-    axes.grid(visible=False, axis="x")
-    axes.set_ylabel(f"Dice of the class ({DICE.unit})")
-    axes.set_title(found.title)
-    legend_below(figure)
-    return figure
-
-
-def draw_curves(found: Comparison, looks: Looks) -> Figure | None:
-    """Loss and validation Dice against the step: mean over runs, and the range of one deviation."""
-    rows = [row for row in found.rows if any(len(history) for history in row.ok["history"])]
-    if not rows:
-        return None
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    figure.suptitle(found.title, fontsize=12)
-    left, right = figure.subplots(1, 2)
-    for row in rows:
-        bands = len(rows) <= BANDS
-        _curve(left, row, "loss", 1.0, looks[row], bands)
-        _curve(right, row, "val_dice", DICE.scale, looks[row], bands)
-    left.set(xlabel="step", ylabel="training loss")
-    right.set(xlabel="step", ylabel=f"validation Dice ({DICE.unit})")
-    handles, names = left.get_legend_handles_labels()
-    legend_below(figure, handles, names)
-    return figure
 
 
 def draw_memory(found: Comparison, looks: Looks) -> Figure | None:
@@ -157,20 +108,3 @@ KINDS: Mapping[str, Callable[[Comparison, Looks], Figure | None]] = {
     "curves": draw_curves,
     "memory": draw_memory,
 }
-
-
-def _curve(axes: Axes, row: Row, key: str, scale: float, look: Series, bands: bool) -> None:
-    points = [
-        (point["step"], point[key] * scale)
-        for history in row.ok["history"]
-        for point in history
-        if point.get(key) is not None
-    ]
-    if not points:
-        return
-    by_step = pd.DataFrame(points, columns=["step", "value"]).groupby("step")["value"]
-    mean, spread = by_step.mean(), by_step.std().fillna(0.0)
-    axes.plot(mean.index, mean, look.line, color=look.colour, lw=1.8, label=look.name)
-    if bands:
-        low, high = mean - spread, mean + spread
-        axes.fill_between(mean.index, low, high, color=look.colour, alpha=0.18, lw=0)

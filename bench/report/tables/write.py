@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.files import atomic_path, write_atomic
-from bench.report.compare.comparison import Comparison, comparison
+from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.compare.ranking import Block, Mark
 from bench.report.records.columns import MISSING, Column
 from bench.report.records.frame import NESTED
@@ -34,7 +34,7 @@ def write_tables(
     written = [folder / "records.csv"]
     with atomic_path(written[0]) as temporary, temporary.open("wb") as file:
         write_frame(frame.drop(columns=list(NESTED)), file)
-    for found in comparison(frame) if comparisons is None else comparisons:
+    for found in make_comparisons(frame) if comparisons is None else comparisons:
         written += [
             write_atomic(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
             write_atomic(folder / f"{found.slug}.csv", to_csv(unrounded(found))),

@@ -1,0 +1,49 @@
+"""Label budgets: comparisons that differ only in the number of labelled training images."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.report.compare.comparison import Comparison
+from bench.report.compare.grouping import names_of, question
+from bench.spec import Cell
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Budgets:
+    """Comparisons that differ in the number of labelled training images only.
+
+    Attributes:
+        title: what they have in common.
+        slug: the same for file names.
+        steps: comparison by number of training images, fewest first.
+    """
+
+    title: str
+    slug: str
+    steps: Mapping[int, Comparison]
+
+
+def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
+    """Return every set of comparisons with more than one label budget."""
+    groups: dict[Any, list[tuple[int, Comparison]]] = defaultdict(list)
+    for comparison in comparisons:
+        ok = pd.concat([row.ok for row in comparison.rows])
+        trained = ok["env/split/train"].dropna() if "env/split/train" in ok else ok["seed"][:0]
+        if not trained.empty:
+            key = question(_without_labels(comparison))
+            groups[key].append((round(trained.mean()), comparison))
+    several = [group for group in groups.values() if len(group) > 1]
+    names = names_of([_without_labels(group[0][1]) for group in several])
+    return [
+        Budgets(", ".join(words), slug, dict(sorted(group, key=lambda step: step[0])))
+        for group, (words, slug) in zip(several, names, strict=True)
+    ]
+
+
+def _without_labels(comparison: Comparison) -> Cell:
+    cell: Cell = comparison.rows[0].records["cell"].iloc[0]
+    return dataclasses.replace(cell, labels=None)

@@ -1,0 +1,22 @@
+"""Average ranks over datasets as a table."""
+
+from bench.report.compare.across_datasets import Standing
+from bench.report.tables.markdown import markdown_table
+
+
+def ranks_table(standing: Standing) -> list[tuple[str, str, str]]:
+    """Return average, best and worst rank of every method, in the order of `standing.methods`."""
+    return [
+        (f"{ranks.mean():.2f}", f"{ranks.min():g}", f"{ranks.max():g}")
+        for ranks in standing.ranks.T
+    ]
+
+
+def ranks_markdown(standing: Standing) -> str:
+    """The table in Markdown."""
+    headers = ["Method", "Backbone", "Weights", "Average rank", "Best", "Worst"]
+    lines = [
+        [f"`{row.label}`", row.backbone, row.weights, *ranks]
+        for row, ranks in zip(standing.methods, ranks_table(standing), strict=True)
+    ]
+    return markdown_table(headers, lines, ["left"] * 3 + ["right"] * 3)
