@@ -149,7 +149,7 @@ def test_a_stand_in_reproduces_nothing_but_has_an_order() -> None:
     assert {entry.status for entry in same.entries[:3]} == {
         "not comparable: stand-in for the images, sam_nano, equal protocol"
     }
-    assert same.entries[3].status == "not run: no such method here"
+    assert same.entries[3].status == "not run: method not implemented"
     other = page(*(run(line, 0.8 - 0.1 * rank) for line, rank in zip(lines, ranks, strict=True)))
     assert (other.order.same, other.order.reversed, other.order.reversed_surely) == (0, 3, 3)
 
@@ -214,7 +214,7 @@ def test_only_the_publications_own_run_is_judged() -> None:
     found = page(run(TABLE.lines[0], 0.2, **asked), few)
     assert found.entries[1].status == "not comparable: 5 test specimens"
     few_too = [replace(r, per_image=r.per_image[:5]) for r in run(TABLE.lines[0], 0.2, **asked)]
-    assert "5 specimens can set none of them beyond chance" in str(page(few_too, few).order)
+    assert "not significant with 5 specimens" in str(page(few_too, few).order)
 
 
 def test_a_cost_has_a_unit_and_no_specimens() -> None:
@@ -325,7 +325,7 @@ def test_the_page_tells_figures_intervals_and_differences(tmp_path: Path) -> Non
     text = write_ledger(suite, DEFAULT, cells, records, tmp_path).read_text()
     assert text.startswith(ledger_markdown(suite, ledger(suite, DEFAULT, cells, records)))
     assert read_note(text) == ("made", SuiteChoice())
-    assert "What differs: all of it." in text
+    assert "Differences: all of it." in text
     assert "| SAMed, rank=1 " in text
     assert "| 70.1 % [6" in " ".join(text.split())
 

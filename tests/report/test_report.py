@@ -247,7 +247,7 @@ def test_images_of_one_specimen_are_one_witness() -> None:
     ]
     found = only(records)
     assert marks(found) == {"full": "best", "lora": "tied"}
-    assert any("4 test specimens" in note and "nothing can be told" in note for note in found.notes)
+    assert any("significant with 4 test specimens" in note for note in found.notes)
 
 
 def test_oracle_prompts_are_not_ranked_with_none() -> None:

@@ -86,10 +86,10 @@ def test_notes_state_the_detectable_difference() -> None:
         (table,) = make_comparisons(to_frame(records))
         return "\n".join(table.notes)
 
-    assert "seen with 80% probability" in notes(12)
+    assert "detected with 80% probability" in notes(12)
     assert "Dice 3.6 points, " in notes(12)
     assert "seen with" not in notes(5)
-    assert "no difference, however large" in notes(5)
+    assert "no difference can be significant" in notes(5)
     assert "6 specimens are the fewest" in notes(5)
 
 

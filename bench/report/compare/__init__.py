@@ -1,1 +1,1 @@
-"""Comparisons: what belongs in one table, ranks, and what can be told apart."""
+"""Comparisons: which runs belong in one table, ranks, and significant differences."""

@@ -1,4 +1,4 @@
-"""Records gathered into comparisons: what may stand in one table, and what it is called."""
+"""Group records into comparisons: the runs of one table, with title and notes."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -62,11 +62,11 @@ def make_comparisons(frame: pd.DataFrame) -> list[Comparison]:
     for place, cell in enumerate(runs.cells):
         groups[question(cell)].append(place)
     cells = [runs.cells[places[0]] for places in groups.values()]
-    found = [
+    comparisons = [
         _compare(words, slug, runs, places)
         for places, (words, slug) in zip(groups.values(), names_of(cells), strict=True)
     ]
-    return sorted(found, key=lambda comparison: comparison.slug)
+    return sorted(comparisons, key=lambda comparison: comparison.slug)
 
 
 def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int]) -> Comparison:
@@ -95,8 +95,8 @@ def _title(cell: Cell, words: tuple[str, ...]) -> str:
     standing = f"{cell.protocol} protocol, {labels}, {cell.task.image_size} px"
     batch = counted(cell.recipe.batch_size, "image" if cell.task.depth == 1 else "stack")
     budget = f", {cell.recipe.steps} steps of {batch}"
-    told = (f"{cell.protocol} ", f"{cell.labels} ", f"{cell.task.image_size} ", "steps ", "batch")
-    rest = [word for word in words[1:] if not word.startswith(told)]
+    known = (f"{cell.protocol} ", f"{cell.labels} ", f"{cell.task.image_size} ", "steps ", "batch")
+    rest = [word for word in words[1:] if not word.startswith(known)]
     shown = standing + (budget if cell.protocol == "equal" else "")
     return f"{words[0]}: " + ", ".join([shown, *rest])
 
@@ -120,7 +120,7 @@ def _rank_notes(blocks: tuple[Block, ...]) -> Iterator[str]:
         prefix = "" if len(blocks) == 1 else f"Prompts {block.prompts}: "
         yield from (prefix + note for note in block.notes)
         if block.prompts == "oracle":
-            yield "Oracle prompts are made from the ground truth, which no user has."
+            yield "Oracle prompts are made from the ground truth, which users do not have."
 
 
 def _failures(rows: list[Row]) -> Iterator[str]:
@@ -128,21 +128,21 @@ def _failures(rows: list[Row]) -> Iterator[str]:
         failed: dict[tuple[str, str], list[Cell]] = defaultdict(list)
         for place in row.places:
             if row.runs.statuses[place] != "ok":
-                reason = row.runs.statuses[place], row.runs.errors[place]
-                failed[reason].append(row.runs.cells[place])
+                outcome = row.runs.statuses[place], row.runs.errors[place]
+                failed[outcome].append(row.runs.cells[place])
         for (status, error), cells in sorted(failed.items(), key=lambda pair: pair[0]):
             # Folds are shown from 1, as in their table and in dry runs.
             seeds = [f"{c.seed}" if c.folds == 1 else f"{c.seed} fold {c.fold + 1}" for c in cells]
-            told = error or "no reason recorded"
-            yield f"{row.name}, seed {', '.join(seeds)}: {status}: {told}"
+            reason = error or "no reason recorded"
+            yield f"{row.name}, seed {', '.join(seeds)}: {status}: {reason}"
 
 
 def _leaks(cells: Sequence[Cell]) -> Iterator[str]:
-    """What the leakage gate found and was told to let pass."""
+    """Overlaps between parts that `--allow-leakage` accepted."""
     leaks = list(dict.fromkeys(leak for cell in cells for leak in cell.leaks))
     if leaks:
         yield (
-            f"Scores may be too high, as images of different parts show the same (allowed with "
+            "Scores may be too high because images of different parts overlap (allowed with "
             f"--allow-leakage; first of {len(leaks)}): {leaks[0]}."
         )
 

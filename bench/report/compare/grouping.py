@@ -21,8 +21,8 @@ def question(cell: Cell) -> tuple[Any, ...]:
     task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
     # `equal` prescribes all of the recipe but the learning rate; `published` is each method's own.
     recipe = _without_rate(cell.recipe) if cell.protocol == "equal" else None
-    data = (cell.dataset_name, cell.dataset_sha, cell.labels, cell.folds)
-    return (*data, cell.protocol, *task, recipe)
+    images = (cell.dataset_name, cell.dataset_sha, cell.labels, cell.folds)
+    return (*images, cell.protocol, *task, recipe)
 
 
 @lru_cache(maxsize=1024)
@@ -40,19 +40,19 @@ def names_of(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], str]]:
     versions = Counter(words)
     # One name, two contents: the fingerprint tells them apart.
     words = [
-        told if versions[told] == 1 else (*told, f"data {cell.dataset_sha[:8]}")
-        for told, cell in zip(words, cells, strict=True)
+        name if versions[name] == 1 else (*name, f"data {cell.dataset_sha[:8]}")
+        for name, cell in zip(words, cells, strict=True)
     ]
-    slugs = [slug_of(told) for told in words]
+    slugs = [slug_of(name) for name in words]
     alike = Counter(slug.casefold() for slug in slugs)  # some disks do not tell case apart
     return [
         (
-            told,
+            name,
             slug
             if alike[slug.casefold()] == 1 and slug.casefold() not in _TAKEN
-            else _sealed(told),
+            else _sealed(name),
         )
-        for told, slug in zip(words, slugs, strict=True)
+        for name, slug in zip(words, slugs, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which rows are best, and which of the others the test images cannot tell apart from them."""
+"""Mark the best rows, and the rows that do not differ significantly from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,26 +48,26 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     ranked = [p for p, row in enumerate(ordered) if row.complete and row.folds == folds]
     images = ImageScores([row.images for row in ordered])
     marks: dict[tuple[int, str], Mark] = {}
-    told: dict[str, list[str]] = {}  # note to the columns it holds for
+    titles_of: dict[str, list[str]] = {}  # note to the columns it holds for
     visible = []
     for column in COLUMNS:
         measured = [p for p in ranked if ordered[p].values[column.key].figure is not None]
-        found = _judge(column, ordered, measured, images)
-        marks |= {(p, column.key): mark for p, mark in found.marks.items()}
-        if found.note is not None:
-            told.setdefault(found.note, []).append(column.title)
-        if found.visible is not None:
-            visible.append(_amount(column, found.visible))
-    notes = [f"{', '.join(titles)}: {note}" for note, titles in told.items()]
+        judgement = _judge(column, ordered, measured, images)
+        marks |= {(p, column.key): mark for p, mark in judgement.marks.items()}
+        if judgement.note is not None:
+            titles_of.setdefault(judgement.note, []).append(column.title)
+        if judgement.visible is not None:
+            visible.append(_amount(column, judgement.visible))
+    notes = [f"{', '.join(titles)}: {note}" for note, titles in titles_of.items()]
     if visible:
         notes.append(
-            f"Smallest mean difference from the best that is seen with {POWER:.0%} probability, "
-            f"median over the rows: {', '.join(visible)}."
+            f"Smallest mean difference from the best that is detected with {POWER:.0%} "
+            f"probability (median over the rows): {', '.join(visible)}."
         )
     skipped = [row for p, row in enumerate(ordered) if p not in ranked and row.ended_well]
     if skipped:
         names = ", ".join(row.name for row in skipped)
-        notes.append(f"Not ranked, since runs failed or folds are missing: {names}.")
+        notes.append(f"Not ranked because runs failed or folds are missing: {names}.")
     return Block(prompts, tuple(ordered), marks, tuple(notes), tuple(ranked))
 
 
@@ -78,12 +78,12 @@ def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
     settings = sorted({one for row in rows for one in row.settings(column.comparable_within)})
     if len(settings) < 2:
         return None
-    return f"not ranked, since measured with different things: {'; '.join(settings)}."
+    return f"not ranked because it was measured under different conditions: {'; '.join(settings)}."
 
 
 @dataclass(frozen=True)
 class _Judgement:
-    """Of one column: marks by position, how ties were found, the difference that would be seen."""
+    """Result for one column: marks by position, note on ties, smallest detectable difference."""
 
     marks: Mapping[int, Mark] = field(default_factory=dict)
     note: str | None = None
@@ -107,27 +107,27 @@ def _judge(
     marks: dict[int, Mark] = {p: "best" for p in measured if merits[p] == top}
     if column.image_score is None:
         return _Judgement(marks)
-    found = images.differences(next(iter(marks)), others, column.image_score)
-    differences = [sign * values for values in found]
+    raw = images.differences(next(iter(marks)), others, column.image_score)
+    differences = [sign * values for values in raw]
     ties = zip(others, tied_with_best(differences), strict=True)
     marks |= {p: "tied" for p, tie in ties if tie}
     return _Judgement(marks, _test(differences), detectable_difference(differences))
 
 
 def _test(differences: Sequence[Floats]) -> str:
-    """How it was found out what cannot be told from the best."""
+    """Describe the test that marks the ties."""
     specimens, fewest = min(map(len, differences)), min_specimens(len(differences))
     tested = counted(specimens, "test specimen")
     comparisons = counted(len(differences), "comparison")
     if specimens < fewest:
         return (
-            f"with {tested} and {comparisons} no difference, however "
-            f"large, can be significant, so nothing can be told apart from the best (≈); {fewest} "
-            "specimens are the fewest that could."
+            f"no difference can be significant with {tested} and {comparisons}, so all other rows "
+            f"are marked as not significantly different from the best (≈); at least {fewest} "
+            "specimens are needed."
         )
     return (
-        f"≈ cannot be told apart from the best (Wilcoxon signed-rank test on "
-        f"{tested}, Holm-corrected for {comparisons}, {SIGNIFICANCE:.0%} level)."
+        f"≈ marks rows that do not differ significantly from the best (Wilcoxon signed-rank test "
+        f"on {tested}, Holm-corrected for {comparisons}, {SIGNIFICANCE:.0%} level)."
     )
 
 

@@ -30,7 +30,7 @@ class Flip:
 def find_flips(scores: Scores) -> list[Flip]:
     """Every two methods that two conventions with a common measure order differently.
 
-    Equal figures are no order. Sorted by the smaller of the two leads, the largest first.
+    Equal figures have no order. Sorted by the smaller of the two leads, the largest first.
     """
     flips = []
     for measure, one, other in common_measures(scores):
@@ -48,8 +48,8 @@ def common_measures(scores: Scores) -> list[tuple[str, str, str]]:
     columns = {column: None for figures in scores.values() for column in figures}
     ordered = sorted(columns, key=lambda column: order.index(column[0]))
     pairs = itertools.combinations(ordered, 2)
-    found = [(measure, one, other) for (one, measure), (other, same) in pairs if measure == same]
-    return sorted(found, key=lambda common: common[0])
+    common = [(measure, one, other) for (one, measure), (other, same) in pairs if measure == same]
+    return sorted(common, key=lambda entry: entry[0])
 
 
 def _lead(scores: Scores, pair: tuple[str, str], column: MeasureKey) -> float | None:

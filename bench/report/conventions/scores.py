@@ -24,7 +24,7 @@ from bench.run.store import Store
 from bench.spec import Cell, Record
 
 Load = Callable[[str], Collection]
-Folder = Callable[[Cell], Path]  # where a cell's class maps lie
+Folder = Callable[[Cell], Path]  # of a cell's class maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +52,16 @@ class ScoredComparison:
 
 
 def find_records(places: Sequence[Path], dataset: str | None = None) -> tuple[list[Record], Folder]:
-    """Records of one dataset, and where each one's class maps lie.
+    """Records of one dataset, and the folder of each one's class maps.
 
     Args:
-        places: files of records, or results folders, which stand for all that ended well.
+        places: files of records, or results folders, which mean all their runs that ended well.
         dataset: its name; None where there is only one.
 
     Raises:
         UserError: a place is neither, or there are records of no or of several datasets.
     """
-    found: dict[str, tuple[Record, Store]] = {}
+    stored: dict[str, tuple[Record, Store]] = {}
     for place in places:
         store = Store(place if place.is_dir() else place.parent.parent)
         records = store.read_all()
@@ -74,14 +74,14 @@ def find_records(places: Sequence[Path], dataset: str | None = None) -> tuple[li
                 f"no record in {place}: give files as in results/mine/records/ID.json, or a "
                 "results folder with runs that ended well"
             )
-        found |= {one.cell.id: (one, store) for one in records}
-    names = sorted({one.cell.dataset_name for one, _ in found.values()})
+        stored |= {one.cell.id: (one, store) for one in records}
+    names = sorted({one.cell.dataset_name for one, _ in stored.values()})
     if dataset is None and len(names) > 1:
         raise UserError(f"these records are of {', '.join(names)}: choose one with --dataset NAME")
     if dataset is not None and dataset not in names:
         raise UserError(f"no record here is of dataset '{dataset}': there are {', '.join(names)}")
-    chosen = [one for one, _ in found.values() if dataset in (None, one.cell.dataset_name)]
-    return chosen, lambda cell: found[cell.id][1].predictions(cell)
+    chosen = [one for one, _ in stored.values() if dataset in (None, one.cell.dataset_name)]
+    return chosen, lambda cell: stored[cell.id][1].predictions(cell)
 
 
 def compare_conventions(
@@ -91,7 +91,7 @@ def compare_conventions(
 
     Args:
         records: of runs that ended well.
-        folder: where a cell's class maps lie, as `Store.predictions`.
+        folder: of a cell's class maps, as `Store.predictions`.
         load: from the name or path of a dataset to its images, as `load_collection`.
 
     Raises:
@@ -168,14 +168,14 @@ def read_cases(
         cell: the run.
         images: its `per_image`, which names them.
         collection: what they belong to.
-        folder: where a cell's class maps lie.
+        folder: of a cell's class maps.
 
     Raises:
         UserError: a class map is not there, or does not fit its image.
     """
     tested = {image["name"] for image in images}
     volumes: dict[tuple[str, str], list[Item]] = {}
-    for item in collection.items:  # slices lie as their items are ordered
+    for item in collection.items:  # slices are in the order of their items
         if item.name in tested:
             key = (item.volume, "" if item.volume else item.name)
             volumes.setdefault(key, []).append(item)
@@ -183,9 +183,9 @@ def read_cases(
     for (volume, _), items in volumes.items():
         maps = [_class_map(folder(cell) / f"{item.name}.png", cell) for item in items]
         masks = [decode_mask(item, collection) for item in items]
-        found, truth = (np.stack(maps), np.stack(masks)) if volume else (maps[0], masks[0])
+        predicted, truth = (np.stack(maps), np.stack(masks)) if volume else (maps[0], masks[0])
         try:
-            cases.append(read_case(found, truth, collection.num_classes))
+            cases.append(read_case(predicted, truth, collection.num_classes))
         except ValueError as error:
             raise UserError(
                 f"the class map of '{items[0].name}' in {folder(cell)} does not fit ({error}): "
@@ -204,12 +204,12 @@ def _class_map(path: Path, cell: Cell) -> Any:
 
 
 def _notes(collection: Collection, blocks: Sequence[Block]) -> Iterable[str]:
-    yield "Figures are means over runs; a lead smaller than their spread is no finding."
+    yield "Figures are means over runs; a lead smaller than their spread is not a result."
     if not any(item.volume for item in collection.items):
-        yield "These images are no slices: each counts as a volume of its own, distances are 2-D."
+        yield "These images are not slices: each is scored as one volume, with 2-D distances."
     if collection.num_classes > 2:
-        yield "SAM-Adapter and BER know one foreground: here any class but 0."
+        yield "SAM-Adapter and BER have one foreground class: here, every class except 0."
     left = [row.name for block in blocks for row in block.rows if row not in _comparable(block)]
     if left:
-        yield f"Left out, since folds are missing: {', '.join(left)}."
+        yield f"Left out because folds are missing: {', '.join(left)}."
     yield from (f"{one.name}: {one.limits}" for one in CONVENTIONS if one.limits)

@@ -24,13 +24,13 @@ _MEASURES = {
 }
 
 
-def conventions_tables(found: Sequence[ScoredComparison]) -> list[Table]:
+def conventions_tables(comparisons: Sequence[ScoredComparison]) -> list[Table]:
     """For each comparison a table for each measure, then the flips with the notes as caption.
 
-    Measures that one convention alone has share a table, since there is nothing to hold beside.
+    Measures that one convention alone has share a table, since there is nothing to compare.
     """
     tables = []
-    for one in found:
+    for one in comparisons:
         alone = []
         for measure, (title, *_) in _MEASURES.items():
             columns = _columns(one, measure)
@@ -44,9 +44,9 @@ def conventions_tables(found: Sequence[ScoredComparison]) -> list[Table]:
     return tables
 
 
-def _scores(found: ScoredComparison, title: str, columns: Sequence[MeasureKey]) -> Table:
-    """Methods by conventions; beside every figure its rank within the block."""
-    table = _empty(f"{title}: {found.title}")
+def _scores(comparison: ScoredComparison, title: str, columns: Sequence[MeasureKey]) -> Table:
+    """Methods by conventions; every figure with its rank within the block."""
+    table = _empty(f"{title}: {comparison.title}")
     table.add_column("Method", overflow="fold", max_width=30)
     several = len({measure for _, measure in columns}) > 1
     for convention, measure in columns:
@@ -54,8 +54,8 @@ def _scores(found: ScoredComparison, title: str, columns: Sequence[MeasureKey]) 
         if several:
             header += "\n" + _MEASURES[measure][0].replace(" ", "\n", 1)
         table.add_column(header, justify="right", no_wrap=True)
-    for block in found.blocks:
-        if len(found.blocks) > 1:
+    for block in comparison.blocks:
+        if len(comparison.blocks) > 1:
             table.add_row(Text(f"prompts: {block.prompts}", style="italic"))
         ranks = {column: _ranks(block, column) for column in columns}
         first = ranks[columns[0]]
@@ -67,14 +67,14 @@ def _scores(found: ScoredComparison, title: str, columns: Sequence[MeasureKey]) 
     return table
 
 
-def _flips(found: ScoredComparison) -> Table:
+def _flips(comparison: ScoredComparison) -> Table:
     """For every two conventions how many pairs of methods change order, and the clearest."""
-    table = _empty(f"Where the ranking flips: {found.title}")
+    table = _empty(f"Where the ranking flips: {comparison.title}")
     for title in ("Measure", "Conventions"):
         table.add_column(title, no_wrap=True)
     table.add_column("Pairs", justify="right", no_wrap=True)
     table.add_column("Clearest flip", overflow="fold")
-    for block in found.blocks:
+    for block in comparison.blocks:
         flips: dict[tuple[str, tuple[str, str]], list[Flip]] = defaultdict(list)
         for flip in block.flips:
             flips[flip.measure, flip.conventions].append(flip)
@@ -84,14 +84,14 @@ def _flips(found: ScoredComparison) -> Table:
             Text(f"{len(flips)} of {len(compared)} comparisons flip", style="italic"),
         )
         pairs = math.comb(len(block.scores), 2)
-        for (measure, names), found_here in sorted(flips.items(), key=lambda one: -len(one[1])):
-            told = [
-                *(_MEASURES[measure][0], " | ".join(names), f"{len(found_here)}/{pairs}"),
-                _tell(found_here[0]),
+        for (measure, names), flips_here in sorted(flips.items(), key=lambda one: -len(one[1])):
+            texts = [
+                *(_MEASURES[measure][0], " | ".join(names), f"{len(flips_here)}/{pairs}"),
+                _tell(flips_here[0]),
             ]
-            table.add_row(*map(Text, told))
+            table.add_row(*map(Text, texts))
         table.add_section()
-    table.caption = Text("\n".join(found.notes))
+    table.caption = Text("\n".join(comparison.notes))
     return table
 
 
@@ -112,14 +112,14 @@ def _empty(title: str) -> Table:
     )
 
 
-def _columns(found: ScoredComparison, measure: str) -> list[MeasureKey]:
+def _columns(comparison: ScoredComparison, measure: str) -> list[MeasureKey]:
     """The conventions that have a figure for some method."""
     return [
         column
         for convention in CONVENTIONS
         if any(
             figures.get(column := (convention.name, measure)) is not None
-            for block in found.blocks
+            for block in comparison.blocks
             for figures in block.scores.values()
         )
     ]

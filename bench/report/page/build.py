@@ -58,7 +58,7 @@ def read_page(page: str) -> str:
     """
     try:
         text = _PICTURES.sub("", page)
-        return _PACKED.sub(lambda data: f"\n{json.dumps(unpack(data[0]))}\n", text)
+        return _PACKED.sub(lambda packed: f"\n{json.dumps(unpack(packed[0]))}\n", text)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(str(error)) from error
 

@@ -31,32 +31,35 @@ _MEMORY = {
 _DIGITS = 3  # after the point, in per cent: more than any plot can show
 
 
-def charts_of(found: Comparison, looks: Looks) -> dict[str, Any]:
-    """All plots of a comparison; rows are told by their position."""
-    accuracies = [column for column in found.columns if column.spread and _has(found, column)]
-    costs = [column for column in COSTS if _has(found, column)]
+def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
+    """All plots of a comparison; rows are identified by their position."""
+    accuracies = [
+        column for column in comparison.columns if column.spread and _has(comparison, column)
+    ]
+    costs = [column for column in COSTS if _has(comparison, column)]
+    rows = list(enumerate(comparison.rows))
     return {
-        "rows": [_row(row, looks[row]) for row in found.rows],
+        "rows": [_row(row, looks[row]) for row in comparison.rows],
         "accuracies": [_axis(column) for column in accuracies],
         "costs": [_axis(column) for column in costs],
-        "figures": {column.key: _figures(found, column) for column in found.columns},
+        "figures": {column.key: _figures(comparison, column) for column in comparison.columns},
         "fronts": {
-            f"{cost.key} {accuracy.key}": list(_fronts(found, cost, accuracy))
+            f"{cost.key} {accuracy.key}": list(_fronts(comparison, cost, accuracy))
             for cost in costs
             for accuracy in accuracies
         },
-        "curves": [point for place, row in enumerate(found.rows) for point in _curve(place, row)],
-        "memory": [part for place, row in enumerate(found.rows) for part in _memory(place, row)],
-        "images": images_of(found),
+        "curves": [point for place, row in rows for point in _curve(place, row)],
+        "memory": [part for place, row in rows for part in _memory(place, row)],
+        "images": images_of(comparison),
     }
 
 
-def images_of(found: Comparison) -> dict[str, Any]:
+def images_of(comparison: Comparison) -> dict[str, Any]:
     """Dice of every test image, in per cent: mean over the runs of a row; hardest image first."""
-    scores = ImageScores([row.images for row in found.rows])
+    scores = ImageScores([row.images for row in comparison.rows])
     means = scores.means("dice") * DICE.scale
-    seen = np.flatnonzero(~np.isnan(means).all(axis=0))
-    order = sorted(seen, key=lambda place: (np.nanmean(means[:, place]), scores.images[place]))
+    measured = np.flatnonzero(~np.isnan(means).all(axis=0))
+    order = sorted(measured, key=lambda place: (np.nanmean(means[:, place]), scores.images[place]))
     return {
         "names": [scores.images[place][1] for place in order],
         "groups": [scores.images[place][0] for place in order],
@@ -95,7 +98,7 @@ def _axis(column: Column) -> dict[str, Any]:
     return {**names, "better": column.better}
 
 
-def _figures(found: Comparison, column: Column) -> list[list[Any]]:
+def _figures(comparison: Comparison, column: Column) -> list[list[Any]]:
     """Of every row figure and spread in the shown unit, then both as the table has them."""
     return [
         [
@@ -104,7 +107,7 @@ def _figures(found: Comparison, column: Column) -> list[list[Any]]:
             column.format(value.figure),
             "" if value.spread is None else f" ± {column.format(value.spread)}",
         ]
-        for value in (row.values[column.key] for row in found.rows)
+        for value in (row.values[column.key] for row in comparison.rows)
     ]
 
 
@@ -112,15 +115,15 @@ def _scaled(value: float | None, column: Column) -> float | None:
     return None if value is None else value * column.scale
 
 
-def _has(found: Comparison, column: Column) -> bool:
-    return any(row.values[column.key].figure is not None for row in found.rows)
+def _has(comparison: Comparison, column: Column) -> bool:
+    return any(row.values[column.key].figure is not None for row in comparison.rows)
 
 
-def _fronts(found: Comparison, cost: Column, accuracy: Column) -> Iterator[list[int]]:
+def _fronts(comparison: Comparison, cost: Column, accuracy: Column) -> Iterator[list[int]]:
     """One for each origin of prompts, of rows that may be ranked; positions by cost."""
     measured = [
         (place, row)
-        for place, row in enumerate(found.rows)
+        for place, row in enumerate(comparison.rows)
         if row.complete
         and row.values[cost.key].figure is not None
         and row.values[accuracy.key].figure is not None

@@ -15,7 +15,7 @@ from bench.spec import Record
 
 @dataclass(frozen=True)
 class Ledger:
-    """What was published beside what was measured."""
+    """Published figures next to measured ones."""
 
     suite: Suite
     pages: Sequence[Page]
@@ -41,24 +41,24 @@ def find_ledgers(
         return [], []
     by_id = {record.cell.id: record for record in records}
     names = {record.cell.dataset: record.cell.dataset_name for record in records}
-    found: dict[tuple[str, frozenset[str]], Ledger] = {}
+    ledgers: dict[tuple[str, frozenset[str]], Ledger] = {}
     left_out = []
     for suite in suites:
-        for (address, sha), asked in _questions(suite, records):
+        for (address, sha), request in _questions(suite, records):
             if names[address] not in collections:
                 continue
-            # Leaks stop what trains; here they are told with the records.
+            # Leaks stop what trains; here they are shown with the records.
             data = {address: LoadedDataset(collections[names[address]], sha, ((),) * suite.folds)}
             try:
-                cells, _ = expand_suite(suite, asked, data)
+                cells, _ = expand_suite(suite, request, data)
             except UserError as error:
                 left_out.append(f"no ledger of {suite.name} on {names[address]}: {error}")
                 continue
             ids = frozenset(cell.id for line in cells.values() for cell in line)
             if here := ids & by_id.keys():
-                pages = ledger(suite, asked, cells, by_id)
-                found.setdefault((suite.name, frozenset(here)), Ledger(suite, pages))
-    return list(found.values()), left_out
+                pages = ledger(suite, request, cells, by_id)
+                ledgers.setdefault((suite.name, frozenset(here)), Ledger(suite, pages))
+    return list(ledgers.values()), left_out
 
 
 def unit_of(page: Page) -> str:
@@ -67,7 +67,7 @@ def unit_of(page: Page) -> str:
 
 
 def entry_texts(page: Page, entry: Entry) -> Mapping[str, str]:
-    """Published and measured figure and interval as they are shown; the unit stands in the head."""
+    """Published and measured figure and interval as they are shown; the header has the unit."""
     column = get_column(page.ours)
     bounds = entry.bounds
     span = "" if bounds is None else f"{column.format(bounds.low)} to {column.format(bounds.high)}"
@@ -88,7 +88,7 @@ def _questions(
     """What of a suite may have been run: its datasets, on the backbones and seeds there are.
 
     Returns:
-        Address and fingerprint of a dataset, and what was asked on it.
+        Address and fingerprint of a dataset, and the request on it.
     """
     methods = {line.run.partition("[")[0] for line in suite.lines if line.run}
     datasets = {suite.stand_in, *filter(None, suite.originals.values())}
@@ -99,8 +99,8 @@ def _questions(
     runs: dict[tuple[str, str, str, str], set[int]] = {}
     for cell in (record.cell for record in records):
         if cell.method in methods and cell.dataset_name in datasets:
-            beside = backbones[cell.dataset_sha, cell.protocol] or {Request.backbones}
-            for backbone in {cell.task.backbone} - {"none"} or beside:
+            backbones_used = backbones[cell.dataset_sha, cell.protocol] or {Request.backbones}
+            for backbone in {cell.task.backbone} - {"none"} or backbones_used:
                 key = (cell.dataset, cell.dataset_sha, backbone, cell.protocol)
                 runs.setdefault(key, set()).add(cell.seed)
     return [

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 
-def pack(data: Any) -> str:
-    """Base64 of gzipped JSON, the same for the same data; `data.js` unpacks it.
+def pack(content: Any) -> str:
+    """Base64 of gzipped JSON, the same for the same content; `data.js` unpacks it.
 
     Raises:
         ValueError: a number is not finite.
     """
-    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 

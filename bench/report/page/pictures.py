@@ -1,7 +1,7 @@
 """Pictures in the page: the best, the worst and the most disputed image of a comparison.
 
-An image is embedded once, grey; the truth, predictions and errors lie over it as label maps of few
-colours, which takes a tenth of the room of ready pictures.
+An image is embedded once, grey; truth, predictions and errors are drawn over it as label maps of
+few colours, which needs a tenth of the space of complete pictures.
 """
 
 import base64
@@ -71,17 +71,19 @@ class Gallery:
 
 
 def gallery_of(
-    found: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
+    comparison: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
 ) -> Gallery | None:
     """None where no run left a prediction.
 
     Args:
-        found: its first rows are shown, which are the best without prompts.
+        comparison: its first rows are shown, which are the best without prompts.
         looks: names of the rows.
         predictions: holds `<cell id>/<item name>.png`.
         lookup: item name to image and mask.
     """
-    kept = ((row, run) for row in found.rows if (run := shown_run(row, predictions)) is not None)
+    kept = (
+        (row, run) for row in comparison.rows if (run := shown_run(row, predictions)) is not None
+    )
     runs = dict(islice(kept, WIDEST))
     names = choose(list(runs.values()), ("best", "worst", "most disputed"))
     if not names:
@@ -90,7 +92,7 @@ def gallery_of(
     pictures = [_picture(role, name, named, lookup) for role, name in names.items()]
     classes = next(iter(runs)).ok["classes"].iloc[0]
     colours = [(label, class_colour(k)) for k, label in enumerate(classes) if k > 0]
-    return Gallery(pictures, colours, len(found.rows) - len(runs))
+    return Gallery(pictures, colours, len(comparison.rows) - len(runs))
 
 
 def _picture(role: str, name: str, runs: Mapping[str, Shown], lookup: Lookup) -> Picture:

@@ -1,4 +1,4 @@
-"""Where the figures come from: of every row its runs, as asked, measured, and where they ran."""
+"""Where the figures come from: the runs of every row: request, measurements and machine."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,11 @@ from bench.spec import Record
 _APART = ("id", "cell", "cost", "metrics", "env", "per_image", "per_volume", "history", "classes")
 
 
-def provenance_of(found: Comparison, records: Mapping[str, Record]) -> dict[str, Any]:
+def provenance_of(comparison: Comparison, records: Mapping[str, Record]) -> dict[str, Any]:
     """The records behind every row of a comparison, unrounded.
 
     Args:
-        found: to explain.
+        comparison: whose figures are explained.
         records: by the id of the cell.
 
     Returns:
@@ -25,12 +25,12 @@ def provenance_of(found: Comparison, records: Mapping[str, Record]) -> dict[str,
     """
     places: dict[str, int] = {}
     return {
-        "slug": found.slug,
-        "title": found.title,
-        "columns": {column.key: _definition(column) for column in found.columns},
+        "slug": comparison.slug,
+        "title": comparison.title,
+        "columns": {column.key: _definition(column) for column in comparison.columns},
         "runs": [
             [_run(record, places) for record in _ordered(records[name] for name in names)]
-            for names in (row.records["id"] for row in found.rows)
+            for names in (row.records["id"] for row in comparison.rows)
         ],
         "places": [json.loads(place) for place in places],
     }

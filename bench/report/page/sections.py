@@ -72,8 +72,8 @@ class Section:
     """One view of the page.
 
     Attributes:
-        id: its address within the page. Where a name makes part of it, a word and a hyphen stand
-            before, so that no name doubles the id of something else.
+        id: its address within the page. Where a name makes part of it, a word and a hyphen come
+            before it, so that no name doubles the id of something else.
         title: in the table of contents.
         group: heading above it there.
         template: file in `assets`.
@@ -149,7 +149,7 @@ def _ledgers(report: Report) -> Iterator[Section]:
         number = "" if names[one.suite.name] == 1 else f"-{names[one.suite.name]}"
         facts = {"suite": one.suite, "pages": one.pages, "texts": entry_texts, "unit": unit_of}
         title = f"{one.suite.name}{number}"
-        yield Section(f"ledger-{title}", title, "Published beside ours", "ledger.html.j2", facts)
+        yield Section(f"ledger-{title}", title, "Published next to ours", "ledger.html.j2", facts)
 
 
 def _failures(report: Report) -> Iterator[Section]:

@@ -1,4 +1,4 @@
-"""What stands in the page's tables, in the words and digits of the other tables."""
+"""Contents of the page's tables, with the texts and digits of the other tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Figure:
         spread: likewise; "" without one.
         value: unrounded, to sort by; None where there is none.
         mark: best, tied, or neither.
-        place: section of the comparison and position of the row in it, where its records are found.
+        place: section of the comparison and position of the row in it, which has its records.
     """
 
     key: str
@@ -59,21 +59,21 @@ class Part:
     lines: Sequence[Line]
 
 
-def section_of(found: Comparison) -> str:
+def section_of(comparison: Comparison) -> str:
     """Id of its section, which no other element of the page can have."""
-    return f"comparison-{found.slug}"
+    return f"comparison-{comparison.slug}"
 
 
-def figures_table(found: Comparison) -> list[Part]:
+def figures_table(comparison: Comparison) -> list[Part]:
     """The comparison's table, block by block."""
     start, parts = 0, []
-    for block in found.blocks:
+    for block in comparison.blocks:
         lines = []
-        shown = cells(block, found.columns, lambda text, _: text)
+        shown = cells(block, comparison.columns, lambda text, _: text)
         for position, (row, texts) in enumerate(zip(block.rows, shown, strict=True)):
             figures = [
-                _figure(found, block, position, start, column.key, text)
-                for column, text in zip(found.columns, texts[len(ASKED) :], strict=True)
+                _figure(comparison, block, position, start, column.key, text)
+                for column, text in zip(comparison.columns, texts[len(ASKED) :], strict=True)
             ]
             lines.append(_line(row, figures))
         parts.append(Part(block.prompts, lines))
@@ -81,10 +81,10 @@ def figures_table(found: Comparison) -> list[Part]:
     return parts
 
 
-def overview_table(found: Sequence[Comparison], looks: Mapping[Row, Series]) -> list[Part]:
-    """Dice of every method in every comparison; those that occur most stand first."""
+def overview_table(comparisons: Sequence[Comparison], looks: Mapping[Row, Series]) -> list[Part]:
+    """Dice of every method in every comparison; those that occur most come first."""
     parts: dict[str, dict[str, dict[str, tuple[Row, Figure]]]] = {}
-    for one in found:
+    for one in comparisons:
         start = 0
         for block in one.blocks:
             lines = parts.setdefault(block.prompts, {})
@@ -94,14 +94,14 @@ def overview_table(found: Sequence[Comparison], looks: Mapping[Row, Series]) -> 
                 lines.setdefault(looks[row].name, {})[one.slug] = (row, figure)
             start += len(block.rows)
     return [
-        Part(prompts, list(_overview_lines(lines, [one.slug for one in found])))
+        Part(prompts, list(_overview_lines(lines, [one.slug for one in comparisons])))
         for prompts, lines in parts.items()
     ]
 
 
-def classes_table(found: Comparison) -> tuple[list[str], list[Part]]:
+def classes_table(comparison: Comparison) -> tuple[list[str], list[Part]]:
     """Names of the classes, and the Dice of each class for every row that has any."""
-    rows = [row for row in found.rows if not row.ok.empty]
+    rows = [row for row in comparison.rows if not row.ok.empty]
     named = dict.fromkeys(name for row in rows for name in row.ok["classes"].iloc[0])
     classes = [
         name
@@ -109,9 +109,11 @@ def classes_table(found: Comparison) -> tuple[list[str], list[Part]]:
         if any(f"dice/{name}" in row.ok and row.ok[f"dice/{name}"].notna().any() for row in rows)
     ]
     start, parts = 0, []
-    for block in found.blocks:
+    for block in comparison.blocks:
         lines = [
-            _line(row, [_class_figure(row, name, (section_of(found), place)) for name in classes])
+            _line(
+                row, [_class_figure(row, name, (section_of(comparison), place)) for name in classes]
+            )
             for place, row in enumerate(block.rows, start)
             if not row.ok.empty
         ]
@@ -123,12 +125,12 @@ def classes_table(found: Comparison) -> tuple[list[str], list[Part]]:
 FoldLines = list[tuple[Line, list[str]]]
 
 
-def folds_lines(found: Comparison) -> tuple[list[str], dict[str, FoldLines]]:
+def folds_lines(comparison: Comparison) -> tuple[list[str], dict[str, FoldLines]]:
     """Heads of the table of folds, and by origin of prompts its lines in per cent.
 
     Both are empty with one fold only.
     """
-    table = folds_table(found)
+    table = folds_table(comparison)
     if table.empty:
         return [], {}
     figures = table.drop(columns=[*_WHO, "prompts"])
@@ -154,13 +156,13 @@ def _line(row: Row, figures: Sequence[Figure]) -> Line:
 
 
 def _figure(
-    found: Comparison, block: Block, position: int, start: int, key: str, text: str
+    comparison: Comparison, block: Block, position: int, start: int, key: str, text: str
 ) -> Figure:
     figure, _, spread = text.partition(" ± ")
     value = block.rows[position].values[key].figure
     mark = block.marks.get((position, key))
     shown = f"± {spread}" if spread else ""
-    return Figure(key, figure, shown, value, mark, (section_of(found), start + position))
+    return Figure(key, figure, shown, value, mark, (section_of(comparison), start + position))
 
 
 def _overview_lines(

@@ -10,18 +10,18 @@ from bench.report.compare.across_datasets import Standing
 from bench.report.plots.style import FAINT, INK, Series
 from bench.report.records.rows import Row
 
-_STEP = 0.022  # between bars side by side, in widths of the axes
+_STEP = 0.022  # between neighbouring bars, in widths of the axes
 
 
-def draw_ranks(found: Standing, looks: Mapping[Row, Series]) -> Figure:
-    """Rank of every method on every dataset, their average, and bars along what cannot be told.
+def draw_ranks(standing: Standing, looks: Mapping[Row, Series]) -> Figure:
+    """Draw ranks on every dataset, their average, and bars along methods that do not differ.
 
     Best average rank on top; a bar right of the axes joins methods of which no two differ.
     """
-    methods = len(found.methods)
+    methods = len(standing.methods)
     figure = Figure(figsize=(8.4, 1.9 + 0.28 * methods), layout="constrained")
     axes = figure.subplots()
-    for place, (row, ranks) in enumerate(zip(found.methods, found.ranks.T, strict=True)):
+    for place, (row, ranks) in enumerate(zip(standing.methods, standing.ranks.T, strict=True)):
         look = looks[row]
         axes.plot([ranks.min(), ranks.max()], [place, place], color=FAINT, lw=1.2, zorder=1)
         axes.plot(ranks, [place] * len(ranks), "o", ms=4, mfc="white", mec="#888888", zorder=2)
@@ -35,8 +35,8 @@ def draw_ranks(found: Standing, looks: Mapping[Row, Series]) -> Figure:
             fontsize=9,
             color=INK,
         )
-    _draw_bars(axes, found.cliques)
-    axes.set_yticks(range(methods), [looks[row].name for row in found.methods])
+    _draw_bars(axes, standing.cliques)
+    axes.set_yticks(range(methods), [looks[row].name for row in standing.methods])
     axes.set_ylim(methods - 0.4, -0.6)
     axes.set_xlim(1 - 0.03 * methods, methods + 0.08 * methods)
     axes.set_xticks(
@@ -44,14 +44,14 @@ def draw_ranks(found: Standing, looks: Mapping[Row, Series]) -> Figure:
     )
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("← rank by Dice (1 is best)")
-    axes.set_title(f"Ranks of {methods} methods {found.title}")
-    _explain(axes, bars=bool(found.cliques))
+    axes.set_title(f"Ranks of {methods} methods {standing.title}")
+    _explain(axes, bars=bool(standing.cliques))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
 def columns_of(bars: Sequence[tuple[int, int]]) -> list[int]:
-    """The column in which each bar stands so that none touches another; first and last places."""
+    """Return a column for each bar (first and last place) so that no two bars touch."""
     ends: list[int] = []  # of the last bar in every column
     columns = []
     for first, last in bars:
@@ -80,4 +80,4 @@ def _explain(axes: Axes, bars: bool) -> None:
     axes.plot(nothing, nothing, "o", color=INK, ms=8, label="average rank")
     axes.plot(nothing, nothing, "o", ms=4, mfc="white", mec="#888888", label="rank on one dataset")
     if bars:
-        axes.plot(nothing, nothing, color=INK, lw=3, label="cannot be told apart")
+        axes.plot(nothing, nothing, color=INK, lw=3, label="no significant difference")

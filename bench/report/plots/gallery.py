@@ -43,17 +43,17 @@ def write_gallery(
         frame: of `to_frame`.
         predictions: holds `<cell id>/<item name>.png`, label maps of the size of the image.
         images: dataset name to a function from item name to image and mask.
-        folder: is made if need be; files of the same names are replaced.
+        folder: is created if needed; files of the same names are replaced.
         comparisons: of the frame, where they are at hand.
 
     Returns:
         The files.
     """
-    found = make_comparisons(frame) if comparisons is None else comparisons
-    looks = assign(frame, [row for one in found for row in one.rows])
+    comparisons = make_comparisons(frame) if comparisons is None else comparisons
+    looks = assign(frame, [row for one in comparisons for row in one.rows])
     written: list[Path] = []
     with style():
-        for one in found:
+        for one in comparisons:
             if one.dataset in images:
                 figure = draw_gallery(one, looks, predictions, images[one.dataset])
                 if figure is not None:
@@ -62,20 +62,22 @@ def write_gallery(
 
 
 def draw_gallery(
-    found: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
+    comparison: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
 ) -> Figure | None:
     """The easiest, the middle and the hardest image: prediction above, errors in red below.
 
     Of every row one run is shown, that with the lowest seed whose predictions exist; of many rows
     the first, which are the best without prompts.
     """
-    kept = ((row, run) for row in found.rows if (run := shown_run(row, predictions)) is not None)
+    kept = (
+        (row, run) for row in comparison.rows if (run := shown_run(row, predictions)) is not None
+    )
     runs = dict(islice(kept, WIDEST))
     names = choose(list(runs.values()), ("best", "median", "worst"))
     if not names:
         return None
-    seen = {name: lookup(name) for name in names.values()}
-    tall = sum(2 * 1.7 * mask.shape[0] / mask.shape[1] + 0.5 for _, mask in seen.values())
+    images = {name: lookup(name) for name in names.values()}
+    tall = sum(2 * 1.7 * mask.shape[0] / mask.shape[1] + 0.5 for _, mask in images.values())
     figure = Figure(
         figsize=(1.7 * (2 + len(runs)), tall + 0.5),
         layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
@@ -84,7 +86,7 @@ def draw_gallery(
     for axes in grid.flat:
         axes.set_axis_off()
     for position, (role, name) in enumerate(names.items()):
-        image, mask = seen[name]
+        image, mask = images[name]
         upper, lower = grid[2 * position], grid[2 * position + 1]
         _show(upper[0], image, f"{role}: {name}")
         _show(upper[1], _coloured(image, mask), "truth")
@@ -98,7 +100,7 @@ def draw_gallery(
         Patch(color=class_colour(k), label=label) for k, label in enumerate(classes) if k > 0
     ]
     handles = [*patches, Patch(color=ERROR, label="wrong class (lower rows)")]
-    if left_out := len(found.rows) - len(runs):
+    if left_out := len(comparison.rows) - len(runs):
         handles.append(Patch(color="none", label=f"({left_out} more methods are not shown)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
@@ -138,8 +140,8 @@ def choose(runs: Sequence[Shown], roles: Sequence[str]) -> dict[str, str]:
         return {}
     by_name = pd.DataFrame(scores, columns=["name", "dice"]).groupby("name")["dice"]
     means, spreads = (
-        [str(name) for name in found.sort_values(ascending=False, kind="stable").index]
-        for found in (by_name.mean(), by_name.std(ddof=0))
+        [str(name) for name in ranking.sort_values(ascending=False, kind="stable").index]
+        for ranking in (by_name.mean(), by_name.std(ddof=0))
     )
     candidates = {
         "best": means[:1],

@@ -1,4 +1,4 @@
-"""Labels beside points that cover neither each other nor the points."""
+"""Labels next to points that cover neither each other nor the points."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,9 @@ _CLEARANCE = 5.0  # half the side of the square that a marker occupies, in point
 def label_points(
     axes: Axes, points: Array, texts: Sequence[str], colours: Sequence[ColorType]
 ) -> list[Annotation]:
-    """Write a text beside every point, with a thin line to it where it had to move away.
+    """Write a text next to every point, with a thin line to it where it had to move away.
 
-    Each label takes the first of a set of places, near ones first, that lies inside the axes and
+    Each label takes the first of a set of places, near ones first, that is inside the axes and
     covers no point and no label; if all do, the place that covers least.
 
     Args:

@@ -19,7 +19,7 @@ from bench.report.plots.style import FAINT, INK, Series, legend_below, settle
 from bench.report.records.columns import COSTS, DICE, Column
 from bench.report.records.rows import Row
 
-LABELLED = 12  # with more rows only the front is labelled in place, and the legend lies below
+LABELLED = 12  # with more rows only the front is labelled in place, and the legend is below
 COLUMNS = 5  # of that legend
 
 
@@ -48,16 +48,16 @@ def pareto_front(
     )
 
 
-def draw_pareto(found: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
+def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
     """A panel for each cost that was measured; None where no row has a Dice."""
-    shown = [row for row in found.rows if row.values[DICE.key].figure is not None]
+    shown = [row for row in comparison.rows if row.values[DICE.key].figure is not None]
     costs = [c for c in COSTS if any(row.values[c.key].figure is not None for row in shown)]
     if not costs:
         return None
-    below = len(found.rows) > LABELLED
-    height = 7.6 + (0.25 * math.ceil((len(found.rows) + 1) / COLUMNS) if below else 0)
+    below = len(comparison.rows) > LABELLED
+    height = 7.6 + (0.25 * math.ceil((len(comparison.rows) + 1) / COLUMNS) if below else 0)
     figure = Figure(figsize=(11, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
-    figure.suptitle(found.title, fontsize=12)
+    figure.suptitle(comparison.title, fontsize=12)
     panels = figure.subplots(2, 3, sharey=True)
     drawn = [
         (axes, column, _panel(axes, column, shown, looks))
@@ -68,13 +68,13 @@ def draw_pareto(found: Comparison, looks: Mapping[Row, Series]) -> Figure | None
     for axes in panels.flat[len(costs) :]:
         axes.set_axis_off()
     last = panels.flat[len(costs)]
-    _name(last, found, shown, looks)
+    _name(last, comparison, shown, looks)
     if below:
         handles, names = last.get_legend_handles_labels()
         legend_below(figure, handles, names, columns=COLUMNS, fontsize=9)
     else:
-        beside = last.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9)
-        beside.set_in_layout(False)
+        legend = last.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9)
+        legend.set_in_layout(False)
     settle(figure)  # labels are placed for the final layout
     for axes, column, rows in drawn:
         _label(axes, column, rows, looks)
@@ -157,13 +157,15 @@ def _label(axes: Axes, column: Column, rows: Sequence[Row], looks: Mapping[Row, 
     label_points(axes, points[chosen], names, [looks[rows[i]].ink for i in chosen])
 
 
-def _name(axes: Axes, found: Comparison, shown: Sequence[Row], looks: Mapping[Row, Series]) -> None:
+def _name(
+    axes: Axes, comparison: Comparison, shown: Sequence[Row], looks: Mapping[Row, Series]
+) -> None:
     """Give the empty panel what the legend is to explain."""
     for row in shown:
         look = looks[row]
         face = look.colour if row.prompts == "none" else "white"
         axes.plot([], [], look.marker, color=look.colour, markerfacecolor=face, label=look.name)
     axes.plot([], [], "-", color=FAINT, lw=1.5, label="Pareto front")
-    absent = [f"{looks[row].name}: {row.status}" for row in found.rows if row not in shown]
+    absent = [f"{looks[row].name}: {row.status}" for row in comparison.rows if row not in shown]
     for text in absent:
         axes.plot([], [], " ", label=text)

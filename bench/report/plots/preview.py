@@ -44,9 +44,9 @@ def write_preview(
         kind: one of `bench.data.bank.KINDS`.
         size: side in pixels of the square views.
         seed: of the views.
-        path: of the picture, ending in ".png"; its folder is made if need be.
+        path: of the picture, ending in ".png"; its folder is created if needed.
         images: at most this many rows.
-        views: at most this many views beside the whole image, fewer where the kind has fewer.
+        views: at most this many views next to the whole image, fewer where the kind has fewer.
 
     Returns:
         The file.
@@ -76,7 +76,7 @@ def draw_preview(
 
     Args:
         collection: names the classes.
-        kind: of the augmentation, told in the title.
+        kind: of the augmentation, shown in the title.
         items: R images, one a row.
         whole: the R whole images.
         views: (R x N) views, of each image in turn.

@@ -43,7 +43,7 @@ def write_plots(
 
     Args:
         frame: of `to_frame`.
-        folder: is made if need be; files of the same names are replaced.
+        folder: is created if needed; files of the same names are replaced.
         comparisons: of the frame.
         names: `<slug>_<kind>` of the figures to draw; None for all.
 
@@ -67,16 +67,16 @@ def write_plots(
     return written
 
 
-def draw_memory(found: Comparison, looks: Looks) -> Figure | None:
+def draw_memory(comparison: Comparison, looks: Looks) -> Figure | None:
     """Peak training memory split into its parts, largest last."""
     parts = [key for key, _, _ in _MEMORY]
-    rows = [row for row in found.rows if not row.ok[parts].dropna().empty]
+    rows = [row for row in comparison.rows if not row.ok[parts].dropna().empty]
     if not rows:
         return None
     means = {row: row.ok[parts].astype(float).mean() / 2**20 for row in rows}
     rows.sort(key=lambda row: float(means[row].sum()), reverse=True)
-    absent = [row for row in found.rows if row not in rows]
-    figure = Figure(figsize=(9, 1.6 + 0.38 * len(found.rows)), layout="constrained")
+    absent = [row for row in comparison.rows if row not in rows]
+    figure = Figure(figsize=(9, 1.6 + 0.38 * len(comparison.rows)), layout="constrained")
     axes = figure.subplots()
     names = [looks[row].name for row in (*absent, *rows)]
     start = np.zeros(len(rows))
@@ -97,7 +97,7 @@ def draw_memory(found: Comparison, looks: Looks) -> Figure | None:
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.1)
     axes.set_xlabel("peak training memory (MiB)")
-    axes.set_title(found.title)
+    axes.set_title(comparison.title)
     legend_below(figure)
     return figure
 

@@ -1,6 +1,7 @@
-"""The ledger: what was published, what was measured, and what may be said of the two.
+"""The ledger: published figures next to measured ones, with a verdict for each.
 
-A stand-in or another backbone reproduces nothing: there only the order of the lines is compared.
+Results on a stand-in or with another backbone are not reproductions: only the order of the lines
+is compared there.
 """
 
 import json
@@ -25,7 +26,7 @@ from bench.stats.paired import min_specimens
 from bench.wording import counted
 
 _NOTE = re.compile(r"<!-- asked: (.*) -->")
-FEWEST = min_specimens(1)  # with fewer nothing is beyond chance, and no interval tells
+FEWEST = min_specimens(1)  # with fewer no difference can be significant
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Order:
-    """How pairs of lines stand: as published, or the other way round.
+    """Whether pairs of lines have the published order or the reverse one.
 
     Attributes:
         specimens: that they were tested on; None for a cost, which has none.
-        same: pairs in the published order.
+        same: number of pairs in the published order.
         same_surely: of these, pairs whose difference has an interval without 0.
-        reversed: pairs the other way round.
+        reversed: number of pairs in the reverse order.
         reversed_surely: likewise.
     """
 
@@ -71,26 +72,24 @@ class Order:
         pairs = self.same + self.reversed
         if not pairs:
             return "No two lines can be compared."
-        if self.specimens is None or self.specimens < FEWEST:
-            tested = self.specimens and counted(self.specimens, "specimen")
-            chance = f"; {tested} can set none of them beyond chance" if self.specimens else ""
-            return (
-                f"Order of the lines: {self.same} of {pairs} pairs as published, {self.reversed} "
-                f"the other way round{chance}."
-            )
+        text = f"Order of the lines: {self.same} of {pairs} pairs as published"
+        if self.specimens is None:
+            return f"{text}, {self.reversed} reversed."
+        if self.specimens < FEWEST:
+            tested = counted(self.specimens, "specimen")
+            return f"{text}, {self.reversed} reversed; not significant with {tested}."
         return (
-            f"Order of the lines: {self.same} of {pairs} pairs as published ({self.same_surely} "
-            f"beyond chance), {self.reversed} the other way round ({self.reversed_surely} beyond "
-            "chance)."
+            f"{text} ({self.same_surely} significant), {self.reversed} reversed "
+            f"({self.reversed_surely} significant)."
         )
 
 
 @dataclass(frozen=True)
 class Page:
-    """One figure of a suite, beside one published dataset.
+    """One figure of a suite, compared with one published dataset.
 
     Attributes:
-        dataset: published; ours stands in `ran_on`.
+        dataset: published; ours is in `ran_on`.
         metric: published.
         ours: name of the figure in records.
     """
@@ -105,34 +104,34 @@ class Page:
 
 def write_ledger(
     suite: Suite,
-    asked: SuiteChoice,
+    request: SuiteChoice,
     cells: Mapping[SuiteLine, Sequence[Cell]],
     records: Mapping[str, Record],
     folder: Path,
 ) -> Path:
-    """Write `ledger/<suite>.md`; what was not asked as by default stands in the file's name.
+    """Write `ledger/<suite>.md`; what was not requested as by default is part of the file's name.
 
     Args:
         suite: to write.
-        asked: from which the cells follow; the file holds it, so that it can be made again.
+        request: from which the cells follow; the file holds it, so that it can be made again.
         cells: of every line.
         records: by the id of the cell.
         folder: results folder.
     """
-    chosen = [asked.dataset or "", *(asked.chosen(key) for key in ("backbones", "protocol"))]
+    chosen = [request.dataset or "", *(request.chosen(key) for key in ("backbones", "protocol"))]
     name = "_".join([suite.name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
-    text = ledger_markdown(suite, ledger(suite, asked, cells, records))
-    return write_atomic(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, asked)}\n")
+    text = ledger_markdown(suite, ledger(suite, request, cells, records))
+    return write_atomic(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, request)}\n")
 
 
-def _note(suite: Suite, asked: SuiteChoice) -> str:
-    request = {key: value for key, value in asked.request.items() if value not in (None, False)}
-    values = {"suite": suite.name, "dataset": asked.dataset, "seeds": asked.seeds, **request}
+def _note(suite: Suite, request: SuiteChoice) -> str:
+    options = {key: value for key, value in request.request.items() if value not in (None, False)}
+    values = {"suite": suite.name, "dataset": request.dataset, "seeds": request.seeds, **options}
     return f"<!-- asked: {json.dumps(values, default=str)} -->"
 
 
 def read_note(text: str) -> tuple[str, SuiteChoice] | None:
-    """The suite of a ledger and what was asked of it; None where it cannot be read."""
+    """The suite of a ledger and what was requested of it; None where it cannot be read."""
     try:
         values = json.loads(_NOTE.findall(text)[0])
         suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
@@ -147,21 +146,21 @@ def read_note(text: str) -> tuple[str, SuiteChoice] | None:
 
 def ledger(
     suite: Suite,
-    asked: SuiteChoice,
+    request: SuiteChoice,
     cells: Mapping[SuiteLine, Sequence[Cell]],
     records: Mapping[str, Record],
 ) -> list[Page]:
-    """Every figure beside every published dataset; without such, what was measured alone.
+    """Return a page for every figure and published dataset; one for every figure without such.
 
     Arguments as of `write_ledger`.
     """
     runs = {
-        line: [records[cell.id] for cell in found if cell.id in records]
-        for line, found in cells.items()
+        line: [records[cell.id] for cell in cells_of_line if cell.id in records]
+        for line, cells_of_line in cells.items()
     }
-    missing = {line: len(found) - len(runs[line]) for line, found in cells.items()}
+    missing = {line: len(cells_of_line) - len(runs[line]) for line, cells_of_line in cells.items()}
     return [
-        _page(suite, dataset, metric, ours, runs, partial(_reasons, suite, asked, missing))
+        _page(suite, dataset, metric, ours, runs, partial(_reasons, suite, request, missing))
         for dataset in suite.originals or {"": ""}
         for metric, ours in suite.figures.items()
     ]
@@ -173,11 +172,11 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
     if suite.source:
         parts.append(f"Published: {suite.source}, table {suite.table}.")
     if suite.differences:
-        parts.append(f"What differs: {suite.differences}.")
+        parts.append(f"Differences: {suite.differences}.")
     for page in pages:
         where = f"on {page.ran_on}" if page.ran_on else "not run"
-        beside = f"{page.dataset}, {page.metric}" if page.dataset else page.metric
-        parts.append(f"## {beside} ({page.ours}, {where})")
+        heading = f"{page.dataset}, {page.metric}" if page.dataset else page.metric
+        parts.append(f"## {heading} ({page.ours}, {where})")
         headers = ["line", "published", f"measured, {CONFIDENCE:.0%} interval", "runs", "status"]
         lines = [
             [
@@ -192,9 +191,9 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
         alignments = ["left", "right", "right", "right", "left"]
         parts += [markdown_table(headers, lines, alignments), str(page.order)]
     parts.append(
-        "Intervals: specimens and seeds drawn with replacement (docs/protocol.md, Ledger); with "
-        "few specimens they are too narrow. A stand-in or another backbone reproduces nothing: "
-        "there only the order of the lines can be compared."
+        "Intervals: bootstrap over specimens and seeds (docs/protocol/statistics.md); with few "
+        "specimens they are too narrow. Results on a stand-in or with another backbone are not "
+        "reproductions: only the order of the lines can be compared there."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -207,11 +206,11 @@ def _page(
     runs: Mapping[SuiteLine, Sequence[Record]],
     reasons: Callable[[str, str, SuiteLine, Sequence[Record]], list[str]],
 ) -> Page:
-    ok = {line: [one for one in found if one.status == "ok"] for line, found in runs.items()}
-    samples = {line: sample for line, found in ok.items() if (sample := sample_of(ours, found))}
-    ran_on = sorted({one.cell.dataset_name for found in ok.values() for one in found})
+    ok = {line: [one for one in records if one.status == "ok"] for line, records in runs.items()}
+    samples = {line: sample for line, records in ok.items() if (sample := sample_of(ours, records))}
+    ran_on = sorted({one.cell.dataset_name for records in ok.values() for one in records})
     entries = []
-    for line, found in ok.items():
+    for line, records in ok.items():
         published = suite.published(line, dataset, metric)
         sample = samples.get(line)
         specimens = 0 if sample is None else sample.sums.shape[1]
@@ -219,11 +218,11 @@ def _page(
         if sample is not None and specimens > 1:
             bounds = percentile_interval(resample([sample])[0])
         if not line.run:
-            status = "not run: no such method here"
+            status = "not run: method not implemented"
         elif not runs[line]:
             status = "not run"
         elif published is None:
-            status = "not comparable: nothing published"
+            status = "not comparable: no published figure"
         elif why := reasons(dataset, metric, line, runs[line]):
             status = f"not comparable: {', '.join(why)}"
         elif ours in COST_FIELDS:
@@ -232,24 +231,24 @@ def _page(
             status = f"not comparable: {specimens or 'no'} test specimens"
         else:
             status = "reproduced" if published in bounds else "contradicted"
-        oracle = any(one.prompts == "oracle" for one in found)
+        oracle = any(one.prompts == "oracle" for one in records)
         name = f"{line.name} (oracle prompts)" if oracle else line.name
         measured = None if sample is None else sample.value
-        entries.append(Entry(name, published, measured, bounds, len(found), status))
+        entries.append(Entry(name, published, measured, bounds, len(records), status))
     order = _order(suite, dataset, metric, samples, cost=ours in COST_FIELDS)
     return Page(dataset, metric, ours, ", ".join(ran_on), tuple(entries), order)
 
 
 def _reasons(
     suite: Suite,
-    asked: SuiteChoice,
+    request: SuiteChoice,
     missing: Mapping[SuiteLine, int],
     dataset: str,
     metric: str,
     line: SuiteLine,
     runs: Sequence[Record],
 ) -> list[str]:
-    """Why the figures of a line cannot be set beside the published ones."""
+    """Reasons why the figures of a line cannot be compared with the published ones."""
     cell = runs[0].cell
     named = ("", metric, metric.partition(" ")[0], line.method)
     reasons = [suite.apart[key] for key in dict.fromkeys(named) if key in suite.apart]
@@ -262,7 +261,7 @@ def _reasons(
     if cell.protocol != "published":
         reasons.append(f"{cell.protocol} protocol")
     for key in ("steps", "image_size", "precision"):
-        if chosen := asked.chosen(key):
+        if chosen := request.chosen(key):
             reasons.append(f"asked with --{key.replace('_', '-')} {chosen}")
     failed = sum(one.status != "ok" for one in runs)
     if failed or missing[line]:
@@ -293,9 +292,9 @@ def _order(
         drawn = resample(pair) if specimens >= FEWEST else None
         bounds = None if drawn is None else percentile_interval(drawn[0] - drawn[1])
         agrees = (measured > 0) == (published[0] > published[1])  # type: ignore[operator]
-        found = counts["same" if agrees else "reversed"]
-        found[0] += 1
-        found[1] += bounds is not None and 0 not in bounds
+        pairs = counts["same" if agrees else "reversed"]
+        pairs[0] += 1
+        pairs[1] += bounds is not None and 0 not in bounds
     return Order(None if cost else specimens, *counts["same"], *counts["reversed"])
 
 

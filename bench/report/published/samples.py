@@ -1,4 +1,4 @@
-"""What a figure of a ledger is made of, for its interval."""
+"""The values behind a figure of a ledger, from which its interval is drawn."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ COST_FIELDS = {field.name for field in dataclasses.fields(Cost)}
 
 
 def sample_of(ours: str, records: Sequence[Record]) -> ScoreSums | None:
-    """What a figure of some runs is made of; None where it cannot be told.
+    """Return the values behind a figure of some runs; None if they are not known.
 
     So it is without runs, where folds or images of a seed are missing, or if the version that
     wrote a record did not know the figure yet. A cost has no specimens, so it counts as one.
@@ -33,16 +33,16 @@ def sample_of(ours: str, records: Sequence[Record]) -> ScoreSums | None:
     for one in records:
         by_seed.setdefault(one.cell.seed, []).append(one)
     if not records or any(
-        {one.cell.fold for one in found} != set(range(found[0].cell.folds))
-        for found in by_seed.values()
+        {one.cell.fold for one in runs_of_seed} != set(range(runs_of_seed[0].cell.folds))
+        for runs_of_seed in by_seed.values()
     ):
         return None
     if ours in COST_FIELDS:
         return _cost(ours, list(by_seed.values()))
     measure, volumes, organ = ours.partition("_volume_mean")
     runs = [  # the folds of a seed test every image once
-        [row for one in found for row in (one.per_volume if volumes else one.per_image)]
-        for found in by_seed.values()
+        [row for one in runs_of_seed for row in (one.per_volume if volumes else one.per_image)]
+        for runs_of_seed in by_seed.values()
     ]
     if not all(runs) or len({frozenset(_images(rows)) for rows in runs}) > 1:
         return None
@@ -68,8 +68,8 @@ def _images(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def _cost(ours: str, seeds: Sequence[Sequence[Record]]) -> ScoreSums | None:
     sums = []
-    for found in seeds:
-        values = [getattr(one.cost, ours, None) for one in found]
+    for runs_of_seed in seeds:
+        values = [getattr(one.cost, ours, None) for one in runs_of_seed]
         known = [float(value) for value in values if value is not None]
         if len(known) < len(values):
             return None

@@ -1,4 +1,4 @@
-"""What the tables and plots show, declared once: title, unit, format, and which way is better."""
+"""Columns of tables and axes of plots: title, unit, format, and which direction is better."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Column:
 
     Attributes:
         key: column of the frame, in the units of the record.
-        title: as it stands in headers and on axes.
+        title: in headers and on axes.
         unit: of the shown figure, which is `scale` times the recorded one.
         better: the good direction, for marks and Pareto fronts.
         decimals: digits after the point; None for three significant digits.
@@ -180,7 +180,7 @@ COLUMNS = (
     Column("checkpoint_bytes", "Checkpoint", "MiB", "lower", _MIB, importance=10),
 )
 
-MORE = (  # not in tables; ledgers set them beside what was published
+MORE = (  # not in tables; ledgers compare them with published figures
     _optional("pixel_accuracy", "Pixel accuracy", "%", "higher", "pixel_accuracy", 0),
     _optional("dice_image_mean", "Dice by image", "%", "higher", "dice", 0),
     _optional("iou_image_mean", "IoU by image", "%", "higher", "iou", 0),

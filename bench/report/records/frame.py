@@ -20,7 +20,7 @@ _COST_FIELDS = tuple(field.name for field in dataclasses.fields(Cost))
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a record, in the units of the record.
 
-    Columns: what was asked (`id`, `label`, `dataset`, ..., `recipe/<field>`), `status` and
+    Columns: the request (`id`, `label`, `dataset`, ..., `recipe/<field>`), `status` and
     `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones.
 
     Raises:
@@ -43,7 +43,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 def _row(record: Record) -> dict[str, Any]:
     cost = {} if record.cost is None else vars(record.cost)
     return {
-        **_asked(record.cell),
+        **_request(record.cell),
         "prompts": record.prompts,
         "status": record.status,
         "error": record.error,
@@ -65,7 +65,7 @@ def _facts(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}/{name}", value
 
 
-def _asked(cell: Cell) -> dict[str, Any]:
+def _request(cell: Cell) -> dict[str, Any]:
     return {
         "id": cell.id,
         "label": cell.label,

@@ -1,4 +1,4 @@
-"""Scores of single images, of the rows of a table side by side."""
+"""Scores of single images for all rows of a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ class ImageScores:
     """The test images of the rows of a table, each with any number of runs.
 
     Args:
-        rows: of each the images of its runs, as in `Record.per_image`.
+        rows: for each row, the images of its runs, as in `Record.per_image`.
 
     Attributes:
         images: specimen and name of each, in this order.
@@ -43,8 +43,8 @@ class ImageScores:
         """Mean difference `best` - other on every test specimen, (specimens,) of each other row.
 
         A score is averaged over the runs of a row for each image, paired by image, and the
-        differences averaged over the images of a specimen: images of one specimen are no
-        independent witnesses. Images that one of the two lacks are left out.
+        differences averaged over the images of a specimen: images of one specimen are not
+        independent samples. Images that one of the two lacks are left out.
         """
         if not self._starts:
             return [np.empty(0) for _ in others]

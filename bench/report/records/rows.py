@@ -69,7 +69,7 @@ class Row:
 
     @property
     def cells(self) -> list[Cell]:
-        """What was asked, failed runs included."""
+        """Their cells, failed runs included."""
         return [self.runs.cells[place] for place in self.places]
 
     @property
@@ -84,8 +84,8 @@ class Row:
 
     def settings(self, facts: Sequence[str]) -> set[str]:
         """What the runs that ended well were measured with, by these columns of the frame."""
-        told = self.runs.settings(facts)
-        return {told[place] for place in self.ended_well}
+        settings = self.runs.settings(facts)
+        return {settings[place] for place in self.ended_well}
 
     @property
     def complete(self) -> bool:

@@ -30,7 +30,7 @@ class Runs:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """What was asked."""
+        """Their cells."""
         return cast("list[Cell]", self.frame["cell"].tolist())
 
     @cached_property
@@ -70,11 +70,11 @@ class Runs:
         if key not in self._settings:
             names = [name.removeprefix("env/") for name in facts]
             lines = zip(*(self.frame[name].tolist() for name in facts), strict=True)
-            self._settings[key] = [_told(names, line) for line in lines]
+            self._settings[key] = [_settings_text(names, line) for line in lines]
         return self._settings[key]
 
 
-def _told(names: Sequence[str], values: Sequence[object]) -> str:
+def _settings_text(names: Sequence[str], values: Sequence[object]) -> str:
     known = zip(names, values, strict=True)
     return ", ".join(f"{name} {value}" for name, value in known if not _missing(value))
 

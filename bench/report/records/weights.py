@@ -1,4 +1,4 @@
-"""What weights are called in a report: by their file, and by its folders only where need be."""
+"""Names of weights in a report: that of the file, with its folders only if needed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ BUILT_IN = ("pretrained", "random")
 def weights_of(cell: Cell) -> Weights:
     """Backbone, whose weights, and their contents: what makes two weights the same.
 
-    Files count by their contents, wherever they lie, as in the id of a cell; a path stands in
-    where no fingerprint was recorded.
+    Files count by their contents, wherever they are, as in the id of a cell; the path is
+    used if no fingerprint was recorded.
     """
     path = cell.task.weights
     word = path if path in BUILT_IN else "checkpoint"

@@ -20,24 +20,24 @@ def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
 
     Args:
         comparisons: some of them, or all.
-        folder: is made if need be; files of the same names are replaced.
+        folder: is created if needed; files of the same names are replaced.
 
     Returns:
         The files.
     """
     written = []
-    for found in comparisons:
-        table = folds_table(found)
+    for comparison in comparisons:
+        table = folds_table(comparison)
         if not table.empty:
-            path = folder / f"{found.slug}_folds.md"
+            path = folder / f"{comparison.slug}_folds.md"
             written += [
-                write_atomic(path, f"# {found.title}\n\n{folds_markdown(found)}\n"),
+                write_atomic(path, f"# {comparison.title}\n\n{folds_markdown(comparison)}\n"),
                 write_atomic(path.with_suffix(".csv"), table.to_csv(index=False)),
             ]
     return written
 
 
-def folds_table(found: Comparison) -> pd.DataFrame:
+def folds_table(comparison: Comparison) -> pd.DataFrame:
     """Dice of every row by fold: `fold_1` .. `fold_K`, `mean`, `sd`, `pooled`; fractions.
 
     A fold's figure is the mean over seeds; `mean` and `sd` are over the folds. `pooled` counts the
@@ -45,7 +45,7 @@ def folds_table(found: Comparison) -> pd.DataFrame:
     seeds whose folds all ended well. Empty where there is one fold only.
     """
     lines = []
-    for row in found.rows:
+    for row in comparison.rows:
         folds = {cell.folds for cell in row.records["cell"]}
         if folds == {1}:
             continue
@@ -58,9 +58,9 @@ def folds_table(found: Comparison) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def folds_markdown(found: Comparison) -> str:
+def folds_markdown(comparison: Comparison) -> str:
     """The table of `folds_table` in per cent, with a sentence on how to read it."""
-    table = folds_table(found)
+    table = folds_table(comparison)
     figures = table.drop(columns=list(_WHO))
     headers = ["Method", *(name.replace("_", " ").capitalize() for name in figures.columns)]
     lines = [

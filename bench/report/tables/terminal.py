@@ -13,50 +13,50 @@ from bench.report.compare.ranking import Mark
 from bench.report.records.columns import Column
 from bench.report.tables.write import cells
 
-# Text columns and their widest line; longer text is folded. Prompts stand above their block.
+# Text columns and their widest line; longer text is folded. Prompts are named above their block.
 _TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 14}
 
 
-def terminal_table(found: Comparison, width: int = 100) -> Table:
+def terminal_table(comparison: Comparison, width: int = 100) -> Table:
     """A comparison as a renderable of rich; notes are its caption.
 
     Args:
-        found: to show.
+        comparison: what the table shows.
         width: characters in a line; the least important columns are left out until all fits.
     """
     keep = [
         column
-        for column in found.columns
-        if any(row.values[column.key].figure is not None for row in found.rows)
+        for column in comparison.columns
+        if any(row.values[column.key].figure is not None for row in comparison.rows)
     ]
     console = Console(width=10_000)
     while True:
-        table = _table(found, keep, len(keep) < len(found.columns))
+        table = _table(comparison, keep, len(keep) < len(comparison.columns))
         if len(keep) < 2 or Measurement.get(console, console.options, table).maximum <= width:
             return table
         keep.remove(max(keep, key=lambda column: column.importance))
 
 
-def _table(found: Comparison, columns: Sequence[Column], shortened: bool) -> Table:
+def _table(comparison: Comparison, columns: Sequence[Column], shortened: bool) -> Table:
     table = Table(
-        title=Text(found.title, style="bold"),
+        title=Text(comparison.title, style="bold"),
         title_justify="left",
-        caption=_caption(found, shortened),
+        caption=_caption(comparison, shortened),
         caption_justify="left",
         caption_style="",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
     )
-    statuses = {word for row in found.rows for word in row.status.split()}
+    statuses = {word for row in comparison.rows for word in row.status.split()}
     least = {"Runs": max(map(len, statuses))}  # no word of it is broken
     for title, widest in _TEXT.items():
         table.add_column(title, overflow="fold", max_width=widest, min_width=least.get(title))
     for column in columns:
         header = "\n".join([*column.title.split(), f"({column.unit})"])
         table.add_column(header, justify="right", no_wrap=True)
-    for block in found.blocks:
-        if len(found.blocks) > 1:
+    for block in comparison.blocks:
+        if len(comparison.blocks) > 1:
             table.add_row(Text(f"prompts: {block.prompts}", style="italic"))
         for label, backbone, weights, _, status, *figures in cells(block, columns, _mark):
             texts = [Text(text, style="bold" if "*" in text else "") for text in figures]
@@ -65,11 +65,11 @@ def _table(found: Comparison, columns: Sequence[Column], shortened: bool) -> Tab
     return table
 
 
-def _caption(found: Comparison, shortened: bool) -> Text:
+def _caption(comparison: Comparison, shortened: bool) -> Text:
     legend = "* best of its column and block."
     if shortened:
         legend += " Columns without figures or room are left out; the files hold all."
-    return Text("\n".join([legend, *found.notes]))
+    return Text("\n".join([legend, *comparison.notes]))
 
 
 def _mark(text: str, mark: Mark | None) -> str:

@@ -25,7 +25,7 @@ def write_tables(
 
     Args:
         frame: of `to_frame`.
-        folder: is made if need be; files of the same names are replaced.
+        folder: is created if needed; files of the same names are replaced.
         comparisons: of the frame, where they are at hand.
 
     Returns:
@@ -34,11 +34,13 @@ def write_tables(
     written = [folder / "records.csv"]
     with atomic_path(written[0]) as temporary, temporary.open("wb") as file:
         write_frame(frame.drop(columns=list(NESTED)), file)
-    for found in make_comparisons(frame) if comparisons is None else comparisons:
+    for comparison in make_comparisons(frame) if comparisons is None else comparisons:
         written += [
-            write_atomic(folder / f"{found.slug}.md", f"# {found.title}\n\n{markdown(found)}"),
-            write_atomic(folder / f"{found.slug}.csv", to_csv(unrounded(found))),
-            write_atomic(folder / f"{found.slug}.tex", latex(found)),
+            write_atomic(
+                folder / f"{comparison.slug}.md", f"# {comparison.title}\n\n{markdown(comparison)}"
+            ),
+            write_atomic(folder / f"{comparison.slug}.csv", to_csv(unrounded(comparison))),
+            write_atomic(folder / f"{comparison.slug}.tex", latex(comparison)),
         ]
     return written
 
@@ -83,58 +85,58 @@ def _shown(column: Column, value: Value) -> str:
     return text
 
 
-def markdown(found: Comparison) -> str:
+def markdown(comparison: Comparison) -> str:
     """Tables of the blocks and the notes; best figures are bold, ties carry ≈."""
     parts = []
-    alignments = ["left"] * len(ASKED) + ["right"] * len(found.columns)
-    for block in found.blocks:
-        shown = cells(block, found.columns, _mark_markdown)
+    alignments = ["left"] * len(ASKED) + ["right"] * len(comparison.columns)
+    for block in comparison.blocks:
+        shown = cells(block, comparison.columns, _mark_markdown)
         lines = [[f"`{label}`", *rest] for label, *rest in shown]
-        if len(found.blocks) > 1:
+        if len(comparison.blocks) > 1:
             parts.append(f"**Prompts: {block.prompts}**")
-        parts.append(markdown_table(_headers(found), lines, alignments))
-    parts.append("\n".join(f"- {note}" for note in found.notes))
+        parts.append(markdown_table(_headers(comparison), lines, alignments))
+    parts.append("\n".join(f"- {note}" for note in comparison.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def latex(found: Comparison) -> str:
-    """A booktabs `tabular` to include; title and notes stand above it as comments."""
-    alignment = "l" * len(ASKED) + "r" * len(found.columns)
+def latex(comparison: Comparison) -> str:
+    """A booktabs `tabular` to include; title and notes are comments above it."""
+    alignment = "l" * len(ASKED) + "r" * len(comparison.columns)
     body = [
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
-        " & ".join(map(_escape, _headers(found))) + r" \\",
+        " & ".join(map(_escape, _headers(comparison))) + r" \\",
     ]
-    for block in found.blocks:
+    for block in comparison.blocks:
         body.append(r"\midrule")
-        for line in cells(block, found.columns, _mark_latex):
-            asked, figures = line[: len(ASKED)], line[len(ASKED) :]
-            body.append(" & ".join([*map(_escape, asked), *figures]) + r" \\")
-    comments = [f"% {' '.join(line.split())}" for line in (found.title, *found.notes)]
+        for line in cells(block, comparison.columns, _mark_latex):
+            texts, figures = line[: len(ASKED)], line[len(ASKED) :]
+            body.append(" & ".join([*map(_escape, texts), *figures]) + r" \\")
+    comments = [f"% {' '.join(line.split())}" for line in (comparison.title, *comparison.notes)]
     return "\n".join([*comments, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def unrounded(found: Comparison) -> dict[str, list[object]]:
+def unrounded(comparison: Comparison) -> dict[str, list[object]]:
     """The rows with means, standard deviations and marks, in the units of the records."""
     lines: dict[str, list[object]] = {
-        "label": [row.label for row in found.rows],
-        "backbone": [row.backbone for row in found.rows],
-        "weights": [row.weights for row in found.rows],
-        "prompts": [row.prompts for row in found.rows],
-        "runs": [row.status for row in found.rows],
+        "label": [row.label for row in comparison.rows],
+        "backbone": [row.backbone for row in comparison.rows],
+        "weights": [row.weights for row in comparison.rows],
+        "prompts": [row.prompts for row in comparison.rows],
+        "runs": [row.status for row in comparison.rows],
     }
-    places = [(block, place) for block in found.blocks for place in range(len(block.rows))]
-    for column in found.columns:
+    places = [(block, place) for block in comparison.blocks for place in range(len(block.rows))]
+    for column in comparison.columns:
         key = column.key
-        values = [row.values[key] for row in found.rows]
+        values = [row.values[key] for row in comparison.rows]
         lines[key] = [value.figure for value in values]
         lines[f"{key}_sd"] = [value.spread for value in values]
         lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
     return lines
 
 
-def _headers(found: Comparison) -> list[str]:
-    return [*ASKED, *(column.header for column in found.columns)]
+def _headers(comparison: Comparison) -> list[str]:
+    return [*ASKED, *(column.header for column in comparison.columns)]
 
 
 def _mark_markdown(text: str, mark: Mark | None) -> str:
