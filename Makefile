@@ -16,10 +16,10 @@ check:  ## style and types
 test:  ## the fast tests: offline, CPU
 	$(PYTHON) -m pytest
 
-slow:  ## tests that train whole cells or build the wheel
+slow:  ## run the tests that train whole cells or build the wheel
 	$(PYTHON) -m pytest -m slow
 
-guard:  ## a small grid and all counts beside the baseline
+guard:  ## compare a small grid and all counts with the baseline
 	$(PYTHON) run_bench.py guard
 
 bench:  ## running times on this machine
@@ -28,14 +28,14 @@ bench:  ## running times on this machine
 wheel:  ## build the wheel into dist/
 	$(PYTHON) -m pip wheel --no-deps --wheel-dir dist .
 
-report:  ## rewrite tables, plots and page from the committed records
+report:  ## write tables, plots and page from the committed records
 	$(PYTHON) run_bench.py report --html --out results/reference
 
-constraints:  ## resolve constraints.txt anew; needs uv
+constraints:  ## resolve constraints.txt again; needs uv
 	echo "# The versions that results and CI rest on. Regenerate: make constraints" > constraints.txt
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --quiet \
 		--no-annotate --no-header --no-emit-index-url >> constraints.txt
 
-clean:  ## remove what builds and tools leave behind
+clean:  ## remove files of builds and tools
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
