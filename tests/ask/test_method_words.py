@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,10 +12,10 @@ from bench.plugins.discover import Plugins
 
 
 @pytest.fixture(autouse=True)
-def methods(monkeypatch: pytest.MonkeyPatch) -> None:
+def methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two methods, in place of the project's own."""
     folder = ModuleType("no_methods")
-    folder.__path__ = []
+    folder.__path__ = [str(tmp_path)]
     monkeypatch.setitem(sys.modules, "no_methods", folder)
     monkeypatch.setattr(registry, "_METHODS", Plugins("method", "no_methods"))
 
