@@ -1,7 +1,8 @@
 """Bottleneck adapters in a frozen image encoder (Houlsby et al., 2019, section 2.1).
 
-A small MLP with a skip follows the attention and the MLP of every chosen block; its last layer
-starts at zero, so that the untrained model is the pretrained one.
+A small MLP with a skip connection follows the attention and the MLP of every selected block. Its
+last layer is initialised with zeros, so the untrained model equals the pretrained one. The
+adapters and the mask decoder are trained.
 """
 
 from torch import Tensor, nn
@@ -30,14 +31,14 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Run the sub-layer, then the bottleneck on its output."""
+        """Apply the sub-layer, then the bottleneck to its output; tokens (..., d)."""
         output = self.layer(tokens)
         return output + self.up(nn.functional.gelu(self.down(output)))
 
 
 @register_method("adapter", paper="https://arxiv.org/abs/1902.00751", lr=3e-3)
 def adapter(task: Task, *, bottleneck: int = 16, blocks: str = "all") -> nn.Module:
-    """Bottleneck MLPs after attention and MLP of frozen blocks; mask decoder trained."""
+    """Bottleneck adapters after attention and MLP of frozen blocks; mask decoder trained."""
     require(bottleneck >= 1, f"bottleneck {bottleneck} is too small: give 1 or more")
     sam = load_sam(task)
     model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))

@@ -1,8 +1,8 @@
-"""BitFit: of the image encoder the biases alone learn (Ben Zaken et al., 2022, section 3).
+"""BitFit: only the biases of the image encoder are trained (Ben Zaken et al., 2022, section 3).
 
-All of them: of linear layers, norms and the patch embedding. SAM's tables of relative positions,
-which are added to attention logits too, are no biases in this sense and stay frozen, as do those
-of TinyViT. The mask decoder is trained in full.
+These are the biases of all linear layers, norms and the patch embedding. The tables of relative
+positions of SAM and of TinyViT are also added to attention logits, but they are not biases in this
+sense and stay frozen. The mask decoder is trained in full.
 """
 
 from torch import nn
@@ -12,7 +12,7 @@ from bench import SamSegmenter, SemanticDecoder, Task, load_sam, register_method
 
 @register_method("bias_only", paper="https://arxiv.org/abs/2106.10199", lr=5e-3)
 def bias_only(task: Task) -> nn.Module:
-    """Every bias of the encoder (BitFit) and the mask decoder trained."""
+    """BitFit: all biases of the encoder and the mask decoder are trained."""
     sam = load_sam(task)
     model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
     for name, parameter in model.image_encoder.named_parameters():

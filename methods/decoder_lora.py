@@ -1,6 +1,7 @@
-"""Frozen encoder, LoRA in the mask decoder's transformer, the rest of the decoder trained.
+"""LoRA in the transformer of the mask decoder, with a frozen image encoder.
 
-The decoder half of SAMed_s (Zhang and Liu, 2023, table 3): q and v of every attention.
+This is the decoder half of SAMed_s (Zhang and Liu, 2023, table 3): LoRA on the query and value
+projections of every attention layer. The rest of the mask decoder is trained in full.
 """
 
 from torch import nn
@@ -20,7 +21,7 @@ from bench import (
 
 @register_method("decoder_lora", paper="https://arxiv.org/abs/2304.13785", lr=3e-3)
 def decoder_lora(task: Task, *, rank: int = 4, alpha: float = 4.0) -> nn.Module:
-    """Low-rank updates of the decoder's q and v projections; tokens and upscaling trained."""
+    """LoRA on q and v of the decoder's transformer; rest of the decoder trained, encoder frozen."""
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")
     require(alpha > 0, f"alpha {alpha} is not positive")
     sam = load_sam(task)

@@ -1,7 +1,8 @@
-"""Frozen image encoder, SAM's mask decoder trained with one mask token a class.
+"""SAM's mask decoder trained with one mask token per class; the image encoder is frozen.
 
-What SAMed's "mask decoder only" row stands for (Zhang and Liu, 2023, table 2), but from pretrained
-mask tokens, without the IoU head and the idle parts of the prompt encoder.
+This corresponds to the row "mask decoder only" of SAMed (Zhang and Liu, 2023, table 2). Unlike
+SAMed, the mask tokens start from the pretrained ones, and the model has neither the IoU head nor
+the unused parts of the prompt encoder.
 """
 
 from torch import nn
@@ -11,7 +12,7 @@ from bench import SamSegmenter, SemanticDecoder, Task, freeze, load_sam, registe
 
 @register_method("decoder_only", paper="https://arxiv.org/abs/2304.13785", lr=3e-3)
 def decoder_only(task: Task) -> nn.Module:
-    """Frozen encoder, SAM's mask decoder trained in full."""
+    """SAM's mask decoder trained in full; the image encoder is frozen."""
     sam = load_sam(task)
     model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
     freeze(model.image_encoder)

@@ -16,6 +16,6 @@ def deeplabv3plus(
     width: int = 128,
     pretrained: bool = False,
 ) -> nn.Module:
-    """DeepLabV3+ trained from scratch: dilated convolutions of many rates, output stride 16."""
+    """DeepLabV3+ trained from scratch: dilated convolutions at several rates, output stride 16."""
     require(width >= 8, f"width {width} is too small: give 8 or more")
     return with_encoder(smp.DeepLabV3Plus, task, encoder, pretrained, decoder_channels=width)

@@ -1,14 +1,15 @@
-"""ELU-Net (Deng et al., 2022) from scratch, as its public third-party code reads, and enhanced.
+"""ELU-Net (Deng et al., 2022) from scratch, after a public third-party code, and enhanced forms.
 
-A decoder stage sees the stage below it and the encoder stages of its own and of every deeper level
-(U-Net 3+ sees the shallower ones), each brought up by transposed convolutions of stride 2 at its
-own width and one convolution. In that code the layers that bring the next level up serve encoder
-and decoder alike; `tie=false` gives each its own.
+A decoder stage receives the stage below it and the encoder stages of its own and of every deeper
+level (in U-Net 3+: of every shallower level). Each input is upsampled by transposed convolutions
+of stride 2, which keep its width, followed by one convolution. In the third-party code, encoder and
+decoder share the layers that upsample the next deeper level; `tie=false` gives each its own layers.
 
-The enhanced forms are those of U-Net 3+: 7x7 kernels, the second convolution of every encoder stage
-dilated by 2, blur pooling, gated linear units. Where these stand is not published; here, unless
-`scope=all`, in the encoder. The 1x1 output and the transposed convolutions keep their kernels.
-Sides need not be multiples of 16: poolings round up, and what is brought up is cropped.
+The enhanced forms are those of U-Net 3+: 7x7 kernels, dilation 2 in the second convolution of every
+encoder stage, blur pooling, gated linear units. The positions of these changes are not published;
+here they are in the encoder, unless `scope=all`. The 1x1 output convolution and the transposed
+convolutions keep their kernel sizes. Image sides need not be multiples of 16: poolings round up,
+and upsampled features are cropped.
 """
 
 from typing import Any
@@ -18,8 +19,8 @@ from torch import Tensor, nn
 
 from bench import Recipe, Task, UNetEncoder, UNetForm, register_method
 
-# A report on steel (24 micrographs, 4,480 views of 800 px) gives loss, batch, image side and
-# augmentation; optimiser, rate and number of steps are not published and stay those of `equal`.
+# A report on steel (24 micrographs, 4,480 views of 800 px) states loss, batch size, image side and
+# augmentation. Optimiser, rate and number of steps are not published: those of `equal` are used.
 PUBLISHED = Recipe(
     lr=3e-3,
     loss="focal_jaccard_ms_ssim",
@@ -62,15 +63,15 @@ class ELUNet(nn.Module):
         x = encoded[-1]
         for level in reversed(range(len(self.fusions))):
             height, width = encoded[level].shape[-2:]
-            seen = zip(self.ups[level], [x, *encoded[level:-1]], strict=True)
-            parts = [up(source)[..., :height, :width] for up, source in seen]
+            pairs = zip(self.ups[level], [x, *encoded[level:-1]], strict=True)
+            parts = [up(source)[..., :height, :width] for up, source in pairs]
             x = self.fusions[level](torch.cat(parts, 1))
         logits: Tensor = self.output(x)
         return logits
 
 
 def _up(form: UNetForm, sizes: list[int], deeper: int, level: int) -> nn.Sequential:
-    """From the size and width of one level to those of another."""
+    """Upsample features from the size and width of level `deeper` to those of `level`."""
     size = sizes[deeper]
     steps = [nn.ConvTranspose2d(size, size, 2, stride=2) for _ in range(deeper - level)]
     return nn.Sequential(*steps, form.decoder_conv(size, sizes[level]))

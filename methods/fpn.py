@@ -14,7 +14,7 @@ def fpn(
     width: int = 128,
     pretrained: bool = False,
 ) -> nn.Module:
-    """Feature pyramid network trained from scratch: scales brought to one size and added."""
+    """Feature pyramid network trained from scratch: features of all scales resized and added."""
     require(width >= 64 and width % 64 == 0, f"width {width} must be a multiple of 64")
     return with_encoder(
         smp.FPN,

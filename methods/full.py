@@ -1,4 +1,4 @@
-"""Full fine-tuning: every parameter of image encoder and mask decoder learns."""
+"""Full fine-tuning: all parameters of the image encoder and the mask decoder are trained."""
 
 from torch import nn
 
@@ -7,6 +7,6 @@ from bench import SamSegmenter, SemanticDecoder, Task, load_sam, register_method
 
 @register_method("full", paper="https://arxiv.org/abs/2304.02643", lr=2e-3)
 def full(task: Task) -> nn.Module:
-    """Encoder and decoder trained in full."""
+    """Full fine-tuning: the image encoder and the mask decoder are trained."""
     sam = load_sam(task)
     return SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))

@@ -1,20 +1,24 @@
 """Med-SA: adapters in SAM's encoder, for images and volumes (Wu et al., 2023, section 3).
 
-An adapter with skip on the attention's output and a scaled one beside the MLP; in volumes SD-Trans
-also runs the same attention over depth, through an adapter of its own. Prompt encoder frozen; one
-click for each class. The mask decoder is trained, as in the public code; in the paper it learns
-through adapters alone (`decoder=frozen`, with a `condition`). What the code does differently:
+Each encoder block gets an adapter with a skip connection on the output of its attention and a
+scaled adapter parallel to its MLP. For volumes, SD-Trans also runs the same attention over depth,
+followed by an adapter of its own. The prompt encoder is frozen; the prompt is one click per class.
+The mask decoder is trained, as in the public code; in the paper only adapters of the decoder are
+trained (`decoder=frozen`, with a `condition`). Differences of the public code:
 
-* it makes the depth adapters for images too, where they do nothing (`dims=3` makes them here);
+* it creates the depth adapters for images too, where they have no effect (`dims=3` creates them);
 * in windowed blocks it groups the windows of one slice, not the slices (`depth_groups=windows`);
-* it splits into windows before the norm, so that padded tokens are the norm's bias instead of zero
-  (`padding=norm`);
-* its decoder is not conditioned. The paper's three decoder adapters and their conditioning on the
-  prompt embedding (`condition=add|concat|hyp`) leave much open; chosen here, in each layer of the
-  decoder: one with skip on what the tokens read from the image (the conditioned one), one scaled by
-  0.5 beside the MLP, one with skip on what the image reads from the tokens; bottlenecks of a
-  quarter, GELU after the conditioning, prompt embedding = mean of the prompt's tokens with SAM's
-  padding point, one generated square weight for hyp, the default initialisation throughout.
+* it partitions into windows before the norm, so padded tokens equal the bias of the norm instead of
+  zero (`padding=norm`);
+* its decoder is not conditioned.
+
+The paper describes three decoder adapters and their conditioning on the prompt embedding
+(`condition=add|concat|hyp`), but leaves many details open. Choices made here, in each layer of the
+decoder: one adapter with a skip connection on the output of the attention from tokens to image (the
+conditioned one), one scaled by 0.5 parallel to the MLP, one with a skip connection on the output of
+the attention from image to tokens; bottlenecks of a quarter of the width; GELU after the
+conditioning; prompt embedding = mean of the prompt's tokens including SAM's padding point; one
+generated square weight for hyp; the default initialisation in all layers.
 """
 
 import math
@@ -53,7 +57,7 @@ class Adapter(nn.Module):
 
 
 class AdaptedBlock(nn.Module):
-    """An encoder block with Med-SA's adapters; batches of volumes are their slices in order."""
+    """An encoder block with Med-SA's adapters; a batch of volumes is all their slices in order."""
 
     norm1: Any
     attn: Any
@@ -107,7 +111,7 @@ class AdaptedBlock(nn.Module):
 
 
 class ConditionedAdapter(nn.Module):
-    """A bottleneck on mask tokens whose reduced embedding meets the prompt's."""
+    """A bottleneck adapter on tokens that combines their reduced embedding with the prompt's."""
 
     def __init__(self, d: int, kind: str) -> None:
         super().__init__()
@@ -145,7 +149,7 @@ class ConditionedLayer(nn.Module):
     def forward(
         self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `segment_anything`'s layer; tokens beyond the outputs are the prompt's."""
+        """As in `segment_anything`'s layer; the tokens after the output tokens are the prompt's."""
         layer, prompt = self.layer, query_pe[:, self.outputs :].mean(1)
         q = queries if layer.skip_first_layer_pe else queries + query_pe
         attended = layer.self_attn(q=q, k=q, v=queries)
@@ -157,7 +161,7 @@ class ConditionedLayer(nn.Module):
         return queries, layer.norm4(keys + self.image_adapter(attended))
 
 
-# Its augmentation is not established.
+# The augmentation of the original is not known.
 PUBLISHED = Recipe(
     lr=1e-4,
     optimizer="adam",
@@ -174,7 +178,7 @@ PUBLISHED = Recipe(
 )
 
 
-# Trainable in the original, though its loss does not depend on them.
+# Trainable in the original, although its loss does not depend on them.
 IDLE = {
     r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
     r"head\.mask_decoder\.output_hypernetworks_mlps\.[1-9].*": "only the first mask is used",
@@ -203,7 +207,7 @@ def med_sa(
     depth_groups: str = "slices",
     padding: str = "zero",
 ) -> nn.Module:
-    """Adapters in a frozen encoder, prompted (condition=none|add|concat|hyp in the decoder)."""
+    """Med-SA: adapters in a frozen encoder, with prompts (condition=none|add|concat|hyp)."""
     require(dims in (2, 3), f"dims {dims} cannot be taken: give 2 for images or 3 for volumes")
     conditions = ("none", "add", "concat", "hyp")
     require(condition in conditions, f"condition '{condition}': give {', '.join(conditions)}")

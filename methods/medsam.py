@@ -1,10 +1,11 @@
-"""MedSAM (Ma et al., 2024, Nature Communications 15:654, methods section): full, box-prompted.
+"""MedSAM: full fine-tuning with box prompts (Ma et al., 2024, Nature Communications 15:654).
 
-Image encoder and mask decoder learn, the prompt encoder is frozen. Images are stretched to [0, 1]
-one by one and get no mean and deviation; a box goes round a whole class of the image, and in
-training each of its sides moves outwards by up to 20 px (of 1024). The original draws one class of
-the image in each step; here all of them are asked for, each with its own box, in one loss. Its
-stretching by percentiles or CT windows belongs to the reading of the data.
+As in the methods section of the paper, the image encoder and the mask decoder are trained and the
+prompt encoder is frozen. Each image is rescaled to [0, 1] and is not normalised by mean and
+standard deviation. A box surrounds all pixels of a class in the image; in training, each of its
+sides moves outwards by up to 20 px (of 1024). The original samples one class of the image in each
+step; here all classes enter one loss, each with its own box. The rescaling by percentiles or CT
+windows in the original belongs to the reading of the images and is not part of this method.
 """
 
 from torch import nn
@@ -33,7 +34,7 @@ PUBLISHED = Recipe(
 )
 
 
-# Trainable in the original, though its loss does not depend on them.
+# Trainable in the original, although its loss does not depend on them.
 IDLE = {
     r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
     r"head\.mask_decoder\.output_hypernetworks_mlps\.[1-9].*": "only the first mask is used",
@@ -59,7 +60,7 @@ def medsam(
     overlap: float = 1.0,
     pixels: str = "minmax",
 ) -> nn.Module:
-    """Encoder and decoder trained in full with a box for each class (or unit=object|component)."""
+    """MedSAM: encoder and decoder trained with one box per class (or unit=object|component)."""
     sam = load_sam(task)
     rule = PromptRule(prompt, unit, clicks, overlap, jitter)
     model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule), pixels)

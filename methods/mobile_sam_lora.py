@@ -1,9 +1,10 @@
 """LoRA on a frozen image encoder with a convolutional head, as in the MobileSAM nuclei report.
 
-Pairs without bias, held as linear layers, on the fused qkv (d to r to 3d, one pair for all three)
-and on the output projection of every attention; head: 3x3 convolution to half the channels, ReLU,
-1x1 convolution, bilinear to the image's side. With backbone mobile_sam, rank 8 and two classes
-it is the report's model: 384,386 trainable parameters.
+The LoRA pairs have no bias and are linear layers. They are on the fused qkv layer (d to r to 3d,
+one pair for all three) and on the output projection of every attention layer. The head is a 3x3
+convolution to half the channels, ReLU, a 1x1 convolution and bilinear interpolation to the side of
+the image. LoRA pairs and head are trained. With backbone mobile_sam, rank 8 and two classes it is
+the model of the report: 384,386 trainable parameters.
 """
 
 from torch import nn
@@ -21,7 +22,7 @@ from bench import (
     require,
 )
 
-# Loss, optimiser and rate are not stated in the report: those of the equal protocol.
+# The report does not state loss, optimiser and rate: those of the equal protocol are used.
 PUBLISHED = Recipe(lr=3e-3, epochs=10, batch_size=4, augmentation="none")
 
 

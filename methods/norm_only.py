@@ -1,8 +1,8 @@
-"""Of the image encoder the norms' scales and shifts alone learn, as in "LN-Tune".
+"""LayerNorm tuning: only scales and shifts of the image encoder's norms are trained ("LN-Tune").
 
-LayerNorm tuning of transformers (Qi et al., 2022, section 3), here with the neck's LayerNorms over
-channels and, in TinyViT, the BatchNorms, whose running statistics follow the images. The mask
-decoder is trained in full.
+The source is Qi et al. (2022, section 3), for transformers. Here the LayerNorms over channels in
+the neck are trained too and, in TinyViT, the BatchNorms, whose running statistics are updated by
+the training images. The mask decoder is trained in full.
 """
 
 from segment_anything.modeling.common import LayerNorm2d
@@ -15,7 +15,7 @@ NORMS = (nn.LayerNorm, LayerNorm2d, nn.BatchNorm2d)
 
 @register_method("norm_only", paper="https://arxiv.org/abs/2211.08682", lr=5e-3)
 def norm_only(task: Task) -> nn.Module:
-    """Scales and shifts of the encoder's norms and the mask decoder trained."""
+    """Scales and shifts of the encoder's norms and the mask decoder are trained."""
     sam = load_sam(task)
     model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
     for module in model.image_encoder.modules():

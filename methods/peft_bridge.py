@@ -1,15 +1,16 @@
-"""The method `peft`: any tuner of Hugging Face's library that fits the layers of SAM's encoder.
+"""The method `peft`: tuners of Hugging Face's library on the layers of SAM's encoder.
 
-The encoder is frozen and the library's tuner put on its linear layers (`targets`: qkv, the fused
-layer of queries, keys and values; attention, with the output projection; all, with the MLP),
-scaled by 1 whatever the rank (randlora by 20, as its authors advise); the mask decoder is trained
-in full. `rank` is whatever of a
-tuner's sizes is nearest to one: its rank, or the side of its blocks. `TUNERS` tells which fit, and
-`UNFIT` which do not and why. Outputs start as the base's, but for c3a and fourierft.
-`pissa`, `olora` and `orthogonal` are LoRA from other starting points, which take their share out of
-the frozen weight.
+The encoder is frozen, and a tuner of the library is applied to its linear layers (`targets`: qkv is
+the fused layer of queries, keys and values; attention adds the output projection; all adds the
+MLP). The updates are scaled by 1 at every rank (randlora by 20, as its authors advise). The mask
+decoder is trained in full. `rank` sets the size of a tuner that is closest to a rank: its rank, or
+the side of its blocks. `TUNERS` lists the tuners that fit; `UNFIT` lists those that do not, with
+the reason. Initial outputs equal those of the pretrained model, except for c3a and fourierft.
+`pissa`, `olora` and `orthogonal` are LoRA with other initial values, which are subtracted from the
+frozen weight.
 
-The file is not called as the method is, since a type checker would take it for the library.
+The name of this file differs from the name of the method, because a type checker would mistake
+`peft.py` for the library.
 """
 
 import copy
@@ -37,7 +38,7 @@ from bench import (
     require,
 )
 
-if importlib.util.find_spec("peft") is None:  # asked, not imported: that takes ten seconds
+if importlib.util.find_spec("peft") is None:  # not imported here: an import takes ten seconds
     raise ModuleNotFoundError("no module named peft: install the extra 'peft'", name="peft")
 
 LAYERS = {"qkv": r"attn\.qkv", "attention": r"attn\.(qkv|proj)"}
@@ -49,14 +50,14 @@ ALL_WIDTHS = 32  # divides the width of every layer of every SAM
 
 @dataclasses.dataclass(frozen=True)
 class Tuner:
-    """A tuner by its configuration.
+    """How a tuner of the library is configured.
 
     Attributes:
-        config: class of the configuration.
-        rank: name of what `rank` sets.
-        settings: what else is set.
-        alpha: name of what its updates are scaled by, over the rank; None where there is none.
-        scale: what that comes to, as a function of the rank.
+        config: name of the configuration class.
+        rank: name of the setting that receives `rank`; None if the tuner has no rank.
+        settings: further settings.
+        alpha: name of the setting by which updates are scaled, divided by the rank; None if absent.
+        scale: value of `alpha` as a function of the rank.
     """
 
     config: str
@@ -133,7 +134,7 @@ UNFIT = {
 
 
 class Bridged(nn.Module):
-    """A layer of the library, fed with tokens in a row: some of them take no grids."""
+    """A layer of the library on flattened tokens, because some layers do not accept grids."""
 
     layer: Any
 
@@ -148,7 +149,7 @@ class Bridged(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
-        """The plain layer, by the library's own merging."""
+        """Return the plain layer, merged by the library itself."""
         layer = copy.deepcopy(self.layer)
         try:
             layer.merge()

@@ -1,12 +1,16 @@
-"""Visual prompt tuning, deep (Jia et al., 2022, section 3.2), in SAM's windowed encoder.
+"""Deep visual prompt tuning (Jia et al., 2022, section 3.2) in SAM's windowed encoder.
 
-There, prompts join the tokens of every block and what the block makes of them is thrown away, so
-all they do is to be attended to. Here they are that: further keys and values of each block's
-attention, of every window (as the paper does in Swin) or of the whole image. Three things
-differ. A prompt enters behind the block's norm, so it is learned as the attention sees it. It has
-no place in the image, so SAM's relative positions add nothing to its logits. And SAM has no class
-token: the mask decoder, trained in full, reads the image's tokens. The untrained model is not
-the pretrained one, since prompts take some of the attention from the start.
+In the paper, prompts join the tokens of every block, and the outputs of the block for the prompts
+are discarded, so the prompts act only as keys and values. Here they are additional keys and values
+of the attention of each block: in every window (as the paper does in Swin) or in the whole image.
+The prompts and the mask decoder are trained. There are three differences from the paper:
+
+* a prompt enters after the norm of the block, so it is learned as the attention receives it;
+* a prompt has no position in the image, so SAM's relative positions add nothing to its logits;
+* SAM has no class token: the mask decoder, trained in full, reads the image tokens.
+
+The untrained model is not equal to the pretrained one, because prompts take a part of the attention
+from the start.
 """
 
 import math
@@ -36,7 +40,7 @@ from bench import (
 
 
 class PromptedAttention(nn.Module):
-    """SAM's attention over tokens and `count` learned prompts, which ask nothing themselves."""
+    """SAM's attention over tokens and `count` learned prompts, which are keys and values only."""
 
     layer: Any
 
@@ -44,7 +48,7 @@ class PromptedAttention(nn.Module):
         super().__init__()
         self.layer = layer
         width = layer.get_submodule("proj").get_parameter("weight").shape[0]
-        bound = math.sqrt(6 / (3 * 16**2 + width))  # theirs, for patches of 16 px
+        bound = math.sqrt(6 / (3 * 16**2 + width))  # as in the public code, for patches of 16 px
         start = torch.empty(count, width).uniform_(-bound, bound)
         self.prompts = nn.Parameter(norm(start).detach())
 
@@ -58,7 +62,7 @@ class PromptedAttention(nn.Module):
         return self.layer.proj(out)
 
     def _attend(self, x: Tensor) -> Tensor:
-        """Windows (N, rows, columns, C) to what is read there, before the projection."""
+        """Windows (N, rows, columns, C) to attention outputs before the projection, same shape."""
         rows, columns = x.shape[1:3]
         q, k, v = self._split(x.flatten(1, 2))
         _, more_k, more_v = self._split(self.prompts.expand(len(x), -1, -1))
@@ -68,7 +72,7 @@ class PromptedAttention(nn.Module):
         column_table = get_rel_pos(columns, columns, self.layer.rel_pos_w).to(q.dtype)
         by_row = torch.einsum("nhrcd,rkd->nhrck", grid, row_table).flatten(2, 3)
         by_column = torch.einsum("nhrcd,ckd->nhrck", grid, column_table).flatten(2, 3)
-        if q.is_meta or is_tracing():  # what operations are counted by
+        if q.is_meta or is_tracing():  # plain operations, which can be counted
             bias = (by_row[..., None] + by_column[..., None, :]).flatten(-2)
             logits = q @ k.mT + F.pad(bias, (0, len(self.prompts)))
             out = logits.softmax(-1) @ v
@@ -85,14 +89,14 @@ class PromptedAttention(nn.Module):
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-    """The same in one fused product: a key tells its row and column, a prompt has neither."""
+    """The same in one fused call: keys encode their row and column, prompts have neither."""
     rows, columns = by_row.shape[-1], by_column.shape[-1]
     row = torch.eye(rows, dtype=k.dtype, device=k.device).repeat_interleave(columns, 0)
     column = torch.eye(columns, dtype=k.dtype, device=k.device).repeat(rows, 1)
     places = F.pad(torch.cat([row, column], -1), (0, 0, 0, k.shape[2] - rows * columns))
     q = torch.cat([q, by_row, by_column], -1)
     k = torch.cat([k, places.expand(*k.shape[:2], -1, -1)], -1)
-    # Fused kernels ask for one width, a multiple of 8, of all three.
+    # Fused kernels need the same width, a multiple of 8, for all three.
     wide = -(-q.shape[-1] // 8) * 8
     q, k, padded = (F.pad(x, (0, wide - x.shape[-1])) for x in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, padded, scale=1.0)

@@ -1,13 +1,15 @@
-"""SAM-Adapter (Chen et al., 2023, section 3.2, after Explicit Visual Prompting, Liu et al., 2023).
+"""SAM-Adapter: a frozen encoder with a trained prompt generator (Chen et al., 2023, section 3.2).
 
-The encoder is frozen but for a prompt generator: patch embeddings and the high frequencies of the
-image, each taken to d / 32 numbers a token, are added; for each block one linear layer with GELU
-and one layer shared by all blocks make of the sum a prompt that is added to the block's input.
-Every block gets the same sum, as in the public code; with `features=chained` the later blocks take
-the output of the block before in place of the patch embeddings, as the method is also described.
-The decoder learns; a mask token for each class but the background, which has the logit 0.
-The code reads neither SAM's empty prompt nor its position code from the checkpoint, as their names
-do not match; here both are read, and `own_codes=true` starts them from noise as there.
+It follows Explicit Visual Prompting (Liu et al., 2023). The patch embeddings and the high
+frequencies of the image are each projected to d / 32 channels per token and added. For each block,
+one linear layer with GELU and one layer shared by all blocks turn the sum into a prompt, which is
+added to the input of the block. Every block receives the same sum, as in the public code; with
+`features=chained`, later blocks use the output of the previous block instead of the patch
+embeddings, as the method is also described. The prompt generator and the mask decoder are trained.
+There is one mask token per class except the background, whose logit is 0.
+The public code loads neither SAM's embedding of the empty prompt nor its position encoding from the
+checkpoint, because their names do not match. Here both are loaded; `own_codes=true` initialises
+them with noise, as in the public code.
 """
 
 import math
@@ -51,18 +53,18 @@ class PromptGenerator(nn.Module):
         nn.init.constant_(self.frequencies.get_parameter("bias"), 0.0)
 
     def high(self, images: Tensor) -> Tensor:
-        """What the high frequencies of normalised images (B, 3, S, S) give: (B, s, s, h)."""
+        """Features (B, s, s, h) of the high frequencies of normalised images (B, 3, S, S)."""
         high: Tensor = self.frequencies(high_frequencies(images))
         return high.permute(0, 2, 3, 1)
 
     def prompt(self, index: int, features: Tensor) -> Tensor:
-        """What is added to the input of block `index`: (B, s, s, h) to (B, s, s, d)."""
+        """Prompt (B, s, s, d) for the input of block `index`, from features (B, s, s, h)."""
         added: Tensor = self.shared(nn.functional.gelu(self.blocks[index](features)))
         return added
 
 
 def high_frequencies(images: Tensor, share: float = 0.25) -> Tensor:
-    """Images (..., S, S) without the central `share` of their spectrum, as magnitude."""
+    """Magnitude of images (..., S, S) after removal of the central `share` of their spectrum."""
     height, width = images.shape[-2:]
     half = int(math.sqrt(height * width * share)) // 2
     spectrum = torch.fft.fft2(images.float(), norm="forward")
@@ -74,7 +76,7 @@ def high_frequencies(images: Tensor, share: float = 0.25) -> Tensor:
 
 
 class PromptedEncoder(SamSegmenter):
-    """A SAM whose blocks get the generator's prompts."""
+    """A SAM with the prompts of the generator added to the input of every encoder block."""
 
     def __init__(self, sam: Sam, head: nn.Module, reduction: int, chained: bool) -> None:
         super().__init__(sam, head)
@@ -82,7 +84,7 @@ class PromptedEncoder(SamSegmenter):
         self.generator = PromptGenerator(encoder.patch_embed.proj, len(encoder.blocks), reduction)
 
     def stages(self) -> list[Stage]:
-        """One stage: prompts reach every block."""
+        """Return one stage, because prompts enter every block."""
         encoder = (*self.image_encoder.parameters(), *self.generator.parameters())
         return [Stage(self._encode, encoder)]
 
@@ -113,7 +115,7 @@ PUBLISHED = Recipe(
 )
 
 
-# Trainable in the original, though its loss does not depend on them.
+# Trainable in the original, although its loss does not depend on them.
 IDLE = {
     r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
     r"head\.mask_decoder\.output_hypernetworks_mlps\.[2-9].*": "only the first two masks are used",
@@ -131,7 +133,7 @@ IDLE = {
 def sam_adapter(
     task: Task, *, reduction: int = 32, features: str = "shared", own_codes: bool = False
 ) -> nn.Module:
-    """Frozen encoder with prompts from patch embeddings and high frequencies; decoder trained."""
+    """SAM-Adapter: trained prompts from patch embeddings and high frequencies; decoder trained."""
     require(reduction >= 1, f"reduction {reduction} is too small: give 1 or more")
     require(features in ("shared", "chained"), f"features '{features}': give shared or chained")
     sam = load_sam(task)

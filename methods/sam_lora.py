@@ -1,12 +1,13 @@
-"""Sam_LoRA: box-prompted SAM with LoRA in the image encoder, nothing else trained.
+"""Sam_LoRA: SAM prompted with boxes, with LoRA in the image encoder; nothing else is trained.
 
-After the public code of M. S. Sam_LoRA (github.com/MathieuNlp/Sam_LoRA), which took SAMed's LoRA
-(queries and values of every block, no scaling) to plain SAM: one mask a box, decoder and prompt
-encoder as they come. They keep `requires_grad` there but are not given to the optimiser; here they
-are frozen, so that counts are of what learns. In training, each side of a box moves outwards by up
-to 19 px: of the image there, at an image side of 1024 here, so that small images keep their boxes.
-Its rank is 512 in the published recipe. The MONAI that it pins leaves Dice alone of its loss
-(`--loss binary_dice`).
+It follows the public code of M. S. Sam_LoRA (github.com/MathieuNlp/Sam_LoRA), which applies the
+LoRA of SAMed (queries and values of every block, no scaling) to plain SAM: one mask per box,
+pretrained decoder and prompt encoder. In the public code these two keep `requires_grad` but are not
+passed to the optimiser; here they are frozen, so that only trained parameters are counted. In
+training, each side of a box moves outwards by up to 19 px: pixels of the image in the public code,
+pixels at an image side of 1024 here, so that boxes of small images stay meaningful. The rank of the
+published recipe is 512. With the MONAI version that the public code pins, its loss is reduced to
+Dice alone (`--loss binary_dice`).
 """
 
 from torch import nn
@@ -57,7 +58,7 @@ def sam_lora(
     jitter: float = 19.0,
     overlap: float = 1.0,
 ) -> nn.Module:
-    """LoRA on encoder q and v of plain SAM, prompted (unit=object|component|class)."""
+    """LoRA on encoder q and v of SAM with prompts (unit=object|component|class); rest frozen."""
     sam = load_sam(task)
     rule = PromptRule(prompt, unit, clicks, overlap, jitter)
     model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule))

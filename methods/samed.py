@@ -1,9 +1,11 @@
-"""SAMed (Zhang and Liu, 2023, sections 3.2 and 3.3).
+"""SAMed: LoRA in the image encoder and a trained mask decoder without prompts.
 
-LoRA on queries and values of every encoder block, without scaling; the mask decoder has one fresh
-token a class, background included, and gets no prompt. Pixels are taken as they are, in [0, 1],
-as in the original code, which passes mean 0 and deviation 1. Prompt encoder and IoU head go to the
-optimiser as there, though of both the embedding of the empty prompt alone ever gets a gradient.
+The source is Zhang and Liu (2023, sections 3.2 and 3.3). LoRA is on queries and values of every
+encoder block, without scaling. The mask decoder has one newly initialised token per class,
+background included, and receives no prompt. Pixels are used in [0, 1] without normalisation, as in
+the original code, which passes mean 0 and standard deviation 1. Prompt encoder and IoU head are
+passed to the optimiser as in the original code, although of the two only the embedding of the empty
+prompt ever receives a gradient.
 """
 
 from torch import nn
@@ -19,7 +21,7 @@ from bench import (
     register_method,
 )
 
-# Its trainer's schedule is laid out for 200 epochs and stopped after 160.
+# The original trainer plans its schedule for 200 epochs and stops after 160.
 PUBLISHED = Recipe(
     lr=0.005,
     weight_decay=0.1,
@@ -37,7 +39,7 @@ PUBLISHED = Recipe(
 )
 
 
-# Trainable in the original, though its loss does not depend on them.
+# Trainable in the original, although its loss does not depend on them.
 IDLE = {
     r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
     r"head\.prompt_encoder\.(?!no_mask_embed).*": "no prompts are given",
@@ -53,7 +55,7 @@ IDLE = {
     idle=IDLE,
 )
 def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit") -> nn.Module:
-    """LoRA in the encoder (targets: of q, k, v, o); decoder with a fresh token a class trained."""
+    """SAMed: LoRA in the encoder (targets: of q, k, v, o); decoder with a new token per class."""
     sam = load_sam(task)
     head = SemanticDecoder(
         sam, task.num_classes, fresh_tokens=True, iou_head=True, prompt_encoder=True

@@ -1,7 +1,8 @@
 """SAMed_s: SAMed with LoRA in the decoder's transformer too (Zhang and Liu, 2023, section 3.4).
 
-The transformer is frozen and gets LoRA on q and v of every attention; tokens, upscaling and
-hypernetworks learn in full. All else is SAMed's, its choice of pixels and its idle parts included.
+The transformer of the decoder is frozen and has LoRA on the query and value projections of every
+attention layer. Tokens, upscaling and hypernetworks are trained in full. Everything else is as in
+SAMed, including its pixel range and its parameters that receive no gradient.
 """
 
 from torch import nn
@@ -19,7 +20,7 @@ from bench import (
     replace_modules,
 )
 
-# Its trainer's schedule is laid out for 200 epochs and stopped after 160.
+# The original trainer plans its schedule for 200 epochs and stops after 160.
 PUBLISHED = Recipe(
     lr=0.005,
     weight_decay=0.1,
@@ -37,7 +38,7 @@ PUBLISHED = Recipe(
 )
 
 
-# Trainable in the original, though its loss does not depend on them.
+# Trainable in the original, although its loss does not depend on them.
 IDLE = {
     r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
     r"head\.prompt_encoder\.(?!no_mask_embed).*": "no prompts are given",
@@ -53,7 +54,7 @@ IDLE = {
     idle=IDLE,
 )
 def samed_s(task: Task, *, rank: int = 4, pixels: str = "unit") -> nn.Module:
-    """LoRA on q and v of encoder and decoder; tokens and upscaling of the decoder trained."""
+    """SAMed_s: LoRA on q and v of encoder and decoder; tokens and upscaling trained."""
     sam = load_sam(task)
     head = SemanticDecoder(
         sam, task.num_classes, fresh_tokens=True, iou_head=True, prompt_encoder=True

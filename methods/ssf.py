@@ -1,10 +1,11 @@
-"""SSF: scale and shift deep features (Lian et al., 2022, section 3.2); decoder trained.
+"""SSF: scaling and shifting of deep features in a frozen encoder (Lian et al., 2022, section 3.2).
 
-y = scale * x + shift, one number of each a channel, after the patch embedding and every linear
-layer and norm of the frozen encoder, the neck's norms included; in TinyViT the convolutions are
-followed by norms, which take the place of the patch embedding. Both fold into the layer before
-them. The paper draws scales from N(1, 0.02) and shifts from N(0, 0.02); here they start at 1 and 0,
-so that the untrained model is the pretrained one.
+y = scale * x + shift, with one scale and one shift per channel, follows the patch embedding and
+every linear layer and norm of the frozen encoder, including the norms of the neck. In TinyViT, the
+norms after the convolutions are scaled and shifted instead of the patch embedding. Scales, shifts
+and the mask decoder are trained. Scale and shift can be merged into the layer before them.
+The paper draws scales from N(1, 0.02) and shifts from N(0, 0.02); here they start at 1 and 0, so
+the untrained model equals the pretrained one.
 """
 
 import copy
@@ -29,7 +30,7 @@ TOKENS = (nn.Linear, nn.LayerNorm)  # channels last: (..., C)
 
 
 class ScaleShift(nn.Module):
-    """A frozen layer, each channel of its output scaled and shifted."""
+    """A frozen layer with a scale and a shift for each output channel."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -39,14 +40,14 @@ class ScaleShift(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the layer takes to what it gives."""
+        """Apply the layer, then scale and shift; shapes are those of the layer."""
         output: Tensor = self.layer(x)
         place = (-1, 1, 1) if isinstance(self.layer, MAPS) else (-1,)
         return output * self.scale.view(place) + self.shift.view(place)
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
-        """The plain layer with scale and shift folded into its weight and bias."""
+        """Return the plain layer with scale and shift merged into its weight and bias."""
         plain = copy.deepcopy(self.layer)
         weight, bias = plain.get_parameter("weight"), plain.get_parameter("bias")
         weight.mul_(self.scale.view(-1, *[1] * (weight.ndim - 1)))
@@ -56,7 +57,7 @@ class ScaleShift(nn.Module):
 
 @register_method("ssf", paper="https://arxiv.org/abs/2210.08823", lr=5e-3)
 def ssf(task: Task) -> nn.Module:
-    """Scale and shift after every layer of the frozen encoder; mask decoder trained."""
+    """SSF: scale and shift after every layer of the frozen encoder; mask decoder trained."""
     sam = load_sam(task)
     model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
     encoder = model.image_encoder

@@ -14,7 +14,7 @@ def unet(
     width: int = 64,
     pretrained: bool = False,
 ) -> nn.Module:
-    """U-Net trained from scratch; the default is about as large as sam_nano."""
+    """U-Net trained from scratch; the default has about as many parameters as sam_nano."""
     require(width >= 8, f"width {width} is too small: give 8 or more")
     channels = [width, 3 * width // 4, width // 2, width // 4, width // 8]  # deep to shallow
     return with_encoder(smp.Unet, task, encoder, pretrained, decoder_channels=channels)

@@ -1,19 +1,20 @@
 """U-Net 3+ (Huang et al., 2020, sections 2.1 to 2.3) from scratch, and its enhanced forms.
 
-Every decoder stage sees every scale: shallower encoder stages through max pooling, its own, and
-deeper decoder stages and the bottom through bilinear interpolation. `supervision=true` gives the
-deeper decoder stages and the bottom outputs of their own; the loss is the mean over all outputs,
-and the finest is the prediction. `cgm=true` is the classification-guided module: a branch at the
-bottom tells whether there is any foreground, and its yes or no multiplies all logits, in training
-too; where it says no, every pixel is class 0. How much it counts is not known to us: here its
-binary cross entropy over (none, some) is added with weight 1.
+Every decoder stage receives features of every scale: shallower encoder stages through max pooling,
+the encoder stage of its own level, and deeper decoder stages and the bottom stage through bilinear
+interpolation. With `supervision=true` the deeper decoder stages and the bottom stage have outputs
+of their own; the loss is the mean over all outputs, and the finest output is the prediction.
+`cgm=true` adds the classification-guided module: a branch at the bottom classifies whether the
+image has any foreground, and its decision (1 or 0) multiplies all logits, in training too; if it is
+0, every pixel is class 0. The weight of its loss is not known to us: here its binary cross entropy
+over (none, some) is added with weight 1.
 
-The enhanced forms have 7x7 kernels, dilated convolutions and blur pooling, `enhanced_glu` gated
-linear units as well. Where these stand is not published; here, unless `scope=all`, in the encoder.
-Dilated (by 2) is the second convolution of every encoder stage; blurred are the four poolings
-between them, not those of the full-scale connections. Sides need not be multiples of 16: poolings
-round up. The paper's first stage has width 64; the default is as large as sam_nano and
-fits a CPU.
+The enhanced forms have 7x7 kernels, dilated convolutions and blur pooling; `enhanced_glu` also has
+gated linear units. The positions of these changes are not published; here they are in the encoder,
+unless `scope=all`. The second convolution of every encoder stage is dilated (by 2); blur pooling
+replaces the four poolings between the stages, not those of the full-scale connections. Image sides
+need not be multiples of 16: poolings round up. The first stage of the paper has width 64; the
+default width gives a model about as large as sam_nano, which a CPU can train.
 """
 
 from collections.abc import Callable
@@ -25,8 +26,8 @@ from torch import Tensor, nn
 
 from bench import IGNORE, Recipe, Task, UNetEncoder, UNetForm, register_method
 
-# A report on steel (24 micrographs, 4,480 views of 800 px) gives loss, batch, image side and
-# augmentation; optimiser, rate and number of steps are not published and stay those of `equal`.
+# A report on steel (24 micrographs, 4,480 views of 800 px) states loss, batch size, image side and
+# augmentation. Optimiser, rate and number of steps are not published: those of `equal` are used.
 PUBLISHED = Recipe(
     lr=3e-3,
     loss="focal_jaccard_ms_ssim",

@@ -14,6 +14,6 @@ def upernet(
     width: int = 64,
     pretrained: bool = False,
 ) -> nn.Module:
-    """UPerNet trained from scratch: a feature pyramid under pyramid pooling."""
+    """UPerNet trained from scratch: a feature pyramid network with pyramid pooling."""
     require(width >= 8, f"width {width} is too small: give 8 or more")
     return with_encoder(smp.UPerNet, task, encoder, pretrained, decoder_channels=width)

@@ -1,6 +1,6 @@
-"""SAM as it comes, prompted with boxes or clicks made from the ground truth: an upper reference.
+"""Pretrained SAM with boxes or clicks derived from the ground truth: an upper reference.
 
-Nothing is trained. Its rows are marked as oracle and never ranked with the others.
+Nothing is trained. Its rows in tables are marked as oracle and are never ranked with other methods.
 """
 
 from torch import nn
