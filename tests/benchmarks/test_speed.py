@@ -14,7 +14,7 @@ import torch
 from records import make_cell, make_record, report_of
 from workload import inference, loop, training
 
-from bench.plugins.registry import Method, list_methods
+from bench.plugins.registry import Method, list_methods, load_collection
 from bench.report.compare.comparison import make_comparisons
 from bench.report.records.frame import to_frame
 from bench.report.tables.terminal import terminal_table
@@ -93,3 +93,10 @@ def test_whole_report_of_one_set(benchmark: Any, tmp_path: Path) -> None:
     written = benchmark.pedantic(report_of, (few, tmp_path), rounds=3)
     assert len(make_comparisons(to_frame(few))) == 1
     assert {".md", ".csv", ".tex", ".png", ".svg"} <= {path.suffix for path in written}
+
+
+@pytest.mark.benchmark(group="datasets")
+@pytest.mark.parametrize("name", ["organs"])
+def test_drawing_a_collection(benchmark: Any, name: str) -> None:
+    collection = benchmark.pedantic(load_collection, (name,), rounds=3)
+    assert collection.items
