@@ -83,7 +83,7 @@ def test_a_false_alarm_turns_the_ranking(store: Store) -> None:
     assert flip.measure == "dice"
     assert flip.methods == ("wild", "careful")
     assert flip.leads == pytest.approx((1 / 4, 1 / 4))
-    assert "volume of its own" in " ".join(found.notes)
+    assert "each is scored as one volume" in " ".join(found.notes)
 
 
 def test_scores_are_means_over_seeds(store: Store) -> None:
@@ -102,7 +102,7 @@ def test_slices_are_gathered_to_volumes(store: Store) -> None:
     # The volume holds class 2: 2 voxels found, 1 too many; class 1: 3 of 4.
     figure = found.blocks[0].scores["wild"]["SAMed", "dice"]
     assert figure == pytest.approx((6 / 7 + 4 / 5) / 2)
-    assert "volume of its own" not in " ".join(found.notes)
+    assert "each is scored as one volume" not in " ".join(found.notes)
 
 
 def test_prompts_of_different_origin_are_not_compared(store: Store) -> None:

@@ -88,9 +88,9 @@ def test_notes_state_the_detectable_difference() -> None:
 
     assert "detected with 80% probability" in notes(12)
     assert "Dice 3.6 points, " in notes(12)
-    assert "seen with" not in notes(5)
+    assert "detected with" not in notes(5)
     assert "no difference can be significant" in notes(5)
-    assert "6 specimens are the fewest" in notes(5)
+    assert "at least 6 specimens are needed" in notes(5)
 
 
 def test_scores_are_paired_by_image_and_averaged_by_specimen() -> None:
