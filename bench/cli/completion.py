@@ -43,21 +43,24 @@ def completion_script(shell: str, commands: dict[str, Any]) -> str:
     words = parser.add_subparsers(parser_class=argparse.ArgumentParser)
     for name, module in commands.items():
         command = module.parser()
-        _offer(command, "methods", methods)
-        _offer(command, "dataset", datasets)
+        _offer(command, "--methods", methods)
+        _offer(command, "--dataset", datasets)
         if name == "check-method":
             _offer(command, "name", methods)
         elif name == "check-dataset":
             _offer(command, "name", datasets)
         words.add_parser(name, help=command.description, parents=[command], add_help=False)
-    _offer(parser, "methods", methods)
-    _offer(parser, "dataset", datasets)
-    _offer(parser, "list", [*methods, *datasets])
+    _offer(parser, "--methods", methods)
+    _offer(parser, "--dataset", datasets)
+    _offer(parser, "--list", [*methods, *datasets])
     return str(shtab.complete(parser, shell))
 
 
 def _offer(parser: argparse.ArgumentParser, name: str, choices: Sequence[str]) -> None:
-    """Let an argument be completed by these names; the parser is not used for parsing."""
+    """Let an option or a positional argument be completed by these names.
+
+    The parser is not used for parsing.
+    """
     for action in parser._actions:
-        if action.dest == name:
+        if name in action.option_strings or (name == action.dest and not action.option_strings):
             action.choices = choices
