@@ -1,1 +1,1 @@
-"""What networks from scratch share; plugins import it from `bench`."""
+"""Building blocks shared by the networks trained from scratch; plugins import them from `bench`."""

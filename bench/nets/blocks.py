@@ -1,4 +1,4 @@
-"""Blocks of U-Nets, plain and enhanced, and blur pooling."""
+"""Convolution blocks and encoder of plain and enhanced U-Nets, and blur pooling."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,18 @@ from bench.sam.surgery import require
 
 @dataclass(frozen=True)
 class UNetForm:
-    """How the convolutions of a U-Net are made.
+    """Options of the convolutions of a U-Net.
 
     Attributes:
-        kernel: side of the convolutions, odd.
-        dilation: of the second convolution of each encoder stage. The first is never dilated, so
-            that every pixel is seen (rates 1 and d, as in hybrid dilated convolution, Wang et al.,
-            2018, arXiv 1702.08502).
-        pool: "max", or "blur": the max pooling between encoder stages is followed by `BlurPool`.
-        glu: convolutions have twice the channels, and gated linear units in the place of ReLU.
-        scope: "encoder" or "all": where `kernel` and `glu` hold. Elsewhere stand 3x3 and ReLU.
+        kernel: side of the convolution kernels, odd.
+        dilation: dilation of the second convolution of each encoder stage, at least 1. The first
+            convolution is never dilated, so that no pixel is skipped (rates 1 and d, as in hybrid
+            dilated convolution, Wang et al., 2018, arXiv 1702.08502).
+        pool: "max" for max pooling between encoder stages, "blur" for max pooling followed by
+            `BlurPool`.
+        glu: use convolutions with twice the channels and gated linear units instead of ReLU.
+        scope: part of the network to which `kernel` and `glu` apply, "encoder" or "all"; the rest
+            of the network uses 3x3 kernels and ReLU.
     """
 
     kernel: int = 3
@@ -33,10 +35,10 @@ class UNetForm:
     def of(
         cls, form: str, kernel: int, dilation: int, pool: str, glu: bool, scope: str
     ) -> "UNetForm":
-        """A named form, or one made of its parts.
+        """Return a named form of `FORMS`, or a form with the other arguments.
 
         Raises:
-            UserError: a value is out of range, or a named form and a part are given together.
+            UserError: a value is out of range, or a named form is combined with other arguments.
         """
         require(form in FORMS, f"form '{form}' is not known: give one of {', '.join(FORMS)}")
         require(kernel > 0 and kernel % 2 == 1, f"kernel {kernel} must be odd, as 3 or 7")
@@ -52,28 +54,28 @@ class UNetForm:
         return cls(kernel, dilation, pool, glu, scope)
 
     def encoder_stage(self, channels: int, out: int) -> nn.Sequential:
-        """Two blocks of convolution, BatchNorm and activation, of equal size in and out."""
+        """Return two blocks of convolution, BatchNorm and activation; height and width remain."""
         return nn.Sequential(
             _block(channels, out, self.kernel, 1, self.glu),
             _block(out, out, self.kernel, self.dilation, self.glu),
         )
 
     def decoder_block(self, channels: int, out: int) -> nn.Sequential:
-        """One block of convolution, BatchNorm and activation."""
+        """Return one block of convolution, BatchNorm and activation."""
         everywhere = self.scope == "all"
         return _block(channels, out, self.kernel if everywhere else 3, 1, self.glu and everywhere)
 
     def decoder_conv(self, channels: int, out: int) -> nn.Conv2d:
-        """A convolution of the decoder alone."""
+        """Return a convolution of the decoder without BatchNorm and activation."""
         return _conv(channels, out, self.kernel if self.scope == "all" else 3, 1)
 
     def pooling(self, channels: int) -> nn.Module:
-        """Halve the sides, rounded up."""
+        """Return a module that halves height and width, rounded up."""
         halve = nn.MaxPool2d(2, ceil_mode=True)
         return nn.Sequential(halve, BlurPool(channels)) if self.pool == "blur" else halve
 
 
-# Kernel, dilation, pool, glu. The dilation of the enhanced forms is our choice: none is published.
+# Kernel, dilation, pool, glu. No dilation is published for the enhanced forms; 2 is our choice.
 FORMS = {
     "original": (3, 1, "max", False),
     "enhanced": (7, 2, "blur", False),
@@ -82,10 +84,10 @@ FORMS = {
 
 
 class UNetEncoder(nn.Module):
-    """Five stages of 1, 2, 4, 8 and 16 times `width` channels, with pooling between.
+    """Five stages of 1, 2, 4, 8 and 16 times `width` channels, with pooling in between.
 
     Attributes:
-        sizes: channels of every stage.
+        sizes: number of channels of each stage, finest stage first.
     """
 
     def __init__(self, in_channels: int, width: int, form: UNetForm) -> None:
@@ -97,7 +99,7 @@ class UNetEncoder(nn.Module):
         self.pools = nn.ModuleList(map(form.pooling, self.sizes[:-1]))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, C, S, S) in [0, 1] to every stage's output, finest first, side S / 2^l rounded up."""
+        """(B, C, S, S) in [0, 1] to the outputs of all stages l, of side S / 2^l rounded up."""
         encoded = [self.stages[0]((images - 0.5) / 0.25)]
         for stage, pool in zip(self.stages[1:], self.pools, strict=True):
             encoded.append(stage(pool(encoded[-1])))
@@ -105,7 +107,7 @@ class UNetEncoder(nn.Module):
 
 
 class BlurPool(nn.Module):
-    """The fixed filter [1 2 1] x [1 2 1] / 16 over each channel, zeros around, sides kept."""
+    """Fixed filter [1 2 1] x [1 2 1] / 16 on each channel, stride 1, zero padding of 1 pixel."""
 
     weight: Tensor
 
@@ -116,7 +118,7 @@ class BlurPool(nn.Module):
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
+        """(B, C, H, W) to the same shape."""
         return F.conv2d(x, self.weight.to(x.dtype), padding=1, groups=len(self.weight))
 
 

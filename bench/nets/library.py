@@ -1,4 +1,4 @@
-"""Networks of other libraries as models of this project."""
+"""Adapters from networks of other libraries to models of this project."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -12,13 +12,14 @@ from bench.spec import Task
 
 
 class Normalised(nn.Module):
-    """A network for zero-centred images of certain sides, fed with images in [0, 1] of any side.
+    """A network that takes images in [0, 1] of any side, and normalises and pads them.
 
     Args:
         network: (B, 3, s, s) to (B, K, s, s), where s is a multiple of `multiple`.
-        multiple: images are padded to it on the right and below by repeating their border.
-        mean: of each channel, subtracted from the images.
-        std: of each channel, by which they are divided.
+        multiple: images are padded on the right and below to a multiple of this number of pixels by
+            repeating their border.
+        mean: mean of each channel (one value for all channels, or three), subtracted first.
+        std: standard deviation of each channel, by which the difference is divided.
     """
 
     mean: Tensor
@@ -32,7 +33,7 @@ class Normalised(nn.Module):
         std: Sequence[float] = (0.25,),
     ) -> None:
         super().__init__()
-        # Convolutions of a CPU are a third faster that way.
+        # On a CPU, convolutions are a third faster in this memory format.
         self.network = network.to(memory_format=torch.channels_last)
         self.multiple = multiple
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
@@ -52,17 +53,18 @@ class Normalised(nn.Module):
 def with_encoder(
     make: Callable[..., nn.Module], task: Task, encoder: str, pretrained: bool, **shape: object
 ) -> Normalised:
-    """A network of segmentation-models-pytorch; on the meta device no weights are read.
+    """Build a network of segmentation-models-pytorch; on the meta device no weights are read.
 
     Args:
-        make: its class.
-        task: gives the number of classes.
-        encoder: as segmentation-models-pytorch names it.
-        pretrained: start the encoder from its ImageNet weights, in the cache or downloaded.
-        shape: more arguments of `make`.
+        make: class of the network.
+        task: defines the number of classes.
+        encoder: name of the encoder in segmentation-models-pytorch.
+        pretrained: initialise the encoder with ImageNet weights, from the cache or a download.
+        shape: further keyword arguments of `make`.
 
     Raises:
-        UserError: there is no such encoder, it does not fit, or its weights cannot be had.
+        UserError: the encoder is unknown, does not fit the network, or its weights are neither in
+            the cache nor can be downloaded.
     """
     from segmentation_models_pytorch.encoders import get_preprocessing_params
 
@@ -88,7 +90,10 @@ def with_encoder(
 
 
 def build_off_meta(make: Callable[[], nn.Module]) -> nn.Module:
-    """What `make` gives; on the meta device a copy of it, for code that reads values to build."""
+    """Return `make()`; on the meta device, build on the CPU and move the result to meta.
+
+    Some constructors read tensor values, which do not exist on the meta device.
+    """
     if not _on_meta():
         return make()
     with torch.device("cpu"):
@@ -101,14 +106,14 @@ def _on_meta() -> bool:
 
 
 def require_library(*names: str) -> None:
-    """Refuse to import a method whose libraries are not there, without importing them yet.
+    """Check that libraries are installed, without importing them.
 
-    Some take ten seconds, which would be paid by everybody who asks for the list of methods.
+    The import of some libraries takes ten seconds, which would slow down the list of methods.
 
     Raises:
-        ModuleNotFoundError: one is missing; it becomes the reason in `--list`.
+        ModuleNotFoundError: a library is missing; `--list` shows the message as the reason.
     """
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        told = f"no module named {' or '.join(missing)}: install the extra 'baselines'"
-        raise ModuleNotFoundError(told, name=missing[0])
+        message = f"no module named {' or '.join(missing)}: install the extra 'baselines'"
+        raise ModuleNotFoundError(message, name=missing[0])

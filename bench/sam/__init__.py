@@ -1,4 +1,4 @@
-"""The foundation model: building, weights, prompts, heads and surgery."""
+"""The foundation model: architectures, weights, prompts, heads and changes to modules."""
 
 from segment_anything.modeling import Sam as Sam
 

@@ -1,4 +1,4 @@
-"""Foundation models, made of the classes of `segment_anything`."""
+"""Builds foundation models from the classes of `segment_anything` and loads their weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,29 +19,30 @@ NANO_WEIGHTS = Path(__file__).parent / "nano" / "sam_nano.safetensors"
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of a SAM; the defaults are those all of Meta's models share.
+    """Sizes of a SAM; the defaults are the values that all models of Meta share.
 
-    `global_blocks` attend over the whole image, the others within windows of `window` tokens.
-    A depth of 0 stands for MobileSAM's TinyViT, whose sizes are its own.
+    The blocks with the indices `global_blocks` attend over the whole image, the other blocks
+    within windows of `window` x `window` tokens. A depth of 0 means the TinyViT of MobileSAM,
+    which defines its own sizes.
     """
 
     width: int
     depth: int
     heads: int
     global_blocks: tuple[int, ...]
-    image_size: int = 1024  # side at which the weights were trained
+    image_size: int = 1024  # side of the training images of the weights, in pixels
     patch: int = 16
     window: int = 14
     prompt_dim: int = 256
     decoder_heads: int = 8
     decoder_mlp: int = 2048
-    weights: Path | None = None  # shipped with the package
+    weights: Path | None = None  # a file of this package
 
 
 ARCHITECTURES = {
-    # Three decoder heads keep 16 numbers a head, enough to tell where a prompt lies. Patches of
-    # 8 px give masks of 2 px: at 4 px (patches of 16) even perfect masks of the nuclei of dsb2018
-    # would reach an IoU of 0.86 only, at 2 px 0.98.
+    # With three decoder heads, each head has 16 channels, enough to encode the position of a
+    # prompt. Patches of 8 px give a mask resolution of 2 px. For the nuclei of dsb2018, perfect
+    # masks at 4 px (patches of 16 px) reach an IoU of only 0.86, perfect masks at 2 px 0.98.
     "sam_nano": Architecture(
         width=96,
         depth=4,
@@ -63,15 +64,16 @@ ARCHITECTURES = {
 
 
 def build_sam(backbone: str, image_size: int, mask_outputs: int = 4) -> Sam:
-    """A randomly initialised SAM for square images of `image_size` pixels.
+    """Build a SAM with random weights for square images.
 
     Args:
         backbone: a key of `ARCHITECTURES`.
-        image_size: a multiple of the patch size.
-        mask_outputs: mask tokens of the decoder; 4 in SAM (one mask, and three for ambiguity).
+        image_size: side of the images in pixels, a multiple of the patch size.
+        mask_outputs: number of mask tokens of the decoder; SAM has 4 (one for an unambiguous
+            prompt, three for an ambiguous one).
 
     Raises:
-        UserError: unknown backbone, or a side that is no multiple of the patch size.
+        UserError: the backbone is unknown, or `image_size` is not a multiple of the patch size.
     """
     if backbone not in ARCHITECTURES:
         raise no_such("backbone", backbone, ARCHITECTURES)
@@ -111,10 +113,11 @@ def build_sam(backbone: str, image_size: int, mask_outputs: int = 4) -> Sam:
 
 
 def weights_path(task: Task) -> Path | None:
-    """The file the weights come from; None for random weights.
+    """Return the file of the task's weights; None for random weights.
 
     Raises:
-        UserError: the file does not exist, or the backbone ships no weights.
+        UserError: the backbone is unknown, the file does not exist, or the pretrained weights of
+            the backbone are not on this machine.
     """
     if task.backbone not in ARCHITECTURES:
         raise no_such("backbone", task.backbone, ARCHITECTURES)
@@ -142,14 +145,20 @@ def weights_path(task: Task) -> Path | None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, or of a PyTorch checkpoint read with `weights_only`."""
+    """Read the tensors of a .safetensors file (as float32) or of a PyTorch checkpoint.
+
+    PyTorch checkpoints are read with `weights_only=True`, so that no code of the file runs.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return {name: tensor.float() for name, tensor in load_file(path).items()}
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # whatever a damaged file makes the reader raise
+    except Exception as error:  # a damaged file can raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
         raise UserError(
             f"cannot read the checkpoint {path} ({reason}): give a .safetensors or .pth file of"
@@ -158,12 +167,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_sam(task: Task) -> Sam:
-    """The task's foundation model with its weights, on the CPU; frozen nowhere.
+    """Load the foundation model of a task with its weights on the CPU; no parameter is frozen.
 
     On the meta device (`with torch.device("meta")`) no weights are read.
 
     Raises:
-        UserError: unknown backbone, no weights, or weights that do not fit the backbone.
+        UserError: the backbone is unknown, its weights are missing, or they do not fit it.
     """
     path = weights_path(task)
     sam = build_sam(task.backbone, task.image_size)
@@ -183,17 +192,18 @@ def load_sam(task: Task) -> Sam:
 
 
 def resize_positions(state: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
-    """Fit the positions of another image side: bilinear in 2-D, as SAMed does (section 2 there).
+    """Resize the position embeddings of a checkpoint to the image size of `sam`.
 
-    Absolute positions (1, h, w, C) and the relative tables (2n - 1, C) of global blocks change
-    their length with the image side; all else is passed on.
+    The absolute embeddings (1, h, w, C) and the relative tables (2n - 1, C) of global blocks depend
+    on the image size and are interpolated bilinearly, as in SAMed (section 2). All other tensors
+    are returned unchanged.
     """
-    wanted = sam.state_dict()
+    expected = sam.state_dict()
     resized = dict(state)
     for name, tensor in state.items():
-        if name not in wanted or tensor.shape == wanted[name].shape:
+        if name not in expected or tensor.shape == expected[name].shape:
             continue
-        target = wanted[name].shape
+        target = expected[name].shape
         if name.endswith("pos_embed"):
             grid = tensor.permute(0, 3, 1, 2)
             resized[name] = nn.functional.interpolate(

@@ -1,4 +1,4 @@
-"""SAM's mask decoder for one prompt set an image, and for class maps."""
+"""Forward pass of SAM's mask decoder for a batch of pairs of one image and one prompt."""
 
 import torch
 from segment_anything.modeling import MaskDecoder
@@ -12,20 +12,21 @@ def predict_masks(
     sparse: Tensor,
     dense: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Masks of image and prompt pairs, row by row.
+    """Predict the masks of N pairs of an image and a prompt.
 
-    `MaskDecoder.predict_masks` repeats every image for every prompt (N x N rows); here row i of
-    the images belongs to row i of the prompts, so that one batch may span many images.
+    `MaskDecoder.predict_masks` repeats every image for every prompt (N x N rows). This function
+    combines row i of the images with row i of the prompts, so that one batch can contain prompts
+    of several images.
 
     Args:
         decoder: SAM's decoder with M mask tokens.
         embeddings: (N, C, h, w) image embeddings.
-        positions: (1, C, h, w) position codes of the grid.
-        sparse: (N, T, C) embeddings of points and boxes; T may be 0.
+        positions: (1, C, h, w) position encoding of the grid.
+        sparse: (N, T, C) embeddings of points and boxes; T can be 0.
         dense: (N or 1, C, h, w) embeddings of mask prompts.
 
     Returns:
-        Mask logits (N, M, 4h, 4w) and predicted IoU (N, M).
+        Mask logits (N, M, 4h, 4w) and predicted IoU (N, M) of each mask.
     """
     rows, channels, height, width = embeddings.shape
     outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])

@@ -1,10 +1,12 @@
-"""SAM's image encoder with exact fast attention: same modules, same keys, less work.
+"""SAM's image encoder with fast, exact attention: same modules and state dict keys, less work.
 
-SAM adds to each attention logit a bias of the row and of the column distance (Kirillov et al.,
-2023, after Li et al., 2022, https://arxiv.org/abs/2203.16527): q k / sqrt(d) + q Rh + q Rw. That
-sum is one longer product, [q / sqrt(d), q Rh, q Rw] [k, onehot(row), onehot(column)], so no bias
-is added up and a fused kernel can take it. In windowed blocks the padding is zero after the norm:
-its queries, keys and values are what the layer makes of zero, and its outputs are never computed.
+SAM adds to each attention logit a bias for the row distance and one for the column distance
+(Kirillov et al., 2023, after Li et al., 2022, https://arxiv.org/abs/2203.16527):
+q k / sqrt(d) + q Rh + q Rw. This sum equals one longer product,
+[q / sqrt(d), q Rh, q Rw] [k, onehot(row), onehot(column)], which a fused kernel can compute without
+a separate bias. In windowed blocks the padding is zero after the norm, so the queries, keys and
+values of all padded tokens equal the output of the qkv layer for zero; they are computed once, and
+the outputs of padded tokens are not projected.
 """
 
 import functools
@@ -22,17 +24,18 @@ from torch.utils.checkpoint import checkpoint
 from bench.errors import UnsupportedError
 from bench.sam.stages import Stage
 
-# Tokens from which the fused kernel is worth it on a CPU: in fp32 it is as fast as the product and
-# keeps less; in bf16 it is slower, until the logits of a block fill hundreds of MiB.
+# Number of tokens from which the fused kernel is used on a CPU. In fp32 it is as fast as the plain
+# product and keeps less memory; in bf16 it is slower until the logits of a block take hundreds of
+# MiB.
 FUSED_FROM = {torch.float32: 512, torch.bfloat16: 2048}
 
 
 class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no types
-    """`segment_anything`'s attention with its windows, over normalised tokens.
+    """The attention of `segment_anything`, including the division into windows.
 
     Args:
-        window: side of the windows in tokens; 0 attends over all.
-        settings: those of `segment_anything`'s `Attention`.
+        window: side of the windows in tokens; with 0 each token attends to all tokens.
+        settings: keyword arguments of `segment_anything`'s `Attention`.
     """
 
     def __init__(self, window: int, **settings: Any) -> None:
@@ -44,7 +47,7 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
         return self.over(x, self.window)
 
     def over(self, x: Tensor, window: int) -> Tensor:
-        """Attend within windows of that side, or over all tokens where it is 0."""
+        """Attend within windows of `window` x `window` tokens; over all tokens if `window` is 0."""
         batch, height, width, _ = x.shape
         rows, columns = (window, window) if window else (height, width)
         qkv = self._pad(self.qkv(x), x.shape[-1], -height % rows, -width % columns)
@@ -67,7 +70,7 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
         return projected
 
     def _pad(self, qkv: Tensor, channels: int, bottom: int, right: int) -> Tensor:
-        """Complete the windows of qkv (B, H, W, 3C) with what the layer makes of zero."""
+        """Pad qkv (B, H, W, 3C) below and right with the output of the qkv layer for zero."""
         if not bottom and not right:
             return qkv
         batch, height, width, _ = qkv.shape
@@ -77,10 +80,14 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
 
 
 class FastBlock(Block):  # type: ignore[misc]
-    """An encoder block of `segment_anything` with `FastAttention`, whose forward needs no windows.
+    """An encoder block of `segment_anything` with `FastAttention`, which divides into windows.
 
     Args:
-        settings: those of `segment_anything`'s `Block`.
+        dim: C, channels of each token.
+        num_heads: number of attention heads.
+        window_size: side of the windows in tokens; 0 for a global block.
+        input_size: height and width of the grid in tokens.
+        settings: further keyword arguments of `segment_anything`'s `Block`.
     """
 
     def __init__(
@@ -110,17 +117,17 @@ class FastBlock(Block):  # type: ignore[misc]
 
 
 class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
-    """SAM's ViT encoder of `FastBlock`s: normalised images (B, 3, S, S) to (B, C, s, s).
+    """SAM's ViT encoder with `FastBlock`s: normalised images (B, 3, S, S) to (B, C, s, s).
 
     Args:
         image_size: S in pixels.
         patch: side of a patch in pixels; s = S / patch.
-        width: numbers a token.
-        heads: of each attention.
+        width: channels of each token.
+        heads: number of attention heads of each block.
         depth: number of blocks.
-        global_blocks: those that attend over all tokens.
-        window: side in tokens of the windows of the others.
-        out_channels: C.
+        global_blocks: indices of the blocks that attend over all tokens.
+        window: side of the windows of the other blocks, in tokens.
+        out_channels: C, channels of the embedding.
     """
 
     def __init__(
@@ -150,7 +157,7 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def stages(self) -> list[Stage]:
-        """From normalised images to embeddings."""
+        """Return the stages from normalised images to embeddings."""
         embed = (*self.patch_embed.parameters(), self.pos_embed)
         return [
             Stage(lambda images: self.patch_embed(images) + self.pos_embed, embed),
@@ -160,13 +167,14 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
 
 
 def checkpoint_blocks(model: nn.Module) -> None:
-    """Compute the activations of the encoder's blocks again in the backward pass: less memory.
+    """Recompute the activations of the encoder blocks in the backward pass to save memory.
 
-    Works on the blocks as they are, whatever a method has made of them.
+    The function replaces the `forward` of each block in place, including blocks that a method has
+    changed.
 
     Raises:
-        UnsupportedError: the model has no such blocks, or they hold a BatchNorm, whose statistics
-            would be taken twice.
+        UnsupportedError: the model has no encoder blocks, or they contain a BatchNorm, whose
+            statistics would be updated twice.
     """
     encoder: Any = getattr(model, "image_encoder", model)
     if not hasattr(encoder, "blocks"):
@@ -185,7 +193,7 @@ def _again(forward: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def _one_hot_places(k: Tensor) -> Tensor:
-    """Row and column of each key (N, heads, rows, columns, d) as (..., rows + columns)."""
+    """Encode row and column of keys (N, heads, rows, columns, d) as (..., rows + columns)."""
     rows, columns = k.shape[2:4]
     row = torch.eye(rows, dtype=k.dtype, device=k.device)[:, None].expand(-1, columns, -1)
     column = torch.eye(columns, dtype=k.dtype, device=k.device)[None].expand(rows, -1, -1)
@@ -193,16 +201,17 @@ def _one_hot_places(k: Tensor) -> Tensor:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | None) -> Tensor:
-    """softmax(q k + bias of the row + bias of the column) v.
+    """Compute softmax(q k + bias of the row + bias of the column) v.
 
     Args:
-        q: queries, scaled, (N, heads, rows, columns, d).
+        q: queries (N, heads, rows, columns, d), already scaled.
         k: keys of the same shape.
         v: values of the same shape.
-        bias: (N, heads, rows, columns, rows) and (N, heads, rows, columns, columns).
+        bias: biases of rows (N, heads, rows, columns, rows) and of columns
+            (N, heads, rows, columns, columns); None for no bias.
 
     Returns:
-        (N, heads, tokens, d).
+        (N, heads, rows * columns, d).
     """
     few = q.device.type == "cpu" and q.shape[2] * q.shape[3] < FUSED_FROM.get(q.dtype, 0)
     if q.is_meta or is_tracing() or (few and q.dtype == torch.float32):
@@ -212,9 +221,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | Non
         q, k = torch.cat([q, *bias], dim=-1), torch.cat([k, _one_hot_places(k)], dim=-1)
     q, k = q.flatten(2, 3), k.flatten(2, 3)
     if few:
-        with torch.autocast("cpu", enabled=False):  # which would widen the softmax to fp32
+        with torch.autocast("cpu", enabled=False):  # autocast would compute the softmax in fp32
             return (q @ k.mT).softmax(-1) @ v
-    # Fused kernels ask for one width, a multiple of 8, of all three.
+    # Fused kernels need q, k and v of the same width, a multiple of 8.
     wide = -(-q.shape[-1] // 8) * 8
     q, k, padded = (F.pad(x, (0, wide - x.shape[-1])) for x in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, padded, scale=1.0)
@@ -222,10 +231,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | Non
 
 
 def _by_definition(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | None) -> Tensor:
-    """The same as it is written; also what operations are counted by, whatever kernel runs."""
+    """Compute `attention` by its formula; operations are counted with this function."""
     logits = q.flatten(2, 3) @ k.flatten(2, 3).mT
     if bias is not None:
         grid = logits.unflatten(-1, q.shape[2:4])
-        grid += bias[0].flatten(2, 3)[..., None]  # in place: the product keeps no logits
+        grid += bias[0].flatten(2, 3)[..., None]  # in place: matmul does not save its output
         grid += bias[1].flatten(2, 3)[..., None, :]
     return logits.softmax(-1) @ v.flatten(2, 3)

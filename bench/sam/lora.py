@@ -12,7 +12,7 @@ from bench.sam.surgery import merge, replace_modules, require
 
 
 class LowRank(nn.Module):
-    """x -> (alpha / rank) B A x, with A (rank, in) Kaiming-uniform and B (out, rank) zero."""
+    """x -> (alpha / rank) B A x; A (rank, in) starts Kaiming-uniform and B (out, rank) at zero."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, alpha: float) -> None:
         super().__init__()
@@ -29,15 +29,16 @@ class LowRank(nn.Module):
 
 
 class LoRALinear(nn.Module):
-    """A frozen linear layer with low-rank updates of slices of its output.
+    """A frozen linear layer with a low-rank update of some slices of its output.
 
     Args:
-        base: the layer; it is frozen.
-        rank: of each update.
+        base: the linear layer; its parameters are frozen.
+        rank: rank of each update.
         alpha: updates are scaled by alpha / rank.
-        slices: which slices learn, as in "qv" of "qkv"; `of` names all, in the order of the rows.
-        heads: the rows are so many groups, each with its own run of the slices; 1 in SAM's ViT,
-            the number of heads in TinyViT.
+        slices: letters of the slices that get an update, such as "qv".
+        of: letters of all slices, in the order of the rows of the weight, such as "qkv".
+        heads: number of groups of rows, each of which contains all slices; 1 in SAM's ViT, the
+            number of heads in TinyViT.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class LoRALinear(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """The plain layer with the updates folded into its weight (section 4.1)."""
+        """Return a linear layer whose weight includes the updates (Hu et al., section 4.1)."""
         plain = copy.deepcopy(self.base)
         rows = plain.weight.unflatten(0, (self.heads, len(self.of), -1))
         update: Any
@@ -81,16 +82,18 @@ class LoRALinear(nn.Module):
 
 
 def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
-    """Give an encoder block low-rank updates of the layers that letters name.
+    """Add low-rank updates to the layers of an encoder block, in place.
 
     Args:
-        block: of SAM's ViT, or of TinyViT.
-        rank: of each update.
-        alpha: updates are scaled by alpha / rank.
-        targets: q, k and v (slices of the fused layer), o (output projection), m (both of the MLP).
+        block: a block of SAM's ViT or of TinyViT.
+        rank: rank of each update, at least 1.
+        alpha: updates are scaled by alpha / rank; positive.
+        targets: letters of the layers: q, k and v (slices of the fused qkv layer), o (output
+            projection), m (both layers of the MLP).
 
     Raises:
-        UserError: rank below 1, alpha not positive, or other letters.
+        UserError: `rank` is below 1, `alpha` is not positive, or `targets` is empty or contains a
+            repeated or unknown letter.
     """
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")
     require(alpha > 0, f"alpha {alpha} is not positive")
@@ -111,9 +114,11 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
 
 
 def merge_lora(model: nn.Module) -> nn.Module:
-    """A copy of the model with every LoRA folded into its layer: the base's names, equal outputs.
+    """Return a copy of the model with all LoRA updates merged into the weights of their layers.
+
+    The copy has the tensor names of the base model and the same outputs.
 
     Raises:
-        UnsupportedError: there is no LoRA to merge.
+        UnsupportedError: the model has no LoRA layer.
     """
     return merge(model, LoRALinear)

@@ -1,4 +1,4 @@
-"""Prompts: boxes and clicks, and how they are made from the ground truth."""
+"""Prompts (boxes and clicks) and the rule that derives them from the ground truth."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +18,12 @@ Map = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts of one batch, all in pixels of the model's input; one list entry an image.
+    """Prompts of one batch, in pixels of the model's input; each tuple has one entry per image.
 
     Attributes:
-        boxes: (n, 4) float x0 y0 x1 y1, upper ends exclusive.
-        clicks: (n, c, 2) float x y, c positive clicks for each box.
-        classes: (n,) int64 class that each prompt asks for.
+        boxes: (n, 4) float, x0 y0 x1 y1 with exclusive upper ends.
+        clicks: (n, c, 2) float, x y of c positive clicks per prompt.
+        classes: (n,) int64, class of the object of each prompt.
     """
 
     boxes: tuple[Tensor, ...]
@@ -35,7 +35,7 @@ class Prompts:
         return len(self.boxes)
 
     def to(self, device: torch.device) -> "Prompts":
-        """Boxes and clicks on `device`; classes stay where they can be read, on the CPU."""
+        """Move boxes and clicks to `device`; the classes stay on the CPU, where they are read."""
         return Prompts(
             tuple(boxes.to(device) for boxes in self.boxes),
             tuple(clicks.to(device) for clicks in self.clicks),
@@ -44,7 +44,7 @@ class Prompts:
 
     @staticmethod
     def join(parts: "list[Prompts]") -> "Prompts":
-        """One batch of several."""
+        """Concatenate several batches to one."""
         return Prompts(
             *(tuple(t for part in parts for t in getattr(part, name)) for name in _FIELDS)
         )
@@ -57,23 +57,24 @@ UNITS = ("object", "component", "class")
 
 @dataclass(frozen=True)
 class PromptRule:
-    """How prompts are made from the ground truth. All prompts made so are an oracle's.
+    """Rule that derives prompts from the ground truth; such prompts are oracle prompts.
 
     Attributes:
         kind: "box" or "point".
-        unit: what one prompt asks for: an "object" (an instance where instances are given, else a
+        unit: region of one prompt: an "object" (an instance if the data has instances, else a
             component), a 4-connected "component" of one class, or a whole "class" of the image, as
             in MedSAM.
-        clicks: clicks an object; the first is its innermost pixel, in training a random one like
-            all others.
-        overlap: IoU of the box with the tight one; below 1 the box is moved in a random direction
-            (Med-SA's boxes of 0.5 and 0.75).
-        jitter: in training each side of a box moves outwards by a whole number of pixels from 0 up
-            to this, counted at an image side of 1024 (20 in MedSAM; 19 of the image's own pixels
-            in Sam_LoRA).
-        most: objects an image. Beyond them, the smallest go without a prompt; in training random
-            ones do, and the loss ignores them.
-        training_most: the same bound in training.
+        clicks: number of clicks per object. In evaluation the first click is the innermost pixel
+            of the object and the others are random; in training all are random.
+        overlap: IoU of the box with the tight box, in (0, 1]; below 1 the box is shifted in a
+            random direction (Med-SA uses 0.5 and 0.75).
+        jitter: in training each side of a box moves outwards by a random whole number of pixels
+            from 0 to this value, measured at an image side of 1024 (20 in MedSAM; 19 pixels of the
+            original image in Sam_LoRA).
+        most: maximum number of prompted objects per image in evaluation; the smallest objects
+            beyond it get no prompt.
+        training_most: maximum number of prompted objects per image in training; the prompted
+            objects are drawn at random and the loss ignores the others.
     """
 
     kind: str = "box"
@@ -85,7 +86,7 @@ class PromptRule:
     training_most: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be made."""
+        """Check the values; raises UserError if one is out of range."""
         require(self.kind in KINDS, f"prompt '{self.kind}' is not known: give {' or '.join(KINDS)}")
         require(
             self.unit in UNITS, f"unit '{self.unit}' is not known: give one of {', '.join(UNITS)}"
@@ -95,11 +96,11 @@ class PromptRule:
         require(self.jitter >= 0, f"jitter {self.jitter} is negative: give pixels from 0 on")
 
     def for_evaluation(self, mask: Map, instances: npt.NDArray[Any] | None = None) -> Prompts:
-        """Prompts of one image, the same every time.
+        """Return the prompts of one image; the same input always gives the same prompts.
 
         Args:
             mask: (S, S) class indices at the model's input size.
-            instances: (S, S) instance numbers, 0 for background; all 0 where none are given.
+            instances: (S, S) instance numbers, 0 for background; None or all 0 without instances.
         """
         numbered = self._numbered(mask, instances)
         boxes, innermost, numbers = object_prompts(numbered)
@@ -114,14 +115,15 @@ class PromptRule:
     def for_training(
         self, masks: Tensor, rng: np.random.Generator, instances: Tensor | None = None
     ) -> tuple[Prompts, Tensor]:
-        """Prompts of one batch, and its masks with `IGNORE` where an object has no prompt.
+        """Return the prompts of one batch and its masks, `IGNORE` where an object has no prompt.
 
         Args:
             masks: (B, S, S) uint8 class indices.
-            rng: chooses the objects, the clicks and how far the boxes are off.
-            instances: (B, S, S) instance numbers; 0 for background, all 0 where none are given.
+            rng: draws the objects, the clicks, and the shift and jitter of the boxes.
+            instances: (B, S, S) instance numbers, 0 for background; None or all 0 without
+                instances.
         """
-        found, kept_masks = [], masks.clone()
+        batches, kept_masks = [], masks.clone()
         for row, mask in enumerate(masks.cpu().numpy()):
             numbered = self._numbered(mask, None if instances is None else instances[row].numpy())
             boxes, _, numbers = object_prompts(numbered)
@@ -132,13 +134,13 @@ class PromptRule:
             boxes = self._moved(boxes, mask.shape, rng)
             out = rng.integers(0, int(self.jitter) + 1, (len(boxes), 4)) * mask.shape[0] / 1024
             boxes = boxes + torch.from_numpy(out * [-1, -1, 1, 1]).float()
-            found.append(Prompts((boxes.clamp(0, mask.shape[0]),), (clicks,), (classes,)))
+            batches.append(Prompts((boxes.clamp(0, mask.shape[0]),), (clicks,), (classes,)))
             left_out = (mask != 0) & ~np.isin(numbered, numbers.numpy())
             kept_masks[row][torch.from_numpy(left_out).to(masks.device)] = IGNORE
-        return Prompts.join(found).to(masks.device), kept_masks
+        return Prompts.join(batches).to(masks.device), kept_masks
 
     def example(self, size: int, count: int) -> Prompts:
-        """One prompt of class 1 amid each of `count` images of `size` px, to count costs with."""
+        """Return one prompt of class 1 in the centre of `count` images of `size` px, for costs."""
         box = torch.tensor([[0.25, 0.25, 0.75, 0.75]]) * size
         clicks = torch.full((1, self.clicks, 2), 0.5) * size
         return Prompts.join([Prompts((box,), (clicks,), (torch.tensor([1]),))] * count)
@@ -151,10 +153,10 @@ class PromptRule:
         return instances
 
     def _moved(self, boxes: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
-        """Boxes moved so that their IoU with what they were is `overlap`, before the image ends."""
+        """Shift boxes (n, 4) to an IoU of `overlap` with the originals, then clip to the image."""
         if self.overlap == 1 or len(boxes) == 0:
             return boxes
-        shared = 2 * self.overlap / (1 + self.overlap)  # of either box's area
+        shared = 2 * self.overlap / (1 + self.overlap)  # intersection / area of a box
         across = rng.uniform(0, 1 - shared, len(boxes))
         down = 1 - shared / (1 - across)
         signs = rng.choice([-1.0, 1.0], (len(boxes), 2))
@@ -164,20 +166,20 @@ class PromptRule:
 
 
 def _majority(numbered: npt.NDArray[Any], mask: Map, numbers: Tensor) -> Tensor:
-    """The class that most pixels of each object have, (n,) int64."""
-    found = [int(np.bincount(mask[numbered == number]).argmax()) for number in numbers.tolist()]
-    return torch.tensor(found, dtype=torch.int64)
+    """Return the most frequent class of the pixels of each object, (n,) int64."""
+    classes = [int(np.bincount(mask[numbered == number]).argmax()) for number in numbers.tolist()]
+    return torch.tensor(classes, dtype=torch.int64)
 
 
 def _of_a_class(classes: Tensor) -> Tensor:
-    """Which of the objects are neither background nor unlabelled, (n,) indices."""
+    """Return the indices of the objects that are neither background nor unlabelled."""
     return torch.nonzero((classes != 0) & (classes != IGNORE))[:, 0]
 
 
 def _random_clicks(
     numbered: npt.NDArray[Any], numbers: Tensor, count: int, rng: np.random.Generator
 ) -> Tensor:
-    """Clicks (n, count, 2) x y, each uniform over the pixels of its object."""
+    """Draw clicks (n, count, 2) x y, each uniformly from the pixels of its object."""
     clicks = np.empty((len(numbers), count, 2), np.float32)
     for row, number in enumerate(numbers.tolist()):
         ys, xs = np.nonzero(numbered == number)
@@ -187,16 +189,16 @@ def _random_clicks(
 
 
 def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """The tight box and the innermost click of every numbered object.
+    """Return the tight box and the innermost click of every numbered object.
 
     Args:
         instances: (H, W) integers, 0 for background.
 
     Returns:
-        Boxes (n, 4) x0 y0 x1 y1 with upper ends exclusive and clicks (n, 2) x y, float32 in pixels,
-        and the numbers (n,) int64; the largest object first.
+        Boxes (n, 4) x0 y0 x1 y1 with exclusive upper ends, clicks (n, 2) x y, both float32 in
+        pixels, and object numbers (n,) int64; sorted by area, the largest object first.
     """
-    found = []
+    objects = []
     for number, window in enumerate(ndimage.find_objects(instances.astype(np.int64)), start=1):
         if window is None:
             continue
@@ -206,17 +208,17 @@ def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]
         rows, columns = window
         box = (columns.start, rows.start, columns.stop, rows.stop)
         click = (columns.start + x + 0.5, rows.start + y + 0.5)
-        found.append((int(inside.sum()), number, box, click))
-    found.sort(key=lambda entry: -entry[0])
+        objects.append((int(inside.sum()), number, box, click))
+    objects.sort(key=lambda entry: -entry[0])
     return (
-        torch.tensor([entry[2] for entry in found], dtype=torch.float32).reshape(-1, 4),
-        torch.tensor([entry[3] for entry in found], dtype=torch.float32).reshape(-1, 2),
-        torch.tensor([entry[1] for entry in found], dtype=torch.int64),
+        torch.tensor([entry[2] for entry in objects], dtype=torch.float32).reshape(-1, 4),
+        torch.tensor([entry[3] for entry in objects], dtype=torch.float32).reshape(-1, 2),
+        torch.tensor([entry[1] for entry in objects], dtype=torch.int64),
     )
 
 
 def nearest(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """Labels (H, W) of any integer type as a square (size, size), by nearest neighbour."""
+    """Resize labels (H, W) of any integer type to (size, size) by nearest neighbour."""
     centres = (np.arange(size) + 0.5) / size
     rows, columns = ((centres * side).astype(int) for side in values.shape)
     return values[rows][:, columns]

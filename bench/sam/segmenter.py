@@ -1,4 +1,4 @@
-"""SAM as a model from images to class logits, in stages of which a frozen prefix can be reused."""
+"""SAM as a model from images to class logits, with decoders for class maps and for prompts."""
 
 import copy
 from typing import Any, Protocol, runtime_checkable
@@ -18,26 +18,29 @@ PIXELS = ("sam", "unit", "minmax")
 
 @runtime_checkable
 class Staged(Protocol):
-    """A model that runs in stages, so that the trainer can reuse what the frozen ones give."""
+    """A model that runs in stages, so that the trainer can reuse the output of frozen stages."""
 
     def stages(self) -> list[Stage]:
-        """From images (B, 3, S, S) in [0, 1] to features, one after another."""
+        """Return the stages from images (B, 3, S, S) in [0, 1] to features, in order."""
 
     def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
-        """Class logits (B, K, S, S) from what the last stage gives; `low`: as SAM makes them."""
+        """Return class logits (B, K, S, S) of the last features; with `low`, at SAM's mask size."""
 
 
 class SamSegmenter(nn.Module):
     """SAM's image encoder and a head: images (B, 3, S, S) in [0, 1] to logits (B, K, S, S).
 
-    Module names are the encoder's own below `image_encoder`.
+    Below `image_encoder` the modules keep their names in SAM.
 
     Args:
-        sam: gives its image encoder and its pixel mean and deviation.
-        head: `head(embeddings (B, C, s, s), side) -> (B, K, side, side)`; a promptable one takes
+        sam: source of the image encoder and of mean and standard deviation of the pixels.
+        head: `head(embeddings (B, C, s, s), side) -> (B, K, side, side)`; a promptable head takes
             the prompts as a third argument.
-        pixels: "sam" subtracts SAM's mean and divides by its deviation; "unit" takes images as they
-            are, in [0, 1]; "minmax" stretches each image to [0, 1].
+        pixels: "sam" subtracts SAM's mean and divides by its standard deviation; "unit" keeps the
+            values in [0, 1]; "minmax" stretches each image to [0, 1].
+
+    Raises:
+        UserError: `pixels` is not one of these.
     """
 
     image_encoder: Any
@@ -58,17 +61,17 @@ class SamSegmenter(nn.Module):
 
     @property
     def prompt_rule(self) -> PromptRule | None:
-        """How the prompts of this model are made; None where it takes none."""
+        """The rule of the prompts of this model; None for a model without prompts."""
         rule: PromptRule | None = getattr(self.head, "rule", None)
         return rule
 
     def stages(self) -> list[Stage]:
-        """The encoder's steps; those before the first trainable one need to run once an image."""
+        """Return the encoder's stages; those before the first trainable one run once per image."""
         first, *rest = self.image_encoder.stages()
         return [Stage(lambda images: first.run(self.normalise(images)), first.parameters), *rest]
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) in [0, 1] as the encoder takes them."""
+        """Normalise images (B, 3, S, S) in [0, 1] for the encoder, see `pixels`."""
         if self.pixels == "unit":
             return images
         if self.pixels == "minmax":
@@ -77,14 +80,14 @@ class SamSegmenter(nn.Module):
         return (images - self.pixel_mean) / self.pixel_std
 
     def forward(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Class logits (B, K, S, S) of images (B, 3, S, S) in [0, 1]."""
+        """Return class logits (B, K, S, S) of images (B, 3, S, S) in [0, 1]."""
         features = images
         for stage in self.stages():
             features = stage.run(features)
         return self.decode(features, prompts)
 
     def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
-        """Class logits from the output of the last stage; `low`: at four times its side."""
+        """Return class logits of the last features; with `low`, at four times their side."""
         side: int = 4 * features.shape[-1] if low else self.image_encoder.img_size
         logits: Tensor = (
             self.head(features, side) if prompts is None else self.head(features, side, prompts)
@@ -93,7 +96,7 @@ class SamSegmenter(nn.Module):
 
 
 class ConvHead(nn.Module):
-    """3x3 convolution, ReLU, 1x1 convolution, bilinear to the image's side."""
+    """3x3 convolution, ReLU, 1x1 convolution, bilinear resizing to the side of the image."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -109,20 +112,22 @@ class ConvHead(nn.Module):
 
 
 class SemanticDecoder(nn.Module):
-    """SAM's mask decoder with one mask token a class and the default (empty) prompt.
+    """SAM's mask decoder with one mask token per class and the default (empty) prompt.
 
-    As in SAMed (Zhang and Liu, 2023, section 3.3). What cannot learn without a prompt (IoU head,
-    embeddings of points and masks) is left out, unless the original's parts are asked for.
+    As in SAMed (Zhang and Liu, 2023, section 3.3). The modules that get no gradient without a
+    prompt (IoU head, embeddings of points and masks) are removed unless `iou_head` or
+    `prompt_encoder` keeps them.
 
     Args:
-        sam: gives mask decoder, empty prompt and position code.
+        sam: source of the mask decoder, the empty prompt and the position encoding.
         num_classes: K.
-        fresh_tokens: start mask tokens, their hypernetworks and the IoU head from noise, as SAMed;
-            else class k starts from the pretrained token k mod 4.
-        background_token: class 0 has a token; else its logit is 0 and the classes take the tokens
-            from the first on, of which SAM's four at least are kept (SAM-Adapter).
-        iou_head: keep the IoU head, which learns nothing here.
-        prompt_encoder: keep the whole prompt encoder, of which the empty prompt alone learns.
+        fresh_tokens: initialise mask tokens, their hypernetworks and the IoU head at random, as in
+            SAMed; otherwise class k starts from the pretrained token k mod 4.
+        background_token: give class 0 a token; otherwise its logit is 0, the classes from 1 on use
+            the tokens from the first on, and the decoder has at least SAM's four tokens
+            (SAM-Adapter).
+        iou_head: keep the IoU head, which gets no gradient here.
+        prompt_encoder: keep the whole prompt encoder, of which only the empty prompt learns.
     """
 
     def __init__(
@@ -163,17 +168,18 @@ class SemanticDecoder(nn.Module):
 
 
 class PromptedDecoder(nn.Module):
-    """SAM's decoder asked for one mask a prompt; masks of a class are joined by their maximum.
+    """SAM's decoder with one mask per prompt; the logit of a class is the maximum of its masks.
 
-    The logit of class 0 is 0, so that a pixel goes to the class whose mask is surest above SAM's
-    threshold, and to class 0 where there is none.
+    The logit of class 0 is 0, SAM's mask threshold. A pixel therefore gets the class with the
+    highest mask logit above this threshold, or class 0 if no mask exceeds it.
 
     Args:
-        sam: gives prompt encoder and mask decoder.
+        sam: source of the prompt encoder and the mask decoder.
         num_classes: K.
-        rule: how prompts are made; the model carries it for trainer and evaluation.
-        best_of_three: take for a click the mask that SAM judges best of three, else the first.
-        chunk: prompts decoded at once, which bounds the memory.
+        rule: rule of the prompts; trainer and evaluation read it from the model.
+        best_of_three: for a click, use the one of SAM's three masks with the highest predicted IoU;
+            otherwise the first mask.
+        chunk: number of prompts that are decoded at once, which limits the memory.
     """
 
     def __init__(
@@ -191,7 +197,7 @@ class PromptedDecoder(nn.Module):
         self.best_of_three = best_of_three
 
     def forward(self, embeddings: Tensor, side: int, prompts: Prompts | None = None) -> Tensor:
-        """(B, C, s, s) and prompts to (B, K, side, side); no prompts, no object."""
+        """(B, C, s, s) and prompts to (B, K, side, side); without prompts all is class 0."""
         low = 4 * embeddings.shape[-1]
         rows = len(embeddings) * self.num_classes
         logits = torch.full((rows, low * low), -20.0, device=embeddings.device)
@@ -201,9 +207,9 @@ class PromptedDecoder(nn.Module):
                 torch.tensor([len(classes) for classes in prompts.classes])
             )
             target = (image * self.num_classes + torch.cat(prompts.classes)).to(logits.device)
-            asked = (image, target, torch.cat(prompts.boxes), torch.cat(prompts.clicks))
+            columns = (image, target, torch.cat(prompts.boxes), torch.cat(prompts.clicks))
             for images, targets, boxes, clicks in zip(
-                *(values.split(self.chunk) for values in asked), strict=True
+                *(values.split(self.chunk) for values in columns), strict=True
             ):
                 if len(images):
                     masks = self._masks(embeddings[images], boxes, clicks).flatten(1)
@@ -212,7 +218,7 @@ class PromptedDecoder(nn.Module):
         return _upsample(logits.view(-1, self.num_classes, low, low), side)
 
     def _masks(self, source: Tensor, boxes: Tensor, clicks: Tensor) -> Tensor:
-        """Mask logits (n, 4s, 4s) fp32 of n prompts, each on its own embedding (n, C, s, s)."""
+        """Return mask logits (n, 4s, 4s) in fp32 of n prompts and their embeddings (n, C, s, s)."""
         if self.rule.kind == "box":
             sparse, dense = self.prompt_encoder(None, boxes, None)
         else:
@@ -221,15 +227,16 @@ class PromptedDecoder(nn.Module):
         positions = self.prompt_encoder.get_dense_pe()
         masks, quality = predict_masks(self.mask_decoder, source, positions, sparse, dense)
         if self.rule.kind == "point" and self.best_of_three:
-            best = quality[:, 1:].argmax(1) + 1  # one click is ambiguous
+            best = quality[:, 1:].argmax(1) + 1  # a single click is ambiguous
             return masks[torch.arange(len(best)), best].float()
         return masks[:, 0].float()
 
 
 def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> MaskDecoder:
-    """A copy of SAM's decoder with `count` mask tokens; token k starts as the old k mod 4.
+    """Return a copy of SAM's decoder with `count` mask tokens.
 
-    With `fresh`, tokens, hypernetworks and IoU head start from noise instead.
+    Token k, its hypernetwork and its row of the IoU head are copies of number k mod 4 of `decoder`;
+    with `fresh`, tokens, hypernetworks and the IoU head are initialised at random instead.
     """
     iou_layers = decoder.iou_prediction_head.layers
     new = MaskDecoder(

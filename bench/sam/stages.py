@@ -1,4 +1,4 @@
-"""A model as a row of stages, of which a frozen prefix needs to run once an image only."""
+"""A model as a sequence of stages; its frozen first stages need to run only once per image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,18 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a model: what it does to the features, and the parameters it does it with."""
+    """One step of a model.
+
+    Attributes:
+        run: function from the features of the previous stage to those of this stage.
+        parameters: all parameters that `run` uses.
+    """
 
     run: Callable[[Tensor], Tensor]
     parameters: tuple[nn.Parameter, ...]
 
     @classmethod
     def of(cls, *modules: nn.Module, run: Callable[[Any], Tensor] | None = None) -> "Stage":
-        """The stage of one module, or of what `run` does with several."""
+        """Return the stage of one module, or of a function `run` that uses several modules."""
         parameters = tuple(p for module in modules for p in module.parameters())
         return cls(run or modules[0], parameters)

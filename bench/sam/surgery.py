@@ -1,4 +1,4 @@
-"""Changes to a built model: freezing and replacing modules."""
+"""Functions that change a model: freeze parameters, replace modules, merge modules."""
 
 import copy
 import re
@@ -13,66 +13,78 @@ from bench.errors import UnsupportedError, UserError
 
 @runtime_checkable
 class Mergeable(Protocol):
-    """A module that stands in the place of a plain one and can be folded back into its kind."""
+    """A module that replaces a plain module and can be merged back into a plain module."""
 
     def merged(self) -> nn.Module:
-        """A plain module of the class, and with the tensor names, of what was replaced."""
+        """Return a module with the class and the tensor names of the replaced module."""
 
 
 def require(condition: bool, message: str) -> None:
-    """Refuse an option in one sentence: what was given, what is allowed."""
+    """Check a condition on an option.
+
+    Args:
+        condition: must be true.
+        message: one sentence with the value of the option and the allowed values.
+
+    Raises:
+        UserError: `condition` is false.
+    """
     if not condition:
         raise UserError(message)
 
 
 def require_vit(encoder: nn.Module, method: str) -> None:
-    """Refuse encoders without SAM's ViT blocks.
+    """Check that an encoder has SAM's ViT blocks.
 
     Raises:
-        UnsupportedError: another encoder.
+        UnsupportedError: the encoder is not SAM's ViT; the message names `method`.
     """
     if not isinstance(encoder, ImageEncoderViT):
         raise UnsupportedError(f"{method} changes SAM's ViT blocks, which this backbone has not")
 
 
 def freeze(module: nn.Module) -> None:
-    """Take every parameter of `module` out of training."""
+    """Set `requires_grad` of all parameters of `module` to False."""
     module.requires_grad_(False)
 
 
 def replace_modules(
     root: nn.Module, pattern: str, make: Callable[[Any], nn.Module]
 ) -> list[nn.Module]:
-    r"""Put `make(module)` in the place of every module whose whole path matches `pattern`.
+    r"""Replace every module whose full path matches `pattern` by `make(module)`.
 
     Args:
-        root: searched downwards; nothing inside a replaced module is searched.
-        pattern: regular expression over paths below `root`, as in r"blocks\.\d+\.attn\.qkv".
-        make: from the old module to the new one, which may contain the old.
+        root: module whose submodules are searched, and changed in place.
+        pattern: regular expression for paths below `root`, such as r"blocks\.\d+\.attn\.qkv".
+        make: function from the old module to the new one, which may contain the old module.
 
     Returns:
         The new modules, in the order of the model.
 
     Raises:
-        LookupError: nothing matched. Surgery that does nothing is never wanted.
+        LookupError: no module matches; a replacement without effect is always a mistake.
     """
     paths = [path for path, _ in root.named_modules() if re.fullmatch(pattern, path)]
     if not paths:
         raise LookupError(f"no module of {type(root).__name__} matches '{pattern}'")
-    made = []
+    replacements = []
     for path in paths:
         parent, _, name = path.rpartition(".")
         new = make(root.get_submodule(path))
         setattr(root.get_submodule(parent), name, new)
-        made.append(new)
-    return made
+        replacements.append(new)
+    return replacements
 
 
 def select_blocks(blocks: str, depth: int) -> range:
-    """Encoder blocks named by an option: "all", one 0-based index, or "first-last" inclusive.
+    """Return the indices of the encoder blocks that an option selects.
+
+    Args:
+        blocks: "all", one index from 0 on, or "first-last" with both ends included.
+        depth: number of blocks of the encoder.
 
     Raises:
-        UserError: anything else, or blocks outside the encoder.
+        UserError: `blocks` has another form, or the encoder does not have these blocks.
     """
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", blocks)
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, depth - 1)
@@ -84,19 +96,21 @@ def select_blocks(blocks: str, depth: int) -> range:
 
 
 def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
-    """A copy of the model with every mergeable module folded in: the base's names, equal outputs.
+    """Return a copy of the model in which every mergeable module is merged.
+
+    The copy has the tensor names of the base model and the same outputs.
 
     Args:
-        model: stays as it is.
-        kind: class of the modules to fold in.
+        model: remains unchanged.
+        kind: class of the modules to merge.
 
     Raises:
-        UnsupportedError: there is none.
+        UnsupportedError: the model has no such module.
     """
     merged = copy.deepcopy(model)
     names: list[str] = []
     for name, part in merged.named_modules():
-        # What lies inside a mergeable module is that module's own affair.
+        # A mergeable module merges its own submodules.
         if isinstance(part, kind) and not name.startswith(tuple(f"{outer}." for outer in names)):
             names.append(name)
     if not names:

@@ -1,7 +1,8 @@
 """MobileSAM's image encoder (Zhang et al., 2023, https://arxiv.org/abs/2306.14289), from timm.
 
-timm's TinyViT-5M with its last downsampling at stride 1, and SAM's neck. The classifier that the
-public checkpoint carries along, unused, is kept so that counts and files agree; it is frozen.
+The encoder is timm's TinyViT-5M, whose last downsampling has stride 1, followed by SAM's neck. The
+public checkpoint contains an unused classifier. It is kept, frozen, so that the number of
+parameters and the tensors agree with the checkpoint.
 """
 
 import re
@@ -17,8 +18,9 @@ from bench.sam.stages import Stage
 class TinyViTEncoder(nn.Module):
     """Images (B, 3, S, S) to embeddings (B, out_channels, S / 16, S / 16), for any side S.
 
-    The attention blocks hold `attn.norm`, `attn.qkv`, `attn.proj`, `mlp.norm`, `mlp.fc1` and
-    `mlp.fc2`; rows of qkv are [q | k | v] head by head, not three slabs as in SAM's ViT.
+    Each attention block has `attn.norm`, `attn.qkv`, `attn.proj`, `mlp.norm`, `mlp.fc1` and
+    `mlp.fc2`. The rows of qkv are ordered by head, [q | k | v] for each head; in SAM's ViT all rows
+    of q precede those of k and v.
     """
 
     def __init__(self, image_size: int, out_channels: int) -> None:
@@ -43,11 +45,11 @@ class TinyViTEncoder(nn.Module):
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """The ten attention blocks, from the image on."""
+        """The ten attention blocks, in the order of the forward pass."""
         return [block for stage in self.trunk.stages[1:] for block in stage.blocks]
 
     def stages(self) -> list[Stage]:
-        """From normalised images to embeddings."""
+        """Return the stages from normalised images to embeddings."""
         convolutions, *attending = self.trunk.stages
         steps = [Stage.of(self.trunk.patch_embed), Stage.of(convolutions)]
         for index, stage in enumerate(attending):
@@ -62,14 +64,14 @@ class TinyViTEncoder(nn.Module):
         return [*steps, Stage.of(self.neck, run=lambda x: self.neck(x.permute(0, 3, 1, 2)))]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images to embeddings."""
+        """Normalised images (B, 3, S, S) to embeddings (B, out_channels, S / 16, S / 16)."""
         features = images
         for stage in self.stages():
             features = stage.run(features)
         return features
 
     def train(self, mode: bool = True) -> "TinyViTEncoder":
-        """As ever, but frozen batch norms keep the statistics they came with."""
+        """Set the mode as `nn.Module.train`; a frozen BatchNorm stays in evaluation mode."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
@@ -78,11 +80,11 @@ class TinyViTEncoder(nn.Module):
 
 
 def from_public(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of the public MobileSAM checkpoint under the names they have here."""
+    """Rename the tensors of the public MobileSAM checkpoint to their names in `TinyViTEncoder`."""
     return {
         _renamed(name): tensor
         for name, tensor in state.items()
-        if not name.endswith("attention_bias_idxs")  # made anew from the window's side
+        if not name.endswith("attention_bias_idxs")  # computed from the side of the window
     }
 
 

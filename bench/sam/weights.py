@@ -1,4 +1,4 @@
-"""Public checkpoints: where they are, what they must be, and the cache they are kept in."""
+"""Public checkpoints: addresses, SHA-256 sums and licences, and their files in the cache."""
 
 from pathlib import Path
 
@@ -31,15 +31,19 @@ PUBLIC = {
 
 
 def cached_weights(backbone: str) -> Path:
-    """Where the weights of a backbone are once they are fetched."""
+    """Return the path in the cache of the weights of a backbone; the file need not exist.
+
+    Raises:
+        UserError: the backbone has no public checkpoint.
+    """
     return cache_folder() / public(backbone).name
 
 
 def public(backbone: str) -> Public:
-    """The published file of a backbone.
+    """Return address, SHA-256 sum and licence of the public checkpoint of a backbone.
 
     Raises:
-        UserError: there is none.
+        UserError: the backbone has no public checkpoint.
     """
     if backbone not in PUBLIC:
         raise no_such("public checkpoint", backbone, PUBLIC)
@@ -47,10 +51,14 @@ def public(backbone: str) -> Public:
 
 
 def fetch(backbone: str, say: Say) -> Path:
-    """Get a published file into the cache; see `fetch_file`.
+    """Download the public checkpoint of a backbone to the cache; see `fetch_file`.
+
+    Returns:
+        The path of the file in the cache.
 
     Raises:
-        UserError: no such file, no connection, a cut download, or a file that is not the right one.
+        UserError: the backbone has no public checkpoint, there is no connection, the download is
+            incomplete, or the SHA-256 sum of the file is wrong.
     """
     instead = "give --checkpoint a file that you trust"
     return fetch_file(public(backbone), cached_weights(backbone), say, instead)
