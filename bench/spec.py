@@ -158,7 +158,8 @@ class Cell:
         protocol: "equal" for the same recipe for all methods, "published" for each method's own.
         fold: index of the test fold, from 0.
         folds: number of folds; 1 for a single split.
-        seed: of the split, the initial weights, the augmentation and the order of batches.
+        seed: of the choice of labelled images, the initial weights, the augmentation and the
+            order of batches.
         labels: number of training images with labels; None for all.
         dataset_sha: fingerprint of the contents of the dataset.
         weights_sha: SHA-256 of the file with the weights; empty if there is none.
