@@ -40,6 +40,29 @@ def parser() -> argparse.ArgumentParser:
         description="Compare ways of adapting the Segment Anything Model: accuracy and cost.",
         epilog=EXAMPLES,
     )
+    _add_grid_options(parser)
+    _add_recipe_options(parser)
+    add_run_options(parser)
+    others = parser.add_argument_group("instead of running")
+    others.add_argument(
+        "--list",
+        metavar="NAME",
+        nargs="?",
+        const="",
+        help="list methods, datasets and backbones, or show one in full, then exit",
+    )
+    others.add_argument("--json", action="store_true", help="with --list: as JSON")
+    others.add_argument(
+        "--print-completion",
+        metavar="SHELL",
+        action=PrintCompletion,
+        help="print a script that completes sam-bench in bash, zsh or tcsh, then exit",
+    )
+    others.add_argument("--version", action="version", version=f"{PROJECT} {project_version()}")
+    return parser
+
+
+def _add_grid_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to run (comma lists make a grid)")
     what.add_argument("--methods", metavar="LIST", help="as in lora[rank=1|4|16],adapter")
     what.add_argument(
@@ -59,16 +82,19 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--labels", metavar="LIST", default="all", help="training images with labels, as 1,5,all"
     )
-    weights = parser.add_argument_group("weights")
-    weights.add_argument(
-        "--weights", metavar="KIND", default="pretrained", help="pretrained or random"
-    )
-    weights.add_argument("--checkpoint", metavar="FILE", type=Path, help="your own weights")
     what.add_argument(
         "--allow-leakage",
         action="store_true",
         help="run even if training and test images overlap",
     )
+    weights = parser.add_argument_group("weights")
+    weights.add_argument(
+        "--weights", metavar="KIND", default="pretrained", help="pretrained or random"
+    )
+    weights.add_argument("--checkpoint", metavar="FILE", type=Path, help="your own weights")
+
+
+def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
     recipe = parser.add_argument_group("recipe (equal for all methods)")
     recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     for name, note in (
@@ -94,24 +120,6 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="recompute activations in the backward pass: less memory, more time",
     )
-    add_run_options(parser)
-    others = parser.add_argument_group("instead of running")
-    others.add_argument(
-        "--list",
-        metavar="NAME",
-        nargs="?",
-        const="",
-        help="list methods, datasets and backbones, or show one in full, then exit",
-    )
-    others.add_argument("--json", action="store_true", help="with --list: as JSON")
-    others.add_argument(
-        "--print-completion",
-        metavar="SHELL",
-        action=PrintCompletion,
-        help="print a script that completes sam-bench in bash, zsh or tcsh, then exit",
-    )
-    others.add_argument("--version", action="version", version=f"{PROJECT} {project_version()}")
-    return parser
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
