@@ -50,13 +50,14 @@ def surface_distances(
 ) -> SurfaceDistances | None:
     """Euclidean distances between the borders of two masks.
 
-    A border pixel belongs to the mask and has one of its four edge neighbours outside; beyond
-    the image is outside (erosion with connectivity 1, as in MedPy and MONAI).
+    A border pixel belongs to the mask and has one of its edge neighbours outside (4 in an image,
+    6 in a volume); beyond the image is outside (erosion with connectivity 1, as in MedPy and
+    MONAI).
 
     Args:
-        truth: (H, W) bool.
-        prediction: (H, W) bool.
-        spacing: height and width of a pixel; the default gives distances in pixels.
+        truth: (H, W) bool, or (D, H, W) for a volume.
+        prediction: likewise.
+        spacing: size of a pixel along each axis; the default gives distances in pixels.
 
     Returns:
         The two sets of distances; None where a mask is empty, as no distance is defined then.

@@ -62,7 +62,13 @@ class _Entry:
 def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
     """Unpack a zip or tar archive, compressed or not, into a folder.
 
-    Sizes are checked before files are written, so that an archive cannot fill the disk.
+    Each entry is checked before it is written, so that an archive cannot fill the disk. If one is
+    refused, the entries before it stay in the folder: unpack into a temporary one.
+
+    Args:
+        archive: the file.
+        folder: where its entries go; made if it does not exist.
+        limits: largest sizes; None for the defaults of `Limits`.
 
     Raises:
         BadArchiveError: it is not an archive or damaged; it has a link, a device, a password, or a
