@@ -208,7 +208,7 @@ def med_sa(
     padding: str = "zero",
 ) -> nn.Module:
     """Med-SA: adapters in a frozen encoder, with prompts (condition=none|add|concat|hyp)."""
-    require(dims in (2, 3), f"dims {dims} cannot be taken: give 2 for images or 3 for volumes")
+    require(dims in (2, 3), f"dims {dims} is not allowed: give 2 for images or 3 for volumes")
     conditions = ("none", "add", "concat", "hyp")
     require(condition in conditions, f"condition '{condition}': give {', '.join(conditions)}")
     require(decoder in ("trained", "frozen"), f"decoder '{decoder}': give trained or frozen")

@@ -95,7 +95,7 @@ def adapted_sam(model: nn.Module, task: Task) -> Sam:
     """
     if not isinstance(model, SamSegmenter):
         raise UnsupportedError(
-            "the mask generator needs SAM's image encoder, which this model has not"
+            "the mask generator needs SAM's image encoder, and this model has none"
         )
     prompts = model.head if isinstance(model.head, PromptedDecoder) else None
     encoder = [p for stage in model.stages() for p in stage.parameters]

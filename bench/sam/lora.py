@@ -99,7 +99,7 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
     require(alpha > 0, f"alpha {alpha} is not positive")
     require(
         bool(targets) and len(set(targets)) == len(targets) and set(targets) <= set("qkvom"),
-        f"targets '{targets}' cannot be taken: give any of the letters q, k, v, o and m (MLP)",
+        f"targets '{targets}' is not known: give any of the letters q, k, v, o and m (MLP)",
     )
     if set(targets) & set("qkv"):
         attention: Any = block.get_submodule("attn")

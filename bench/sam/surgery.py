@@ -40,7 +40,9 @@ def require_vit(encoder: nn.Module, method: str) -> None:
         UnsupportedError: the encoder is not SAM's ViT; the message names `method`.
     """
     if not isinstance(encoder, ImageEncoderViT):
-        raise UnsupportedError(f"{method} changes SAM's ViT blocks, which this backbone has not")
+        raise UnsupportedError(
+            f"{method} changes SAM's ViT blocks, and this backbone does not have them"
+        )
 
 
 def freeze(module: nn.Module) -> None:
@@ -76,21 +78,22 @@ def replace_modules(
     return replacements
 
 
-def select_blocks(blocks: str, depth: int) -> range:
+def select_blocks(blocks: str, block_count: int) -> range:
     """Return the indices of the encoder blocks that an option selects.
 
     Args:
         blocks: "all", one index from 0 on, or "first-last" with both ends included.
-        depth: number of blocks of the encoder.
+        block_count: number of blocks of the encoder.
 
     Raises:
         UserError: `blocks` has another form, or the encoder does not have these blocks.
     """
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", blocks)
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, depth - 1)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, block_count - 1)
     require(
-        (blocks == "all" or match is not None) and first <= last < depth,
-        f"blocks '{blocks}' cannot be taken: write all, or a range as 0-{depth - 1}",
+        (blocks == "all" or match is not None) and first <= last < block_count,
+        f"blocks '{blocks}' is not a range of blocks here: write all, one index, or a range such as"
+        f" 0-{block_count - 1}",
     )
     return range(first, last + 1)
 
@@ -115,8 +118,8 @@ def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
             names.append(name)
     if not names:
         raise UnsupportedError(
-            "this model has nothing that can be merged: its method changes the base's own weights,"
-            " or adds parts that no weight of the base can take up"
+            "this model has nothing that can be merged: its method changes the base model's own"
+            " weights, or adds modules that cannot be written into a weight of the base model"
         )
     for name in names:
         parent, _, last = name.rpartition(".")

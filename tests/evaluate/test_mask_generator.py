@@ -203,7 +203,7 @@ def test_what_was_trained_comes_along() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("unet", "needs SAM's image encoder, which this model has not"),
+        ("unet", "needs SAM's image encoder, and this model has none"),
         ("decoder_only", "trains a class head alone, which takes no clicks"),
         ("decoder_lora", "trains a class head alone, which takes no clicks"),
     ],
