@@ -1,7 +1,7 @@
 """What a method costs: parameters, operations, memory and speed; defined in docs/protocol/costs.md.
 
-The functions take plain modules and callables and know nothing of methods, datasets or records.
-`count_` is exact and repeatable, `measure_` depends on the machine.
+The functions take plain modules and callables; they do not use methods, datasets or records.
+Functions `count_...` are exact and repeatable, functions `measure_...` depend on the machine.
 """
 
 from bench.cost.flops import (

@@ -1,6 +1,6 @@
 """Exact costs of a model from its shape alone: no images, no weights, no training.
 
-`count_model` gives the figures that a cell records, and `cost_cards` those of the `cost` command.
+`count_model` gives the values that a cell records, and `cost_cards` those of the `cost` command.
 Definitions are in docs/protocol/costs.md.
 """
 
@@ -37,10 +37,12 @@ class Counts:
     Attributes:
         trainable_params: parameters that training changes.
         total_params: all parameters.
-        saved_bytes: size of a file of what training may change; 0 where nothing is trainable.
-        forward_flops: of one image, or of one stack of slices.
-        train_step_flops: of one training step; 0 where nothing is trainable.
-        output_shape: (D, K, S, S), of the logits of one image (D = 1) or one stack of D slices.
+        saved_bytes: size of a file with all tensors that training may change; 0 if nothing is
+            trainable.
+        forward_flops: for one image, or for one stack of slices.
+        train_step_flops: for one training step; 0 if nothing is trainable.
+        output_shape: (D, K, S, S), shape of the logits of one image (D = 1) or one stack of D
+            slices.
     """
 
     trainable_params: int
@@ -57,11 +59,11 @@ class CostCard:
 
     Attributes:
         label: the method with its options, as in tables.
-        task: what it was counted for.
-        prompts: where its prompts come from at evaluation.
-        batch: images, or stacks of slices, of the training step.
+        task: the task that it was counted for.
+        prompts: origin of its prompts at evaluation.
+        batch: number of images, or stacks of slices, in the training step.
         added_params: parameters that the plain foundation model does not have.
-        counts: the figures.
+        counts: the counted costs.
     """
 
     label: str
@@ -72,7 +74,7 @@ class CostCard:
     counts: Counts
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `cost --json` prints."""
+        """Return the object that `cost --json` prints."""
         counts = self.counts
         return {
             "method": self.label,
@@ -92,13 +94,14 @@ class CostCard:
 
 
 def count_model(model: Model, batch: int) -> Counts:
-    """Count parameters, operations, and the size of what has to be stored.
+    """Count parameters, operations, and the size of the file of a trained model.
 
     A model that takes prompts is counted with one prompt per image.
 
     Args:
-        model: its module is on the meta device, where nothing is computed; its mode changes.
-        batch: images, or stacks of `task.depth` slices, of the training step.
+        model: its module is on the meta device, where nothing is computed. The module is left with
+            BatchNorm in evaluation mode and all else in training mode.
+        batch: number of images, or stacks of `task.depth` slices, in the training step.
     """
     task, module, shape = model.task, model.module, list[int]()
 
@@ -140,21 +143,21 @@ def cost_cards(
     batch: int,
     depth: int = 1,
 ) -> tuple[list[CostCard], list[str]]:
-    """The costs of every method on every backbone; methods from scratch once.
+    """Count the costs of every method on every backbone; methods from scratch are counted once.
 
     Args:
         methods: each with its options that differ from the defaults.
         backbones: names, separated by commas.
         image_size: side in pixels; None for each backbone's own.
-        classes: foreground classes.
-        batch: images, or stacks of slices, of the training step.
-        depth: slices of a stack; 1 for images.
+        classes: number of foreground classes.
+        batch: number of images, or stacks of slices, in the training step.
+        depth: number of slices in a stack; 1 for images.
 
     Returns:
         The cards, and a sentence for each method that does not work on a backbone.
 
     Raises:
-        UserError: anything unknown or out of range, or no method works on any backbone.
+        UserError: a value is unknown or out of range, or no method works on any backbone.
     """
     counts = {"classes": classes, "batch-size": batch, "image-size": image_size, "depth": depth}
     for option, value in counts.items():
@@ -185,10 +188,10 @@ def cost_card(
     """Build `method` on the meta device and count what it costs for `task`.
 
     Args:
-        method: what to build.
-        options: of the method, those that differ from its defaults.
-        task: its weights are not read.
-        batch: images, or stacks of `task.depth` slices, of the training step.
+        method: the method to build.
+        options: its options that differ from the defaults.
+        task: the task to build it for; its weights are not read.
+        batch: number of images, or stacks of `task.depth` slices, in the training step.
 
     Raises:
         UserError: an option is out of range.
@@ -208,9 +211,10 @@ def cost_card(
 
 
 def _train_but_batch_norms(module: nn.Module) -> None:
-    """Training mode except for BatchNorm, which refuses a batch of one value per channel.
+    """Set training mode for all modules except BatchNorm.
 
-    BatchNorm counts no operations in either mode.
+    In training mode, BatchNorm raises an error for a batch with one value per channel. Its
+    operations are counted in neither mode.
     """
     module.train()
     for part in module.modules():
@@ -219,7 +223,10 @@ def _train_but_batch_norms(module: nn.Module) -> None:
 
 
 def _added_params(module: nn.Module, task: Task) -> int:
-    """Parameters that the plain foundation model with as many mask tokens does not have."""
+    """Number of parameters that the plain foundation model does not have.
+
+    The plain model has the same number of mask tokens.
+    """
     if task.backbone == "none":
         return sum(parameter.numel() for parameter in module.parameters())
     decoders = [part for part in module.modules() if isinstance(part, MaskDecoder)]
@@ -232,7 +239,7 @@ def _added_params(module: nn.Module, task: Task) -> int:
 
 
 def _plain_name(name: str) -> str:
-    """The name of a parameter in the plain model, without wrappers of methods."""
+    """Name of a parameter in the plain model: without the names of a method's wrapper modules."""
     name = re.sub(r"\.(base|layer|base_layer)(?=\.)", "", name)
     name = name.removeprefix("head.")
     return f"prompt_encoder.{name}" if name.startswith("no_mask_embed.") else name

@@ -1,9 +1,9 @@
 """Operations of a forward pass and of a training step.
 
-Two counters stand beside each other. Torch's counter sees the operators that run, also those of the
-backward pass, and gives FLOPs: 2 x multiply-adds of matrix products, convolutions and scaled dot
-product attention, nothing for normalisation and elementwise work. fvcore reads a traced forward
-pass and gives multiply-adds, plus estimates for a few other operators (`count_macs_fvcore`).
+There are two counters. Torch's counter sees the operators that run, those of the backward pass
+included. It gives FLOPs: 2 x multiply-adds of matrix products, convolutions and scaled dot product
+attention; normalisation and elementwise operations count as 0. fvcore reads a traced forward pass
+and gives multiply-adds, with estimates for a few other operators (`count_macs_fvcore`).
 """
 
 import copy
@@ -23,10 +23,10 @@ _log = logging.getLogger(__name__)
 
 
 def on_meta(model: nn.Module) -> nn.Module:
-    """A copy of `model` on the meta device, which has shapes but no values.
+    """Return a copy of `model` on the meta device, where tensors have shapes but no values.
 
-    No weight is copied on the way. Only parameters and buffers change device; tensors kept in
-    other places (a list, a plain attribute) stay where they are.
+    No weight is copied in between. Only parameters and buffers change their device; tensors in
+    other places (a list, a plain attribute) do not.
     """
     moved: dict[int, Any] = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
@@ -37,46 +37,47 @@ def on_meta(model: nn.Module) -> nn.Module:
 
 
 def count_forward_flops(forward: Callable[[], Any]) -> int:
-    """FLOPs (2 x multiply-adds) of one call of `forward`.
+    """Count the FLOPs (2 x multiply-adds) of one call of `forward`.
 
-    Gradients are enabled during the call: without them torch's counter fails on modules whose
-    output is a view of a trainable parameter, as in SAM's prompt encoder. Run it on a model from
-    `on_meta`, with inputs on the meta device, so that nothing is computed.
+    Gradients are enabled during the call, because without them torch's counter fails on modules
+    whose output is a view of a trainable parameter, as in SAM's prompt encoder. Use a model from
+    `on_meta` and inputs on the meta device, so that nothing is computed.
     """
     return _count(forward)
 
 
 def count_train_step_flops(step: Callable[[], Any]) -> int:
-    """FLOPs (2 x multiply-adds) of one training step: forward, loss and backward pass.
+    """Count the FLOPs (2 x multiply-adds) of one training step: forward, loss and backward pass.
 
-    Gradients that no trainable parameter needs are not computed and hence not counted; what
-    activation checkpointing computes twice counts twice. The optimiser's arithmetic is elementwise
-    and counts nothing. Use the meta device (`on_meta`): the backward pass of attention counts
-    2 x its forward pass there, but 2.5 x where a flash kernel recomputes the logits.
+    Gradients that no trainable parameter needs are not computed and therefore not counted.
+    Operations that activation checkpointing computes twice count twice. The operations of the
+    optimiser are elementwise and count as 0. Use the meta device (`on_meta`): there, the backward
+    pass of attention counts 2 x its forward pass; with a flash kernel, which recomputes the logits,
+    it counts 2.5 x.
 
     Args:
-        step: must not read a value (`loss.item()`), for tensors on the meta device have none.
+        step: must not read a value (`loss.item()`), because tensors on the meta device have none.
     """
     return _count(step)
 
 
 def count_macs_fvcore(model: nn.Module, images: Tensor, *others: Any) -> int | None:
-    """Multiply-adds of `model(images, *others)` according to fvcore, as a second opinion.
+    """Count the multiply-adds of `model(images, *others)` with fvcore, as a second opinion.
 
-    Twice this figure differs from `count_forward_flops` by what fvcore estimates for other
-    operators: 5 per element of a layer, group or instance norm (4 without scale and shift), 2 per
-    element of a BatchNorm, 4 per output element of bilinear resizing, 1 of nearest resizing, 1 per
-    input element of adaptive average pooling. What the output does not depend on (such as SAM's
-    IoU head where only masks are returned) is not in a trace and not counted. The model is traced
-    in evaluation mode, and its training flags are put back.
+    Twice this number differs from `count_forward_flops` by fvcore's estimates for other operators:
+    5 per element of a layer, group or instance norm (4 without scale and shift), 2 per element of a
+    BatchNorm, 4 per output element of bilinear resizing, 1 per output element of nearest resizing,
+    1 per input element of adaptive average pooling. Operations that do not influence the output
+    (such as SAM's IoU head if only masks are returned) are not in a trace and not counted. The
+    model is traced in evaluation mode; its training flags are restored.
 
     Args:
         model: on the CPU; SAM's image encoder cannot be traced on the meta device.
         images: (B, 3, S, S) float in [0, 1].
-        others: further arguments of any type, such as prompts; constants of the trace.
+        others: further arguments of any type, such as prompts; they are constants of the trace.
 
     Returns:
-        None where the model cannot be traced; the reason is logged.
+        The number of multiply-adds; None if the model cannot be traced (the reason is logged).
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -84,7 +85,7 @@ def count_macs_fvcore(model: nn.Module, images: Tensor, *others: Any) -> int | N
         with warnings.catch_warnings(), _plain_attention(), torch.no_grad():
             warnings.simplefilter("ignore")  # fvcore and the tracer warn of their deprecation
             return _fvcore_total(_WithConstants(model, others), images)
-    except RuntimeError as error:  # how torch's tracer refuses
+    except RuntimeError as error:  # raised by torch's tracer
         _log.warning("fvcore counts nothing: the model cannot be traced (%s)", error)
         return None
     finally:
@@ -117,7 +118,7 @@ def _fvcore_total(model: nn.Module, images: Tensor) -> int:
         return int(conv_flop_count(*(get_shape(value) for value in (*inputs[:2], outputs[0]))))
 
     analysis = FlopCountAnalysis(model, images)
-    # Without these two handles fvcore passes over attention and over padding="same" in silence.
+    # Without these two handles, fvcore ignores attention and padding="same" without a warning.
     analysis.set_op_handle("aten::scaled_dot_product_attention", attention)
     analysis.set_op_handle("aten::_convolution_mode", same_padding)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -125,8 +126,9 @@ def _fvcore_total(model: nn.Module, images: Tensor) -> int:
 
 
 def _count(call: Callable[[], Any]) -> int:
-    # A selection by a boolean mask (SAM's point prompts) has no known shape on the meta device. As
-    # if all were selected: such selections feed elementwise work only, which counts nothing.
+    # On the meta device, a selection by a boolean mask (SAM's point prompts) has no known shape.
+    # The count assumes that all elements are selected. This changes no number, because only
+    # elementwise operations, which count as 0, use such selections.
     patch = symbolic.patch  # type: ignore[attr-defined]  # torch adds it when it is imported
     everything_selected = patch(meta_nonzero_assume_all_nonzero=True)
     formulas = {torch.ops.aten.convolution_backward: _convolution_backward}
@@ -139,7 +141,7 @@ def _count(call: Callable[[], Any]) -> int:
 def _convolution_backward(
     out: list[int], x: list[int], weight: list[int], *others: Any, out_shape: Any = None
 ) -> int:
-    """Each gradient asked for costs as much as the forward pass.
+    """FLOPs of the backward pass: those of the forward pass for each requested gradient.
 
     Torch's own formula counts the weight gradient of grouped convolutions once for every group.
 
@@ -148,16 +150,16 @@ def _convolution_backward(
         x: shape of the input.
         weight: shape of the weight.
         others: further arguments of the operator: bias, stride, padding, dilation, transposed,
-            output padding, groups, and which gradients are asked for (input, weight, bias).
-        out_shape: of what the operator returns; not needed.
+            output padding, groups, and which gradients are requested (input, weight, bias).
+        out_shape: shape of the operator's result; not needed.
     """
-    transposed, asked = others[4], others[7]
-    return sum(asked[:2]) * int(conv_flop_count(x, weight, out, transposed))
+    transposed, requested = others[4], others[7]
+    return sum(requested[:2]) * int(conv_flop_count(x, weight, out, transposed))
 
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Keep `nn.MultiheadAttention` from its fused inference kernel, which no counter knows."""
+    """Disable the fused inference kernel of `nn.MultiheadAttention`, which no counter supports."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

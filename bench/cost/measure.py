@@ -1,4 +1,4 @@
-"""The cost of the model of a cell under its recipe; definitions in docs/protocol/costs.md."""
+"""Measure what the model of a cell costs with its recipe; definitions: docs/protocol/costs.md."""
 
 import copy
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from bench.learn.loop import make_optimizer, train_step
 from bench.learn.model import Model, ModelInput
 from bench.spec import Cost
 
-# A figure within 2 to 5 s, and an interquartile range that shows when the machine was busy.
+# Each measurement takes 2 to 5 s, and its interquartile range shows if the machine was busy.
 WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
 
 
 def measure_cost(model: Model) -> Cost:
-    """Count and time what `model` costs; its weights stay as they are.
+    """Count and measure what `model` costs; its weights do not change.
 
-    A model that takes prompts is measured with one box or click per image, as its rule says.
-    Operations, memory and inference speed are those of the plain model; training speed is that of
-    the training loop, which runs frozen stages once per image. Forward operations are those of one
-    stack of `task.depth` slices, speeds count slices.
+    A model that takes prompts is measured with one box or click per image, according to its prompt
+    rule. Operations, memory and inference speed are those of the whole model. Training speed is
+    that of the training loop, which runs frozen stages once per image. For stacks of slices,
+    forward operations are those of one stack, and speeds are slices per second.
 
     Args:
         model: on the device to measure on; its recipe gives batch size and precision.
@@ -68,7 +68,7 @@ def _measure_inference(model: Model, batch: LabelledImages, cost: Cost) -> Cost:
 def _training_speed(
     model: Model, optimizer: torch.optim.Optimizer, batch: LabelledImages
 ) -> Throughput:
-    """A function of its own, so that no feature of the frozen stages outlives it."""
+    # A separate function, so that the output of the frozen stages is freed when it returns.
     inputs, prompts = run_frozen_stages(model, batch.images), batch.joined_prompts()
     return _speed(lambda: train_step(model, optimizer, inputs, batch.masks, prompts), batch)
 
@@ -112,7 +112,7 @@ def _speed(call: Callable[[], object], batch: LabelledImages) -> Throughput:
 
 
 def _noise(model: Model) -> LabelledImages:
-    """A batch of random images and masks on the CPU, the same every time."""
+    """A batch of random images and masks on the CPU; equal in every call."""
     task, rule = model.task, model.prompt_rule
     count, size = model.recipe.batch_size * task.depth, task.image_size
     random = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Peak memory of training, split into what holds it."""
+"""Peak memory of training, split into weights, gradients, optimiser state and activations."""
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 Part = Literal["weights", "gradients", "optimizer", "activations"]
 Source = Literal["cuda allocator", "tensor accounting"]
 
-_FOREIGN_LIMIT = 512 * 2**20  # bytes; leaves room for the batch and for cuBLAS' workspaces
+_FOREIGN_LIMIT = 512 * 2**20  # bytes; enough for the batch and for cuBLAS' workspaces
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class MemorySplit:
     """Peak memory of a training step and its parts, in bytes; the four parts sum to `peak`.
 
     Attributes:
-        peak: highest number of bytes alive at one moment.
+        peak: highest number of allocated bytes.
         weights: parameters and buffers of the model, frozen ones included.
-        gradients: those of the parameters, as far as they are alive at that moment.
-        optimizer: the optimiser's state.
-        activations: all else: saved activations, the batch, temporaries.
-        source: "cuda allocator" where its peak was read, else "tensor accounting".
+        gradients: gradients of the parameters that exist at the peak.
+        optimizer: state of the optimiser.
+        activations: everything else: saved activations, the batch, temporary tensors.
+        source: "cuda allocator" if the peak is the allocator's, otherwise "tensor accounting".
     """
 
     peak: int
@@ -45,24 +45,25 @@ def measure_memory(
 ) -> MemorySplit:
     """Run two training steps and split the peak memory of the second.
 
-    The first step creates the optimiser's state and whatever libraries allocate once. On CUDA the
-    peak is the allocator's; weights, gradients and optimiser state are the sizes of their tensors
-    at the peak of the tensor accounting, and activations are the rest, with the allocator's
-    rounding and the workspaces of kernels. Elsewhere all of it is tensor accounting (see
-    `StorageMeter`).
+    The first step creates the optimiser's state and the memory that libraries allocate only once.
+    On CUDA, the peak is that of the allocator. Weights, gradients and optimiser state are the sizes
+    of their tensors at the peak of the tensor accounting; activations are the rest, including the
+    allocator's rounding and the workspaces of kernels. On other devices, all values come from
+    tensor accounting (see `StorageMeter`).
 
-    Never run it inside `FlopCounterMode`, which keeps checkpointed activations alive.
+    Do not call it inside `FlopCounterMode`, which prevents checkpointed activations from being
+    freed.
 
     Args:
         step: one full step: forward, loss, backward, `optimizer.step()`, `zero_grad()`. It is
-            called twice and does train the model.
-        model: whose parameters and buffers are the weights.
-        optimizer: the one that `step` calls.
-        device: where the model is; tensors elsewhere do not count.
+            called twice and trains the model.
+        model: its parameters and buffers are the weights.
+        optimizer: the optimiser that `step` calls.
+        device: device of the model; tensors on other devices do not count.
 
     Raises:
-        RuntimeError: this process holds over 512 MiB on the CUDA device beside the model, its
-            gradients and the optimiser's state.
+        RuntimeError: in addition to the model, its gradients and the optimiser's state, this
+            process holds more than 512 MiB on the CUDA device.
     """
     device = torch.device(device)
     meter = StorageMeter(device)
@@ -75,7 +76,7 @@ def measure_memory(
     tag()
     if device.type == "cuda":
         _refuse_if_in_use(device, own_bytes=meter.live)
-    # All gradients are alive just before the optimiser moves, all of its state just after.
+    # All gradients exist just before the optimiser's step, and all of its state just after it.
     hooks = optimizer.register_step_pre_hook(tag), optimizer.register_step_post_hook(tag)
     try:
         with meter:
@@ -100,14 +101,14 @@ def _refuse_if_in_use(device: torch.device, own_bytes: int) -> None:
     foreign = torch.cuda.memory_allocated(device) - own_bytes
     if foreign > _FOREIGN_LIMIT:
         raise RuntimeError(
-            f"{device} already holds {foreign / 2**20:.0f} MiB of this process beside the model, "
-            f"at most {_FOREIGN_LIMIT / 2**20:.0f} MiB are allowed: measure in a fresh process"
+            f"this process holds {foreign / 2**20:.0f} MiB on {device} in addition to the model; "
+            f"at most {_FOREIGN_LIMIT / 2**20:.0f} MiB are allowed: measure in a new process"
         )
 
 
 @dataclass(eq=False)
 class _Block:
-    """One live storage. The weak reference tells when it dies."""
+    """One storage that is not yet freed. The weak reference reports when it is freed."""
 
     nbytes: int
     part: Part
@@ -115,11 +116,18 @@ class _Block:
 
 
 class StorageMeter(TorchDispatchMode):
-    """Counts the bytes of the tensors alive on one device, and keeps the peak.
+    """Counts the bytes of all tensors on one device, and stores the peak.
 
-    A storage counts once, whatever views share it, from the first operator that returns or reads
-    it until it is freed. Scratch space inside a kernel and the allocator's rounding are not seen.
-    It works on any device, the meta device included.
+    A storage counts once, even if several views share it, from the first operator that returns or
+    reads it until it is freed. Temporary memory inside a kernel and the allocator's rounding are
+    not counted. It works on any device, including the meta device.
+
+    Args:
+        device: tensors on other types of device do not count.
+
+    Attributes:
+        live: bytes now.
+        peak: highest value of `live` since the start or the last `restart`.
     """
 
     def __init__(self, device: torch.device | str) -> None:
@@ -127,7 +135,7 @@ class StorageMeter(TorchDispatchMode):
         self.live = 0  # bytes
         self.peak = 0  # bytes
         self._device_type = torch.device(device).type
-        self._blocks: dict[int, _Block] = {}  # by address, which is free again once a block dies
+        self._blocks: dict[int, _Block] = {}  # by address, which is reused after a block is freed
         self._at_peak: list[_Block] = []
 
     def __torch_dispatch__(
@@ -137,7 +145,7 @@ class StorageMeter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run the operator; note what it reads, for it may be older than the meter, and returns."""
+        """Run the operator; register its results, and its inputs, which may be older than this."""
         kwargs = kwargs or {}
         for leaf in tree_leaves((args, kwargs)):
             self._note(leaf)
@@ -148,7 +156,7 @@ class StorageMeter(TorchDispatchMode):
         return result
 
     def tag(self, tensors: Iterable[Any], part: Part) -> None:
-        """Count the storages of `tensors` to `part`, also in a peak that is already past."""
+        """Assign the storages of `tensors` to `part`, also in a peak that is already recorded."""
         for tensor in tensors:
             block = self._note(tensor)
             if block is not None:
@@ -177,7 +185,8 @@ class StorageMeter(TorchDispatchMode):
         block = self._blocks.get(address)
         if block is not None and block.nbytes == nbytes:
             return block
-        # New, or resized: then a new block, so that a peak in the past keeps its sizes.
+        # A new storage, or a resized one: it gets a new block, so that the recorded peak keeps the
+        # old size.
         self.live += nbytes - (block.nbytes if block else 0)
         block = _Block(
             nbytes,

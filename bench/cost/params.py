@@ -1,4 +1,4 @@
-"""Parameters, and the size of what has to be stored per task."""
+"""Numbers of parameters, and the size of the file that is saved for each task."""
 
 import json
 from collections.abc import Mapping
@@ -8,22 +8,22 @@ from torch import Tensor, nn
 
 
 def count_params(model: nn.Module) -> tuple[int, int]:
-    """Numbers of trainable and of all parameters.
+    """Return the number of trainable parameters and the number of all parameters.
 
-    `requires_grad` decides what is trainable. A parameter that several modules share counts once;
-    buffers, such as BatchNorm statistics, do not count.
+    A parameter is trainable if its `requires_grad` is True. A parameter that several modules share
+    counts once. Buffers, such as BatchNorm statistics, do not count.
     """
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """The part of `model.state_dict()` that training may have changed.
+    """Return the part of `model.state_dict()` that training may have changed.
 
-    These are the trainable parameters, a shared one once, and the persistent buffers of the very
-    modules that own a trainable parameter (BatchNorm statistics beside a trainable scale). Buffers
-    of a module without trainable parameters of its own are left out: the frozen foundation
-    model is stored elsewhere.
+    It consists of the trainable parameters (a shared one once), and the persistent buffers of each
+    module that directly owns a trainable parameter, such as the statistics of a BatchNorm layer
+    with a trainable scale. All other buffers are left out: they belong to the frozen foundation
+    model, which is stored separately.
     """
     state = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     persistent = model.state_dict().keys()
@@ -36,10 +36,10 @@ def trained_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def checkpoint_bytes(state: Mapping[str, Tensor]) -> int:
-    """Size in bytes of `state` as one safetensors file, header included; 0 where it is empty.
+    """Return the size in bytes of `state` as one safetensors file; 0 if `state` is empty.
 
-    Worked out from the file's format (eight bytes of length, a JSON header padded to a multiple of
-    eight bytes, the data), so that no tensor needs to have values.
+    The size is computed from the file format (eight bytes of length, a JSON header padded to a
+    multiple of eight bytes, the data), so the tensors may be on the meta device.
     """
     if not state:
         return 0

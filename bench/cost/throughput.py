@@ -1,4 +1,4 @@
-"""Images per second, measured so that a busy machine does not decide the figure."""
+"""Images per second, measured so that other processes have little influence on the result."""
 
 import time
 from collections.abc import Callable
@@ -17,8 +17,8 @@ class Throughput:
 
     Attributes:
         median: over the blocks.
-        iqr: interquartile range over the blocks; None where the time limit left only one.
-        blocks: the figure of every block, in the order of measurement.
+        iqr: interquartile range over the blocks; None if the time limit allowed only one block.
+        blocks: images per second of each block, in the order of measurement.
     """
 
     median: float
@@ -36,25 +36,26 @@ def measure_throughput(
     limit_s: float = 30.0,
     sync: Callable[[], Any] | None = None,
 ) -> Throughput:
-    """Time `call` in blocks, after a warm-up.
+    """Measure the speed of `call` in blocks, after a warm-up.
 
-    On a CPU, time in which this thread was ready to run while others held the CPUs does not count,
-    where the system tells it (Linux).
+    On a CPU, the time in which this thread waited for a CPU that was in use by other threads does
+    not count. Only Linux reports this time; elsewhere it counts.
 
     Args:
         call: runs the model once.
-        images_per_call: batch size of one call.
-        warmup_s: the warm-up lasts at least this long and makes at least one call, in seconds.
-        block_s: a block lasts at least this long and makes at least one call, in seconds.
+        images_per_call: number of images in one call.
+        warmup_s: shortest duration of the warm-up in seconds; it makes at least one call.
+        block_s: shortest duration of a block in seconds; it makes at least one call.
         blocks: number of blocks.
-        limit_s: no block starts after this time, in seconds, warm-up included, but the first.
-        sync: waits for the device, such as `torch.cuda.synchronize`; the clock is read after it.
+        limit_s: after this time in seconds, warm-up included, no further block starts; the first
+            block always runs.
+        sync: waits for the device, as `torch.cuda.synchronize` does; the time is read after it.
     """
     wait = sync or (lambda: None)
     wait()
     start = time.perf_counter()
-    # A device may queue calls far faster than it runs them, so that a block cannot be ended by the
-    # clock alone: the number of calls between two waits comes from the fastest call of the warm-up.
+    # A device may accept calls much faster than it runs them, so the time alone cannot end a block.
+    # The fastest call of the warm-up determines how many calls are made between two waits.
     fastest = float("inf")
     while (begun := time.perf_counter()) - start < warmup_s or fastest == float("inf"):
         call()
@@ -72,7 +73,7 @@ def measure_throughput(
 def _time_block(
     call: Callable[[], Any], wait: Callable[[], Any], calls: int, block_s: float, on_cpu: bool
 ) -> float:
-    """Calls per second over at least `block_s` seconds, waiting after every `calls` calls."""
+    """Calls per second in at least `block_s` seconds, with a wait after every `calls` calls."""
     done, elapsed = 0, 0.0
     waited = _waited() if on_cpu else 0.0
     begun = time.perf_counter()
@@ -88,7 +89,7 @@ def _time_block(
 
 
 def _waited() -> float:
-    """Seconds that this thread was ready to run but did not; 0 where the system does not tell."""
+    """Seconds that this thread waited for a CPU; 0 if the system does not report it."""
     try:
         return int(_SCHEDULED.read_text().split()[1]) / 1e9
     except OSError:

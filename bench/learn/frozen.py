@@ -5,18 +5,18 @@ from torch import Tensor
 
 from bench.learn.model import Model, ModelInput
 
-MOST_BYTES = 8 << 30  # more than the features of a bank take, except at published bank sizes
+MOST_BYTES = 8 << 30  # the features of a bank are smaller, except at published bank sizes
 
 
 def run_frozen_stages(model: Model, images: Tensor, batch: int = 8) -> ModelInput:
-    """The input of training: features of the frozen stages where they can be kept, else images.
+    """Return the input of training: features of the frozen stages if they fit, otherwise images.
 
-    Frozen stages run without gradients on the same rows in both cases, so the results of a training
-    are equal. Images are returned as they are where no stage is frozen, or where the features would
-    take more than `MOST_BYTES`.
+    The result of training is the same in both cases, because frozen stages run without gradients on
+    the same rows. The images are returned if no stage is frozen, or if the features would need more
+    than `MOST_BYTES`.
 
     Args:
-        model: its stages must behave as in training, so put its module into training mode first.
+        model: its module must be in training mode, so that the stages behave as in training.
         images: (N, 3, S, S) uint8, on the device of the model.
         batch: images per call.
     """

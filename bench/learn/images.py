@@ -15,7 +15,7 @@ from bench.sam.prompts import PromptRule, Prompts
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images, their masks, and what prompts are made from; the tensors of a bank.
+    """Images, their masks, and the instance numbers that prompts are made from.
 
     Attributes:
         images: (N, 3, S, S) uint8.
@@ -23,7 +23,7 @@ class LabelledImages:
         prompts: one entry per image, for models that take prompts; None until they are made.
         instances: instance numbers (N, S, S) int32 on the CPU, 0 is background; an image of zeros
             has no labelled instances. None where no image has any.
-        depth: D; every D consecutive rows are slices of one stack, and stay together.
+        depth: D; every D consecutive rows are the slices of one stack and enter a batch together.
     """
 
     images: Tensor
@@ -40,14 +40,21 @@ class LabelledImages:
         instances: Bank | None = None,
         depth: int = 1,
     ) -> "LabelledImages":
-        """The views of a bank, on `device`; the same views of instance numbers stay on the CPU."""
+        """Images and masks of a bank on `device`; instance numbers stay on the CPU.
+
+        Args:
+            bank: views of images and masks.
+            device: of the images and masks.
+            instances: the same views, with instance numbers as masks.
+            depth: number of slices of a stack.
+        """
         images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
         numbers = None if instances is None else torch.from_numpy(instances.masks)
         masks = torch.from_numpy(bank.masks).to(device)
         return cls(images.to(device), masks, instances=numbers, depth=depth)
 
     def with_prompts(self, rule: PromptRule | None) -> "LabelledImages":
-        """The same images with prompts as at evaluation; unchanged where `rule` is None."""
+        """Return the same images with the prompts of evaluation; unchanged if `rule` is None."""
         if rule is None:
             return self
         numbers = [None] * len(self) if self.instances is None else self.instances.numpy()
@@ -56,11 +63,11 @@ class LabelledImages:
         return replace(self, prompts=tuple(one.to(self.images.device) for one in prompts))
 
     def joined_prompts(self, rows: slice = slice(None)) -> Prompts | None:
-        """The prompts of some images as one batch; None where there are none."""
+        """Return the prompts of some images as one batch; None if there are no prompts."""
         return Prompts.join(list(self.prompts[rows])) if self.prompts else None
 
     def to(self, device: torch.device) -> "LabelledImages":
-        """Images, masks and prompts on another device."""
+        """Return a copy with images, masks and prompts on another device."""
         prompts = self.prompts and tuple(one.to(device) for one in self.prompts)
         return replace(
             self, images=self.images.to(device), masks=self.masks.to(device), prompts=prompts
@@ -84,14 +91,14 @@ def make_labelled_images(
     """Decode items and make their bank of views.
 
     Args:
-        stacks: at least one; all of one depth, (item,) for an image of its own.
+        stacks: at least one; all have the same number of slices; (item,) for a single image.
         collection: the collection of the items.
         views: as for `bench.data.bank.make_bank`, like `kind` and `seed`.
-        kind: of augmentation.
+        kind: kind of augmentation.
         size: side S of the views in pixels.
-        seed: of the augmentation.
-        device: where the tensors are put.
-        instances: also make the views of instance numbers, where any item has labelled instances.
+        seed: seed of the augmentation.
+        device: device of the images and masks.
+        instances: also make views of the instance numbers, if an item has labelled instances.
     """
     depth = len(stacks[0])
     items = [item for stack in stacks for item in stack]

@@ -23,17 +23,21 @@ class DivergedError(RuntimeError):
 
 
 def make_optimizer(model: Model) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the trainable parameters."""
+    """Return the recipe's optimiser for the trainable parameters."""
     recipe = model.recipe
     kind = OPTIMIZERS[recipe.optimizer]
     return kind(model.trainable, recipe.lr, weight_decay=recipe.weight_decay)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Learning rate of the 0-based `step`: linear rise over `warmup_steps`, then the schedule.
+    """Return the learning rate of a step: a linear warm-up, then the schedule of the recipe.
 
-    The rise takes at most half of the training. "poly" counts as SAMed's code: the steps since the
-    rise are divided by the length of the whole training, the rise included.
+    The warm-up takes at most half of the training. For "poly", the number of steps after the
+    warm-up is divided by the length of the whole training, warm-up included, as in SAMed's code.
+
+    Args:
+        recipe: gives `warmup_steps`, `schedule` and the other settings.
+        step: number of the step, from 0.
     """
     warmup = min(recipe.warmup_steps, recipe.steps // 2)
     if step < warmup:
@@ -57,18 +61,18 @@ def train_step(
     masks: Tensor,
     prompts: Prompts | None = None,
 ) -> Tensor:
-    """Forward, loss, backward and update on one batch; returns the loss, detached.
+    """Do forward pass, loss, backward pass and update for one batch; return the detached loss.
 
     Args:
-        model: with its module in training mode.
-        optimizer: of `make_optimizer`.
+        model: its module is in training mode.
+        optimizer: result of `make_optimizer`.
         inputs: images of the batch, or the output of the frozen stages.
         masks: class indices (B, S, S).
         prompts: one entry per row, for a model that takes prompts.
     """
     loss = model.own_loss(inputs.rows, masks)
     if loss is None:
-        # The logits live until the end of the step, as in all recorded peaks of memory.
+        # The logits stay in memory until the end of the step, as in all recorded memory peaks.
         logits = model.logits(inputs, prompts, small=model.recipe.loss_at == "decoder")
         loss = model.loss(logits, masks)
     optimizer.zero_grad(set_to_none=True)
@@ -89,19 +93,21 @@ def fit(
     points: int = 6,
     keep_frozen: bool = True,
 ) -> list[dict[str, float]]:
-    """Train for `recipe.steps` steps on random batches; each pass takes every view once.
+    """Train for `recipe.steps` steps on random batches; each epoch uses every view once.
 
     Args:
-        model: its recipe says how to train.
+        model: its recipe has the settings of the training.
         bank: the augmented views.
-        seed: of the order of the batches, and of training prompts.
+        seed: seed of the order of the batches and of the training prompts.
         report: called about twice per second with step, epoch, loss and images_per_s.
-        validate: mean Dice on the validation part; for the curve, never for a selection.
+        validate: returns the mean Dice on the validation part; it is only recorded, and no model is
+            selected by it.
         points: number of points of the curve.
         keep_frozen: run frozen stages once per view and keep their output.
 
     Returns:
-        The curve: step, epoch, mean loss since the last point, and val_dice where defined.
+        The learning curve: for each point step, epoch, mean loss since the previous point, and
+        val_dice if it is defined.
 
     Raises:
         DivergedError: the loss is infinite or not a number.
@@ -141,7 +147,7 @@ def fit(
 
 
 def _batches(recipe: Recipe, bank: LabelledImages, rng: np.random.Generator) -> Iterator[list[int]]:
-    """Rows of the batch of each step; whole stacks, pass after pass over all of them."""
+    """Yield the rows of each batch: whole stacks, in a new random order in each epoch."""
     order: list[int] = []
     for _ in range(recipe.steps):
         while len(order) < recipe.batch_size:

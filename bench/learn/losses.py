@@ -1,8 +1,12 @@
-"""Losses over class logits (B, K, H, W) and class indices (B, H, W); `IGNORE` never counts.
+"""Losses of class logits (B, K, H, W) and class indices (B, H, W).
 
-Losses of the originals that are made for one foreground logit see each class k >= 1 against the
-rest: the logit is the log-odds of its softmax probability, z_k - log sum_{j != k} exp(z_j). For two
-classes that is z_1 - z_0, the single logit of a binary network.
+Pixels of the class `IGNORE` have no influence. Every loss returns a scalar tensor. In the formulas,
+t is the truth (1 for the true class, 0 for the others) and p the predicted probability.
+
+Some original losses are defined for one foreground logit. They are computed here for each class
+k >= 1 against all other classes: the logit is the log-odds of the softmax probability of the class,
+z_k - log sum_{j != k} exp(z_j). With two classes this is z_1 - z_0, the single logit of a binary
+network.
 """
 
 from collections.abc import Callable
@@ -17,7 +21,7 @@ from bench.errors import no_such
 from bench.learn.ms_ssim import ms_ssim as mean_ms_ssim
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-SMOOTH = 1e-5  # of the Dice losses of SAMed and MONAI
+SMOOTH = 1e-5  # smoothing term of the Dice losses of SAMed and MONAI
 SPACE = (2, 3)
 BATCH_AND_SPACE = (0, 2, 3)
 
@@ -31,10 +35,10 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross entropy in which a pixel weighs 1 / sqrt(share of its class in the batch).
+    """Cross entropy in which each pixel has the weight 1 / sqrt(share of its class in the batch).
 
-    Weights are scaled to a mean of 1 over the labelled pixels. Plain cross entropy rewards a short
-    training for naming everything background; full balance would reward the opposite.
+    Weights are scaled to a mean of 1 over the labelled pixels. Without weights, a short training
+    predicts background everywhere; with the weights 1 / share it predicts too much foreground.
     """
     return _balanced_cross_entropy(_Pixels(logits, masks))
 
@@ -42,8 +46,9 @@ def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
     """1 - (2 sum pt + 1) / (sum p + sum t + 1), mean over classes, sums over batch and space.
 
-    Sums over the batch keep a rare class alive that most images lack; 1 pixel of smoothing makes a
-    class that neither side holds a perfect one.
+    Because the sums are over the whole batch, a class that is in few images still has a useful
+    gradient. Because of the smoothing term 1, a class that is in neither the truth nor the
+    prediction has the loss 0.
     """
     return _soft_dice(_Pixels(logits, masks))
 
@@ -51,14 +56,16 @@ def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
 def squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
     """1 - (2 sum pt + s) / (sum p^2 + sum t^2 + s), s = 1e-5, mean over classes.
 
-    SAMed's (Zhang and Liu, 2023, arXiv 2304.13785; as in its code): sums over batch and space,
-    background included.
+    The Dice loss of SAMed's code (Zhang and Liu, 2023, arXiv 2304.13785): sums over batch and
+    space, background included.
     """
     return _squared_dice(_Pixels(logits, masks))
 
 
 def jaccard(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 - (sum pt + 1) / (sum p + sum t - sum pt + 1), mean over classes, sums over the batch.
+    """1 - (sum pt + 1) / (sum p + sum t - sum pt + 1), mean over classes.
+
+    Sums are over batch and space.
 
     The IoU loss of U-Net 3+ (Huang et al., 2020, arXiv 2004.08790).
     """
@@ -69,12 +76,13 @@ def jaccard(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 - MS-SSIM of probabilities and truth, one map a class, over five scales.
+    """1 - MS-SSIM between probabilities and truth, with five scales; mean over images and classes.
 
-    Of U-Net 3+; its public code raises the coarsest scale to the fourth power, this does not.
+    A loss of U-Net 3+. Its public code raises the coarsest scale to the fourth power; this
+    function does not.
 
     Raises:
-        UserError: the images are smaller than 176 px, where five scales do not fit.
+        UserError: the images are smaller than 176 px, which is too small for five scales.
     """
     pixels = _Pixels(logits, masks)
     return 1 - mean_ms_ssim(pixels.p, pixels.t)
@@ -89,15 +97,16 @@ def bce(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def bce_positive_twice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross entropy whose positive term counts twice, as Med-SA's for images (its code)."""
+    """Binary cross entropy whose positive term counts twice, as in Med-SA's code for images."""
     return _binary_cross_entropy(logits, masks, torch.tensor(2.0), torch.ones(()))
 
 
 def balanced_bce(logits: Tensor, masks: Tensor) -> Tensor:
-    """The share pos / (pos + neg) times binary cross entropy with positive weight neg / pos.
+    """Binary cross entropy in which positive and negative pixels have the same total weight.
 
-    A positive pixel then weighs neg / (pos + neg), a negative one pos / (pos + neg), counted over
-    the batch; "bbce" of SAM-Adapter's code (Chen et al., 2023, arXiv 2304.09148).
+    A positive pixel has the weight neg / (pos + neg), a negative one pos / (pos + neg), where pos
+    and neg are the numbers of pixels in the batch. The loss "bbce" of SAM-Adapter's code (Chen et
+    al., 2023, arXiv 2304.09148).
     """
     t, labelled = _foreground(masks, logits)
     share = t.sum(BATCH_AND_SPACE, keepdim=True) / labelled.sum().clamp(min=1)
@@ -105,9 +114,9 @@ def balanced_bce(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def focal(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean of -alpha_t (1 - p_t)^2 log p_t, alpha .25 for positive pixels and .75 for others.
+    """Mean of -alpha_t (1 - p_t)^2 log p_t; alpha_t is 0.25 for positive pixels, 0.75 for others.
 
-    Lin et al., 2017, arXiv 1708.02002, equation 5; p_t is the probability of what is true.
+    p_t is the probability of the true value (Lin et al., 2017, arXiv 1708.02002, equation 5).
     """
     z, (t, labelled) = _log_odds(logits), _foreground(masks, logits)
     signed = z * (2 * t - 1)
@@ -116,9 +125,10 @@ def focal(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def soft_iou(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 - sum pt / (sum p + sum t - sum pt) for each image and foreground class, mean of all.
+    """1 - sum pt / (sum p + sum t - sum pt), mean over images and foreground classes.
 
-    The IoU term of SAM-Adapter's code; no smoothing, so a class that an image lacks costs 1.
+    The IoU term of SAM-Adapter's code. It has no smoothing, so a class that is not in an image
+    adds a loss of 1.
     """
     t, labelled = _foreground(masks, logits)
     p = _log_odds(logits).sigmoid() * labelled
@@ -128,52 +138,53 @@ def soft_iou(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def binary_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 - (2 sum pt + s) / (sum p^2 + sum t^2 + s), s = 1e-5, for each image, mean of all.
+    """1 - (2 sum pt + s) / (sum p^2 + sum t^2 + s), s = 1e-5, mean over images and classes.
 
-    MONAI's DiceLoss(sigmoid=True, squared_pred=True), which MedSAM and Sam_LoRA train with.
+    Only foreground classes count. Equal to MONAI's DiceLoss(sigmoid=True, squared_pred=True), the
+    loss of MedSAM and Sam_LoRA.
     """
     t, labelled = _foreground(masks, logits)
     p = _log_odds(logits).sigmoid() * labelled
     return _dice(p, t, SPACE, power=2, smooth=SMOOTH)
 
 
-# Sums
+# Sums of losses
 
 
 def ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross entropy plus soft Dice, equal weights."""
+    """Cross entropy + soft Dice, with equal weights."""
     pixels = _Pixels(logits, masks)
     return _cross_entropy(pixels) + _soft_dice(pixels)
 
 
 def balanced_ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Balanced cross entropy plus soft Dice, equal weights."""
+    """Balanced cross entropy + soft Dice, with equal weights; the default of `Recipe`."""
     pixels = _Pixels(logits, masks)
     return _balanced_cross_entropy(pixels) + _soft_dice(pixels)
 
 
 def ce_squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """0.2 cross entropy + 0.8 squared Dice: SAMed (arXiv 2304.13785)."""
+    """0.2 cross entropy + 0.8 squared Dice, the loss of SAMed (arXiv 2304.13785)."""
     pixels = _Pixels(logits, masks)
     return 0.2 * _cross_entropy(pixels) + 0.8 * _squared_dice(pixels)
 
 
 def bce_soft_iou(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross entropy plus soft IoU: "iou" of SAM-Adapter's code."""
+    """Binary cross entropy + soft IoU, the loss "iou" of SAM-Adapter's code."""
     return bce(logits, masks) + soft_iou(logits, masks)
 
 
 def bce_binary_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross entropy plus binary Dice: MedSAM (Ma et al., 2024), and Sam_LoRA's code.
+    """Binary cross entropy + binary Dice, the loss of MedSAM (Ma et al., 2024) and of Sam_LoRA.
 
-    The latter asks MONAI for DiceCELoss, whose cross entropy is 0 for a single logit in the
-    version that it pins (1.2.0); here both terms count, as in later versions.
+    Sam_LoRA's code uses MONAI's DiceCELoss. In the MONAI version that it requires (1.2.0), the
+    cross entropy of a single logit is 0. Here both terms count, as in later versions.
     """
     return bce(logits, masks) + binary_dice(logits, masks)
 
 
 def focal_jaccard_ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
-    """Focal + IoU + MS-SSIM loss, equal weights: U-Net 3+ (arXiv 2004.08790)."""
+    """Focal + IoU + MS-SSIM loss, with equal weights, of U-Net 3+ (arXiv 2004.08790)."""
     return focal(logits, masks) + jaccard(logits, masks) + ms_ssim(logits, masks)
 
 
@@ -200,10 +211,10 @@ LOSSES: dict[str, Loss] = {
 
 
 def get_loss(name: str) -> Loss:
-    """The loss of that name.
+    """Return the loss with this name, a key of `LOSSES`.
 
     Raises:
-        UserError: there is none.
+        UserError: no loss has this name.
     """
     if name not in LOSSES:
         raise no_such("loss", name, LOSSES)
@@ -211,7 +222,7 @@ def get_loss(name: str) -> Loss:
 
 
 class _Pixels:
-    """What the terms of a sum share, computed once: truth and softmax of every pixel and class.
+    """Truth and softmax of every pixel and class, computed once for all terms of a sum of losses.
 
     Attributes:
         t: truth (B, K, H, W), 0 or 1; 0 for every class where there is no label.
@@ -227,7 +238,7 @@ class _Pixels:
 
     @cached_property
     def p(self) -> Tensor:
-        # Times a float: products of floats and booleans are several times slower on a CPU.
+        # The factor is a float: a product with a boolean tensor is several times slower on a CPU.
         return self.log_p.exp() * self.t.sum(1, keepdim=True)
 
     def entropy(self) -> Tensor:
@@ -255,13 +266,13 @@ def _squared_dice(pixels: _Pixels) -> Tensor:
 
 
 def _truth(masks: Tensor, logits: Tensor) -> Tensor:
-    """Masks (B, H, W) as zeros and ones of the shape (B, K, H, W) and type of the logits."""
+    """One-hot masks (B, K, H, W) of masks (B, H, W), in the data type of the logits."""
     classes = torch.arange(logits.shape[1], dtype=masks.dtype, device=masks.device)
     return (masks[:, None] == classes[:, None, None]).to(logits.dtype)
 
 
 def _log_odds(logits: Tensor) -> Tensor:
-    """Logit (B, K - 1, H, W) of each foreground class against the rest."""
+    """Logit (B, K - 1, H, W) of each foreground class against all other classes."""
     if logits.shape[1] == 2:
         return logits[:, 1:] - logits[:, :1]
     others = [
@@ -272,14 +283,21 @@ def _log_odds(logits: Tensor) -> Tensor:
 
 
 def _foreground(masks: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Truth (B, K - 1, H, W) of the foreground classes, and where there is a label (B, 1, H, W)."""
+    """Truth (B, K - 1, H, W) of the foreground classes, and 1 for labelled pixels (B, 1, H, W)."""
     return _truth(masks, logits)[:, 1:], (masks != IGNORE)[:, None].to(logits.dtype)
 
 
 def _binary_cross_entropy(
     logits: Tensor, masks: Tensor, positive: Tensor, negative: Tensor
 ) -> Tensor:
-    """Mean over labelled pixels and foreground classes, with a weight for either truth."""
+    """Weighted mean over labelled pixels and foreground classes.
+
+    Args:
+        logits: (B, K, H, W).
+        masks: class indices (B, H, W).
+        positive: weight of pixels of the class, a scalar or one value for each class.
+        negative: weight of the other pixels, likewise.
+    """
     z, (t, labelled) = _log_odds(logits), _foreground(masks, logits)
     weights = positive.to(z) * t + negative.to(z) * (1 - t)
     each = F.binary_cross_entropy_with_logits(z, t, weights, reduction="none")
@@ -287,12 +305,12 @@ def _binary_cross_entropy(
 
 
 def _mean(each: Tensor, labelled: Tensor) -> Tensor:
-    """Mean of (B, C, H, W) over the pixels that have a label; 0 where none has."""
+    """Mean of (B, C, H, W) over the labelled pixels; 0 if no pixel has a label."""
     return (each * labelled).sum() / (labelled.sum() * each.shape[1]).clamp(min=1)
 
 
 def _dice(p: Tensor, t: Tensor, dims: tuple[int, ...], *, power: int, smooth: float) -> Tensor:
     overlap = (p * t).sum(dims)
     squares = p if power == 1 else p.square()
-    sizes = squares.sum(dims) + t.sum(dims)  # t is 0 or 1, its own square
+    sizes = squares.sum(dims) + t.sum(dims)  # t is 0 or 1, so its square is t
     return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()

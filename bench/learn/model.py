@@ -1,7 +1,7 @@
-"""The model of one cell: a method's module with all that training and evaluation ask of it.
+"""The model of one cell: a method's module with everything that training and evaluation need.
 
-Whatever differs between methods (prompts, stages, a loss of their own) is looked up here, once,
-when the model is made; training, evaluation and cost measurement only use the result.
+All differences between methods (prompts, stages, a loss of their own) are found here, once, when
+the model is made. Training, evaluation and cost measurement only use the result.
 """
 
 from dataclasses import dataclass
@@ -21,19 +21,25 @@ from bench.spec import Recipe, Task
 
 @runtime_checkable
 class HasTrainingLoss(Protocol):
-    """A module whose training loss uses more than its logits, as under deep supervision."""
+    """A module whose training loss uses more than its logits, as with deep supervision."""
 
     def training_loss(self, images: Tensor, masks: Tensor, loss: Loss) -> Tensor:
-        """The value to minimise, from images (B, 3, S, S) in [0, 1] and class indices (B, S, S)."""
+        """Return the value to minimise, a scalar.
+
+        Args:
+            images: (B, 3, S, S) float in [0, 1].
+            masks: class indices (B, S, S).
+            loss: the recipe's loss, from logits and class indices.
+        """
 
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What enters a model: images, or the output of its frozen stages for these images.
+    """Input of a model: images, or the output of its frozen stages for these images.
 
     Attributes:
-        rows: images (B, 3, S, S) uint8; where `encoded`, features (B, ...) float.
-        encoded: the frozen stages have run already, see `bench.learn.frozen`.
+        rows: images (B, 3, S, S) uint8, or features (B, ...) float if `encoded` is true.
+        encoded: whether the frozen stages have already run, see `bench.learn.frozen`.
     """
 
     rows: Tensor
@@ -51,16 +57,16 @@ class Model:
     built and do not change afterwards.
 
     Args:
-        module: images (B, 3, S, S) in [0, 1], and prompts where it takes them, to logits
+        module: from images (B, 3, S, S) in [0, 1], and prompts if it takes them, to logits
             (B, K, S, S).
-        task: what the module was built for.
+        task: the task that the module was built for.
         recipe: gives precision, loss and optimiser settings.
 
     Attributes:
         trainable: the parameters that training changes.
         loss_function: the recipe's loss, from logits (B, K, S, S) and class indices (B, S, S).
-        prompt_rule: how prompts are made from the ground truth; None where it takes no prompts.
-        stages: the steps of its encoder, in order; empty where the module has no stages.
+        prompt_rule: how prompts are made from the ground truth; None if it takes no prompts.
+        stages: the steps of its encoder, in order; empty if the module has no stages.
         frozen_stages: number of stages before the first one with a trainable parameter.
 
     Raises:
@@ -83,15 +89,15 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are; the CPU for a module without parameters."""
+        """Device of the parameters; the CPU for a module without parameters."""
         first = next(self.module.parameters(), None)
         return torch.device("cpu") if first is None else first.device
 
     def forward(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Class logits (B, K, S, S) fp32 of images (B, 3, S, S) uint8, in the recipe's precision.
+        """Return class logits (B, K, S, S) fp32, computed in the recipe's precision.
 
         Args:
-            images: on the device of the model.
+            images: (B, 3, S, S) uint8, on the device of the model.
             prompts: one entry per image, for a model that takes prompts.
         """
         return self.logits(ModelInput(images), prompts)
@@ -99,18 +105,22 @@ class Model:
     def logits(
         self, inputs: ModelInput, prompts: Prompts | None = None, small: bool = False
     ) -> Tensor:
-        """Class logits (B, K, S, S) fp32, in the recipe's precision.
+        """Return class logits (B, K, S, S) fp32, computed in the recipe's precision.
 
         Args:
             inputs: images, or the output of the frozen stages.
             prompts: one entry per row, for a model that takes prompts.
-            small: at the side of SAM's decoder, four times that of the embedding, instead of S.
+            small: return (B, K, s, s) as SAM's decoder gives them; s is four times the side of the
+                embedding.
 
         Raises:
-            UnsupportedError: `small`, and the model does not end in SAM's decoder.
+            UnsupportedError: `small` is true, and the model does not end with SAM's decoder.
         """
         if small and self._staged is None:
-            raise UnsupportedError("the recipe asks for the small logits of SAM's decoder")
+            raise UnsupportedError(
+                "the recipe needs the small logits of SAM's decoder (loss_at='decoder'), and this"
+                " model does not have that decoder"
+            )
         with self._autocast():
             if self._staged is None:
                 others = () if prompts is None else (prompts,)
@@ -122,7 +132,7 @@ class Model:
             return self._staged.decode(features, prompts, small).float()
 
     def encode_frozen(self, images: Tensor) -> Tensor:
-        """Output of the frozen stages, without gradients, for images (B, 3, S, S) uint8."""
+        """Return the output of the frozen stages for images (B, 3, S, S) uint8; no gradients."""
         features = to_unit(images)
         with torch.no_grad(), self._autocast():
             for stage in self.stages[: self.frozen_stages]:
@@ -130,16 +140,16 @@ class Model:
         return features
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """The recipe's loss of logits (B, K, s, s) and class indices (B, S, S).
+        """Return the recipe's loss of logits (B, K, s, s) and class indices (B, S, S).
 
-        Where the logits are smaller than the masks, masks are shrunk by nearest neighbour.
+        If the logits are smaller than the masks, the masks are resized by nearest neighbour.
         """
         return self.loss_function(logits, _shrink(masks, logits.shape[-1]))
 
     def own_loss(self, images: Tensor, masks: Tensor) -> Tensor | None:
-        """The module's own training loss; None where training uses its logits only.
+        """Return the module's own training loss; None if training uses only its logits.
 
-        The layers run in the recipe's precision, the recipe's loss in fp32.
+        The layers are computed in the recipe's precision, the recipe's loss in fp32.
 
         Args:
             images: (B, 3, S, S) uint8.
@@ -151,9 +161,15 @@ class Model:
             return self._own_loss.training_loss(to_unit(images), masks, self._loss_in_fp32)
 
     def exact_loss(self, images: Tensor, masks: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """The loss of images (B, 3, S, S) in [0, 1] in fp32 at the side of the images.
+        """Return the loss in fp32 at the resolution of the images.
 
-        This is what operations are counted on: it runs on the meta device, which has no autocast.
+        Operations are counted on this function, because it runs on the meta device, which has no
+        autocast.
+
+        Args:
+            images: (B, 3, S, S) float in [0, 1].
+            masks: class indices (B, S, S).
+            prompts: one entry per image, for a model that takes prompts.
         """
         if self._own_loss is not None:
             return self._own_loss.training_loss(images, masks, self.loss_function)
@@ -170,12 +186,12 @@ class Model:
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Images uint8 as float in [0, 1]."""
+    """Return uint8 images as float in [0, 1]."""
     return images.float() / 255
 
 
 def _shrink(masks: Tensor, side: int) -> Tensor:
-    """Masks (B, S, S) as (B, side, side), by nearest neighbour."""
+    """Return masks (B, S, S) as (B, side, side), by nearest neighbour."""
     if masks.shape[-1] == side:
         return masks
     return F.interpolate(masks[:, None], (side, side), mode="nearest-exact")[:, 0]

@@ -1,4 +1,4 @@
-"""Multi-scale structural similarity of two maps."""
+"""Multi-scale structural similarity (MS-SSIM) of two batches of maps."""
 
 import torch
 import torch.nn.functional as F
@@ -6,26 +6,32 @@ from torch import Tensor
 
 from bench.errors import UserError
 
-# Wang, Simoncelli and Bovik, 2003, "Multiscale structural similarity for image quality assessment".
+# Wang, Simoncelli and Bovik, 2003, "Multiscale structural similarity for image quality assessment":
+# the exponents of the scales, the Gaussian window (side and sigma in pixels) and the constants.
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest scale first
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2  # for a data range of 1
-SMALLEST = WINDOW * 2 ** (len(EXPONENTS) - 1)
+SMALLEST = WINDOW * 2 ** (len(EXPONENTS) - 1)  # side in px; the window fits at the coarsest scale
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Mean MS-SSIM over the images and channels of (B, C, H, W) in [0, 1].
+    """Return the mean MS-SSIM over images and channels, a scalar; 1 for equal maps.
 
-    The product over scales of (contrast x structure)^exponent, with the luminance term at the
-    coarsest scale alone. A negative term counts as 0, as a root of it is not real.
+    The MS-SSIM of a map is a product over five scales. The factor of a scale is (contrast x
+    structure)^exponent; at the coarsest scale, luminance is multiplied, too. A negative base counts
+    as 0, because its power is not a real number.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        y: of the same shape, in [0, 1].
 
     Raises:
-        UserError: the smaller side is below 176 px.
+        UserError: H or W is below 176 px.
     """
     if min(x.shape[-2:]) < SMALLEST:
         raise UserError(
-            f"MS-SSIM over {len(EXPONENTS)} scales needs images of {SMALLEST} px or more, "
-            f"not {min(x.shape[-2:])}: give a larger --image-size"
+            f"MS-SSIM with {len(EXPONENTS)} scales needs images of {SMALLEST} px or more, "
+            f"not {min(x.shape[-2:])} px: give a larger --image-size"
         )
     terms = []
     for scale in range(len(EXPONENTS)):
@@ -39,7 +45,7 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and contrast x structure, at each position of the window."""
+    """Luminance and contrast x structure (B, C, h, w) at each position of the window."""
     mean_x, mean_y = _blur(x), _blur(y)
     both, x2, y2 = mean_x * mean_y, mean_x.square(), mean_y.square()
     luminance = (2 * both + C1) / (x2 + y2 + C1)
@@ -48,7 +54,7 @@ def _ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Gaussian means over the windows that lie inside."""
+    """Gaussian means (B, C, H - 10, W - 10) over the windows that are completely inside."""
     offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
     window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
     window = (window / window.sum()).expand(x.shape[1], 1, 1, WINDOW)

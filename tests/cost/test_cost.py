@@ -433,7 +433,7 @@ def test_cuda_allocator_decides_the_peak(monkeypatch: pytest.MonkeyPatch) -> Non
     split = measure_memory(step, model, optimizer, "cuda")
     assert split == MemorySplit(5000, 0, 0, 0, 5000, "cuda allocator")
     figures["memory_allocated"] = 600 * 2**20
-    with pytest.raises(RuntimeError, match="cuda already holds 600 MiB"):
+    with pytest.raises(RuntimeError, match="holds 600 MiB on cuda in addition to the model"):
         measure_memory(step, model, optimizer, "cuda")
 
 
