@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from bench.api.results import Results
 from bench.ask.request import Request, pick_fields
 from bench.errors import UserError, no_such
-from bench.run.events import Event
+from bench.run.events import Event, RunStarted
 from bench.run.schedule import RunSettings, run_cells, warm_up
 from bench.run.store import Store
 
@@ -66,7 +66,14 @@ def compare(
     cells, notes = expand(request)
     settings.find_device()
     store = Store.open(Path(out))
-    records = run_cells(cells, store, settings, progress or (lambda event: None))
+
+    def emit(event: Event) -> None:
+        if isinstance(event, RunStarted) and event.note:
+            notes.append(event.note)
+        if progress is not None:
+            progress(event)
+
+    records = run_cells(cells, store, settings, emit)
     by_id = {record.cell.id: record for record in records}
     return Results(tuple(by_id[cell.id] for cell in cells), tuple(notes))
 

@@ -22,7 +22,8 @@ class Results:
 
     Attributes:
         records: one for each run: its settings, status, scores, costs and environment.
-        notes: assumptions made about the datasets, as when no specimens are given.
+        notes: assumptions made about the datasets, as when no specimens are given, and about the
+            number of threads where stored records decide it.
     """
 
     records: tuple[Record, ...]

@@ -22,7 +22,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
     """Add the options of `run_and_report`; returns their group."""
     group = parser.add_argument_group("how to run it")
     group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
-    group.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
+    group.add_argument(
+        "--threads", metavar="N", type=int, help="CPU threads of a cell [1, or as in --out]"
+    )
     group.add_argument("--timeout", metavar="S", type=float, help="time limit of a cell in seconds")
     group.add_argument(
         "--retry",

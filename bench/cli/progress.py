@@ -36,10 +36,11 @@ class Progress:
         self._durations: list[float] = []
 
     def update(self, event: Event) -> Text | None:
-        """Take an event in; returns the line that remains of a finished cell."""
+        """Take an event in; returns a line that remains: a note, or the end of a cell."""
         match event:
-            case RunStarted(cells):
+            case RunStarted(cells, note=note):
                 self.total = len(cells)
+                return Text(f"note: {note}", "dim") if note else None
             case CellStarted(cell):
                 self.cell, self.progress, self.waiting = cell, None, 0
                 self._began = time.monotonic()

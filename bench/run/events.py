@@ -46,9 +46,13 @@ class RunStarted:
 
     Attributes:
         cells: all cells of the run, also those that have a record already.
+        threads: CPU threads of each cell.
+        note: a sentence on the number of threads, where stored records matter; otherwise "".
     """
 
     cells: tuple[Cell, ...]
+    threads: int = 1
+    note: str = ""
 
 
 @dataclass(frozen=True)

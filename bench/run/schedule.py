@@ -4,10 +4,9 @@ Several runs may share one results folder on one machine: each cell is claimed b
 cells that another run holds are awaited. The scheduler prints nothing; it emits events.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.errors import UserError
 from bench.run.events import (
@@ -22,6 +21,7 @@ from bench.run.events import (
 )
 from bench.run.process import ProcessDiedError, isolate, start_server
 from bench.run.store import Store
+from bench.run.threads import choose_threads
 from bench.spec import Cell, Record
 
 LONGEST_S = 1_000_000  # largest time limit of a cell; the system's own limit is near
@@ -36,7 +36,8 @@ class RunSettings:
 
     Attributes:
         device: "auto" (CUDA where available), "cpu", "cuda" or "cuda:N".
-        threads: CPU threads of each cell, 1 or more; None for all cores.
+        threads: CPU threads of each cell, 1 or more; None for the number that the records in the
+            results folder have, and 1 in a new folder (`bench.run.threads`).
         timeout: seconds after which a cell is stopped, in (0, `LONGEST_S`]; None for no limit.
         retry: run cells again whose records have the status oom, diverged, timeout or unsupported.
             Cells with the status failed always run again, since the cause may be repaired.
@@ -104,8 +105,10 @@ def run_cells(
     """
     settings.check()
     device = settings.find_device()
-    store.read_all()  # an unreadable record stops the run now, not hours later
-    emit(RunStarted(tuple(cells)))
+    # An unreadable record stops the run now, not hours later.
+    threads, note = choose_threads(settings.threads, cells, store.stream())
+    settings = replace(settings, threads=threads)
+    emit(RunStarted(tuple(cells), threads, note))
     records: list[Record] = []
     pending = list(cells)
     while pending:
@@ -153,8 +156,8 @@ def _run_isolated(
     def emit_progress(progress: CellProgress) -> None:
         emit(CellProgressed(cell, progress))
 
-    threads = settings.threads or os.cpu_count() or 1
-    limit_s = settings.timeout
+    threads, limit_s = settings.threads, settings.timeout
+    assert threads is not None, "run_cells has chosen a number"
     try:
         isolate(work, cell, device, threads, store, on_event=emit_progress, limit_s=limit_s)
     except TimeoutError as error:

@@ -59,6 +59,11 @@ def shown(progress: Progress, width: int = 100) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
+def test_a_note_of_the_run_remains_above_its_cells() -> None:
+    line = Progress().update(RunStarted((LONG,), 4, "each cell runs with 4 threads"))
+    assert str(line) == "note: each cell runs with 4 threads"
+
+
 def test_training_shows_cell_epoch_loss_speed_and_time_left(clock: Clock) -> None:
     progress = started(4)
     progress.update(CellStarted(make_cell(options={"rank": 8}, recipe=RECIPE)))

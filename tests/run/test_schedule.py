@@ -51,7 +51,8 @@ def run(store: Store, cells: list[Cell], settings: RunSettings = CPU) -> list[Ev
     """The events of a run, which ends with the records that it returns."""
     events: list[Event] = []
     records = run_cells(cells, store, settings, events.append)
-    assert events[0] == RunStarted(tuple(cells))
+    assert isinstance(events[0], RunStarted)
+    assert events[0].cells == tuple(cells)
     assert events[-1] == RunFinished(records)
     return events[1:-1]
 

@@ -83,6 +83,7 @@ def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int
         *_reading(cells),
         *_leaks(cells),
         *_rank_notes(blocks),
+        *_threads(ordered),
         *_failures(ordered),
         *_gaps(ordered),
     )
@@ -145,6 +146,27 @@ def _leaks(cells: Sequence[Cell]) -> Iterator[str]:
             "Scores may be too high because images of different parts overlap (allowed with "
             f"--allow-leakage; first of {len(leaks)}): {leaks[0]}."
         )
+
+
+def _threads(rows: list[Row]) -> Iterator[str]:
+    """Numbers of threads that differ within a row or between rows: they change results."""
+    for row in rows:
+        if len(row.threads) > 1:
+            yield (
+                f"{row.name} mixes runs with {_listed(row.threads)} CPU threads: the number "
+                "changes results, so ± holds more than seeds and folds."
+            )
+    by_number: dict[int, list[str]] = defaultdict(list)
+    for row in rows:
+        if len(row.threads) == 1:
+            by_number[next(iter(row.threads))].append(row.name)
+    if len(by_number) > 1:
+        parts = (f"{counted(n, 'thread')}: {', '.join(by_number[n])}" for n in sorted(by_number))
+        yield f"Rows ran with different numbers of CPU threads: {'; '.join(parts)}."
+
+
+def _listed(numbers: set[int]) -> str:
+    return " and ".join(map(str, sorted(numbers)))
 
 
 def _gaps(rows: list[Row]) -> Iterator[str]:

@@ -88,6 +88,12 @@ class Row:
         return {settings[place] for place in self.ended_well}
 
     @property
+    def threads(self) -> set[int]:
+        """Recorded numbers of CPU threads of the runs that ended well."""
+        numbers = (self.runs.threads[place] for place in self.ended_well)
+        return {number for number in numbers if number is not None}
+
+    @property
     def complete(self) -> bool:
         """Whether every run ended well."""
         return len(self.ended_well) == len(self.places)

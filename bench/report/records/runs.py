@@ -54,6 +54,12 @@ class Runs:
         return cast("list[str]", self.frame["weights"].tolist())
 
     @cached_property
+    def threads(self) -> list[int | None]:
+        """Their numbers of CPU threads; None where it was not recorded."""
+        numbers = self.frame["env/threads"].tolist()
+        return [None if _missing(number) else int(number) for number in numbers]
+
+    @cached_property
     def images(self) -> list[Images]:
         """The scores of their images."""
         return cast("list[Images]", self.frame["per_image"].tolist())
