@@ -1,1 +1,1 @@
-"""What a method and a dataset promise, as checks that plugin authors and the tests both run."""
+"""The contract of methods and datasets, as checks for `check-method`, `check-dataset` and tests."""

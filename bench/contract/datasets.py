@@ -1,7 +1,7 @@
-"""What every dataset promises; datasets/README.md explains each point.
+"""The promises of every dataset; datasets/README.md explains each of them.
 
-Each promise is a function of a registered dataset and its collection. Its docstring is the sentence
-that `check-dataset` prints.
+Each promise is a function that checks a registered dataset and its collection. Its docstring is the
+sentence that `check-dataset` prints.
 """
 
 from collections import Counter
@@ -9,21 +9,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.contract.promise import Outcome, expect, run_promise, some
+from bench.contract.promise import Outcome, expect, run_promise, shortened
 from bench.data.decode import decode
 from bench.data.fingerprint import fingerprint
 from bench.data.items import IGNORE, Collection, Item
 from bench.data.split import split
 from bench.plugins.registry import Dataset, load_collection
 
-DECODED = 24  # images, spread over the collection, whose pixels are checked
+DECODED = 24  # number of images whose pixels are checked, evenly spread over the collection
 
 
 def check_dataset(dataset: Dataset) -> Iterator[Outcome]:
-    """Check all promises of a dataset one after the other.
+    """Check all promises of a dataset, one after the other.
 
     Raises:
-        UserError: its files are not on this machine, or cannot be read.
+        UserError: the files of the dataset are not on this machine, or cannot be read.
     """
     collection = load_collection(dataset.name)
     for promise in PROMISES:
@@ -31,32 +31,32 @@ def check_dataset(dataset: Dataset) -> Iterator[Outcome]:
 
 
 def declares_its_source(dataset: Dataset, collection: Collection) -> None:
-    """It names source, licence, summary and at least two different classes."""
+    """It has a source, a licence, a summary and at least two different classes."""
     missing = [name for name in ("source", "licence", "summary") if not getattr(dataset, name)]
-    expect(not missing, f"empty: {some(missing)}")
+    expect(not missing, f"empty: {shortened(missing)}")
     classes = dataset.classes
     expect(len(classes) >= 2, f"{len(classes)} class: name the background and one class or more")
     expect(len(set(classes)) == len(classes), "two classes have the same name")
 
 
 def names_every_image_once(dataset: Dataset, collection: Collection) -> None:
-    """It has images, and each has a name of its own and a specimen group."""
+    """It has images, and each image has a name of its own and a specimen group."""
     expect(collection.items, "it lists no images")
     counts = Counter(item.name for item in collection.items)
     twice = {name for name, count in counts.items() if count > 1}
-    expect(not twice, f"these names are used more than once: {some(twice)}")
+    expect(not twice, f"these names are used more than once: {shortened(twice)}")
     alone = {item.name for item in collection.items if not item.group}
-    expect(not alone, f"these images have no group: {some(alone)}")
+    expect(not alone, f"these images have no group: {shortened(alone)}")
 
 
 def gives_masks_that_fit(dataset: Dataset, collection: Collection) -> None:
-    """Images and masks can be read, have one size and hold declared classes only."""
+    """Images and masks can be read, have the same size and contain only declared classes."""
     allowed = {*range(len(dataset.classes)), IGNORE}
     for item in _sample(collection.items):
         image, mask = decode(item, collection)
         expect(image.ndim == 3, f"image '{item.name}' has {image.ndim} dimensions")
         others = set(np.unique(mask).tolist()) - allowed
-        expect(not others, f"mask of '{item.name}' holds class indices {sorted(others)}")
+        expect(not others, f"mask of '{item.name}' contains class indices {sorted(others)}")
 
 
 def shows_every_class(dataset: Dataset, collection: Collection) -> None:
@@ -65,7 +65,7 @@ def shows_every_class(dataset: Dataset, collection: Collection) -> None:
     for item in _sample(collection.items):
         shown.update(np.unique(decode(item, collection)[1]).tolist())
     absent = [name for index, name in enumerate(dataset.classes) if index not in shown]
-    expect(not absent, f"no pixel of {some(absent)} in {DECODED} images spread over the collection")
+    expect(not absent, f"no pixel of {shortened(absent)} in {DECODED} images of the collection")
 
 
 def is_the_same_each_time(dataset: Dataset, collection: Collection) -> None:
@@ -73,7 +73,7 @@ def is_the_same_each_time(dataset: Dataset, collection: Collection) -> None:
     again = load_collection(dataset.name)
     expect(
         fingerprint(collection) == fingerprint(again),
-        "two loads differ: list files in sorted order and draw from a fixed seed",
+        "the results of two loads differ: sort the list of files, and use a fixed seed",
     )
 
 
@@ -82,7 +82,7 @@ def keeps_groups_apart(dataset: Dataset, collection: Collection) -> None:
     parts = split(collection)
     groups = [{item.group for item in part} for part in (parts.train, parts.val, parts.test)]
     shared = (groups[0] & groups[1]) | (groups[0] & groups[2]) | (groups[1] & groups[2])
-    expect(not shared, f"the published split has these groups in two parts: {some(shared)}")
+    expect(not shared, f"the published split has these groups in two parts: {shortened(shared)}")
 
 
 PROMISES = (

@@ -1,7 +1,7 @@
-"""What every method promises; methods/README.md explains each point.
+"""The promises of every method; methods/README.md explains each of them.
 
-Each promise is a function of a registered method and a task with random weights. Its docstring is
-the sentence that `check-method` prints.
+Each promise is a function that checks a registered method for a task with random weights. Its
+docstring is the sentence that `check-method` prints.
 """
 
 import copy
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from bench.contract.promise import Outcome, expect, run_promise, some
+from bench.contract.promise import Outcome, expect, run_promise, shortened
 from bench.contract.tiny import TINY_CLASSES, write_tiny_folder
 from bench.cost import trained_state
 from bench.errors import UnsupportedError, UserError
@@ -25,8 +25,8 @@ from bench.run.store import Store
 from bench.sam import PromptRule, Prompts
 from bench.spec import Cell, OptionValue, Recipe, Task
 
-IMAGES = 2  # of a batch
-RATE = 1e-3
+IMAGES = 2  # number of images in a batch
+RATE = 1e-3  # learning rate
 OUT_OF_RANGE: dict[type, tuple[OptionValue, ...]] = {
     bool: (),
     int: (-1, 0),
@@ -36,11 +36,11 @@ OUT_OF_RANGE: dict[type, tuple[OptionValue, ...]] = {
 
 
 def check_method(method: Method, task: Task) -> Iterator[Outcome]:
-    """Check all promises of a method one after the other; only the first if no model is built.
+    """Check all promises of a method, one after the other; stop if no model can be built.
 
     Args:
         method: as registered.
-        task: what its models are built for; weights "random".
+        task: the task that models are built for, with weights "random".
     """
     for promise in promises_of(method):
         outcome = run_promise(promise, method, task)
@@ -50,15 +50,15 @@ def check_method(method: Method, task: Task) -> Iterator[Outcome]:
 
 
 def promises_of(method: Method) -> list[Callable[[Method, Task], None]]:
-    """The promises that apply to a method; some need a method that trains."""
+    """Return the promises that apply to a method; some apply only to methods that train."""
     return [p for p in PROMISES if method.lr is not None or p not in OF_TRAINED_METHODS]
 
 
 def build_model(method: Method, task: Task, seed: int = 0) -> nn.Module:
-    """The model of a method with its default options, on the CPU.
+    """Build the model of a method with its default options, on the CPU.
 
-    The last norms of TinyViT's convolution blocks, which timm starts at 0, start at 1: no gradient
-    passes a frozen factor of 0.
+    The weights of the last norms in TinyViT's convolution blocks, which timm initialises with 0,
+    are set to 1, because no gradient passes a frozen factor of 0.
     """
     torch.manual_seed(seed)
     model = method.build(task)
@@ -70,7 +70,7 @@ def build_model(method: Method, task: Task, seed: int = 0) -> nn.Module:
 
 
 def random_batch(task: Task) -> tuple[Tensor, Tensor]:
-    """Images (2, 3, S, S) uint8 and masks (2, S, S) uint8 of class indices, always the same."""
+    """Return images (2, 3, S, S) uint8 and masks (2, S, S) uint8; equal in every call."""
     random = torch.Generator().manual_seed(1)
     side = task.image_size
     images = torch.randint(256, (IMAGES, 3, side, side), dtype=torch.uint8, generator=random)
@@ -81,19 +81,19 @@ def random_batch(task: Task) -> tuple[Tensor, Tensor]:
 
 
 def example_prompts(model: nn.Module, task: Task) -> tuple[Prompts, ...]:
-    """What a model takes besides images: nothing, or example prompts by its rule."""
+    """Return the further arguments of a model: none, or example prompts made by its prompt rule."""
     rule: PromptRule | None = getattr(model, "prompt_rule", None)
     return () if rule is None else (rule.example(task.image_size, IMAGES),)
 
 
 def logits_of(model: nn.Module, task: Task) -> Tensor:
-    """Logits (2, K, S, S) of the random batch."""
+    """Return the logits (2, K, S, S) of the random batch."""
     logits: Tensor = model(random_batch(task)[0].float() / 255, *example_prompts(model, task))
     return logits
 
 
 def reached_by_gradients(method: Method, model: nn.Module) -> set[str]:
-    """Names of the trainable parameters except those that the method declares idle."""
+    """Return the names of the trainable parameters that the method does not declare idle."""
     return {
         name
         for name, parameter in model.named_parameters()
@@ -108,13 +108,13 @@ def builds_a_model(method: Method, task: Task) -> None:
 
 
 def declares_its_source(method: Method, task: Task) -> None:
-    """It names its paper and has a summary."""
+    """It has the address of its paper and a summary."""
     expect(method.paper.startswith("https://"), f"paper is '{method.paper}': give an https address")
     expect(method.summary, "the build function has no docstring: its first line is the summary")
 
 
 def trains_if_it_has_a_learning_rate(method: Method, task: Task) -> None:
-    """It has trainable parameters exactly if it has a learning rate."""
+    """It has trainable parameters if, and only if, it has a learning rate."""
     trains = any(p.requires_grad for p in build_model(method, task).parameters())
     expect(
         trains == (method.lr is not None),
@@ -123,17 +123,17 @@ def trains_if_it_has_a_learning_rate(method: Method, task: Task) -> None:
 
 
 def gives_finite_logits(method: Method, task: Task) -> None:
-    """Logits are finite, of shape (B, K, S, S)."""
+    """Logits are finite and have the shape (B, K, S, S)."""
     model = build_model(method, task).eval()
     with torch.no_grad():
         logits = logits_of(model, task)
     shape = (IMAGES, task.num_classes, task.image_size, task.image_size)
     expect(logits.shape == shape, f"logits have shape {tuple(logits.shape)} instead of {shape}")
-    expect(logits.isfinite().all(), "logits hold NaN or infinite values")
+    expect(logits.isfinite().all(), "logits contain NaN or infinite values")
 
 
 def takes_prompts_as_declared(method: Method, task: Task) -> None:
-    """Its models carry a prompt rule if they take oracle prompts."""
+    """Its models have a prompt rule if they take oracle prompts."""
     model = build_model(method, task)
     rule = getattr(model, "prompt_rule", None)
     expect(
@@ -143,18 +143,20 @@ def takes_prompts_as_declared(method: Method, task: Task) -> None:
 
 
 def builds_on_meta(method: Method, task: Task) -> None:
-    """It is built on the meta device without reading weights."""
+    """Its models can be built on the meta device, without reading weights."""
     with torch.device("meta"):
         model = method.build(task)
     real = {name for name, parameter in model.named_parameters() if not parameter.is_meta}
-    expect(not real, f"these parameters have values on the meta device: {some(real)}")
+    expect(not real, f"these parameters have values on the meta device: {shortened(real)}")
 
 
 def same_seed_same_weights(method: Method, task: Task) -> None:
-    """The same seed gives the same weights, another seed gives others."""
+    """The same seed gives the same weights, another seed gives other weights."""
     first, again, other = (build_model(method, task, seed).state_dict() for seed in (0, 0, 1))
     differing = {key for key in first if not torch.equal(first[key], again[key])}
-    expect(not differing, f"these tensors differ between builds of one seed: {some(differing)}")
+    expect(
+        not differing, f"these tensors differ between builds of one seed: {shortened(differing)}"
+    )
     expect(
         any(not torch.equal(first[key], other[key]) for key in first),
         "weights of seeds 0 and 1 are equal: draw initial weights with torch's generator",
@@ -176,10 +178,10 @@ def refuses_options_out_of_range(method: Method, task: Task) -> None:
 
 
 def gradients_reach_what_trains(method: Method, task: Task) -> None:
-    """Gradients reach exactly the trainable parameters that are not declared idle."""
+    """Gradients reach all trainable parameters, except those that are declared idle."""
     model = build_model(method, task).train()
     reached: set[str] = set()
-    for _ in range(3):  # a factor of zero keeps the gradient of its partner at zero for one step
+    for _ in range(3):  # in the first step, a factor of 0 makes the gradient of the other factor 0
         ce_dice(logits_of(model, task), random_batch(task)[1]).backward()
         gradients = {name: p for name, p in model.named_parameters() if p.grad is not None}
         reached |= {name for name, p in gradients.items() if p.grad is not None and p.grad.any()}
@@ -190,12 +192,12 @@ def gradients_reach_what_trains(method: Method, task: Task) -> None:
                 parameter.grad = None
     wanted = reached_by_gradients(method, model)
     missed, others = wanted - reached, reached - wanted
-    expect(not missed, f"no gradient reaches {some(missed)}: freeze them or declare them idle")
-    expect(not others, f"gradients reach parameters that are declared idle: {some(others)}")
+    expect(not missed, f"no gradient reaches {shortened(missed)}: freeze them or declare them idle")
+    expect(not others, f"gradients reach parameters that are declared idle: {shortened(others)}")
 
 
 def moves_only_what_trains(method: Method, task: Task) -> None:
-    """Training changes every trainable parameter and no frozen one."""
+    """Training changes every trainable parameter and no frozen parameter."""
     model = build_model(method, task).train()
     before = copy.deepcopy(dict(model.named_parameters()))
     _train(model, task, steps=3)
@@ -203,12 +205,12 @@ def moves_only_what_trains(method: Method, task: Task) -> None:
     moved = {name for name, p in after.items() if not torch.equal(p, before[name])}
     fixed = reached_by_gradients(method, model) - moved
     frozen = {name for name in moved if not after[name].requires_grad}
-    expect(not fixed, f"training leaves these trainable parameters as they were: {some(fixed)}")
-    expect(not frozen, f"training changes these frozen parameters: {some(frozen)}")
+    expect(not fixed, f"training does not change these trainable parameters: {shortened(fixed)}")
+    expect(not frozen, f"training changes these frozen parameters: {shortened(frozen)}")
 
 
 def restores_what_was_trained(method: Method, task: Task) -> None:
-    """The saved trainable part gives the same logits on a freshly built model."""
+    """The trained parameters, saved and loaded into a new model, give the same logits."""
     model = build_model(method, task).train()
     _train(model, task, steps=1)
     cell = Cell(method.name, "", task, Recipe(lr=RATE, precision="fp32"))
@@ -223,7 +225,7 @@ def restores_what_was_trained(method: Method, task: Task) -> None:
 
 
 def completes_a_cell(method: Method, task: Task) -> None:
-    """A whole cell runs on a few images: training, evaluation, scores and cost."""
+    """A whole cell runs on a few small images: training, evaluation, scores and cost."""
     with TemporaryDirectory() as folder:
         images = write_tiny_folder(Path(folder) / "images")
         small = Task(TINY_CLASSES, task.image_size, task.backbone, "random")
@@ -271,12 +273,12 @@ def _expect_equal_logits(trained: nn.Module, restored: nn.Module, task: Task) ->
     error = (wanted - logits).abs().max().item()
     expect(
         torch.allclose(wanted, logits, rtol=1e-4, atol=1e-4),
-        f"logits differ by up to {error:.2g}: training changed state that is not trainable",
+        f"logits differ by up to {error:.2g}: training changed values that are not trainable",
     )
 
 
 def _run_on_meta(model: nn.Module, task: Task, setting: str) -> None:
-    """Fail unless a model on the meta device gives logits of the task."""
+    """Check on the meta device that a model gives logits of the right shape."""
     side, meta = task.image_size, torch.device("meta")
     images = torch.zeros(IMAGES, 3, side, side, device=meta)
     prompts = [one.to(meta) for one in example_prompts(model, task)]
@@ -286,4 +288,4 @@ def _run_on_meta(model: nn.Module, task: Task, setting: str) -> None:
         expect(False, f"{setting} is accepted, but the model raises {type(error).__name__}")
         raise
     shape = (IMAGES, task.num_classes, side, side)
-    expect(logits.shape == shape, f"{setting} is accepted, but gives logits of another shape")
+    expect(logits.shape == shape, f"{setting} is accepted, but the logits have another shape")

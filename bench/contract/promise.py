@@ -1,11 +1,15 @@
-"""Promises in general: a function that raises `BrokenPromiseError`, and its outcome."""
+"""Promises of plugins: run a check function and keep its outcome.
+
+A promise is a function that raises `BrokenPromiseError` if a plugin does not keep it. The first
+line of its docstring is the sentence that users read.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 
 class BrokenPromiseError(Exception):
-    """A plugin does not keep its contract; the message says in one sentence what differs."""
+    """A plugin does not keep its contract; the message is one sentence that says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,7 @@ class Outcome:
 
     Attributes:
         promise: one sentence, the same for every plugin.
-        failure: what differs; None where the promise is kept.
+        failure: one sentence that says what is wrong; None if the promise is kept.
     """
 
     promise: str
@@ -28,12 +32,19 @@ def expect(condition: object, failure: str) -> None:
 
 
 def sentence(promise: Callable[..., None]) -> str:
-    """The promise in words: the first line of its docstring, without the final stop."""
+    """Return the first line of the docstring of a promise, without the full stop."""
     return (promise.__doc__ or "").partition("\n")[0].rstrip(".")
 
 
 def run_promise(promise: Callable[..., None], *arguments: object) -> Outcome:
-    """Check one promise; any exception of the plugin is a failure, too."""
+    """Check one promise.
+
+    An exception in the plugin's code is a failure, too; it is not raised.
+
+    Args:
+        promise: the function to call.
+        arguments: of the call.
+    """
     try:
         promise(*arguments)
     except BrokenPromiseError as error:
@@ -44,8 +55,11 @@ def run_promise(promise: Callable[..., None], *arguments: object) -> Outcome:
     return Outcome(sentence(promise), None)
 
 
-def some(names: "set[str] | list[str]", most: int = 4) -> str:
-    """Up to `most` names in alphabetical order, and how many more there are."""
+def shortened(names: "set[str] | list[str]", most: int = 4) -> str:
+    """Return the first `most` names in alphabetical order, and how many more there are.
+
+    For example "a, b, c, d and 3 more".
+    """
     shown = sorted(names)
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more

@@ -1,4 +1,4 @@
-"""A few small images with masks, on which a whole cell takes seconds."""
+"""Make a few small images with masks, with which a whole cell takes seconds."""
 
 from pathlib import Path
 
@@ -10,10 +10,13 @@ COUNT, HEIGHT, WIDTH = 8, 40, 48
 
 
 def write_tiny_folder(folder: Path) -> Path:
-    """Write images of a bright rectangle on noise, and their masks of 0 and 255; returns `folder`.
+    """Write images of a bright rectangle on noise, and their masks with the values 0 and 255.
 
     Args:
-        folder: is made; gets images/ and masks/.
+        folder: it is created, with images/ and masks/ inside.
+
+    Returns:
+        The folder.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)

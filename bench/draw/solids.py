@@ -1,6 +1,6 @@
-"""Solids in a volume: ellipsoids and tubes, bent a little, with partial volume at their surface.
+"""Solids in a volume: slightly bent ellipsoids and tubes, with partial volume at their surface.
 
-Lengths are in mm. A volume is a grid (D, H, W): feet to head, front to back, right to left; its
+Lengths are in mm. A volume is a grid (D, H, W) from feet to head, front to back, right to left. Its
 coordinates are x to the left, y to the back and z to the head.
 """
 
@@ -14,29 +14,33 @@ import numpy.typing as npt
 from bench.draw import texture
 
 Grid = npt.NDArray[np.float32]  # (D, H, W)
-Level = float | npt.NDArray[np.floating[Any]]  # grey level, one or (d, h, w)
+Level = float | npt.NDArray[np.floating[Any]]  # grey level: one value, or (d, h, w)
 Point = tuple[float, float, float]  # mm to the left, back and head
 Place = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
 class Solid:
-    """A body: a part of the volume that holds it, and the distance from its surface.
+    """A body: the part of the volume that contains it, and the distance from its surface.
 
     Attributes:
-        place: where in the volume.
-        away: distance (d, h, w) in mm from the surface, negative inside.
+        place: slices of the volume that contain the body.
+        away: distance (d, h, w) in mm from the surface, negative inside the body.
     """
 
     place: Place
     away: Grid
 
     def shrunk(self, depth: float | Grid) -> "Solid":
-        """The part that is more than `depth` mm below the surface."""
+        """Return the part that is more than `depth` mm below the surface."""
         return Solid(self.place, self.away + depth)
 
     def within(self, away: Grid) -> "Solid":
-        """The part inside another body, whose distance (D, H, W) `away` is negative there."""
+        """Return the part inside another body.
+
+        Args:
+            away: distance (D, H, W) in mm from the surface of the other body, negative inside it.
+        """
         return Solid(self.place, np.maximum(self.away, away[self.place]))
 
 
@@ -45,17 +49,18 @@ class Volume:
 
     Args:
         rng: source of randomness.
-        shape: slices, height and width in voxels.
-        spacing: distance of slices, height and width of a pixel.
-        lowest: height of the first slice.
-        scale: size of the drawn bodies; above 1 makes them larger.
+        shape: number of slices, height and width in voxels.
+        spacing: distance between slices, height and width of a pixel, in mm.
+        lowest: z of the first slice in mm.
+        scale: factor of the size of the drawn bodies.
         turn: rotation about the long axis, in radians.
         outside: grey level of the empty volume.
 
     Attributes:
-        levels: (D, H, W) float32.
-        labels: (D, H, W) uint8.
-        bent: coordinates x, y, z of each voxel, bent at random, so that no two volumes are alike.
+        levels: grey levels (D, H, W) float32.
+        labels: class indices (D, H, W) uint8.
+        bent: coordinates x, y, z of each voxel in mm, bent at random, so that every volume has
+            another shape.
     """
 
     def __init__(
@@ -84,7 +89,10 @@ class Volume:
         self.bent = c * x + s * y + bends[0], c * y - s * x + bends[1], z + bends[2]
 
     def field(self, cell: float) -> Grid:
-        """Smooth noise (D, H, W) with features about `cell` mm wide, scatter about 0.5."""
+        """Return smooth noise (D, H, W) with features about `cell` mm wide.
+
+        Its standard deviation is about 0.5.
+        """
         counts = [int(np.ptp(axis) / cell) + 2 for axis in self.axes]
         nodes = self.rng.standard_normal(counts, dtype=np.float32) * np.float32(0.6)
         at = np.linspace(0, counts[0] - 1.001, self.shape[0], dtype=np.float32)
@@ -94,18 +102,27 @@ class Volume:
         return np.stack([texture.resize(layer, self.shape[1:]) for layer in layers])
 
     def box(self, low: Sequence[float], high: Sequence[float]) -> Place:
-        """The part of the volume from one corner to another, with a margin for bends."""
+        """Return the slices of the volume from one corner to another, with a margin of 18 mm.
+
+        The margin is needed because coordinates are bent.
+        """
         ends = []
         for axis, first, last in zip(self.axes, low[::-1], high[::-1], strict=True):
             step = float(axis[1] - axis[0])
             start = int(np.floor((first - 18 - axis[0]) / step))
             stop = int(np.ceil((last + 18 - axis[0]) / step)) + 1
-            start = min(max(start, 0), len(axis) - 2)  # two slices at least: slopes are needed
+            start = min(max(start, 0), len(axis) - 2)  # at least two voxels: gradients need them
             ends.append(slice(start, max(min(stop, len(axis)), start + 2)))
         return ends[0], ends[1], ends[2]
 
     def ellipsoid(self, centre: Point, radii: Point, lean: float = 0.0) -> Solid:
-        """An ellipsoid whose lower end is shifted to the left by `lean` of its depth."""
+        """Return an ellipsoid whose lower end is shifted to the left.
+
+        Args:
+            centre: x, y and z in mm.
+            radii: along x, y and z in mm.
+            lean: shift to the left in mm for each mm below the centre; 0 for no shift.
+        """
         reach = (radii[0] + abs(lean) * radii[2], radii[1], radii[2])
         place = self.box(np.subtract(centre, reach).tolist(), np.add(centre, reach).tolist())
         x, y, z = (a[place] - float(at) for a, at in zip(self.bent, centre, strict=True))
@@ -115,7 +132,7 @@ class Volume:
         return Solid(place, np.asarray(rho * (rho - 1) / steep, np.float32))
 
     def tube(self, points: Sequence[Point], radii: Sequence[float]) -> Solid:
-        """A tube through `points` whose radius changes linearly between them."""
+        """Return a tube through `points` whose radius in mm changes linearly between them."""
         course = np.column_stack([points, radii])
         low, high = (course[:, :3].T + side * course[:, 3] for side in (-1, 1))
         place = self.box(low.min(1).tolist(), high.max(1).tolist())
@@ -131,11 +148,14 @@ class Volume:
         return Solid(place, away)
 
     def everywhere(self, away: Grid) -> Solid:
-        """A solid that may fill the whole volume."""
+        """Return a solid from the distance `away` (D, H, W) in mm for the whole volume."""
         return Solid((slice(None), slice(None), slice(None)), away)
 
     def distance(self, *solids: Solid) -> Grid:
-        """Distance (D, H, W) to the nearest of some solids; 99 mm where none is near."""
+        """Return the distance (D, H, W) to the nearest of some solids, at most 99 mm.
+
+        It is 99 mm outside the windows of all solids.
+        """
         away = np.full(self.shape, 99, np.float32)
         for solid in solids:
             np.minimum(away[solid.place], solid.away, out=away[solid.place])
@@ -144,13 +164,14 @@ class Volume:
     def paint(
         self, solid: Solid, level: Level, label: int | None = 0, only: int | None = None
     ) -> None:
-        """Draw a solid over the contents.
+        """Draw a solid over the present contents of the volume.
 
         Args:
-            solid: the body; a voxel that its surface cuts shows the share inside it.
-            level: grey level, one for all or (d, h, w).
-            label: class; None keeps the classes below.
-            only: class to which painting is restricted; None: no restriction.
+            solid: the body. A voxel that is cut by its surface gets a mixture of the two grey
+                levels.
+            level: grey level, one for all voxels or (d, h, w).
+            label: class index; None does not change the classes.
+            only: draw only on voxels of this class; None draws on all.
         """
         place, away = solid.place, solid.away
         thickness, height, _ = self.spacing

@@ -1,6 +1,7 @@
 """Building blocks of procedural images: noise fields, stripes, grains, outlines, blur.
 
-Fields are float32 arrays of shape (H, W) with mean near 0 and values mostly within [-1, 1].
+Fields are float32 arrays of shape (H, W) with mean near 0 and values mostly within [-1, 1]. `rng`
+is the source of randomness.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ Labels = npt.NDArray[np.int32]
 
 def resize(field: Field, shape: tuple[int, int]) -> Field:
     """Resize a field (h, w) to `shape` (H, W) smoothly; much faster than a spline zoom."""
-    fine = 6 * field.shape[0] > shape[0]  # no facets of bilinear interpolation are visible
+    fine = 6 * field.shape[0] > shape[0]  # below this factor, bilinear facets are not visible
     method = Image.Resampling.BILINEAR if fine else Image.Resampling.BICUBIC
     stretched = Image.fromarray(field).resize(shape[::-1], method)
     return np.asarray(stretched, np.float32)
@@ -26,13 +27,13 @@ def resize(field: Field, shape: tuple[int, int]) -> Field:
 def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 1
 ) -> Field:
-    """Noise whose coarsest features are about `cell` px wide; each octave halves size and weight.
+    """Return a sum of noise layers, each with half the feature size and weight of the previous one.
 
     Args:
         rng: source of randomness.
         shape: height and width in px.
         cell: size of the coarsest features in px, above 0.
-        octaves: number of layers; 1 is smooth, 5 is like clouds.
+        octaves: number of layers; with 1 the noise is smooth, with 5 it looks like clouds.
     """
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
@@ -50,7 +51,7 @@ def smooth_noise(
 
 
 def ramp(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
-    """Linear gradient from -1 to 1 in a random direction."""
+    """Return a linear gradient from -1 to 1 in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
@@ -61,7 +62,7 @@ def ramp(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
 def stripes(
     rng: np.random.Generator, shape: tuple[int, int], period: float, waviness: float = 0.0
 ) -> Field:
-    """Sine stripes of `period` px in a random direction, bent by `waviness` px."""
+    """Return sine stripes of `period` px in a random direction, bent by about `waviness` px."""
     angle = rng.uniform(0, np.pi)
     y = np.arange(shape[0], dtype=np.float32)[:, None]
     x = np.arange(shape[1], dtype=np.float32)[None, :]
@@ -74,7 +75,7 @@ def stripes(
 def voronoi_cells(
     rng: np.random.Generator, shape: tuple[int, int], cell: float, stretch: float = 1.0
 ) -> Labels:
-    """Numbers (H, W) of Voronoi cells about `cell` px high and `stretch` times as wide."""
+    """Return the numbers (H, W) of Voronoi cells about `cell` px high, `stretch` times as wide."""
     sheet = Image.new("I", shape[::-1])
     draw = ImageDraw.Draw(sheet)
     narrow = (shape[0], int(shape[1] / stretch))
@@ -86,7 +87,10 @@ def voronoi_cells(
 def voronoi_polygons(
     rng: np.random.Generator, shape: tuple[int, int], cell: float
 ) -> list[npt.NDArray[np.float64]]:
-    """Corners (V, 2) as x, y of Voronoi cells about `cell` px wide that tile the image."""
+    """Return the corners (V, 2), as x and y, of Voronoi cells about `cell` px wide.
+
+    The cells cover the whole image.
+    """
     height, width = shape[0] + 4 * cell, shape[1] + 4 * cell  # margin for the open cells outside
     count = max(int(height * width / cell**2), 8)
     seeds = rng.uniform((0, 0), (width, height), (count, 2)) - 2 * cell
@@ -96,7 +100,10 @@ def voronoi_polygons(
 
 
 def warp(labels: Labels, rng: np.random.Generator, cell: float, reach: float) -> Labels:
-    """Displace a label map (H, W) by a smooth random field of about `reach` px: wavy borders."""
+    """Displace a label map (H, W) by a smooth random field of about `reach` px.
+
+    Straight borders become wavy.
+    """
     height, width = labels.shape
     dy, dx = (smooth_noise(rng, labels.shape, cell) * np.float32(2 * reach) for _ in range(2))
     rows = np.clip(np.arange(height)[:, None] + dy.astype(np.int32), 0, height - 1)
@@ -105,7 +112,7 @@ def warp(labels: Labels, rng: np.random.Generator, cell: float, reach: float) ->
 
 
 def borders(labels: Labels) -> npt.NDArray[np.bool_]:
-    """Pixels (H, W) that differ from a direct neighbour."""
+    """Return True for the pixels (H, W) that differ from a direct neighbour."""
     edge = np.zeros(labels.shape, np.bool_)
     across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
     edge[:, 1:] |= across
@@ -131,7 +138,10 @@ class Window:
 
 
 def window(shape: tuple[int, int], centre: tuple[float, float], reach: float) -> Window:
-    """The window up to `reach` px around `centre` (row, column); empty if outside the image."""
+    """Return the window up to `reach` px around `centre` (row, column).
+
+    It is cropped at the border of the image, and empty if it is completely outside.
+    """
     place, away = [], []
     for size, at in zip(shape, centre, strict=True):
         start = min(max(int(at - reach), 0), size)
@@ -141,13 +151,17 @@ def window(shape: tuple[int, int], centre: tuple[float, float], reach: float) ->
     return Window((place[0], place[1]), away[0][:, None], away[1][None, :])
 
 
-def turned(at: Window, radii: tuple[float, float], turn: float) -> tuple[Field, Field]:
-    """Coordinates (h, w) along the first and the second axis, in units of its radius.
+def axis_coordinates(at: Window, radii: tuple[float, float], turn: float) -> tuple[Field, Field]:
+    """Return the coordinates of a window's pixels along two axes that are turned by an angle.
 
     Args:
-        at: the window.
-        radii: of the axes in px.
+        at: the window; the axes cross at the centre of its object.
+        radii: radius of the object along each axis in px.
         turn: direction of the first axis in radians; 0 points right, pi / 2 down.
+
+    Returns:
+        Coordinates (h, w) along the first and along the second axis, divided by the radius of that
+        axis.
     """
     c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     along = (c * at.dx + s * at.dy) / np.float32(radii[0])
@@ -156,11 +170,13 @@ def turned(at: Window, radii: tuple[float, float], turn: float) -> tuple[Field, 
 
 
 def wavy_ellipse(along: Field, across: Field, waves: npt.NDArray[np.float64]) -> Field:
-    """Relative distance (h, w) from the centre of a bumpy ellipse: 0 there, 1 on its outline.
+    """Return the relative distance (h, w) from the centre of an ellipse with a wavy outline.
+
+    It is 0 in the centre and 1 on the outline.
 
     Args:
-        along: coordinate as by `turned`.
-        across: likewise.
+        along: coordinates (h, w) along the first axis, from `axis_coordinates`.
+        across: coordinates along the second axis.
         waves: amplitudes (N, 2) of cosine and sine of 2, 3, ... N + 1 waves around the outline.
     """
     rho = np.hypot(along, across)
@@ -180,18 +196,21 @@ def bumpy_outline(
     bumps: tuple[int, float],
     reach: float,
 ) -> tuple[Window, Field]:
-    """A window and the relative distance (h, w) in it of a bumpy ellipse in a random direction.
+    """Return a window and, in it, the relative distance (h, w) from the centre of a wavy ellipse.
+
+    The direction of the ellipse is random.
 
     Args:
         rng: source of randomness.
         shape: height and width of the image in px.
         centre: row and column of its centre.
         radii: of its axes in px.
-        bumps: number of waves around the outline, and the standard deviation of their amplitudes.
+        bumps: N, for 2 to N + 1 waves around the outline, and the standard deviation of their
+            amplitudes.
         reach: half the side of the window in px.
     """
     at = window(shape, centre, reach)
-    axes = turned(at, radii, rng.uniform(0, np.pi))
+    axes = axis_coordinates(at, radii, rng.uniform(0, np.pi))
     return at, wavy_ellipse(*axes, rng.normal(0, bumps[1], (bumps[0], 2)))
 
 
@@ -202,12 +221,13 @@ def pile(
 
     Args:
         shape: height and width in px.
-        outlines: window of each object and its relative distance there, as by `wavy_ellipse`.
-        smallest: visible area in px that an object needs.
-        share: visible share of its area that an object needs.
+        outlines: window of each object, and the relative distance in it, from `wavy_ellipse`.
+        smallest: smallest visible area of an object, in px.
+        share: smallest visible share of an object's area.
 
     Returns:
-        Numbers (H, W) of the topmost kept object, 1..n, 0 for none; indices of the kept objects.
+        For each pixel (H, W) the number of the topmost object, 1 to n, or 0; and the indices of the
+        n objects that were not omitted.
     """
 
     def stack(chosen: list[int]) -> Labels:
@@ -221,9 +241,9 @@ def pile(
     everything = stack(list(range(len(outlines))))
     visible = np.bincount(everything.ravel(), minlength=len(outlines) + 1)[1:]
     kept = np.flatnonzero(visible >= np.maximum(smallest, share * whole)).tolist()
-    return stack(kept), kept  # without the others no kept object is less visible
+    return stack(kept), kept  # omitting objects cannot hide any of the others
 
 
 def blur(image: npt.NDArray[np.uint8], sigma: float) -> npt.NDArray[np.uint8]:
-    """Blur a uint8 image (H, W) or (H, W, 3) by a near-Gaussian of `sigma` px."""
+    """Blur a uint8 image (H, W) or (H, W, 3) with an approximate Gaussian of `sigma` px."""
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)), np.uint8)

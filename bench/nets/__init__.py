@@ -1,1 +1,1 @@
-"""Building blocks shared by the networks trained from scratch; plugins import them from `bench`."""
+"""Building blocks of networks that are trained from scratch; plugins import them from `bench`."""

@@ -1,4 +1,4 @@
-"""Convolution blocks and encoder of plain and enhanced U-Nets, and blur pooling."""
+"""Convolution blocks, encoder and blur pooling of original and enhanced U-Nets."""
 
 from dataclasses import dataclass
 
@@ -35,10 +35,12 @@ class UNetForm:
     def of(
         cls, form: str, kernel: int, dilation: int, pool: str, glu: bool, scope: str
     ) -> "UNetForm":
-        """Return a named form of `FORMS`, or a form with the other arguments.
+        """Return the form of `FORMS` that `form` names; for "original", one with the other options.
+
+        The arguments after `form` are the attributes of `UNetForm`.
 
         Raises:
-            UserError: a value is out of range, or a named form is combined with other arguments.
+            UserError: a value is out of range, or an enhanced form is combined with other options.
         """
         require(form in FORMS, f"form '{form}' is not known: give one of {', '.join(FORMS)}")
         require(kernel > 0 and kernel % 2 == 1, f"kernel {kernel} must be odd, as 3 or 7")
@@ -54,7 +56,7 @@ class UNetForm:
         return cls(kernel, dilation, pool, glu, scope)
 
     def encoder_stage(self, channels: int, out: int) -> nn.Sequential:
-        """Return two blocks of convolution, BatchNorm and activation; height and width remain."""
+        """Return two blocks of convolution, BatchNorm and activation, with stride 1."""
         return nn.Sequential(
             _block(channels, out, self.kernel, 1, self.glu),
             _block(out, out, self.kernel, self.dilation, self.glu),
@@ -66,7 +68,7 @@ class UNetForm:
         return _block(channels, out, self.kernel if everywhere else 3, 1, self.glu and everywhere)
 
     def decoder_conv(self, channels: int, out: int) -> nn.Conv2d:
-        """Return a convolution of the decoder without BatchNorm and activation."""
+        """Return one convolution of the decoder, without BatchNorm and activation."""
         return _conv(channels, out, self.kernel if self.scope == "all" else 3, 1)
 
     def pooling(self, channels: int) -> nn.Module:
@@ -99,7 +101,10 @@ class UNetEncoder(nn.Module):
         self.pools = nn.ModuleList(map(form.pooling, self.sizes[:-1]))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, C, S, S) in [0, 1] to the outputs of all stages l, of side S / 2^l rounded up."""
+        """Return the outputs of all five stages for images (B, C, S, S) in [0, 1].
+
+        The output of stage l = 0 to 4 has the side S / 2^l, rounded up.
+        """
         encoded = [self.stages[0]((images - 0.5) / 0.25)]
         for stage, pool in zip(self.stages[1:], self.pools, strict=True):
             encoded.append(stage(pool(encoded[-1])))
@@ -118,7 +123,7 @@ class BlurPool(nn.Module):
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
+        """Return the filtered x (B, C, H, W), in the same shape."""
         return F.conv2d(x, self.weight.to(x.dtype), padding=1, groups=len(self.weight))
 
 

@@ -1,4 +1,4 @@
-"""Adapters from networks of other libraries to models of this project."""
+"""Make models of this project from networks of other libraries."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from bench.spec import Task
 
 
 class Normalised(nn.Module):
-    """A network that takes images in [0, 1] of any side, and normalises and pads them.
+    """A network that takes images in [0, 1] of any size, and normalises and pads them.
 
     Args:
-        network: (B, 3, s, s) to (B, K, s, s), where s is a multiple of `multiple`.
-        multiple: images are padded on the right and below to a multiple of this number of pixels by
-            repeating their border.
-        mean: mean of each channel (one value for all channels, or three), subtracted first.
-        std: standard deviation of each channel, by which the difference is divided.
+        network: from (B, 3, s, s) to (B, K, s, s), where s is a multiple of `multiple`.
+        multiple: images are padded on the right and at the bottom to a multiple of this number of
+            pixels. The padding repeats the last row and column.
+        mean: mean of the channels, one value for all or three; it is subtracted from the images.
+        std: standard deviation of the channels, likewise; the difference is divided by it.
     """
 
     mean: Tensor
@@ -33,14 +33,14 @@ class Normalised(nn.Module):
         std: Sequence[float] = (0.25,),
     ) -> None:
         super().__init__()
-        # On a CPU, convolutions are a third faster in this memory format.
+        # On a CPU, convolutions are about a third faster in this memory format.
         self.network = network.to(memory_format=torch.channels_last)
         self.multiple = multiple
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] to (B, K, S, S)."""
+        """Return logits (B, K, S, S) for images (B, 3, S, S) in [0, 1]."""
         height, width = images.shape[-2:]
         below, right = -height % self.multiple, -width % self.multiple
         images = (images - self.mean) / self.std
@@ -57,14 +57,14 @@ def with_encoder(
 
     Args:
         make: class of the network.
-        task: defines the number of classes.
+        task: gives the number of classes.
         encoder: name of the encoder in segmentation-models-pytorch.
         pretrained: initialise the encoder with ImageNet weights, from the cache or a download.
         shape: further keyword arguments of `make`.
 
     Raises:
-        UserError: the encoder is unknown, does not fit the network, or its weights are neither in
-            the cache nor can be downloaded.
+        UserError: the encoder is unknown, it does not fit the network, or its weights are not in
+            the cache and cannot be downloaded.
     """
     from segmentation_models_pytorch.encoders import get_preprocessing_params
 
@@ -77,22 +77,22 @@ def with_encoder(
         pixels = get_preprocessing_params(encoder) if read else {"mean": [0.5], "std": [0.25]}
     except OSError as error:
         raise UserError(
-            f"the weights of encoder '{encoder}' are neither in the cache nor within reach: "
-            "fetch them once with a network, or leave pretrained=false"
+            f"the weights of encoder '{encoder}' are not in the cache and cannot be downloaded: run"
+            " once with a connection to the internet, or use pretrained=false"
         ) from error
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(
             f"no encoder '{encoder}'{' with weights' if read else ''} for {make.__name__}: give a "
-            "name that segmentation_models_pytorch lists, as resnet18, efficientnet-b0 or "
+            "name that segmentation_models_pytorch lists, such as resnet18, efficientnet-b0 or "
             "tu-mobilenetv3_small_100"
         ) from error
     return Normalised(network, 32, pixels["mean"], pixels["std"])
 
 
 def build_off_meta(make: Callable[[], nn.Module]) -> nn.Module:
-    """Return `make()`; on the meta device, build on the CPU and move the result to meta.
+    """Return `make()`; if the default device is meta, build on the CPU and move the result to meta.
 
-    Some constructors read tensor values, which do not exist on the meta device.
+    Use it for constructors that read tensor values, which do not exist on the meta device.
     """
     if not _on_meta():
         return make()

@@ -24,19 +24,23 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class ScoreSums:
-    """The sums that a score of the test set is computed from.
+    """The sums from which the score of a test set is computed, separately by seed and specimen.
 
-    Every score of the benchmark is a mean of ratios of sums over images.
+    Every score of the benchmark is a mean of R ratios, each of which divides one sum over images by
+    another. Example: the Dice of all images together is the mean over R foreground classes of
+    2 x (sum of overlaps) / (sum of sizes). A score that is a mean over images has R = 1: the sum of
+    the values of the images, divided by their number.
 
     Attributes:
-        sums: (S, G, R, 2) numerators and denominators of R ratios for S seeds and G specimens.
+        sums: (S, G, R, 2) for S seeds, G specimens and R ratios; the last axis holds numerator and
+            denominator, summed over the images of the specimen.
     """
 
     sums: Floats
 
     @property
     def value(self) -> float:
-        """Mean over the seeds of the score of each seed; NaN if that of a seed is not defined."""
+        """Mean of the scores of the seeds; NaN if the score of any seed is not defined."""
         return float(_mean_ratio(self.sums.sum(1)).mean())
 
 
@@ -52,19 +56,26 @@ class Interval:
 
 
 def resample(samples: Sequence[ScoreSums], draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Values (N, draws) of N scores, each computed for the same resampled specimens and seeds.
+    """Draw specimens and seeds with replacement and compute the scores of each draw.
+
+    All scores use the same draws, so their differences are paired.
 
     Args:
         samples: N scores on the same specimens in the same order, with the same number of seeds.
         draws: number of resamples.
-        seed: of the random generator.
+        seed: seed of the random generator.
+
+    Returns:
+        Scores (N, draws).
 
     Raises:
-        ValueError: numbers of seeds or specimens differ.
+        ValueError: the numbers of seeds or specimens differ between the scores.
     """
     shapes = {sample.sums.shape[:2] for sample in samples}
     if len(shapes) != 1:
-        raise ValueError(f"samples of {sorted(shapes)} seeds and specimens are not paired")
+        raise ValueError(
+            f"(seeds, specimens) are {sorted(shapes)}: scores must have the same numbers of both"
+        )
     seeds, groups = shapes.pop()
     rng = np.random.default_rng(seed)
     by_seed = rng.multinomial(seeds, [1 / seeds] * seeds, draws).astype(float)
@@ -82,7 +93,7 @@ def percentile_interval(values: Floats, confidence: float = CONFIDENCE) -> Inter
 
 
 def mean_score(runs: RowsBySeed, *keys: str) -> ScoreSums:
-    """Mean of a score over the rows where it is not None; for several scores, mean of their means.
+    """Mean of a score over the rows where it is not None; for several scores, the mean of means.
 
     Args:
         runs: rows of images or volumes by seed.
@@ -95,7 +106,7 @@ def mean_score(runs: RowsBySeed, *keys: str) -> ScoreSums:
 
 
 def pooled_overlap(runs: RowsBySeed, classes: Sequence[str], *, iou: bool = False) -> ScoreSums:
-    """Dice or IoU of the pixels of all images together, averaged over the foreground classes.
+    """Dice or IoU of the pixels of all images together, mean over the foreground classes.
 
     Args:
         runs: rows of images by seed, with the pixel counts of each class.
@@ -124,8 +135,9 @@ def pooled_accuracy(runs: RowsBySeed, classes: Sequence[str]) -> ScoreSums:
 def pooled_quality(runs: RowsBySeed, classes: Sequence[str]) -> ScoreSums:
     """Panoptic quality of the objects of all images together; arguments as `pooled_overlap`.
 
-    Panoptic quality of an image is the sum of IoU over matched pairs, divided by half the number of
-    true and predicted objects. A row holds the quotient and both numbers, which give the sum.
+    The panoptic quality of an image is the sum of IoU over matched pairs, divided by half the
+    number of true and predicted objects. A row has the quotient and both numbers; the sum is
+    computed from them.
     """
 
     def ratio(row: ScoreRow, name: str) -> Ratio:
@@ -136,7 +148,7 @@ def pooled_quality(runs: RowsBySeed, classes: Sequence[str]) -> ScoreSums:
 
 
 def _sample(runs: RowsBySeed, ratios: Callable[[ScoreRow], Sequence[Ratio]]) -> ScoreSums:
-    """Sum the ratios of each seed and specimen; specimens are sorted by name."""
+    """Sum numerators and denominators for each seed and specimen; specimens are sorted by name."""
     groups = {name: index for index, name in enumerate(sorted({r["group"] for r in runs[0]}))}
     sums = np.zeros((len(runs), len(groups), len(ratios(runs[0][0])), 2))
     for seed, rows in enumerate(runs):
@@ -146,13 +158,19 @@ def _sample(runs: RowsBySeed, ratios: Callable[[ScoreRow], Sequence[Ratio]]) -> 
 
 
 def _resampled(sums: Floats, by_seed: Floats, by_group: Floats) -> Floats:
-    """The score for each resample (draws,), by how often each seed and specimen is in it."""
+    """The score of each resample (draws,).
+
+    Args:
+        sums: (S, G, R, 2) as in `ScoreSums`.
+        by_seed: (draws, S), how often each seed is in the resample.
+        by_group: (draws, G), how often each specimen is in the resample.
+    """
     scores = _mean_ratio(np.einsum("dg,sgrp->dsrp", by_group, sums))
     return (by_seed * np.where(by_seed > 0, scores, 0)).sum(-1) / by_seed.sum(-1)
 
 
 def _mean_ratio(sums: Floats) -> Floats:
-    """Mean (...) of the ratios of sums (..., R, 2) that are defined; NaN if there is none."""
+    """Mean (...) of the ratios of sums (..., R, 2) that are defined; NaN if none is defined."""
     numerators, denominators = sums[..., 0], sums[..., 1]
     ratios = np.divide(
         numerators, denominators, out=np.zeros_like(numerators), where=denominators != 0

@@ -1,4 +1,4 @@
-"""Paired tests of two methods on the same specimens, and the differences that they can detect.
+"""Paired tests of two methods on the same specimens, and which differences they can detect.
 
 Differences are float arrays (specimens,), one value per specimen, in the unit of the score.
 """
@@ -13,15 +13,15 @@ from scipy import optimize, stats
 
 Floats = npt.NDArray[np.float64]
 
-SIGNIFICANCE = 0.05  # of all comparisons of one table column together
+SIGNIFICANCE = 0.05  # level for all comparisons of one table column together
 POWER = 0.8  # probability to detect a difference of the stated size
 
 _EXACT = 50  # largest number of specimens with an exact null distribution, as in scipy
-_TRIALS = 4000  # simulated samples; the error of the power is about 1 %
+_TRIALS = 4000  # simulated samples; the standard error of the power is about 1 percentage point
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values with Holm's (1979) correction for multiple comparisons, in the same order."""
+    """Correct p-values for multiple comparisons by Holm's method (1979); the order is kept."""
     order = np.argsort(p_values)
     factors = len(p_values) - np.arange(len(p_values))
     stepped = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors)
@@ -31,10 +31,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def signed_rank(differences: Sequence[Floats]) -> list[float]:
-    """Two-sided p-values of Wilcoxon's signed-rank test; 1 if all differences are zero.
+    """Return two-sided p-values of Wilcoxon's signed-rank test; 1 if all differences are zero.
 
-    The test does not need normal differences and is exact for the small numbers of specimens that
-    are usual here; a bootstrap over so few specimens gives too narrow intervals.
+    The test does not assume normal differences. For the small numbers of specimens that are usual
+    here it is exact, while the intervals of a bootstrap would be too narrow.
+
+    Args:
+        differences: one array (specimens,) for each comparison.
     """
     p_values = np.ones(len(differences))
     for places, values in _by_size(differences):
@@ -49,22 +52,25 @@ def signed_rank(differences: Sequence[Floats]) -> list[float]:
 
 
 def min_specimens(comparisons: int) -> int:
-    """Fewest specimens with which a difference can be significant: p is at least 2^(1-n).
+    """Return the smallest number of specimens with which a difference can be significant.
+
+    With n specimens, the smallest possible p-value of the signed-rank test is 2^(1-n).
 
     Args:
-        comparisons: number of comparisons in Holm's correction.
+        comparisons: number of comparisons in Holm's correction; its first step multiplies the
+            smallest p-value by this number.
     """
     return 1 + int(np.ceil(np.log2(comparisons / SIGNIFICANCE)))
 
 
 def tied_with_best(differences: Sequence[Floats]) -> list[bool]:
-    """For each other method, whether it does not differ significantly from the best method.
+    """Return for each other method whether it is tied with the best, i.e. not significantly worse.
 
-    A method that is significantly better on the specimens than the method with the best mean score
-    is also tied with it.
+    With too few specimens for any significant difference, all methods are tied. A method with a
+    lower score in the table can have a higher mean over the specimens; it is tied, too.
 
     Args:
-        differences: best - other, one array for each other method.
+        differences: best - other, one array (specimens,) for each other method.
     """
     specimens = min(values.size for values in differences)
     if specimens < min_specimens(len(differences)):
@@ -77,13 +83,13 @@ def tied_with_best(differences: Sequence[Floats]) -> list[bool]:
 
 
 def detectable_difference(differences: Sequence[Floats]) -> float | None:
-    """The mean difference that `tied_with_best` detects with probability `POWER`.
+    """Return the mean difference that `tied_with_best` detects with probability `POWER`.
 
-    It is computed for each other method from the standard deviation of its differences, for normal
-    differences and the first, strictest step of Holm's correction.
+    For each other method it is computed from the standard deviation of its differences. It holds
+    for normal differences and for the first, strictest step of Holm's correction.
 
     Args:
-        differences: best - other, one array for each other method.
+        differences: best - other, one array (specimens,) for each other method.
 
     Returns:
         The median over the other methods, in the unit of the score; None if there are too few
@@ -101,20 +107,22 @@ def detectable_difference(differences: Sequence[Floats]) -> float | None:
 
 @cache
 def detectable_effect(specimens: int, comparisons: int) -> float:
-    """Mean of normal differences that is detected with probability `POWER`.
+    """Return the mean of normal differences that is detected with probability `POWER`.
 
-    The statistic of the test is the number of pairs of specimens (a specimen with itself included)
-    whose average difference is above 0. A shift of all differences shifts all averages equally, so
-    the smallest shift that makes a simulated sample significant is minus the average that must just
-    exceed 0. The result is a quantile of this shift over simulated samples. With many specimens the
-    test has the power of a t-test on 3/pi as many specimens (Hodges and Lehmann, 1956).
+    The statistic of the signed-rank test equals the number of pairs of specimens (a specimen with
+    itself included) whose average difference is above 0. A shift that is added to all differences
+    is added to all averages, too. The test is significant if at least c averages are above 0, so
+    the smallest sufficient shift of a simulated sample is minus its c-th largest average. The
+    result is a quantile of this shift over simulated samples. With more than 50 specimens, the
+    power is approximated by that of a t-test with 3/pi times as many specimens (Hodges and Lehmann,
+    1956).
 
     Args:
         specimens: n, at least `min_specimens(comparisons)`.
         comparisons: number of comparisons; Holm's first step divides `SIGNIFICANCE` by it.
 
     Returns:
-        The mean, in standard deviations of the differences.
+        The mean difference, in standard deviations of the differences.
     """
     level = SIGNIFICANCE / comparisons
     if specimens > _EXACT:
@@ -128,7 +136,7 @@ def detectable_effect(specimens: int, comparisons: int) -> float:
 
 
 def _by_size(differences: Sequence[Floats]) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
-    """Group arrays of equal length: their positions, and the arrays as (rows, specimens)."""
+    """Yield arrays of equal length together: their positions, and an array (rows, specimens)."""
     by_size = defaultdict(list)
     for place, values in enumerate(differences):
         by_size[values.size].append(place)
@@ -148,7 +156,7 @@ def _effect_of_t_test(specimens: float, level: float) -> float:
 def _exact_p_values(differences: Floats) -> Floats:
     """P-values (N,) of differences (N, specimens) without zeros and ties.
 
-    Equal to those of scipy, which is slow where the null distribution is exact.
+    They are equal to those of scipy, which is slow for exact null distributions.
     """
     specimens = differences.shape[1]
     if specimens > _EXACT:
@@ -167,7 +175,7 @@ def _critical_count(specimens: int, level: float) -> int:
 
 @cache
 def _upper_tail(specimens: int) -> Floats:
-    """Probability of each statistic or a larger one under random signs of all ranks."""
+    """Probability of each statistic or a larger one, if the signs of all ranks are random."""
     chances = np.ones(1)
     for rank in range(1, specimens + 1):
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2

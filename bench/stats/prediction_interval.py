@@ -1,4 +1,4 @@
-"""Student's prediction interval: where the mean of further runs is expected."""
+"""Student's prediction interval: the range in which the mean of further runs is expected."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from statistics import fmean, stdev
 def prediction_interval(
     values: Sequence[float], further: int, confidence: float
 ) -> tuple[float, float]:
-    """Interval that holds the mean of further values from the same normal distribution.
+    """Return the interval that contains the mean of further values of the same normal distribution.
 
     Args:
         values: two observed values or more, for example one score per seed.
         further: number of further values whose mean is predicted.
-        confidence: probability that the interval holds their mean, between 0 and 1.
+        confidence: probability that the interval contains their mean, between 0 and 1.
 
     Returns:
         Lower and upper bound, in the unit of the values.

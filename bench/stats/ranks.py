@@ -1,9 +1,10 @@
-"""Ranks of methods over several datasets: is there an order, and which methods do not differ.
+"""Ranks of methods over several datasets, and which methods differ significantly.
 
 Every dataset counts once: Demsar (2006), "Statistical comparisons of classifiers over multiple data
-sets", JMLR 7. Pairs of methods are compared by Wilcoxon's signed-rank test with Holm's correction,
-not by the distance of their average ranks, which depends on the other methods: Benavoli, Corani and
-Mangili (2016), "Should we really use post-hoc tests based on mean-ranks?", JMLR 17.
+sets", JMLR 7. Pairs of methods are compared by Wilcoxon's signed-rank test with Holm's correction.
+They are not compared by the difference of their average ranks, because it depends on the other
+methods: Benavoli, Corani and Mangili (2016), "Should we really use post-hoc tests based on
+mean-ranks?", JMLR 17.
 """
 
 from collections.abc import Sequence
@@ -19,17 +20,17 @@ _PERMUTATIONS = 10_000
 
 
 def rank_scores(scores: Floats) -> Floats:
-    """Ranks (D, K) of scores (D, K) within each dataset, 1 for the highest score.
+    """Return the ranks (D, K) of scores (D, K) within each dataset; 1 for the highest score.
 
-    Equal scores share the mean of their ranks.
+    Equal scores get the mean of their ranks.
     """
     return np.asarray(stats.rankdata(-scores, axis=1), dtype=np.float64)
 
 
 def friedman(ranks: Floats, permutations: int = _PERMUTATIONS) -> float:
-    """P-value of Friedman's test that all methods are equally good.
+    """Return the p-value of Friedman's test of the hypothesis that all methods are equally good.
 
-    It is computed by permutation of the ranks within each dataset, because the usual chi-squared
+    It is computed by permutations of the ranks within each dataset, because the usual chi-squared
     approximation needs more datasets than a benchmark has.
 
     Args:
@@ -45,10 +46,13 @@ def friedman(ranks: Floats, permutations: int = _PERMUTATIONS) -> float:
 
 
 def different_pairs(scores: Floats) -> npt.NDArray[np.bool_]:
-    """Which pairs of methods differ significantly: symmetric (K, K) for scores (D, K).
+    """Return a symmetric matrix (K, K), True where two methods differ significantly.
 
-    Wilcoxon's signed-rank test over the datasets, with Holm's correction for all pairs. With too
-    few datasets for any significant difference, no pair differs.
+    Uses Wilcoxon's signed-rank test over the datasets, with Holm's correction for all pairs. With
+    too few datasets for any significant difference, no pair differs.
+
+    Args:
+        scores: (D, K) of K methods on D datasets.
     """
     datasets, methods = scores.shape
     pairs = list(combinations(range(methods), 2))
@@ -62,12 +66,15 @@ def different_pairs(scores: Floats) -> npt.NDArray[np.bool_]:
 
 
 def cliques(different: Sequence[Sequence[bool]] | npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Groups of neighbouring methods of which no two differ: first and last position of each.
+    """Return the groups of neighbouring methods in which no two methods differ.
 
-    Only groups of two methods or more that are not part of a larger group.
+    A group has at least two methods and is not a part of a larger group.
 
     Args:
         different: (K, K), whether two methods differ; methods in the order of their average ranks.
+
+    Returns:
+        Position of the first and of the last method of each group.
     """
     groups: list[tuple[int, int]] = []
     for first in range(len(different)):

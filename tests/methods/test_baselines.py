@@ -231,7 +231,7 @@ def test_an_encoder_is_read_from_the_cache_or_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nowhere")
     task = Task(3, 64, weights="random")
     for encoder in ("resnet18", "tu-mobilenetv3_small_100"):
-        with pytest.raises(UserError, match="neither in the cache nor within reach"):
+        with pytest.raises(UserError, match="not in the cache and cannot be downloaded"):
             get_method("unet").build(task, encoder=encoder, pretrained=True)
     with torch.device("meta"):  # reads nothing
         get_method("unet").build(task, pretrained=True)

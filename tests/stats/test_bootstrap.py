@@ -89,7 +89,7 @@ def test_a_score_that_is_mostly_undefined_has_no_interval() -> None:
 
 def test_scores_on_different_specimens_are_refused() -> None:
     samples = [mean_score([rows(a=[0.5])], "dice"), mean_score([rows(a=[0.5], b=[0.1])], "dice")]
-    with pytest.raises(ValueError, match="are not paired"):
+    with pytest.raises(ValueError, match="must have the same numbers of both"):
         resample(samples)
 
 
