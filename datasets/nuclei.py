@@ -277,7 +277,7 @@ def _draw_nucleus(
     aspect = max(1 + (population.aspect - 1) * np.exp(rng.normal(0, 0.3)), 1)
     radii = (radius * aspect**0.5, radius / aspect**0.5)
     at = texture.window(SHAPE, (centre[0], centre[1]), 1.3 * radii[0] + 3)
-    along, across = texture.turned(at, radii, turn)
+    along, across = texture.axis_coordinates(at, radii, turn)
     across = across + np.float32(rng.normal(0, 0.05 * aspect)) * (along**2 - np.float32(0.5))
     return Nucleus(
         at=at,
@@ -386,7 +386,9 @@ def fluoresce(
     for _ in range(rng.poisson(3)):
         centre = (rng.uniform(0, SHAPE[0]), rng.uniform(0, SHAPE[1]))
         at = texture.window(SHAPE, centre, 12)
-        axes = texture.turned(at, (rng.uniform(1, 6), rng.uniform(0.8, 2)), rng.uniform(0, np.pi))
+        axes = texture.axis_coordinates(
+            at, (rng.uniform(1, 6), rng.uniform(0.8, 2)), rng.uniform(0, np.pi)
+        )
         speck = np.exp(-(axes[0] ** 2 + axes[1] ** 2))
         level[at.place] += np.float32(exposure * rng.uniform(0.5, 2)) * speck
     level *= 1 + np.float32(slide.uniform(0.05, 0.3)) * texture.ramp(rng, SHAPE)

@@ -129,7 +129,7 @@ def _draw_particle(
     aspect = max(1 + (specimen.aspect - 1) * float(np.exp(rng.normal(0, 0.25))), 1)
     radii = (radius * aspect**0.5, radius / aspect**0.5)
     at = texture.window(SHAPE, centre, 1.4 * radii[0] + 5)
-    along, across = texture.turned(at, radii, rng.uniform(0, 2 * np.pi))
+    along, across = texture.axis_coordinates(at, radii, rng.uniform(0, 2 * np.pi))
     rho = texture.wavy_ellipse(along, across, rng.normal(0, 0.02, (4, 2)))
     if specimen.sides:
         count = 4 if specimen.sides == 2 else specimen.sides
@@ -189,7 +189,9 @@ def _add_pores(rng: np.random.Generator, specimen: Specimen, level: Field) -> No
         centre = (rng.uniform(0, SHAPE[0]), rng.uniform(0, SHAPE[1]))
         radius = specimen.radius * rng.uniform(0.5, 1)
         at = texture.window(SHAPE, centre, 1.3 * radius + 2)
-        rho = texture.wavy_ellipse(*texture.turned(at, (radius, radius), 0), np.zeros((0, 2)))
+        rho = texture.wavy_ellipse(
+            *texture.axis_coordinates(at, (radius, radius), 0), np.zeros((0, 2))
+        )
         level[at.place] *= 1 - np.float32(0.6) * np.clip((1 - rho) * np.float32(radius), 0, 1)
 
 

@@ -103,7 +103,7 @@ def draw_ground(rng: np.random.Generator, scene: Scene) -> Field:
         centre = (rng.uniform(0, PLAN[0]), rng.uniform(0, PLAN[1]))
         radius = rng.uniform(10, 46)
         at = texture.window(PLAN, centre, 2.4 * radius)
-        axes = texture.turned(at, (radius * 1.3, radius / 1.3), rng.uniform(0, np.pi))
+        axes = texture.axis_coordinates(at, (radius * 1.3, radius / 1.3), rng.uniform(0, np.pi))
         rho = texture.wavy_ellipse(*axes, rng.normal(0, 0.07, (5, 2)))
         if rng.random() < 0.35:
             rho = np.maximum(*np.abs(axes))

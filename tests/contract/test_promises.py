@@ -152,9 +152,9 @@ METHODS: list[tuple[Callable[..., nn.Module], dict[str, Any], Callable[..., None
         methods.gradients_reach_what_trains,
         "gradients reach parameters that are declared idle: head.bias",
     ),
-    (of(Forgotten), {}, methods.moves_only_what_trains, "does not change these trainable parameters: forgotten"),
+    (of(Forgotten), {}, methods.moves_only_what_trains, "these trainable parameters: forgotten"),
     (of(Moving), {}, methods.moves_only_what_trains, "these frozen parameters: frozen.weight"),
-    (of(Remembering), {}, methods.restores_what_was_trained, "state that is not trainable"),
+    (of(Remembering), {}, methods.restores_what_was_trained, "values that are not trainable"),
     (of(Crashing), {}, methods.completes_a_cell, "status failed: RuntimeError: a batch of one"),
 ]
 

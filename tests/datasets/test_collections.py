@@ -161,7 +161,9 @@ def test_drawing_does_not_import_torch() -> None:
 def test_a_pile_shows_the_last_on_top_and_drops_what_is_hidden() -> None:
     def disc(y: float, x: float, radius: float) -> tuple[texture.Window, texture.Field]:
         at = texture.window((40, 40), (y, x), radius + 2)
-        return at, texture.wavy_ellipse(*texture.turned(at, (radius, radius), 0), np.zeros((0, 2)))
+        return at, texture.wavy_ellipse(
+            *texture.axis_coordinates(at, (radius, radius), 0), np.zeros((0, 2))
+        )
 
     under, hidden, over, outside = disc(20, 14, 8), disc(20, 22, 3), disc(20, 24, 8), disc(90, 5, 4)
     labels, kept = texture.pile((40, 40), [under, hidden, over, outside], smallest=5, share=0.3)
@@ -172,7 +174,9 @@ def test_a_pile_shows_the_last_on_top_and_drops_what_is_hidden() -> None:
 
 def test_the_first_axis_points_where_it_is_turned() -> None:
     at = texture.window((60, 60), (30, 20), 25)
-    along, across = texture.turned(at, (10, 5), np.pi / 2)  # the long axis runs down the rows
+    along, across = texture.axis_coordinates(
+        at, (10, 5), np.pi / 2
+    )  # the long axis runs down the rows
     inside = np.zeros((60, 60), bool)
     inside[at.place] = texture.wavy_ellipse(along, across, np.zeros((0, 2))) < 1
     rows, columns = np.nonzero(inside)
