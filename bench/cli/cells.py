@@ -31,6 +31,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         action="store_true",
         help="also run cells again that ended oom, diverged, timeout or unsupported",
     )
+    group.add_argument(
+        "--keep",
+        metavar="RULE",
+        default="best",
+        help="trained models to keep in OUT/models: none, best (of each method, by validation"
+        " Dice), all [%(default)s]",
+    )
     add_out(group)
     group.add_argument("--dry-run", action="store_true", help="list the cells, then exit")
     return group
@@ -70,6 +77,8 @@ def run_and_report(
     store = Store.open(arguments.out)
     records = _run(cells, store, settings, console)
     write_all(store, console)
+    if settings.keep != "none":
+        _show_models(store, console)
     failed = [record for record in records if record.status != "ok"]
     for record in failed:
         console.print(f"[red]{record.status}[/] {plain(record.cell.label)}: {plain(record.error)}")
@@ -94,6 +103,16 @@ def _run(
 
     with Live(progress, console=console, transient=True, refresh_per_second=4):
         return run_cells(cells, store, settings, show)
+
+
+def _show_models(store: "Store", console: Console) -> None:
+    """One line: how many models are kept, where, and their size."""
+    from bench.run.models import list_models
+
+    sizes = [path.stat().st_size for path in list_models(store.models)]
+    if sizes:
+        total = f"{counted(len(sizes), 'model')} kept, {sum(sizes) / 2**20:.1f} MiB"
+        console.print(plain(f"{total}: {store.models}"), soft_wrap=True)
 
 
 def _dry_run(cells: "Sequence[Cell]", store: "Store", console: Console) -> int:

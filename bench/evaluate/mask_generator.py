@@ -85,7 +85,7 @@ def adapted_sam(model: nn.Module, task: Task) -> Sam:
     not trained together with them, so its embeddings may no longer fit them.
 
     Args:
-        model: as the method built it, trained or with a checkpoint loaded (`load_trained`); in a
+        model: as the method built it, trained or with a kept model loaded; in a
             merged copy, trainable parameters are no longer marked.
         task: what it was built for.
 

@@ -23,6 +23,7 @@ from bench.learn.model import Model
 from bench.plugins.registry import get_method, load_collection
 from bench.run.environment import environment
 from bench.run.events import CellProgress, PhaseStarted, TrainingProgress
+from bench.run.models import keep_model
 from bench.run.store import Store
 from bench.sam.encoder import checkpoint_blocks
 from bench.spec import Cell, PromptSource, Record, Status
@@ -58,7 +59,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
 
     say(PhaseStarted("measure"))
     cost = measure_cost(model)
-    return Record(
+    record = Record(
         cell=cell,
         status="ok",
         prompts=_prompt_origin(cell),
@@ -70,6 +71,9 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         cost=replace(cost, train_wall_s=train_wall),
         env=environment(device.type) | {"split": _describe(parts)},
     )
+    if store.keep != "none":
+        keep_model(model.module, record, parts, store.model(cell), store.keep)
+    return record
 
 
 def _train(

@@ -19,8 +19,9 @@ from bench.run.events import (
     RunStarted,
     WaitingForOtherRun,
 )
+from bench.run.models import remove_worse_models
 from bench.run.process import ProcessDiedError, isolate, start_server
-from bench.run.store import Store
+from bench.run.store import KEEP_RULES, Store
 from bench.run.threads import choose_threads
 from bench.spec import Cell, Record
 
@@ -41,12 +42,15 @@ class RunSettings:
         timeout: seconds after which a cell is stopped, in (0, `LONGEST_S`]; None for no limit.
         retry: run cells again whose records have the status oom, diverged, timeout or unsupported.
             Cells with the status failed always run again, since the cause may be repaired.
+        keep: which trained models are kept in the folder `models`: "none"; "best", for each method
+            the one with the highest Dice on its validation part over all seeds and folds; or "all".
     """
 
     device: str = "auto"
     threads: int | None = None
     timeout: float | None = None
     retry: bool = False
+    keep: str = "best"
 
     def check(self) -> None:
         """Check the limits.
@@ -56,6 +60,8 @@ class RunSettings:
         """
         if self.threads is not None and self.threads < 1:
             raise UserError(f"--threads is {self.threads}: give 1 or more")
+        if self.keep not in KEEP_RULES:
+            raise UserError(f"--keep cannot be '{self.keep}': give one of {', '.join(KEEP_RULES)}")
         if self.timeout is not None and not 0 < self.timeout <= LONGEST_S:
             raise UserError(f"--timeout is {self.timeout:g}: give seconds, up to {LONGEST_S}")
 
@@ -104,6 +110,7 @@ def run_cells(
         UserError: the settings are out of range, or the folder holds a file that is not a record.
     """
     settings.check()
+    store = replace(store, keep=settings.keep)
     device = settings.find_device()
     # An unreadable record stops the run now, not hours later.
     threads, note = choose_threads(settings.threads, cells, store.stream())
@@ -120,6 +127,8 @@ def run_cells(
                     continue
                 finished = _finish(cell, store, device, settings, emit)
             records.append(finished.record)
+            if finished.ran and settings.keep == "best":
+                remove_worse_models(store.models)
             emit(finished)
         if len(held) == len(pending):
             emit(WaitingForOtherRun(tuple(held)))

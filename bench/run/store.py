@@ -13,6 +13,8 @@ from bench.errors import UserError
 from bench.files import write_atomic
 from bench.spec import SCHEMA, Cell, Record
 
+KEEP_RULES = ("none", "best", "all")
+
 
 class RecordError(UserError):
     """A file does not hold a valid record.
@@ -32,13 +34,18 @@ class Store:
 
     `records/<id>.json` holds the result of a cell. `claims/<id>` is locked while a process works on
     the cell; the system releases the lock when the process ends, even if it is killed.
-    `predictions/<id>/` holds the predicted class maps.
+    `predictions/<id>/` holds the predicted class maps, `models/<id>.safetensors` a kept model.
+
+    Attributes:
+        folder: of the results.
+        keep: which models the cells of this run keep, one of `KEEP_RULES`.
     """
 
     folder: Path
+    keep: str = "none"
 
     @classmethod
-    def open(cls, folder: Path) -> "Store":
+    def open(cls, folder: Path, keep: str = "none") -> "Store":
         """Create the folder if it does not exist, and check that files can be written to it.
 
         Raises:
@@ -54,7 +61,7 @@ class Store:
             raise UserError(
                 f"cannot write to {folder} ({error.strerror}): give --out a folder you may write to"
             ) from error
-        return cls(folder)
+        return cls(folder, keep)
 
     def path(self, cell: Cell) -> Path:
         """File of the cell's record."""
@@ -63,6 +70,15 @@ class Store:
     def predictions(self, cell: Cell) -> Path:
         """Folder of the cell's predicted class maps."""
         return self.folder / "predictions" / cell.id
+
+    @property
+    def models(self) -> Path:
+        """Folder of the kept models; it need not exist."""
+        return self.folder / "models"
+
+    def model(self, cell: Cell) -> Path:
+        """File of the cell's kept model."""
+        return self.models / f"{cell.id}.safetensors"
 
     def read(self, cell: Cell) -> Record | None:
         """The cell's record, or None if there is none yet.

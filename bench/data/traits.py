@@ -1,0 +1,86 @@
+"""Kind and size of images: what a model was trained on, and what it may be given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+
+from bench.data.decode import Raster, load
+from bench.data.items import Item, Pixels
+
+SAMPLE = 64  # images that are decoded to find their kind
+
+
+@dataclass(frozen=True)
+class ImageTraits:
+    """What the images of a training have in common.
+
+    Attributes:
+        types: types of the stored values, such as "uint8" or "uint16".
+        colours: "grey", "colour" or both; a colour file with three equal channels is grey.
+        height: median of the training images in pixels.
+        width: likewise.
+        longest: longest side of all images of the cell, test images included, in pixels.
+    """
+
+    types: tuple[str, ...]
+    colours: tuple[str, ...]
+    height: int
+    width: int
+    longest: int
+
+    @classmethod
+    def of(cls, training: Sequence[Item], others: Sequence[Item] = ()) -> "ImageTraits":
+        """The traits of training images; `others` enter `longest` only.
+
+        The kind is taken from `SAMPLE` training images at most, sizes from all files' headers.
+        """
+        step = -(-len(training) // SAMPLE)
+        kinds = [kind_of(shown_values(load(item.image))) for item in training[::step]]
+        sizes = [size_of(item.image) for item in training]
+        heights, widths = zip(*sizes, strict=True)
+        return cls(
+            types=tuple(sorted({kind[0] for kind in kinds})),
+            colours=tuple(sorted({kind[1] for kind in kinds})),
+            height=median_low(heights),
+            width=median_low(widths),
+            longest=max(max(size) for size in (*sizes, *(size_of(item.image) for item in others))),
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ImageTraits":
+        """Inverse of `dataclasses.asdict`; TypeError for other values."""
+        lists = {name: tuple(values[name]) for name in ("types", "colours")}
+        return cls(**{**values, **lists})
+
+
+def shown_values(raster: Raster) -> npt.NDArray[Any]:
+    """Stored values, or the colours of a palette."""
+    return raster.values if raster.palette is None else raster.palette[raster.values]
+
+
+def kind_of(values: npt.NDArray[Any]) -> tuple[str, str]:
+    """Type and "grey" or "colour" of stored values (H, W) or (H, W, C)."""
+    colour = values.ndim == 3 and values.shape[-1] >= 3
+    if colour:
+        rgb = values[..., :3]
+        colour = bool((rgb != rgb[..., :1]).any())
+    return np.dtype(values.dtype).name, "colour" if colour else "grey"
+
+
+def size_of(pixels: Pixels) -> tuple[int, int]:
+    """Height and width in pixels, from the header of a file (before any rotation by EXIF)."""
+    if not isinstance(pixels, Path):
+        return pixels.shape[0], pixels.shape[1]
+    if pixels.suffix.lower() in (".tif", ".tiff"):
+        with tifffile.TiffFile(pixels) as file:
+            page = file.series[0].keyframe
+            return page.imagelength, page.imagewidth
+    with Image.open(pixels) as image:
+        return image.height, image.width

@@ -1,0 +1,1 @@
+"""Kept models: the file of a trained model, and its model card."""

@@ -1,0 +1,196 @@
+"""The header of a kept model: what it is, what it was trained on, and how well it did."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from bench.data.traits import ImageTraits
+from bench.errors import UserError
+from bench.spec import Cell, PromptSource, Record
+from bench.wording import PROJECT, project_version
+
+SCHEMA = 2
+# What `bench.data.decode` does; a model gets its images in the same way.
+SCALING = "8-bit values as they are; others: percentiles 0.1 and 99.9 of each image to 0 and 255"
+FIT = "square"
+
+RULES = ("best", "all", "final")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of the cell that a final model repeats.
+
+    Attributes:
+        cell_id: id of a record.
+        dice: mean foreground Dice of its test images, in [0, 1]; None where it is not defined.
+    """
+
+    cell_id: str
+    dice: float | None
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """Everything that is needed to rebuild a kept model, and to judge it.
+
+    Attributes:
+        cell: method, options, task, recipe, dataset and seed. A path of weights or of a dataset
+            is reduced to its last part.
+        base: print of the tensors that the file does not hold, see
+            `bench.keep.model_file.base_print`.
+        classes: names of the K classes, the background first.
+        prompts: origin of the prompts at evaluation.
+        rule: why it was kept: "best" or "all" by the option `--keep` of a run; "final" where the
+            command `train` made it.
+        images: kind and size of the images that it was trained on.
+        trained_on: names of the training images by part ("train", "val", "test").
+        metrics: scores of this model on the test part of its cell; empty for a final model, which
+            was tested on nothing.
+        repeats: for a final model: records with the same settings, trained on the training part.
+        history: the training curve.
+        cost: as in the record; empty for a final model.
+        env: machine, versions and commit of the training.
+        scaling: how pixel values become 0 to 255.
+        fit: how an image becomes a square: "square" resizes both sides, the aspect is not kept.
+        version: of this project.
+    """
+
+    cell: Cell
+    base: tuple[float, float]
+    classes: tuple[str, ...]
+    prompts: PromptSource
+    rule: str
+    images: ImageTraits
+    trained_on: Mapping[str, tuple[str, ...]]
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    repeats: tuple[Score, ...] = ()
+    history: tuple[Mapping[str, float], ...] = ()
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict)
+    scaling: str = SCALING
+    fit: str = FIT
+    version: str = field(default_factory=project_version)
+
+    @property
+    def final(self) -> bool:
+        """Whether this is a final model, trained by `train` and tested on nothing."""
+        return self.rule == "final"
+
+    @property
+    def validation_dice(self) -> float | None:
+        """Dice on the validation part at the end of the training; None where there is none."""
+        return self.history[-1].get("val_dice") if self.history else None
+
+    @classmethod
+    def of_record(
+        cls,
+        record: Record,
+        rule: str,
+        images: ImageTraits,
+        trained_on: Mapping[str, tuple[str, ...]],
+    ) -> "ModelHeader":
+        """The header of the model of a cell; `base` is set when the file is written."""
+        return cls(
+            cell=without_paths(record.cell),
+            base=(0.0, 0.0),
+            classes=record.classes,
+            prompts=record.prompts,
+            rule=rule,
+            images=images,
+            trained_on=trained_on,
+            metrics=record.metrics,
+            history=record.history,
+            cost={} if record.cost is None else dict(vars(record.cost)),
+            env=record.env,
+        )
+
+    def to_metadata(self) -> dict[str, str]:
+        """Text for the file: words as they are, all else as JSON."""
+        values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        values |= {
+            "cell": {"id": self.cell.id, **self.cell.to_dict()},
+            "images": asdict(self.images),
+            "repeats": [asdict(score) for score in self.repeats],
+        }
+        plain = {key: v if isinstance(v, str) else json.dumps(v) for key, v in values.items()}
+        return {
+            "project": PROJECT,
+            "schema": str(SCHEMA),
+            "model": self.cell.label,
+            **plain,
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelHeader":
+        """Inverse of `to_metadata`; KeyError, TypeError or ValueError for other metadata."""
+        words = {"prompts", "rule", "scaling", "fit", "version"}
+        names = {spec.name for spec in dataclasses.fields(cls)}
+        values: dict[str, Any] = {
+            name: metadata[name] if name in words else json.loads(metadata[name]) for name in names
+        }
+        cell = {key: value for key, value in values["cell"].items() if key != "id"}
+        norm, pattern = values["base"]
+        if values["rule"] not in RULES:
+            raise ValueError(f"rule is {values['rule']!r}")
+        values |= {
+            "cell": Cell.from_dict(cell),
+            "base": (float(norm), float(pattern)),
+            "classes": tuple(values["classes"]),
+            "images": ImageTraits.from_dict(values["images"]),
+            "trained_on": {part: tuple(names) for part, names in values["trained_on"].items()},
+            "repeats": tuple(Score(**score) for score in values["repeats"]),
+            "history": tuple(values["history"]),
+        }
+        return cls(**values)
+
+
+def without_paths(cell: Cell) -> Cell:
+    """The cell with the last part of the paths of its weights and of its dataset.
+
+    Its id is that of the cell: neither path enters it.
+    """
+    weights = cell.task.weights
+    if weights not in ("pretrained", "random"):
+        weights = Path(weights).name
+    return replace(cell, dataset=cell.dataset_name, task=replace(cell.task, weights=weights))
+
+
+def read_header(path: Path) -> ModelHeader:
+    """Read the header of a kept model; its tensors are not read.
+
+    Raises:
+        UserError: the file is missing, damaged, of another version, or not a kept model.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from error
+    if metadata.get("project") != PROJECT:
+        raise UserError(
+            f"{path} is not a model of {PROJECT}: give a file that a run kept (--keep) or that the"
+            " command train wrote"
+        )
+    if metadata.get("schema") != str(SCHEMA):
+        raise UserError(
+            f"{path} has model schema {metadata.get('schema')}, this version reads {SCHEMA}:"
+            f" use {PROJECT} {metadata.get('version')}"
+        )
+    try:
+        return ModelHeader.from_metadata(metadata)
+    except (KeyError, TypeError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    """The error for a file that cannot be read as a kept model."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(
+        f"cannot read {path} as a kept model ({reason}): give a complete .safetensors file"
+    )

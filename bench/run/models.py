@@ -1,0 +1,93 @@
+"""The kept models of a results folder: write, list, and remove all but the best."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.data.split import Split
+from bench.data.traits import ImageTraits
+from bench.errors import UserError
+from bench.keep.header import ModelHeader, read_header
+from bench.spec import Cell, Record
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def keep_model(module: "nn.Module", record: Record, parts: Split, path: Path, rule: str) -> None:
+    """Write the model of a cell.
+
+    Args:
+        module: as trained.
+        record: its result.
+        parts: the items of the cell.
+        path: `Store.model` of the cell.
+        rule: why it is kept, see `ModelHeader`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from bench.keep.model_file import save_model
+
+    images = ImageTraits.of(parts.train, (*parts.val, *parts.test))
+    trained_on = {"train": tuple(item.name for item in parts.train)}
+    save_model(module, path, ModelHeader.of_record(record, rule, images, trained_on))
+
+
+def list_models(folder: Path) -> dict[Path, ModelHeader]:
+    """The kept models in a folder, sorted by name; other files and damaged ones are left out.
+
+    Args:
+        folder: need not exist.
+    """
+    models = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            models[path] = read_header(path)
+        except UserError:
+            continue  # removed by another run just now, or not a model of this project
+    return models
+
+
+def worse_models(models: Mapping[Path, ModelHeader]) -> list[Path]:
+    """The models that are not the best of their method.
+
+    Models compete if their cells differ in seed and fold only. The best has the highest Dice on its
+    own validation part; of equal ones, the first by name.
+    """
+    best: dict[str, Path] = {}
+    for path, header in models.items():
+        rival = best.setdefault(_group(header.cell), path)
+        if _rank(header) > _rank(models[rival]):
+            best[_group(header.cell)] = path
+    return [path for path in models if path not in best.values()]
+
+
+def remove_worse_models(folder: Path, *, also_kept_all: bool = False) -> list[Path]:
+    """Remove all models but the best of each method, with their model cards.
+
+    Args:
+        folder: need not exist.
+        also_kept_all: also those of runs with `--keep all`.
+
+    Returns:
+        The removed models.
+    """
+    models = list_models(folder)
+    removed = [
+        path for path in worse_models(models) if also_kept_all or models[path].rule == "best"
+    ]
+    for path in removed:
+        path.unlink(missing_ok=True)
+    return removed
+
+
+def _group(cell: Cell) -> str:
+    """What the cells that differ in seed and fold only have in common."""
+    return replace(cell, seed=0, fold=0).id
+
+
+def _rank(header: ModelHeader) -> float:
+    dice = header.validation_dice
+    return -1.0 if dice is None else dice
