@@ -26,4 +26,7 @@ def no_such(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 class UnsupportedError(Exception):
-    """The method cannot do this task. The record of the cell gets the status "unsupported"."""
+    """A method cannot be used for a task, for example with this backbone or for volumes.
+
+    The record of the cell gets the status "unsupported", and the message is its reason.
+    """

@@ -28,31 +28,31 @@ def compare(
 ) -> Results:
     """Train, evaluate and measure methods on datasets; runs that have a record are not repeated.
 
-    Each run works in a fresh process, which does not execute the calling script or notebook: no
-    `if __name__ == "__main__"` is needed, and methods must come from plugin files, not from the
-    script. An interrupt (Ctrl-C) stops the running cell and is raised; finished runs are kept.
+    Each run has a new process, which does not execute the calling script or notebook. Therefore no
+    `if __name__ == "__main__"` is needed, and methods must be in plugin files, not in the script.
+    An interrupt (Ctrl-C) stops the running cell and is raised; the records of finished runs remain.
 
     Args:
         methods: names with options, as `"lora[rank=1|4],adapter"` or a list of such names.
         datasets: names, or folders of images and masks; one, a list, or separated by commas.
-        out: results folder; several runs on one machine may share it.
+        out: results folder; several processes on one machine may use it at the same time.
         progress: called with each event of `bench.run.events`; None: no messages.
-        options: as on the command line, with underscores. The values are numbers or text; where
-            the command line takes a list, also a Python list.
+        options: options of the command line, with underscores instead of hyphens. The values are
+            numbers or text; if the command line takes a list, a Python list is possible, too.
             What to run: backbones, weights, checkpoint, seeds (a number of seeds, or a list of
             them), folds, labels, allow_leakage.
             Recipe: protocol, image_size (pixels), depth (slices), epochs, steps, batch_size, lr,
             precision, loss, augmentation, evaluation, checkpointing.
             How to run it: device, threads, timeout (seconds for each cell), retry.
-            `Request` and `RunSettings` describe each and hold its default.
+            `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:
         The records of the requested runs, in the order of the request, failures included.
 
     Raises:
-        UserError: an option, a name or a value is not known or out of range, a dataset cannot be
-            read, or train and test images overlap. Nothing has run then. The message names options
-            as the command line writes them.
+        UserError: an option, a name or a value is unknown or out of range, a dataset cannot be
+            read, or train and test images overlap. The error is raised before the first run starts.
+            The message names options as the command line writes them.
 
     Example:
         >>> results = bench.compare("lora,adapter", "steel", seeds=3, out="results/mine")
@@ -79,7 +79,7 @@ def compare(
 
 
 def read_options(options: Mapping[str, Any]) -> tuple[Request, RunSettings]:
-    """Divide keyword arguments into what to run and how to run it.
+    """Divide the options of `compare` into a request (what to run) and settings (how to run it).
 
     Raises:
         UserError: an option does not exist, or its value has the wrong type.
@@ -96,7 +96,7 @@ def read_options(options: Mapping[str, Any]) -> tuple[Request, RunSettings]:
 
 
 def _text(value: Any, name: str) -> str:
-    """The value as the command line writes it."""
+    """The value as text, as the command line takes it."""
     if isinstance(value, str | int | Path):
         return str(value)
     joined = ",".join(map(str, value))
@@ -104,7 +104,7 @@ def _text(value: Any, name: str) -> str:
 
 
 def _typed(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """An instance of the entries that are its fields."""
+    """Make an instance of `cls` from the values that are its fields, and check their types."""
     hints, chosen = get_type_hints(cls), pick_fields(cls, values)
     for name, value in chosen.items():
         hint = hints[name] | int if float in get_args(hints[name]) else hints[name]

@@ -1,4 +1,4 @@
-"""Results as data frames. Imports no torch."""
+"""Results as data frames. This module does not import torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Results:
         return f"<Results: {counted(len(self), 'record')}, {failed} failed>"
 
     def frame(self) -> pd.DataFrame:
-        """One row for each run, failures included.
+        """Return one row for each run, failures included.
 
         Columns: `id`, `label` (method with options), `dataset`, `backbone`, `seed` and the other
         settings; `recipe/<field>`; `status` and `error`; each metric (overlaps in [0, 1]) and each
@@ -55,20 +55,22 @@ class Results:
         return self._frame.drop(columns=list(NESTED))
 
     def failures(self) -> pd.DataFrame:
-        """One row for each run that did not end well: `label`, `dataset`, `seed`, `fold`, `status`
-        (failed, oom, diverged, timeout or unsupported) and `error`, a sentence.
-        """  # noqa: D205
+        """Return one row for each run that failed.
+
+        Columns: `label` (method with options), `dataset`, `seed`, `fold`, `status` (failed, oom,
+        diverged, timeout or unsupported) and `error`, one sentence.
+        """
         columns = ["label", "dataset", "seed", "fold", "status", "error"]
         cells = [(record.cell, record) for record in self.records if record.status != "ok"]
         rows = [(c.label, c.dataset_name, c.seed, c.fold, r.status, r.error) for c, r in cells]
         return pd.DataFrame(rows, columns=columns)
 
     def tables(self) -> dict[str, str]:
-        """The name of each table, and what its runs have in common.
+        """Return the name of each table, with a title that says what its runs have in common.
 
-        Runs share a table where dataset, protocol, number of labels, image size and training
-        budget are the same. The default settings of a dataset have its name, others add to it, as
-        in `steel_5-labels`.
+        Runs are in the same table if dataset, protocol, number of labels, image size and training
+        budget are the same. With default settings, the table has the name of the dataset; other
+        settings are added to the name, as in `steel_5-labels`.
 
         Raises:
             UserError: there are no records.
@@ -76,20 +78,21 @@ class Results:
         return {comparison.slug: comparison.title for comparison in self._comparisons}
 
     def table(self, name: str | None = None) -> pd.DataFrame:
-        """One row for each method, best Dice first; the columns of `<name>.csv` in the report.
+        """Return one row for each method, best Dice first, as in `<name>.csv` of the report.
 
         Text columns: `label` (method with options), `backbone`, `weights`, `prompts` (origin of
-        the prompts: none, automatic or oracle; never ranked against each other) and `runs`.
-        Each figure has three columns: `<figure>`, the mean over seeds and folds in the units of
-        the records; `<figure>_sd`, the sample standard deviation, None with fewer than two runs;
-        `<figure>_mark`, "best", "tied" (not distinguishable from the best at the 5% level) or
-        None. `attrs` holds the title and the notes.
+        the prompts: none, automatic or oracle; rows of different origin are never ranked together)
+        and `runs`. Each metric and cost has three columns: `<key>`, the mean over seeds and folds
+        in the units of the records; `<key>_sd`, the sample standard deviation, None with fewer
+        than two runs; `<key>_mark`, "best", "tied" (not distinguishable from the best at the 5%
+        level) or None. `attrs` holds the title and the notes.
 
         Args:
-            name: one of `tables()`, or a dataset that has one table; None where there is one.
+            name: a name in `tables()`, or a dataset that has only one table; None if there is only
+                one table.
 
         Raises:
-            UserError: no table or several match; the message lists the names.
+            UserError: no table matches, or several do; the message lists the names.
         """
         comparison = self._find(name)
         table = pd.DataFrame(unrounded(comparison))
@@ -106,7 +109,7 @@ class Results:
         if len(matches) > 1:
             of = f" of '{name}'" if name else ""
             names = ", ".join(one.slug for one in matches)
-            raise UserError(f"{len(matches)} tables{of}: give one of {names}")
+            raise UserError(f"there are {len(matches)} tables{of}: give one of {names}")
         return matches[0]
 
     @cached_property
@@ -122,10 +125,10 @@ def load_results(folder: str | Path) -> Results:
     """Read all records of a results folder.
 
     Args:
-        folder: as given to `compare` as `out`, or to the command line as `--out`.
+        folder: the results folder, `out` of `compare` or `--out` of the command line.
 
     Raises:
-        UserError: the folder has no records, or holds a file that is not a record.
+        UserError: the folder has no records, or contains a file that is not a record.
 
     Example:
         >>> bench.load_results("results/reference").table("steel")

@@ -22,12 +22,12 @@ _RECIPE_OPTIONS = ("lr", *_LENGTH, "precision", "loss", "augmentation", "evaluat
 
 @dataclass(frozen=True, eq=False)
 class LoadedDataset:
-    """A dataset that was read and checked for leakage once.
+    """A dataset that has been read and checked for leakage.
 
     Attributes:
         collection: its images and masks.
         sha: fingerprint of its contents.
-        leaks: for each fold, descriptions of images in different parts that overlap.
+        leaks: for each fold, descriptions of the overlapping images in different parts.
     """
 
     collection: Collection
@@ -36,7 +36,10 @@ class LoadedDataset:
 
 
 def load_datasets(request: Request) -> dict[str, LoadedDataset]:
-    """Read every dataset of a request; the keys are the names as typed.
+    """Read every dataset of a request.
+
+    Returns:
+        The datasets by their names as typed.
 
     Raises:
         UserError: a dataset cannot be read or split, or its parts overlap and this is not allowed.
@@ -54,17 +57,17 @@ def load_datasets(request: Request) -> dict[str, LoadedDataset]:
 def expand(
     request: Request, datasets: Mapping[str, LoadedDataset] | None = None
 ) -> tuple[list[Cell], list[str]]:
-    """List the cells of a request, and notes on what the dataset readers assumed.
+    """List the cells of a request, with notes about the assumptions of the dataset readers.
 
     Everything is checked before anything runs: datasets are read and split, weights are located,
-    and each method is built once on the meta device, which refuses options that are out of range.
+    and each method is built once on the meta device to check the values of its options.
 
     Args:
         request: what to run.
         datasets: result of `load_datasets`, if it was computed before.
 
     Raises:
-        UserError: the first part of the request that is invalid, in one sentence.
+        UserError: a part of the request is invalid; the message says which.
     """
     methods = _methods(request)
     request.check()
@@ -90,7 +93,7 @@ def expand(
                 for fold in range(request.folds)
                 for seed in seeds
             ]
-    once = {cell.id: cell for cell in cells}  # one folder may be given by two paths
+    once = {cell.id: cell for cell in cells}  # two paths may name the same folder
     notes += [f"{cell.dataset_name}: {leak}" for cell in once.values() for leak in cell.leaks[:5]]
     notes += [_recipe_note(cell) for cell in once.values() if cell.protocol == "published"]
     return list(once.values()), list(dict.fromkeys(notes))
@@ -108,7 +111,7 @@ def _training_images(
     for fold, labels in itertools.product(range(request.folds), images):
         parts = split(collection, fold=fold, folds=request.folds, labels=labels)
         for part in (parts.train, parts.val, parts.test):
-            stacks(part, request.depth)  # refused now, not in every cell
+            stacks(part, request.depth)  # raises its error now, not in every cell
         images[labels] = max(images[labels], len(parts.train))
         notes += [f"{collection.name}: {note}" for note in (*collection.notes, *parts.notes)]
     return images, notes
@@ -142,7 +145,10 @@ def _models(
 
 
 def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
-    """Methods with the options that differ from the defaults: as typed, otherwise as published."""
+    """Methods with the options that differ from the defaults.
+
+    Under the published protocol, options that the user did not type have their published values.
+    """
     requested = []
     for method, typed in parse_methods(request.methods):
         published = method.published_options if request.protocol == "published" else {}
@@ -154,10 +160,10 @@ def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
 
 
 def _leaks(request: Request, collection: Collection, fold: int) -> tuple[str, ...]:
-    """Describe overlapping images in different parts, whatever the label budget.
+    """Describe the overlapping images in different parts, without any label budget.
 
     Raises:
-        UserError: there are such images, and they are not allowed.
+        UserError: there are such images, and the request does not allow them.
     """
     from bench.data.leakage.gate import find_leaks, leakage_error
     from bench.data.split import split
@@ -169,13 +175,13 @@ def _leaks(request: Request, collection: Collection, fold: int) -> tuple[str, ..
 
 
 def _address(name: str, collection: Collection) -> str:
-    """The dataset as typed, or its full path if the name is not in it, as in `.` or `..`."""
+    """The dataset as typed, or its full path if it is typed as `.` or `..`."""
     typed = re.split(r"[\\/]", name.rstrip("\\/"))[-1]
     return name if typed == collection.name else str(Path(name).expanduser().resolve())
 
 
 def _size(request: Request, method: Method) -> int | None:
-    """The requested or published image size in pixels; None for that of the backbone."""
+    """The requested or published image size in pixels; None for the size of the backbone."""
     published = method.published_size if request.protocol == "published" else None
     return request.image_size or published
 
@@ -194,7 +200,7 @@ def _task(
     path = weights_path(task)
     if path is None:
         return task, ""
-    load_sam(task)  # a file that cannot be used is refused now, not in every cell
+    load_sam(task)  # raises its error now, not in every cell
     return task, file_sha256(path)
 
 
@@ -240,12 +246,10 @@ def _try_to_build(method: Method, options: Mapping[str, object], task: Task) -> 
     except UserError:
         raise
     except Exception:
-        return  # unsupported, or a bug: its cells record the reason, and the others go on
+        return  # unsupported, or a bug: its cells record the reason, and other cells can run
 
 
 def _check_published(request: Request, methods: Sequence[Method]) -> None:
     without = [method.name for method in methods if method.published is None]
     if request.protocol == "published" and without:
-        raise UserError(
-            f"{without[0]} has no published recipe: leave it out, or use --protocol equal"
-        )
+        raise UserError(f"{without[0]} has no published recipe: remove it, or use --protocol equal")

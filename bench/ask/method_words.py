@@ -12,7 +12,9 @@ Options = dict[str, OptionValue]
 
 
 def parse_methods(text: str) -> list[tuple[Method, Options]]:
-    """Expand `lora[rank=1|4,targets=qv|qkvo],adapter` to one entry for each point of the grid.
+    """Expand the text of `--methods` to methods with their options.
+
+    `lora[rank=1|4],adapter` gives lora with rank 1, lora with rank 4, and adapter.
 
     Args:
         text: as typed on the command line.
@@ -21,7 +23,7 @@ def parse_methods(text: str) -> list[tuple[Method, Options]]:
         Each method with the options that were typed, in the order typed, without repetitions.
 
     Raises:
-        UserError: the text cannot be read, or names an unknown method, option or value.
+        UserError: the text cannot be read, or contains an unknown method, option or value.
     """
     points: list[tuple[Method, Options]] = []
     for part in re.split(r",(?![^\[]*\])", text):  # commas outside brackets

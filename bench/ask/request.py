@@ -16,7 +16,10 @@ LARGEST_SEED = 2**32 - 1  # of numpy's generators
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, in the words of the command line; None where the protocol decides.
+    """What to run, with the values as a user types them on the command line.
+
+    None means that no value was given. Recipe options (`steps` to `evaluation`) then have the value
+    of the protocol's recipe.
 
     Attributes:
         methods: names with options, separated by commas, as in `lora[rank=1|4],adapter`.
@@ -25,18 +28,18 @@ class Request:
         weights: "pretrained" or "random".
         checkpoint: file that replaces the default weights.
         protocol: "equal" (one recipe for all methods) or "published" (each method's own recipe).
-        seeds: the number of seeds, or seeds separated by commas.
+        seeds: the number of seeds ("3" runs 0, 1 and 2), or seeds separated by commas.
         folds: number of folds; 1 for one fixed split.
         labels: numbers of labelled training images, or "all", separated by commas.
         image_size: side of the model's input in pixels; None for the backbone's own.
         depth: consecutive slices in one sample; 1 for images.
-        epochs: passes over the augmentation bank; excludes `steps`.
-        steps: optimiser steps.
+        epochs: passes over the augmentation bank; cannot be combined with `steps`.
+        steps: number of optimiser steps.
         batch_size: images, or stacks of `depth` slices, in one step.
-        lr: peak learning rate, in place of each method's own.
+        lr: peak learning rate, instead of each method's own.
         precision: "bf16" (autocast) or "fp32".
-        loss: name of a loss, in place of the recipe's.
-        augmentation: kind of augmentation bank, in place of the recipe's.
+        loss: name of a loss, instead of the recipe's.
+        augmentation: kind of augmentation bank, instead of the recipe's.
         evaluation: "whole", "tiles" or "generator".
         checkpointing: recompute activations in the backward pass.
         allow_leakage: run even if training and test images overlap.
@@ -76,7 +79,7 @@ class Request:
 
     @property
     def seed_numbers(self) -> Sequence[int]:
-        """The seeds: 0 to the given number minus one, or those that are listed."""
+        """The seeds: 0 to n - 1 if `seeds` is a number n, otherwise those that are listed."""
         numbers = [_number(word, "--seeds", 0) for word in _words(self.seeds, "--seeds")]
         if max(numbers) > LARGEST_SEED:
             raise UserError(f"--seeds cannot be '{max(numbers)}': the largest is {LARGEST_SEED}")
@@ -95,10 +98,10 @@ class Request:
         ]
 
     def check(self) -> None:
-        """Check what does not depend on datasets and methods.
+        """Check all values that do not depend on datasets and methods.
 
         Raises:
-            UserError: the first value that is not allowed, or does not fit another.
+            UserError: a value is not allowed, or cannot be combined with another value.
         """
         if self.protocol not in PROTOCOLS:
             raise no_such("protocol", self.protocol, PROTOCOLS)
@@ -140,7 +143,7 @@ class Request:
 
 
 def pick_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of parsed arguments that are fields of a dataclass, as `Request`."""
+    """Return the entries of `values` that are fields of the dataclass `cls`, such as `Request`."""
     names = {field.name for field in fields(cls)}
     return {name: value for name, value in values.items() if name in names}
 

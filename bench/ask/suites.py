@@ -1,8 +1,8 @@
-"""Published tables as declarative grids, with their published figures.
+"""Published tables as declarative grids, with their published values.
 
-The grids are in `results/published/suites.toml`, the figures in `published_results.csv` there. By
-default a suite runs offline, on a stand-in and the embedded backbone. This can show whether the
-order of methods holds there, but never whether the published figures do.
+The grids are in `results/published/suites.toml`, the values in `published_results.csv` there. By
+default a suite runs offline, on a stand-in dataset and the embedded backbone. This can show whether
+the methods have the same order there, but not whether the published values can be reproduced.
 """
 
 import csv
@@ -33,11 +33,12 @@ class SuiteLine:
     Attributes:
         method: name in the publication.
         setting: name of the setting in the publication.
-        run: the method to run, as on the command line; "" if this project has none.
-        lr: peak learning rate, in place of the method's own.
-        batch_size: in place of the protocol's.
+        run: the method to run, as on the command line; "" if this project does not have it.
+        lr: peak learning rate, instead of the method's own.
+        batch_size: instead of the protocol's.
         epochs: passes over the bank, or over the training images under the published protocol. If a
-            user sets `steps`, the longest line has that many and this line its share.
+            user sets `steps`, the line with most epochs has this number of steps, and the others
+            proportionally fewer.
     """
 
     method: str
@@ -58,21 +59,21 @@ class Suite:
     """One published table.
 
     Attributes:
-        source: of the table, as in the published figures.
-        table: its name there.
-        stand_in: dataset that it runs on by default.
-        originals: published dataset to ours; "" where it cannot be had.
-        backbone: the publication's; "" where its methods have none.
-        figures: published metric, with its target, to ours.
-        lines: of the table.
-        differences: between the publication's protocol and ours, in words.
+        source: publication of the table, as in `published_results.csv`.
+        table: name of the table in the publication.
+        stand_in: dataset that the suite uses by default.
+        originals: name of each published dataset to our name; "" if it is not available here.
+        backbone: backbone in the publication; "" if its methods have none.
+        figures: name of each published metric, with its target, to our name.
+        lines: the lines of the table.
+        differences: sentences on the differences between the publication's protocol and ours.
         labels: label budgets, as on the command line.
-        folds: for cross-validation.
-        depth: slices of a volume that are seen at once.
-        epochs: passes over the bank under the equal protocol, in place of its steps.
-        loss: the publication's, where the published recipe of its method has another.
-        units: published metric to its unit, where that is not the one of ours.
-        apart: why even the publication's images and recipe give no comparable figure here, by
+        folds: number of folds for cross-validation.
+        depth: number of consecutive slices in a sample.
+        epochs: passes over the bank under the equal protocol, instead of a number of steps.
+        loss: the publication's loss, if the published recipe of the method has another loss.
+        units: published metric to its unit, if it differs from our unit.
+        apart: why values are not comparable even with the publication's images and recipe, by
             published metric (with its target, or for all targets) or method; "" for all.
     """
 
@@ -95,17 +96,17 @@ class Suite:
     apart: Mapping[str, str] = field(default_factory=dict)
 
     def published(self, line: SuiteLine, dataset: str, metric: str) -> float | None:
-        """The published figure, a percentage as a fraction; None where there is none."""
+        """Return the published value, percentages as fractions; None if none is published."""
         key = (self.source, self.table, dataset, line.method, line.setting, metric)
         return _figures().get(key)
 
 
 @dataclass(frozen=True)
 class SuiteChoice:
-    """What a user may choose about a suite; everything else is fixed by the suite.
+    """The settings of a suite that a user may choose; all others are fixed by the suite.
 
     Attributes:
-        dataset: a dataset in place of the stand-in.
+        dataset: a dataset instead of the stand-in.
         seeds: the number of seeds, or seeds separated by commas.
         request: further fields of `Request`, by name.
     """
@@ -115,25 +116,25 @@ class SuiteChoice:
     request: Mapping[str, Any] = field(default_factory=dict)
 
     def chosen(self, key: str) -> str:
-        """The value of a field of the request as text; "" if it is the default."""
+        """Return the value of a field of the request as text; "" if it is the default."""
         value = self.request.get(key)
         return "" if value in (None, getattr(Request, key)) else str(value)
 
 
 def list_suites() -> list[Suite]:
-    """Every suite, in the order of the file.
+    """Return every suite, in the order of the file.
 
     Raises:
-        UserError: the file is not here, as outside a checkout.
+        UserError: the file of the suites does not exist, for example outside a checkout.
     """
     return list(_suites().values())
 
 
 def get_suite(name: str) -> Suite:
-    """The suite of that name.
+    """Return the suite with this name.
 
     Raises:
-        UserError: there is none.
+        UserError: no suite has this name.
     """
     if name not in _suites():
         raise no_such("suite", name, _suites())
@@ -141,7 +142,7 @@ def get_suite(name: str) -> Suite:
 
 
 def request_of(suite: Suite, choice: SuiteChoice) -> Request:
-    """The request that all lines of a suite share.
+    """Return the request with the settings that all lines of a suite have in common.
 
     Raises:
         UserError: a value is out of range, or there is more than one dataset or backbone.
@@ -160,7 +161,9 @@ def request_of(suite: Suite, choice: SuiteChoice) -> Request:
         ("--backbone", request.backbone_names),
     ):
         if len(words) > 1:
-            raise UserError(f"{option} is {', '.join(words)}: a suite takes one, run it for each")
+            raise UserError(
+                f"{option} is {', '.join(words)}: a suite takes only one; run it once for each"
+            )
     if request.protocol == "equal" and request.steps is None:
         request = replace(request, epochs=suite.epochs)
     if request.protocol == "published" and request.loss is None:
@@ -172,18 +175,18 @@ def request_of(suite: Suite, choice: SuiteChoice) -> Request:
 def expand_suite(
     suite: Suite, choice: SuiteChoice, datasets: Mapping[str, LoadedDataset] | None = None
 ) -> tuple[dict[SuiteLine, list[Cell]], list[str]]:
-    """List the cells of each line of a suite, and the notes of `expand`.
+    """List the cells of each line of a suite, with the notes of `expand`.
 
-    A line that runs nothing has no cells. A method without a published recipe is run by the equal
-    recipe, and a note says so.
+    A line whose method this project does not have gets no cells. A method without a published
+    recipe uses the equal recipe, and a note says so.
 
     Args:
-        suite: to expand.
-        choice: what the user chose.
+        suite: the suite to expand.
+        choice: the user's settings.
         datasets: result of `load_datasets`, if it was computed before.
 
     Raises:
-        UserError: the first part of the request that is invalid.
+        UserError: a part of the request is invalid; the message says which.
     """
     cells: dict[SuiteLine, list[Cell]] = {line: [] for line in suite.lines}
     notes: list[str] = []
@@ -206,7 +209,7 @@ def expand_suite(
                 cells[line] = line_cells
                 continue
             del cells[line]
-            for cell in line_cells:  # a label budget is a line of its own
+            for cell in line_cells:  # each label budget becomes a line of its own
                 labels = counted(cell.labels, "label") if cell.labels else "all labels"
                 budget = replace(line, setting=labels)
                 cells.setdefault(budget, []).append(cell)
@@ -214,7 +217,7 @@ def expand_suite(
 
 
 def _length(suite: Suite, epochs: int, steps: int | None) -> dict[str, Any]:
-    """Training length of a line that sets its own epochs."""
+    """The training length of a line that has its own number of epochs."""
     if steps is None:
         return {"epochs": epochs}
     longest = max(line.epochs for line in suite.lines if line.epochs is not None)
@@ -225,7 +228,10 @@ def _length(suite: Suite, epochs: int, steps: int | None) -> dict[str, Any]:
 def _suites() -> dict[str, Suite]:
     file = PUBLISHED / "suites.toml"
     if not file.is_file():
-        raise UserError(f"the suites are not here: '{file}' comes with a checkout of the project")
+        raise UserError(
+            f"the file of the suites, '{file}', does not exist: run suites in a checkout of the"
+            " project"
+        )
     suites = tomllib.loads(file.read_text())
     return {
         name: Suite(
@@ -237,7 +243,7 @@ def _suites() -> dict[str, Suite]:
 
 @cache
 def _figures() -> dict[tuple[str, ...], float]:
-    """Published figures by source, table, dataset, method, setting and metric with its target."""
+    """Published values by source, table, dataset, method, setting and metric with its target."""
     figures = {}
     with (PUBLISHED / "published_results.csv").open(newline="") as file:
         for row in csv.DictReader(file):
@@ -250,7 +256,7 @@ def _figures() -> dict[tuple[str, ...], float]:
 
 
 def _value(text: str, unit: str, metric: str) -> float | None:
-    """A published figure in the units of records; None where it is none, as "> 90"."""
+    """A published value in the units of records; None if it is not a number, as "> 90"."""
     if duration := _DURATION.fullmatch(text):
         return float(duration[1]) * {"h": 3600, "min": 60}[duration[2]]
     try:
@@ -258,5 +264,5 @@ def _value(text: str, unit: str, metric: str) -> float | None:
     except ValueError:
         return None
     if metric == "BER":
-        return value  # the one share that all give in per cent
+        return value  # all publications, and our records, give this error rate in percent
     return value * {"%": 0.01, "M": 1e6, "MiB": 2**20, "GB": 1e9}.get(unit, 1.0)

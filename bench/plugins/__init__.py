@@ -1,1 +1,1 @@
-"""Methods and datasets by name: discovery, registration, look-up."""
+"""Find, register and look up methods and datasets by name."""

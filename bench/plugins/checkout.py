@@ -1,12 +1,12 @@
 """Plugin folders as packages, next to a library that is also called `datasets`.
 
 `methods/` and `datasets/` are at the top of the checkout and, in a wheel, inside `bench/`. In both
-they are the packages `bench.methods` and `bench.datasets`, and nothing else: as top-level packages
-they would overwrite Hugging Face's `datasets` in site-packages. Even without an `__init__.py` a
-folder next to `run_bench.py` can be imported as a namespace package, and libraries that check
-whether `datasets` is installed would take it for Hugging Face's and crash. So the finder of the
-checkout's own entry on `sys.path` skips these two top-level names; every other entry is searched as
-usual. Worker processes do the same, because they import `bench` to find their work.
+cases they are the packages `bench.methods` and `bench.datasets`. They must not be importable as
+`methods` and `datasets`: in a wheel these would overwrite Hugging Face's `datasets`. In a checkout,
+Python can import a folder next to `run_bench.py` as a namespace package, and libraries that check
+whether Hugging Face's `datasets` is installed would find this folder and crash. Therefore the
+finder for the folder of the checkout on `sys.path` skips these two names; all other folders are
+searched as usual. Worker processes do the same, because they import `bench`.
 """
 
 import sys
@@ -40,7 +40,7 @@ def adopt_plugin_folders() -> None:
 
 
 def make_package(name: str, folder: Path) -> str:
-    """Make `folder` importable as the package `name`, once; returns the name."""
+    """Make `folder` importable as the package `name`, and return the name."""
     if name not in sys.modules:
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = [str(folder)]

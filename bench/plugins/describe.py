@@ -1,4 +1,4 @@
-"""Everything that is known of a method or a dataset, as values that JSON can hold."""
+"""Describe a method or a dataset completely, as values that JSON can hold."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from bench.plugins.registry import Dataset, Method
 
 
 def describe_method(method: Method) -> dict[str, Any]:
-    """Registered facts of a method.
+    """Return the registered properties of a method.
 
     Returns:
         `options` has one object per option with name, type and default; `published` has the fields
@@ -37,7 +37,7 @@ def describe_method(method: Method) -> dict[str, Any]:
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """Registered facts of a dataset.
+    """Return the registered properties of a dataset.
 
     Returns:
         `images` is "procedural", "downloaded" or "not downloaded".

@@ -35,7 +35,7 @@ class Source:
     Attributes:
         name: of the file without its suffix, or of the entry point.
         module: import name; the plugin registers its entries while it is imported.
-        place: the file or the entry point, as messages name it; "" for built-in files.
+        place: the file or the entry point, as shown in messages; "" for built-in files.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Plugins(Generic[Entry]):
         kind: "method" or "dataset".
         package: import name of the folder of built-in plugins.
         entries: registered name to entry.
-        unavailable: name of a plugin that cannot be imported, to the reason.
-        lacking: those of them that only need a library that is not installed.
+        unavailable: name of each plugin that cannot be imported, to the reason.
+        lacking: those of them that only need a library which is not installed.
         external: names of entries that come from an entry point or a plugin folder.
     """
 
@@ -73,10 +73,15 @@ class Plugins(Generic[Entry]):
         return f"sam_adapt_bench.{self.kind}s"
 
     def add(self, name: str, entry: Entry) -> None:
-        """Register an entry; ValueError where the name is taken."""
+        """Register an entry.
+
+        Raises:
+            ValueError: the name is already registered.
+        """
         source, names = self._importing[-1] if self._importing else (None, [])
         if source is not None and source.place:
-            self._import_built_in(name)  # a built-in name is refused in whatever order is imported
+            # An external plugin must not have a built-in name, even if it is imported first.
+            self._import_built_in(name)
             for broken in self._failed:
                 if broken.name == name and not broken.place:
                     raise self._twice(name, f"{broken.module} (which cannot be imported)", entry)
@@ -94,7 +99,11 @@ class Plugins(Generic[Entry]):
         )
 
     def find(self, name: str) -> Entry | None:
-        """The entry, or None; UserError where its file cannot be imported."""
+        """Return the entry with this name, or None.
+
+        Raises:
+            UserError: the file that should register it cannot be imported.
+        """
         if name not in self.entries:
             self._import_built_in(name)
         if name not in self.entries:
@@ -111,11 +120,11 @@ class Plugins(Generic[Entry]):
         return self.entries.get(name)
 
     def all(self) -> list[Entry]:
-        """Every entry that can be used here, by name."""
+        """Return every entry that can be used here, sorted by name."""
         return [self.entries[name] for name in self.names()]
 
     def names(self) -> list[str]:
-        """The name of every entry that can be used here, sorted."""
+        """Return the names of all entries that can be used here, sorted."""
         for source in [*self._built_in(), *self._external()]:
             self._import(source)
         return sorted(self.entries)
@@ -144,7 +153,7 @@ class Plugins(Generic[Entry]):
         ]
 
     def _import_built_in(self, name: str) -> None:
-        """Import the built-in files that register `name`, by the rule of their names."""
+        """Import the built-in files that may register `name`, see `_may_register`."""
         files = [file for file in self._built_in() if _may_register(file.name, name)]
         for file in sorted(files, key=lambda file: file.name != name):
             if name not in self.entries:
@@ -160,7 +169,7 @@ class Plugins(Generic[Entry]):
             importlib.import_module(source.module)
             if source.place and fresh and not names:
                 raise ImportError(f"it registers no {self.kind}")
-        except Exception as error:  # whatever a plugin does wrong must not break the others
+        except Exception as error:  # an error in one plugin must not break the others
             for name in names:
                 del self.entries[name]
                 self.external.discard(name)
@@ -187,7 +196,7 @@ def _entry_points(group: str) -> list[EntryPoint]:
 
 
 def _may_register(file: str, name: str) -> bool:
-    """Whether a file may register `name`: it is called so, or its name is a longer one."""
+    """Whether a file may register `name`: the file has this name, or begins with it and `_`."""
     return file == name or file.startswith(f"{name}_")
 
 

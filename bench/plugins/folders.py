@@ -1,6 +1,6 @@
-"""Folders of plugins that the user names by --plugins or by the environment.
+"""Folders of plugins, given by `--plugins` or by an environment variable.
 
-They are kept in an environment variable, so that the processes of cells find the same plugins.
+They are stored in the environment variable, so that the processes of cells find the same plugins.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ VARIABLE = "SAM_BENCH_PLUGINS"
 
 
 def plugin_folders() -> list[Path]:
-    """The plugin folders of $SAM_BENCH_PLUGINS, absolute, each once.
+    """Return the plugin folders of $SAM_BENCH_PLUGINS as absolute paths, each once.
 
     Raises:
-        UserError: a folder does not exist, or holds neither `methods` nor `datasets`.
+        UserError: a folder does not exist, or contains neither `methods` nor `datasets`.
     """
     words = [word for word in os.environ.get(VARIABLE, "").split(os.pathsep) if word]
     return list(dict.fromkeys(_checked(Path(word)) for word in words))
@@ -27,17 +27,21 @@ def add_plugin_folder(folder: Path) -> None:
     """Append a folder to $SAM_BENCH_PLUGINS of this process and of the processes that it starts.
 
     Args:
-        folder: holds `methods/*.py`, `datasets/*.py` or both.
+        folder: contains `methods/*.py`, `datasets/*.py` or both.
 
     Raises:
-        UserError: it does not exist, or holds neither `methods` nor `datasets`.
+        UserError: it does not exist, or contains neither `methods` nor `datasets`.
     """
     folders = [*plugin_folders(), _checked(folder)]
     os.environ[VARIABLE] = os.pathsep.join(map(str, dict.fromkeys(folders)))
 
 
 def plugin_packages(name: str) -> list[str]:
-    """Import names of the folders called `name` ("methods" or "datasets") in all plugin folders."""
+    """Make the subfolder `name` of each plugin folder importable; return their import names.
+
+    Args:
+        name: "methods" or "datasets".
+    """
     return [
         make_package(f"_sam_bench_plugins_{_digest(folder)}_{name}", folder / name)
         for folder in plugin_folders()
@@ -48,7 +52,7 @@ def plugin_packages(name: str) -> list[str]:
 def _checked(folder: Path) -> Path:
     path = folder.expanduser().resolve()
     if not any((path / name).is_dir() for name in PLUGIN_FOLDERS):
-        state = "holds neither methods/ nor datasets/" if path.is_dir() else "does not exist"
+        state = "contains neither methods/ nor datasets/" if path.is_dir() else "does not exist"
         raise UserError(
             f"the plugin folder '{folder}' {state}: give --plugins (or {VARIABLE}) a folder with "
             "methods/NAME.py or datasets/NAME.py inside"

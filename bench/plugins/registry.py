@@ -1,4 +1,4 @@
-"""Methods and datasets by name: registration and look-up."""
+"""Register methods and datasets, and look them up by name."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -27,17 +27,16 @@ class Method:
 
     Attributes:
         build: `build(task, *, option=default, ...) -> nn.Module`, as in methods/README.md.
-        paper: address of the paper that the method comes from.
-        lr: its peak learning rate under the `equal` protocol; None if nothing trains.
-        prompts: where its prompts come from at evaluation.
+        paper: address of the paper that describes the method.
+        lr: its peak learning rate under the `equal` protocol; None if nothing is trained.
+        prompts: origin of its prompts at evaluation.
         from_scratch: whether it uses no foundation model.
         summary: one line for `--list`.
         options: name of each option to its default.
         published: the recipe of its paper or its authors' code, for the `published` protocol.
         published_size: side of the images in that recipe, in pixels.
-        published_options: options that differ there from the defaults.
-        idle: regular expression of names of trainable parameters that no gradient reaches, to the
-            reason; see `register_method`.
+        published_options: options that have other values in that recipe than by default.
+        idle: trainable parameters that never change, see `register_method`.
         file: the file that registers it.
     """
 
@@ -61,8 +60,8 @@ class Dataset:
     """One image collection.
 
     Attributes:
-        load: returns the labelled images, always in the same order. If it has a parameter, it gets
-            the folder of the files, and may return the items of each published part.
+        load: returns the labelled images, always in the same order. If it has a parameter, it
+            receives the folder of the files, and may return the items of each published part.
         classes: name of each class; index 0 is the background or matrix.
         source: address or paper.
         licence: as the publisher states it.
@@ -84,7 +83,7 @@ class Dataset:
 
     @property
     def in_files(self) -> bool:
-        """Whether its images are files, which must be downloaded first."""
+        """Whether its images are in files, which must be downloaded first."""
         return bool(inspect.signature(self.load).parameters)
 
 
@@ -100,23 +99,24 @@ def register_method(
     published_options: Mapping[str, OptionValue] | None = None,
     idle: Mapping[str, str] | None = None,
 ) -> Callable[[Build], Build]:
-    """Decorate a build function; it is returned unchanged.
+    """Return a decorator that registers a build function and returns it unchanged.
 
     Args:
         name: snake_case, used in `--methods`; also the name of the file.
         paper: address of the paper.
-        lr: peak learning rate; None if nothing trains.
-        prompts: where its prompts come from at evaluation: "none", "automatic" or "oracle".
+        lr: peak learning rate; None if nothing is trained.
+        prompts: origin of its prompts at evaluation: "none", "automatic" or "oracle".
         from_scratch: whether it uses no foundation model.
-        published: the recipe of its paper or its authors' code; None where none is known.
+        published: the recipe of its paper or its authors' code; None if none is known.
         published_size: side of the images in that recipe; None for the backbone's own.
-        published_options: options that differ there from the defaults, such as the rank.
-        idle: trainable parameters that no gradient, or only a gradient of zero, reaches, because
-            the original leaves them open too: a regular expression that matches their whole names,
-            to the reason. They count as trainable.
+        published_options: options that have other values in that recipe than by default.
+        idle: parameters that are trainable, but never change because their gradient is missing or
+            always zero. The original code does not freeze them either, so they count as trainable.
+            The keys are regular expressions for their whole names, the values are the reasons.
 
     Raises:
-        ValueError: the name is taken, or an option has no default to take its type from.
+        ValueError: the name is already registered, or an option has no default value, from which
+            its type is taken.
     """
 
     def register(build: Build) -> Build:
@@ -152,22 +152,23 @@ def register_dataset(
     images_may_be_shown: bool = False,
     mask_values: Mapping[int, int] | None = None,
 ) -> Callable[[Load], Load]:
-    """Decorate a function that returns the items of a collection; it is returned unchanged.
+    """Return a decorator that registers a function which loads a dataset, and returns it unchanged.
 
-    A procedural dataset takes no argument. A public one takes the folder of its files and returns
-    all items, or the items of each part ("train", "val", "test") of the published split. If its
-    files are slow to decode, it also takes `keep`, see `bench.data.public.cache.keeper`.
+    The function of a procedural dataset has no parameter and returns all items. The function of a
+    public dataset takes the folder of its files; it returns all items, or the items of each part
+    ("train", "val", "test") of the published split. If its files are slow to decode, it can have a
+    second parameter `keep`, see `bench.data.public.cache.keeper`.
 
     Args:
         name: snake_case, used in `--dataset`; also the name of the file.
         classes: name of every class, the background first.
-        source: address or paper; for a public collection, where to get it.
+        source: address or paper; for a public collection, the address to get it from.
         licence: as the publisher states it.
         images_may_be_shown: whether the licence allows pictures of it in published results.
         mask_values: stored mask value to class index; None if masks hold class indices.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is already registered.
     """
 
     def register(load: Load) -> Load:
@@ -190,10 +191,10 @@ def register_dataset(
 
 
 def get_method(name: str) -> Method:
-    """The method of that name.
+    """Return the method with this name.
 
     Raises:
-        UserError: there is none, or its file cannot be imported here.
+        UserError: no method has this name, or its file cannot be imported here.
     """
     method = _METHODS.find(name)
     if method is None:
@@ -202,10 +203,10 @@ def get_method(name: str) -> Method:
 
 
 def get_dataset(name: str) -> Dataset:
-    """The registered dataset of that name.
+    """Return the registered dataset with this name.
 
     Raises:
-        UserError: there is none, or its file cannot be imported here.
+        UserError: no dataset has this name, or its file cannot be imported here.
     """
     dataset = _DATASETS.find(name)
     if dataset is None:
@@ -214,44 +215,44 @@ def get_dataset(name: str) -> Dataset:
 
 
 def list_methods(built_in_only: bool = False) -> list[Method]:
-    """Every method that can be used here, by name. Imports torch.
+    """Return every method that can be used here, sorted by name. This imports torch.
 
     Args:
-        built_in_only: leave out methods from entry points and plugin folders.
+        built_in_only: without the methods from entry points and plugin folders.
     """
     methods = _METHODS.all()
     return [m for m in methods if not (built_in_only and m.name in _METHODS.external)]
 
 
 def list_datasets() -> list[Dataset]:
-    """Every registered dataset that can be used here, by name."""
+    """Return every registered dataset that can be used here, sorted by name."""
     return _DATASETS.all()
 
 
 def unavailable_methods() -> dict[str, str]:
-    """Method files that cannot be imported here, each with the reason."""
+    """Return the method files that cannot be imported here, each with the reason."""
     _METHODS.all()
     return dict(_METHODS.unavailable)
 
 
 def methods_lacking_a_library() -> set[str]:
-    """Of the unavailable method files, those that only need a library that is not installed."""
+    """Return the unavailable method files that only need a library which is not installed."""
     _METHODS.all()
     return set(_METHODS.lacking)
 
 
 def unavailable_datasets() -> dict[str, str]:
-    """Dataset files that cannot be imported here, each with the reason."""
+    """Return the dataset files that cannot be imported here, each with the reason."""
     _DATASETS.all()
     return dict(_DATASETS.unavailable)
 
 
 def load_collection(name_or_path: str) -> Collection:
-    """The labelled images of a registered dataset, or of a folder of images and masks.
+    """Read the labelled images of a registered dataset, or of a folder of images and masks.
 
     Raises:
-        UserError: there is neither, the dataset cannot be used here, its files are not here, or
-            the folder cannot be read.
+        UserError: there is no such dataset and no such folder, the dataset cannot be used here, its
+            files have not been downloaded, or the folder cannot be read.
     """
     dataset = _DATASETS.find(name_or_path)
     if dataset is not None:

@@ -244,7 +244,7 @@ def test_units_of_published_figures_are_those_of_records() -> None:
 def test_what_cannot_be_asked_of_a_suite_is_refused() -> None:
     suite = get_suite("samed-rank")
     for asked, told in (
-        (SuiteChoice("steel,uhcs"), "--dataset is steel, uhcs: a suite takes one"),
+        (SuiteChoice("steel,uhcs"), "--dataset is steel, uhcs: a suite takes only one"),
         (
             SuiteChoice(request={"backbones": "sam_nano,mobile_sam"}),
             "--backbone is sam_nano, mobile_sam",
