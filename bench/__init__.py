@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bench.sam import Stage as Stage
     from bench.sam import add_lora as add_lora
     from bench.sam import freeze as freeze
+    from bench.sam import freeze_other_blocks as freeze_other_blocks
     from bench.sam import load_sam as load_sam
     from bench.sam import replace_modules as replace_modules
     from bench.sam import require as require
@@ -77,6 +78,7 @@ _HOME = {
     "Stage": "bench.sam",
     "add_lora": "bench.sam",
     "freeze": "bench.sam",
+    "freeze_other_blocks": "bench.sam",
     "load_sam": "bench.sam",
     "replace_modules": "bench.sam",
     "require": "bench.sam",

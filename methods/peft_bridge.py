@@ -18,6 +18,7 @@ import dataclasses
 import difflib
 import importlib.util
 import math
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,6 +37,7 @@ from bench import (
     register_method,
     replace_modules,
     require,
+    select_blocks,
 )
 
 if importlib.util.find_spec("peft") is None:  # not imported here: an import takes ten seconds
@@ -175,7 +177,12 @@ def _configuration(type: str, rank: int, pattern: str) -> Any:
 
 @register_method("peft", paper="https://github.com/huggingface/peft", lr=3e-3)
 def peft_tuner(
-    task: Task, *, type: str = "lora", rank: int = RANK, targets: str = "qkv"
+    task: Task,
+    *,
+    type: str = "lora",
+    rank: int = RANK,
+    targets: str = "qkv",
+    blocks: str = "all",
 ) -> nn.Module:
     """A tuner of Hugging Face peft (type=lora, dora, loha, ...) in the encoder; decoder trained."""
     if type in UNFIT:
@@ -193,7 +200,10 @@ def peft_tuner(
     model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
     encoder = model.image_encoder
     freeze(encoder)
-    pattern = rf"(.*\.)?blocks\.\d+\.{NORMS if type == 'ln_tuning' else LAYERS[targets]}"
+    selected = [encoder.blocks[index] for index in select_blocks(blocks, len(encoder.blocks))]
+    names = [name for name, module in encoder.named_modules() if module in selected]
+    layers = NORMS if type == "ln_tuning" else LAYERS[targets]
+    pattern = rf"({'|'.join(map(re.escape, names))})\.{layers}"
     configuration = _configuration(type, rank, pattern)
     from peft import get_peft_model
 

@@ -19,6 +19,7 @@ from bench import (
     freeze,
     load_sam,
     register_method,
+    select_blocks,
 )
 
 # The original trainer plans its schedule for 200 epochs and stops after 160.
@@ -54,7 +55,14 @@ IDLE = {
     published_size=512,
     idle=IDLE,
 )
-def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit") -> nn.Module:
+def samed(
+    task: Task,
+    *,
+    rank: int = 4,
+    targets: str = "qv",
+    blocks: str = "all",
+    pixels: str = "unit",
+) -> nn.Module:
     """SAMed: LoRA in the encoder (targets: of q, k, v, o); decoder with a new token per class."""
     sam = load_sam(task)
     head = SemanticDecoder(
@@ -62,6 +70,7 @@ def samed(task: Task, *, rank: int = 4, targets: str = "qv", pixels: str = "unit
     )
     model = SamSegmenter(sam, head, pixels)
     freeze(model.image_encoder)
-    for block in model.image_encoder.blocks:
-        add_lora(block, rank, rank, targets)
+    encoder = model.image_encoder
+    for index in select_blocks(blocks, len(encoder.blocks)):
+        add_lora(encoder.blocks[index], rank, rank, targets)
     return model

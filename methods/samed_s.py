@@ -18,6 +18,7 @@ from bench import (
     load_sam,
     register_method,
     replace_modules,
+    select_blocks,
 )
 
 # The original trainer plans its schedule for 200 epochs and stops after 160.
@@ -53,7 +54,7 @@ IDLE = {
     published_size=512,
     idle=IDLE,
 )
-def samed_s(task: Task, *, rank: int = 4, pixels: str = "unit") -> nn.Module:
+def samed_s(task: Task, *, rank: int = 4, blocks: str = "all", pixels: str = "unit") -> nn.Module:
     """SAMed_s: LoRA on q and v of encoder and decoder; tokens and upscaling trained."""
     sam = load_sam(task)
     head = SemanticDecoder(
@@ -61,8 +62,9 @@ def samed_s(task: Task, *, rank: int = 4, pixels: str = "unit") -> nn.Module:
     )
     model = SamSegmenter(sam, head, pixels)
     freeze(model.image_encoder)
-    for block in model.image_encoder.blocks:
-        add_lora(block, rank, rank, "qv")
+    encoder = model.image_encoder
+    for index in select_blocks(blocks, len(encoder.blocks)):
+        add_lora(encoder.blocks[index], rank, rank, "qv")
     transformer = head.mask_decoder.transformer
     freeze(transformer)
     replace_modules(transformer, r".*\.[qv]_proj", lambda layer: LoRALinear(layer, rank, rank))

@@ -3,7 +3,8 @@
 y = scale * x + shift, with one scale and one shift per channel, follows the patch embedding and
 every linear layer and norm of the frozen encoder, including the norms of the neck. In TinyViT, the
 norms after the convolutions are scaled and shifted instead of the patch embedding. Scales, shifts
-and the mask decoder are trained. Scale and shift can be merged into the layer before them.
+and the mask decoder are trained. `blocks` selects encoder blocks; the layers outside the blocks
+are always scaled and shifted. Scale and shift can be merged into the layer before them.
 The paper draws scales from N(1, 0.02) and shifts from N(0, 0.02); here they start at 1 and 0, so
 the untrained model equals the pretrained one.
 """
@@ -20,6 +21,7 @@ from bench import (
     SemanticDecoder,
     Task,
     freeze,
+    freeze_other_blocks,
     load_sam,
     register_method,
     replace_modules,
@@ -56,17 +58,18 @@ class ScaleShift(nn.Module):
 
 
 @register_method("ssf", paper="https://arxiv.org/abs/2210.08823", lr=5e-3)
-def ssf(task: Task) -> nn.Module:
+def ssf(task: Task, *, blocks: str = "all") -> nn.Module:
     """SSF: scale and shift after every layer of the frozen encoder; mask decoder trained."""
     sam = load_sam(task)
     model = SamSegmenter(sam, SemanticDecoder(sam, task.num_classes))
     encoder = model.image_encoder
+    freeze_other_blocks(encoder, blocks)
     layers = [
         re.escape(name)
         for name, module in encoder.named_modules()
         if isinstance(module, (*MAPS, *TOKENS))
         and module.bias is not None  # the neck's convolutions have none to fold a shift into
-        and module.bias.requires_grad  # TinyViT's classifier is never run
+        and module.bias.requires_grad  # not in TinyViT's classifier, which is never run
     ]
     freeze(encoder)
     replace_modules(encoder, "|".join(layers), ScaleShift)

@@ -14,6 +14,7 @@ from bench.sam.segmenter import SamSegmenter as SamSegmenter
 from bench.sam.segmenter import SemanticDecoder as SemanticDecoder
 from bench.sam.stages import Stage as Stage
 from bench.sam.surgery import freeze as freeze
+from bench.sam.surgery import freeze_other_blocks as freeze_other_blocks
 from bench.sam.surgery import merge as merge
 from bench.sam.surgery import replace_modules as replace_modules
 from bench.sam.surgery import require as require

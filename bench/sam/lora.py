@@ -89,19 +89,28 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
         rank: rank of each update, at least 1.
         alpha: updates are scaled by alpha / rank; positive.
         targets: letters of the layers: q, k and v (slices of the fused qkv layer), o (output
-            projection), m (both layers of the MLP).
+            projection), m (both layers of the MLP), f (one update of the whole fused qkv layer, in
+            place of q, k and v).
 
     Raises:
-        UserError: `rank` is below 1, `alpha` is not positive, or `targets` is empty or contains a
-            repeated or unknown letter.
+        UserError: `rank` is below 1, `alpha` is not positive, or `targets` is empty, contains a
+            repeated or unknown letter, or f together with q, k or v.
     """
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")
     require(alpha > 0, f"alpha {alpha} is not positive")
     require(
-        bool(targets) and len(set(targets)) == len(targets) and set(targets) <= set("qkvom"),
-        f"targets '{targets}' is not known: give any of the letters q, k, v, o and m (MLP)",
+        bool(targets) and len(set(targets)) == len(targets) and set(targets) <= set("qkvomf"),
+        f"targets '{targets}' is not known: give any of the letters q, k, v, o, m (MLP) and f"
+        " (fused qkv), each once",
     )
-    if set(targets) & set("qkv"):
+    slices = set(targets) & set("qkv")
+    require(
+        not slices or "f" not in targets,
+        f"targets '{targets}': f already contains q, k and v, give f or letters of qkv",
+    )
+    if "f" in targets:
+        replace_modules(block, r"attn\.qkv", lambda layer: LoRALinear(layer, rank, alpha))
+    if slices:
         attention: Any = block.get_submodule("attn")
         heads = 1 if isinstance(attention, Attention) else attention.num_heads
         replace_modules(

@@ -78,24 +78,48 @@ def replace_modules(
     return replacements
 
 
-def select_blocks(blocks: str, block_count: int) -> range:
-    """Return the indices of the encoder blocks that an option selects.
+def select_blocks(blocks: str, block_count: int) -> tuple[int, ...]:
+    """Return the indices of the encoder blocks that an option selects, in ascending order.
 
     Args:
-        blocks: "all", one index from 0 on, or "first-last" with both ends included.
+        blocks: "all", or block indices from 0 on and ranges with both ends included, joined by
+            "+" in ascending order, such as "2+5+8-11".
         block_count: number of blocks of the encoder.
 
     Raises:
-        UserError: `blocks` has another form, or the encoder does not have these blocks.
+        UserError: `blocks` has another form, names a block twice or in descending order, or names
+            a block that the encoder does not have.
     """
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", blocks)
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, block_count - 1)
-    require(
-        (blocks == "all" or match is not None) and first <= last < block_count,
-        f"blocks '{blocks}' is not a range of blocks here: write all, one index, or a range such as"
-        f" 0-{block_count - 1}",
-    )
-    return range(first, last + 1)
+    if blocks == "all":
+        return tuple(range(block_count))
+    selected: list[int] = []
+    for part in blocks.split("+"):
+        ends = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        if ends is None:
+            raise UserError(
+                f"blocks '{blocks}' is not a list of blocks: write all, or indices and ranges"
+                f" joined by +, such as 0+2-{max(3, block_count - 1)}"
+            )
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        require(first <= last, f"blocks '{blocks}': write the range {part} as {last}-{first}")
+        require(
+            last < block_count,
+            f"blocks '{blocks}': this encoder has no block {last}, only 0-{block_count - 1}",
+        )
+        require(
+            not selected or selected[-1] < first,
+            f"blocks '{blocks}': name each block once, in ascending order",
+        )
+        selected += range(first, last + 1)
+    return tuple(selected)
+
+
+def freeze_other_blocks(encoder: Any, blocks: str) -> None:
+    """Freeze the encoder blocks that an option does not select; see `select_blocks`."""
+    selected = select_blocks(blocks, len(encoder.blocks))
+    for index, block in enumerate(encoder.blocks):
+        if index not in selected:
+            freeze(block)
 
 
 def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:

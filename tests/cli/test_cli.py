@@ -100,7 +100,11 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     ("--methods lora[rank=0]", nothing, r"rank 0 is too small: give 1 or more"),
     ("--methods lora[rank=2.5]", nothing, r"option 'rank' of lora must be a whole number, not"),
     ("--methods lora[targets=xyz]", nothing, r"targets 'xyz' .* any of the letters q, k, v, o"),
-    ("--methods lora[blocks=9-12]", nothing, r"blocks '9-12' .* write all, or a range as 0-3"),
+    (
+        "--methods lora[blocks=9-12]",
+        nothing,
+        r"blocks '9-12': this encoder has no block 12, only 0-3",
+    ),
     ("--methods lora[rank=1", nothing, r"cannot read the method .* with every bracket closed"),
     ("--methods adapter[bottleneck=0]", nothing, r"bottleneck 0 is too small: give 1 or more"),
     (f"{LORA} --backbone sam_nanno", nothing, r"no backbone 'sam_nanno'\. Did you mean 'sam_nan"),
