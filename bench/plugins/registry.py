@@ -37,6 +37,7 @@ class Method:
         published_size: side of the images in that recipe, in pixels.
         published_options: options that have other values in that recipe than by default.
         idle: trainable parameters that never change, see `register_method`.
+        automatic_options: options with which its prompts need no ground truth.
         file: the file that registers it.
     """
 
@@ -53,6 +54,13 @@ class Method:
     published_options: Mapping[str, OptionValue] = field(default_factory=dict)
     idle: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
+    automatic_options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def prompt_origin(self, options: Mapping[str, OptionValue]) -> PromptSource:
+        """Where prompts come from at evaluation with these options and the other defaults."""
+        values = {**self.options, **options}
+        needed = self.automatic_options.items()
+        return "automatic" if needed and needed <= values.items() else self.prompts
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ def register_method(
     published_size: int | None = None,
     published_options: Mapping[str, OptionValue] | None = None,
     idle: Mapping[str, str] | None = None,
+    automatic_options: Mapping[str, OptionValue] | None = None,
 ) -> Callable[[Build], Build]:
     """Return a decorator that registers a build function and returns it unchanged.
 
@@ -113,14 +122,19 @@ def register_method(
         idle: parameters that are trainable, but never change because their gradient is missing or
             always zero. The original code does not freeze them either, so they count as trainable.
             The keys are regular expressions for their whole names, the values are the reasons.
+        automatic_options: options with which the prompts need no ground truth, such as
+            {"prompt": "image"}; with all of them the origin is "automatic" instead of `prompts`.
 
     Raises:
-        ValueError: the name is already registered, or an option has no default value, from which
-            its type is taken.
+        ValueError: the name is already registered, an option has no default value, from which its
+            type is taken, or `automatic_options` has a key that is not an option.
     """
 
     def register(build: Build) -> Build:
         options = _options(name, build)
+        for key in automatic_options or {}:
+            if key not in options:
+                raise ValueError(f"automatic_options of method '{name}': it has no option '{key}'")
         summary = _first_line(build)
         method = Method(
             name,
@@ -136,6 +150,7 @@ def register_method(
             published_options or {},
             idle or {},
             _file_of(build),
+            automatic_options or {},
         )
         _METHODS.add(name, method)
         return build

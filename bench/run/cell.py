@@ -108,7 +108,7 @@ def _train(
 
 def _prompt_origin(cell: Cell) -> PromptSource:
     method = get_method(cell.method)
-    return get_mode(cell.recipe.evaluation).prompt_origin(method.prompts)
+    return get_mode(cell.recipe.evaluation).prompt_origin(method.prompt_origin(cell.options))
 
 
 def _describe(parts: Split) -> dict[str, Any]:

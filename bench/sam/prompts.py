@@ -51,7 +51,7 @@ class Prompts:
 
 
 _FIELDS = ("boxes", "clicks", "classes")
-KINDS = ("box", "point")
+KINDS = ("box", "point", "image")
 UNITS = ("object", "component", "class")
 
 
@@ -60,7 +60,8 @@ class PromptRule:
     """Rule that derives prompts from the ground truth; such prompts are oracle prompts.
 
     Attributes:
-        kind: "box" or "point".
+        kind: "box" or "point"; or "image" for one box around the whole image, which needs no ground
+            truth, so that it is not an oracle prompt. All other attributes then have no effect.
         unit: region of one prompt: an "object" (an instance if the data has instances, else a
             component), a 4-connected "component" of one class, or a whole "class" of the image, as
             in MedSAM.
@@ -87,7 +88,7 @@ class PromptRule:
 
     def __post_init__(self) -> None:
         """Check the values; raises UserError if one is out of range."""
-        require(self.kind in KINDS, f"prompt '{self.kind}' is not known: give {' or '.join(KINDS)}")
+        require(self.kind in KINDS, f"prompt '{self.kind}' is not known: give {', '.join(KINDS)}")
         require(
             self.unit in UNITS, f"unit '{self.unit}' is not known: give one of {', '.join(UNITS)}"
         )
@@ -102,6 +103,8 @@ class PromptRule:
             mask: (S, S) class indices at the model's input size.
             instances: (S, S) instance numbers, 0 for background; None or all 0 without instances.
         """
+        if self.kind == "image":
+            return self.example(mask.shape[0], 1)
         numbered = self._numbered(mask, instances)
         boxes, innermost, numbers = object_prompts(numbered)
         classes = _majority(numbered, mask, numbers)
@@ -123,6 +126,8 @@ class PromptRule:
             instances: (B, S, S) instance numbers, 0 for background; None or all 0 without
                 instances.
         """
+        if self.kind == "image":
+            return self.example(masks.shape[-1], len(masks)).to(masks.device), masks
         batches, kept_masks = [], masks.clone()
         for row, mask in enumerate(masks.cpu().numpy()):
             numbered = self._numbered(mask, None if instances is None else instances[row].numpy())
@@ -140,8 +145,12 @@ class PromptRule:
         return Prompts.join(batches).to(masks.device), kept_masks
 
     def example(self, size: int, count: int) -> Prompts:
-        """Return one prompt of class 1 in the centre of `count` images of `size` px, for costs."""
-        box = torch.tensor([[0.25, 0.25, 0.75, 0.75]]) * size
+        """Return one prompt of class 1 for each of `count` images of `size` px.
+
+        It is in the centre of the image, for costs; for the kind "image" it is the whole image.
+        """
+        ends = (0.0, 1.0) if self.kind == "image" else (0.25, 0.75)
+        box = torch.tensor([[ends[0], ends[0], ends[1], ends[1]]]) * size
         clicks = torch.full((1, self.clicks, 2), 0.5) * size
         return Prompts.join([Prompts((box,), (clicks,), (torch.tensor([1]),))] * count)
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
 
+from bench.errors import UnsupportedError
 from bench.sam.decoder import predict_masks
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.stages import Stage as Stage
@@ -180,6 +181,10 @@ class PromptedDecoder(nn.Module):
         best_of_three: for a click, use the one of SAM's three masks with the highest predicted IoU;
             otherwise the first mask.
         chunk: number of prompts that are decoded at once, which limits the memory.
+
+    Raises:
+        UnsupportedError: the prompt is the whole image, which selects no class, and there is more
+            than one foreground class.
     """
 
     def __init__(
@@ -191,6 +196,11 @@ class PromptedDecoder(nn.Module):
         chunk: int = 64,
     ) -> None:
         super().__init__()
+        if rule.kind == "image" and num_classes > 2:
+            raise UnsupportedError(
+                "the whole image as prompt selects no class: prompt=image needs a dataset with one"
+                f" foreground class, this one has {num_classes - 1}"
+            )
         self.prompt_encoder = sam.prompt_encoder
         self.mask_decoder = sam.mask_decoder
         self.num_classes, self.rule, self.chunk = num_classes, rule, chunk
@@ -219,7 +229,7 @@ class PromptedDecoder(nn.Module):
 
     def _masks(self, source: Tensor, boxes: Tensor, clicks: Tensor) -> Tensor:
         """Return mask logits (n, 4s, 4s) in fp32 of n prompts and their embeddings (n, C, s, s)."""
-        if self.rule.kind == "box":
+        if self.rule.kind != "point":
             sparse, dense = self.prompt_encoder(None, boxes, None)
         else:
             positive = torch.ones(clicks.shape[:2], dtype=torch.int, device=clicks.device)

@@ -1,6 +1,7 @@
 """The contract, checked for every file in methods/, and what some methods promise besides."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,15 +9,18 @@ import torch
 from torch import nn
 
 from bench.contract.methods import completes_a_cell, promises_of
+from bench.contract.tiny import write_tiny_folder
 from bench.cost import on_meta
 from bench.data.bank import Bank
-from bench.errors import UserError
+from bench.errors import UnsupportedError, UserError
 from bench.learn.images import LabelledImages
 from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.plugins.registry import Method, get_method, list_methods
+from bench.run.cell import work
+from bench.run.store import Store
 from bench.sam import Prompts, load_sam
-from bench.spec import Recipe, Task
+from bench.spec import Cell, Recipe, Task
 
 TASK = Task(num_classes=3, image_size=64, weights="random")
 METHODS = list_methods()
@@ -197,6 +201,26 @@ def test_zero_shot_joins_the_masks_of_a_class() -> None:
     assert (nothing.argmax(1) == 0).all()
     assert torch.equal(asked[:, :2], nothing[:, :2])  # only class 2 was asked for
     assert (asked[:, 2] > nothing[:, 2]).any()
+
+
+def test_the_whole_image_as_prompt_is_not_an_oracle_prompt(tmp_path: Path) -> None:
+    """A cell without any use of the truth: its record says so, and its box is the image."""
+    folder = write_tiny_folder(tmp_path / "tiny")
+    store = Store.open(tmp_path / "results")
+    task, recipe = Task(2, 64, weights="random"), Recipe(lr=0.0, precision="fp32")
+    cell = Cell("zero_shot", str(folder), task, recipe, {"prompt": "image"})
+    work(cell, "cpu", torch.get_num_threads(), store, lambda event: None)
+    record = store.read(cell)
+    assert record is not None
+    assert (record.status, record.prompts) == ("ok", "automatic")
+    origins = {
+        name: [get_method(name).prompt_origin({"prompt": kind}) for kind in ("box", "image")]
+        for name in ("zero_shot", "sam_lora", "med_sa", "medsam")
+    }
+    assert all(origin == ["oracle", "automatic"] for origin in origins.values())
+    assert get_method("lora").prompt_origin({"rank": 2}) == "none"
+    with pytest.raises(UnsupportedError, match="selects no class"):
+        build("zero_shot", prompt="image")
 
 
 def test_a_meta_copy_counts_like_the_model() -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
-from bench.errors import UserError
+from bench.errors import UnsupportedError, UserError
 from bench.sam import PromptedDecoder, SamSegmenter, load_sam, replace_modules
 from bench.sam.build import build_sam, resize_positions, weights_path
 from bench.sam.decoder import predict_masks
@@ -132,6 +132,38 @@ def test_prompts_made_from_a_mask() -> None:
         assert y0 < y < y1
     assert PromptRule(most=1).for_evaluation(mask).classes[0].tolist() == [2]
     assert PromptRule().for_evaluation(np.zeros((4, 4), np.uint8)).boxes[0].shape == (0, 4)
+
+
+def test_the_whole_image_as_prompt_needs_no_truth() -> None:
+    """One box around everything, whatever the masks hold; training hides nothing from the loss."""
+    rule = PromptRule("image")
+    empty, full = np.zeros((64, 64), np.uint8), np.ones((64, 64), np.uint8)
+    for mask in (empty, full):
+        prompts = rule.for_evaluation(mask)
+        assert prompts.boxes[0].tolist() == [[0, 0, 64, 64]]
+        assert prompts.classes[0].tolist() == [1]
+    masks = torch.from_numpy(np.stack([empty, full, full]))
+    prompts, kept = rule.for_training(masks, np.random.default_rng(0))
+    assert [boxes.tolist() for boxes in prompts.boxes] == [[[0, 0, 64, 64]]] * 3
+    assert torch.equal(kept, masks)
+
+
+@torch.no_grad()
+def test_the_whole_image_as_prompt_is_a_box_of_metas_predictor(sam: Sam) -> None:
+    image = np.random.default_rng(0).integers(256, size=(256, 256, 3), dtype=np.uint8)
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    box = torch.tensor([[0.0, 0.0, 256.0, 256.0]])
+    theirs, _, _ = predictor.predict_torch(
+        None, None, box, multimask_output=False, return_logits=True
+    )
+    rule = PromptRule("image")
+    model = SamSegmenter(sam, PromptedDecoder(sam, 2, rule)).eval()
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    ours = model(pixels, rule.for_evaluation(np.zeros((256, 256), np.uint8)))[0]
+    torch.testing.assert_close(ours[1], theirs[0, 0].clamp(min=-20), rtol=1e-3, atol=1e-4)
+    with pytest.raises(UnsupportedError, match="a dataset with one foreground class, this one has"):
+        PromptedDecoder(sam, 3, rule)
 
 
 def test_prompts_made_from_instances() -> None:
