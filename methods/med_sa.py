@@ -1,16 +1,21 @@
 """Med-SA: adapters in SAM's encoder, for images and volumes (Wu et al., 2023, section 3).
 
 Each encoder block gets an adapter with a skip connection on the output of its attention and a
-scaled adapter parallel to its MLP. For volumes, SD-Trans also runs the same attention over depth,
-followed by an adapter of its own. The prompt encoder is frozen; the prompt is one click per class.
-The mask decoder is trained, as in the public code; in the paper only adapters of the decoder are
-trained (`decoder=frozen`, with a `condition`). Differences of the public code:
+scaled adapter parallel to its MLP (`placement=attention` or `mlp` for one of them; `ratio` is the
+width of their bottleneck as a share of the width). For volumes, SD-Trans also runs the same
+attention over depth, followed by an adapter of its own. The prompt encoder is frozen; the prompt is
+one click per class. The mask decoder is trained, as in the public code; in the paper only adapters
+of the decoder are trained (`decoder=frozen`, with a `condition`). The defaults follow the paper
+otherwise. The published recipe follows the public code, three habits of which are options:
 
-* it creates the depth adapters for images too, where they have no effect (`dims=3` creates them);
 * in windowed blocks it groups the windows of one slice, not the slices (`depth_groups=windows`);
+* it arranges the depth on a grid whose sides are never equal: 4 slices as 1x4, 16 as 2x8
+  (`depth_grid=unequal`); by default the grid is as square as possible;
 * it partitions into windows before the norm, so padded tokens equal the bias of the norm instead of
-  zero (`padding=norm`);
-* its decoder is not conditioned.
+  zero (`padding=norm`).
+
+It also creates the depth adapters for images, where they have no effect; here `dims=3` creates
+them. Its decoder is not conditioned.
 
 The paper describes three decoder adapters and their conditioning on the prompt embedding
 (`condition=add|concat|hyp`), but leaves many details open. Choices made here, in each layer of the
@@ -22,6 +27,7 @@ generated square weight for hyp; the default initialisation in all layers.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,20 +46,65 @@ from bench import (
     register_method,
     require,
     require_vit,
+    select_blocks,
 )
 
 
 class Adapter(nn.Module):
-    """down, GELU, up over a quarter of the width d; the default initialisation, as in the code."""
+    """down, GELU, up over a share of the width d; the default initialisation, as in the code."""
 
-    def __init__(self, d: int, skip: bool) -> None:
+    def __init__(self, d: int, skip: bool, ratio: float = 0.25) -> None:
         super().__init__()
-        self.down, self.up, self.skip = nn.Linear(d, d // 4), nn.Linear(d // 4, d), skip
+        h = max(1, int(d * ratio))
+        self.down, self.up, self.skip = nn.Linear(d, h), nn.Linear(h, d), skip
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., d) to (..., d)."""
         change: Tensor = self.up(nn.functional.gelu(self.down(tokens)))
         return tokens + change if self.skip else change
+
+
+@dataclass(frozen=True)
+class BlockForm:
+    """The options of `med_sa` that shape an encoder block; `depth` is the number of slices."""
+
+    dims: int = 2
+    depth: int = 1
+    groups: str = "slices"
+    grid: str = "square"
+    padding: str = "zero"
+    ratio: float = 0.25
+    placement: str = "both"
+
+    def __post_init__(self) -> None:
+        """Check the values; raises UserError if one is not allowed."""
+        require(
+            self.dims in (2, 3),
+            f"dims {self.dims} is not 2 (images) or 3 (volumes): give one of them",
+        )
+        for option, value, allowed in (
+            ("depth_groups", self.groups, ("slices", "windows")),
+            ("depth_grid", self.grid, ("square", "unequal")),
+            ("padding", self.padding, ("zero", "norm")),
+            ("placement", self.placement, ("both", "attention", "mlp")),
+        ):
+            require(value in allowed, f"{option} '{value}': give {' or '.join(allowed)}")
+        require(
+            0 < self.ratio <= 4, f"ratio {self.ratio:g} is out of range: give 0 to 4, without 0"
+        )
+
+
+def grid_sides(depth: int, grid: str) -> tuple[int, int]:
+    """Rows and columns of the grid of `depth` slices for SD-Trans.
+
+    Rows are the largest divisor of the depth up to its square root; with "unequal", below it. The
+    search of the public code gives the same sides and does not end for a depth of 1.
+    """
+    most = math.isqrt(depth)
+    if grid == "unequal" and most * most == depth:
+        most = max(1, most - 1)
+    rows = next(n for n in range(most, 0, -1) if depth % n == 0)
+    return rows, depth // rows
 
 
 class AdaptedBlock(nn.Module):
@@ -64,20 +115,25 @@ class AdaptedBlock(nn.Module):
     norm2: Any
     mlp: Any
 
-    def __init__(self, block: Any, dims: int, depth: int, groups: str, padding: str) -> None:
+    def __init__(self, block: Any, form: BlockForm) -> None:
         super().__init__()
         d = block.norm1.normalized_shape[0]
         self.norm1, self.attn, self.norm2, self.mlp = (
             block.norm1, block.attn, block.norm2, block.mlp,
         )  # fmt: skip
-        self.space_adapter, self.mlp_adapter = Adapter(d, skip=True), Adapter(d, skip=False)
-        self.depth_adapter = Adapter(d, skip=False) if dims == 3 else None
-        self.depth, self.groups, self.padding = depth, groups, padding
+        self.form, ratio = form, form.ratio
+        self.space_adapter: Any = nn.Identity()
+        self.mlp_adapter = None
+        if form.placement != "mlp":
+            self.space_adapter = Adapter(d, skip=True, ratio=ratio)
+        if form.placement != "attention":
+            self.mlp_adapter = Adapter(d, skip=False, ratio=ratio)
+        self.depth_adapter = Adapter(d, skip=False, ratio=ratio) if form.dims == 3 else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, H, W, d) to tokens of the same shape."""
         window = self.attn.window
-        if window and (self.padding == "norm" or self._groups_windows()):
+        if window and (self.form.padding == "norm" or self._groups_windows()):
             parts, padded = window_partition(x, window)
             change = self.space_adapter(self.attn.over(self.norm1(parts), 0))
             if self.depth_adapter is not None and self._groups_windows():
@@ -89,21 +145,21 @@ class AdaptedBlock(nn.Module):
             change = change + self._over_depth(x)
         x = x + change
         normed = self.norm2(x)
-        out: Tensor = x + self.mlp(normed) + 0.5 * self.mlp_adapter(normed)
-        return out
+        out: Tensor = x + self.mlp(normed)
+        return out if self.mlp_adapter is None else out + 0.5 * self.mlp_adapter(normed)
 
     def _groups_windows(self) -> bool:
-        return self.depth_adapter is not None and self.groups == "windows"
+        return self.depth_adapter is not None and self.form.groups == "windows"
 
     def _over_depth(self, x: Tensor) -> Tensor:
         """SD-Trans: each position attends over `depth` consecutive rows of x (rows, H, W, d)."""
         rows, height, width, d = x.shape
-        depth = self.depth
+        depth = self.form.depth
         if rows % depth:
             raise UnsupportedError(f"{rows} slices are no whole volumes of {depth}")
-        tall = next(n for n in range(math.isqrt(depth), 0, -1) if depth % n == 0)
+        sides = grid_sides(depth, self.form.grid)
         lines = x.reshape(rows // depth, depth, height * width, d).transpose(1, 2)
-        grids = self.norm1(lines.reshape(-1, tall, depth // tall, d))
+        grids = self.norm1(lines.reshape(-1, *sides, d))
         assert self.depth_adapter is not None
         out: Tensor = self.depth_adapter(self.attn.over(grids, 0))
         out = out.reshape(rows // depth, height * width, depth, d).transpose(1, 2)
@@ -161,7 +217,7 @@ class ConditionedLayer(nn.Module):
         return queries, layer.norm4(keys + self.image_adapter(attended))
 
 
-# The augmentation of the original is not known.
+# The original resizes and scales its images and augments nothing else.
 PUBLISHED = Recipe(
     lr=1e-4,
     optimizer="adam",
@@ -192,7 +248,9 @@ IDLE = {
     prompts="oracle",
     published=PUBLISHED,
     published_size=1024,
+    published_options={"depth_groups": "windows", "depth_grid": "unequal", "padding": "norm"},
     idle=IDLE,
+    automatic_options={"prompt": "image"},
 )
 def med_sa(
     task: Task,
@@ -205,24 +263,26 @@ def med_sa(
     condition: str = "none",
     decoder: str = "trained",
     depth_groups: str = "slices",
+    depth_grid: str = "square",
     padding: str = "zero",
+    ratio: float = 0.25,
+    placement: str = "both",
+    blocks: str = "all",
 ) -> nn.Module:
     """Med-SA: adapters in a frozen encoder, with prompts (condition=none|add|concat|hyp)."""
-    require(dims in (2, 3), f"dims {dims} is not allowed: give 2 for images or 3 for volumes")
+    form = BlockForm(dims, task.depth, depth_groups, depth_grid, padding, ratio, placement)
     conditions = ("none", "add", "concat", "hyp")
     require(condition in conditions, f"condition '{condition}': give {', '.join(conditions)}")
     require(decoder in ("trained", "frozen"), f"decoder '{decoder}': give trained or frozen")
-    require(depth_groups in ("slices", "windows"), "depth_groups is slices or windows")
-    require(padding in ("zero", "norm"), f"padding '{padding}' is not known: give zero or norm")
     sam = load_sam(task)
     require_vit(sam.image_encoder, "Med-SA")
     rule = PromptRule(prompt, unit, clicks, overlap)
     model = SamSegmenter(sam, PromptedDecoder(sam, task.num_classes, rule))
     freeze(model.image_encoder)
     freeze(model.head.prompt_encoder)
-    blocks = model.image_encoder.blocks
-    for index, block in enumerate(blocks):
-        blocks[index] = AdaptedBlock(block, dims, task.depth, depth_groups, padding)
+    adapted = model.image_encoder.blocks
+    for index in select_blocks(blocks, len(adapted)):
+        adapted[index] = AdaptedBlock(adapted[index], form)
     masks = model.head.mask_decoder
     if decoder == "frozen":
         freeze(masks)

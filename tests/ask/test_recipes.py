@@ -53,7 +53,7 @@ STATED = {
     "samed": POLY,
     "samed_s": POLY,
     "sam_lora": ("adam", 0.0, 1e-4, "constant", 50, 1, "bce_binary_dice", "image", "none", 1024),
-    "sam_adapter": ("adamw", 0.01, 2e-4, "cosine", 20, 8, "bce_soft_iou", "image", "mirror", 1024),
+    "sam_adapter": ("adamw", 0.01, 2e-4, "cosine", 20, 2, "bce_soft_iou", "image", "mirror", 1024),
     "med_sa": (
         "adam",
         0.0,
@@ -151,9 +151,10 @@ def test_a_method_brings_its_recipe_and_image_side(folder: Path, toy: str) -> No
 
 
 def test_a_method_brings_its_published_options_unless_others_are_typed(folder: Path) -> None:
-    assert the_cell(folder, "sam_lora").label == "sam_lora[rank=512]"
-    assert the_cell(folder, "sam_lora[rank=8]").label == "sam_lora[rank=8]"
-    assert the_cell(folder, "sam_lora[rank=4]").label == "sam_lora"  # typed, and the default
+    assert the_cell(folder, "sam_lora").label == "sam_lora[rank=512,unit=class]"
+    assert the_cell(folder, "sam_lora[rank=8]").label == "sam_lora[rank=8,unit=class]"
+    typed = the_cell(folder, "sam_lora[rank=4,unit=object]")  # the defaults
+    assert typed.label == "sam_lora"
     assert the_cell(folder, "sam_lora", protocol="equal").label == "sam_lora"
     assert the_cell(folder, "unet3plus").options == {"width": 64}
 

@@ -148,6 +148,125 @@ def test_prompts_in_training_are_those_of_the_originals() -> None:
     assert (rules["medsam"].kind, rules["sam_lora"].kind) == ("box", "box")
     assert (rules["med_sa"].kind, rules["med_sa"].clicks) == ("point", 1)
     assert [rule.unit for rule in rules.values()] == ["class", "object", "class"]
+    assert get_method("sam_lora").published_options["unit"] == "class"  # one box per image
+
+
+def test_the_published_protocol_sets_the_habits_of_the_public_codes() -> None:
+    habits = {name: dict(get_method(name).published_options) for name in ("sam_adapter", "med_sa")}
+    assert habits == {
+        "sam_adapter": {"embedding": "reshaped", "own_codes": True},
+        "med_sa": {"depth_groups": "windows", "depth_grid": "unequal", "padding": "norm"},
+    }
+
+
+def test_the_reshaped_embedding_mixes_channels_and_places() -> None:
+    """2 x 2 places of 3 channels: "channel" c of place p is number 4 c + p of the 12 in memory."""
+    module = importlib.import_module("bench.methods.sam_adapter")
+    generator = module.PromptGenerator(nn.Conv2d(3, 3, 8, 8), 1, 1, reshaped=True)
+    with torch.no_grad():
+        generator.embedding.weight.copy_(torch.eye(3))
+        mixed = generator.embed(torch.arange(12.0).view(1, 2, 2, 3))
+    assert mixed[0].tolist() == [[[0, 4, 8], [1, 5, 9]], [[2, 6, 10], [3, 7, 11]]]
+
+
+def test_a_reshaped_sam_adapter_is_its_formula() -> None:
+    """The encoder's output against the public code's order of steps, written out with loops."""
+    model = build("sam_adapter", embedding="reshaped")
+    encoder, generator = model.image_encoder, model.generator
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        x = model.normalise(images)
+        tokens = encoder.patch_embed(x)
+        rows, height, width, d = tokens.shape
+        numbers = tokens.flatten(1)
+        viewed = torch.stack(
+            [numbers[:, c * height * width :][:, : height * width] for c in range(d)]
+        )
+        embedded = viewed.permute(1, 2, 0) @ generator.embedding.weight.T + generator.embedding.bias
+        high = generator.high(x).flatten(1, 2)
+        tokens = tokens + encoder.pos_embed
+        for layer, block in zip(generator.blocks, encoder.blocks, strict=True):
+            prompt = generator.shared(nn.functional.gelu(layer(embedded + high)))
+            tokens = block(tokens + prompt.reshape(rows, height, width, d))
+        expected = encoder.neck(tokens.permute(0, 3, 1, 2))
+        features = model.stages()[0].run(images)
+        plain = build("sam_adapter").stages()[0].run(images)
+    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
+    assert (plain - features).abs().max() > 1e-3
+
+
+def two_factors(number: int) -> tuple[int, int]:
+    """Search as in Med-SA's public code: two numbers a < b, from the square root outwards."""
+    small, large = math.isqrt(number), math.isqrt(number) + 1
+    while small * large != number:
+        small, large = (small, large + 1) if small * large < number else (small - 1, large)
+    return small, large
+
+
+def test_the_grid_of_the_depth_is_that_of_the_public_code() -> None:
+    sides = importlib.import_module("bench.methods.med_sa").grid_sides
+    stated = {4: (1, 4), 9: (1, 9), 16: (2, 8), 25: (1, 25), 64: (4, 16), 100: (5, 20)}
+    assert {depth: sides(depth, "unequal") for depth in stated} == stated
+    for depth in range(2, 200):
+        assert sides(depth, "unequal") == two_factors(depth)
+    assert sides(1, "unequal") == sides(1, "square") == (1, 1)  # the public search does not end
+    squares = {4: (2, 2), 8: (2, 4), 12: (3, 4), 16: (4, 4), 100: (10, 10)}
+    assert {depth: sides(depth, "square") for depth in squares} == squares
+
+
+@pytest.mark.parametrize("grid", ["square", "unequal"])
+def test_attention_over_depth_is_its_formula(grid: str) -> None:
+    """Four slices at one place: the block's attention on a 2 x 2 or 1 x 4 grid of normed tokens."""
+    module = importlib.import_module("bench.methods.med_sa")
+    torch.manual_seed(0)
+    block = FastBlock(
+        16, 2, 0, (4, 4), norm_layer=nn.LayerNorm, use_rel_pos=True, rel_pos_zero_init=False
+    )
+    nn.init.normal_(block.attn.rel_pos_h)
+    nn.init.normal_(block.attn.rel_pos_w)
+    adapted = module.AdaptedBlock(block, module.BlockForm(3, 4, grid=grid)).eval()
+    tokens = torch.rand(4, 4, 4, 16)
+    rows, columns = (2, 2) if grid == "square" else (1, 4)
+    with torch.no_grad():
+        normed = block.norm1(tokens[:, 1, 2])  # (4, 16)
+        q, k, v = block.attn.qkv(normed).view(4, 3, 2, 8).permute(1, 2, 0, 3)
+        logits = q @ k.mT / math.sqrt(8)
+        tables = block.attn.rel_pos_h, block.attn.rel_pos_w  # entry n - 1 + i - j for i against j
+        resized = [
+            nn.functional.interpolate(table.T[None], 2 * side - 1, mode="linear")[0].T
+            for table, side in zip(tables, (rows, columns), strict=True)
+        ]
+        for i, j in ((i, j) for i in range(4) for j in range(4)):
+            down, across = i // columns - j // columns, i % columns - j % columns
+            bias = resized[0][rows - 1 + down] + resized[1][columns - 1 + across]
+            logits[:, i, j] += q[:, i] @ bias
+        attended = (logits.softmax(-1) @ v).transpose(0, 1).flatten(1)
+        expected = adapted.depth_adapter(block.attn.proj(attended))
+        torch.testing.assert_close(adapted._over_depth(tokens)[:, 1, 2], expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"ratio": 0.5}, 4 * 2 * (2 * 96 * 48 + 48 + 96)),
+        ({"placement": "mlp"}, 4 * (2 * 96 * 24 + 24 + 96)),
+        ({"placement": "attention", "blocks": "0+2-3"}, 3 * (2 * 96 * 24 + 24 + 96)),
+    ],
+)
+def test_adapters_of_med_sa_have_a_ratio_and_a_place(options: dict[str, Any], count: int) -> None:
+    model = build("med_sa", **options)
+    trained = {n: p for n, p in model.image_encoder.named_parameters() if p.requires_grad}
+    assert sum(p.numel() for p in trained.values()) == count
+    kinds = {name.split(".")[2] for name in trained}
+    place = options.get("placement", "both")
+    assert (
+        kinds
+        == {
+            "both": {"space_adapter", "mlp_adapter"},
+            "mlp": {"mlp_adapter"},
+            "attention": {"space_adapter"},
+        }[place]
+    )
 
 
 def test_chained_features_differ_from_the_second_block_on() -> None:
@@ -206,12 +325,12 @@ def build(name: str, classes: int = 3, size: int = 64, **options: Any) -> Any:
 
 def block_outputs(groups: str, window: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens that a change of slice 1 reaches in a 3-D block, per slice of 4 x 64 x 64 tokens."""
-    adapted_block = importlib.import_module("bench.methods.med_sa").AdaptedBlock
+    module = importlib.import_module("bench.methods.med_sa")
     torch.manual_seed(0)
     block = FastBlock(
         16, 2, window, (64, 64), norm_layer=nn.LayerNorm, use_rel_pos=True, rel_pos_zero_init=False
     )
-    adapted = adapted_block(block, 3, 4, groups, "zero").eval()
+    adapted = module.AdaptedBlock(block, module.BlockForm(3, 4, groups)).eval()
     tokens = torch.rand(4, 64, 64, 16)
     changed = tokens.clone()
     changed[1] += 1 + torch.rand(64, 64, 16)
