@@ -4,13 +4,11 @@
 Definitions are in docs/protocol/costs.md.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 
 from bench.cost import (
@@ -23,7 +21,8 @@ from bench.cost import (
 from bench.errors import UnsupportedError, UserError, no_such
 from bench.learn.model import Model
 from bench.plugins.registry import Method
-from bench.sam.build import ARCHITECTURES, build_sam
+from bench.sam.build import ARCHITECTURES
+from bench.sam.foundation import count_added
 from bench.sam.prompts import Prompts
 from bench.spec import Cell, OptionValue, PromptSource, Recipe, Task
 
@@ -205,7 +204,7 @@ def cost_card(
         task=task,
         prompts=method.prompts,
         batch=batch,
-        added_params=_added_params(module, task),
+        added_params=count_added(module),
         counts=count_model(Model(module, task, recipe), batch),
     )
 
@@ -220,26 +219,3 @@ def _train_but_batch_norms(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.eval()
-
-
-def _added_params(module: nn.Module, task: Task) -> int:
-    """Number of parameters that the plain foundation model does not have.
-
-    The plain model has the same number of mask tokens.
-    """
-    if task.backbone == "none":
-        return sum(parameter.numel() for parameter in module.parameters())
-    decoders = [part for part in module.modules() if isinstance(part, MaskDecoder)]
-    tokens: int = decoders[0].num_mask_tokens if decoders else 4
-    with META:
-        plain = {
-            name for name, _ in build_sam(task.backbone, task.image_size, tokens).named_parameters()
-        }
-    return sum(p.numel() for name, p in module.named_parameters() if _plain_name(name) not in plain)
-
-
-def _plain_name(name: str) -> str:
-    """Name of a parameter in the plain model: without the names of a method's wrapper modules."""
-    name = re.sub(r"\.(base|layer|base_layer)(?=\.)", "", name)
-    name = name.removeprefix("head.")
-    return f"prompt_encoder.{name}" if name.startswith("no_mask_embed.") else name

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bench.errors import UserError, no_such
 from bench.sam.encoder import FastEncoder
+from bench.sam.foundation import mark_foundation
 from bench.sam.tiny_vit import TinyViTEncoder, from_public
 from bench.sam.weights import PUBLIC, cached_weights
 from bench.spec import Task
@@ -176,7 +177,10 @@ def load_sam(task: Task) -> Sam:
     """
     path = weights_path(task)
     sam = build_sam(task.backbone, task.image_size)
-    if path is None or sam.mask_decoder.iou_token.weight.is_meta:
+    if sam.mask_decoder.iou_token.weight.is_meta:
+        mark_foundation(sam)
+        return sam
+    if path is None:
         return sam
     state = read_weights(path)
     if task.backbone == "mobile_sam":

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.errors import UnsupportedError
 from bench.sam.decoder import predict_masks
+from bench.sam.foundation import FoundationParameter, mark_foundation
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.stages import Stage as Stage
 from bench.sam.surgery import require
@@ -258,6 +259,9 @@ def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> M
     )
     new.iou_token = copy.deepcopy(decoder.iou_token)
     new.output_upscaling = copy.deepcopy(decoder.output_upscaling)
+    if isinstance(decoder.mask_tokens.weight, FoundationParameter):  # another number of tokens
+        for part in (new.mask_tokens, new.iou_prediction_head, new.output_hypernetworks_mlps):
+            mark_foundation(part)
     if fresh:
         return new
     old = [k % decoder.num_mask_tokens for k in range(count)]

@@ -1,5 +1,6 @@
 """The cost card against counts by hand and against files that are really written."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from bench.cli import main
 from bench.cost import checkpoint_bytes, count_forward_flops, trained_state
 from bench.cost.count import cost_card
 from bench.plugins.registry import get_method
-from bench.sam.build import build_sam
+from bench.sam.build import build_sam, load_sam
+from bench.sam.foundation import count_added
+from bench.sam.segmenter import SemanticDecoder
 from bench.spec import Task
 
 
@@ -48,6 +51,27 @@ def test_lora_adds_its_law(capsys: pytest.CaptureFixture[str]) -> None:
         "lora[rank=16,targets=qv]": 16 * per_rank["qv"],
         "lora[rank=16,targets=qkvo]": 16 * per_rank["qkvo"],
     }
+
+
+class Wrapped(nn.Module):
+    """A module under a name that no method of this project uses, and a parameter (width,)."""
+
+    def __init__(self, inner: nn.Module, width: int) -> None:
+        super().__init__()
+        self.the_original = inner
+        self.factor = nn.Parameter(torch.ones(width))
+
+
+def test_only_parameters_that_the_foundation_model_lacks_are_added() -> None:
+    with torch.device("meta"):
+        sam = load_sam(Task(2, 64, weights="random"))
+        assert count_added(sam) == count_added(copy.deepcopy(sam)) == 0
+        sam.image_encoder.blocks[0].mlp = Wrapped(sam.image_encoder.blocks[0].mlp, 96)
+        sam.mask_decoder.transformer.layers[0].mlp.lin1 = Wrapped(nn.Identity(), 5)
+        head = SemanticDecoder(sam, 9, fresh_tokens=True, iou_head=True, prompt_encoder=True)
+        sam.mask_decoder.iou_token = nn.Embedding(1, 96)
+    assert count_added(sam) == 96 + 5 + 96
+    assert count_added(copy.deepcopy(head)) == 5  # nine tokens instead of four add nothing
 
 
 @pytest.mark.parametrize("name", ["lora", "samed", "unet", "frozen_head", "med_sa"])
