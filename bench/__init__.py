@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench.plugins.folders import add_plugin_folder as add_plugin_folder
     from bench.plugins.registry import register_dataset as register_dataset
     from bench.plugins.registry import register_method as register_method
+    from bench.predict.model import load_model as load_model
     from bench.run.schedule import RunSettings as RunSettings
     from bench.sam import ConvHead as ConvHead
     from bench.sam import LoRALinear as LoRALinear
@@ -66,6 +67,7 @@ _HOME = {
     "add_plugin_folder": "bench.plugins.folders",
     "register_dataset": "bench.plugins.registry",
     "register_method": "bench.plugins.registry",
+    "load_model": "bench.predict.model",
     "RunSettings": "bench.run.schedule",
     "ConvHead": "bench.sam",
     "LoRALinear": "bench.sam",

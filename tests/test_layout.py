@@ -19,7 +19,7 @@ PLUGINS = sorted([*(ROOT / "methods").glob("*.py"), *(ROOT / "datasets").glob("*
 # The modules that lie directly in bench/ are open to all of them.
 ROOMS = {
     "cli": "contract verify report report.page report.conventions report.published report.tables"
-    " report.plots report.compare report.records guard run ask cost plugins sam data"
+    " report.plots report.compare report.records guard predict run ask cost plugins sam data"
     " data.public",
     "api": "report.tables report.compare report.records run ask",
     "verify": "report report.page report.published report.compare report.records run ask"
@@ -35,6 +35,7 @@ ROOMS = {
     "report.records": "",
     "contract": "run keep cost learn plugins sam data",
     "guard": "run ask cost plugins data stats",
+    "predict": "run keep evaluate learn metrics sam data",
     "run": "keep cost evaluate learn plugins sam data",
     "ask": "evaluate learn plugins sam data data.leakage",
     "keep": "cost plugins sam data",

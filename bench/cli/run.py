@@ -26,6 +26,7 @@ commands (COMMAND --help shows their options):
   weights list|fetch|check     public checkpoints of the large backbones
   data list|fetch|check        public image collections
   data preview NAME            a picture of augmented training images
+  predict --model FILE IMAGES  predict images with a kept model
   check-method NAME            check that a method keeps its contract
   check-dataset NAME           check that a dataset keeps its contract
   guard                        check that a change of the code left accuracy, cost and speed alone

@@ -29,7 +29,7 @@ COLOUR = 1 << 24  # added to the code of a coloured mask pixel, so that blue dif
 LARGEST_PX = 150_000_000  # decoding an image of this size as RGB and floats takes 2.3 GB
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns at first
 
-_STRETCH = (0.1, 99.9)  # percentiles
+STRETCH = (0.1, 99.9)  # percentiles
 _PLAIN_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA"})
 _TIFFFILE_CODECS = frozenset({1, 8, 32773, 32946, 34925})  # none, deflate, PackBits, LZMA
 _UNREADABLE = (
@@ -38,6 +38,7 @@ _UNREADABLE = (
 )
 
 UInt8 = npt.NDArray[np.uint8]
+Levels = tuple[float, float]
 
 
 class Raster(NamedTuple):
@@ -78,17 +79,30 @@ def decode_mask(item: Item, collection: Collection) -> UInt8:
 
 def read_image(pixels: Pixels) -> UInt8:
     """Image (H, W, 3), as an image viewer shows it."""
-    values, palette, inverted = load(pixels)
-    if palette is not None:
-        values = palette[values]
-    if not np.isfinite(values).all():
-        raise UserError(f"image {describe(pixels)} holds NaN or infinite values; replace them")
+    return show(load(pixels), describe(pixels))
+
+
+def show(raster: Raster, name: str, levels: Levels | None = None) -> UInt8:
+    """Image (H, W, 3) of stored values, as an image viewer shows them.
+
+    Args:
+        raster: all of an image, or some of its rows.
+        name: of the image, in quotes, for messages.
+        levels: the values that become 0 and 255; None: as in the docstring of the module.
+
+    Raises:
+        UserError: a value is NaN or infinite.
+    """
+    if not np.isfinite(raster.values).all():
+        raise UserError(f"image {name} holds NaN or infinite values; replace them")
+    values = raster.values if raster.palette is None else raster.palette[raster.values]
     if values.ndim == 2:
         values = values[..., None]
     if values.shape[-1] in (2, 4):
         values = values[..., :-1]  # alpha
-    shown = np.broadcast_to(_to_uint8(values), (*values.shape[:2], 3))
-    return np.invert(shown) if inverted else np.ascontiguousarray(shown)
+    grey = _to_uint8(values) if levels is None else scale(values, levels)
+    shown = np.broadcast_to(grey, (*values.shape[:2], 3))
+    return np.invert(shown) if raster.inverted else np.ascontiguousarray(shown)
 
 
 def read_mask(pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
@@ -253,8 +267,14 @@ def _to_uint8(values: npt.NDArray[Any]) -> UInt8:
         return values
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
-    low, high = np.percentile(values, _STRETCH)
+    low, high = np.percentile(values, STRETCH)
     if high <= low:  # a few bright pixels on black
         low, high = float(values.min()), float(values.max())
-    scale = 255 / (high - low) if high > low else 0.0
-    return ((values.astype(np.float32) - low) * scale).round().clip(0, 255).astype(np.uint8)
+    return scale(values, (low, high))
+
+
+def scale(values: npt.NDArray[Any], levels: Levels) -> UInt8:
+    """Values as 0 to 255: the first level becomes 0, the second 255; 0 if they are equal."""
+    low, high = levels
+    factor = 255 / (high - low) if high > low else 0.0
+    return ((values.astype(np.float32) - low) * factor).round().clip(0, 255).astype(np.uint8)

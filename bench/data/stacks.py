@@ -29,12 +29,17 @@ def stacks(items: Sequence[Item], depth: int, step: int | None = None) -> list[t
                 f"--depth {depth} needs slices of volumes, but '{slices[0].name}' is a single "
                 "image: leave --depth out, or use a collection of volumes"
             )
-        last = len(slices) - depth
-        if last < 0:
+        if len(slices) < depth:
             raise UserError(
                 f"--depth {depth} is more than the {len(slices)} slices of volume '{volume}': "
                 f"use {len(slices)} at most"
             )
-        starts = [*range(0, last, step or depth), last]
+        starts = stack_starts(len(slices), depth, step)
         result += [slices[start : start + depth] for start in starts]
     return result
+
+
+def stack_starts(count: int, depth: int, step: int | None = None) -> list[int]:
+    """First slice of each stack of a volume of `count` slices, at least `depth`; see `stacks`."""
+    last = count - depth
+    return [*range(0, last, step or depth), last]

@@ -6,7 +6,7 @@ weights in memory; a test compares the results.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,19 @@ from bench.learn.model import Model
 
 Predict = Callable[[Tensor], Tensor]
 Image = npt.NDArray[np.uint8]
+
+
+class ImageRows(Protocol):
+    """An image whose rows are read on demand; arrays and memory maps are such images."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, 3)."""
+
+    def __getitem__(self, rows: slice, /) -> Image:
+        """Rows (h, W, 3) uint8, from `rows.start` to `rows.stop`."""
+
+
 OVERLAP = 0.5  # Hann windows sum to a constant, and each pixel is near the middle of one
 
 
@@ -66,7 +79,11 @@ def _predict_tiled(
 
 
 def tile_bands(
-    predict: Predict, image: Image, size: int, overlap: float = OVERLAP, batch: int = 8
+    predict: Predict,
+    image: ImageRows,
+    size: int | tuple[int, int],
+    overlap: float = OVERLAP,
+    batch: int = 8,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Class logits of an image, band by band: rows that no further window covers, from the top.
 
@@ -76,9 +93,10 @@ def tile_bands(
     of windows, 8 K size W bytes, and a few weights per row, whatever the height of the image.
 
     Args:
-        predict: images (B, 3, size, size) uint8 on the CPU to logits (B, K, size, size).
-        image: (H, W, 3) uint8; may be a memory map.
-        size: side of a window in pixels.
+        predict: windows (B, 3, h, w) uint8 on the CPU to logits (B, K, h, w).
+        image: (H, W, 3) uint8; its rows are read from top to bottom, those of two neighbouring
+            rows of windows twice.
+        size: height and width of a window in pixels, or one number for both.
         overlap: share of a window that the next one covers too, in [0, 1).
         batch: number of windows per call of `predict`.
 
@@ -88,19 +106,22 @@ def tile_bands(
     Raises:
         UserError: an overlap outside [0, 1), a size or batch below 1, or an image without pixels.
     """
-    _check(image, size, overlap, batch)
-    height, width = image.shape[:2]
-    above, before = (max(size - side, 0) // 2 for side in (height, width))
-    padded = _mirrored(image, size)
-    tops, lefts = (_starts(side, size, overlap) for side in padded.shape[:2])
-    down, across = (_shares(starts, size) for starts in (tops, lefts))
+    window = (size, size) if isinstance(size, int) else size
+    _check(image, min(window), overlap, batch)
+    (height, width), (tall, wide) = image.shape[:2], window
+    above, before = max(tall - height, 0) // 2, max(wide - width, 0) // 2
+    padded = _mirrored(image, window)
+    tops, lefts = (
+        _starts(side, part, overlap) for side, part in zip(padded.shape[:2], window, strict=True)
+    )
+    down, across = _shares(tops, tall), _shares(lefts, wide)
     carried: Tensor | None = None
     for index, top in enumerate(tops):
-        strip = padded[top : top + size]
+        strip = padded[top : top + tall]
         summed = _blend(predict, strip, lefts, across, batch).mul_(down[index][:, None])
         if carried is not None:
             summed[:, : carried.shape[1]] += carried
-        done = tops[index + 1] - top if index + 1 < len(tops) else size
+        done = tops[index + 1] - top if index + 1 < len(tops) else tall
         rows = slice(max(top - above, 0), min(top + done - above, height))
         inside = slice(rows.start + above - top, rows.stop + above - top)
         carried = summed[:, done:]
@@ -115,18 +136,19 @@ def hann(size: int) -> Tensor:
 def _blend(
     predict: Predict, strip: Image, lefts: list[int], shares: list[Tensor], batch: int
 ) -> Tensor:
-    """Logits (K, size, W) of one row of windows, blended from side to side."""
-    size, width = strip.shape[:2]
+    """Logits (K, h, W) of one row of windows, blended from side to side."""
+    tall, width = strip.shape[:2]
+    wide = len(shares[0])
     summed = torch.empty(0)
     for first in range(0, len(lefts), batch):
         part = lefts[first : first + batch]
-        windows = np.stack([strip[:, left : left + size] for left in part])
+        windows = np.stack([strip[:, left : left + wide] for left in part])
         logits = predict(torch.from_numpy(windows).permute(0, 3, 1, 2).contiguous())
         logits = logits.detach().float().cpu()
         if first == 0:
-            summed = logits.new_zeros(logits.shape[1], size, width)
+            summed = logits.new_zeros(logits.shape[1], tall, width)
         for offset, left in enumerate(part):
-            summed[:, :, left : left + size] += logits[offset] * shares[first + offset]
+            summed[:, :, left : left + wide] += logits[offset] * shares[first + offset]
     return summed
 
 
@@ -148,19 +170,20 @@ def _shares(starts: list[int], size: int) -> list[Tensor]:
     return [(weights / total[start : start + size]).float() for start in starts]
 
 
-def _mirrored(image: Image, size: int) -> Image:
-    missing = [max(size - side, 0) for side in image.shape[:2]]
+def _mirrored(image: ImageRows, window: tuple[int, int]) -> ImageRows:
+    missing = [max(part - side, 0) for part, side in zip(window, image.shape[:2], strict=True)]
     if not any(missing):
         return image
     ends = [(short // 2, short - short // 2) for short in missing]
-    mirrored: Image = np.pad(image, [*ends, (0, 0)], mode="reflect")
+    pixels = image[0 : image.shape[0]]  # one side is below that of a window
+    mirrored: Image = np.pad(pixels, [*ends, (0, 0)], mode="reflect")
     return mirrored
 
 
-def _check(image: npt.NDArray[Any], size: int, overlap: float, batch: int) -> None:
+def _check(image: ImageRows, size: int, overlap: float, batch: int) -> None:
     if not 0 <= overlap < 1:
         raise UserError(f"overlap {overlap} of windows is out of range: give 0 up to below 1")
     if size < 1 or batch < 1:
         raise UserError(f"windows of {size} px in batches of {batch}: give 1 or more of both")
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+    if len(image.shape) != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise UserError(f"an image of shape {image.shape} cannot be tiled: give (H, W, 3)")

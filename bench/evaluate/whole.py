@@ -83,14 +83,33 @@ def _predict_stack(
     if model.prompt_rule is not None:
         masks = [mask for _, mask in pairs]
         prompts = _oracle_prompts(stack, masks, size, model.prompt_rule).to(model.device)
-    resized = np.stack([resize_image(image, size) for image, _ in pairs])
-    images = torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous()
+    logits = full_logits(model, [image for image, _ in pairs], prompts)
+    for item, (_, mask), full in zip(stack, pairs, logits, strict=True):
+        yield Prediction(item, mask, *decide(full))
+
+
+def full_logits(
+    model: Model, images: Sequence[Map], prompts: Prompts | None = None
+) -> Iterator[Tensor]:
+    """Class logits (K, H, W) of each image of one batch, at its own size.
+
+    Args:
+        model: its module is put into evaluation mode.
+        images: (H, W, 3) uint8 each; resized to the side of the model, and the logits back.
+        prompts: one entry per image in pixels of the model's input, on the device of the model.
+    """
+    resized = np.stack([resize_image(image, model.task.image_size) for image in images])
+    batch = torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous()
     model.module.eval()
     with torch.no_grad():
-        logits = model.forward(images.to(model.device), prompts)
-    for item, (_, mask), small in zip(stack, pairs, logits, strict=True):
-        full = F.interpolate(small[None], mask.shape, mode="bilinear", align_corners=False)
-        yield Prediction(item, mask, *decide(full[0]))
+        logits = model.forward(batch.to(model.device), prompts)
+    for image, small in zip(images, logits, strict=True):
+        yield resize_logits(small[None], image.shape[:2])[0]
+
+
+def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Logits (B, K, h, w) at another size (H, W), bilinearly."""
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
 def _oracle_prompts(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -264,4 +265,9 @@ def equivalent_diameters(objects: Labels, pixel_size: float = 1.0) -> Diameters:
         pixel_size: side of a pixel.
     """
     areas = np.bincount(objects.ravel(), minlength=1)[1:]
-    return np.asarray(2 * pixel_size * np.sqrt(areas[areas > 0] / np.pi))
+    return diameters_of_areas(areas[areas > 0], pixel_size)
+
+
+def diameters_of_areas(areas: npt.NDArray[np.integer[Any]], pixel_size: float = 1.0) -> Diameters:
+    """Diameters (N,) of circles with these areas (N,) in pixels, in the unit of `pixel_size`."""
+    return np.asarray(2 * pixel_size * np.sqrt(areas / np.pi))

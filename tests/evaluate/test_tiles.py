@@ -42,6 +42,13 @@ def whole(image: Image) -> Tensor:
     return pointwise(torch.from_numpy(image).permute(2, 0, 1)[None])[0]
 
 
+@pytest.mark.parametrize("shape", [(70, 90), (20, 75), (70, 30), (5, 9)])
+def test_windows_may_be_oblong(shape: tuple[int, int]) -> None:
+    image = picture(*shape)
+    tiled = tile_logits(pointwise, image, (24, 40))
+    torch.testing.assert_close(tiled, whole(image))
+
+
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8])
 @pytest.mark.parametrize("shape", [(64, 64), (100, 75), (33, 131), (20, 75), (9, 5), (1, 40)])
 def test_a_model_of_single_pixels_says_the_same_in_windows(

@@ -1,0 +1,171 @@
+"""Predict images with a kept model."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bench.cli.parsing import ArgumentParser, plain
+from bench.errors import UserError
+from bench.wording import counted
+
+if TYPE_CHECKING:
+    from bench.predict.job import PictureDone, PredictionSettings
+    from bench.predict.model import KeptModel
+    from bench.predict.pictures import Picture
+
+EXAMPLES = """examples:
+  %(prog)s --model my.safetensors new_images --out predictions
+  %(prog)s --model my.safetensors mosaic.tif --maps uncertainty --pixel-size 0.25
+  %(prog)s --model boxes.safetensors new_images --prompts boxes.csv
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `predict`."""
+    parser = ArgumentParser(
+        command="predict",
+        description="Predict images with a kept model: label maps of the images' own size, overlay"
+        " pictures, and tables of phase fractions, objects and their sizes. Images of any size;"
+        " images whose outputs exist are not predicted again.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="files, folders, stacks, volumes"
+    )
+    parser.add_argument("--model", required=True, type=Path, metavar="FILE", help="kept model")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        default=Path("predictions"),
+        help="folder of the outputs [%(default)s]",
+    )
+    how = parser.add_argument_group("how to predict")
+    how.add_argument(
+        "--evaluation",
+        metavar="NAME",
+        default="auto",
+        help="whole (resized), tiles (windows), or auto: as the model was tested, and windows for"
+        " images much larger than those of the training [%(default)s]",
+    )
+    how.add_argument(
+        "--prompts", metavar="FILE", type=Path, help="CSV or COCO file with boxes or points"
+    )
+    how.add_argument(
+        "--levels", metavar="LOW,HIGH", help="values that become black and white, as 0,4095"
+    )
+    how.add_argument(
+        "--allow-other-images",
+        action="store_true",
+        help="accept another bit depth or colour than in training",
+    )
+    how.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
+    how.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
+    how.add_argument("--checkpoint", metavar="FILE", type=Path, help="your weights of the backbone")
+    what = parser.add_argument_group("what to write")
+    what.add_argument(
+        "--maps", metavar="LIST", default="", help="probability, uncertainty (float TIFF)"
+    )
+    what.add_argument(
+        "--pixel-size", metavar="X", type=float, default=1.0, help="side of a pixel [1]"
+    )
+    what.add_argument(
+        "--min-area", metavar="PX", type=int, default=1, help="smallest object to count [1]"
+    )
+    what.add_argument("--tiff", action="store_true", help="write label maps as TIFF, not PNG")
+    return parser
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Predict the images; 1 if one could not be predicted."""
+    from bench.predict.job import PredictionSettings
+    from bench.predict.model import load_model
+    from bench.predict.pictures import open_pictures
+
+    settings = PredictionSettings(
+        evaluation=arguments.evaluation,
+        maps=tuple(word.strip() for word in arguments.maps.split(",") if word.strip()),
+        levels=_levels(arguments.levels),
+        prompts=arguments.prompts,
+        pixel_size=arguments.pixel_size,
+        min_area=arguments.min_area,
+        tiff=arguments.tiff,
+    )
+    settings.check()
+    if arguments.threads is not None and arguments.threads < 1:
+        raise UserError(f"--threads is {arguments.threads}: give 1 or more")
+    pictures = open_pictures(arguments.images)
+    import torch
+
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)  # as in the cells
+    model = load_model(
+        arguments.model,
+        device=arguments.device,
+        checkpoint=arguments.checkpoint,
+        allow_other_images=arguments.allow_other_images,
+    )
+    outcomes = _predict(model, pictures, arguments.out, settings, console)
+    return _report(outcomes, arguments.out, console)
+
+
+def _predict(
+    model: "KeptModel",
+    pictures: "Sequence[Picture]",
+    out: Path,
+    settings: "PredictionSettings",
+    console: Console,
+) -> "list[PictureDone]":
+    """Predict, showing a bar for the image at work."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from bench.predict.job import PictureDone, PictureProgress, predict_files
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("starting", total=float(len(pictures)))
+
+        def show(event: PictureProgress | PictureDone) -> None:
+            if isinstance(event, PictureProgress):
+                text = f"[{event.number}/{event.total}] {event.name}"
+                progress.update(bar, description=text, completed=event.number - 1 + event.share)
+            elif event.error is None:
+                seconds = "done before" if event.seconds is None else f"{event.seconds:.1f} s"
+                console.print(plain(f"{event.name}  {event.evaluation}  {seconds}"))
+
+        return predict_files(model, pictures, out, settings, show)
+
+
+def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console) -> int:
+    """Name the failures and the outputs; the exit code.
+
+    Raises:
+        UserError: no image could be predicted.
+    """
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    if len(failed) == len(outcomes):
+        raise UserError(str(failed[0].error))
+    for outcome in failed:
+        console.print(f"[red]failed[/] {plain(outcome.name)}: {plain(outcome.error)}")
+    done = len(outcomes) - len(failed)
+    console.print(
+        plain(
+            f"{counted(done, 'image')} predicted: {out}/labels, overlays, table.csv, objects.csv"
+        ),
+        soft_wrap=True,
+    )
+    return 1 if failed else 0
+
+
+def _levels(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise UserError(f"--levels cannot be '{text}': give two numbers, as 0,4095") from None
+    return low, high

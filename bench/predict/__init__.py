@@ -1,0 +1,1 @@
+"""Predict images without masks, with a kept model."""

@@ -1,0 +1,351 @@
+"""A kept model, ready to predict."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bench.data.bank import resize_image
+from bench.data.decode import Levels
+from bench.errors import UnsupportedError, UserError
+from bench.evaluate.mask_generator import (
+    SETTINGS,
+    GeneratorSettings,
+    adapted_sam,
+    generate_instances,
+)
+from bench.evaluate.scoring import Map
+from bench.evaluate.tiles import ImageRows, tile_bands
+from bench.evaluate.whole import decide, full_logits, resize_logits
+from bench.keep.header import ModelHeader
+from bench.keep.model_file import load_module
+from bench.learn.model import Model
+from bench.predict.pictures import Pixels8, as_pixels
+from bench.predict.prompts import ImagePrompts
+from bench.run.schedule import RunSettings
+from bench.sam.prompts import Prompts
+
+Floats = npt.NDArray[np.float32]
+MAGNIFIED = 1.5  # images up to so many times the longest one of the training are predicted whole
+EVALUATIONS = ("auto", "whole", "tiles")
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The prediction of some rows of an image.
+
+    Attributes:
+        rows: of the image.
+        classes: (h, W) class indices.
+        foreground: (h, W) probability in [0, 1] that a pixel is not of class 0.
+        uncertainty: (h, W) entropy of the class probabilities, divided by its largest value ln K:
+            0 is certain, 1 is undecided.
+        objects: (h, W) numbers of objects from 1 on, 0 is none; None where the connected components
+            of each class are the objects.
+    """
+
+    rows: slice
+    classes: Map
+    foreground: Floats
+    uncertainty: Floats
+    objects: npt.NDArray[np.int32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The prediction of one image, at its own size.
+
+    Attributes:
+        classes: (H, W) uint8 class indices.
+        foreground: (H, W) float32 probability in [0, 1] of not being class 0.
+        uncertainty: (H, W) float32 in [0, 1], see `Band`.
+        class_names: of the K classes, the background first.
+        evaluation: "whole", "tiles" or "generator".
+        objects: (H, W) numbers of objects; None as in `Band`.
+    """
+
+    classes: Map
+    foreground: Floats
+    uncertainty: Floats
+    class_names: tuple[str, ...]
+    evaluation: str
+    objects: npt.NDArray[np.int32] | None = None
+
+
+class KeptModel:
+    """A trained model with its header; made by `load_model`.
+
+    Args:
+        model: in evaluation mode, on its device.
+        header: of its file.
+        path: of its file.
+        allow_other_images: accept images of another type or colour than those of the training.
+    """
+
+    def __init__(
+        self, model: Model, header: ModelHeader, path: Path, allow_other_images: bool = False
+    ) -> None:
+        self.model, self.header, self.path = model, header, path
+        self._allow_other_images = allow_other_images
+        self._own_evaluation = header.cell.recipe.evaluation
+        self._generator: Any = None
+        if self._own_evaluation == "generator":
+            self._generator = adapted_sam(model.module, model.task)
+
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether `predict` needs boxes or points."""
+        return self.model.prompt_rule is not None and self._own_evaluation != "generator"
+
+    @property
+    def depth(self) -> int:
+        """Number of consecutive slices that the model gets at once; 1 for single images."""
+        return self.model.task.depth
+
+    def predict(
+        self,
+        image: Path | str | npt.NDArray[Any],
+        *,
+        boxes: Any = None,
+        points: Any = None,
+        classes: Any = None,
+        evaluation: str = "auto",
+        levels: Levels | None = None,
+    ) -> Segmentation:
+        """Predict one image.
+
+        Args:
+            image: a file, or an array (H, W) or (H, W, 3).
+            boxes: (n, 4) x0 y0 x1 y1 in pixels of the image, for a model that takes boxes.
+            points: (n, 2) x y in pixels of the image, for a model that takes points.
+            classes: (n,) class index of each prompt; not needed with one foreground class.
+            evaluation: "whole" (resized to the model's side), "tiles" (overlapping windows), or
+                "auto" (see `choose_evaluation`).
+            levels: the values that become 0 and 255, where the training had another bit depth.
+
+        Raises:
+            UserError: the image cannot be read or is not like those of the training, the prompts do
+                not fit the model, or the model takes stacks of slices.
+        """
+        if self.depth > 1:
+            raise UserError(
+                f"this model takes stacks of {self.depth} slices: use predict_stack, or a volume"
+            )
+        pixels = as_pixels(Path(image) if isinstance(image, str) else image, levels)
+        prompts = None
+        if any(prompt is not None for prompt in (boxes, points, classes)) or self.takes_prompts:
+            if self.model.prompt_rule is None:
+                raise UserError("this model takes no prompts: leave boxes, points, classes out")
+            count = self.model.task.num_classes
+            prompts = ImagePrompts.of(self.model.prompt_rule, count, boxes, points, classes)
+        self.check_kind(pixels, levels, "the image")
+        chosen = self.choose_evaluation(pixels.size, evaluation)
+        return self._joined(list(self.bands(pixels.rows, chosen, prompts)), chosen)
+
+    def predict_stack(
+        self, slices: Sequence[npt.NDArray[Any]], *, levels: Levels | None = None
+    ) -> list[Segmentation]:
+        """Predict consecutive slices of a volume, for a model with a depth above 1.
+
+        Args:
+            slices: exactly `depth` arrays (H, W) or (H, W, 3) of one size.
+            levels: as of `predict`.
+
+        Raises:
+            UserError: as `predict`, or the number of slices is not `depth`.
+        """
+        if len(slices) != self.depth:
+            raise UserError(f"{len(slices)} slices are given: this model takes {self.depth}")
+        images = [as_pixels(one, levels) for one in slices]
+        for one in images:
+            self.check_kind(one, levels, "a slice")
+        return [self._joined([band], "whole") for band in self.stack_bands(images)]
+
+    def check_kind(self, pixels: Pixels8, levels: Levels | None, name: str) -> None:
+        """Refuse an image of another type or colour than those of the training.
+
+        Args:
+            pixels: the image.
+            levels: of the user; with them the type does not matter.
+            name: of the image, for the message.
+
+        Raises:
+            UserError: the image is of another kind.
+        """
+        kind, colour = pixels.kind
+        traits = self.header.images
+        if self._allow_other_images:
+            return
+        if levels is None and kind not in traits.types:
+            raise UserError(
+                f"{name} holds values of type {kind}, but this model was trained on"
+                f" {' and '.join(traits.types)}: give --levels LOW,HIGH, the values that become"
+                " black and white, or --allow-other-images"
+            )
+        if colour not in traits.colours:
+            raise UserError(
+                f"{name} is a {colour} image, but this model was trained on"
+                f" {' and '.join(traits.colours)} images: convert it, or give"
+                " --allow-other-images"
+            )
+
+    def choose_evaluation(self, size: tuple[int, ...], requested: str = "auto") -> str:
+        """How an image is predicted.
+
+        "auto": as in the cell of the model. A model that was evaluated on whole images gets windows
+        of the median size of its training images where a side is longer than `MAGNIFIED` times the
+        longest one of its cell, so that things have the size that the model knows. Models that take
+        prompts or stacks always get whole images.
+
+        Args:
+            size: height and width in pixels.
+            requested: "auto", "whole" or "tiles".
+
+        Raises:
+            UserError: the model cannot predict in this way.
+        """
+        if requested not in EVALUATIONS:
+            raise UserError(
+                f"evaluation cannot be '{requested}': give one of {', '.join(EVALUATIONS)}"
+            )
+        whole_only = self.takes_prompts or self.depth > 1
+        if self._generator is not None:
+            if requested != "auto":
+                raise UserError("this model works as a mask generator: give --evaluation auto")
+            return "generator"
+        if requested == "tiles" and whole_only:
+            raise UserError(
+                "models that take prompts or stacks of slices predict whole images: give"
+                " --evaluation whole, and cut large images"
+            )
+        if requested != "auto":
+            return requested
+        if self._own_evaluation == "whole" and not whole_only:
+            return "tiles" if max(size) > MAGNIFIED * self.header.images.longest else "whole"
+        return self._own_evaluation
+
+    def bands(
+        self, rows: ImageRows, evaluation: str, prompts: ImagePrompts | None = None
+    ) -> Iterator[Band]:
+        """Predict an image from top to bottom.
+
+        Args:
+            rows: (H, W, 3) uint8.
+            evaluation: of `choose_evaluation`.
+            prompts: for a model that takes them.
+        """
+        if evaluation == "tiles":
+            for part, logits in tile_bands(self._window_logits, rows, self._window):
+                yield _band(part, logits)
+            return
+        image = rows[0 : rows.shape[0]]
+        everything = slice(0, rows.shape[0])
+        if evaluation == "generator":
+            settings = SETTINGS.get(self.model.task.backbone, GeneratorSettings())
+            objects = generate_instances(self._generator, image, settings)
+            inside = objects > 0
+            floats = inside.astype(np.float32)
+            yield Band(everything, inside.astype(np.uint8), floats, np.zeros_like(floats), objects)
+            return
+        joined = None
+        if prompts is not None:
+            joined = prompts.at_side(image.shape, self.model.task.image_size)
+            joined = joined.to(self.model.device)
+        (logits,) = full_logits(self.model, [image], joined)
+        yield _band(everything, logits)
+
+    def stack_bands(
+        self, images: Sequence[Pixels8], prompts: Sequence[ImagePrompts] = ()
+    ) -> list[Band]:
+        """Predict `depth` consecutive slices at once; one band for each slice."""
+        joined = None
+        if prompts:
+            side = self.model.task.image_size
+            parts = [
+                one.at_side(image.size, side) for one, image in zip(prompts, images, strict=True)
+            ]
+            joined = Prompts.join(parts).to(self.model.device)
+        slices = [image.rows[0 : image.size[0]] for image in images]
+        logits = full_logits(self.model, slices, joined)
+        return [_band(slice(0, len(one)), full) for one, full in zip(slices, logits, strict=True)]
+
+    @property
+    def _window(self) -> tuple[int, int]:
+        side = self.model.task.image_size
+        traits = self.header.images
+        return (side, side) if self._own_evaluation == "tiles" else (traits.height, traits.width)
+
+    def _window_logits(self, windows: Tensor) -> Tensor:
+        """Logits (B, K, h, w) of windows (B, 3, h, w) uint8, resized as images of the training."""
+        self.model.module.eval()
+        side, size = self.model.task.image_size, windows.shape[-2:]
+        if tuple(size) != (side, side):
+            images = [resize_image(one, side) for one in windows.permute(0, 2, 3, 1).numpy()]
+            windows = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+        with torch.no_grad():
+            logits = self.model.forward(windows.to(self.model.device))
+        return logits if logits.shape[-2:] == size else resize_logits(logits, size)
+
+    def _joined(self, bands: Sequence[Band], evaluation: str) -> Segmentation:
+        classes, foreground, uncertainty = (
+            np.concatenate([getattr(band, name) for band in bands])
+            for name in ("classes", "foreground", "uncertainty")
+        )
+        names, objects = self.header.classes, bands[0].objects
+        return Segmentation(classes, foreground, uncertainty, names, evaluation, objects)
+
+
+def load_model(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    checkpoint: str | Path | None = None,
+    allow_other_images: bool = False,
+) -> KeptModel:
+    """Load a kept model: a file that a run kept (`--keep`) or that the command `train` wrote.
+
+    Args:
+        path: a .safetensors file of this project.
+        device: "auto" (CUDA where available), "cpu", "cuda" or "cuda:N".
+        checkpoint: file with the weights of the backbone, where the model was trained on a
+            checkpoint of your own.
+        allow_other_images: predict images of another type (8 or 16 bit) or colour than those of the
+            training too.
+
+    Raises:
+        UserError: the file is not a kept model, the weights of its backbone are not here or are
+            others, or the device is not available.
+
+    Example:
+        >>> model = bench.load_model("my.safetensors")
+        >>> model.predict("image.png").classes
+    """
+    chosen = torch.device(RunSettings(device=device).find_device())
+    module, header = load_module(Path(path), None if checkpoint is None else Path(checkpoint))
+    module = module.to(chosen).eval()
+    try:
+        return KeptModel(
+            Model(module, header.cell.task, header.cell.recipe),
+            header,
+            Path(path),
+            allow_other_images,
+        )
+    except UnsupportedError as error:
+        raise UserError(f"{path} cannot predict here: {error}") from error
+
+
+def _band(rows: slice, logits: Tensor) -> Band:
+    classes, foreground = decide(logits)
+    return Band(rows, classes, foreground, _uncertainty(logits))
+
+
+def _uncertainty(logits: Tensor) -> Floats:
+    """Entropy of logits (K, H, W) over the classes, in [0, 1]."""
+    logs = logits.float().log_softmax(0)
+    entropy = -(logs.exp() * logs).nan_to_num(0.0).sum(0) / np.log(len(logits))
+    return np.asarray(entropy.clamp(0, 1).cpu().numpy(), np.float32)

@@ -1,0 +1,115 @@
+"""Objects of a class map that comes band by band, so that its size does not matter."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bench.data.components import label_components
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The objects of one image; each attribute has one entry per object.
+
+    Attributes:
+        classes: class index, 1 to K - 1.
+        areas: in pixels.
+        rows: row of the centre of mass in pixels, from 0 at the centre of the first row.
+        columns: likewise.
+    """
+
+    classes: Integers
+    areas: Integers
+    rows: npt.NDArray[np.float64]
+    columns: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.areas)
+
+
+class ObjectMeter:
+    """Measures the connected components of each class (4-neighbourhood), as `label_objects` does.
+
+    Only the last row of the previous band is kept. Numbers of a band that touch those of the row
+    above belong to one object; which ones do is resolved at the end.
+
+    Args:
+        num_classes: K.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._count = 0  # of pieces, numbered from 1
+        self._above: Integers | None = None
+        self._above_classes: npt.NDArray[np.uint8] | None = None
+        self._height = 0
+        self._pieces: list[Integers] = []  # (n, 4): class, area, sum of rows, sum of columns
+        self._links: list[Integers] = []
+
+    def add(
+        self, classes: npt.NDArray[np.uint8], numbers: npt.NDArray[np.integer[Any]] | None = None
+    ) -> None:
+        """Take in the next rows.
+
+        Args:
+            classes: (h, W) class indices.
+            numbers: (h, W) numbers of the objects of the whole image, 0 is none, where the model
+                separates objects, above 0 in every foreground pixel; the image must then come as
+                one band.
+        """
+        pieces = np.zeros(classes.shape, np.int64)
+        for index in range(1, self._num_classes):
+            inside = classes == index
+            if not inside.any():
+                continue
+            if numbers is None:
+                parts = label_components(inside)
+            else:
+                parts = np.zeros(classes.shape, np.int64)
+                parts[inside] = np.unique(numbers[inside], return_inverse=True)[1] + 1
+            count = int(parts.max())
+            pieces[inside] = parts[inside] + self._count
+            self._measure(parts, index, count)
+            self._count += count
+        if self._above is not None and self._above_classes is not None:
+            joined = (self._above > 0) & (self._above_classes == classes[0])
+            self._links.append(np.unique([self._above[joined], pieces[0][joined]], axis=1))
+        self._above, self._above_classes = pieces[-1].copy(), classes[-1].copy()
+        self._height += len(classes)
+
+    def _measure(self, parts: Integers, index: int, count: int) -> None:
+        rows, columns = np.nonzero(parts)
+        numbers = parts[rows, columns]
+        sums = [
+            np.bincount(numbers, weights, count + 1)[1:]
+            for weights in (None, rows + float(self._height), columns.astype(float))
+        ]
+        self._pieces.append(np.stack([np.full(count, index), *sums], 1).astype(np.int64))
+
+    def finish(self, min_area_px: int = 1) -> Objects:
+        """All objects of at least this area, by class and then from top to bottom."""
+        pieces = np.concatenate([np.zeros((0, 4), np.int64), *self._pieces])
+        links = np.concatenate([np.zeros((2, 0), np.int64), *self._links], axis=1) - 1
+        graph = sparse.coo_array(
+            (np.ones(links.shape[1], bool), (links[0], links[1])), (len(pieces), len(pieces))
+        )
+        count, group = sparse.csgraph.connected_components(graph, directed=False)
+        classes = np.zeros(count, np.int64)
+        classes[group] = pieces[:, 0]
+        area, row, column = (
+            np.bincount(group, pieces[:, part], count) if count else np.zeros(0)
+            for part in (1, 2, 3)
+        )
+        kept = np.flatnonzero(area >= min_area_px)
+        kept = kept[np.lexsort((column[kept] / area[kept], row[kept] / area[kept], classes[kept]))]
+        return Objects(
+            classes[kept],
+            area[kept].astype(np.int64),
+            row[kept] / area[kept],
+            column[kept] / area[kept],
+        )

@@ -1,0 +1,212 @@
+"""What is predicted: image files, folders of them, stacks and volumes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from bench.data import nifti
+from bench.data.decode import LARGEST_PX, SUFFIXES, Levels, Raster, describe, load, show
+from bench.data.traits import kind_of, shown_values, size_of
+from bench.errors import UserError
+from bench.evaluate.tiles import ImageRows
+from bench.predict.tiff_rows import TiffRows
+
+VOLUMES = (".nii", ".nii.gz")
+TIFF = (".tif", ".tiff")
+LARGE_PX = 25_000_000  # larger TIFF images are read in rows
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels8:
+    """An image that a model can take.
+
+    Attributes:
+        rows: (H, W, 3) uint8, an array or read row by row.
+        kind: type of the stored values, and "grey" or "colour".
+    """
+
+    rows: ImageRows
+    kind: tuple[str, str]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.rows.shape[0], self.rows.shape[1]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file to predict: one image, or a volume of several slices.
+
+    Attributes:
+        name: unique among the files of a command; names its outputs.
+        path: of the file.
+        slices: number of slices; 1 for a single image.
+        size: height and width in pixels.
+    """
+
+    name: str
+    path: Path
+    slices: int
+    size: tuple[int, int]
+
+    def read(self, index: int = 0, levels: Levels | None = None) -> Pixels8:
+        """One slice, or the image.
+
+        Args:
+            index: of the slice, from 0.
+            levels: values that become 0 and 255; None: as for the images of a training.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        if _is_volume(self.path):
+            return as_pixels(nifti.read_slice(self.path, index), levels)
+        if self.slices > 1:
+            return as_pixels(_read_page(self.path, index), levels)
+        if self.path.suffix.lower() in TIFF and self.size[0] * self.size[1] > LARGE_PX:
+            rows = TiffRows(self.path, levels)
+            return Pixels8(rows, rows.kind)
+        return as_pixels(self.path, levels)
+
+
+def as_pixels(pixels: Path | npt.NDArray[Any], levels: Levels | None = None) -> Pixels8:
+    """A file, or an array (H, W) or (H, W, C), as the training reads it.
+
+    Raises:
+        UserError: the file cannot be read, or the array has another shape.
+    """
+    if isinstance(pixels, Path):
+        raster = load(pixels)
+    else:
+        if pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (1,), (2,), (3,), (4,)):
+            raise UserError(
+                f"an array of shape {pixels.shape} is not an image: give (H, W), (H, W, 1) or"
+                " (H, W, 3)"
+            )
+        if 0 in pixels.shape or pixels.dtype.kind not in "buif":
+            raise UserError(
+                f"an array of shape {pixels.shape} and type {pixels.dtype} is not an image: give"
+                " numbers, at least one pixel"
+            )
+        raster = Raster(pixels)
+    return Pixels8(show(raster, describe(pixels), levels), kind_of(shown_values(raster)))
+
+
+def open_pictures(paths: Iterable[Path]) -> list[Picture]:
+    """The images in files and folders, in the order given; those of a folder by name.
+
+    Only headers are read. A folder is searched with its subfolders.
+
+    Raises:
+        UserError: a path does not exist, a folder holds no images, a file is not an image, or no
+            path is given.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if _is_image(file))
+            if not inside:
+                raise UserError(
+                    f"the folder {path} holds no images: give files of the types"
+                    f" {', '.join(sorted({*SUFFIXES, *VOLUMES}))}"
+                )
+            files += inside
+        elif not path.exists():
+            raise UserError(f"there is no file {path}: give images, volumes, or folders of them")
+        elif not _is_image(path):
+            raise UserError(
+                f"{path} is not an image file: give {', '.join(sorted({*SUFFIXES, *VOLUMES}))}"
+            )
+        else:
+            files.append(path)
+    if not files:
+        raise UserError("no images are given: give files or folders")
+    files = list({path.resolve(): path for path in files}.values())
+    return [_open(path, name) for path, name in zip(files, _unique_names(files), strict=True)]
+
+
+def _open(path: Path, name: str) -> Picture:
+    if _is_volume(path):
+        across = nifti.read_slice(path, 0).shape
+        return Picture(name, path, nifti.depth(path), (across[0], across[1]))
+    try:
+        if path.suffix.lower() in TIFF:
+            with tifffile.TiffFile(path) as file:
+                return Picture(name, path, *_layout(path, file.series[0]))
+        height, width = size_of(path)
+    except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"cannot read {path} as an image ({reason}): replace or remove it"
+        ) from error
+    if height * width > LARGEST_PX:
+        raise UserError(
+            f"{path} has more than {LARGEST_PX / 1e6:.0f} million pixels: save it as TIFF, which is"
+            " read in parts"
+        )
+    return Picture(name, path, 1, (height, width))
+
+
+def _layout(path: Path, series: Any) -> tuple[int, tuple[int, int]]:
+    """Number of slices, and height and width, of a series of a TIFF file."""
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    extra = [axis for axis, length in lengths.items() if axis not in "YXS" and length > 1]
+    if len(extra) > 1 or extra == ["C"]:
+        raise UserError(
+            f"{path} has the axes {series.axes} of lengths {series.shape}: save one image, or one"
+            " stack of slices, without further channels or times"
+        )
+    slices = lengths[extra[0]] if extra else 1
+    return slices, (lengths["Y"], lengths["X"])
+
+
+def _read_page(path: Path, index: int) -> npt.NDArray[Any]:
+    """Slice (H, W) or (H, W, C) of a stack."""
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        slices, (height, width) = _layout(path, series)
+        samples = series.shape[-1:] if series.axes.endswith("S") else ()
+        if series.dataoffset is not None:  # one block, which need not have one page per slice
+            mapped = tifffile.memmap(path, series=0, mode="r")
+            return np.array(mapped.reshape(slices, height, width, *samples)[index])
+        page: Any = series.pages[index]
+        return np.asarray(page.asarray())
+
+
+def _is_volume(path: Path) -> bool:
+    return path.name.lower().endswith(VOLUMES)
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and (path.suffix.lower() in SUFFIXES or _is_volume(path))
+
+
+def _unique_names(files: Sequence[Path]) -> list[str]:
+    """The shortest of stem, file name, and names with folders that no other file has."""
+    choices = [
+        (
+            path.name.removesuffix(".gz").rpartition(".")[0],
+            path.name,
+            *("_".join(path.resolve().parts[-depth:]) for depth in range(2, 9)),
+        )
+        for path in files
+    ]
+    names = []
+    for options in choices:
+        unique = [
+            word
+            for level, word in enumerate(options)
+            if sum(word == other[level] for other in choices) == 1
+        ]
+        if not unique:
+            raise UserError(f"two files have the name {options[0]}: give them different names")
+        names.append(unique[0])
+    if len(set(names)) < len(names):  # a stem of one is the file name of another
+        return [options[-1].replace("/", "_").lstrip("_") for options in choices]
+    return names

@@ -1,0 +1,93 @@
+"""What is read off predictions, as rows of CSV files."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.metrics.readings import PERCENTILES, diameters_of_areas
+from bench.predict.objects import Objects
+
+Row = dict[str, Any]
+OBJECT_COLUMNS = ("image", "slice", "class", "object", "area", "diameter", "x", "y")
+
+
+def readings_row(
+    counts: Sequence[int], objects: Objects | None, class_names: Sequence[str], pixel_size: float
+) -> Row:
+    """Phase fractions of one image, and number and sizes of its objects.
+
+    Args:
+        counts: pixels of each of the K classes.
+        objects: of the image; None where they are not measured.
+        class_names: K names, the background first.
+        pixel_size: side of a pixel; diameters come in its unit.
+
+    Returns:
+        `phase_fraction/<name>` in [0, 1] of all classes; of the foreground classes
+        `particles/<name>`, `d10/<name>`, `d50/<name>` and `d90/<name>`, as in
+        `bench.metrics.readings`; None for percentiles without objects.
+    """
+    total = sum(counts)
+    row: Row = {
+        f"phase_fraction/{name}": count / total
+        for name, count in zip(class_names, counts, strict=True)
+    }
+    if objects is None:
+        return row
+    for index, name in enumerate(class_names[1:], start=1):
+        diameters = diameters_of_areas(objects.areas[objects.classes == index], pixel_size)
+        row[f"particles/{name}"] = len(diameters)
+        for percent in PERCENTILES:
+            row[f"d{percent}/{name}"] = (
+                float(np.percentile(diameters, percent)) if len(diameters) else None
+            )
+    return row
+
+
+def object_rows(
+    image: str, index: int | None, objects: Objects, class_names: Sequence[str], pixel_size: float
+) -> list[Row]:
+    """One row per object; lengths in the unit of `pixel_size`, places from the upper left corner.
+
+    Args:
+        image: name of the image.
+        index: of the slice; None for a single image.
+        objects: of the image.
+        class_names: K names.
+        pixel_size: side of a pixel.
+    """
+    diameters = diameters_of_areas(objects.areas, pixel_size)
+    return [
+        {
+            "image": image,
+            "slice": index,
+            "class": class_names[objects.classes[number]],
+            "object": number + 1,
+            "area": float(objects.areas[number]) * pixel_size**2,
+            "diameter": float(diameters[number]),
+            "x": (float(objects.columns[number]) + 0.5) * pixel_size,
+            "y": (float(objects.rows[number]) + 0.5) * pixel_size,
+        }
+        for number in range(len(objects))
+    ]
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """CSV text with a header line; columns that a row does not have are empty.
+
+    Args:
+        rows: of the table.
+        columns: the first ones; others follow in the order in which they occur.
+    """
+    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows
+    )
+    return text.getvalue()
