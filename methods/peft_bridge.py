@@ -108,9 +108,9 @@ TUNERS = {
     "waveft": Tuner("WaveFTConfig", rank=None),
 }
 
-_TEXT = "puts prompts before the tokens of a language model, and SAM's are a grid"
-_VALUES = "reads the weights while it is built, and a method must be built without them"
-_TRAINER = "needs calls from the training loop, which is the same for all methods"
+_TEXT = "adds prompts before the tokens of a language model, but SAM's tokens are a grid"
+_VALUES = "reads weights when it is built, but a method must be built without weights"
+_TRAINER = "needs calls from the training loop, but all methods have the same training loop"
 UNFIT = {
     **dict.fromkeys(
         (
@@ -125,13 +125,13 @@ UNFIT = {
         _TEXT,
     ),
     **dict.fromkeys(("boft", "frod", "shira", "unilora"), _VALUES),
-    "adalora": f"{_TRAINER}: without them its ranks stay as they start, and it is LoRA",
-    "adamss": f"{_VALUES}, and wants scikit-learn",
-    "poly": "wants the number of a task with every batch",
-    "shadow": "is made of a language model's decoder layers",
-    "trainable_tokens": "trains rows of a token table, and SAM's encoder has none",
-    "vblora": "chooses by the values of its weights, so that its cost cannot be counted",
-    "xlora": "mixes LoRAs that a language model has been given before",
+    "adalora": f"{_TRAINER}; without these calls its ranks do not change, and it equals LoRA",
+    "adamss": f"{_VALUES}, and it needs scikit-learn",
+    "poly": "needs the number of a task with every batch",
+    "shadow": "consists of decoder layers of a language model",
+    "trainable_tokens": "trains rows of a token table, but SAM's encoder has no token table",
+    "vblora": "selects vectors by the values of its weights, so its cost cannot be counted",
+    "xlora": "mixes LoRAs that have been trained before for a language model",
 }
 
 
@@ -208,7 +208,9 @@ def peft_tuner(
     from peft import get_peft_model
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on layers it has not been tried on, as LayerNorm
+        warnings.simplefilter(
+            "ignore"
+        )  # about layers that peft's authors did not test, as LayerNorm
         try:
             get_peft_model(encoder, configuration)  # changes the encoder's layers in place
         except ValueError as error:

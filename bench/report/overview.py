@@ -1,4 +1,4 @@
-"""All files of a report, always written again from all records."""
+"""Write all files of a report; they are always made again from all records."""
 
 from collections.abc import Mapping
 from pathlib import Path

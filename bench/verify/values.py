@@ -1,4 +1,4 @@
-"""Compare values and texts with the expected ones."""
+"""Compare values and texts with expected ones."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -27,12 +27,13 @@ class Finding:
 def differences(
     actual: Mapping[str, Any], expected: Mapping[str, Any], source: str
 ) -> Iterator[str]:
-    """Yield a message for each value that differs, and one for all missing values together.
+    """Yield a message for each value that differs, and one message for all missing values.
 
     Args:
         actual: values by name; names that are not expected are ignored.
         expected: values by name.
-        source: where the expected values come from, such as "its images give".
+        source: subject and verb of the message, such as "its images give", which says how the
+            expected values were computed. The message is then "dice is 0.5, its images give 0.6".
     """
     for name, value in expected.items():
         if name in actual and not _is_close(actual[name], value):

@@ -243,7 +243,7 @@ def test_the_documents_list_what_fits_and_what_does_not() -> None:
 
 
 def test_what_does_not_fit_says_why() -> None:
-    with pytest.raises(UnsupportedError, match="peft's prefix_tuning puts prompts before"):
+    with pytest.raises(UnsupportedError, match="peft's prefix_tuning adds prompts before"):
         build("peft", type="prefix_tuning")
     with pytest.raises(UserError, match="no type 'lorra' in peft: did you mean lora"):
         build("peft", type="lorra")

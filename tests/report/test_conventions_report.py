@@ -15,7 +15,7 @@ from rich.console import Console
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection, Item
 from bench.errors import UserError
-from bench.report.conventions.flips import Flip, Scores, find_flips
+from bench.report.conventions.order_changes import OrderChange, Scores, find_order_changes
 from bench.report.conventions.scores import compare_conventions, find_records
 from bench.report.conventions.terminal import conventions_tables
 from bench.run.store import Store
@@ -79,7 +79,7 @@ def test_a_false_alarm_turns_the_ranking(store: Store) -> None:
     assert block.scores["careful"]["SAMed", "dice"] == pytest.approx((5 / 6 + 1 / 2) / 2)
     assert block.scores["careful"]["nnU-Net", "dice"] == pytest.approx((5 / 6 + 1) / 2)
     assert block.scores["wild"]["nnU-Net", "dice"] == pytest.approx((5 / 6 + 1 / 2) / 2)
-    (flip,) = (one for one in block.flips if one.conventions == ("SAMed", "nnU-Net"))
+    (flip,) = (one for one in block.order_changes if one.conventions == ("SAMed", "nnU-Net"))
     assert flip.measure == "dice"
     assert flip.methods == ("wild", "careful")
     assert flip.leads == pytest.approx((1 / 4, 1 / 4))
@@ -110,7 +110,7 @@ def test_prompts_of_different_origin_are_not_compared(store: Store) -> None:
     add(store, "careful", LINES, *CAREFUL, prompts="oracle")
     (found,) = compare_conventions(store.read_all(), store.predictions, lambda name: LINES)
     assert [block.prompts for block in found.blocks] == ["none", "oracle"]
-    assert not any(block.flips for block in found.blocks)
+    assert not any(block.order_changes for block in found.blocks)
 
 
 def test_flips_know_which_way_is_better() -> None:
@@ -119,7 +119,9 @@ def test_flips_know_which_way_is_better() -> None:
         "b": {("suite", "hd95_px"): 5.0, ("SAMed", "hd95_px"): 1.0, ("suite", "dice"): 0.6},
         "c": {("suite", "hd95_px"): 5.0, ("SAMed", "hd95_px"): None, ("suite", "dice"): 0.6},
     }
-    assert find_flips(scores) == [Flip("hd95_px", ("suite", "SAMed"), ("a", "b"), (3.0, 1.0))]
+    assert find_order_changes(scores) == [
+        OrderChange("hd95_px", ("suite", "SAMed"), ("a", "b"), (3.0, 1.0))
+    ]
 
 
 def test_the_clearest_flip_comes_first() -> None:
@@ -128,7 +130,7 @@ def test_the_clearest_flip_comes_first() -> None:
         name: {("suite", "dice"): first, ("nnU-Net", "dice"): second}
         for name, (first, second) in dice.items()
     }
-    assert [flip.methods for flip in find_flips(scores)] == [("b", "a"), ("c", "a")]
+    assert [flip.methods for flip in find_order_changes(scores)] == [("b", "a"), ("c", "a")]
 
 
 def test_tables_tell_figures_ranks_and_flips(store: Store) -> None:
@@ -177,11 +179,11 @@ def refused(store: Store, images: Collection, match: str) -> None:
 
 def test_what_cannot_be_compared_is_refused(store: Store) -> None:
     cell: Cell = add(store, "wild", LINES, *WILD).cell
-    refused(store, collection([0, 1], [1, 0]), "are not those that .* was tested on")
+    refused(store, collection([0, 1], [1, 0]), "differ from those that .* was tested on")
     path = store.predictions(cell) / "line_1.png"
     path.unlink()
     refused(store, LINES, "has no stored prediction .*line_1.png")
     Image.fromarray(line([0, 1])).save(path)
     refused(store, LINES, "the class map of 'line_1' in .* does not fit")
     store.write(make_failure(cell))
-    refused(store, LINES, "ended oom, without predictions")
+    refused(store, LINES, "has the status oom and no predictions")

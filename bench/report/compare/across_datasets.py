@@ -12,31 +12,31 @@ from typing import Any
 import numpy as np
 
 from bench.report.compare.comparison import Comparison
-from bench.report.compare.grouping import question, slug_of, words_of
+from bench.report.compare.grouping import slug_of, table_key, words_of
 from bench.report.compare.ranking import Block
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 from bench.stats.paired import SIGNIFICANCE, Floats, min_specimens
 from bench.stats.ranks import cliques, different_pairs, friedman, rank_scores
 
-FEWEST = 3  # datasets, and methods: with fewer an order means nothing
+FEWEST = 3  # smallest number of datasets and of methods for which ranks are computed
 
 _Scores = Mapping[str, Row]  # of one dataset, by the name of the row
 
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """Methods that were all run on all of some datasets, under one protocol.
+    """Ranks of methods that were all run on the same datasets, under one protocol.
 
     Attributes:
-        title: the datasets' number and what else the runs have in common.
-        slug: the same for file names.
-        datasets: D names, in their order.
+        title: the number of datasets, and what else the runs have in common.
+        slug: the title as a file name.
+        datasets: D names.
         methods: K rows of the first dataset, best average rank first.
-        ranks: (D, K) by Dice, 1 for the best; equal ones share the mean of their ranks.
-        p_value: of Friedman's test, that all methods are alike.
-        cliques: first and last place of methods next to each other of which no two differ
-            significantly; only the largest, and of two methods at least.
+        ranks: (D, K) by Dice, 1 for the best; equal scores get the mean of their ranks.
+        p_value: p-value of Friedman's test of the hypothesis that all methods are equally good.
+        cliques: groups of neighbouring methods in which no two differ significantly, as the
+            positions of the first and the last method, see `bench.stats.ranks.cliques`.
     """
 
     title: str
@@ -72,10 +72,11 @@ class Standing:
 
 
 def find_standings(comparisons: Sequence[Comparison]) -> list[Standing]:
-    """Every set of methods that were run together on at least `FEWEST` datasets.
+    """Return the ranks of every set of methods that were run on at least `FEWEST` datasets.
 
-    Datasets with many methods come first; each further one leaves fewer methods that all have in
-    common. A standing takes as many datasets as leave its methods whole.
+    Datasets are added one by one, those with most methods first. Each may reduce the set of methods
+    that all datasets have in common. Whenever the next dataset would reduce it, the datasets so
+    far make one result.
     """
     groups: dict[Any, list[tuple[Comparison, _Scores]]] = defaultdict(list)
     for comparison in comparisons:
@@ -92,7 +93,7 @@ def _common_request(comparison: Comparison, block: Block) -> tuple[Any, ...]:
     cell = comparison.rows[0].cells[0]
     task = dataclasses.replace(cell.task, num_classes=0)
     cell = dataclasses.replace(cell, dataset="", dataset_sha="", task=task)
-    return (*question(cell), block.prompts)
+    return (*table_key(cell), block.prompts)
 
 
 def _scores(block: Block) -> _Scores:
@@ -103,7 +104,10 @@ def _scores(block: Block) -> _Scores:
 def _common(
     group: Sequence[tuple[Comparison, _Scores]],
 ) -> Iterator[list[tuple[Comparison, _Scores]]]:
-    """Datasets, each with the same methods; of several contents of one name the fullest."""
+    """Yield groups of datasets with the same methods.
+
+    If datasets of the same name have different contents, the one with most methods is used.
+    """
     ordered = sorted(group, key=lambda one: (-len(one[1]), one[0].slug))
     named = {comparison.dataset: (comparison, scores) for comparison, scores in reversed(ordered)}
     ordered = [one for one in ordered if one[0] is named[one[0].dataset][0]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.compare.grouping import names_of, question
+from bench.report.compare.grouping import names_of, table_key
 from bench.report.compare.ranking import Block, rank
 from bench.report.records.columns import COLUMNS, Column
 from bench.report.records.rows import Row, gather
@@ -21,13 +21,14 @@ PROMPTS = ("none", "automatic", "oracle")  # in the order of their blocks
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Rows that answer one question: same data, protocol, labels, image size and budget.
+    """The rows of one table: same dataset, protocol, labels, image size and training budget.
 
     Attributes:
-        title: all of that in words.
-        slug: the same for file names, unlike all others; parts at their defaults are left out.
+        title: these settings in words.
+        slug: unique name for files; settings with default values are left out.
+        dataset: name of the dataset.
         blocks: one for each origin of prompts, never ranked against each other.
-        notes: how to read the figures, and every failure with its reason.
+        notes: sentences that explain the values, and every failure with its reason.
     """
 
     title: str
@@ -43,7 +44,7 @@ class Comparison:
 
     @cached_property
     def columns(self) -> list[Column]:
-        """What its tables show: all but the optional columns that no row has."""
+        """The columns of its tables: all except optional columns for which no row has a value."""
         return [
             column
             for column in COLUMNS
@@ -52,15 +53,15 @@ class Comparison:
 
 
 def make_comparisons(frame: pd.DataFrame) -> list[Comparison]:
-    """One comparison for each dataset, protocol, number of labels, image size and recipe.
+    """Make a comparison for each dataset, protocol, number of labels, image size and recipe.
 
     Args:
-        frame: of `to_frame`.
+        frame: result of `to_frame`.
     """
     runs = Runs(frame)
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for place, cell in enumerate(runs.cells):
-        groups[question(cell)].append(place)
+        groups[table_key(cell)].append(place)
     cells = [runs.cells[places[0]] for places in groups.values()]
     comparisons = [
         _compare(words, slug, runs, places)

@@ -1,4 +1,4 @@
-"""What the runs of one table have in common: as a key, in words, and as the name of a file."""
+"""Which runs share a table: what they have in common, as a key, in words, and as a file name."""
 
 import dataclasses
 import hashlib
@@ -12,14 +12,15 @@ from typing import Any
 from bench.spec import Cell, Recipe, Task
 from bench.wording import counted
 
-_TAKEN = ("", "records")  # no name at all, and the file of all runs
-_BETWEEN = re.compile(r"(?:[^\w.]|_)+")  # letters and digits of any script stay
+_TAKEN = ("", "records")  # file names that no table may have; "records" is the file of all runs
+_BETWEEN = re.compile(r"(?:[^\w.]|_)+")  # everything except letters and digits of any script
 
 
-def question(cell: Cell) -> tuple[Any, ...]:
-    """What the runs of one table have in common."""
+def table_key(cell: Cell) -> tuple[Any, ...]:
+    """Return the settings that all runs of one table have in common; equal keys, same table."""
     task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
-    # `equal` prescribes all of the recipe but the learning rate; `published` is each method's own.
+    # `equal` prescribes the whole recipe except the learning rate; under `published`, every method
+    # has its own recipe.
     recipe = _without_rate(cell.recipe) if cell.protocol == "equal" else None
     images = (cell.dataset_name, cell.dataset_sha, cell.labels, cell.folds)
     return (*images, cell.protocol, *task, recipe)
@@ -31,20 +32,20 @@ def _without_rate(recipe: Recipe) -> Recipe:
 
 
 def names_of(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], str]]:
-    """Words and slug of every question, none of them twice.
+    """Return a unique title (as words) and a unique slug for each table.
 
     Args:
-        cells: one of each question.
+        cells: one cell of each table.
     """
     words = [words_of(cell) for cell in cells]
     versions = Counter(words)
-    # One name, two contents: the fingerprint tells them apart.
+    # Datasets with the same name and different contents also show their fingerprints.
     words = [
         name if versions[name] == 1 else (*name, f"data {cell.dataset_sha[:8]}")
         for name, cell in zip(words, cells, strict=True)
     ]
     slugs = [slug_of(name) for name in words]
-    alike = Counter(slug.casefold() for slug in slugs)  # some disks do not tell case apart
+    alike = Counter(slug.casefold() for slug in slugs)  # some file systems ignore case
     return [
         (
             name,
@@ -57,7 +58,7 @@ def names_of(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], str]]:
 
 
 def words_of(cell: Cell) -> tuple[str, ...]:
-    """Dataset, then what differs from the defaults."""
+    """Return the name of the dataset, then all settings that differ from the defaults."""
     words = [cell.dataset_name]
     if cell.protocol != Cell.protocol:
         words.append(f"{cell.protocol} protocol")
@@ -78,12 +79,12 @@ def words_of(cell: Cell) -> tuple[str, ...]:
 
 
 def slug_of(words: Sequence[str]) -> str:
-    """The same for file names, in one spelling of letters with marks; "" where nothing is left."""
+    """Return the words as a file name, with normalised letters; "" if nothing remains."""
     plain = (unicodedata.normalize("NFC", word) for word in words)
     return "_".join(filter(None, (_BETWEEN.sub("-", word).strip("-.") for word in plain)))
 
 
 def _sealed(words: Sequence[str]) -> str:
-    """A slug that no other words have."""
+    """A slug with a hash of the words, so that it is unique."""
     seal = hashlib.sha256("\n".join(words).encode()).hexdigest()[:6]
     return "_".join(filter(None, (slug_of(words), seal)))

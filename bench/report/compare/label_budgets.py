@@ -8,18 +8,18 @@ from typing import Any
 import pandas as pd
 
 from bench.report.compare.comparison import Comparison
-from bench.report.compare.grouping import names_of, question
+from bench.report.compare.grouping import names_of, table_key
 from bench.spec import Cell
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Budgets:
-    """Comparisons that differ in the number of labelled training images only.
+    """Comparisons that differ only in the number of labelled training images.
 
     Attributes:
-        title: what they have in common.
-        slug: the same for file names.
-        steps: comparison by number of training images, fewest first.
+        title: the settings that they have in common.
+        slug: the title as a file name.
+        steps: number of training images to comparison, smallest number first.
     """
 
     title: str
@@ -34,7 +34,7 @@ def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
         ok = pd.concat([row.ok for row in comparison.rows])
         trained = ok["env/split/train"].dropna() if "env/split/train" in ok else ok["seed"][:0]
         if not trained.empty:
-            key = question(_without_labels(comparison))
+            key = table_key(_without_labels(comparison))
             groups[key].append((round(trained.mean()), comparison))
     several = [group for group in groups.values() if len(group) > 1]
     names = names_of([_without_labels(group[0][1]) for group in several])

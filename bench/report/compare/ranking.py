@@ -21,14 +21,14 @@ Mark = Literal["best", "tied"]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows whose prompts came from the same place, ranked among themselves only.
+    """The rows of one prompt origin, which are ranked only among themselves.
 
     Attributes:
-        prompts: their origin.
-        rows: best Dice first, rows without a figure last.
-        marks: (position in `rows`, `Column.key`) to mark; unmarked ones are left out.
-        notes: what the marks mean here, and what could not be ranked.
-        ranked: positions of the rows that were, by the figures they have.
+        prompts: the prompt origin.
+        rows: best Dice first, rows without a Dice last.
+        marks: (position in `rows`, `Column.key`) to mark; entries without a mark are left out.
+        notes: sentences that explain the marks, and that name the rows without a rank.
+        ranked: positions of the rows that are ranked.
     """
 
     prompts: str
@@ -39,10 +39,15 @@ class Block:
 
 
 def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
-    """Order the rows and mark the best of every column.
+    """Sort the rows, and mark the best of every column.
 
-    A row is ranked only if all its runs ended well and cover `folds`: the mean over the runs that
-    happened to survive, or over other test images, is not the same quantity.
+    A row is ranked only if all its runs were successful and cover `folds`. Otherwise its mean would
+    be over fewer runs or over other test images.
+
+    Args:
+        prompts: the prompt origin of the rows.
+        rows: the rows of a block.
+        folds: all folds of the table.
     """
     ordered = sorted(rows, key=lambda row: (-_dice(row), row.name))
     ranked = [p for p, row in enumerate(ordered) if row.complete and row.folds == folds]
@@ -72,7 +77,7 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
 
 
 def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
-    """Why figures of this column must not be compared, if they must not."""
+    """Return a sentence that says why the values of a column are not ranked; None if they are."""
     if not column.comparable_within:
         return None
     settings = sorted({one for row in rows for one in row.settings(column.comparable_within)})

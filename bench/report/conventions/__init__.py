@@ -1,1 +1,1 @@
-"""The same predictions scored as other projects score them."""
+"""Score stored predictions by the rules of other projects, and compare the order of the methods."""

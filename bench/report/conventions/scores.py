@@ -1,4 +1,4 @@
-"""Stored predictions, scored by the conventions of several projects side by side."""
+"""Score stored predictions by the conventions of several projects."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,34 +17,39 @@ from bench.metrics.conventions import CONVENTIONS
 from bench.metrics.overlap import mean_defined
 from bench.report.compare.comparison import make_comparisons
 from bench.report.compare.ranking import Block
-from bench.report.conventions.flips import Flip, MeasureKey, Scores, find_flips
+from bench.report.conventions.order_changes import (
+    MeasureKey,
+    OrderChange,
+    Scores,
+    find_order_changes,
+)
 from bench.report.records.frame import to_frame
 from bench.report.records.rows import Row
 from bench.run.store import Store
 from bench.spec import Cell, Record
 
 Load = Callable[[str], Collection]
-Folder = Callable[[Cell], Path]  # of a cell's class maps
+Folder = Callable[[Cell], Path]  # from a cell to the folder of its class maps
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredBlock:
-    """Methods whose prompts came from the same place.
+    """The scores of methods with the same prompt origin.
 
     Attributes:
-        prompts: their origin.
-        scores: method to column to its mean over runs; None where a run has no value.
-        flips: the clearest first.
+        prompts: the prompt origin.
+        scores: for each method and column the mean over runs; None if a run has no value.
+        order_changes: pairs of methods whose order depends on the convention, clearest first.
     """
 
     prompts: str
     scores: Scores
-    flips: tuple[Flip, ...]
+    order_changes: tuple[OrderChange, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredComparison:
-    """Methods that answer one question, as in `bench.report.compare.Comparison`."""
+    """The scores of one table, as in `bench.report.compare.comparison.Comparison`."""
 
     title: str
     blocks: tuple[ScoredBlock, ...]
@@ -52,14 +57,18 @@ class ScoredComparison:
 
 
 def find_records(places: Sequence[Path], dataset: str | None = None) -> tuple[list[Record], Folder]:
-    """Records of one dataset, and the folder of each one's class maps.
+    """Read the records of one dataset.
 
     Args:
-        places: files of records, or results folders, which mean all their runs that ended well.
-        dataset: its name; None where there is only one.
+        places: files of records, or results folders; a folder stands for all its successful runs.
+        dataset: name of the dataset; None if all records are of one dataset.
+
+    Returns:
+        The records, and a function from a cell to the folder of its class maps.
 
     Raises:
-        UserError: a place is neither, or there are records of no or of several datasets.
+        UserError: a place has no records, or there are records of several datasets or none of
+            `dataset`.
     """
     stored: dict[str, tuple[Record, Store]] = {}
     for place in places:
@@ -71,8 +80,8 @@ def find_records(places: Sequence[Path], dataset: str | None = None) -> tuple[li
             records = [one for one in records if one.status == "ok"]
         if not records:
             raise UserError(
-                f"no record in {place}: give files as in results/mine/records/ID.json, or a "
-                "results folder with runs that ended well"
+                f"no record in {place}: give files such as results/mine/records/ID.json, or a "
+                "results folder with successful runs"
             )
         stored |= {one.cell.id: (one, store) for one in records}
     names = sorted({one.cell.dataset_name for one, _ in stored.values()})
@@ -87,21 +96,23 @@ def find_records(places: Sequence[Path], dataset: str | None = None) -> tuple[li
 def compare_conventions(
     records: Iterable[Record], folder: Folder, load: Load
 ) -> list[ScoredComparison]:
-    """Score stored class maps by every convention, one comparison for each question.
+    """Score stored class maps by every convention; one result for each table.
 
     Args:
-        records: of runs that ended well.
-        folder: of a cell's class maps, as `Store.predictions`.
+        records: records of successful runs.
+        folder: from a cell to the folder of its class maps, as `Store.predictions`.
         load: from the name or path of a dataset to its images, as `load_collection`.
 
     Raises:
-        UserError: a run did not end well, its class maps are not here, or the images are not here
-            or not those that it was tested on.
+        UserError: a run failed, its class maps are missing, or the images are missing or differ
+            from those that it was tested on.
     """
     records = list(records)
     for record in records:
         if record.status != "ok":
-            raise UserError(f"{record.cell.id} ended {record.status}, without predictions")
+            raise UserError(
+                f"{record.cell.id} has the status {record.status} and no predictions: leave it out"
+            )
     collections: dict[tuple[str, str], Collection] = {}
     for cell in (record.cell for record in records):
         key = (cell.dataset, cell.dataset_sha)
@@ -120,8 +131,8 @@ def _load(cell: Cell, load: Load) -> Collection:
     collection = load(cell.dataset)
     if fingerprint(collection) != cell.dataset_sha:
         raise UserError(
-            f"the images of '{cell.dataset}' are not those that {cell.id} was tested on: bring "
-            "those back, or run the methods again"
+            f"the images of '{cell.dataset}' differ from those that {cell.id} was tested on: "
+            "restore the old images, or run the methods again"
         )
     return collection
 
@@ -142,11 +153,11 @@ def _score(
             else mean_defined(values)
             for column in runs[0]
         }
-    return ScoredBlock(block.prompts, scores, tuple(find_flips(scores)))
+    return ScoredBlock(block.prompts, scores, tuple(find_order_changes(scores)))
 
 
 def _comparable(block: Block) -> list[Row]:
-    """Rows whose runs cover all the folds that any row has: others saw other images."""
+    """Rows whose runs cover all folds; other rows were tested on other images."""
     folds = {fold for row in block.rows for fold in row.ok["fold"]}
     return [row for row in block.rows if set(row.ok["fold"]) == folds]
 
@@ -162,16 +173,16 @@ def _figures(cases: Sequence[Case]) -> dict[MeasureKey, float | None]:
 def read_cases(
     cell: Cell, images: Sequence[Mapping[str, Any]], collection: Collection, folder: Folder
 ) -> list[Case]:
-    """The test images of a run, slices gathered to their volumes.
+    """Read prediction and truth of the test images of a run; slices are stacked to volumes.
 
     Args:
         cell: the run.
-        images: its `per_image`, which names them.
-        collection: what they belong to.
-        folder: of a cell's class maps.
+        images: `per_image` of its record, with the names of the images.
+        collection: the collection of the images.
+        folder: from a cell to the folder of its class maps.
 
     Raises:
-        UserError: a class map is not there, or does not fit its image.
+        UserError: a class map is missing, or does not have the size or classes of its image.
     """
     tested = {image["name"] for image in images}
     volumes: dict[tuple[str, str], list[Item]] = {}
@@ -197,14 +208,14 @@ def read_cases(
 def _class_map(path: Path, cell: Cell) -> Any:
     if not path.exists():
         raise UserError(
-            f"{cell.id} has no stored prediction {path}: give a results folder that still holds "
-            "its predictions, or run the method again"
+            f"{cell.id} has no stored prediction {path}: give a results folder that contains the "
+            "predictions, or run the method again"
         )
     return read_mask(path)
 
 
 def _notes(collection: Collection, blocks: Sequence[Block]) -> Iterable[str]:
-    yield "Figures are means over runs; a lead smaller than their spread is not a result."
+    yield "Scores are means over runs; a lead that is smaller than their spread is not a result."
     if not any(item.volume for item in collection.items):
         yield "These images are not slices: each is scored as one volume, with 2-D distances."
     if collection.num_classes > 2:

@@ -1,4 +1,4 @@
-"""Comparisons of conventions as tables for the terminal."""
+"""Show the scores of several conventions as tables in the terminal."""
 
 import math
 from collections import defaultdict
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.conventions import CONVENTIONS, LOWER_IS_BETTER
-from bench.report.conventions.flips import Flip, MeasureKey, common_measures
+from bench.report.conventions.order_changes import MeasureKey, OrderChange, common_measures
 from bench.report.conventions.scores import ScoredBlock, ScoredComparison
 
 # Title, factor, decimals
@@ -25,9 +25,10 @@ _MEASURES = {
 
 
 def conventions_tables(comparisons: Sequence[ScoredComparison]) -> list[Table]:
-    """For each comparison a table for each measure, then the flips with the notes as caption.
+    """Return the tables of each comparison: one for each measure, then one of order changes.
 
-    Measures that one convention alone has share a table, since there is nothing to compare.
+    Measures that only one convention has are in one common table. The notes are the caption of the
+    last table.
     """
     tables = []
     for one in comparisons:
@@ -40,12 +41,12 @@ def conventions_tables(comparisons: Sequence[ScoredComparison]) -> list[Table]:
                 alone += columns
         if alone:
             tables.append(_scores(one, "Measures of one convention", alone))
-        tables.append(_flips(one))
+        tables.append(_order_changes(one))
     return tables
 
 
 def _scores(comparison: ScoredComparison, title: str, columns: Sequence[MeasureKey]) -> Table:
-    """Methods by conventions; every figure with its rank within the block."""
+    """A table of methods by conventions; every score with its rank within the block."""
     table = _empty(f"{title}: {comparison.title}")
     table.add_column("Method", overflow="fold", max_width=30)
     several = len({measure for _, measure in columns}) > 1
@@ -67,27 +68,27 @@ def _scores(comparison: ScoredComparison, title: str, columns: Sequence[MeasureK
     return table
 
 
-def _flips(comparison: ScoredComparison) -> Table:
-    """For every two conventions how many pairs of methods change order, and the clearest."""
-    table = _empty(f"Where the ranking flips: {comparison.title}")
+def _order_changes(comparison: ScoredComparison) -> Table:
+    """A table with the number of pairs that change order between two conventions."""
+    table = _empty(f"Where the order of methods changes: {comparison.title}")
     for title in ("Measure", "Conventions"):
         table.add_column(title, no_wrap=True)
     table.add_column("Pairs", justify="right", no_wrap=True)
-    table.add_column("Clearest flip", overflow="fold")
+    table.add_column("Clearest change", overflow="fold")
     for block in comparison.blocks:
-        flips: dict[tuple[str, tuple[str, str]], list[Flip]] = defaultdict(list)
-        for flip in block.flips:
-            flips[flip.measure, flip.conventions].append(flip)
+        changes: dict[tuple[str, tuple[str, str]], list[OrderChange]] = defaultdict(list)
+        for change in block.order_changes:
+            changes[change.measure, change.conventions].append(change)
         compared = common_measures(block.scores)
         table.add_row(
             Text(f"prompts: {block.prompts}", style="italic"),
-            Text(f"{len(flips)} of {len(compared)} comparisons flip", style="italic"),
+            Text(f"order changes in {len(changes)} of {len(compared)} comparisons", style="italic"),
         )
         pairs = math.comb(len(block.scores), 2)
-        for (measure, names), flips_here in sorted(flips.items(), key=lambda one: -len(one[1])):
+        for (measure, names), group in sorted(changes.items(), key=lambda one: -len(one[1])):
             texts = [
-                *(_MEASURES[measure][0], " | ".join(names), f"{len(flips_here)}/{pairs}"),
-                _tell(flips_here[0]),
+                *(_MEASURES[measure][0], " | ".join(names), f"{len(group)}/{pairs}"),
+                _describe(group[0]),
             ]
             table.add_row(*map(Text, texts))
         table.add_section()
@@ -95,9 +96,10 @@ def _flips(comparison: ScoredComparison) -> Table:
     return table
 
 
-def _tell(flip: Flip) -> str:
-    leads = [_figure(flip.measure, lead) for lead in flip.leads]
-    return f"{flip.methods[0]} leads {flip.methods[1]} by {leads[0]}, then trails by {leads[1]}"
+def _describe(change: OrderChange) -> str:
+    leads = [_figure(change.measure, lead) for lead in change.leads]
+    one, other = change.methods
+    return f"{one} leads {other} by {leads[0]}, then trails by {leads[1]}"
 
 
 def _empty(title: str) -> Table:
@@ -113,7 +115,7 @@ def _empty(title: str) -> Table:
 
 
 def _columns(comparison: ScoredComparison, measure: str) -> list[MeasureKey]:
-    """The conventions that have a figure for some method."""
+    """The conventions that have a score for at least one method."""
     return [
         column
         for convention in CONVENTIONS
@@ -126,7 +128,7 @@ def _columns(comparison: ScoredComparison, measure: str) -> list[MeasureKey]:
 
 
 def _ranks(block: ScoredBlock, column: MeasureKey) -> dict[str, int]:
-    """Place of each method that has a figure, 1 for the best; equal figures share one."""
+    """Rank of each method that has a score, 1 for the best; equal scores have equal ranks."""
     sign = 1 if column[1] in LOWER_IS_BETTER else -1
     merits = {
         method: sign * value

@@ -11,7 +11,7 @@ from bench.report.plots.style import Series
 from bench.report.records.columns import DICE, MISSING
 from bench.report.records.rows import Row
 from bench.report.tables.folds import folds_table
-from bench.report.tables.write import ASKED, cells
+from bench.report.tables.write import TEXT_HEADERS, cells
 
 _WHO = ("label", "backbone", "weights")
 
@@ -73,7 +73,7 @@ def figures_table(comparison: Comparison) -> list[Part]:
         for position, (row, texts) in enumerate(zip(block.rows, shown, strict=True)):
             figures = [
                 _figure(comparison, block, position, start, column.key, text)
-                for column, text in zip(comparison.columns, texts[len(ASKED) :], strict=True)
+                for column, text in zip(comparison.columns, texts[len(TEXT_HEADERS) :], strict=True)
             ]
             lines.append(_line(row, figures))
         parts.append(Part(block.prompts, lines))

@@ -1,4 +1,4 @@
-"""Pictures of test images: the truth, every method's prediction, and where it errs."""
+"""Pictures of test images: the truth, the prediction of every method, and its errors."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -64,10 +64,14 @@ def write_gallery(
 def draw_gallery(
     comparison: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
 ) -> Figure | None:
-    """The easiest, the middle and the hardest image: prediction above, errors in red below.
+    """Draw the easiest, a middle and the hardest test image, with the predictions of every row.
 
-    Of every row one run is shown, that with the lowest seed whose predictions exist; of many rows
-    the first, which are the best without prompts.
+    For each image, the upper line shows the predictions, the lower line their errors in red. Each
+    row of the table is shown by one run: the one with the lowest seed that has predictions. At most
+    `WIDEST` rows are shown, the first ones of the table.
+
+    Returns:
+        The figure; None if no row has predictions.
     """
     kept = (
         (row, run) for row in comparison.rows if (run := shown_run(row, predictions)) is not None
@@ -115,7 +119,7 @@ class Shown:
 
 
 def shown_run(row: Row, predictions: Path) -> Shown | None:
-    """The run with the lowest seed that left any prediction."""
+    """Return the run with the lowest seed that has predictions; None if no run has any."""
     runs = zip(row.ok["cell"], row.ok["per_image"], strict=True)
     for cell, images in sorted(runs, key=lambda run: (run[0].seed, run[0].fold)):
         files = {file.stem: file for file in sorted((predictions / cell.id).glob("*.png"))}
@@ -158,7 +162,7 @@ def choose(runs: Sequence[Shown], roles: Sequence[str]) -> dict[str, str]:
 
 
 def _wrap(name: str) -> str:
-    """The name in lines that fit over a picture, broken after commas."""
+    """The name in lines that fit above a picture, with line breaks after commas."""
     return textwrap.fill(name.replace(",", ", "), 24, break_long_words=False)
 
 

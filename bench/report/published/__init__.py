@@ -1,1 +1,1 @@
-"""Published figures next to ours."""
+"""Ledgers: published values next to our measured values."""

@@ -1,7 +1,7 @@
-"""The ledger: published figures next to measured ones, with a verdict for each.
+"""The ledger: published values next to measured ones, with a verdict for each.
 
-Results on a stand-in or with another backbone are not reproductions: only the order of the lines
-is compared there.
+Results on a stand-in dataset or with another backbone are not reproductions. For them, only the
+order of the lines is compared.
 """
 
 import json
@@ -17,7 +17,7 @@ import numpy as np
 from bench.ask.request import Request
 from bench.ask.suites import Suite, SuiteChoice, SuiteLine
 from bench.files import write_atomic
-from bench.report.published.samples import COST_FIELDS, sample_of
+from bench.report.published.score_sums import COST_FIELDS, score_sums_of
 from bench.report.records.columns import MISSING, get_column
 from bench.report.tables.markdown import markdown_table
 from bench.spec import Cell, Record
@@ -26,19 +26,19 @@ from bench.stats.paired import min_specimens
 from bench.wording import counted
 
 _NOTE = re.compile(r"<!-- asked: (.*) -->")
-FEWEST = min_specimens(1)  # with fewer no difference can be significant
+FEWEST = min_specimens(1)  # with fewer specimens, no difference can be significant
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a table, in one figure.
+    """One metric of one line of a published table.
 
     Attributes:
-        line: its name, with a remark where prompts were made from the truth.
-        published: the figure; None where there is none.
-        measured: mean over seeds; None where nothing was measured.
-        bounds: the interval of what was measured.
-        runs: that ended well.
+        line: name of the line, with a remark if prompts were made from the truth.
+        published: the published value; None if there is none.
+        measured: our mean over seeds; None if nothing was measured.
+        bounds: interval of our mean.
+        runs: number of successful runs.
         status: reproduced, contradicted, not comparable, or not run, with the reason.
     """
 
@@ -52,14 +52,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Order:
-    """Whether pairs of lines have the published order or the reverse one.
+    """Numbers of pairs of lines in the published order and in the reverse order.
 
     Attributes:
-        specimens: that they were tested on; None for a cost, which has none.
+        specimens: number of test specimens; None for a cost, which is not measured on specimens.
         same: number of pairs in the published order.
-        same_surely: of these, pairs whose difference has an interval without 0.
+        same_surely: number of these pairs whose difference has an interval without 0.
         reversed: number of pairs in the reverse order.
-        reversed_surely: likewise.
+        reversed_surely: number of these pairs whose difference has an interval without 0.
     """
 
     specimens: int | None
@@ -86,12 +86,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Page:
-    """One figure of a suite, compared with one published dataset.
+    """One metric of a suite, for one published dataset.
 
     Attributes:
-        dataset: published; ours is in `ran_on`.
-        metric: published.
-        ours: name of the figure in records.
+        dataset: name of the published dataset.
+        metric: name of the published metric.
+        ours: name of the metric in records.
+        ran_on: names of the datasets that our runs used, separated by commas.
+        entries: one for each line.
+        order: comparison of the order of the lines.
     """
 
     dataset: str
@@ -109,13 +112,14 @@ def write_ledger(
     records: Mapping[str, Record],
     folder: Path,
 ) -> Path:
-    """Write `ledger/<suite>.md`; what was not requested as by default is part of the file's name.
+    """Write `ledger/<suite>.md`; dataset, backbone and protocol are added to the name if chosen.
 
     Args:
-        suite: to write.
-        request: from which the cells follow; the file holds it, so that it can be made again.
-        cells: of every line.
-        records: by the id of the cell.
+        suite: the suite.
+        request: the user's choice, from which the cells follow. It is stored in the file, so that
+            `verify` can make the ledger again.
+        cells: the cells of each line.
+        records: the records by the id of their cell.
         folder: results folder.
     """
     chosen = [request.dataset or "", *(request.chosen(key) for key in ("backbones", "protocol"))]
@@ -131,7 +135,10 @@ def _note(suite: Suite, request: SuiteChoice) -> str:
 
 
 def read_note(text: str) -> tuple[str, SuiteChoice] | None:
-    """The suite of a ledger and what was requested of it; None where it cannot be read."""
+    """Return the name of the suite and the user's choice from the text of a ledger.
+
+    None if the text does not contain them.
+    """
     try:
         values = json.loads(_NOTE.findall(text)[0])
         suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
@@ -150,9 +157,9 @@ def ledger(
     cells: Mapping[SuiteLine, Sequence[Cell]],
     records: Mapping[str, Record],
 ) -> list[Page]:
-    """Return a page for every figure and published dataset; one for every figure without such.
+    """Return a page for each metric and published dataset, or for each metric without datasets.
 
-    Arguments as of `write_ledger`.
+    The arguments are those of `write_ledger`.
     """
     runs = {
         line: [records[cell.id] for cell in cells_of_line if cell.id in records]
@@ -167,7 +174,7 @@ def ledger(
 
 
 def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
-    """The pages as tables, with what differs from the publication."""
+    """Return the pages as Markdown tables, with the differences from the publication."""
     parts = [f"# {suite.title}"]
     if suite.source:
         parts.append(f"Published: {suite.source}, table {suite.table}.")
@@ -207,7 +214,9 @@ def _page(
     reasons: Callable[[str, str, SuiteLine, Sequence[Record]], list[str]],
 ) -> Page:
     ok = {line: [one for one in records if one.status == "ok"] for line, records in runs.items()}
-    samples = {line: sample for line, records in ok.items() if (sample := sample_of(ours, records))}
+    samples = {
+        line: sample for line, records in ok.items() if (sample := score_sums_of(ours, records))
+    }
     ran_on = sorted({one.cell.dataset_name for records in ok.values() for one in records})
     entries = []
     for line, records in ok.items():
@@ -248,7 +257,7 @@ def _reasons(
     line: SuiteLine,
     runs: Sequence[Record],
 ) -> list[str]:
-    """Reasons why the figures of a line cannot be compared with the published ones."""
+    """Reasons why the values of a line cannot be compared with the published ones."""
     cell = runs[0].cell
     named = ("", metric, metric.partition(" ")[0], line.method)
     reasons = [suite.apart[key] for key in dict.fromkeys(named) if key in suite.apart]

@@ -11,21 +11,22 @@ HARDWARE = ("env/cpu", "env/gpu", "env/threads")
 
 @dataclass(frozen=True)
 class Column:
-    """One measured quantity.
+    """One metric or cost, as a column of tables and an axis of plots.
 
     Attributes:
-        key: column of the frame, in the units of the record.
-        title: in headers and on axes.
-        unit: of the shown figure, which is `scale` times the recorded one.
-        better: the good direction, for marks and Pareto fronts.
+        key: name in records and in the frame.
+        title: title in headers and on axes.
+        unit: unit of the shown value, which is `scale` times the recorded value.
+        better: whether higher or lower values are better, for marks and Pareto fronts.
+        scale: factor from the unit of the record to the shown unit.
         decimals: digits after the point; None for three significant digits.
         spread: whether the standard deviation over runs is shown.
         image_score: key in `Record.per_image` whose values are compared image by image.
-        comparable_within: frame columns that must agree, else figures are shown but not ranked.
-        importance: terminal tables drop columns with the highest number first.
-        axis: title where there is room for a longer one.
-        best_of_runs: the highest of the runs is shown, not their mean.
-        optional: left out of tables in which no row has it.
+        comparable_within: columns of the frame that must agree; otherwise values are not ranked.
+        importance: terminal tables leave out columns with the highest number first.
+        axis: a longer title, for axes.
+        best_of_runs: show the highest value of the runs instead of the mean.
+        optional: leave the column out of tables in which no row has a value.
     """
 
     key: str
@@ -48,7 +49,7 @@ class Column:
         return f"{self.title} ({self.unit})"
 
     def format(self, value: float | None) -> str:
-        """The value in the shown unit; a dash where there is none."""
+        """Return the value as text in the shown unit; a dash if there is no value."""
         if value is None or math.isnan(value):
             return MISSING
         shown = value * self.scale
@@ -180,7 +181,7 @@ COLUMNS = (
     Column("checkpoint_bytes", "Checkpoint", "MiB", "lower", _MIB, importance=10),
 )
 
-MORE = (  # not in tables; ledgers compare them with published figures
+MORE = (  # not in tables; ledgers compare them with published values
     _optional("pixel_accuracy", "Pixel accuracy", "%", "higher", "pixel_accuracy", 0),
     _optional("dice_image_mean", "Dice by image", "%", "higher", "dice", 0),
     _optional("iou_image_mean", "IoU by image", "%", "higher", "iou", 0),
@@ -201,6 +202,6 @@ COSTS = tuple(
 
 
 def get_column(key: str) -> Column:
-    """The column of that key, of tables or of ledgers; that of a class is written as the mean's."""
+    """Return the column with this key; for the score of a class (`dice/pore`) that of the mean."""
     whole = key.partition("/")[0]
     return next(column for column in (*COLUMNS, *MORE) if column.key == whole)

@@ -1,4 +1,4 @@
-"""Records as a data frame, one row a record."""
+"""Records as a data frame, one row for each record."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ _COST_FIELDS = tuple(field.name for field in dataclasses.fields(Cost))
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a record, in the units of the record.
+    """Return a data frame with one row for each record, in the units of the record.
 
     Columns: the request (`id`, `label`, `dataset`, ..., `recipe/<field>`), `status` and
     `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones.

@@ -40,11 +40,16 @@ class ImageScores:
         self._starts = [groups.index(group) for group in dict.fromkeys(groups)]
 
     def differences(self, best: int, others: Sequence[int], score: str) -> list[Floats]:
-        """Mean difference `best` - other on every test specimen, (specimens,) of each other row.
+        """Return the differences `best` - other for each other row, one value per test specimen.
 
-        A score is averaged over the runs of a row for each image, paired by image, and the
-        differences averaged over the images of a specimen: images of one specimen are not
-        independent samples. Images that one of the two lacks are left out.
+        For each image, the score is averaged over the runs of a row, and the difference of the two
+        rows is taken. The differences are averaged over the images of a specimen, because these
+        are not independent samples. Images that one of the two rows lacks are left out.
+
+        Args:
+            best: number of a row.
+            others: numbers of the other rows.
+            score: key in `Record.per_image`.
         """
         if not self._starts:
             return [np.empty(0) for _ in others]
@@ -56,7 +61,7 @@ class ImageScores:
         return [total[n > 0] / n[n > 0] for total, n in zip(sums, counts, strict=True)]
 
     def means(self, score: str) -> Floats:
-        """Means over runs (rows, images), NaN where no run has the score."""
+        """Return the means over runs (rows, images); NaN if no run has the score."""
         values = np.array(
             [row.get(score) for images in self._runs for row in images], dtype=np.float64
         )

@@ -19,12 +19,13 @@ Key = tuple[Any, ...]
 
 
 class Value(NamedTuple):
-    """A figure over the runs that ended well.
+    """The value of one column over the successful runs of a row.
 
     Attributes:
-        figure: their mean, or the best of them where the column says so; None where no run has it.
+        figure: the mean, or the best of the runs for columns with `best_of_runs`; None if no run
+            has a value.
         spread: sample standard deviation over runs; None with fewer than two.
-        runs: number of runs that have it.
+        runs: number of runs that have a value.
     """
 
     figure: float | None
@@ -40,12 +41,14 @@ class Row:
     """Runs that differ in seed and fold only.
 
     Attributes:
-        label: the method with its non-default options, and what else tells it from other rows.
-        prompts: where prompts came from.
-        values: by `Column.key`.
-        runs: those of all rows.
-        places: of its own runs among them, failed ones included.
-        ended_well: of those that ended well.
+        label: the method with its non-default options, and other settings if rows differ in them.
+        backbone: name of the backbone.
+        weights: name of the weights.
+        prompts: the prompt origin.
+        values: value of each column, by `Column.key`.
+        runs: the runs of all rows.
+        places: positions of its own runs in `runs`, failed ones included.
+        ended_well: positions of its successful runs.
     """
 
     label: str

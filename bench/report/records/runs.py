@@ -1,4 +1,4 @@
-"""The columns of a frame that tables are made of, taken out of it once for all rows."""
+"""The columns of a frame from which tables are made, read once for all rows."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,12 +16,13 @@ Floats = npt.NDArray[np.float64]
 
 
 class Runs:
-    """All runs of a frame by their place in it, from 0.
+    """The runs of a frame as lists, in the order of the frame.
 
-    Taking a few lines out of a wide frame costs about a millisecond, too much for every row.
+    Selecting a few lines of a wide frame takes about a millisecond, which is too slow for many
+    rows.
 
     Args:
-        frame: of `to_frame`.
+        frame: result of `to_frame`.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:

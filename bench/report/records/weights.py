@@ -12,10 +12,10 @@ BUILT_IN = ("pretrained", "random")
 
 
 def weights_of(cell: Cell) -> Weights:
-    """Backbone, whose weights, and their contents: what makes two weights the same.
+    """Return a key of the weights of a cell: backbone, kind of weights, and fingerprint.
 
-    Files count by their contents, wherever they are, as in the id of a cell; the path is
-    used if no fingerprint was recorded.
+    Two files with the same contents have the same key, as in the id of a cell. Without a recorded
+    fingerprint, the path of the file is used.
     """
     path = cell.task.weights
     word = path if path in BUILT_IN else "checkpoint"
@@ -23,10 +23,10 @@ def weights_of(cell: Cell) -> Weights:
 
 
 def name_weights(cells: Sequence[Cell]) -> list[str]:
-    """The name of every cell's weights; other weights of one backbone have another name.
+    """Return a name for the weights of each cell, unique among the weights of a backbone.
 
-    A file is named by its stem. Where that is not its own, it is named with its ending, then with
-    as many folders as it takes, and where not even the path tells, with its fingerprint.
+    The name of a file is its stem. If another file has the same stem, the suffix is added, then
+    as many folders as necessary, and if the paths are equal, the fingerprint.
     """
     keys = [weights_of(cell) for cell in cells]
     paths: dict[Weights, str] = {}

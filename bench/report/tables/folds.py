@@ -1,4 +1,4 @@
-"""Cross-validation: the score of every fold, their spread, and all folds pooled."""
+"""Tables of cross-validation: Dice of every fold, their spread, and Dice of all folds together."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from bench.report.records.rows import Row
 from bench.report.tables.markdown import markdown_table
 from bench.stats.bootstrap import pooled_overlap
 
-_WHO = ("label", "backbone", "weights", "prompts")  # what sets rows apart, prompts last
+_WHO = ("label", "backbone", "weights", "prompts")  # columns that identify a row, prompts last
 
 
 def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
@@ -38,11 +38,11 @@ def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
 
 
 def folds_table(comparison: Comparison) -> pd.DataFrame:
-    """Dice of every row by fold: `fold_1` .. `fold_K`, `mean`, `sd`, `pooled`; fractions.
+    """Return Dice in [0, 1] of every row: `fold_1` to `fold_K`, `mean`, `sd` and `pooled`.
 
-    A fold's figure is the mean over seeds; `mean` and `sd` are over the folds. `pooled` counts the
-    pixels of all folds together, in which every image is tested once, and is the mean over the
-    seeds whose folds all ended well. Empty where there is one fold only.
+    The value of a fold is the mean over seeds; `mean` and `sd` are over the folds. `pooled` is Dice
+    of the pixels of all folds together, in which every image is tested once; it is the mean over
+    the seeds for which all folds were successful. With only one fold, the table is empty.
     """
     lines = []
     for row in comparison.rows:
@@ -59,7 +59,7 @@ def folds_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def folds_markdown(comparison: Comparison) -> str:
-    """The table of `folds_table` in per cent, with a sentence on how to read it."""
+    """Return the table of `folds_table` in percent, with a sentence that explains it."""
     table = folds_table(comparison)
     figures = table.drop(columns=list(_WHO))
     headers = ["Method", *(name.replace("_", " ").capitalize() for name in figures.columns)]
@@ -75,7 +75,7 @@ def folds_markdown(comparison: Comparison) -> str:
 
 
 def _names(table: pd.DataFrame) -> list[str]:
-    """Labels, with backbone, weights and prompts where another row has the same label."""
+    """Labels; rows with equal labels also show backbone, weights and prompts."""
     who = table[list(_WHO)].itertuples(index=False)
     shared = table["label"].duplicated(keep=False)
     return [
@@ -87,7 +87,7 @@ def _names(table: pd.DataFrame) -> list[str]:
 
 
 def _pooled(row: Row, folds: int) -> float | None:
-    """Dice of the pixels of all folds together, mean over the complete seeds; None without any."""
+    """Dice of the pixels of all folds together, mean over complete seeds; None if there is none."""
     scores = []
     for _, runs in row.ok.groupby("seed"):
         if len(runs) == folds:

@@ -1,4 +1,4 @@
-"""The one writer of Markdown tables."""
+"""Write Markdown tables; all Markdown tables of the project are made here."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from tabulate import tabulate
 def markdown_table(
     headers: Sequence[str], lines: Sequence[Sequence[str]], alignments: Sequence[str]
 ) -> str:
-    """A Markdown table whose columns are padded to equal width.
+    """Return a Markdown table whose columns are padded to equal width.
 
     Args:
         headers: one for each of C columns.
-        lines: the rows, C texts each; "|" in a text is escaped, digits stay as they are.
+        lines: the rows, with C texts each; "|" in a text is escaped, numbers are not changed.
         alignments: "left" or "right" for each column.
     """
     header, *escaped = ([text.replace("|", "\\|") for text in line] for line in (headers, *lines))

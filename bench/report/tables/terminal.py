@@ -1,4 +1,4 @@
-"""Comparisons as tables for the terminal."""
+"""Show comparisons as tables in the terminal."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,17 @@ from bench.report.compare.ranking import Mark
 from bench.report.records.columns import Column
 from bench.report.tables.write import cells
 
-# Text columns and their widest line; longer text is folded. Prompts are named above their block.
+# Text columns and their largest width; longer text is folded. Prompts are shown above their block.
 _TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 14}
 
 
 def terminal_table(comparison: Comparison, width: int = 100) -> Table:
-    """A comparison as a renderable of rich; notes are its caption.
+    """Return a comparison as a table of the library rich; its notes are the caption.
 
     Args:
-        comparison: what the table shows.
-        width: characters in a line; the least important columns are left out until all fits.
+        comparison: the comparison to show.
+        width: number of characters in a line; the least important columns are left out until the
+            table fits.
     """
     keep = [
         column
@@ -68,10 +69,12 @@ def _table(comparison: Comparison, columns: Sequence[Column], shortened: bool) -
 def _caption(comparison: Comparison, shortened: bool) -> Text:
     legend = "* best of its column and block."
     if shortened:
-        legend += " Columns without figures or room are left out; the files hold all."
+        legend += (
+            " Empty columns, and columns that do not fit, are left out; the files contain all."
+        )
     return Text("\n".join([legend, *comparison.notes]))
 
 
 def _mark(text: str, mark: Mark | None) -> str:
-    """All figures end in the same place, marked or not."""
+    """The text with its mark, or with a space, so that all numbers of a column are aligned."""
     return text + {"best": "*", "tied": "≈", None: " "}[mark]

@@ -1,4 +1,4 @@
-"""Comparisons as Markdown, CSV and LaTeX."""
+"""Write comparisons as Markdown, CSV and LaTeX."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -15,7 +15,7 @@ from bench.report.records.rows import Value
 from bench.report.tables.delimited import to_csv, write_frame
 from bench.report.tables.markdown import markdown_table
 
-ASKED = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # text columns, before the figures
+TEXT_HEADERS = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # columns left of the numbers
 
 
 def write_tables(
@@ -24,9 +24,9 @@ def write_tables(
     """Write every comparison as `<slug>.md`, `.csv` and `.tex`, and all runs as `records.csv`.
 
     Args:
-        frame: of `to_frame`.
-        folder: is created if needed; files of the same names are replaced.
-        comparisons: of the frame, where they are at hand.
+        frame: result of `to_frame`.
+        folder: is created if needed; files with the same names are replaced.
+        comparisons: the comparisons of the frame, if they have been computed before.
 
     Returns:
         The files.
@@ -48,20 +48,20 @@ def write_tables(
 def cells(
     block: Block, columns: Sequence[Column], decorate: Callable[[str, Mark | None], str]
 ) -> list[list[str]]:
-    """Text of a block: the `ASKED` ones, then one for each column.
+    """Return the texts of a block's rows: those of `TEXT_HEADERS`, then one for each column.
 
     Args:
         block: rows and marks.
-        columns: to show.
-        decorate: shows a figure with its mark.
+        columns: the columns to show.
+        decorate: adds the mark to the text of a number.
     """
     marks = block.marks.get
     return [
         [
-            *line[: len(ASKED)],
+            *line[: len(TEXT_HEADERS)],
             *(
                 decorate(text, marks((place, column.key)))
-                for text, column in zip(line[len(ASKED) :], columns, strict=True)
+                for text, column in zip(line[len(TEXT_HEADERS) :], columns, strict=True)
             ),
         ]
         for place, line in enumerate(_texts(block, tuple(columns)))
@@ -70,7 +70,7 @@ def cells(
 
 @lru_cache(maxsize=4)  # a block is written in several formats
 def _texts(block: Block, columns: tuple[Column, ...]) -> list[list[str]]:
-    """Of every row the `ASKED` ones and the figures, without their marks."""
+    """Texts of every row, without marks."""
     return [
         [row.label, row.backbone, row.weights, row.prompts, row.status]
         + [_shown(column, row.values[column.key]) for column in columns]
@@ -86,9 +86,9 @@ def _shown(column: Column, value: Value) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Tables of the blocks and the notes; best figures are bold, ties carry ≈."""
+    """Return tables of the blocks, and the notes; best values are bold, ties have the mark ≈."""
     parts = []
-    alignments = ["left"] * len(ASKED) + ["right"] * len(comparison.columns)
+    alignments = ["left"] * len(TEXT_HEADERS) + ["right"] * len(comparison.columns)
     for block in comparison.blocks:
         shown = cells(block, comparison.columns, _mark_markdown)
         lines = [[f"`{label}`", *rest] for label, *rest in shown]
@@ -100,8 +100,8 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """A booktabs `tabular` to include; title and notes are comments above it."""
-    alignment = "l" * len(ASKED) + "r" * len(comparison.columns)
+    """Return a booktabs `tabular` for LaTeX; title and notes are comments above it."""
+    alignment = "l" * len(TEXT_HEADERS) + "r" * len(comparison.columns)
     body = [
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
@@ -110,14 +110,14 @@ def latex(comparison: Comparison) -> str:
     for block in comparison.blocks:
         body.append(r"\midrule")
         for line in cells(block, comparison.columns, _mark_latex):
-            texts, figures = line[: len(ASKED)], line[len(ASKED) :]
+            texts, figures = line[: len(TEXT_HEADERS)], line[len(TEXT_HEADERS) :]
             body.append(" & ".join([*map(_escape, texts), *figures]) + r" \\")
     comments = [f"% {' '.join(line.split())}" for line in (comparison.title, *comparison.notes)]
     return "\n".join([*comments, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def unrounded(comparison: Comparison) -> dict[str, list[object]]:
-    """The rows with means, standard deviations and marks, in the units of the records."""
+    """Return the rows with means, standard deviations and marks, in the units of the records."""
     lines: dict[str, list[object]] = {
         "label": [row.label for row in comparison.rows],
         "backbone": [row.backbone for row in comparison.rows],
@@ -136,7 +136,7 @@ def unrounded(comparison: Comparison) -> dict[str, list[object]]:
 
 
 def _headers(comparison: Comparison) -> list[str]:
-    return [*ASKED, *(column.header for column in comparison.columns)]
+    return [*TEXT_HEADERS, *(column.header for column in comparison.columns)]
 
 
 def _mark_markdown(text: str, mark: Mark | None) -> str:
@@ -149,7 +149,7 @@ def _mark_latex(text: str, mark: Mark | None) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text as LaTeX prints it."""
+    """Escape the special characters of LaTeX."""
     special: dict[str, str | int | None] = {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",

@@ -1,4 +1,4 @@
-"""Where two ways of scoring put two methods in a different order."""
+"""Find pairs of methods that two scoring conventions put in a different order."""
 
 import itertools
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ Scores = Mapping[str, Mapping[MeasureKey, float | None]]  # by method
 
 
 @dataclass(frozen=True)
-class Flip:
+class OrderChange:
     """Two methods that two conventions put in a different order.
 
     Attributes:
-        measure: what both conventions have.
-        conventions: the two.
-        methods: the two; the first convention prefers the first, the second the second.
-        leads: by how much, each above 0, in the unit of the measure.
+        measure: a measure that both conventions have.
+        conventions: names of the two conventions.
+        methods: the first convention prefers the first method, the second convention the second.
+        leads: lead of the preferred method in each convention, above 0, in the unit of the measure.
     """
 
     measure: str
@@ -27,25 +27,27 @@ class Flip:
     leads: tuple[float, float]
 
 
-def find_flips(scores: Scores) -> list[Flip]:
-    """Every two methods that two conventions with a common measure order differently.
+def find_order_changes(scores: Scores) -> list[OrderChange]:
+    """Return every pair of methods that two conventions order differently by the same measure.
 
-    Equal figures have no order. Sorted by the smaller of the two leads, the largest first.
+    Methods with equal scores have no order. The pairs are sorted by the smaller of their two leads,
+    the largest first.
     """
-    flips = []
+    changes = []
     for measure, one, other in common_measures(scores):
         for pair in itertools.combinations(scores, 2):
             first, second = (_lead(scores, pair, (name, measure)) for name in (one, other))
             if first is not None and second is not None and first * second < 0:
                 methods = pair if first > 0 else (pair[1], pair[0])
-                flips.append(Flip(measure, (one, other), methods, (abs(first), abs(second))))
-    return sorted(flips, key=lambda flip: -min(flip.leads))
+                leads = abs(first), abs(second)
+                changes.append(OrderChange(measure, (one, other), methods, leads))
+    return sorted(changes, key=lambda change: -min(change.leads))
 
 
 def common_measures(scores: Scores) -> list[tuple[str, str, str]]:
-    """Measures that two conventions have in common: measure, convention, convention."""
+    """Return each measure that two conventions have in common: measure, convention, convention."""
     order = [convention.name for convention in CONVENTIONS]
-    columns = {column: None for figures in scores.values() for column in figures}
+    columns = {column: None for by_column in scores.values() for column in by_column}
     ordered = sorted(columns, key=lambda column: order.index(column[0]))
     pairs = itertools.combinations(ordered, 2)
     common = [(measure, one, other) for (one, measure), (other, same) in pairs if measure == same]
@@ -53,7 +55,7 @@ def common_measures(scores: Scores) -> list[tuple[str, str, str]]:
 
 
 def _lead(scores: Scores, pair: tuple[str, str], column: MeasureKey) -> float | None:
-    """By how much the first is better than the second; None where either has no figure."""
+    """Lead of the first method over the second; None if one of them has no score."""
     first, second = (scores[method].get(column) for method in pair)
     if first is None or second is None:
         return None

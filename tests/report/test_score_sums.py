@@ -10,7 +10,7 @@ from records import make_cost
 from bench.ask.suites import list_suites
 from bench.data.items import Collection, Item
 from bench.evaluate.scoring import Prediction, Scoring
-from bench.report.published.samples import COST_FIELDS, sample_of
+from bench.report.published.score_sums import COST_FIELDS, score_sums_of
 from bench.report.records.columns import MORE, get_column
 from bench.spec import Cell, Recipe, Record, Task
 
@@ -65,7 +65,7 @@ def test_a_figure_is_that_of_the_records(figure: str) -> None:
     runs = next(runs for runs in RUNS.values() if runs[0].metrics.get(figure) is not None)
     values = [float(run.metrics[figure] or 0) for run in runs]
     assert np.std(values) > 0
-    sample = sample_of(figure, runs)
+    sample = score_sums_of(figure, runs)
     assert sample is not None
     assert sample.value == pytest.approx(np.mean(values))
     assert sample.sums.shape[:2] == (3, 3)
@@ -75,10 +75,10 @@ def test_a_figure_is_that_of_the_records(figure: str) -> None:
 def test_a_seed_without_one_of_its_images_has_no_figure() -> None:
     whole, other = RUNS["slices"][:2]
     part = replace(other, per_image=other.per_image[1:])
-    assert sample_of("dice_dataset", [whole, part]) is None
-    assert sample_of("dice_dataset", []) is None
+    assert score_sums_of("dice_dataset", [whole, part]) is None
+    assert score_sums_of("dice_dataset", []) is None
     older = [replace(run, metrics={"dice_dataset": 0.5}) for run in RUNS["objects"]]
-    assert sample_of("pq_dataset", older) is None
+    assert score_sums_of("pq_dataset", older) is None
 
 
 def test_folds_count_when_all_are_there() -> None:
@@ -88,13 +88,13 @@ def test_folds_count_when_all_are_there() -> None:
         return replace(run, cell=replace(run.cell, seed=0, fold=number, folds=2))
 
     whole = [fold(number, run) for number, run in enumerate(runs)]
-    assert sample_of("dice_dataset", whole) is not None
-    assert sample_of("dice_dataset", whole[:1]) is None
+    assert score_sums_of("dice_dataset", whole) is not None
+    assert score_sums_of("dice_dataset", whole[:1]) is None
 
 
 def test_a_cost_is_the_mean_over_seeds() -> None:
     runs = [replace(run, cost=make_cost(4 + n)) for n, run in enumerate(RUNS["objects"])]
-    sample = sample_of("trainable_params", runs)
+    sample = score_sums_of("trainable_params", runs)
     assert sample is not None
     assert sample.value == 5
-    assert sample_of("trainable_params", [*runs[:2], RUNS["objects"][2]]) is None
+    assert score_sums_of("trainable_params", [*runs[:2], RUNS["objects"][2]]) is None

@@ -1,4 +1,4 @@
-"""The values behind a figure of a ledger, from which its interval is drawn."""
+"""The sums from which a value of a ledger and its interval are computed."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,18 @@ from bench.stats.bootstrap import (
 COST_FIELDS = {field.name for field in dataclasses.fields(Cost)}
 
 
-def sample_of(ours: str, records: Sequence[Record]) -> ScoreSums | None:
-    """Return the values behind a figure of some runs; None if they are not known.
+def score_sums_of(ours: str, records: Sequence[Record]) -> ScoreSums | None:
+    """Return the sums from which a score or cost of some runs is computed.
 
-    So it is without runs, where folds or images of a seed are missing, or if the version that
-    wrote a record did not know the figure yet. A cost has no specimens, so it counts as one.
+    A cost is not measured on specimens; it is treated as the value of a single specimen.
 
     Args:
-        ours: name of the figure in records.
-        records: of the seeds, and folds, of one line; all ended well.
+        ours: name of the score or cost in records.
+        records: the successful records of one line, for all its seeds and folds.
+
+    Returns:
+        None if there are no records, if a seed lacks folds or images that another has, or if a
+        record is older than the score.
     """
     by_seed: dict[int, list[Record]] = {}
     for one in records:
