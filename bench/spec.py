@@ -119,6 +119,8 @@ class Recipe:
             backward pass instead of stored.
         evaluation: "whole" for images resized to the model's input, "tiles" for overlapping windows
             at the resolution of the image, "generator" for the objects of SAM's mask generator.
+        epoch_images: images (or stacks) of an epoch, whose last batch has only those that are left;
+            None: every batch is full and may continue in the next epoch.
     """
 
     lr: float
@@ -141,6 +143,7 @@ class Recipe:
     loss_at: str = "image"
     checkpointing: bool = False
     evaluation: str = "whole"
+    epoch_images: int | None = None
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def expand(
             cells += [
                 replace(
                     cell,
-                    recipe=_recipe(request, method, images[labels]),
+                    recipe=recipe_of(request, method, images[labels]),
                     fold=fold,
                     seed=seed,
                     labels=labels,
@@ -204,27 +204,34 @@ def _task(
     return task, file_sha256(path)
 
 
-def _recipe(request: Request, method: Method, images: int) -> Recipe:
+def recipe_of(request: Request, method: Method, images: int) -> Recipe:
     """The recipe of the protocol with the requested changes, and its length in steps.
 
-    An epoch is a pass over the bank under `equal`, over the training images under `published`.
+    Under `published` an epoch is a pass over the training images (or over the number of views that
+    the recipe states), and its last batch may be short, as with the data loaders of the originals.
+    Under `equal` it is a pass over the bank, and every batch is full, as with a number of steps.
+
+    Args:
+        request: gives the protocol and the changes.
+        method: gives its published recipe, or its learning rate.
+        images: number of training images.
     """
     changes: dict[str, object] = {
         key: value for key in _RECIPE_OPTIONS if (value := getattr(request, key)) is not None
     }
     changes["checkpointing"] = request.checkpointing
     if request.steps is not None:
-        changes["epochs"] = None
-    if request.protocol == "published" and method.published is not None:
-        recipe, images_per_epoch = method.published, images
-    else:
-        recipe = Recipe(lr=method.lr or 0.0)
-        images_per_epoch = max(recipe.bank_views, images)
-    recipe = replace(recipe, **changes)  # type: ignore[arg-type]
+        changes["epochs"] = changes["epoch_images"] = None
+    published = method.published if request.protocol == "published" else None
+    recipe = replace(published or Recipe(lr=method.lr or 0.0), **changes)  # type: ignore[arg-type]
     if recipe.epochs is None:
         return recipe
-    steps = math.ceil(recipe.epochs * images_per_epoch / recipe.batch_size)
-    return replace(recipe, steps=max(1, steps), epochs=None)
+    if published is None:
+        steps = math.ceil(recipe.epochs * max(recipe.bank_views, images) / recipe.batch_size)
+        return replace(recipe, steps=max(1, steps), epochs=None)
+    images = recipe.epoch_images or images
+    steps = math.ceil(recipe.epochs * math.ceil(images / recipe.batch_size))
+    return replace(recipe, steps=max(1, steps), epochs=None, epoch_images=images)
 
 
 def _recipe_note(cell: Cell) -> str:

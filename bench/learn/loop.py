@@ -119,6 +119,7 @@ def fit(
     curve: list[dict[str, float]] = []
     losses: list[Tensor] = []
     marks = {round(recipe.steps * (i + 1) / points) for i in range(points)}
+    images, epoch_images = 0, (recipe.epoch_images or 0) * bank.depth or len(bank)
     began = reported = time.perf_counter()
     for step, rows in enumerate(_batches(recipe, bank, rng)):
         for group in optimizer.param_groups:
@@ -128,13 +129,13 @@ def fit(
             instances = None if bank.instances is None else bank.instances[rows]
             prompts, masks = model.prompt_rule.for_training(masks, rng, instances)
         losses.append(train_step(model, optimizer, inputs[rows], masks, prompts))
+        images += len(rows)
         now, done = time.perf_counter(), step + 1
         if done in marks or now - reported > 0.5:
             reported = now
-            images = done * recipe.batch_size * bank.depth
             row = {
                 "step": float(done),
-                "epoch": images / len(bank),
+                "epoch": images / epoch_images,
                 "loss": _mean_loss(losses, done),
             }
             report({**row, "images_per_s": images / (now - began)})
@@ -147,12 +148,18 @@ def fit(
 
 
 def _batches(recipe: Recipe, bank: LabelledImages, rng: np.random.Generator) -> Iterator[list[int]]:
-    """Yield the rows of each batch: whole stacks, in a new random order in each epoch."""
+    """Yield the rows of each batch: whole stacks, in a new random order in each pass."""
     order: list[int] = []
+    left = 0  # images of the epoch that no batch has used yet
     for _ in range(recipe.steps):
-        while len(order) < recipe.batch_size:
+        size = recipe.batch_size
+        if recipe.epoch_images is not None:
+            left = left or recipe.epoch_images
+            size = min(size, left)
+            left -= size
+        while len(order) < size:
             order += rng.permutation(len(bank) // bank.depth).tolist()
-        batch, order = order[: recipe.batch_size], order[recipe.batch_size :]
+        batch, order = order[:size], order[size:]
         yield [stack * bank.depth + row for stack in batch for row in range(bank.depth)]
 
 

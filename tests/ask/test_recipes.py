@@ -14,7 +14,7 @@ from folders import make_folder
 from torch import nn
 
 from bench import SamSegmenter, SemanticDecoder, Task, UserError, cli, load_sam, register_method
-from bench.ask.grid import expand
+from bench.ask.grid import expand, recipe_of
 from bench.ask.request import Request
 from bench.cost import measure
 from bench.data.bank import Bank, make_bank
@@ -91,8 +91,9 @@ def test_a_report_states_a_part_of_a_recipe() -> None:
     assert lora.published is not None
     stated = (lora.published.optimizer, lora.published.weight_decay, lora.published.lr)
     assert (*stated, lora.published.batch_size) == ("adam", 0.01, 1e-4, 4)
-    assert lora.published.bank_views == round(5820 * 0.7)
-    assert lora.published.steps == 40 * lora.published.bank_views / 4
+    views = round(5820 * 0.7)
+    assert (lora.published.bank_views, lora.published.epoch_images) == (views, views)
+    assert lora.published.epochs == 40
     assert (lora.published_size, lora.published_options["rank"]) == (512, 512)
     for network in (unet3plus, get_method("elunet")):
         assert network.published is not None
@@ -136,8 +137,8 @@ def the_cell(folder: Path, methods: str, **asked: Any) -> Cell:
 
 def test_a_method_brings_its_recipe_and_image_side(folder: Path, toy: str) -> None:
     (cell,), notes = ask(folder, toy, labels="3")
-    steps = math.ceil(160 * 3 / 24)
-    assert cell.recipe == replace(POLY, steps=steps, epochs=None)
+    steps = 160  # one batch of 3 images in each epoch
+    assert cell.recipe == replace(POLY, steps=steps, epochs=None, epoch_images=3)
     assert cell.task.image_size == 96
     assert cell.protocol == "published"
     assert Cell.from_dict(cell.to_dict()) == cell
@@ -210,7 +211,7 @@ def test_a_dry_run_tells_the_recipe(
     monkeypatch.setenv("COLUMNS", "200")
     line = f"--dataset {folder} --methods {toy} --labels 3 --protocol published --weights random"
     assert cli.main([*line.split(), "--dry-run"]) == 0
-    assert "note: toy: 20 steps of 24 images at 96 px in fp32, adamw" in capsys.readouterr().out
+    assert "note: toy: 160 steps of 24 images at 96 px in fp32, adamw" in capsys.readouterr().out
 
 
 def test_a_cell_runs_by_its_recipe(
@@ -223,30 +224,78 @@ def test_a_cell_runs_by_its_recipe(
     cell = the_cell(folder, toy, labels="3", epochs=2, batch_size=2, image_size=32)
     record = run_cell(cell, torch.device("cpu"), Store.open(tmp_path / "out"), lambda event: None)
     assert record.status == "ok"
-    assert record.history[-1]["step"] == 3
-    assert record.cell.recipe == replace(full, steps=3, batch_size=2, epochs=None)
+    assert (record.history[-1]["step"], record.history[-1]["epoch"]) == (4, 2)
+    assert record.cell.recipe == replace(full, steps=4, batch_size=2, epochs=None, epoch_images=3)
 
 
 @pytest.mark.parametrize(
-    ("asked", "steps", "batch"),
+    ("asked", "steps", "batch", "epoch_images"),
     [
-        ({"steps": 7}, 7, 24),
-        ({"epochs": 16}, 2, 24),
-        ({"batch_size": 2}, 240, 2),
-        ({"epochs": 1, "batch_size": 2}, 2, 2),
+        ({"steps": 7}, 7, 24, None),
+        ({"epochs": 16}, 16, 24, 3),
+        ({"batch_size": 2}, 320, 2, 3),
+        ({"batch_size": 3}, 160, 3, 3),
+        ({"epochs": 1, "batch_size": 2}, 2, 2, 3),
     ],
 )
 def test_what_is_asked_wins(
-    folder: Path, toy: str, asked: dict[str, int], steps: int, batch: int
+    folder: Path,
+    toy: str,
+    asked: dict[str, int],
+    steps: int,
+    batch: int,
+    epoch_images: int | None,
 ) -> None:
     cell = the_cell(folder, toy, labels="3", image_size=64, precision="bf16", **asked)
     expected = replace(POLY, steps=steps, batch_size=batch, precision="bf16", epochs=None)
-    assert cell.recipe == expected
+    assert cell.recipe == replace(expected, epoch_images=epoch_images)
     assert cell.task.image_size == 64
 
 
+# Steps on the 2,211 slices of SAMed's Synapse: epochs x batches of an epoch, the short one too.
+STEPS = {
+    "samed": 160 * 93,  # 92 batches of 24 and one of 3: 14,880 steps
+    "samed_s": 160 * 93,
+    "sam_lora": 50 * 2211,
+    "sam_adapter": 20 * 1106,
+    "med_sa": 100 * 70,
+    "medsam": 150 * 14,
+    "mobile_sam_lora": 10 * 553,
+    "lora": 40 * 1019,  # over the 4,074 views of its report
+}
+
+
+def test_every_epoch_keeps_its_last_short_batch() -> None:
+    request = Request(methods="", datasets="", protocol="published")
+    epochs = {m.name: m for m in list_methods() if m.published and m.published.epochs}
+    assert {name: recipe_of(request, m, 2211).steps for name, m in epochs.items()} == STEPS
+    equal = replace(request, protocol="equal", epochs=3)
+    assert recipe_of(equal, epochs["lora"], 2211).steps == math.ceil(3 * 2211 / 4)
+
+
+def test_the_batches_of_an_epoch_are_those_of_a_data_loader() -> None:
+    """7 images in batches of 3: each epoch takes each image once, in batches of 3, 3 and 1."""
+    bank = Bank(np.zeros((7, 4, 4, 3), np.uint8), np.zeros((7, 4, 4), np.uint8))
+    bank.images[:] = np.arange(7)[:, None, None, None]
+    images = LabelledImages.of(bank, torch.device("cpu"))
+    batches: list[list[int]] = []
+
+    class Recorder(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            batches.append((x[:, 0, 0, 0] * 255).round().int().tolist())
+            return super().forward(x)
+
+    recipe = Recipe(lr=0.0, steps=6, batch_size=3, precision="fp32", epoch_images=7)
+    model = Model(Recorder(3, 2, 1), Task(2, 4, "none"), recipe)
+    curve = fit(model, images, seed=0, report=lambda row: None, validate=lambda: None, points=2)
+    assert [len(batch) for batch in batches] == [3, 3, 1, 3, 3, 1]
+    for epoch in (batches[:3], batches[3:]):
+        assert sorted(view for batch in epoch for view in batch) == list(range(7))
+    assert [row["epoch"] for row in curve] == [1, 2]
+
+
 def test_a_method_without_a_published_recipe_is_refused(folder: Path, toy: str) -> None:
-    with pytest.raises(UserError, match=r"^zero_shot has no published recipe: leave it out, or"):
+    with pytest.raises(UserError, match=r"^zero_shot has no published recipe: remove it, or"):
         ask(folder, f"{toy},zero_shot")
     with pytest.raises(UserError, match=r"no protocol 'publish'\. Did you mean 'published'"):
         ask(folder, toy, protocol="publish")
