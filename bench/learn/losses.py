@@ -116,12 +116,27 @@ def balanced_bce(logits: Tensor, masks: Tensor) -> Tensor:
 def focal(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean of -alpha_t (1 - p_t)^2 log p_t; alpha_t is 0.25 for positive pixels, 0.75 for others.
 
-    p_t is the probability of the true value (Lin et al., 2017, arXiv 1708.02002, equation 5).
+    p_t is the probability of the true value (Lin et al., 2017, arXiv 1708.02002, equation 5). Lin
+    et al. define it for one logit: each foreground class is compared with the rest, and the mean is
+    over pixels and classes. `softmax_focal` is the other reading for several classes.
     """
     z, (t, labelled) = _log_odds(logits), _foreground(masks, logits)
     signed = z * (2 * t - 1)
     each = -(0.25 * t + 0.75 * (1 - t)) * torch.sigmoid(-signed).square() * F.logsigmoid(signed)
     return _mean(each, labelled)
+
+
+def softmax_focal(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean of -alpha_t (1 - p_t)^2 log p_t, where p_t is the softmax probability of the true class.
+
+    alpha_t is 0.75 for pixels of class 0 and 0.25 for the others, as in MONAI's FocalLoss(
+    use_softmax=True, alpha=0.25) before its mean over classes. For two classes it equals `focal`.
+    """
+    pixels = _Pixels(logits, masks)
+    alpha = torch.full_like(pixels.counts, 0.25)
+    alpha[0] = 0.75
+    each = (1 - pixels.log_p.exp()).square() * pixels.log_p * pixels.t
+    return -(alpha * each.sum(BATCH_AND_SPACE)).sum() / pixels.counts.sum().clamp(min=1)
 
 
 def soft_iou(logits: Tensor, masks: Tensor) -> Tensor:
@@ -188,6 +203,11 @@ def focal_jaccard_ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
     return focal(logits, masks) + jaccard(logits, masks) + ms_ssim(logits, masks)
 
 
+def softmax_focal_jaccard_ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
+    """`focal_jaccard_ms_ssim` with the softmax focal loss; differs for more than two classes."""
+    return softmax_focal(logits, masks) + jaccard(logits, masks) + ms_ssim(logits, masks)
+
+
 LOSSES: dict[str, Loss] = {
     "ce": cross_entropy,
     "balanced_ce": balanced_cross_entropy,
@@ -199,6 +219,7 @@ LOSSES: dict[str, Loss] = {
     "bce_positive_twice": bce_positive_twice,
     "balanced_bce": balanced_bce,
     "focal": focal,
+    "softmax_focal": softmax_focal,
     "soft_iou": soft_iou,
     "binary_dice": binary_dice,
     "ce_dice": ce_dice,
@@ -207,6 +228,7 @@ LOSSES: dict[str, Loss] = {
     "bce_soft_iou": bce_soft_iou,
     "bce_binary_dice": bce_binary_dice,
     "focal_jaccard_ms_ssim": focal_jaccard_ms_ssim,
+    "softmax_focal_jaccard_ms_ssim": softmax_focal_jaccard_ms_ssim,
 }
 
 

@@ -32,12 +32,15 @@ from bench.learn.losses import (
     ms_ssim,
     soft_dice,
     soft_iou,
+    softmax_focal,
+    softmax_focal_jaccard_ms_ssim,
     squared_dice,
 )
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MONAI's import deprecates parts of its own
     from monai.losses.dice import DiceCELoss, DiceLoss
+    from monai.losses.focal_loss import FocalLoss as MonaiFocalLoss
 
 same = torch.testing.assert_close
 
@@ -161,6 +164,28 @@ def test_focal_is_torchvision_s_and_another_library_s() -> None:
     same(focal(logits, masks), FocalLoss("binary", alpha=0.25, gamma=2.0)(z, t))
 
 
+def test_softmax_focal_is_monai_s() -> None:
+    """MONAI takes the mean over pixels and the 4 classes, so it is a quarter of ours."""
+    logits, masks = case(4)
+    theirs = MonaiFocalLoss(use_softmax=True, to_onehot_y=True, alpha=0.25, gamma=2.0)
+    same(softmax_focal(logits, masks), 4 * theirs(logits, masks[:, None].long()))
+    same(softmax_focal(*case(2)), focal(*case(2)))
+
+
+def test_the_two_focal_losses_of_a_worked_example() -> None:
+    """One pixel of class 1 among 4 classes, p = (.1, .2, .3, .4).
+
+    Softmax: .25 x .8^2 x -log .2. One against the rest, mean of 3: the same term for class 1, and
+    .75 x p^2 x -log(1 - p) for classes 2 and 3.
+    """
+    p = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    logits, masks = p.log().view(1, 4, 1, 1), torch.ones(1, 1, 1, dtype=torch.uint8)
+    true_class = 0.25 * 0.8**2 * -math.log(0.2)
+    others = sum(0.75 * q**2 * -math.log(1 - q) for q in (0.3, 0.4))
+    assert softmax_focal(logits, masks).item() == pytest.approx(true_class)
+    assert focal(logits, masks).item() == pytest.approx((true_class + others) / 3)
+
+
 def test_soft_iou_is_a_mean_over_images() -> None:
     logits, masks, z, t = binary()
     p = z.sigmoid()
@@ -204,6 +229,8 @@ def test_a_better_prediction_costs_less_in_every_term_of_the_unet3plus_loss() ->
     good, bad = (8 * truth, masks), (truth, masks)
     assert all(loss(*good) < loss(*bad) for loss in terms)
     same(focal_jaccard_ms_ssim(*bad), sum((loss(*bad) for loss in terms), torch.zeros(())))
+    exchanged = softmax_focal(*bad) - focal(*bad)
+    same(softmax_focal_jaccard_ms_ssim(*bad), focal_jaccard_ms_ssim(*bad) + exchanged)
 
 
 def test_several_classes_are_each_against_the_rest() -> None:
