@@ -30,3 +30,7 @@ class UnsupportedError(Exception):
 
     The record of the cell gets the status "unsupported", and the message is its reason.
     """
+
+
+class DivergedError(RuntimeError):
+    """A loss or logits are not finite. The record of the cell gets the status "diverged"."""

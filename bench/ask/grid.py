@@ -78,7 +78,7 @@ def expand(
     for name, dataset in (load_datasets(request) if datasets is None else datasets).items():
         images, assumptions = _training_images(request, dataset.collection)
         notes += assumptions
-        for cell in _models(request, methods, name, dataset):
+        for cell in _models(request, methods, name, dataset, notes):
             method = get_method(cell.method)
             cells += [
                 replace(
@@ -122,14 +122,20 @@ def _models(
     methods: Sequence[tuple[Method, dict[str, OptionValue]]],
     name: str,
     dataset: LoadedDataset,
+    notes: list[str],
 ) -> Iterator[Cell]:
-    """One cell for each backbone and method on a dataset, a template for its seeds and folds."""
+    """One cell for each backbone and method on a dataset, a template for its seeds and folds.
+
+    Notes on files of weights are appended to `notes`.
+    """
     tasks = cache(partial(_task, request, num_classes=dataset.collection.num_classes))
     for backbone in request.backbone_names:
         for method, options in methods:
-            task, weights_sha = tasks(backbone, _size(request, method))
+            task, weights_sha, note = tasks(backbone, _size(request, method))
             if method.from_scratch:
                 task, weights_sha = replace(task, backbone="none", weights="random"), ""
+            elif note:
+                notes.append(note)
             _try_to_build(method, options, task)
             yield Cell(
                 method=method.name,
@@ -188,9 +194,12 @@ def _size(request: Request, method: Method) -> int | None:
 
 def _task(
     request: Request, backbone: str, image_size: int | None, num_classes: int
-) -> tuple[Task, str]:
-    """The task and the hash of its weights; the default image size is that of the backbone."""
-    from bench.sam.build import ARCHITECTURES, load_sam, weights_path
+) -> tuple[Task, str, str]:
+    """The task, the hash of its weights, and a note on their file.
+
+    The default image size is that of the backbone.
+    """
+    from bench.sam.build import ARCHITECTURES, load_sam_with_note, weights_path
 
     if backbone not in ARCHITECTURES:
         raise no_such("backbone", backbone, ARCHITECTURES)
@@ -199,9 +208,9 @@ def _task(
     task = Task(num_classes, size, backbone, weights, request.depth)
     path = weights_path(task)
     if path is None:
-        return task, ""
-    load_sam(task)  # raises its error now, not in every cell
-    return task, file_sha256(path)
+        return task, "", ""
+    _, note = load_sam_with_note(task)  # raises its error now, not in every cell
+    return task, file_sha256(path), note
 
 
 def recipe_of(request: Request, method: Method, images: int) -> Recipe:

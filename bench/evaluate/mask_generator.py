@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from segment_anything import SamAutomaticMaskGenerator
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import MaskData, rle_to_mask
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from bench.data.decode import decode
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UnsupportedError, UserError
 from bench.evaluate.scoring import Prediction
-from bench.learn.model import Model
+from bench.learn.model import Model, check_finite
 from bench.sam.build import load_sam
 from bench.sam.segmenter import PromptedDecoder, SamSegmenter
 from bench.spec import Task
@@ -217,11 +217,23 @@ def _clean(mask: Mask, min_area_px: int) -> Mask:
 
 
 class _Generator(SamAutomaticMaskGenerator):  # type: ignore[misc]  # segment_anything has no types
+    def __init__(self, model: Sam, **settings: Any) -> None:
+        super().__init__(model, **settings)
+        self.predictor = _Predictor(model)
+
     def _process_crop(self, *crop: Any) -> MaskData:
         data = super()._process_crop(*crop)
         # A crop without masks gives (0,), and if all do, the generator fails at their areas.
         data["crop_boxes"] = data["crop_boxes"].reshape(-1, 4)
         return data
+
+
+class _Predictor(SamPredictor):  # type: ignore[misc]
+    def predict_torch(self, *clicks: Any, **how: Any) -> Any:
+        masks, quality, small = super().predict_torch(*clicks, **how)
+        check_finite(masks)  # the generator drops masks of NaN without a word
+        check_finite(quality)
+        return masks, quality, small
 
 
 class _AdaptedEncoder(nn.Module):

@@ -67,9 +67,7 @@ def _predict_tiled(
     model: Model, items: Sequence[Item], collection: Collection
 ) -> Iterator[Prediction]:
     def predict(windows: Tensor) -> Tensor:
-        model.module.eval()
-        with torch.no_grad():
-            return model.forward(windows.to(model.device))
+        return model.predict(windows.to(model.device))
 
     for item in items:
         image, mask = decode(item, collection)

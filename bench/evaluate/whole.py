@@ -46,17 +46,17 @@ def predict_whole(
 def predict_logits(model: Model, images: LabelledImages, batch: int = 8) -> Iterator[Tensor]:
     """Class logits (K, S, S) of each image, in order; puts the module into evaluation mode.
 
+    A logit that is not finite raises DivergedError, as in all functions that predict.
+
     Args:
         model: on the device of the images.
         images: with prompts, where the model takes them.
         batch: images at once, rounded down to whole stacks, but at least one stack.
     """
-    model.module.eval()
     batch = images.depth * max(1, batch // images.depth)
     for start in range(0, len(images), batch):
         rows = slice(start, start + batch)
-        with torch.no_grad():
-            yield from model.forward(images.images[rows], images.joined_prompts(rows))
+        yield from model.predict(images.images[rows], images.joined_prompts(rows))
 
 
 def validation_dice(model: Model, images: LabelledImages) -> float | None:
@@ -100,9 +100,7 @@ def full_logits(
     """
     resized = np.stack([resize_image(image, model.task.image_size) for image in images])
     batch = torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous()
-    model.module.eval()
-    with torch.no_grad():
-        logits = model.forward(batch.to(model.device), prompts)
+    logits = model.predict(batch.to(model.device), prompts)
     for image, small in zip(images, logits, strict=True):
         yield resize_logits(small[None], image.shape[:2])[0]
 

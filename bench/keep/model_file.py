@@ -20,6 +20,7 @@ from bench.files import atomic_path, file_sha256
 from bench.keep.header import ModelHeader, read_header, unreadable
 from bench.plugins.registry import get_method
 from bench.sam.build import weights_path
+from bench.sam.state_dict import checked_tensors
 from bench.spec import Task
 from bench.wording import counted
 
@@ -116,8 +117,9 @@ def load_onto(module: nn.Module, path: Path) -> nn.Module:
     Raises:
         UserError: the file is not a kept model or is damaged, or it does not fit the module.
     """
-    header, state = read_header(path), _tensors(path)
-    expected = {name: tensor.shape for name, tensor in trained_state(module).items()}
+    header, trained = read_header(path), trained_state(module)
+    state = checked_tensors(_tensors(path), trained, str(path))
+    expected = {name: tensor.shape for name, tensor in trained.items()}
     stored = {name: tensor.shape for name, tensor in state.items()}
     odd = sorted(n for n in expected.keys() | stored.keys() if expected.get(n) != stored.get(n))
     if odd:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.errors import DivergedError
 from bench.learn.frozen import run_frozen_stages
 from bench.learn.images import LabelledImages
 from bench.learn.model import Model, ModelInput
@@ -16,10 +17,6 @@ from bench.spec import Recipe
 
 Report = Callable[[dict[str, float]], None]
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-
-
-class DivergedError(RuntimeError):
-    """The loss is infinite or not a number."""
 
 
 def make_optimizer(model: Model) -> torch.optim.Optimizer:
@@ -110,7 +107,7 @@ def fit(
         val_dice if it is defined.
 
     Raises:
-        DivergedError: the loss is infinite or not a number.
+        DivergedError: the loss, or a logit of the validation part, is infinite or not a number.
     """
     model.module.train()
     recipe, optimizer = model.recipe, make_optimizer(model)

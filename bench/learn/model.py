@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import UnsupportedError
+from bench.errors import DivergedError, UnsupportedError
 from bench.learn.losses import Loss, get_loss
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.segmenter import Staged
@@ -102,6 +102,18 @@ class Model:
         """
         return self.logits(ModelInput(images), prompts)
 
+    def predict(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
+        """As `forward`, in evaluation mode (which stays set) and without gradients.
+
+        Raises:
+            DivergedError: a logit is not finite.
+        """
+        self.module.eval()
+        with torch.no_grad():
+            logits = self.forward(images, prompts)
+        check_finite(logits)
+        return logits
+
     def logits(
         self, inputs: ModelInput, prompts: Prompts | None = None, small: bool = False
     ) -> Tensor:
@@ -183,6 +195,20 @@ class Model:
     def _loss_in_fp32(self, logits: Tensor, masks: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
             return self.loss_function(logits.float(), masks)
+
+
+def check_finite(logits: Tensor) -> None:
+    """Check the logits of an evaluation, of a trained model or an untrained one.
+
+    Raises:
+        DivergedError: one is infinite or not a number: its class and all scores would be wrong.
+    """
+    count = int((~logits.isfinite()).sum())
+    if count:
+        raise DivergedError(
+            f"{count} of {logits.numel()} logits of the evaluation are not finite (NaN or"
+            " infinity): try --precision fp32, a lower learning rate, or other weights"
+        )
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.sam.state_dict import checked_tensors
 from bench.spec import Task
 
 
@@ -64,7 +65,7 @@ def with_encoder(
 
     Raises:
         UserError: the encoder is unknown, it does not fit the network, or its weights are not in
-            the cache and cannot be downloaded.
+            the cache and cannot be downloaded, or are not finite.
     """
     from segmentation_models_pytorch.encoders import get_preprocessing_params
 
@@ -86,6 +87,9 @@ def with_encoder(
             "name that segmentation_models_pytorch lists, such as resnet18, efficientnet-b0 or "
             "tu-mobilenetv3_small_100"
         ) from error
+    if read:
+        tensors = network.state_dict()
+        checked_tensors(tensors, tensors, f"the file of weights of the encoder '{encoder}'")
     return Normalised(network, 32, pixels["mean"], pixels["std"])
 
 

@@ -13,12 +13,12 @@ from bench.cost.measure import measure_cost
 from bench.data.items import Collection
 from bench.data.split import Split, split
 from bench.data.stacks import stacks
-from bench.errors import UnsupportedError, UserError
+from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.evaluate.modes import get_mode
 from bench.evaluate.scoring import Scoring
 from bench.evaluate.whole import validation_dice
 from bench.learn.images import make_labelled_images
-from bench.learn.loop import DivergedError, fit
+from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.plugins.registry import get_method, load_collection
 from bench.run.environment import environment

@@ -1,7 +1,9 @@
 """Builds foundation models from the classes of `segment_anything` and loads their weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from bench.errors import UserError, no_such
 from bench.sam.encoder import FastEncoder
 from bench.sam.foundation import mark_foundation
+from bench.sam.state_dict import check_names_and_shapes, checked_tensors, read_state_dict
 from bench.sam.tiny_vit import TinyViTEncoder, from_public
 from bench.sam.weights import PUBLIC, cached_weights
 from bench.spec import Task
@@ -145,28 +148,6 @@ def weights_path(task: Task) -> Path | None:
     return shipped
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a .safetensors file (as float32) or of a PyTorch checkpoint.
-
-    PyTorch checkpoints are read with `weights_only=True`, so that no code of the file runs.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return {name: tensor.float() for name, tensor in load_file(path).items()}
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # a damaged file can raise many types
-        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
-        raise UserError(
-            f"cannot read the checkpoint {path} ({reason}): give a .safetensors or .pth file of"
-            " tensors"
-        ) from error
-
-
 def load_sam(task: Task) -> Sam:
     """Load the foundation model of a task with its weights on the CPU; no parameter is frozen.
 
@@ -175,24 +156,45 @@ def load_sam(task: Task) -> Sam:
     Raises:
         UserError: the backbone is unknown, its weights are missing, or they do not fit it.
     """
+    return load_sam_with_note(task)[0]
+
+
+def load_sam_with_note(task: Task) -> tuple[Sam, str]:
+    """As `load_sam`, with a sentence that says which wrappers of the file's tensors were removed.
+
+    The sentence is "" where there are none, see `bench.sam.state_dict`.
+    """
     path = weights_path(task)
     sam = build_sam(task.backbone, task.image_size)
     if sam.mask_decoder.iou_token.weight.is_meta:
         mark_foundation(sam)
-        return sam
+        return sam, ""
     if path is None:
-        return sam
-    state = read_weights(path)
+        return sam, ""
+    state, note = read_state_dict(path)
     if task.backbone == "mobile_sam":
         state = from_public(state)
-    state = resize_positions(state, sam)
-    try:
-        sam.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(
-            f"{path} does not fit {task.backbone}: {' '.join(str(error).split())[:160]}"
-        ) from error
-    return sam
+    load_tensors(sam, state, str(path), task.backbone)
+    return sam, note
+
+
+def load_tensors(sam: Sam, state: Mapping[str, Any], origin: str, backbone: str) -> None:
+    """Check the values of a checkpoint, fit its positions to the image size, and load it.
+
+    Args:
+        sam: is changed only where all values fit.
+        state: values by the names of `sam`'s tensors.
+        origin: name of the file, for messages.
+        backbone: name of the backbone, for messages.
+
+    Raises:
+        UserError: a value is not a finite tensor of the right type and shape, is missing, or has a
+            name that `sam` does not have.
+    """
+    expected = sam.state_dict()
+    tensors = resize_positions(checked_tensors(state, expected, origin), sam)
+    check_names_and_shapes(tensors, expected, origin, backbone)
+    sam.load_state_dict(tensors)
 
 
 def resize_positions(state: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
@@ -200,7 +202,7 @@ def resize_positions(state: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
 
     The absolute embeddings (1, h, w, C) and the relative tables (2n - 1, C) of global blocks depend
     on the image size and are interpolated bilinearly, as in SAMed (section 2). All other tensors
-    are returned unchanged.
+    are returned unchanged, and so are embeddings and tables of another rank or width.
     """
     expected = sam.state_dict()
     resized = dict(state)
@@ -208,13 +210,19 @@ def resize_positions(state: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
         if name not in expected or tensor.shape == expected[name].shape:
             continue
         target = expected[name].shape
-        if name.endswith("pos_embed"):
+        if name.endswith("pos_embed") and _is_grid(tensor, target):
             grid = tensor.permute(0, 3, 1, 2)
             resized[name] = nn.functional.interpolate(
                 grid, size=target[1:3], mode="bilinear", align_corners=False
             ).permute(0, 2, 3, 1)
-        elif ".rel_pos_" in name and tensor.shape[1] == target[1]:
+        elif ".rel_pos_" in name and tensor.ndim == 2 and tensor.shape[1] == target[1]:
             resized[name] = nn.functional.interpolate(
                 tensor[None, None], size=tuple(target), mode="bilinear", align_corners=False
             )[0, 0]
     return resized
+
+
+def _is_grid(positions: Tensor, target: torch.Size) -> bool:
+    """Whether positions (1, n, n, C) differ from the target in n only."""
+    shape = positions.shape
+    return len(shape) == 4 and shape[1] == shape[2] > 0 and shape[::3] == target[::3]

@@ -6,6 +6,7 @@ parameters and the tensors agree with the checkpoint.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from segment_anything.modeling.common import LayerNorm2d
@@ -79,7 +80,7 @@ class TinyViTEncoder(nn.Module):
         return self
 
 
-def from_public(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_public(state: Mapping[str, Any]) -> dict[str, Any]:
     """Rename the tensors of the public MobileSAM checkpoint to their names in `TinyViTEncoder`."""
     return {
         _renamed(name): tensor

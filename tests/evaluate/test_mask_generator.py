@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.data.folder.read import read_folder
 from bench.data.items import IGNORE, Collection, Item
-from bench.errors import UnsupportedError, UserError
+from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.evaluate.mask_generator import (
     NANO,
     GeneratorSettings,
@@ -90,6 +90,11 @@ def pointed(*sure: float) -> Sam:
     """A SAM that finds every disc of `shown`."""
     parts: Any = (Grey(), Clicks(), Pointed(sure))
     return Sam(*parts, pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3)
+
+
+def test_a_quality_that_is_not_a_number_is_an_error_and_not_an_empty_image() -> None:
+    with pytest.raises(DivergedError, match="are not finite"):
+        generate_instances(pointed(0.9, float("nan"), 0.9), shown(discs(*CENTRES)), FEW)
 
 
 def test_finds_separate_objects() -> None:

@@ -94,6 +94,16 @@ def test_every_method_comes_back_bit_equal(method: Method, tmp_path: Path) -> No
         assert set(file.keys()) == set(trained_state(model))
 
 
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    path, model = tmp_path / "a.safetensors", build(cell("lora"))
+    name, parameter = next((n, p) for n, p in model.named_parameters() if p.requires_grad)
+    with torch.no_grad():
+        parameter.view(-1)[0] = float("inf")
+    save_model(model, path, header_of(cell("lora")))
+    with pytest.raises(UserError, match=f"the tensor '{name}' has 1 value"):
+        load_onto(build(cell("lora")), path)
+
+
 def test_the_file_is_as_large_as_the_checkpoint_column_says(lora: Path) -> None:
     """`checkpoint_bytes` counts the tensors and their index; the rest of the file is text."""
     model = build(cell("lora"))

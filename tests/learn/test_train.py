@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from bench.data.bank import Bank
+from bench.errors import DivergedError
 from bench.learn import frozen
 from bench.learn.images import LabelledImages
-from bench.learn.loop import DivergedError, fit, learning_rate
+from bench.learn.loop import fit, learning_rate
 from bench.learn.model import Model
 from bench.plugins.registry import get_method
 from bench.sam.prompts import PromptRule, Prompts

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from bench.errors import UserError
 from bench.files import atomic_path, write_atomic
-from bench.sam.build import build_sam, resize_positions
+from bench.sam.build import build_sam, load_tensors
 from bench.sam.nano.evaluate import watch_scenes, watched_iou
 from bench.sam.nano.objective import step_loss
 from bench.sam.nano.plan import Phase, Plan, anneal_plan, learning_rate
@@ -77,13 +77,13 @@ class Trainer:
         if "model" in state:
             # A change of side begins with the average: what follows is to refine it.
             source = state["model"] if state["size"] == phase.side else state["average"]
-            self.sam.load_state_dict(resize_positions(source, self.sam))
+            load_tensors(self.sam, source, "the state of the training", "sam_nano")
         self.average = torch.optim.swa_utils.AveragedModel(
             self.sam, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
         )
         if "average" in state:
-            average = resize_positions(state["average"], self.sam)
-            self.average.module.load_state_dict(average)
+            average = state["average"]
+            load_tensors(self.average.module, average, "the state's average", "sam_nano")
             self.average.n_averaged.fill_(1)
         self.optimizers = make_optimizers(self.sam)
         if state["optimizers"] is not None and state["size"] == phase.side:
