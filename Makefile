@@ -14,7 +14,7 @@ check:  ## style and types
 	$(PYTHON) -m mypy
 
 test:  ## the fast tests: offline, CPU
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist worksteal
 
 slow:  ## run the tests that train whole cells or build the wheel
 	$(PYTHON) -m pytest -m slow
