@@ -112,8 +112,8 @@ class TiffRows:
         if self._levels is None and self._page.dtype not in (np.uint8, np.uint16, np.bool_):
             raise UserError(
                 f"'{self._path}' is large and holds values of type {self._page.dtype}: give"
-                " --levels LOW,HIGH, the values that become black and white, or save it with 8 or 16"
-                " bits"
+                " --levels LOW,HIGH, the values that become black and white, or save it with 8 or"
+                " 16 bits"
             )
         counts = np.zeros(1 << 16, np.int64)
         wide = self._levels is None and self._page.dtype == np.uint16
