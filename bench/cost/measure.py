@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import torch
 
-from bench.cost import Throughput, count_macs_fvcore, measure_memory, measure_throughput, on_meta
+from bench.cost import (
+    MemorySplit,
+    Throughput,
+    count_macs_fvcore,
+    measure_memory,
+    measure_throughput,
+    on_meta,
+)
 from bench.cost.count import count_model
 from bench.learn.frozen import run_frozen_stages
 from bench.learn.images import LabelledImages
@@ -78,13 +85,7 @@ def _measure_training(model: Model, batch: LabelledImages, cost: Cost) -> Cost:
     optimizer = make_optimizer(model)
     speed = _training_speed(model, optimizer, batch)
 
-    def step() -> None:
-        images = ModelInput(batch.images)
-        train_step(model, optimizer, images, batch.masks, batch.joined_prompts())
-        optimizer.zero_grad(set_to_none=True)
-
-    optimizer.zero_grad(set_to_none=True)
-    memory = measure_memory(step, model.module, optimizer, batch.images.device)
+    memory = _measure_memory(model, optimizer, batch)
     return replace(
         cost,
         train_images_per_s=speed.median,
@@ -96,6 +97,29 @@ def _measure_training(model: Model, batch: LabelledImages, cost: Cost) -> Cost:
         activations_bytes=memory.activations,
         memory_source=memory.source,
     )
+
+
+def measure_training_memory(model: Model) -> MemorySplit:
+    """Measure the peak memory of a training step on random images; trains the model for two steps.
+
+    Args:
+        model: on the device to measure on; its recipe gives batch size and precision.
+    """
+    batch = _noise(model).to(model.device)
+    model.module.train()
+    return _measure_memory(model, make_optimizer(model), batch)
+
+
+def _measure_memory(
+    model: Model, optimizer: torch.optim.Optimizer, batch: LabelledImages
+) -> MemorySplit:
+    def step() -> None:
+        images = ModelInput(batch.images)
+        train_step(model, optimizer, images, batch.masks, batch.joined_prompts())
+        optimizer.zero_grad(set_to_none=True)
+
+    optimizer.zero_grad(set_to_none=True)
+    return measure_memory(step, model.module, optimizer, batch.images.device)
 
 
 def _speed(call: Callable[[], object], batch: LabelledImages) -> Throughput:

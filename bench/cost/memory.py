@@ -42,6 +42,9 @@ def measure_memory(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     device: torch.device | str,
+    *,
+    prepare: Callable[[], Any] | None = None,
+    rounding: int = 1,
 ) -> MemorySplit:
     """Run two training steps and split the peak memory of the second.
 
@@ -60,13 +63,15 @@ def measure_memory(
         model: its parameters and buffers are the weights.
         optimizer: the optimiser that `step` calls.
         device: device of the model; tensors on other devices do not count.
+        prepare: called instead of the first step; must create the optimiser's state.
+        rounding: each storage counts with its size rounded up to a multiple of this, in bytes.
 
     Raises:
         RuntimeError: in addition to the model, its gradients and the optimiser's state, this
             process holds more than 512 MiB on the CUDA device.
     """
     device = torch.device(device)
-    meter = StorageMeter(device)
+    meter = StorageMeter(device, rounding)
 
     def tag(*_: Any) -> None:
         meter.tag([*model.parameters(), *model.buffers()], "weights")
@@ -80,7 +85,8 @@ def measure_memory(
     hooks = optimizer.register_step_pre_hook(tag), optimizer.register_step_post_hook(tag)
     try:
         with meter:
-            step()
+            (prepare or step)()
+            tag()
             meter.restart()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
@@ -130,8 +136,9 @@ class StorageMeter(TorchDispatchMode):
         peak: highest value of `live` since the start or the last `restart`.
     """
 
-    def __init__(self, device: torch.device | str) -> None:
+    def __init__(self, device: torch.device | str, rounding: int = 1) -> None:
         super().__init__()
+        self._rounding = rounding
         self.live = 0  # bytes
         self.peak = 0  # bytes
         self._device_type = torch.device(device).type
@@ -178,10 +185,11 @@ class StorageMeter(TorchDispatchMode):
     def _note(self, value: Any) -> _Block | None:
         if not isinstance(value, Tensor):
             return None
-        storage = value.untyped_storage()
-        if storage.device.type != self._device_type:
+        if value.device.type != self._device_type:  # the storage of a fake tensor is on meta
             return None
+        storage = value.untyped_storage()
         address, nbytes = storage._cdata, storage.nbytes()
+        nbytes += -nbytes % self._rounding
         block = self._blocks.get(address)
         if block is not None and block.nbytes == nbytes:
             return block

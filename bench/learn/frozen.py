@@ -1,6 +1,5 @@
 """Frozen stages of a model, run once per image instead of once per training step."""
 
-import torch
 from torch import Tensor
 
 from bench.learn.model import Model, ModelInput
@@ -22,9 +21,12 @@ def run_frozen_stages(model: Model, images: Tensor, batch: int = 8) -> ModelInpu
     """
     if not model.frozen_stages:
         return ModelInput(images)
-    first, *rest = images.split(batch)
-    features = [model.encode_frozen(first)]
-    if features[0][0].nbytes * len(images) > MOST_BYTES:
+    first = model.encode_frozen(images[:batch])
+    if first[0].nbytes * len(images) > MOST_BYTES:
         return ModelInput(images)
-    features += [model.encode_frozen(part) for part in rest]
-    return ModelInput(torch.cat(features), encoded=True)
+    # Written into one tensor, because a concatenation would hold all features twice.
+    features = first.new_empty((len(images), *first.shape[1:]))
+    features[:batch] = first
+    for start in range(batch, len(images), batch):
+        features[start : start + batch] = model.encode_frozen(images[start : start + batch])
+    return ModelInput(features, encoded=True)

@@ -10,7 +10,9 @@ the outputs of padded tokens are not projected.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -28,6 +30,20 @@ from bench.sam.stages import Stage
 # product and keeps less memory; in bf16 it is slower until the logits of a block take hundreds of
 # MiB.
 FUSED_FROM = {torch.float32: 512, torch.bfloat16: 2048}
+
+
+# Whether `attention` takes the kernels of CUDA on every device, see `attention_as_on_cuda`.
+_as_on_cuda = ContextVar("as_on_cuda", default=False)
+
+
+@contextmanager
+def attention_as_on_cuda() -> Iterator[None]:
+    """Use the fused kernel for any number of tokens, as on CUDA; for predictions of memory."""
+    token = _as_on_cuda.set(True)
+    try:
+        yield
+    finally:
+        _as_on_cuda.reset(token)
 
 
 class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no types
@@ -213,7 +229,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: tuple[Tensor, Tensor] | Non
     Returns:
         (N, heads, rows * columns, d).
     """
-    few = q.device.type == "cpu" and q.shape[2] * q.shape[3] < FUSED_FROM.get(q.dtype, 0)
+    on_cpu = q.device.type == "cpu" and not _as_on_cuda.get()
+    few = on_cpu and q.shape[2] * q.shape[3] < FUSED_FROM.get(q.dtype, 0)
     if q.is_meta or is_tracing() or (few and q.dtype == torch.float32):
         return _by_definition(q, k, v, bias)
     v = v.flatten(2, 3)

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling import MaskDecoder, Sam
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
 from torch import Tensor, nn
 
 from bench.errors import UnsupportedError
@@ -214,9 +214,12 @@ class PromptedDecoder(nn.Module):
         logits = torch.full((rows, low * low), -20.0, device=embeddings.device)
         logits[:: self.num_classes] = 0.0
         if prompts is not None:
-            image = torch.arange(len(prompts)).repeat_interleave(
-                torch.tensor([len(classes) for classes in prompts.classes])
-            )
+            # Written without operators whose output size depends on values, so that the memory of a
+            # step can be predicted from shapes; likewise in `_embed_clicks`.
+            rows_of_prompts = [
+                row for row, classes in enumerate(prompts.classes) for _ in range(len(classes))
+            ]
+            image = torch.tensor(rows_of_prompts, dtype=torch.int64)
             target = (image * self.num_classes + torch.cat(prompts.classes)).to(logits.device)
             columns = (image, target, torch.cat(prompts.boxes), torch.cat(prompts.clicks))
             for images, targets, boxes, clicks in zip(
@@ -233,14 +236,27 @@ class PromptedDecoder(nn.Module):
         if self.rule.kind != "point":
             sparse, dense = self.prompt_encoder(None, boxes, None)
         else:
-            positive = torch.ones(clicks.shape[:2], dtype=torch.int, device=clicks.device)
-            sparse, dense = self.prompt_encoder((clicks, positive), None, None)
+            _, dense = self.prompt_encoder(None, None, None)
+            sparse = _embed_clicks(self.prompt_encoder, clicks)
         positions = self.prompt_encoder.get_dense_pe()
         masks, quality = predict_masks(self.mask_decoder, source, positions, sparse, dense)
         if self.rule.kind == "point" and self.best_of_three:
             best = quality[:, 1:].argmax(1) + 1  # a single click is ambiguous
             return masks[torch.arange(len(best)), best].float()
         return masks[:, 0].float()
+
+
+def _embed_clicks(encoder: PromptEncoder, clicks: Tensor) -> Tensor:
+    """Embed positive clicks (n, c, 2) as `encoder` does, as (n, c + 1, C) with SAM's empty point.
+
+    The encoder selects points by a boolean mask; here all points are positive but the last.
+    """
+    empty = clicks.new_zeros(len(clicks), 1, 2)
+    places = encoder.pe_layer.forward_with_coords(
+        torch.cat([clicks + 0.5, empty], dim=1), encoder.input_image_size
+    )
+    positive = places[:, :-1] + encoder.point_embeddings[1].weight
+    return torch.cat([positive, encoder.not_a_point_embed.weight.expand(len(clicks), 1, -1)], dim=1)
 
 
 def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> MaskDecoder:
