@@ -64,8 +64,11 @@ def test_paths_of_the_repository_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [path for path in PAGES if path.stem != "CHANGELOG"], ids=_page)
 def test_commands_are_understood_by_the_command_line(
-    page: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "my_plugins" / "methods").mkdir(parents=True)  # the folder that the tutorial names
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAM_BENCH_PLUGINS", "")  # a command adds the folder: undone after the test
     for name in ("run", *cli.COMMANDS):
         module = cli.command_module(name)
         monkeypatch.setattr(module, "run", lambda *_: 0)
