@@ -3,7 +3,8 @@
     images    `brats`: 4,059, of each of 369 volumes the slices 25, 35, ... 125 of 155;
               `brats_volumes`: all 57,195 slices; 240 x 240 px, 1 mm in each direction, with
               FLAIR as red, T1 with contrast agent as green and T2 as blue
-    classes   rest, necrotic and non-enhancing core, oedema, enhancing tumour (labels 0, 1, 2, 4)
+    classes   rest, necrotic and non-enhancing core, oedema, enhancing tumour (labels 0, 1, 2, 4);
+              `brats_whole_tumour`: the volumes with rest and whole tumour (labels 1, 2, 4)
     groups    369 patients
     split     none: the challenge keeps the labels of its other volumes
     licence   terms of the challenge
@@ -38,22 +39,35 @@ CONTRASTS = ("flair", "t1ce", "t2")  # red, green, blue
 
 _register = partial(
     register_dataset,
-    classes=("rest", "necrotic core", "oedema", "enhancing tumour"),
     source="https://www.med.upenn.edu/cbica/brats2020/data.html",
     licence="terms of the challenge",
+)
+_register_regions = partial(
+    _register,
+    classes=("rest", "necrotic core", "oedema", "enhancing tumour"),
     mask_values={0: 0, 1: 1, 2: 2, 4: 3},
 )
 
 
-@_register("brats")
+@_register_regions("brats")
 def brats(root: Path, keep: Keep) -> list[Item]:
     """Brain tumours in MRI (BraTS 2020); 4,059 slices of 369 patients, 240 x 240, 3 contrasts."""
     return _slices(root, keep, SLICES)
 
 
-@_register("brats_volumes")
+@_register_regions("brats_volumes")
 def brats_volumes(root: Path, keep: Keep) -> list[Item]:
     """Brain tumours in MRI (BraTS 2020); 369 volumes of 155 slices, 240 x 240, 3 contrasts."""
+    return _slices(root, keep)
+
+
+@_register(
+    "brats_whole_tumour",
+    classes=("rest", "whole tumour"),
+    mask_values={0: 0, 1: 1, 2: 1, 4: 1},
+)
+def brats_whole_tumour(root: Path, keep: Keep) -> list[Item]:
+    """Whole brain tumours in MRI (BraTS 2020); 369 volumes of 155 slices, 3 contrasts."""
     return _slices(root, keep)
 
 

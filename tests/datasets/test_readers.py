@@ -84,6 +84,14 @@ EXPECTED = {
         {"g0001": 1, "n0001": 1, "V0001": 1, "T0001": 1}, (2, 1, 1),
         "Annotation-Training400/Disc_Cup_Masks/Glaucoma/g0001.bmp",
     ),
+    "refuge_disc": Expected(
+        {"g0001": 1, "n0001": 1, "V0001": 1, "T0001": 1}, (2, 1, 1),
+        "Annotation-Training400/Disc_Cup_Masks/Glaucoma/g0001.bmp",
+    ),
+    "refuge_cup": Expected(
+        {"g0001": 1, "n0001": 1, "V0001": 1, "T0001": 1}, (2, 1, 1),
+        "Annotation-Training400/Disc_Cup_Masks/Glaucoma/g0001.bmp",
+    ),
     "kvasir_seg": Expected(
         {"cju0qkwl35piu": 1, "cju0qoxqj9q6s": 1}, None, "masks/cju0qkwl35piu.jpg",
     ),
@@ -115,6 +123,10 @@ EXPECTED = {
         "BraTS20_Training_355/BraTS20_Training_355_t2.nii",
     ),
     "brats_volumes": Expected(
+        {"BraTS20_Training_001": 126, "BraTS20_Training_355": 126}, None,
+        "BraTS20_Training_355/BraTS20_Training_355_t2.nii",
+    ),
+    "brats_whole_tumour": Expected(
         {"BraTS20_Training_001": 126, "BraTS20_Training_355": 126}, None,
         "BraTS20_Training_355/BraTS20_Training_355_t2.nii",
     ),

@@ -236,6 +236,9 @@ def make_refuge(root: Path) -> None:
     save(image(9, 3), training / "Disc_Cup_Fovea_Illustration" / "g0001.jpg")
 
 
+make_refuge_disc = make_refuge_cup = make_refuge
+
+
 def make_kvasir_seg(root: Path) -> None:
     """Two images; the masks are JPEG in three channels."""
     for number, name in enumerate(("cju0qkwl35piu", "cju0qoxqj9q6s")):
@@ -336,7 +339,7 @@ def make_brats(root: Path) -> None:
         save_volume(truth, folder / f"{segmentation}.nii")
 
 
-make_brats_volumes = make_brats
+make_brats_volumes = make_brats_whole_tumour = make_brats
 
 
 def make_ddti(root: Path) -> None:

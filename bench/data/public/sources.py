@@ -156,12 +156,27 @@ SOURCES = _named(
         "terms of the challenge",
         "join the challenge and download its data",
     ),
+    refuge_disc=_by_hand(
+        "https://refuge.grand-challenge.org/",
+        "terms of the challenge",
+        "join the challenge and download its data, or link the folder 'refuge'",
+    ),
+    refuge_cup=_by_hand(
+        "https://refuge.grand-challenge.org/",
+        "terms of the challenge",
+        "join the challenge and download its data, or link the folder 'refuge'",
+    ),
     brats=_by_hand(
         "https://www.med.upenn.edu/cbica/brats2020/data.html",
         "terms of the challenge",
         "request the data on the challenge's page",
     ),
     brats_volumes=_by_hand(
+        "https://www.med.upenn.edu/cbica/brats2020/data.html",
+        "terms of the challenge",
+        "request the data on the challenge's page",
+    ),
+    brats_whole_tumour=_by_hand(
         "https://www.med.upenn.edu/cbica/brats2020/data.html",
         "terms of the challenge",
         "request the data on the challenge's page",
