@@ -5,9 +5,7 @@ default a suite runs offline, on a stand-in dataset and the embedded backbone. T
 the methods have the same order there, but not whether the published values can be reproduced.
 """
 
-import csv
 import math
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,15 +13,12 @@ from functools import cache
 from typing import Any
 
 from bench.ask.grid import LoadedDataset, expand, load_datasets
+from bench.ask.published import PUBLISHED, PublishedValue, find_published
 from bench.ask.request import Request
 from bench.errors import UserError, no_such
-from bench.files import shipped_results
 from bench.plugins.registry import get_method
 from bench.spec import Cell
 from bench.wording import counted
-
-_DURATION = re.compile(r"(\d+) (h|min)")
-PUBLISHED = shipped_results() / "published"
 
 
 @dataclass(frozen=True)
@@ -34,24 +29,44 @@ class SuiteLine:
         method: name in the publication.
         setting: name of the setting in the publication.
         run: the method to run, as on the command line; "" if this project does not have it.
+        reason: why this project does not have it.
         lr: peak learning rate, instead of the method's own.
         batch_size: instead of the protocol's.
         epochs: passes over the bank, or over the training images under the published protocol. If a
             user sets `steps`, the line with most epochs has this number of steps, and the others
             proportionally fewer.
+        specimens: name of each dataset of ours to the one specimen that the line is about; empty for
+            all specimens.
     """
 
     method: str
     setting: str = ""
     run: str = ""
+    reason: str = ""
     lr: float | None = None
     batch_size: int | None = None
     epochs: int | None = None
+    specimens: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
         """Method and setting in one phrase."""
         return f"{self.method}, {self.setting}" if self.setting else self.method
+
+
+@dataclass(frozen=True)
+class CountedModel:
+    """What the models of a suite of counts are built for.
+
+    Attributes:
+        image_size: side in pixels of the images.
+        classes: number of foreground classes.
+        batch_size: images in the batch whose operations are counted.
+    """
+
+    image_size: int
+    classes: int
+    batch_size: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +76,11 @@ class Suite:
     Attributes:
         source: publication of the table, as in `published_results.csv`.
         table: name of the table in the publication.
-        stand_in: dataset that the suite uses by default.
         originals: name of each published dataset to our name; "" if it is not available here.
         backbone: backbone in the publication; "" if its methods have none.
-        figures: name of each published metric, with its target, to our name.
+        figures: name of each published metric, with its target, to our name of the metric.
         lines: the lines of the table.
+        stand_in: dataset that the suite uses by default; "" for a suite of counts.
         differences: sentences on the differences between the publication's protocol and ours.
         labels: label budgets, as on the command line.
         folds: number of folds for cross-validation.
@@ -75,17 +90,19 @@ class Suite:
         units: published metric to its unit, if it differs from our unit.
         apart: why values are not comparable even with the publication's images and recipe, by
             published metric (with its target, or for all targets) or method; "" for all.
+        counted: for a suite of counts, what its models are built for: its figures follow from the
+            model's shape, so that nothing is trained. None for a suite of runs.
     """
 
     name: str
     title: str
     source: str
     table: str
-    stand_in: str
     originals: Mapping[str, str]
     backbone: str
     figures: Mapping[str, str]
     lines: tuple[SuiteLine, ...]
+    stand_in: str = ""
     differences: str = ""
     labels: str = "all"
     folds: int = 1
@@ -94,11 +111,17 @@ class Suite:
     loss: str | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     apart: Mapping[str, str] = field(default_factory=dict)
+    counted: CountedModel | None = None
 
     def published(self, line: SuiteLine, dataset: str, metric: str) -> float | None:
         """Return the published value, percentages as fractions; None if none is published."""
-        key = (self.source, self.table, dataset, line.method, line.setting, metric)
-        return _figures().get(key)
+        entry = self.published_value(line, dataset, metric)
+        return None if entry is None else entry.value
+
+    def published_value(self, line: SuiteLine, dataset: str, metric: str) -> PublishedValue | None:
+        """Return the published value as printed; None if none is published."""
+        place = (self.source, self.table, dataset, line.method, line.setting, metric)
+        return find_published(*place)
 
 
 @dataclass(frozen=True)
@@ -177,8 +200,8 @@ def expand_suite(
 ) -> tuple[dict[SuiteLine, list[Cell]], list[str]]:
     """List the cells of each line of a suite, with the notes of `expand`.
 
-    A line whose method this project does not have gets no cells. A method without a published
-    recipe uses the equal recipe, and a note says so.
+    A line whose method this project does not have gets no cells, and neither does a line of a suite
+    of counts. A method without a published recipe uses the equal recipe, and a note says so.
 
     Args:
         suite: the suite to expand.
@@ -190,6 +213,8 @@ def expand_suite(
     """
     cells: dict[SuiteLine, list[Cell]] = {line: [] for line in suite.lines}
     notes: list[str] = []
+    if suite.counted is not None:
+        return cells, notes
     common = request_of(suite, choice)
     datasets = load_datasets(common) if datasets is None else datasets
     for line in suite.lines:
@@ -233,36 +258,10 @@ def _suites() -> dict[str, Suite]:
             " project"
         )
     suites = tomllib.loads(file.read_text())
-    return {
-        name: Suite(
-            **{**values, "name": name, "lines": tuple(SuiteLine(**v) for v in values["lines"])}
-        )
-        for name, values in suites.items()
-    }
+    return {name: _suite(name, values) for name, values in suites.items()}
 
 
-@cache
-def _figures() -> dict[tuple[str, ...], float]:
-    """Published values by source, table, dataset, method, setting and metric with its target."""
-    figures = {}
-    with (PUBLISHED / "published_results.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            metric = f"{row['metric']} {row['target']}".strip()
-            names = ("source", "table", "dataset", "method", "setting")
-            key = (*(row[name] for name in names), metric)
-            if (value := _value(row["value"], row["unit"], row["metric"])) is not None:
-                figures[key] = value
-    return figures
-
-
-def _value(text: str, unit: str, metric: str) -> float | None:
-    """A published value in the units of records; None if it is not a number, as "> 90"."""
-    if duration := _DURATION.fullmatch(text):
-        return float(duration[1]) * {"h": 3600, "min": 60}[duration[2]]
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    if metric == "BER":
-        return value  # all publications, and our records, give this error rate in percent
-    return value * {"%": 0.01, "M": 1e6, "MiB": 2**20, "GB": 1e9}.get(unit, 1.0)
+def _suite(name: str, values: Mapping[str, Any]) -> Suite:
+    lines = tuple(SuiteLine(**line) for line in values["lines"])
+    counted = CountedModel(**values["counted"]) if "counted" in values else None
+    return Suite(**{**values, "name": name, "lines": lines, "counted": counted})

@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             cell.id: cell for grid in grids.values() for line in grid.values() for cell in line
         }
         # A dictionary, since suites share cells.
-        exit_code = run_and_report(list(cells.values()), notes, settings, arguments, console)
+        if cells:
+            exit_code = run_and_report(list(cells.values()), notes, settings, arguments, console)
         if arguments.dry_run:
             return exit_code
     _ledgers(grids, choice, arguments.out, console)
@@ -94,9 +95,11 @@ def _expand(
     from bench.ask.grid import LoadedDataset, load_datasets
     from bench.ask.suites import expand_suite, request_of
 
-    requests = {suite: request_of(suite, choice) for suite in suites}  # all are checked first
+    grids: dict[Suite, dict[SuiteLine, list[Cell]]] = {suite: {} for suite in suites}
+    requests = {  # all are checked first; a suite of counts needs no data
+        suite: request_of(suite, choice) for suite in suites if suite.counted is None
+    }
     datasets: dict[tuple[str, int], dict[str, LoadedDataset]] = {}
-    grids: dict[Suite, dict[SuiteLine, list[Cell]]] = {}
     notes: list[str] = []
     for suite, request in requests.items():
         key = request.datasets, request.folds
@@ -111,14 +114,24 @@ def _list(console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
+    from bench.ask.coverage import list_coverage
     from bench.ask.suites import list_suites
 
     name = Column("Suite", no_wrap=True)  # a name to be typed is not broken
-    table = Table(name, "Question", "Published in", "Stand-in", "Lines", box=SIMPLE_HEAD)
+    table = Table(name, "Question", "Published in", "Runs on", "Lines", box=SIMPLE_HEAD)
     for suite in list_suites():
         lines = f"{sum(bool(line.run) for line in suite.lines)} of {len(suite.lines)}"
-        words = (suite.name, suite.title, suite.source, suite.stand_in, lines)
+        words = (suite.name, suite.title, suite.source, suite.stand_in or "counts only", lines)
         table.add_row(*map(plain, words))
+    console.print(table)
+    table = Table("Published table", "Values", "With a line", "Without", box=SIMPLE_HEAD)
+    for entry in list_coverage():
+        reasons = dict(entry.reasons)
+        if entry.unexplained:
+            reasons["no suite has this value"] = len(entry.unexplained)
+        without = "\n".join(f"{count}: {reason}" for reason, count in reasons.items())
+        counts = str(entry.values), str(entry.with_line)
+        table.add_row(plain(f"{entry.source}, {entry.table}"), *counts, plain(without))
     console.print(table)
     return 0
 
@@ -131,7 +144,7 @@ def _ledgers(
 ) -> None:
     from rich.markdown import Markdown
 
-    from bench.report.published.ledger import write_ledger
+    from bench.report.published.ledger_file import write_ledger
     from bench.run.store import Store
 
     records = {record.cell.id: record for record in Store(out).read_all()}

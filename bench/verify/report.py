@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import rewrite
 from bench.report.page import Report, build_page, find_ledgers, read_page
-from bench.report.published.ledger import read_note, write_ledger
+from bench.report.published.ledger_file import read_note, write_ledger
 from bench.report.records.frame import to_frame
 from bench.run.record_images import RecordImages
 from bench.spec import Record
@@ -129,10 +129,12 @@ def _ledger(
     """
     suite = get_suite(name)
     dataset = request.dataset or suite.stand_in
-    loaded = images.load(dataset)
-    if loaded is None:
-        raise UserError("its images are not on this machine")
-    data = {dataset: LoadedDataset(*loaded, ((),) * suite.folds)}
+    data = {}
+    if suite.counted is None:
+        loaded = images.load(dataset)
+        if loaded is None:
+            raise UserError("its images are not on this machine")
+        data = {dataset: LoadedDataset(*loaded, ((),) * suite.folds)}
     cells, _ = expand_suite(suite, request, data)
     with TemporaryDirectory() as folder:
         return write_ledger(suite, request, cells, records, Path(folder)).read_text()

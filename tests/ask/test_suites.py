@@ -10,9 +10,10 @@ import pytest
 from records import make_failure, make_record
 
 from bench import cli
+from bench.ask.coverage import list_coverage
 from bench.ask.method_words import parse_methods
+from bench.ask.published import PUBLISHED
 from bench.ask.suites import (
-    PUBLISHED,
     Suite,
     SuiteChoice,
     SuiteLine,
@@ -23,7 +24,9 @@ from bench.ask.suites import (
 )
 from bench.errors import UserError
 from bench.plugins.registry import list_datasets
-from bench.report.published.ledger import Page, ledger, ledger_markdown, read_note, write_ledger
+from bench.report.published.counted import count_line, counted_markdown
+from bench.report.published.ledger import Page, ledger
+from bench.report.published.ledger_file import ledger_markdown, read_note, write_ledger
 from bench.report.records.columns import get_column
 from bench.sam.build import ARCHITECTURES
 from bench.spec import Cell, Recipe, Record, Task
@@ -35,11 +38,12 @@ WITHOUT_FIGURE = {("samed-rank", "rank=64")}
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 def test_every_line_can_be_run_and_has_its_figure(suite: Suite) -> None:
     names = {dataset.name for dataset in list_datasets()}
-    assert suite.stand_in in names
+    assert suite.stand_in in names if suite.counted is None else suite.stand_in == ""
     assert set(suite.originals.values()) - {""} <= names
     assert suite.backbone in {"", *ARCHITECTURES}
     for line in suite.lines:
         if not line.run:
+            assert line.reason, line
             continue
         assert len(parse_methods(line.run)) == 1
         if suite.figures and suite.source and (suite.name, line.setting) not in WITHOUT_FIGURE:
@@ -73,6 +77,7 @@ def test_figures_stand_beside_figures_of_their_unit(suite: Suite) -> None:
         "MiB": {"MiB", "GB"},
         "mm": {"mm"},
         "s": {""},  # durations state theirs in the value
+        "": {""},
     }
     with (PUBLISHED / "published_results.csv").open(newline="") as file:
         rows = [
@@ -82,6 +87,8 @@ def test_figures_stand_beside_figures_of_their_unit(suite: Suite) -> None:
         ]
     assert bool(rows) == bool(suite.source)
     for metric, ours in suite.figures.items():
+        if suite.counted is not None:
+            break  # counts are shown in the unit of the published value
         named = [r for r in rows if f"{r['metric']} {r['target']}".strip() == metric]
         units = {r["unit"] for r in named if r["dataset"] in suite.originals}
         if metric in suite.units:
@@ -104,7 +111,7 @@ TABLE = Suite(
         SuiteLine("SAMed", "rank=1", "samed[rank=1]"),
         SuiteLine("SAMed", "rank=4", "samed"),
         SuiteLine("SAMed", "rank=16", "samed[rank=16]"),
-        SuiteLine("SAMed", "rank=64"),
+        SuiteLine("SAMed", "rank=64", reason="too wide"),
     ),
 )
 
@@ -149,7 +156,7 @@ def test_a_stand_in_reproduces_nothing_but_has_an_order() -> None:
     assert {entry.status for entry in same.entries[:3]} == {
         "not comparable: stand-in for the images, sam_nano, equal protocol"
     }
-    assert same.entries[3].status == "not run: method not implemented"
+    assert same.entries[3].status == "not run: too wide"
     other = page(*(run(line, 0.8 - 0.1 * rank) for line, rank in zip(lines, ranks, strict=True)))
     assert (other.order.same, other.order.reversed, other.order.reversed_surely) == (0, 3, 3)
 
@@ -231,6 +238,71 @@ def test_a_cost_has_a_unit_and_no_specimens() -> None:
     assert found.entries[0].line == "SAMed, rank=1 (oracle prompts)"
     text = " ".join(ledger_markdown(suite, [found]).split())
     assert " M | 3 | not comparable" in text
+
+
+def test_every_published_value_has_a_line_or_a_reason() -> None:
+    coverage = list_coverage()
+    assert not [value for table in coverage for value in table.unexplained]
+    with (PUBLISHED / "published_results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(table.values for table in coverage) == len(rows)
+    for table in coverage:
+        assert table.with_line + sum(table.reasons.values()) == table.values
+    of_samed = coverage[0]
+    assert (of_samed.table, of_samed.values, of_samed.with_line) == ("1: comparison", 90, 30)
+    assert of_samed.reasons == {"transformer without SAM, not implemented": 60}
+
+
+def test_a_value_without_a_suite_is_unexplained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.ask.coverage.list_suites", lambda: [get_suite("samed-rank")])
+    by_table = {entry.table: entry for entry in list_coverage()}
+    assert not by_table["4: LoRA rank"].unexplained
+    assert len(by_table["batch size"].unexplained) == by_table["batch size"].values == 5
+
+
+def test_one_specimen_is_scored_by_its_own_images() -> None:
+    line = SuiteLine("SAMed", "rank=4", "samed", specimens={"organs": "g1"})
+    runs = [
+        replace(
+            record,
+            per_image=tuple({**row, "group": f"g{n}"} for n, row in enumerate(record.per_image)),
+        )
+        for record in run(TABLE.lines[1], 0.7)
+    ]
+    suite, cells = replace(TABLE, lines=(line,)), {line: [one.cell for one in runs]}
+    (found,) = ledger(suite, DEFAULT, cells, {one.cell.id: one for one in runs})
+    (entry,) = found.entries
+    own = [one.per_image[1]["dice"] for one in runs]
+    assert entry.measured == pytest.approx(sum(own) / 3)
+    assert entry.measured != pytest.approx(page([], runs).entries[1].measured)
+    assert entry.bounds is None, "one specimen has no interval"
+
+
+def test_counts_are_reproduced_in_all_printed_digits() -> None:
+    """The model summary of the nuclei report, which torchinfo printed."""
+    suite = get_suite("nuinsseg-size")
+    text = " ".join(counted_markdown(suite).split())
+    assert text.count("| reproduced |") == len(suite.figures) == 5
+    assert "| 13,448.77 MB | 13,448.77 MB |" in text
+    ranks = get_suite("particles-rank-size")
+    assert [count_line(ranks, line)["trainable_params"] for line in ranks.lines[:2]] == [
+        4_718_592,
+        9_437_184,
+    ]
+
+
+def test_a_count_that_differs_is_contradicted() -> None:
+    suite = replace(get_suite("particles-rank-size"), apart={})
+    text = " ".join(counted_markdown(suite).split())
+    assert "| LoRA-SAM ViT-B, rank=256 | 5.73 M | 9.44 M | contradicted |" in text
+
+
+def test_a_suite_of_counts_needs_no_records(tmp_path: Path) -> None:
+    words = ["suite", "run", "particles-rank-size", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    text = (tmp_path / "ledger" / "particles-rank-size.md").read_text()
+    assert read_note(text) == ("particles-rank-size", SuiteChoice())
+    assert "| not comparable: its layers are not stated |" in text
 
 
 def test_units_of_published_figures_are_those_of_records() -> None:
@@ -349,3 +421,4 @@ def test_the_list_names_every_suite(
     assert cli.main(["suite", "list"]) == 0
     out = capsys.readouterr().out
     assert all(suite.name in out for suite in SUITES)
+    assert re.search(r"SAMed \(arXiv 2304.13785\), 1: comparison +90 +30 +60: transformer", out)

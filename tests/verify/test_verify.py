@@ -21,7 +21,7 @@ from bench.errors import UserError
 from bench.evaluate.scoring import Prediction, Scoring
 from bench.report.compare.comparison import make_comparisons
 from bench.report.page import Report, build_page
-from bench.report.published.ledger import write_ledger
+from bench.report.published.ledger_file import write_ledger
 from bench.report.records.frame import to_frame
 from bench.run.store import Store
 from bench.spec import SCHEMA, Cell, Recipe, Record, Task

@@ -4,28 +4,20 @@ Results on a stand-in dataset or with another backbone are not reproductions. Fo
 order of the lines is compared.
 """
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
-from bench.ask.request import Request
 from bench.ask.suites import Suite, SuiteChoice, SuiteLine
-from bench.files import write_atomic
-from bench.report.published.score_sums import COST_FIELDS, score_sums_of
-from bench.report.records.columns import MISSING, get_column
-from bench.report.tables.markdown import markdown_table
+from bench.report.published.score_sums import RUN_FIGURES, score_sums_of
 from bench.spec import Cell, Record
-from bench.stats.bootstrap import CONFIDENCE, Interval, ScoreSums, percentile_interval, resample
+from bench.stats.bootstrap import Interval, ScoreSums, percentile_interval, resample
 from bench.stats.paired import min_specimens
 from bench.wording import counted
 
-_NOTE = re.compile(r"<!-- asked: (.*) -->")
 FEWEST = min_specimens(1)  # with fewer specimens, no difference can be significant
 
 
@@ -55,7 +47,8 @@ class Order:
     """Numbers of pairs of lines in the published order and in the reverse order.
 
     Attributes:
-        specimens: number of test specimens; None for a cost, which is not measured on specimens.
+        specimens: number of test specimens; None for a value of whole runs, which is not
+            measured on specimens.
         same: number of pairs in the published order.
         same_surely: number of these pairs whose difference has an interval without 0.
         reversed: number of pairs in the reverse order.
@@ -105,52 +98,6 @@ class Page:
     order: Order
 
 
-def write_ledger(
-    suite: Suite,
-    request: SuiteChoice,
-    cells: Mapping[SuiteLine, Sequence[Cell]],
-    records: Mapping[str, Record],
-    folder: Path,
-) -> Path:
-    """Write `ledger/<suite>.md`; dataset, backbone and protocol are added to the name if chosen.
-
-    Args:
-        suite: the suite.
-        request: the user's choice, from which the cells follow. It is stored in the file, so that
-            `verify` can make the ledger again.
-        cells: the cells of each line.
-        records: the records by the id of their cell.
-        folder: results folder.
-    """
-    chosen = [request.dataset or "", *(request.chosen(key) for key in ("backbones", "protocol"))]
-    name = "_".join([suite.name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
-    text = ledger_markdown(suite, ledger(suite, request, cells, records))
-    return write_atomic(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, request)}\n")
-
-
-def _note(suite: Suite, request: SuiteChoice) -> str:
-    options = {key: value for key, value in request.request.items() if value not in (None, False)}
-    values = {"suite": suite.name, "dataset": request.dataset, "seeds": request.seeds, **options}
-    return f"<!-- asked: {json.dumps(values, default=str)} -->"
-
-
-def read_note(text: str) -> tuple[str, SuiteChoice] | None:
-    """Return the name of the suite and the user's choice from the text of a ledger.
-
-    None if the text does not contain them.
-    """
-    try:
-        values = json.loads(_NOTE.findall(text)[0])
-        suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
-    except (ValueError, LookupError, AttributeError):
-        return None
-    if not values.keys() <= {field.name for field in fields(Request)}:
-        return None
-    if "checkpoint" in values:
-        values["checkpoint"] = Path(values["checkpoint"])
-    return suite, SuiteChoice(dataset, seeds, values)
-
-
 def ledger(
     suite: Suite,
     request: SuiteChoice,
@@ -159,7 +106,11 @@ def ledger(
 ) -> list[Page]:
     """Return a page for each metric and published dataset, or for each metric without datasets.
 
-    The arguments are those of `write_ledger`.
+    Args:
+        suite: the suite, of runs.
+        request: the user's choice, from which the cells follow.
+        cells: the cells of each line.
+        records: the records by the id of their cell.
     """
     runs = {
         line: [records[cell.id] for cell in cells_of_line if cell.id in records]
@@ -173,38 +124,6 @@ def ledger(
     ]
 
 
-def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
-    """Return the pages as Markdown tables, with the differences from the publication."""
-    parts = [f"# {suite.title}"]
-    if suite.source:
-        parts.append(f"Published: {suite.source}, table {suite.table}.")
-    if suite.differences:
-        parts.append(f"Differences: {suite.differences}.")
-    for page in pages:
-        where = f"on {page.ran_on}" if page.ran_on else "not run"
-        heading = f"{page.dataset}, {page.metric}" if page.dataset else page.metric
-        parts.append(f"## {heading} ({page.ours}, {where})")
-        headers = ["line", "published", f"measured, {CONFIDENCE:.0%} interval", "runs", "status"]
-        lines = [
-            [
-                entry.line,
-                _shown(page.ours, entry.published, suite.units.get(page.metric)),
-                _measured(page.ours, entry),
-                str(entry.runs or MISSING),
-                entry.status,
-            ]
-            for entry in page.entries
-        ]
-        alignments = ["left", "right", "right", "right", "left"]
-        parts += [markdown_table(headers, lines, alignments), str(page.order)]
-    parts.append(
-        "Intervals: bootstrap over specimens and seeds (docs/protocol/statistics.md); with few "
-        "specimens they are too narrow. Results on a stand-in or with another backbone are not "
-        "reproductions: only the order of the lines can be compared there."
-    )
-    return "\n\n".join(parts) + "\n"
-
-
 def _page(
     suite: Suite,
     dataset: str,
@@ -215,7 +134,9 @@ def _page(
 ) -> Page:
     ok = {line: [one for one in records if one.status == "ok"] for line, records in runs.items()}
     samples = {
-        line: sample for line, records in ok.items() if (sample := score_sums_of(ours, records))
+        line: sample
+        for line, records in ok.items()
+        if (sample := score_sums_of(ours, records, line.specimens))
     }
     ran_on = sorted({one.cell.dataset_name for records in ok.values() for one in records})
     entries = []
@@ -227,24 +148,25 @@ def _page(
         if sample is not None and specimens > 1:
             bounds = percentile_interval(resample([sample])[0])
         if not line.run:
-            status = "not run: method not implemented"
+            status = f"not run: {line.reason}"
         elif not runs[line]:
             status = "not run"
         elif published is None:
             status = "not comparable: no published figure"
         elif why := reasons(dataset, metric, line, runs[line]):
             status = f"not comparable: {', '.join(why)}"
-        elif ours in COST_FIELDS:
-            status = "not comparable: costs have no interval"
+        elif ours in RUN_FIGURES:
+            status = "not comparable: one figure per run has no interval"
         elif bounds is None or specimens < FEWEST:
-            status = f"not comparable: {specimens or 'no'} test specimens"
+            tested = counted(specimens, "test specimen") if specimens else "no test specimens"
+            status = f"not comparable: {tested}"
         else:
             status = "reproduced" if published in bounds else "contradicted"
         oracle = any(one.prompts == "oracle" for one in records)
         name = f"{line.name} (oracle prompts)" if oracle else line.name
         measured = None if sample is None else sample.value
         entries.append(Entry(name, published, measured, bounds, len(records), status))
-    order = _order(suite, dataset, metric, samples, cost=ours in COST_FIELDS)
+    order = _order(suite, dataset, metric, samples, cost=ours in RUN_FIGURES)
     return Page(dataset, metric, ours, ", ".join(ran_on), tuple(entries), order)
 
 
@@ -305,17 +227,3 @@ def _order(
         pairs[0] += 1
         pairs[1] += bounds is not None and 0 not in bounds
     return Order(None if cost else specimens, *counts["same"], *counts["reversed"])
-
-
-def _shown(ours: str, value: float | None, unit: str | None = None) -> str:
-    column = get_column(ours)
-    if value is None or column.unit.startswith("0-"):
-        return column.format(value)
-    return f"{column.format(value)} {unit or column.unit}"
-
-
-def _measured(ours: str, entry: Entry) -> str:
-    text = _shown(ours, entry.measured)
-    if entry.bounds is None:
-        return text
-    return f"{text} [{_shown(ours, entry.bounds.low)}, {_shown(ours, entry.bounds.high)}]"

@@ -19,14 +19,47 @@ from bench.stats.bootstrap import (
 COST_FIELDS = {field.name for field in dataclasses.fields(Cost)}
 
 
-def score_sums_of(ours: str, records: Sequence[Record]) -> ScoreSums | None:
-    """Return the sums from which a score or cost of some runs is computed.
+def epoch_wall_s(record: Record) -> float | None:
+    """Seconds of training per epoch: the whole training, with its views and validation, divided.
 
-    A cost is not measured on specimens; it is treated as the value of a single specimen.
+    An epoch is a pass over the augmented views. None if nothing was trained.
+    """
+    if record.cost is None or record.cost.train_wall_s is None or not record.history:
+        return None
+    return record.cost.train_wall_s / record.history[-1]["epoch"]
+
+
+def last_epoch_loss(record: Record) -> float | None:
+    """Mean training loss over the last epoch; None if nothing was trained.
+
+    Points of the curve hold the mean loss since the point before. Those count that begin within the
+    last epoch, by their number of steps; at least the last one.
+    """
+    points, steps, total = record.history, 0.0, 0.0
+    for index, point in enumerate(points):
+        before = points[index - 1] if index else {"step": 0.0, "epoch": 0.0}
+        if point is points[-1] or before["epoch"] >= points[-1]["epoch"] - 1:
+            steps += point["step"] - before["step"]
+            total += point["loss"] * (point["step"] - before["step"])
+    return total / steps if steps else None
+
+
+_DERIVED = {"epoch_wall_s": epoch_wall_s, "last_epoch_loss": last_epoch_loss}
+RUN_FIGURES = COST_FIELDS | _DERIVED.keys()  # of a whole run, not of its test images
+
+
+def score_sums_of(
+    ours: str, records: Sequence[Record], specimens: Mapping[str, str] | None = None
+) -> ScoreSums | None:
+    """Return the sums from which a score or a value of whole runs is computed.
+
+    A value of a whole run, such as a cost, is not measured on specimens; it is treated as the value
+    of a single specimen.
 
     Args:
-        ours: name of the score or cost in records.
+        ours: name of the score or cost in records, or `epoch_wall_s` or `last_epoch_loss`.
         records: the successful records of one line, for all its seeds and folds.
+        specimens: name of each dataset to the one specimen whose images count; empty for all.
 
     Returns:
         None if there are no records, if a seed lacks folds or images that another has, or if a
@@ -40,8 +73,8 @@ def score_sums_of(ours: str, records: Sequence[Record]) -> ScoreSums | None:
         for runs_of_seed in by_seed.values()
     ):
         return None
-    if ours in COST_FIELDS:
-        return _cost(ours, list(by_seed.values()))
+    if ours in RUN_FIGURES:
+        return _of_runs(ours, list(by_seed.values()))
     measure, volumes, organ = ours.partition("_volume_mean")
     runs = [  # the folds of a seed test every image once
         [row for one in runs_of_seed for row in (one.per_volume if volumes else one.per_image)]
@@ -51,6 +84,11 @@ def score_sums_of(ours: str, records: Sequence[Record]) -> ScoreSums | None:
         return None
     if any(ours not in one.metrics for one in records):
         return None
+    if specimens:
+        specimen = specimens.get(records[0].cell.dataset_name)
+        runs = [[row for row in rows if row["group"] == specimen] for rows in runs]
+        if not all(runs):
+            return None
     classes = records[0].classes
     match ours:
         case "dice_dataset" | "iou_dataset":
@@ -69,12 +107,18 @@ def _images(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [(row["group"], row["name"]) for row in rows]
 
 
-def _cost(ours: str, seeds: Sequence[Sequence[Record]]) -> ScoreSums | None:
+def _of_runs(ours: str, seeds: Sequence[Sequence[Record]]) -> ScoreSums | None:
     sums = []
     for runs_of_seed in seeds:
-        values = [getattr(one.cost, ours, None) for one in runs_of_seed]
+        values = [_of_run(ours, one) for one in runs_of_seed]
         known = [float(value) for value in values if value is not None]
         if len(known) < len(values):
             return None
         sums.append([[[sum(known) / len(known), 1.0]]])
     return ScoreSums(np.array(sums))
+
+
+def _of_run(ours: str, record: Record) -> float | None:
+    derived = _DERIVED.get(ours)
+    value: float | None = derived(record) if derived else getattr(record.cost, ours, None)
+    return value

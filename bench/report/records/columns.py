@@ -185,8 +185,10 @@ MORE = (  # not in tables; ledgers compare them with published values
     _optional("pixel_accuracy", "Pixel accuracy", "%", "higher", "pixel_accuracy", 0),
     _optional("dice_image_mean", "Dice by image", "%", "higher", "dice", 0),
     _optional("iou_image_mean", "IoU by image", "%", "higher", "iou", 0),
+    _optional("iou_volume_mean", "Volume IoU", "%", "higher", None, 0),
     _optional("ber_image_mean", "BER by image", "0-100", "lower", "ber", 0),
-    Column("train_wall_s", "Training time", "s", "lower"),
+    Column("epoch_wall_s", "Time per epoch", "s", "lower"),
+    Column("last_epoch_loss", "Training loss of the last epoch", "", "lower"),
 )
 
 COSTS = tuple(

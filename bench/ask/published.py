@@ -1,0 +1,100 @@
+"""Values that publications print in their tables, from `results/published/published_results.csv`.
+
+The value of a run is compared with `PublishedValue.value`, which has the unit of records.
+"""
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from bench.files import shipped_results
+
+PUBLISHED = shipped_results() / "published"
+_DURATION = re.compile(r"(\d+) (h|min)")
+_SECONDS = {"h": 3600.0, "min": 60.0}
+_SCALES = {"%": 0.01, "G": 1e9, "M": 1e6, "MB": 1e6, "MiB": 2.0**20, "GB": 1e9}
+
+
+@dataclass(frozen=True)
+class PublishedValue:
+    """One value of a published table.
+
+    Attributes:
+        source: short name of the publication.
+        table: name of the table in it.
+        dataset: name of the dataset there; "" for a property of the model.
+        method: name of the method there.
+        setting: name of the setting there; "" without one.
+        metric: name of the metric there, followed by its target, such as the organ, if it has one.
+        text: the value as printed.
+        unit: as printed.
+    """
+
+    source: str
+    table: str
+    dataset: str
+    method: str
+    setting: str
+    metric: str
+    text: str
+    unit: str
+
+    @property
+    def value(self) -> float | None:
+        """The value in the unit of records, a percentage as a fraction; None if not a number."""
+        if duration := _DURATION.fullmatch(self.text):
+            return float(duration[1]) * _SECONDS[duration[2]]
+        try:
+            return float(self.text) * self._scale
+        except ValueError:
+            return None
+
+    def equals(self, value: float) -> bool:
+        """Whether a value in the unit of records equals this one in all printed digits."""
+        return self.format(value) == self.format(self.value or 0.0)
+
+    def format(self, value: float) -> str:
+        """A value in the unit of records, with the unit and the number of digits of this one."""
+        digits = len(self.text.partition(".")[2])
+        unit = self.unit.partition(" (")[0]
+        return f"{value / self._scale:,.{digits}f} {unit}".rstrip()
+
+    @property
+    def _scale(self) -> float:
+        if self.metric == "BER":
+            return 1.0  # the one share that records hold in per cent
+        return _SCALES.get(self.unit.partition(" (")[0], 1.0)
+
+
+def list_published() -> list[PublishedValue]:
+    """Every published value, in the order of the file."""
+    return list(_by_place().values())
+
+
+def find_published(
+    source: str, table: str, dataset: str, method: str, setting: str, metric: str
+) -> PublishedValue | None:
+    """The value in that place of a table; None if the table has none there."""
+    return _by_place().get((source, table, dataset, method, setting, metric))
+
+
+@cache
+def _by_place() -> dict[tuple[str, ...], PublishedValue]:
+    """The values by the arguments of `find_published`."""
+    values: dict[tuple[str, ...], PublishedValue] = {}
+    with (PUBLISHED / "published_results.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            value = PublishedValue(
+                source=row["source"],
+                table=row["table"],
+                dataset=row["dataset"],
+                method=row["method"],
+                setting=row["setting"],
+                metric=f"{row['metric']} {row['target']}".strip(),
+                text=row["value"],
+                unit=row["unit"],
+            )
+            place = (value.source, value.table, value.dataset, value.method, value.setting)
+            values[*place, value.metric] = value
+    return values

@@ -1,0 +1,114 @@
+"""Files of ledgers: their Markdown, and the request from which each one can be made again."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from bench.ask.request import Request
+from bench.ask.suites import Suite, SuiteChoice, SuiteLine
+from bench.files import write_atomic
+from bench.report.published.counted import counted_markdown
+from bench.report.published.ledger import Entry, Page, ledger
+from bench.report.records.columns import MISSING, get_column
+from bench.report.tables.markdown import markdown_table
+from bench.spec import Cell, Record
+from bench.stats.bootstrap import CONFIDENCE
+
+_NOTE = re.compile(r"<!-- asked: (.*) -->")
+
+
+def write_ledger(
+    suite: Suite,
+    request: SuiteChoice,
+    cells: Mapping[SuiteLine, Sequence[Cell]],
+    records: Mapping[str, Record],
+    folder: Path,
+) -> Path:
+    """Write `ledger/<suite>.md`; dataset, backbone and protocol are added to the name if chosen.
+
+    Args:
+        suite: the suite, of runs or of counts.
+        request: the user's choice, from which the cells follow. It is stored in the file, so that
+            `verify` can make the ledger again.
+        cells: the cells of each line; a suite of counts does not use them.
+        records: the records by the id of their cell.
+        folder: results folder.
+    """
+    if suite.counted is not None:
+        request, text = SuiteChoice(), counted_markdown(suite)  # counts do not depend on it
+    else:
+        text = ledger_markdown(suite, ledger(suite, request, cells, records))
+    chosen = [request.dataset or "", *(request.chosen(key) for key in ("backbones", "protocol"))]
+    name = "_".join([suite.name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
+    return write_atomic(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, request)}\n")
+
+
+def _note(suite: Suite, request: SuiteChoice) -> str:
+    options = {key: value for key, value in request.request.items() if value not in (None, False)}
+    values = {"suite": suite.name, "dataset": request.dataset, "seeds": request.seeds, **options}
+    return f"<!-- asked: {json.dumps(values, default=str)} -->"
+
+
+def read_note(text: str) -> tuple[str, SuiteChoice] | None:
+    """Return the name of the suite and the user's choice from the text of a ledger.
+
+    None if the text does not contain them.
+    """
+    try:
+        values = json.loads(_NOTE.findall(text)[0])
+        suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
+    except (ValueError, LookupError, AttributeError):
+        return None
+    if not values.keys() <= {field.name for field in fields(Request)}:
+        return None
+    if "checkpoint" in values:
+        values["checkpoint"] = Path(values["checkpoint"])
+    return suite, SuiteChoice(dataset, seeds, values)
+
+
+def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
+    """Return the pages as Markdown tables, with the differences from the publication."""
+    parts = [f"# {suite.title}"]
+    if suite.source:
+        parts.append(f"Published: {suite.source}, table {suite.table}.")
+    if suite.differences:
+        parts.append(f"Differences: {suite.differences}.")
+    for page in pages:
+        where = f"on {page.ran_on}" if page.ran_on else "not run"
+        heading = f"{page.dataset}, {page.metric}" if page.dataset else page.metric
+        parts.append(f"## {heading} ({page.ours}, {where})")
+        headers = ["line", "published", f"measured, {CONFIDENCE:.0%} interval", "runs", "status"]
+        lines = [
+            [
+                entry.line,
+                _shown(page.ours, entry.published, suite.units.get(page.metric)),
+                _measured(page.ours, entry),
+                str(entry.runs or MISSING),
+                entry.status,
+            ]
+            for entry in page.entries
+        ]
+        alignments = ["left", "right", "right", "right", "left"]
+        parts += [markdown_table(headers, lines, alignments), str(page.order)]
+    parts.append(
+        "Intervals: bootstrap over specimens and seeds (docs/protocol/statistics.md); with few "
+        "specimens they are too narrow. Results on a stand-in or with another backbone are not "
+        "reproductions: only the order of the lines can be compared there."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _shown(ours: str, value: float | None, unit: str | None = None) -> str:
+    column = get_column(ours)
+    if value is None or column.unit.startswith("0-"):
+        return column.format(value)
+    return f"{column.format(value)} {unit or column.unit}".rstrip()
+
+
+def _measured(ours: str, entry: Entry) -> str:
+    text = _shown(ours, entry.measured)
+    if entry.bounds is None:
+        return text
+    return f"{text} [{_shown(ours, entry.bounds.low)}, {_shown(ours, entry.bounds.high)}]"
