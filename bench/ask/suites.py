@@ -35,8 +35,8 @@ class SuiteLine:
         epochs: passes over the bank, or over the training images under the published protocol. If a
             user sets `steps`, the line with most epochs has this number of steps, and the others
             proportionally fewer.
-        specimens: name of each dataset of ours to the one specimen that the line is about; empty for
-            all specimens.
+        specimens: name of each dataset of ours to the one specimen that the line is about; empty
+            for all specimens.
     """
 
     method: str

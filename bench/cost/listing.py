@@ -1,8 +1,9 @@
 """Operations and sizes of a model as the library torchinfo lists them.
 
 Publications print its summary. Its definitions are not those of the other counts of this room: it
-sums over layers, counts a linear layer once per sample whatever the number of places, passes over
-operations that are not layers, and counts every output of a layer twice (forward and backward).
+sums over layers, multiplies the weights of a linear layer by the first dimension of its output
+only, passes over operations that are not layers, and counts every output of a layer twice (forward
+and backward).
 """
 
 from dataclasses import dataclass
