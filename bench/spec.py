@@ -121,6 +121,8 @@ class Recipe:
             at the resolution of the image, "generator" for the objects of SAM's mask generator.
         epoch_images: images (or stacks) of an epoch, whose last batch has only those that are left;
             None: every batch is full and may continue in the next epoch.
+        accumulate: number of parts in which a batch passes through the model; their gradients are
+            added before the update. The parts divide `batch_size`, they do not multiply it.
     """
 
     lr: float
@@ -144,6 +146,7 @@ class Recipe:
     checkpointing: bool = False
     evaluation: str = "whole"
     epoch_images: int | None = None
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)

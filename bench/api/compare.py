@@ -42,7 +42,7 @@ def compare(
             What to run: backbones, weights, checkpoint, seeds (a number of seeds, or a list of
             them), folds, labels, allow_leakage.
             Recipe: protocol, image_size (pixels), depth (slices), epochs, steps, batch_size, lr,
-            precision, loss, augmentation, evaluation, checkpointing.
+            precision, loss, augmentation, evaluation, checkpointing, accumulate.
             How to run it: device, threads, timeout (seconds for each cell), retry.
             `Request` and `RunSettings` describe each of them, with its default.
 

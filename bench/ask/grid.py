@@ -229,10 +229,16 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
         key: value for key in _RECIPE_OPTIONS if (value := getattr(request, key)) is not None
     }
     changes["checkpointing"] = request.checkpointing
+    changes["accumulate"] = request.accumulate
     if request.steps is not None:
         changes["epochs"] = changes["epoch_images"] = None
     published = method.published if request.protocol == "published" else None
     recipe = replace(published or Recipe(lr=method.lr or 0.0), **changes)  # type: ignore[arg-type]
+    if recipe.accumulate > recipe.batch_size:
+        raise UserError(
+            f"--accumulate is {recipe.accumulate}, but a batch has {recipe.batch_size}: give a"
+            " number up to the batch size"
+        )
     if recipe.epochs is None:
         return recipe
     if published is None:

@@ -42,6 +42,7 @@ class Request:
         augmentation: kind of augmentation bank, instead of the recipe's.
         evaluation: "whole", "tiles" or "generator".
         checkpointing: recompute activations in the backward pass.
+        accumulate: number of parts in which a batch passes through the model.
         allow_leakage: run even if training and test images overlap.
     """
 
@@ -65,6 +66,7 @@ class Request:
     augmentation: str | None = None
     evaluation: str | None = None
     checkpointing: bool = False
+    accumulate: int = 1
     allow_leakage: bool = False
 
     @property
@@ -118,7 +120,7 @@ class Request:
             raise UserError(
                 "--epochs and --steps both set the length of training: give one of them"
             )
-        for key in ("image_size", "depth", "epochs", "steps", "batch_size", "folds"):
+        for key in ("image_size", "depth", "epochs", "steps", "batch_size", "folds", "accumulate"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")

@@ -117,6 +117,13 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         help="whole (resized), tiles (native resolution), or generator (SAM's masks of everything)",
     )
     recipe.add_argument(
+        "--accumulate",
+        metavar="N",
+        type=int,
+        default=1,
+        help="pass a batch in N parts and add their gradients: less memory, same batch size [1]",
+    )
+    recipe.add_argument(
         "--checkpointing",
         action="store_true",
         help="recompute activations in the backward pass: less memory, more time",

@@ -1,5 +1,6 @@
 """The training loop, the same for every method."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +61,9 @@ def train_step(
 ) -> Tensor:
     """Do forward pass, loss, backward pass and update for one batch; return the detached loss.
 
+    With `recipe.accumulate` above 1, the batch is passed in that many parts, and their gradients
+    are added with the share of each part in the batch as its weight.
+
     Args:
         model: its module is in training mode.
         optimizer: result of `make_optimizer`.
@@ -67,17 +71,37 @@ def train_step(
         masks: class indices (B, S, S).
         prompts: one entry per row, for a model that takes prompts.
     """
-    loss = model.own_loss(inputs.rows, masks)
-    if loss is None:
-        # The logits stay in memory until the end of the step, as in all recorded memory peaks.
-        logits = model.logits(inputs, prompts, small=model.recipe.loss_at == "decoder")
-        loss = model.loss(logits, masks)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    total = torch.zeros((), device=masks.device)
+    for rows in _parts(model, len(masks)):
+        loss, logits = _loss(model, inputs[rows], masks[rows], prompts and prompts[rows])
+        share = len(masks[rows]) / len(masks)
+        (loss if share == 1 else share * loss).backward()
+        total = loss.detach() if share == 1 else total + share * loss.detach()
     if model.recipe.clip_norm > 0:
         torch.nn.utils.clip_grad_norm_(model.trainable, model.recipe.clip_norm)
     optimizer.step()
-    return loss.detach()
+    del logits  # kept in memory until here, as in all recorded memory peaks
+    return total
+
+
+def _loss(
+    model: Model, inputs: ModelInput, masks: Tensor, prompts: Prompts | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the loss of some rows, and the logits that it was computed from, if any."""
+    loss = model.own_loss(inputs.rows, masks)
+    if loss is not None:
+        return loss, None
+    logits = model.logits(inputs, prompts, small=model.recipe.loss_at == "decoder")
+    return model.loss(logits, masks), logits
+
+
+def _parts(model: Model, rows: int) -> list[slice]:
+    """Return the rows of each of the `accumulate` parts of a batch; whole stacks of slices."""
+    depth, parts = model.task.depth, model.recipe.accumulate
+    samples = rows // depth
+    ends = [depth * round(samples * part / parts) for part in range(parts + 1)]
+    return [slice(start, end) for start, end in itertools.pairwise(ends) if end > start]
 
 
 def fit(

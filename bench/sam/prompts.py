@@ -34,6 +34,10 @@ class Prompts:
         """Number of images."""
         return len(self.boxes)
 
+    def __getitem__(self, rows: slice) -> "Prompts":
+        """The prompts of some images."""
+        return Prompts(self.boxes[rows], self.clicks[rows], self.classes[rows])
+
     def to(self, device: torch.device) -> "Prompts":
         """Move boxes and clicks to `device`; the classes stay on the CPU, where they are read."""
         return Prompts(
