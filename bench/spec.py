@@ -39,6 +39,10 @@ def _later_fields(cls: type) -> tuple[tuple[str, Any], ...]:
     )
 
 
+def _last_part(path: str) -> str:
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
+
+
 def _identity(part: "Cell | Task | Recipe") -> dict[str, Any]:
     """The fields that enter the id: all first ones, and later ones that differ from a default."""
     values = dict(vars(part))
@@ -171,6 +175,11 @@ class Cell:
         weights_sha: SHA-256 of the file with the weights; empty if there is none.
         leaks: pairs of images in different parts that are not independent. They follow from the
             dataset, so they are not in the id.
+        split: ratio of training, validation and test images where this program makes the split,
+            such as "7:2:1"; "" for its default, or the published split.
+        test_dataset: name or path of another dataset, all images of which are the test images; ""
+            for the test part of `dataset`. As of `dataset`, the id holds the last part of a path.
+        test_sha: fingerprint of the contents of `test_dataset`; empty if there is none.
     """
 
     method: str
@@ -186,6 +195,9 @@ class Cell:
     dataset_sha: str = ""
     weights_sha: str = ""
     leaks: tuple[str, ...] = ()
+    split: str = ""
+    test_dataset: str = ""
+    test_sha: str = ""
 
     @property
     def label(self) -> str:
@@ -206,16 +218,42 @@ class Cell:
             "task": _identity(self.task),
             "recipe": _identity(self.recipe),
         }
+        if self.test_dataset:
+            identity["test_dataset"] = self.tested_name
         if self.task.weights not in ("pretrained", "random"):
             identity["task"]["weights"] = "checkpoint"
         digest = hashlib.sha256(_CANONICAL.encode(identity).encode()).hexdigest()[:10]
-        name = f"{self.dataset_name}_{self.task.backbone}_{self.label}_s{self.seed}_f{self.fold}"
+        images = (
+            f"{self.dataset_name}-on-{self.tested_name}" if self.test_dataset else self.dataset_name
+        )
+        name = f"{images}_{self.task.backbone}_{self.label}_s{self.seed}_f{self.fold}"
         return re.sub(r"[^A-Za-z0-9_.=-]+", "-", name)[:120] + f"_{digest}"
 
     @property
     def dataset_name(self) -> str:
         """The registered name, or the last part of a folder's path."""
-        return re.split(r"[\\/]", self.dataset.rstrip("\\/"))[-1]
+        return _last_part(self.dataset)
+
+    @property
+    def tested_dataset(self) -> str:
+        """Name or path of the dataset that the test images are of."""
+        return self.test_dataset or self.dataset
+
+    @property
+    def tested_name(self) -> str:
+        """The registered name of that dataset, or the last part of its path."""
+        return _last_part(self.tested_dataset)
+
+    @property
+    def tested_sha(self) -> str:
+        """Fingerprint of the contents of that dataset."""
+        return self.test_sha if self.test_dataset else self.dataset_sha
+
+    @property
+    def images_label(self) -> str:
+        """The name of the dataset, with that of another one that is tested on."""
+        other = f", tested on {self.tested_name}" if self.test_dataset else ""
+        return self.dataset_name + other
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as plain containers that JSON can hold."""

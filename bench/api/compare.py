@@ -40,10 +40,11 @@ def compare(
         options: options of the command line, with underscores instead of hyphens. The values are
             numbers or text; if the command line takes a list, a Python list is possible, too.
             What to run: backbones, weights, checkpoint, seeds (a number of seeds, or a list of
-            them), folds, labels, allow_leakage.
+            them), folds, labels, split (as "7:2:1"), test_dataset (a name, or a folder as text or
+            path), allow_leakage.
             Recipe: protocol, image_size (pixels), depth (slices), epochs, steps, batch_size, lr,
             precision, loss, augmentation, evaluation, checkpointing, accumulate.
-            How to run it: device, threads, timeout (seconds for each cell), retry.
+            How to run it: device, threads, timeout (seconds for each cell), retry, keep.
             `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:
@@ -89,9 +90,10 @@ def read_options(options: Mapping[str, Any]) -> tuple[Request, RunSettings]:
         if name not in known:
             raise no_such("option", name, known)
     texts = {name: _text(options[name], name) for name in _LISTS if name in options}
-    checkpoint = options.get("checkpoint")
-    path = {} if checkpoint is None else {"checkpoint": Path(checkpoint)}
-    values = {**options, **texts, **path}
+    values = {**options, **texts}
+    for name, kind in (("checkpoint", Path), ("test_dataset", str)):
+        if options.get(name) is not None:
+            values[name] = kind(options[name])
     return _typed(Request, values), _typed(RunSettings, values)
 
 

@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from bench.ask.method_words import parse_methods
+from bench.ask.other_tests import find_leaks_between, load_test_collection
 from bench.ask.request import Request
 from bench.data.items import Collection
 from bench.errors import UserError, no_such
@@ -28,11 +29,15 @@ class LoadedDataset:
         collection: its images and masks.
         sha: fingerprint of its contents.
         leaks: for each fold, descriptions of the overlapping images in different parts.
+        other: the collection that is tested on in place of the test part; None if there is none.
+        other_sha: fingerprint of its contents; empty if there is none.
     """
 
     collection: Collection
     sha: str
     leaks: tuple[tuple[str, ...], ...]
+    other: Collection | None = None
+    other_sha: str = ""
 
 
 def load_datasets(request: Request) -> dict[str, LoadedDataset]:
@@ -49,8 +54,10 @@ def load_datasets(request: Request) -> dict[str, LoadedDataset]:
     datasets = {}
     for name in request.dataset_names:
         collection = load_collection(name)
-        leaks = tuple(_leaks(request, collection, fold) for fold in range(request.folds))
-        datasets[name] = LoadedDataset(collection, fingerprint(collection), leaks)
+        sha = fingerprint(collection)
+        other, other_sha = load_test_collection(request, collection, sha)
+        leaks = tuple(_leaks(request, collection, other, fold) for fold in range(request.folds))
+        datasets[name] = LoadedDataset(collection, sha, leaks, other, other_sha)
     return datasets
 
 
@@ -78,6 +85,8 @@ def expand(
     for name, dataset in (load_datasets(request) if datasets is None else datasets).items():
         images, assumptions = _training_images(request, dataset.collection)
         notes += assumptions
+        if dataset.other is not None:
+            notes += [f"{dataset.other.name}: {note}" for note in dataset.other.notes]
         for cell in _models(request, methods, name, dataset, notes):
             method = get_method(cell.method)
             cells += [
@@ -109,7 +118,9 @@ def _training_images(
     images = dict.fromkeys(request.label_budgets, 0)
     notes: list[str] = []
     for fold, labels in itertools.product(range(request.folds), images):
-        parts = split(collection, fold=fold, folds=request.folds, labels=labels)
+        parts = split(
+            collection, fold=fold, folds=request.folds, labels=labels, ratio=request.ratio
+        )
         for part in (parts.train, parts.val, parts.test):
             stacks(part, request.depth)  # raises its error now, not in every cell
         images[labels] = max(images[labels], len(parts.train))
@@ -146,6 +157,9 @@ def _models(
                 protocol=request.protocol,
                 folds=request.folds,
                 dataset_sha=dataset.sha,
+                split=request.ratio,
+                test_dataset=_test_address(request, dataset),
+                test_sha=dataset.other_sha,
                 weights_sha=weights_sha,
             )
 
@@ -165,7 +179,9 @@ def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
     return requested
 
 
-def _leaks(request: Request, collection: Collection, fold: int) -> tuple[str, ...]:
+def _leaks(
+    request: Request, collection: Collection, other: Collection | None, fold: int
+) -> tuple[str, ...]:
     """Describe the overlapping images in different parts, without any label budget.
 
     Raises:
@@ -174,7 +190,10 @@ def _leaks(request: Request, collection: Collection, fold: int) -> tuple[str, ..
     from bench.data.leakage.gate import find_leaks, leakage_error
     from bench.data.split import split
 
-    leaks = find_leaks(split(collection, fold=fold, folds=request.folds))
+    parts = split(collection, fold=fold, folds=request.folds, ratio=request.ratio)
+    leaks = find_leaks(parts)
+    if other is not None:
+        leaks += find_leaks_between(parts, other)
     if leaks and not request.allow_leakage:
         raise leakage_error(leaks)
     return tuple(map(str, leaks))
@@ -184,6 +203,13 @@ def _address(name: str, collection: Collection) -> str:
     """The dataset as typed, or its full path if it is typed as `.` or `..`."""
     typed = re.split(r"[\\/]", name.rstrip("\\/"))[-1]
     return name if typed == collection.name else str(Path(name).expanduser().resolve())
+
+
+def _test_address(request: Request, dataset: LoadedDataset) -> str:
+    """The dataset that is tested on, as `_address`; "" for the test part."""
+    if request.test_dataset is None or dataset.other is None:
+        return ""
+    return _address(request.test_dataset, dataset.other)
 
 
 def _size(request: Request, method: Method) -> int | None:

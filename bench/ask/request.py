@@ -43,6 +43,9 @@ class Request:
         evaluation: "whole", "tiles" or "generator".
         checkpointing: recompute activations in the backward pass.
         accumulate: number of parts in which a batch passes through the model.
+        split: ratio of training, validation and test images, as in "7:2:1"; None for the default.
+        test_dataset: name or folder of another dataset with the same classes, all images of which
+            are the test images; None for the test part.
         allow_leakage: run even if training and test images overlap.
     """
 
@@ -67,6 +70,8 @@ class Request:
     evaluation: str | None = None
     checkpointing: bool = False
     accumulate: int = 1
+    split: str | None = None
+    test_dataset: str | None = None
     allow_leakage: bool = False
 
     @property
@@ -90,6 +95,13 @@ class Request:
         if numbers[0] < 1:
             raise UserError("--seeds 0 runs nothing: give a number of seeds, or seeds as 0,1,2")
         return range(numbers[0])
+
+    @property
+    def ratio(self) -> str:
+        """The ratio of the split in its smallest whole numbers; "" for the default."""
+        from bench.data.split import canonical_ratio
+
+        return "" if self.split is None else canonical_ratio(self.split)
 
     @property
     def label_budgets(self) -> list[int | None]:
@@ -133,6 +145,12 @@ class Request:
             raise UserError(
                 "--depth needs whole volumes: leave out --labels, --evaluation tiles and generator"
             )
+        if self.split is not None and self.folds > 1:
+            raise UserError(
+                f"--split {self.split} and --folds {self.folds} both set the size of the parts:"
+                " give one of them"
+            )
+        _ = self.ratio  # raises its error for a ratio that is not allowed
         if self.augmentation is not None:
             from bench.data.bank import KINDS
 

@@ -132,7 +132,7 @@ def _dry_run(cells: "Sequence[Cell]", store: "Store", console: Console) -> int:
     for cell, record, *words in zip(cells, records, *varying.values(), strict=True):
         table.add_row(
             plain(cell.label),
-            plain(cell.dataset_name),
+            plain(cell.images_label),
             cell.task.backbone,
             plain(Path(cell.task.weights).name),
             str(cell.seed),

@@ -117,7 +117,7 @@ class Progress:
 
 
 def _name(cell: Cell) -> str:
-    parts = [cell.label, cell.dataset_name, f"seed {cell.seed}"]
+    parts = [cell.label, cell.images_label, f"seed {cell.seed}"]
     if cell.task.weights != "pretrained" and cell.task.backbone != "none":
         parts.append("random weights" if cell.task.weights == "random" else "own checkpoint")
     if cell.folds > 1:

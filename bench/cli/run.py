@@ -84,6 +84,14 @@ def _add_grid_options(parser: argparse.ArgumentParser) -> None:
         "--labels", metavar="LIST", default="all", help="training images with labels, as 1,5,all"
     )
     what.add_argument(
+        "--split", metavar="T:V:T", help="images to train, validate and test, as 7:2:1 [12:3:5]"
+    )
+    what.add_argument(
+        "--test-dataset",
+        metavar="NAME",
+        help="test on all images of another dataset or folder with the same classes",
+    )
+    what.add_argument(
         "--allow-leakage",
         action="store_true",
         help="run even if training and test images overlap",

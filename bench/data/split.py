@@ -1,9 +1,12 @@
 """Split a collection into train, validation and test parts by specimen."""
 
 import hashlib
+import math
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -31,6 +34,7 @@ def split(
     folds: int = 1,
     seed: int = 0,
     labels: int | None = None,
+    ratio: str = "",
 ) -> Split:
     """Split a collection; `seed` only decides which training images a label budget keeps.
 
@@ -45,10 +49,18 @@ def split(
         folds: number of folds; with more than 1 the published split is not used.
         seed: of the order in which training images enter a label budget.
         labels: label budget: number of training images; a smaller budget is part of a larger one.
+        ratio: of `canonical_ratio`, in place of `SHARES`; "" for these. Only for one fold of a
+            collection without a published split.
 
     Raises:
-        UserError: too few groups, an unknown fold, or a budget out of range.
+        UserError: too few groups, an unknown fold, a budget out of range, or a ratio where the
+            split is published or made for folds.
     """
+    if ratio and (folds > 1 or collection.official):
+        reason = "cross-validation makes its own" if folds > 1 else "it has a published split"
+        raise UserError(
+            f"--split {ratio} cannot be used for '{collection.name}' because {reason}: leave it out"
+        )
     if folds < 1 or not 0 <= fold < folds:
         raise UserError(f"fold {fold} of {folds} does not exist; folds count from 0 to folds - 1")
     notes: list[str] = []
@@ -57,12 +69,53 @@ def split(
     else:
         if collection.official:
             notes.append("cross-validation: the published split is not used")
-        parts = _by_group(collection, fold, folds)
+        parts = _by_group(collection, fold, folds, shares_of(ratio))
     if labels is not None:
         parts["train"] = _budget(parts["train"], labels, seed)
     notes += _absent_classes(collection, parts)
     train, val, test = (tuple(parts[name]) for name in SHARES)
     return Split(train, val, test, tuple(notes))
+
+
+def canonical_ratio(text: str) -> str:
+    """The ratio in its smallest whole numbers, so that equal ratios are equal texts.
+
+    Args:
+        text: numbers of training, validation and test images, as "7:2:1" or "0.7:0.2:0.1".
+
+    Returns:
+        Such as "7:2:1"; "" for the ratio of `SHARES`.
+
+    Raises:
+        UserError: the text is not a ratio of three numbers above 0.
+    """
+    words = [word.strip() for word in text.split(":")]
+    valid = len(words) == 3 and all(re.fullmatch(r"\d{1,6}(\.\d{1,6})?", word) for word in words)
+    numbers = [Fraction(word) for word in words] if valid else [Fraction(0)]
+    if min(numbers) <= 0:
+        raise UserError(
+            f"--split is '{text}': give three numbers above 0 for the training, validation and test"
+            " images, as in 7:2:1"
+        )
+    whole = [int(number * math.lcm(*(n.denominator for n in numbers))) for number in numbers]
+    smallest = [number // math.gcd(*whole) for number in whole]
+    if all(
+        math.isclose(n / sum(smallest), s) for n, s in zip(smallest, SHARES.values(), strict=True)
+    ):
+        return ""
+    return ":".join(map(str, smallest))
+
+
+def shares_of(ratio: str) -> dict[str, float]:
+    """The share of each part; `SHARES` for "".
+
+    Args:
+        ratio: of `canonical_ratio`.
+    """
+    if not ratio:
+        return SHARES
+    numbers = [int(word) for word in ratio.split(":")]
+    return dict(zip(SHARES, (number / sum(numbers) for number in numbers), strict=True))
 
 
 def _official(collection: Collection, notes: list[str]) -> dict[str, list[Item]]:
@@ -85,9 +138,11 @@ def _official(collection: Collection, notes: list[str]) -> dict[str, list[Item]]
     return parts
 
 
-def _by_group(collection: Collection, fold: int, folds: int) -> dict[str, list[Item]]:
+def _by_group(
+    collection: Collection, fold: int, folds: int, shares: dict[str, float]
+) -> dict[str, list[Item]]:
     if folds == 1:
-        return dict(zip(SHARES, _deal(collection, collection.items, SHARES.values()), strict=True))
+        return dict(zip(SHARES, _deal(collection, collection.items, shares.values()), strict=True))
     dealt = _deal(collection, collection.items, [1 / folds] * folds)
     rest = [item for number, part in enumerate(dealt) if number != fold for item in part]
     train, val = _carve(collection, rest)

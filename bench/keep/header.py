@@ -158,7 +158,9 @@ def without_paths(cell: Cell) -> Cell:
     weights = cell.task.weights
     if weights not in ("pretrained", "random"):
         weights = Path(weights).name
-    return replace(cell, dataset=cell.dataset_name, task=replace(cell.task, weights=weights))
+    test_dataset = cell.tested_name if cell.test_dataset else ""
+    task = replace(cell.task, weights=weights)
+    return replace(cell, dataset=cell.dataset_name, test_dataset=test_dataset, task=task)
 
 
 def read_header(path: Path) -> ModelHeader:

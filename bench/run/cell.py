@@ -1,7 +1,7 @@
 """The protocol of one cell, the same for every method."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from bench.data.split import Split, split
 from bench.data.stacks import stacks
 from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.evaluate.modes import get_mode
-from bench.evaluate.scoring import Scoring
+from bench.evaluate.scoring import Prediction, Scoring
 from bench.evaluate.whole import validation_dice
 from bench.learn.images import make_labelled_images
 from bench.learn.loop import fit
@@ -37,25 +37,39 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     method, recipe = get_method(cell.method), cell.recipe
     say(PhaseStarted("data"))
     collection = load_collection(cell.dataset)
-    parts = split(collection, fold=cell.fold, folds=cell.folds, seed=cell.seed, labels=cell.labels)
+    parts = split(
+        collection,
+        fold=cell.fold,
+        folds=cell.folds,
+        seed=cell.seed,
+        labels=cell.labels,
+        ratio=cell.split,
+    )
+    tested, items = collection, parts.test
+    if cell.test_dataset:
+        tested = load_collection(cell.test_dataset)
+        items = tested.items
     torch.manual_seed(cell.seed)
     module = method.build(cell.task, **cell.options).to(device)
     if recipe.checkpointing:
         checkpoint_blocks(module)
     model = Model(module, cell.task, recipe)
     # What the evaluation cannot do is refused here, before the training.
-    predictions = get_mode(recipe.evaluation).predict(model, parts.test, collection)
+    mode = get_mode(recipe.evaluation)
+    predictions = mode.predict(model, items, tested)
+    in_domain = mode.predict(model, parts.test, collection) if cell.test_dataset else iter(())
 
     began = time.perf_counter()
     history = _train(model, cell, collection, parts, say)
     train_wall = time.perf_counter() - began if history else None
 
     say(PhaseStarted("evaluate"))
-    scoring, folder = Scoring(collection), store.predictions(cell)
+    scoring, folder = Scoring(tested), store.predictions(cell)
     folder.mkdir(parents=True, exist_ok=True)
     for prediction in predictions:
         scoring.add(prediction)
         Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
+    metrics = scoring.summary() | _in_domain(in_domain, collection)
 
     say(PhaseStarted("measure"))
     cost = measure_cost(model)
@@ -64,16 +78,29 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         status="ok",
         prompts=_prompt_origin(cell),
         classes=collection.classes,
-        metrics=scoring.summary(),
+        metrics=metrics,
         per_image=tuple(scoring.images),
         per_volume=tuple(scoring.volumes),
         history=tuple(history),
         cost=replace(cost, train_wall_s=train_wall),
-        env=environment(device.type) | {"split": _describe(parts)},
+        env=environment(device.type) | {"split": _describe(replace(parts, test=items))},
     )
     if store.keep != "none":
         keep_model(model.module, record, parts, store.model(cell), store.keep)
     return record
+
+
+def _in_domain(predictions: Iterator[Prediction], collection: Collection) -> dict[str, Any]:
+    """Scores of the test part of the dataset that was trained on, where another one is tested.
+
+    Their names are those of all metrics behind `in_domain_`.
+    """
+    scoring = Scoring(collection)
+    for prediction in predictions:
+        scoring.add(prediction)
+    if not scoring.images:
+        return {}
+    return {f"in_domain_{name}": value for name, value in scoring.summary().items()}
 
 
 def _train(

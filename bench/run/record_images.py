@@ -35,23 +35,26 @@ class RecordImages:
         return self._loaded[dataset]
 
     def of_cell(self, cell: Cell) -> Collection | str:
-        """The collection that a cell was run on, or a sentence why it is not available."""
-        loaded = self.load(cell.dataset)
+        """The collection of the test images of a cell, or a sentence why it is not available."""
+        loaded = self.load(cell.tested_dataset)
         if loaded is None:
-            return f"{cell.dataset_name}: its images are not on this machine"
+            return f"{cell.tested_name}: its images are not on this machine"
         collection, sha = loaded
-        if sha != cell.dataset_sha:
-            return f"{cell.dataset_name}: its images on this machine differ from those of the run"
+        if sha != cell.tested_sha:
+            return f"{cell.tested_name}: its images on this machine differ from those of the run"
         return collection
 
     def by_name(self, cells: Iterable[Cell]) -> dict[str, Collection]:
-        """Collections by dataset name, without names for which any cell has no collection."""
+        """Collections of test images by dataset name.
+
+        A name is left out if any cell with this name has no collection.
+        """
         collections: dict[str, Collection] = {}
         unavailable = set()
         for cell in cells:
             collection = self.of_cell(cell)
             if isinstance(collection, str):
-                unavailable.add(cell.dataset_name)
+                unavailable.add(cell.tested_name)
             else:
-                collections.setdefault(cell.dataset_name, collection)
+                collections.setdefault(cell.tested_name, collection)
         return {name: images for name, images in collections.items() if name not in unavailable}

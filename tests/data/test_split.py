@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.ask.request import Request
 from bench.data.items import Collection, Item
 from bench.data.leakage.gate import find_leaks
-from bench.data.split import SHARES, Split, split
+from bench.data.split import SHARES, Split, canonical_ratio, split
 from bench.errors import UserError
 
 MASK = np.array([[0, 1]], np.uint8)
@@ -156,3 +157,44 @@ def test_absent_classes_are_told() -> None:
         "class 'object' does not occur in the train part",
         "class 'object' does not occur in the test part",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("7:2:1", "7:2:1"),
+        ("70:20:10", "7:2:1"),
+        ("0.7 : 0.2 : 0.1", "7:2:1"),
+        ("12:3:5", ""),  # the default
+        ("0.60:0.15:0.25", ""),
+        ("1:1:1", "1:1:1"),
+    ],
+)
+def test_equal_ratios_have_one_name(text: str, canonical: str) -> None:
+    assert canonical_ratio(text) == canonical
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7:2", "7:2:1:1", "7:0:3", "7:-2:1", "7:x:1", "7,2,1", "nan:1:1", "1e9:1:1"]
+)
+def test_a_ratio_that_is_not_allowed_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="give three numbers above 0 for the training, validation"):
+        canonical_ratio(text)
+
+
+def test_a_ratio_sets_the_sizes_of_the_parts_and_keeps_specimens_whole() -> None:
+    collection = made([3] * 10)
+    parts = split(collection, ratio="7:2:1")
+    assert [len(part) for part in (parts.train, parts.val, parts.test)] == [21, 6, 3]
+    assert_divides(collection, parts)
+
+
+def test_a_ratio_is_refused_where_the_split_is_published_or_made_for_folds() -> None:
+    official = {"train": ("g0-0", "g1-0"), "val": ("g2-0",), "test": ("g3-0",)}
+    published = made([1] * 4, official=official)
+    with pytest.raises(UserError, match="cannot be used for 'made' because it has a published spl"):
+        split(published, ratio="7:2:1")
+    with pytest.raises(UserError, match="because cross-validation makes its own"):
+        split(made([1] * 9), folds=3, ratio="7:2:1")
+    with pytest.raises(UserError, match="--split 7:2:1 and --folds 3 both set"):
+        Request("lora", "steel", split="7:2:1", folds=3).check()

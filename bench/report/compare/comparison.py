@@ -26,7 +26,8 @@ class Comparison:
     Attributes:
         title: these settings in words.
         slug: unique name for files; settings with default values are left out.
-        dataset: name of the dataset.
+        dataset: name of the dataset, and of another one that was tested on.
+        test_images: name of the dataset of the test images.
         blocks: one for each origin of prompts, never ranked against each other.
         notes: sentences that explain the values, and every failure with its reason.
     """
@@ -34,6 +35,7 @@ class Comparison:
     title: str
     slug: str
     dataset: str
+    test_images: str
     blocks: tuple[Block, ...]
     notes: tuple[str, ...]
 
@@ -82,6 +84,7 @@ def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int
     ordered = [row for block in blocks for row in block.rows]
     notes = (
         *_reading(cells),
+        *_tested(cells[0]),
         *_leaks(cells),
         *_rank_notes(blocks),
         *_threads(ordered),
@@ -89,7 +92,8 @@ def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int
         *_gaps(ordered),
     )
     title = _title(cells[0], words)
-    return Comparison(title, slug, cells[0].dataset_name, blocks, notes)
+    cell = cells[0]
+    return Comparison(title, slug, cell.images_label, cell.tested_name, blocks, notes)
 
 
 def _title(cell: Cell, words: tuple[str, ...]) -> str:
@@ -115,6 +119,15 @@ def _reading(cells: Sequence[Cell]) -> Iterator[str]:
         f"step and peak memory are one batch ({batches}). "
         "FLOPs are 2 x multiply-adds."
     )
+
+
+def _tested(cell: Cell) -> Iterator[str]:
+    if cell.test_dataset:
+        yield (
+            f"Trained and validated on {cell.dataset_name}, tested on all images of "
+            f"{cell.tested_name}; in-domain Dice is that of the same models on the test part of "
+            f"{cell.dataset_name}."
+        )
 
 
 def _rank_notes(blocks: tuple[Block, ...]) -> Iterator[str]:

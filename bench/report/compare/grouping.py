@@ -23,7 +23,8 @@ def table_key(cell: Cell) -> tuple[Any, ...]:
     # has its own recipe.
     recipe = _without_rate(cell.recipe) if cell.protocol == "equal" else None
     images = (cell.dataset_name, cell.dataset_sha, cell.labels, cell.folds)
-    return (*images, cell.protocol, *task, recipe)
+    tested = (cell.split, cell.test_dataset and cell.tested_name, cell.test_sha)
+    return (*images, cell.protocol, *task, recipe, *tested)
 
 
 @lru_cache(maxsize=1024)
@@ -41,7 +42,7 @@ def names_of(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], str]]:
     versions = Counter(words)
     # Datasets with the same name and different contents also show their fingerprints.
     words = [
-        name if versions[name] == 1 else (*name, f"data {cell.dataset_sha[:8]}")
+        name if versions[name] == 1 else (*name, f"data {_versions_of(cell)}")
         for name, cell in zip(words, cells, strict=True)
     ]
     slugs = [slug_of(name) for name in words]
@@ -57,9 +58,19 @@ def names_of(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], str]]:
     ]
 
 
+def _versions_of(cell: Cell) -> str:
+    """Beginnings of the fingerprints of the datasets of a cell."""
+    hashes = (cell.dataset_sha, cell.test_sha) if cell.test_dataset else (cell.dataset_sha,)
+    return "-".join(one[:8] for one in hashes)
+
+
 def words_of(cell: Cell) -> tuple[str, ...]:
     """Return the name of the dataset, then all settings that differ from the defaults."""
     words = [cell.dataset_name]
+    if cell.test_dataset:
+        words.append(f"tested on {cell.tested_name}")
+    if cell.split:
+        words.append(f"split {cell.split}")
     if cell.protocol != Cell.protocol:
         words.append(f"{cell.protocol} protocol")
     if cell.labels is not None:

@@ -115,24 +115,24 @@ def compare_conventions(
             )
     collections: dict[tuple[str, str], Collection] = {}
     for cell in (record.cell for record in records):
-        key = (cell.dataset, cell.dataset_sha)
+        key = (cell.tested_dataset, cell.tested_sha)
         if key not in collections:
             collections[key] = _load(cell, load)
     compared = []
     for one in make_comparisons(to_frame(records)):
         blocks = tuple(_score(block, collections, folder) for block in one.blocks)
         cells = cast("list[Cell]", [cell for row in one.rows for cell in row.records["cell"]])
-        used = collections[cells[0].dataset, cells[0].dataset_sha]
+        used = collections[cells[0].tested_dataset, cells[0].tested_sha]
         compared.append(ScoredComparison(one.title, blocks, tuple(_notes(used, one.blocks))))
     return compared
 
 
 def _load(cell: Cell, load: Load) -> Collection:
-    collection = load(cell.dataset)
-    if fingerprint(collection) != cell.dataset_sha:
+    collection = load(cell.tested_dataset)
+    if fingerprint(collection) != cell.tested_sha:
         raise UserError(
-            f"the images of '{cell.dataset}' differ from those that {cell.id} was tested on: "
-            "restore the old images, or run the methods again"
+            f"the images of '{cell.tested_dataset}' differ from those that {cell.id} was tested on:"
+            " restore the old images, or run the methods again"
         )
     return collection
 
@@ -144,7 +144,9 @@ def _score(
     scores = {}
     for row in _comparable(block):
         runs = [
-            _figures(read_cases(cell, images, collections[cell.dataset, cell.dataset_sha], folder))
+            _figures(
+                read_cases(cell, images, collections[cell.tested_dataset, cell.tested_sha], folder)
+            )
             for cell, images in zip(row.ok["cell"], row.ok["per_image"], strict=True)
         ]
         scores[row.label if labels[row.label] == 1 else row.name] = {

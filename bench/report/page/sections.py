@@ -103,7 +103,7 @@ def _overview(report: Report) -> Iterator[Section]:
 def _comparisons(report: Report) -> Iterator[Section]:
     for one in report.comparisons:
         charts = charts_of(one, report.looks)
-        lookup = report.images.get(one.dataset)
+        lookup = report.images.get(one.test_images)
         dataset, _, standing = one.title.partition(": ")
         classes, class_parts = classes_table(one)
         fold_heads, fold_parts = folds_lines(one)

@@ -54,8 +54,8 @@ def write_gallery(
     written: list[Path] = []
     with style():
         for one in comparisons:
-            if one.dataset in images:
-                figure = draw_gallery(one, looks, predictions, images[one.dataset])
+            if one.test_images in images:
+                figure = draw_gallery(one, looks, predictions, images[one.test_images])
                 if figure is not None:
                     written += save(figure, folder / f"{one.slug}_gallery", vector=False)
     return written

@@ -91,6 +91,17 @@ def _optional(
 
 
 DICE = Column("dice_dataset", "Dice", "%", "higher", _PERCENT, 1, True, "dice")
+IN_DOMAIN_DICE = Column(  # only of records that test on another dataset
+    "in_domain_dice_dataset",
+    "In-domain Dice",
+    "%",
+    "higher",
+    _PERCENT,
+    1,
+    True,
+    importance=1,
+    optional=True,
+)
 
 _OBJECTS = (
     _optional("pq_dataset", "PQ", "%", "higher", "pq", 2),
@@ -112,6 +123,7 @@ _VOLUMES = (
 
 COLUMNS = (
     DICE,
+    IN_DOMAIN_DICE,
     Column("iou_dataset", "IoU", "%", "higher", _PERCENT, 1, True, "iou", importance=4),
     Column("hd95_pooled_px", "HD95", "px", "lower", 1.0, 1, True, "hd95", importance=6),
     Column(

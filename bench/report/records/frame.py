@@ -71,6 +71,8 @@ def _request(cell: Cell) -> dict[str, Any]:
         "label": cell.label,
         "method": cell.method,
         "dataset": cell.dataset_name,
+        **({"test_dataset": cell.tested_name} if cell.test_dataset else {}),
+        **({"split": cell.split} if cell.split else {}),
         "backbone": cell.task.backbone,
         "weights": cell.task.weights,
         "image_size": cell.task.image_size,

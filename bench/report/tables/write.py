@@ -9,7 +9,7 @@ import pandas as pd
 from bench.files import atomic_path, write_atomic
 from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.compare.ranking import Block, Mark
-from bench.report.records.columns import MISSING, Column
+from bench.report.records.columns import IN_DOMAIN_DICE, MISSING, Column
 from bench.report.records.frame import NESTED
 from bench.report.records.rows import Value
 from bench.report.tables.delimited import to_csv, write_frame
@@ -33,7 +33,8 @@ def write_tables(
     """
     written = [folder / "records.csv"]
     with atomic_path(written[0]) as temporary, temporary.open("wb") as file:
-        write_frame(frame.drop(columns=list(NESTED)), file)
+        unused = [] if frame[IN_DOMAIN_DICE.key].notna().any() else [IN_DOMAIN_DICE.key]
+        write_frame(frame.drop(columns=[*NESTED, *unused]), file)
     for comparison in make_comparisons(frame) if comparisons is None else comparisons:
         written += [
             write_atomic(
