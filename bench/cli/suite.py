@@ -49,6 +49,7 @@ def _add_choice(action: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--image-size", metavar="N", type=int, help="[the backbone's own]")
     what.add_argument("--steps", metavar="N", type=int, help="optimiser steps")
+    what.add_argument("--loss", metavar="NAME", help="a loss in place of the recipe's")
     what.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     what.add_argument(
         "--allow-leakage", action="store_true", help="run even if training and test images overlap"

@@ -213,6 +213,8 @@ def test_only_the_publications_own_run_is_judged() -> None:
     assert page([], other).entries[1].status == "not comparable: other weights"
     short = page([], runs, asked=SuiteChoice(request={"steps": 20}))
     assert short.entries[1].status == "not comparable: asked with --steps 20"
+    other_loss = page([], runs, asked=SuiteChoice(request={"loss": "bce"}))
+    assert other_loss.entries[1].status == "not comparable: asked with --loss bce"
     elsewhere = [replace(r, cell=replace(r.cell, dataset="my/synapse")) for r in runs]
     assert page([], elsewhere).entries[1].status == "not comparable: stand-in for the images"
     lost = [*runs[:2], make_failure(runs[2].cell)]

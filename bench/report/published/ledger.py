@@ -191,7 +191,7 @@ def _reasons(
         reasons.append("other weights")
     if cell.protocol != "published":
         reasons.append(f"{cell.protocol} protocol")
-    for key in ("steps", "image_size", "precision"):
+    for key in ("steps", "image_size", "loss", "precision"):
         if chosen := request.chosen(key):
             reasons.append(f"asked with --{key.replace('_', '-')} {chosen}")
     failed = sum(one.status != "ok" for one in runs)
