@@ -19,7 +19,7 @@ PLUGINS = sorted([*(ROOT / "methods").glob("*.py"), *(ROOT / "datasets").glob("*
 # The modules that lie directly in bench/ are open to all of them.
 ROOMS = {
     "cli": "contract verify report report.page report.conventions report.published report.tables"
-    " report.plots report.compare report.records guard predict run ask cost plugins sam data"
+    " report.plots report.compare report.records guard predict run keep ask cost plugins sam data"
     " data.public",
     "api": "report.tables report.compare report.records run ask",
     "verify": "report report.page report.published report.compare report.records run ask"

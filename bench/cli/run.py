@@ -26,6 +26,8 @@ commands (COMMAND --help shows their options):
   weights list|fetch|check     public checkpoints of the large backbones
   data list|fetch|check        public image collections
   data preview NAME            a picture of augmented training images
+  models                       list the trained models that runs kept, or remove the worse ones
+  train --model FILE           train the final model of a method on train and validation images
   predict --model FILE IMAGES  predict images with a kept model
   check-method NAME            check that a method keeps its contract
   check-dataset NAME           check that a dataset keeps its contract
@@ -41,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
         description="Compare ways of adapting the Segment Anything Model: accuracy and cost.",
         epilog=EXAMPLES,
     )
-    _add_grid_options(parser)
-    _add_recipe_options(parser)
+    add_grid_options(parser)
+    add_recipe_options(parser)
     add_run_options(parser)
     others = parser.add_argument_group("instead of running")
     others.add_argument(
@@ -63,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_grid_options(parser: argparse.ArgumentParser) -> None:
+def add_grid_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which cells: methods, datasets, weights."""
     what = parser.add_argument_group("what to run (comma lists make a grid)")
     what.add_argument("--methods", metavar="LIST", help="as in lora[rank=1|4|16],adapter")
     what.add_argument(
@@ -103,7 +106,8 @@ def _add_grid_options(parser: argparse.ArgumentParser) -> None:
     weights.add_argument("--checkpoint", metavar="FILE", type=Path, help="your own weights")
 
 
-def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the recipe."""
     recipe = parser.add_argument_group("recipe (equal for all methods)")
     recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     for name, note in (

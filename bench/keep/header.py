@@ -19,6 +19,7 @@ SCHEMA = 2
 SCALING = "8-bit values as they are; others: percentiles 0.1 and 99.9 of each image to 0 and 255"
 FIT = "square"
 
+_LATER_FIELDS = frozenset({"origin"})  # the first files do not have them
 RULES = ("best", "all", "final")
 
 
@@ -49,6 +50,7 @@ class ModelHeader:
         rule: why it was kept: "best" or "all" by the option `--keep` of a run; "final" where the
             command `train` made it.
         images: kind and size of the images that it was trained on.
+        origin: "source" and "licence" of the images, where they are known.
         trained_on: names of the training images by part ("train", "val", "test").
         metrics: scores of this model on the test part of its cell; empty for a final model, which
             was tested on nothing.
@@ -68,6 +70,7 @@ class ModelHeader:
     rule: str
     images: ImageTraits
     trained_on: Mapping[str, tuple[str, ...]]
+    origin: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     repeats: tuple[Score, ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
@@ -94,6 +97,7 @@ class ModelHeader:
         rule: str,
         images: ImageTraits,
         trained_on: Mapping[str, tuple[str, ...]],
+        origin: Mapping[str, str],
     ) -> "ModelHeader":
         """The header of the model of a cell; `base` is set when the file is written."""
         return cls(
@@ -104,6 +108,7 @@ class ModelHeader:
             rule=rule,
             images=images,
             trained_on=trained_on,
+            origin=origin,
             metrics=record.metrics,
             history=record.history,
             cost={} if record.cost is None else dict(vars(record.cost)),
@@ -130,10 +135,11 @@ class ModelHeader:
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelHeader":
         """Inverse of `to_metadata`; KeyError, TypeError or ValueError for other metadata."""
         words = {"prompts", "rule", "scaling", "fit", "version"}
-        names = {spec.name for spec in dataclasses.fields(cls)}
-        values: dict[str, Any] = {
-            name: metadata[name] if name in words else json.loads(metadata[name]) for name in names
-        }
+        values: dict[str, Any] = {}
+        for spec in dataclasses.fields(cls):
+            if spec.name in metadata or spec.name not in _LATER_FIELDS:
+                text = metadata[spec.name]
+                values[spec.name] = text if spec.name in words else json.loads(text)
         cell = {key: value for key, value in values["cell"].items() if key != "id"}
         norm, pattern = values["base"]
         if values["rule"] not in RULES:

@@ -34,33 +34,22 @@ VALIDATION_IMAGES = 24  # enough for a curve; the validation part selects nothin
 
 def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record:
     """Train, evaluate and measure one cell; class maps go to the store, the record is returned."""
-    method, recipe = get_method(cell.method), cell.recipe
+    recipe = cell.recipe
     say(PhaseStarted("data"))
     collection = load_collection(cell.dataset)
-    parts = split(
-        collection,
-        fold=cell.fold,
-        folds=cell.folds,
-        seed=cell.seed,
-        labels=cell.labels,
-        ratio=cell.split,
-    )
+    parts = split_of(cell, collection)
     tested, items = collection, parts.test
     if cell.test_dataset:
         tested = load_collection(cell.test_dataset)
         items = tested.items
-    torch.manual_seed(cell.seed)
-    module = method.build(cell.task, **cell.options).to(device)
-    if recipe.checkpointing:
-        checkpoint_blocks(module)
-    model = Model(module, cell.task, recipe)
+    model = build_model(cell, device)
     # What the evaluation cannot do is refused here, before the training.
     mode = get_mode(recipe.evaluation)
     predictions = mode.predict(model, items, tested)
     in_domain = mode.predict(model, parts.test, collection) if cell.test_dataset else iter(())
 
     began = time.perf_counter()
-    history = _train(model, cell, collection, parts, say)
+    history = train_model(model, cell, collection, parts, say)
     train_wall = time.perf_counter() - began if history else None
 
     say(PhaseStarted("evaluate"))
@@ -76,7 +65,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     record = Record(
         cell=cell,
         status="ok",
-        prompts=_prompt_origin(cell),
+        prompts=prompt_origin(cell),
         classes=collection.classes,
         metrics=metrics,
         per_image=tuple(scoring.images),
@@ -86,7 +75,9 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         env=environment(device.type) | {"split": _describe(replace(parts, test=items))},
     )
     if store.keep != "none":
-        keep_model(model.module, record, parts, store.model(cell), store.keep)
+        origin = {"source": collection.source, "licence": collection.licence}
+        predicted = replace(parts, test=(*parts.test, *items))
+        keep_model(model.module, record, predicted, origin, store.model(cell), store.keep)
     return record
 
 
@@ -103,10 +94,34 @@ def _in_domain(predictions: Iterator[Prediction], collection: Collection) -> dic
     return {f"in_domain_{name}": value for name, value in scoring.summary().items()}
 
 
-def _train(
+def split_of(cell: Cell, collection: Collection) -> Split:
+    """The parts of a cell's dataset."""
+    return split(
+        collection,
+        fold=cell.fold,
+        folds=cell.folds,
+        seed=cell.seed,
+        labels=cell.labels,
+        ratio=cell.split,
+    )
+
+
+def build_model(cell: Cell, device: torch.device) -> Model:
+    """The model of a cell before its training; sets torch's seed."""
+    torch.manual_seed(cell.seed)
+    module = get_method(cell.method).build(cell.task, **cell.options).to(device)
+    if cell.recipe.checkpointing:
+        checkpoint_blocks(module)
+    return Model(module, cell.task, cell.recipe)
+
+
+def train_model(
     model: Model, cell: Cell, collection: Collection, parts: Split, say: Say
 ) -> list[dict[str, float]]:
-    """Train the model; returns the curve, which is empty where nothing is trainable."""
+    """Train the model on the training part; returns the curve, empty if nothing is trainable.
+
+    Without a validation part the curve has no Dice.
+    """
     if not model.trainable:
         return []
     recipe, depth = cell.recipe, cell.task.depth
@@ -119,7 +134,9 @@ def _train(
         instances=model.prompt_rule is not None,
     )
     shown = stacks(parts.val, depth)[: max(1, VALIDATION_IMAGES // depth)]
-    validation = images(shown, views=0, kind="none").with_prompts(model.prompt_rule)
+    validation = None
+    if shown:
+        validation = images(shown, views=0, kind="none").with_prompts(model.prompt_rule)
     # More views than the steps take would be made in vain.
     views = min(recipe.bank_views, recipe.steps * recipe.batch_size)
     return fit(
@@ -129,11 +146,12 @@ def _train(
         report=lambda row: say(
             TrainingProgress(int(row["step"]), row["epoch"], row["loss"], row["images_per_s"])
         ),
-        validate=lambda: validation_dice(model, validation),
+        validate=lambda: None if validation is None else validation_dice(model, validation),
     )
 
 
-def _prompt_origin(cell: Cell) -> PromptSource:
+def prompt_origin(cell: Cell) -> PromptSource:
+    """Where the prompts of a cell come from at evaluation."""
     method = get_method(cell.method)
     return get_mode(cell.recipe.evaluation).prompt_origin(method.prompt_origin(cell.options))
 
@@ -170,7 +188,7 @@ def failure(cell: Cell, status: Status, reason: str, device_name: str) -> Record
     return Record(
         cell=cell,
         status=status,
-        prompts=_prompt_origin(cell),
+        prompts=prompt_origin(cell),
         error=sentence,
         env=environment(device_name),
     )

@@ -1,6 +1,6 @@
 """The kept models of a results folder: write, list, and remove all but the best."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING
 from bench.data.split import Split
 from bench.data.traits import ImageTraits
 from bench.errors import UserError
-from bench.keep.header import ModelHeader, read_header
+from bench.keep.header import ModelHeader, Score, read_header
+from bench.keep.model_card import write_card
 from bench.spec import Cell, Record
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def keep_model(module: "nn.Module", record: Record, parts: Split, path: Path, rule: str) -> None:
-    """Write the model of a cell.
+def keep_model(
+    module: "nn.Module",
+    record: Record,
+    parts: Split,
+    origin: Mapping[str, str],
+    path: Path,
+    rule: str,
+) -> None:
+    """Write the model of a cell and its model card.
 
     Args:
         module: as trained.
         record: its result.
         parts: the items of the cell.
+        origin: "source" and "licence" of the images.
         path: `Store.model` of the cell.
         rule: why it is kept, see `ModelHeader`.
 
@@ -32,7 +41,37 @@ def keep_model(module: "nn.Module", record: Record, parts: Split, path: Path, ru
 
     images = ImageTraits.of(parts.train, (*parts.val, *parts.test))
     trained_on = {"train": tuple(item.name for item in parts.train)}
-    save_model(module, path, ModelHeader.of_record(record, rule, images, trained_on))
+    header = ModelHeader.of_record(record, rule, images, trained_on, origin)
+    write_card(path, save_model(module, path, header))
+
+
+def scores_of(cell: Cell, records: Iterable[Record]) -> tuple[Score, ...]:
+    """The Dice of all records with the settings of a cell; seed and fold may differ.
+
+    Args:
+        cell: of a model.
+        records: of a results folder.
+    """
+    wanted = settings_id(cell)
+    return tuple(
+        Score(record.cell.id, record.metrics.get("dice_dataset"))
+        for record in records
+        if record.status == "ok" and settings_id(record.cell) == wanted
+    )
+
+
+def write_cards(folder: Path, records: Iterable[Record]) -> None:
+    """Write the cards of all models of runs again, with the scores of the records.
+
+    Args:
+        folder: of the models; need not exist.
+        records: of the results folder; read only if there are models.
+    """
+    models = list_models(folder)
+    known = list(records) if models else []
+    for path, header in models.items():
+        if not header.final:
+            write_card(path, header, scores_of(header.cell, known))
 
 
 def list_models(folder: Path) -> dict[Path, ModelHeader]:
@@ -80,12 +119,18 @@ def remove_worse_models(folder: Path, *, also_kept_all: bool = False) -> list[Pa
     ]
     for path in removed:
         path.unlink(missing_ok=True)
+        path.with_suffix(".md").unlink(missing_ok=True)
     return removed
 
 
 def _group(cell: Cell) -> str:
     """What the cells that differ in seed and fold only have in common."""
     return replace(cell, seed=0, fold=0).id
+
+
+def settings_id(cell: Cell) -> str:
+    """What a cell has in common with the cells of other seeds, folds and numbers of folds."""
+    return replace(cell, seed=0, fold=0, folds=1).id
 
 
 def _rank(header: ModelHeader) -> float:

@@ -19,7 +19,7 @@ from bench.run.events import (
     RunStarted,
     WaitingForOtherRun,
 )
-from bench.run.models import remove_worse_models
+from bench.run.models import remove_worse_models, write_cards
 from bench.run.process import ProcessDiedError, isolate, start_server
 from bench.run.store import KEEP_RULES, Store
 from bench.run.threads import choose_threads
@@ -134,6 +134,8 @@ def run_cells(
             emit(WaitingForOtherRun(tuple(held)))
             time.sleep(POLL_S)
         pending = held
+    if settings.keep != "none":
+        write_cards(store.models, store.stream())
     emit(RunFinished(tuple(records)))
     return tuple(records)
 

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
             {} if dice is None else {"val_dice": dice}
         )
         record = replace(make_record(cell), history=(row,))
-        keep_model(nn.Linear(2, 1), record, parts, store.model(cell), "best")
+        keep_model(nn.Linear(2, 1), record, parts, {"licence": "CC0"}, store.model(cell), "best")
     return store.models
 
 

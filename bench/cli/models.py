@@ -1,0 +1,52 @@
+"""List the kept models of a results folder, and remove all but the best."""
+
+import argparse
+
+from rich.console import Console
+
+from bench.cli.parsing import ArgumentParser, add_out, plain
+from bench.wording import counted
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `models`."""
+    parser = ArgumentParser(
+        command="models",
+        description="List the models that runs kept, with their sizes. With --prune, remove all but"
+        " the best of each method (highest validation Dice over seeds and folds).",
+    )
+    parser.add_argument("--prune", action="store_true", help="remove all but the best")
+    add_out(parser)
+    return parser
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Remove models on request, then list those that remain."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+
+    from bench.run.models import list_models, remove_worse_models
+    from bench.run.store import Store
+
+    folder = Store(arguments.out).models
+    if arguments.prune:
+        removed = remove_worse_models(folder, also_kept_all=True)
+        console.print(plain(f"removed {counted(len(removed), 'model')}"))
+    table = Table(
+        *("Method", "Dataset", "Seed", "Fold", "Dice (%)", "Kept as"),
+        Column("MiB", justify="right"),
+        Column("File", overflow="fold"),
+        box=SIMPLE_HEAD,
+    )
+    models = list_models(folder)
+    sizes = {path: path.stat().st_size / 2**20 for path in models}
+    for path, header in models.items():
+        cell, dice = header.cell, header.metrics.get("dice_dataset")
+        words = (cell.label, cell.dataset_name, cell.seed, cell.fold)
+        score = "" if dice is None else f"{100 * dice:.1f}"
+        table.add_row(*map(plain, (*words, score, header.rule, f"{sizes[path]:.2f}", path.name)))
+    if models:
+        console.print(table)
+    total = f"{counted(len(models), 'model')}, {sum(sizes.values()):.1f} MiB, in {folder}"
+    console.print(plain(total), soft_wrap=True)
+    return 0

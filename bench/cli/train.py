@@ -1,0 +1,133 @@
+"""Train the final model of a method, for use with `predict`."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bench.cli.parsing import ArgumentParser, add_out, plain
+from bench.cli.run import add_grid_options, add_recipe_options
+from bench.errors import UserError
+from bench.wording import counted, program_name
+
+if TYPE_CHECKING:
+    from bench.keep.header import ModelHeader
+    from bench.run.final import FinalTraining
+    from bench.spec import Cell
+
+SHOWN = 6  # names of images in a line
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `train`; `dest` names fields of `Request`."""
+    parser = ArgumentParser(
+        command="train",
+        description="Train the method that you chose on the train and validation images together,"
+        " and write the model with its model card. The model is tested on nothing; the accuracy to"
+        " expect is that of the runs with the same settings in the results folder.",
+    )
+    add_grid_options(parser)
+    add_recipe_options(parser)
+    group = parser.add_argument_group("the final model")
+    group.add_argument("--model", required=True, type=Path, metavar="FILE", help="file to write")
+    group.add_argument("--all", action="store_true", help="also train on the test images")
+    group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
+    group.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
+    add_out(group)
+    return parser
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Train and write the model."""
+    from bench.ask.grid import expand
+    from bench.ask.request import Request, pick_fields
+    from bench.run.final import FinalTraining
+    from bench.run.models import scores_of
+    from bench.run.schedule import RunSettings
+    from bench.run.store import Store
+
+    for option, value in (("methods", arguments.methods), ("dataset", arguments.datasets)):
+        if value is None:
+            raise UserError(f"--{option} is missing: name one")
+    if arguments.model.is_dir() or arguments.model.suffix != ".safetensors":
+        raise UserError(f"--model cannot be '{arguments.model}': give a file NAME.safetensors")
+    settings = RunSettings(device=arguments.device, threads=arguments.threads)
+    settings.check()
+    device = settings.find_device()
+    cells, notes = expand(Request(**pick_fields(Request, vars(arguments))))
+    if len(cells) != 1:
+        raise UserError(
+            f"train makes one model, but this names {len(cells)}: give one method, dataset,"
+            " backbone, label budget and seed"
+        )
+    for note in notes:
+        console.print(f"[dim]note: {plain(note)}[/]", soft_wrap=True)
+    (cell,) = cells
+    repeats = scores_of(cell, Store(arguments.out).stream())
+    training = FinalTraining(cell, arguments.all, repeats)
+    header = _train(training, device, arguments.threads or os.cpu_count() or 1, arguments.model)
+    _report(header, arguments, console)
+    return 0
+
+
+def _train(training: "FinalTraining", device: str, threads: int, path: Path) -> "ModelHeader":
+    """Train, showing the progress."""
+    import torch
+    from rich.live import Live
+
+    from bench.cli.progress import Progress
+    from bench.run.events import CellProgress, CellProgressed, CellStarted, RunStarted
+    from bench.run.final import train_final
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # as in the cells
+    progress = Progress()
+    progress.update(RunStarted((training.cell,), threads))
+    progress.update(CellStarted(training.cell))
+
+    def show(event: CellProgress) -> None:
+        progress.update(CellProgressed(training.cell, event))
+
+    with Live(progress, transient=True, refresh_per_second=4):
+        return train_final(training, device, path, show)
+
+
+def _report(header: "ModelHeader", arguments: argparse.Namespace, console: Console) -> None:
+    """Say what the model was trained on, and what is known about its accuracy."""
+    from bench.keep.model_card import spread
+
+    path = arguments.model
+    for part, names in header.trained_on.items():
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        console.print(plain(f"trained on {counted(len(names), 'image')} of {part}: {shown}"))
+    console.print("this very model was tested on nothing", soft_wrap=True)
+    if header.repeats:
+        console.print(
+            plain(
+                f"the same settings, trained on the train part only, have a test Dice of"
+                f" {spread(header.repeats)} in {arguments.out}"
+            ),
+            soft_wrap=True,
+        )
+    else:
+        console.print(
+            plain(
+                f"no run with these settings is in {arguments.out}: to learn its accuracy, run"
+                f" {_comparison(header.cell, arguments)}"
+            ),
+            soft_wrap=True,
+        )
+    size = path.stat().st_size / 2**20
+    console.print(
+        plain(f"wrote {path} ({size:.1f} MiB) and {path.with_suffix('.md')}"), soft_wrap=True
+    )
+
+
+def _comparison(cell: "Cell", arguments: argparse.Namespace) -> str:
+    """The command that runs the cell with the same settings."""
+    return (
+        f'{program_name()} --methods "{cell.label}" --dataset {arguments.datasets} --seeds 3'
+        f" --out {arguments.out} with the same other options"
+    )

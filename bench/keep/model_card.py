@@ -1,0 +1,174 @@
+"""The model card: a Markdown page next to a kept model."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.files import write_atomic
+from bench.keep.header import ModelHeader, Score
+from bench.plugins.registry import get_method
+from bench.wording import counted
+
+SHOWN_NAMES = 200  # images that the card lists by name
+# Metrics that the card shows, of those that the record has, with the factor to per cent.
+METRICS = {
+    "dice_dataset": "Dice, %",
+    "iou_dataset": "IoU, %",
+    "pq": "panoptic quality, %",
+    "boundary_iou_dataset": "boundary IoU, %",
+}
+
+
+def write_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) -> Path:
+    """Write the card of a kept model next to it; returns its path.
+
+    Args:
+        path: of the model.
+        header: of the model.
+        scores: of all records with the same settings except seed and fold.
+    """
+    return write_atomic(path.with_suffix(".md"), model_card(path, header, scores))
+
+
+def model_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) -> str:
+    """The text of the card; see `write_card`."""
+    cell = header.cell
+    parts = {
+        f"{cell.label} for {cell.dataset_name}": list(_what(header)),
+        "Data": list(_data(header)),
+        "Recipe": list(_recipe(header)),
+        "Scores": list(_scores(header, scores or header.repeats)),
+        "Costs": list(_costs(path, header)),
+        "Limits": list(_limits(header)),
+    }
+    sections = []
+    for number, (title, lines) in enumerate(parts.items()):
+        body = "\n".join(f"- {line}" for line in lines)
+        sections.append(f"{'##' if number else '#'} {title}\n\n{body}\n")
+    return "\n".join([*sections, _loading(path, header)])
+
+
+def spread(scores: Sequence[Score]) -> str:
+    """Mean and standard deviation of the Dice of some records, as in "92.2 ± 0.9 % (3 runs)"."""
+    values = [100 * score.dice for score in scores if score.dice is not None]
+    if not values:
+        return "not defined"
+    runs = counted(len(values), "run")
+    if len(values) == 1:
+        return f"{values[0]:.1f} % ({runs}, so its spread is unknown)"
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} % ({runs})"
+
+
+def _what(header: ModelHeader) -> Iterator[str]:
+    cell, task = header.cell, header.cell.task
+    method = get_method(cell.method)
+    yield f"Method: `{cell.label}` ({method.summary} Paper: <{method.paper}>)"
+    yield f"Classes: {', '.join(header.classes)} (index 0 to {task.num_classes - 1})"
+    weights = f", SHA-256 `{cell.weights_sha}`" if cell.weights_sha else ""
+    yield f"Backbone: {task.backbone}, weights {task.weights}{weights}"
+    stack = f", {task.depth} slices at once" if task.depth > 1 else ""
+    yield f"Input: {task.image_size} x {task.image_size} px{stack}; prompts: {header.prompts}"
+    kind = "final model of the command `train`" if header.final else "model of one cell"
+    yield f"This file: {kind} `{cell.id}`, made by sam-adapt-bench {header.version}"
+
+
+def _data(header: ModelHeader) -> Iterator[str]:
+    traits = header.images
+    yield f"Dataset: {header.cell.dataset_name}, fingerprint `{header.cell.dataset_sha}`"
+    for name, text in header.origin.items():
+        if text:
+            yield f"{name.capitalize()}: {text}"
+    for part, names in header.trained_on.items():
+        more = ", and more" if len(names) > SHOWN_NAMES else ""
+        listed = ", ".join(names[:SHOWN_NAMES])
+        yield f"Trained on {counted(len(names), 'image')} of the {part} part: {listed}{more}"
+    colours, types = " and ".join(traits.colours), " and ".join(traits.types)
+    yield f"Images: {colours}, {types}, {traits.width} x {traits.height} px (median)"
+    yield f"Intensities: {header.scaling}"
+
+
+def _recipe(header: ModelHeader) -> Iterator[str]:
+    recipe = header.cell.recipe
+    yield f"Protocol: {header.cell.protocol}, seed {header.cell.seed}"
+    yield f"{counted(recipe.steps, 'step')} of {counted(recipe.batch_size, 'image')}, {recipe.loss}"
+    yield f"{recipe.optimizer}, learning rate {recipe.lr:g} ({recipe.schedule}), {recipe.precision}"
+    yield f"Augmentation: {recipe.augmentation}; evaluation: {recipe.evaluation}"
+
+
+def _scores(header: ModelHeader, scores: Sequence[Score]) -> Iterator[str]:
+    if header.final:
+        yield "**This very model was tested on nothing.**"
+        if not scores:
+            yield "No run with the same settings was found: run the comparison to learn its Dice"
+            return
+        yield f"The same settings, trained on the train part, have a test Dice of {spread(scores)}"
+        return
+    for name, words in METRICS.items():
+        value = header.metrics.get(name)
+        if value is not None:
+            yield f"{words}, on the test part: {100 * value:.1f}"
+    if scores:
+        yield f"Test Dice of all runs with these settings: {spread(scores)}"
+    if header.validation_dice is not None:
+        yield f"Dice on the validation part: {100 * header.validation_dice:.1f} %"
+    yield "Definitions: docs/protocol/metrics.md of the project"
+
+
+def _costs(path: Path, header: ModelHeader) -> Iterator[str]:
+    cost = header.cost
+    if path.exists():
+        yield f"This file: {path.stat().st_size / 2**20:.2f} MiB, without the backbone's weights"
+    trainable, total = cost.get("trainable_params"), cost.get("total_params")
+    if trainable is not None and total is not None:
+        yield f"Parameters: {trainable:,} trained of {total:,}"
+    for name, words, scale in (
+        ("forward_flops", "GFLOP per image", 1e9),
+        ("train_peak_bytes", "GiB of memory in training", 2**30),
+        ("infer_images_per_s", "images per second", 1.0),
+    ):
+        if cost.get(name) is not None:
+            yield f"{cost[name] / scale:.3g} {words}"
+    machine = header.env.get("gpu") or header.env.get("cpu")
+    if machine:
+        yield f"Trained on: {machine}"
+
+
+def _limits(header: ModelHeader) -> Iterator[str]:
+    traits = header.images
+    yield (
+        f"It knows {' and '.join(traits.colours)} images with values of type"
+        f" {' and '.join(traits.types)}; others are refused unless `--levels` or"
+        " `--allow-other-images` is given"
+    )
+    yield (
+        f"Images with a side above {1.5 * traits.longest:.0f} px are predicted in windows, so that"
+        " things keep the size that they had in training"
+    )
+    yield "Both sides are resized to a square: the aspect of an image is not kept, as SAM would"
+    if header.prompts == "oracle":
+        yield (
+            "It needs boxes or points. Its scores used prompts made from the truth; prompts that a"
+            " person draws give other results"
+        )
+    yield "Other instruments, stains or magnifications were not tested"
+    if header.cell.leaks:
+        yield "Images of different parts overlap (`--allow-leakage`): its scores are too high"
+
+
+def _loading(path: Path, header: ModelHeader) -> str:
+    own = header.cell.task.weights not in ("pretrained", "random")
+    flag = f" --checkpoint {header.cell.task.weights}" if own else ""
+    prompts = " --prompts boxes.csv" if header.prompts == "oracle" else ""
+    return f"""## How to load it
+
+```
+run_bench.py predict --model {path.name} IMAGES --out predictions{flag}{prompts}
+```
+
+```python
+import bench
+
+model = bench.load_model("{path.name}")
+segmentation = model.predict("image.png")
+```
+"""

@@ -1,0 +1,93 @@
+"""Train the final model: on all images that the comparison did not test on, or on all images."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.data.items import Item
+from bench.data.split import Split
+from bench.data.traits import ImageTraits
+from bench.errors import UnsupportedError, UserError
+from bench.keep.header import ModelHeader, Score, without_paths
+from bench.keep.model_card import write_card
+from bench.keep.model_file import save_model
+from bench.plugins.registry import load_collection
+from bench.run.cell import build_model, prompt_origin, split_of, train_model
+from bench.run.environment import environment
+from bench.run.events import CellProgress, PhaseStarted
+from bench.spec import Cell
+
+
+@dataclass(frozen=True)
+class FinalTraining:
+    """What to train.
+
+    Attributes:
+        cell: settings of the model; its fold and label budget choose the parts as in a run.
+        everything: also train on the test part.
+        repeats: scores of the records that the model repeats on more images.
+    """
+
+    cell: Cell
+    everything: bool = False
+    repeats: tuple[Score, ...] = ()
+
+
+def train_final(
+    training: FinalTraining, device: str, path: Path, say: Callable[[CellProgress], None]
+) -> ModelHeader:
+    """Train a model on the train and validation parts, or on all, and write it with its card.
+
+    The recipe is that of the cell: as many steps, on more images. Nothing is validated or tested.
+
+    Args:
+        training: what to train.
+        device: name of a torch device.
+        path: of the model file.
+        say: called with the progress.
+
+    Returns:
+        The header of the file.
+
+    Raises:
+        UserError: nothing can be trained, the training fails, or the file cannot be written.
+    """
+    cell = training.cell
+    say(PhaseStarted("data"))
+    collection = load_collection(cell.dataset)
+    parts = split_of(cell, collection)
+    used = training_parts(parts, training.everything)
+    items = tuple(item for some in used.values() for item in some)
+    order = {item.name: number for number, item in enumerate(collection.items)}
+    items = tuple(sorted(items, key=lambda item: order[item.name]))  # slices stay together
+    try:
+        model = build_model(cell, torch.device(device))
+        if not model.trainable:
+            raise UserError(f"{cell.label} has nothing to train: choose a method that trains")
+        history = train_model(model, cell, collection, Split(items, (), ()), say)
+    except UnsupportedError as error:
+        raise UserError(f"{cell.label} cannot be trained here: {error}") from error
+    header = ModelHeader(
+        cell=without_paths(cell),
+        base=(0.0, 0.0),
+        classes=collection.classes,
+        prompts=prompt_origin(cell),
+        rule="final",
+        images=ImageTraits.of(items, parts.test),
+        trained_on={part: tuple(item.name for item in some) for part, some in used.items()},
+        origin={"source": collection.source, "licence": collection.licence},
+        repeats=training.repeats,
+        history=tuple(history),
+        env=environment(device),
+    )
+    header = save_model(model.module, path, header)
+    write_card(path, header)
+    return header
+
+
+def training_parts(parts: Split, everything: bool) -> Mapping[str, tuple[Item, ...]]:
+    """The items that a final model is trained on, by part."""
+    used = {"train": parts.train, "val": parts.val}
+    return used | {"test": parts.test} if everything else used
