@@ -155,6 +155,11 @@ def predict_files(
 
             try:
                 state = job.run(made_from | _stamp(picture), report)
+            except OSError as error:
+                raise UserError(
+                    f"cannot write to {out} ({error.strerror or error}): give --out a folder that"
+                    " you may write to, with enough space; the same command then goes on"
+                ) from error
             except UserError as error:
                 outcomes.append(PictureDone(picture.name, None, "", str(error)))
                 say(outcomes[-1])

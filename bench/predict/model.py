@@ -32,6 +32,7 @@ from bench.sam.prompts import Prompts
 
 Floats = npt.NDArray[np.float32]
 MAGNIFIED = 1.5  # images up to so many times the longest one of the training are predicted whole
+BAND_PX = 1 << 21
 EVALUATIONS = ("auto", "whole", "tiles")
 
 
@@ -241,7 +242,7 @@ class KeptModel:
         """
         if evaluation == "tiles":
             for part, logits in tile_bands(self._window_logits, rows, self._window):
-                yield _band(part, logits)
+                yield from _bands(part, logits)
             return
         image = rows[0 : rows.shape[0]]
         everything = slice(0, rows.shape[0])
@@ -337,6 +338,15 @@ def load_model(
         )
     except UnsupportedError as error:
         raise UserError(f"{path} cannot predict here: {error}") from error
+
+
+def _bands(rows: slice, logits: Tensor) -> Iterator[Band]:
+    """Bands of at most `BAND_PX` pixels, because probabilities take several times their memory."""
+    tall = max(1, BAND_PX // logits.shape[-1])
+    for top in range(0, logits.shape[1], tall):
+        part = logits[:, top : top + tall]
+        start = rows.start + top
+        yield _band(slice(start, start + part.shape[1]), part)
 
 
 def _band(rows: slice, logits: Tensor) -> Band:
