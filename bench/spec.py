@@ -226,7 +226,8 @@ class Cell:
         images = (
             f"{self.dataset_name}-on-{self.tested_name}" if self.test_dataset else self.dataset_name
         )
-        name = f"{images}_{self.task.backbone}_{self.label}_s{self.seed}_f{self.fold}"
+        label = self.label.replace("+", "_")  # a list of blocks must not read as a range
+        name = f"{images}_{self.task.backbone}_{label}_s{self.seed}_f{self.fold}"
         return re.sub(r"[^A-Za-z0-9_.=-]+", "-", name)[:120] + f"_{digest}"
 
     @property

@@ -88,7 +88,7 @@ class BlockForm:
             ("padding", self.padding, ("zero", "norm")),
             ("placement", self.placement, ("both", "attention", "mlp")),
         ):
-            require(value in allowed, f"{option} '{value}': give {' or '.join(allowed)}")
+            require(value in allowed, f"{option} '{value}': give {', '.join(allowed)}")
         require(
             0 < self.ratio <= 4, f"ratio {self.ratio:g} is out of range: give 0 to 4, without 0"
         )

@@ -278,10 +278,11 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
 def _recipe_note(cell: Cell) -> str:
     """The recipe of a cell in one line, for the `published` protocol."""
     recipe = cell.recipe
+    epochs = f", epochs of {recipe.epoch_images} images" if recipe.epoch_images else ""
     return (
         f"{cell.label}: {recipe.steps} steps of {recipe.batch_size} images at "
         f"{cell.task.image_size} px in {recipe.precision}, {recipe.optimizer} at {recipe.lr:g} "
-        f"({recipe.schedule}), loss {recipe.loss}, augmentation {recipe.augmentation}"
+        f"({recipe.schedule}), loss {recipe.loss}, augmentation {recipe.augmentation}{epochs}"
     )
 
 

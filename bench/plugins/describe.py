@@ -32,6 +32,7 @@ def describe_method(method: Method) -> dict[str, Any]:
         "published_image_size": method.published_size,
         "published_options": dict(method.published_options),
         "idle": dict(method.idle),
+        "automatic_options": dict(method.automatic_options),
         "file": method.file,
     }
 

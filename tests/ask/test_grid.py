@@ -107,6 +107,13 @@ def test_what_equals_the_default_is_the_same_cell(folder: Path) -> None:
     assert the_id(folder, "lora", steps=default.steps + 1) != plain
 
 
+def test_the_name_of_a_cell_tells_a_list_of_blocks_from_a_range() -> None:
+    task, recipe = Task(3), Recipe(lr=1e-3)
+    names = [Cell("lora", "steel", task, recipe, {"blocks": b}).id for b in ("2+5+8-11", "2-5")]
+    assert names[0].startswith("steel_sam_nano_lora-blocks=2_5_8-11-_s0_f0_")
+    assert names[1].startswith("steel_sam_nano_lora-blocks=2-5-_s0_f0_")
+
+
 def test_the_order_of_options_does_not_matter() -> None:
     first = Cell("lora", "steel", Task(3), Recipe(lr=1e-3), {"rank": 8, "alpha": 8.0})
     second = dataclasses.replace(first, options={"alpha": 8.0, "rank": 8})

@@ -143,7 +143,7 @@ def test_a_method_brings_its_recipe_and_image_side(folder: Path, toy: str) -> No
     assert cell.protocol == "published"
     assert Cell.from_dict(cell.to_dict()) == cell
     told = f"toy: {steps} steps of 24 images at 96 px in fp32, adamw at 0.005 (poly)"
-    assert any(note.startswith(told) for note in notes)
+    assert any(note.startswith(told) and note.endswith("epochs of 3 images") for note in notes)
     equal = the_cell(folder, toy, protocol="equal")
     assert equal.recipe == Recipe(lr=1e-3)
     assert (
