@@ -36,7 +36,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, Any], str]:
         Values by name, and a sentence that says what was removed; "" for a plain file.
 
     Raises:
-        UserError: the file cannot be read, or does not hold named tensors.
+        UserError: the file cannot be read, is not a mapping, or holds no values.
     """
     try:
         if path.suffix == ".safetensors":
@@ -63,7 +63,12 @@ def read_state_dict(path: Path) -> tuple[dict[str, Any], str]:
             f"cannot read the checkpoint {path} (it holds a {type(content).__name__}): give a file"
             " of tensors by name, such as the `state_dict()` of a model"
         )
-    return _unwrapped(content, path.name)
+    state, note = _unwrapped(content, path.name)
+    if not state:
+        raise UserError(
+            f"the checkpoint {path} holds no tensors: save the `state_dict()` of a trained model"
+        )
+    return state, note
 
 
 def checked_tensors(
@@ -73,7 +78,7 @@ def checked_tensors(
 
     Args:
         state: values by name.
-        expected: tensors of the model by name; a value of another name must be a tensor only.
+        expected: tensors of the model by name. A value whose name is not among them keeps its type.
         origin: name of the file, for messages.
 
     Raises:

@@ -161,6 +161,12 @@ def test_a_file_without_names_is_refused(content: object, tmp_path: Path) -> Non
         load(content, tmp_path)
 
 
+@pytest.mark.parametrize("content", [{}, {"state_dict": {}}], ids=["empty", "empty wrapper"])
+def test_a_file_without_tensors_is_refused(content: object, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no tensors: save the `state_dict"):
+        load(content, tmp_path)
+
+
 def test_half_precision_and_integers_where_the_model_has_them_are_accepted(nano: State) -> None:
     norm = torch.nn.BatchNorm2d(2).state_dict()
     half = {name: t.half() if t.is_floating_point() else t for name, t in norm.items()}
