@@ -48,6 +48,9 @@ def write_gallery(
 
     Returns:
         The files.
+
+    Raises:
+        ValueError: a prediction has another size than its mask.
     """
     comparisons = make_comparisons(frame) if comparisons is None else comparisons
     looks = assign(frame, [row for one in comparisons for row in one.rows])
@@ -64,19 +67,27 @@ def write_gallery(
 def draw_gallery(
     comparison: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
 ) -> Figure | None:
-    """Draw the easiest, a middle and the hardest test image, with the predictions of every row.
+    """Draw the test images with the highest, the middle and the lowest mean Dice of the shown runs.
 
-    For each image, the upper line shows the predictions, the lower line their errors in red. Each
-    row of the table is shown by one run: the one with the lowest seed that has predictions. At most
-    `WIDEST` rows are shown, the first ones of the table.
+    For each image, the upper line shows the predictions, the lower line their errors in red. Shown
+    are the first `WIDEST` rows of the table that have predictions, each by one run: the one with
+    the lowest seed that has predictions.
+
+    Args:
+        comparison: of one table.
+        looks: name of each row.
+        predictions: holds `<cell id>/<item name>.png`, label maps of the size of the image.
+        lookup: from item name to image and mask.
 
     Returns:
-        The figure; None if no row has predictions.
+        The figure; None if no row has predictions, or the shown runs have no image with a Dice in
+        common.
+
+    Raises:
+        ValueError: a prediction has another size than its mask.
     """
-    kept = (
-        (row, run) for row in comparison.rows if (run := shown_run(row, predictions)) is not None
-    )
-    runs = dict(islice(kept, WIDEST))
+    kept = {row: run for row in comparison.rows if (run := shown_run(row, predictions)) is not None}
+    runs = dict(islice(kept.items(), WIDEST))
     names = choose(list(runs.values()), ("best", "median", "worst"))
     if not names:
         return None
@@ -104,15 +115,24 @@ def draw_gallery(
         Patch(color=class_colour(k), label=label) for k, label in enumerate(classes) if k > 0
     ]
     handles = [*patches, Patch(color=ERROR, label="wrong class (lower rows)")]
-    if left_out := len(comparison.rows) - len(runs):
-        handles.append(Patch(color="none", label=f"({left_out} more methods are not shown)"))
+    for count, reason in (
+        (len(kept) - len(runs), "more methods are not shown"),
+        (len(comparison.rows) - len(kept), "methods have no stored predictions"),
+    ):
+        if count:
+            handles.append(Patch(color="none", label=f"({count} {reason})"))
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The run of a row that is shown: its predictions and scores, by item name."""
+    """The run that is shown for a row.
+
+    Attributes:
+        files: label map of each test image, by item name.
+        dice: Dice (0 to 1) of each test image, by item name; None where it is not defined.
+    """
 
     files: Mapping[str, Path]
     dice: Mapping[str, float | None]
@@ -129,9 +149,15 @@ def shown_run(row: Row, predictions: Path) -> Shown | None:
 
 
 def choose(runs: Sequence[Shown], roles: Sequence[str]) -> dict[str, str]:
-    """Role to item name, no item twice; fewer where there are fewer images.
+    """Choose one image for each role, among those that all runs have predictions of.
 
-    Best, median and worst go by the mean Dice over the runs, most disputed by its deviation.
+    Args:
+        runs: the shown runs.
+        roles: of "best", "median" and "worst" (by the mean Dice over the runs) and "most disputed"
+            (by its standard deviation; only with two runs or more).
+
+    Returns:
+        Role to item name, no item twice; fewer where there are fewer images, empty without a Dice.
     """
     common = set.intersection(*(set(run.files) for run in runs)) if runs else set()
     scores = [

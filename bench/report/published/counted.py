@@ -20,7 +20,8 @@ def counted_markdown(suite: Suite) -> str:
     """The ledger of a suite of counts, as Markdown.
 
     Raises:
-        UserError: a line of the suite cannot be built.
+        UserError: a model of the suite cannot be built from its options.
+        UnsupportedError: a method cannot be used with the backbone of the suite.
     """
     assert suite.counted is not None
     parts = [f"# {suite.title}", f"Published: {suite.source}, table {suite.table}."]
@@ -42,10 +43,15 @@ def counted_markdown(suite: Suite) -> str:
 
 
 def count_line(suite: Suite, line: SuiteLine) -> Mapping[str, int]:
-    """The counts of a line's model, by the names of `Suite.figures`; without a run, empty.
+    """The counts of a line's model, by the names that `Suite.figures` uses; without a run, empty.
+
+    They are numbers of parameters and bytes ("trainable_params", "total_params",
+    "checkpoint_bytes"). If the suite names a count of torchinfo, the totals of `list_layers` are
+    included, with "listed_" before their names.
 
     Raises:
-        UserError: the model cannot be built.
+        UserError: the model cannot be built from its options.
+        UnsupportedError: the method cannot be used with this backbone.
     """
     assert suite.counted is not None
     if not line.run:

@@ -24,7 +24,7 @@ class Column:
         image_score: key in `Record.per_image` whose values are compared image by image.
         comparable_within: columns of the frame that must agree; otherwise values are not ranked.
         importance: terminal tables leave out columns with the highest number first.
-        axis: a longer title, for axes.
+        axis: a longer title, for axes; "" for `title`.
         best_of_runs: show the highest value of the runs instead of the mean.
         optional: leave the column out of tables in which no row has a value.
     """
@@ -45,8 +45,8 @@ class Column:
 
     @property
     def header(self) -> str:
-        """Title and unit."""
-        return f"{self.title} ({self.unit})"
+        """Title and unit; the title alone for a value without a unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
 
     def format(self, value: float | None) -> str:
         """Return the value as text in the shown unit; a dash if there is no value."""
@@ -216,6 +216,10 @@ COSTS = tuple(
 
 
 def get_column(key: str) -> Column:
-    """Return the column with this key; for the score of a class (`dice/pore`) that of the mean."""
+    """Return the column with this key; for the score of a class (`dice/pore`) that of the mean.
+
+    Raises:
+        StopIteration: no column has that key.
+    """
     whole = key.partition("/")[0]
     return next(column for column in (*COLUMNS, *MORE) if column.key == whole)
