@@ -35,7 +35,8 @@ def list_coverage() -> list[TableCoverage]:
     """The coverage of every published table, in the order of the published values.
 
     Raises:
-        UserError: the suites are not here, as outside a checkout.
+        UserError: the file of the suites does not exist, for example outside a checkout.
+        OSError: the file of the published values does not exist.
     """
     tables: dict[tuple[str, str], list[PublishedValue]] = {}
     for value in list_published():

@@ -41,7 +41,7 @@ class LoadedDataset:
 
 
 def load_datasets(request: Request) -> dict[str, LoadedDataset]:
-    """Read every dataset of a request.
+    """Read every dataset of a request, compute its fingerprint and look for overlapping images.
 
     Returns:
         The datasets by their names as typed.
@@ -72,6 +72,10 @@ def expand(
     Args:
         request: what to run.
         datasets: result of `load_datasets`, if it was computed before.
+
+    Returns:
+        The cells, each once, and the notes: on datasets, overlapping images, files of weights and
+        published recipes.
 
     Raises:
         UserError: a part of the request is invalid; the message says which.
@@ -250,6 +254,9 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
         request: gives the protocol and the changes.
         method: gives its published recipe, or its learning rate.
         images: number of training images.
+
+    Raises:
+        UserError: a batch is to be divided into more parts than it has images.
     """
     changes: dict[str, object] = {
         key: value for key in _RECIPE_OPTIONS if (value := getattr(request, key)) is not None

@@ -23,7 +23,8 @@ def load_test_collection(
         sha: its fingerprint.
 
     Raises:
-        UserError: the dataset cannot be read, has other classes, or the same images.
+        UserError: the dataset cannot be read, has other classes or the same images, or cannot be
+            divided into stacks of `request.depth` slices.
     """
     from bench.data.fingerprint import fingerprint
     from bench.data.stacks import stacks
@@ -55,6 +56,9 @@ def find_leaks_between(parts: Split, other: Collection) -> "list[Leak]":
     Args:
         parts: of the dataset that is trained on.
         other: the dataset that is tested on.
+
+    Returns:
+        The pairs; the second image of each is of `other`, and its part is called "test".
     """
     from bench.data.leakage.gate import find_leaks
 

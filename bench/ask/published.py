@@ -68,14 +68,20 @@ class PublishedValue:
 
 
 def list_published() -> list[PublishedValue]:
-    """Every published value, in the order of the file."""
+    """Every published value, in the order of the file; OSError if the file does not exist."""
     return list(_by_place().values())
 
 
 def find_published(
     source: str, table: str, dataset: str, method: str, setting: str, metric: str
 ) -> PublishedValue | None:
-    """The value in that place of a table; None if the table has none there."""
+    """The value in that place of a table; None if the table has none there.
+
+    The arguments are the attributes of `PublishedValue` with the same names.
+
+    Raises:
+        OSError: the file of the published values does not exist.
+    """
     return _by_place().get((source, table, dataset, method, setting, metric))
 
 

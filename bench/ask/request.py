@@ -18,8 +18,8 @@ LARGEST_SEED = 2**32 - 1  # of numpy's generators
 class Request:
     """What to run, with the values as a user types them on the command line.
 
-    None means that no value was given. Recipe options (`steps` to `evaluation`) then have the value
-    of the protocol's recipe.
+    None means that no value was given. `epochs`, `steps`, `batch_size`, `lr`, `precision`, `loss`,
+    `augmentation` and `evaluation` then have the value of the protocol's recipe.
 
     Attributes:
         methods: names with options, separated by commas, as in `lora[rank=1|4],adapter`.
@@ -31,9 +31,11 @@ class Request:
         seeds: the number of seeds ("3" runs 0, 1 and 2), or seeds separated by commas.
         folds: number of folds; 1 for one fixed split.
         labels: numbers of labelled training images, or "all", separated by commas.
-        image_size: side of the model's input in pixels; None for the backbone's own.
+        image_size: side of the model's input in pixels; None for the backbone's own, or under the
+            published protocol the method's `published_size`, if it has one.
         depth: consecutive slices in one sample; 1 for images.
-        epochs: passes over the augmentation bank; cannot be combined with `steps`.
+        epochs: passes over the augmentation bank, or over the training images under the published
+            protocol; cannot be combined with `steps`.
         steps: number of optimiser steps.
         batch_size: images, or stacks of `depth` slices, in one step.
         lr: peak learning rate, instead of each method's own.
@@ -76,17 +78,29 @@ class Request:
 
     @property
     def dataset_names(self) -> list[str]:
-        """The datasets, as typed."""
+        """The datasets, as typed, each once.
+
+        Raises:
+            UserError: there is none.
+        """
         return _words(self.datasets, "--dataset")
 
     @property
     def backbone_names(self) -> list[str]:
-        """The backbones, as typed."""
+        """The backbones, as typed, each once.
+
+        Raises:
+            UserError: there is none.
+        """
         return _words(self.backbones, "--backbone")
 
     @property
     def seed_numbers(self) -> Sequence[int]:
-        """The seeds: 0 to n - 1 if `seeds` is a number n, otherwise those that are listed."""
+        """The seeds: 0 to n - 1 if `seeds` is a number n, otherwise those that are listed.
+
+        Raises:
+            UserError: there is none, or one is not a whole number from 0 to `LARGEST_SEED`.
+        """
         numbers = [_number(word, "--seeds", 0) for word in _words(self.seeds, "--seeds")]
         if max(numbers) > LARGEST_SEED:
             raise UserError(f"--seeds cannot be '{max(numbers)}': the largest is {LARGEST_SEED}")
@@ -98,21 +112,32 @@ class Request:
 
     @property
     def ratio(self) -> str:
-        """The ratio of the split in its smallest whole numbers; "" for the default."""
+        """The ratio of the split in its smallest whole numbers; "" for the default.
+
+        Raises:
+            UserError: it is not three numbers above 0, separated by colons.
+        """
         from bench.data.split import canonical_ratio
 
         return "" if self.split is None else canonical_ratio(self.split)
 
     @property
     def label_budgets(self) -> list[int | None]:
-        """Numbers of labelled training images; None for all."""
+        """Numbers of labelled training images; None for all.
+
+        Raises:
+            UserError: there is none, or one is neither "all" nor a whole number from 1 on.
+        """
         words = _words(self.labels, "--labels")
         return [
             None if word == "all" else _number(word, "--labels", 1, " or all") for word in words
         ]
 
     def check(self) -> None:
-        """Check all values that do not depend on datasets and methods.
+        """Check the values that do not depend on datasets and methods.
+
+        Lists are not checked here: `seed_numbers`, `label_budgets`, `dataset_names` and
+        `backbone_names` check theirs.
 
         Raises:
             UserError: a value is not allowed, or cannot be combined with another value.

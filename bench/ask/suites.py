@@ -74,6 +74,8 @@ class Suite:
     """One published table.
 
     Attributes:
+        name: as on the command line.
+        title: one phrase that says what the table compares.
         source: publication of the table, as in `published_results.csv`.
         table: name of the table in the publication.
         originals: name of each published dataset to our name; "" if it is not available here.
@@ -157,7 +159,7 @@ def get_suite(name: str) -> Suite:
     """Return the suite with this name.
 
     Raises:
-        UserError: no suite has this name.
+        UserError: no suite has this name, or the file of the suites does not exist.
     """
     if name not in _suites():
         raise no_such("suite", name, _suites())
@@ -166,6 +168,8 @@ def get_suite(name: str) -> Suite:
 
 def request_of(suite: Suite, choice: SuiteChoice) -> Request:
     """Return the request with the settings that all lines of a suite have in common.
+
+    Its `methods` is empty; each line sets its own.
 
     Raises:
         UserError: a value is out of range, or there is more than one dataset or backbone.
@@ -207,6 +211,10 @@ def expand_suite(
         suite: the suite to expand.
         choice: the user's settings.
         datasets: result of `load_datasets`, if it was computed before.
+
+    Returns:
+        The cells of each line, and the notes. A line with several label budgets is replaced by one
+        line for each budget, which is its `setting`.
 
     Raises:
         UserError: a part of the request is invalid; the message says which.

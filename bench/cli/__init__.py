@@ -24,12 +24,24 @@ COMMANDS = (
 
 
 def command_module(name: str) -> Any:
-    """The module of a command, with its `parser` and `run`; "run" is the main job."""
+    """The module of a command, with its functions `parser` and `run`.
+
+    Args:
+        name: one of `COMMANDS`, or "run" for the main command.
+    """
     return importlib.import_module(f"bench.cli.{name.replace('-', '_')}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 a cell failed, 2 bad input."""
+    """Run the command line.
+
+    Args:
+        arguments: words after the name of the program; None for those of this process.
+
+    Returns:
+        The exit code: 0 if all is well, 1 if a cell failed or a check found something, 2 for a
+        mistake of the user (its sentence is printed), 130 after Ctrl-C.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(highlight=False, soft_wrap=False)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> Any:
-    """Add the options of `run_and_report`; returns their group."""
+    """Add the options of `run_and_report`: the fields of `RunSettings`, `--out` and `--dry-run`.
+
+    Returns:
+        The group of options in the help.
+    """
     group = parser.add_argument_group("how to run it")
     group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
     group.add_argument(
@@ -44,10 +48,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
 
 
 def prepare_run(arguments: argparse.Namespace) -> "RunSettings":
-    """The settings of a run; a server imports torch in the background meanwhile.
+    """The settings of a run; unless it is a dry run, a server imports torch in the background.
+
+    Args:
+        arguments: with the options of `add_run_options`.
 
     Raises:
-        UserError: a limit is out of range.
+        UserError: a limit is out of range, or the rule for keeping models is unknown.
     """
     from bench.ask.request import pick_fields
     from bench.run.schedule import RunSettings, warm_up
@@ -66,7 +73,21 @@ def run_and_report(
     arguments: argparse.Namespace,
     console: Console,
 ) -> int:
-    """Run the cells without a record, write the report, name the failures; 1 if there are any."""
+    """Run the cells without a record, write the report, and name the failures.
+
+    Args:
+        cells: the grid, each cell once.
+        notes: sentences that are printed first.
+        settings: of `prepare_run`.
+        arguments: with `out`, the results folder, and `dry_run`, to list the cells only.
+        console: to print on.
+
+    Returns:
+        The exit code: 1 if a cell has a status other than "ok", otherwise 0.
+
+    Raises:
+        UserError: the device is not available, or the results folder cannot be used.
+    """
     from bench.run.store import Store
 
     settings.find_device()  # an unavailable device is refused before anything is written
@@ -147,7 +168,11 @@ def _dry_run(cells: "Sequence[Cell]", store: "Store", console: Console) -> int:
 
 
 def varying_columns(cells: "Sequence[Cell]") -> dict[str, list[str]]:
-    """Columns of folds, of label budgets, and of recipe fields that differ within a method."""
+    """Columns of folds, of label budgets, and of recipe fields that differ within a method.
+
+    Returns:
+        Title of a column to its text for each cell; empty if nothing varies.
+    """
     from bench.spec import Recipe
 
     columns = {}

@@ -20,7 +20,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print one line per promise; 1 if one is broken."""
+    """Print one line per promise; returns the exit code, 1 if one is broken.
+
+    Raises:
+        UserError: no dataset has this name, or its files cannot be read.
+    """
     from bench.contract.datasets import check_dataset
     from bench.plugins.registry import get_dataset
 

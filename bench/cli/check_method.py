@@ -30,7 +30,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print one line per promise; 1 if one is broken."""
+    """Print one line per promise; returns the exit code, 1 if one is broken.
+
+    Raises:
+        UserError: the method or backbone is unknown, or the image size is below 1.
+    """
     from bench.contract.methods import check_method
     from bench.plugins.registry import get_method
     from bench.sam.build import ARCHITECTURES
@@ -46,7 +50,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def show_outcomes(outcomes: "Iterable[Outcome]", console: Console) -> int:
-    """Print the outcomes as they come; 1 if a promise is broken."""
+    """Print each result as soon as it is known; returns the exit code, 1 if a promise is broken."""
     broken = 0
     for outcome in outcomes:
         if outcome.failure is None:

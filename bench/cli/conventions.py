@@ -23,7 +23,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print one table for each comparison."""
+    """Print one table for each comparison; returns the exit code 0.
+
+    Raises:
+        UserError: there are no records, or no stored predictions or images for them.
+    """
     from bench.plugins.registry import load_collection
     from bench.report.conventions.scores import compare_conventions, find_records
     from bench.report.conventions.terminal import conventions_tables

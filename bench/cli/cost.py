@@ -32,7 +32,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the counts as a table or as JSON."""
+    """Print the counts as tables or as JSON; returns the exit code 0.
+
+    Raises:
+        UserError: a name or a value is not allowed, or no method works on any backbone.
+    """
     import json
 
     from bench.ask.method_words import parse_methods

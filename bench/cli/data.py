@@ -44,7 +44,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List, fetch, check or preview collections; 1 if files of one are missing or wrong."""
+    """List, fetch, check or preview collections.
+
+    Returns:
+        The exit code: 1 if a check finds files missing or wrong, otherwise 0.
+
+    Raises:
+        UserError: a name or a value is not allowed, or a download fails.
+    """
     if arguments.action == "preview":
         return _preview(arguments, console)
     from rich.box import SIMPLE_HEAD

@@ -39,7 +39,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Compare and print a table of the differences; 1 if there are any."""
+    """Compare with the baseline and print a table of the differences, or write a new baseline.
+
+    Returns:
+        The exit code: 1 if there are differences, otherwise 0.
+
+    Raises:
+        UserError: the baseline cannot be read or written.
+    """
     from bench.guard import baseline
     from bench.guard.compare import RUNS, SEEDS, compare
     from bench.guard.measure import measure

@@ -38,7 +38,13 @@ def show_list(name: str, as_json: bool, console: Console) -> int:
 
 
 def describe_everything() -> dict[str, Any]:
-    """Methods, datasets and backbones, and why a plugin is unavailable; imports torch."""
+    """Describe everything that can be chosen; imports torch.
+
+    Returns:
+        "methods" and "datasets": lists of `describe_method` and `describe_dataset`; "backbones": a
+        list of dicts with name, image_size (pixels) and weights (where they are, or how to get
+        them); "unavailable": name of a plugin to the reason why it cannot be used.
+    """
     from bench.plugins.describe import describe_dataset, describe_method
     from bench.plugins.registry import (
         list_datasets,

@@ -54,7 +54,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def add_out(parser: Any) -> None:
-    """The option for the results folder."""
+    """Add the option `--out`, the results folder, to a parser or to a group of its options."""
     parser.add_argument(
         "--out",
         metavar="FOLDER",

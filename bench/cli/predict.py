@@ -80,7 +80,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Predict the images; 1 if one could not be predicted."""
+    """Predict the images; returns the exit code, 1 if one of them could not be predicted.
+
+    Raises:
+        UserError: an option is not allowed, the model cannot be loaded, or no image could be
+            predicted.
+    """
     from bench.predict.job import PredictionSettings
     from bench.predict.model import load_model
     from bench.predict.pictures import open_pictures

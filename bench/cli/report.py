@@ -35,7 +35,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Rewrite the report of a folder."""
+    """Rewrite the report of a results folder; returns the exit code 0.
+
+    Raises:
+        UserError: the folder has no records, or cannot be written to.
+    """
     from bench.run.store import Store
 
     if not (arguments.out / "records").is_dir():
@@ -47,7 +51,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
-    """Print the tables of all records, and write the report files; with `html` also the page."""
+    """Print the tables of all records, and write tables, plots and overview.
+
+    Args:
+        store: an open results folder.
+        console: to print on.
+        html: also write report.html.
+
+    Raises:
+        UserError: a record cannot be read, or a file cannot be written.
+    """
     from bench.plugins.registry import load_collection
     from bench.report.compare.comparison import make_comparisons
     from bench.report.overview import write_report

@@ -36,7 +36,11 @@ commands (COMMAND --help shows their options):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the main command; `dest` names fields of `Request`."""
+    """The parser of the main command.
+
+    Its `dest` are names of fields of `Request` and `RunSettings`, except `list`, `json`, `out` and
+    `dry_run`.
+    """
     parser = ArgumentParser(
         command="",
         usage="%(prog)s --methods LIST --dataset LIST [options] | COMMAND ...",
@@ -111,7 +115,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     recipe = parser.add_argument_group("recipe (equal for all methods)")
     recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     for name, note in (
-        ("--image-size", "side of the model's input in pixels [the backbone's own]"),
+        ("--image-size", "side of the model's input in pixels [the backbone's, or as published]"),
         ("--depth", "slices of a volume in one sample [1]"),
         ("--epochs", "passes over the augmentation bank"),
         ("--steps", "optimiser steps"),
@@ -143,7 +147,18 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Run the requested cells; 1 if a cell did not end well."""
+    """Run the requested cells, or show the list.
+
+    Args:
+        arguments: of `parser`.
+        console: to print on.
+
+    Returns:
+        The exit code: 0, or 1 if a cell has a status other than "ok".
+
+    Raises:
+        UserError: an option is missing, or a name or a value is not allowed.
+    """
     if arguments.list is not None:
         return show_list(arguments.list, arguments.json, console)
     if arguments.json:

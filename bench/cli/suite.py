@@ -60,7 +60,14 @@ def _add_choice(action: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List the suites, run some, or rewrite their ledgers; 1 if a cell did not end well."""
+    """List the suites, run some, or rewrite their ledgers.
+
+    Returns:
+        The exit code: 1 if a cell has a status other than "ok", otherwise 0.
+
+    Raises:
+        UserError: a name is missing or unknown, or a value is not allowed.
+    """
     if arguments.action == "list":
         return _list(console)
     from bench.ask.request import Request, pick_fields

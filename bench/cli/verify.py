@@ -27,7 +27,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List the differences; 1 if there are any."""
+    """List the differences; returns the exit code, 1 if there are any.
+
+    Raises:
+        UserError: the results folder has no records.
+    """
     from bench.plugins.registry import load_collection
     from bench.verify import verify
 

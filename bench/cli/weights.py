@@ -25,7 +25,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List, fetch or check checkpoints; 1 if a checksum is wrong."""
+    """List, fetch or check checkpoints; returns the exit code, 1 if a checksum is wrong.
+
+    Raises:
+        UserError: a backbone has no public checkpoint, or a download fails.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

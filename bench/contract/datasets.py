@@ -20,7 +20,10 @@ DECODED = 24  # number of images whose pixels are checked, evenly spread over th
 
 
 def check_dataset(dataset: Dataset) -> Iterator[Outcome]:
-    """Check all promises of a dataset, one after the other.
+    """Check all promises of a dataset, one after the other, each when the iterator reaches it.
+
+    Yields:
+        The result of each promise of `PROMISES`, in their order.
 
     Raises:
         UserError: the files of the dataset are not on this machine, or cannot be read.

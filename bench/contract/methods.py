@@ -41,6 +41,9 @@ def check_method(method: Method, task: Task) -> Iterator[Outcome]:
     Args:
         method: as registered.
         task: the task that models are built for, with weights "random".
+
+    Yields:
+        The result of each promise that applies to the method, as soon as it is checked.
     """
     for promise in promises_of(method):
         outcome = run_promise(promise, method, task)
@@ -59,6 +62,14 @@ def build_model(method: Method, task: Task, seed: int = 0) -> nn.Module:
 
     The weights of the last norms in TinyViT's convolution blocks, which timm initialises with 0,
     are set to 1, because no gradient passes a frozen factor of 0.
+
+    Args:
+        method: as registered.
+        task: the task that the model is built for.
+        seed: seed of torch's generator, which draws the initial weights.
+
+    Raises:
+        UserError, UnsupportedError: of the method, if it cannot do the task.
     """
     torch.manual_seed(seed)
     model = method.build(task)
@@ -87,13 +98,23 @@ def example_prompts(model: nn.Module, task: Task) -> tuple[Prompts, ...]:
 
 
 def logits_of(model: nn.Module, task: Task) -> Tensor:
-    """Return the logits (2, K, S, S) of the random batch."""
+    """Return the logits (2, K, S, S) of `random_batch`, with `example_prompts` if it takes prompts.
+
+    Args:
+        model: of a method; its mode (training or evaluation) is not changed.
+        task: the task that it was built for.
+    """
     logits: Tensor = model(random_batch(task)[0].float() / 255, *example_prompts(model, task))
     return logits
 
 
 def reached_by_gradients(method: Method, model: nn.Module) -> set[str]:
-    """Return the names of the trainable parameters that the method does not declare idle."""
+    """Return the names of the trainable parameters that the method does not declare idle.
+
+    Args:
+        method: its `idle` holds regular expressions of whole names.
+        model: a model of the method.
+    """
     return {
         name
         for name, parameter in model.named_parameters()

@@ -4,7 +4,7 @@ A promise is a function that raises `BrokenPromiseError` if a plugin does not ke
 line of its docstring is the sentence that users read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 
@@ -26,7 +26,7 @@ class Outcome:
 
 
 def expect(condition: object, failure: str) -> None:
-    """Raise `BrokenPromiseError` with the message `failure` unless `condition` holds."""
+    """Raise `BrokenPromiseError` with the message `failure` if `condition` is false."""
     if not condition:
         raise BrokenPromiseError(failure)
 
@@ -42,8 +42,11 @@ def run_promise(promise: Callable[..., None], *arguments: object) -> Outcome:
     An exception in the plugin's code is a failure, too; it is not raised.
 
     Args:
-        promise: the function to call.
+        promise: the function to call; the first line of its docstring is the promise.
         arguments: of the call.
+
+    Returns:
+        The promise, and what is wrong; for an exception its type and the first line of its message.
     """
     try:
         promise(*arguments)
@@ -55,7 +58,7 @@ def run_promise(promise: Callable[..., None], *arguments: object) -> Outcome:
     return Outcome(sentence(promise), None)
 
 
-def shortened(names: "set[str] | list[str]", most: int = 4) -> str:
+def shortened(names: Collection[str], most: int = 4) -> str:
     """Return the first `most` names in alphabetical order, and how many more there are.
 
     For example "a, b, c, d and 3 more".

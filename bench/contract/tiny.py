@@ -10,13 +10,16 @@ COUNT, HEIGHT, WIDTH = 8, 40, 48
 
 
 def write_tiny_folder(folder: Path) -> Path:
-    """Write images of a bright rectangle on noise, and their masks with the values 0 and 255.
+    """Write 8 images (40, 48) of a bright rectangle on noise, and masks of the values 0 and 255.
 
     Args:
-        folder: it is created, with images/ and masks/ inside.
+        folder: it is created if needed, with images/ and masks/ inside.
 
     Returns:
         The folder.
+
+    Raises:
+        FileExistsError: the folder already contains images/ or masks/.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)

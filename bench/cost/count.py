@@ -193,7 +193,7 @@ def cost_card(
         batch: number of images, or stacks of `task.depth` slices, in the training step.
 
     Raises:
-        UserError: an option is out of range.
+        UserError: an option is out of range, or the backbone is unknown.
         UnsupportedError: the method cannot do this task.
     """
     with META:

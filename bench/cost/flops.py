@@ -42,6 +42,9 @@ def count_forward_flops(forward: Callable[[], Any]) -> int:
     Gradients are enabled during the call, because without them torch's counter fails on modules
     whose output is a view of a trainable parameter, as in SAM's prompt encoder. Use a model from
     `on_meta` and inputs on the meta device, so that nothing is computed.
+
+    Args:
+        forward: runs the model once; its result is not used.
     """
     return _count(forward)
 
@@ -56,7 +59,8 @@ def count_train_step_flops(step: Callable[[], Any]) -> int:
     it counts 2.5 x.
 
     Args:
-        step: must not read a value (`loss.item()`), because tensors on the meta device have none.
+        step: runs forward, loss and backward pass once; its result is not used. On the meta device
+            it must not read a value (`loss.item()`), because tensors there have none.
     """
     return _count(step)
 

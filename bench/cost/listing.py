@@ -34,6 +34,9 @@ def list_layers(model: nn.Module, image_size: int, batch: int) -> LayerListing:
         model: on the meta device, where nothing is computed; it takes images alone.
         image_size: side in pixels.
         batch: number of images.
+
+    Raises:
+        RuntimeError: the model does not run on such a batch.
     """
     from torchinfo import summary
 

@@ -35,6 +35,13 @@ def measure_cost(model: Model) -> Cost:
 
     Args:
         model: on the device to measure on; its recipe gives batch size and precision.
+
+    Returns:
+        The cost without `train_wall_s`. All values of training are None if nothing is trainable,
+        and `forward_macs_fvcore` is None if fvcore cannot trace the model.
+
+    Raises:
+        RuntimeError: this process holds other memory on the CUDA device, see `measure_memory`.
     """
     batch = _noise(model)
     meta = Model(on_meta(model.module), model.task, model.recipe)
@@ -103,7 +110,15 @@ def measure_training_memory(model: Model) -> MemorySplit:
     """Measure the peak memory of a training step on random images; trains the model for two steps.
 
     Args:
-        model: on the device to measure on; its recipe gives batch size and precision.
+        model: on the device to measure on, with trainable parameters; its recipe gives batch size
+            and precision.
+
+    Returns:
+        The peak and its parts in bytes.
+
+    Raises:
+        RuntimeError: this process holds other memory on the CUDA device, see `measure_memory`.
+        ValueError: nothing is trainable.
     """
     batch = _noise(model).to(model.device)
     model.module.train()

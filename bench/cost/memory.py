@@ -130,6 +130,7 @@ class StorageMeter(TorchDispatchMode):
 
     Args:
         device: tensors on other types of device do not count.
+        rounding: the size of each storage is rounded up to a multiple of this number of bytes.
 
     Attributes:
         live: bytes now.

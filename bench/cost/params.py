@@ -24,6 +24,9 @@ def trained_state(model: nn.Module) -> dict[str, Tensor]:
     module that directly owns a trainable parameter, such as the statistics of a BatchNorm layer
     with a trainable scale. All other buffers are left out: they belong to the frozen foundation
     model, which is stored separately.
+
+    Returns:
+        Name to tensor, without gradients; the tensors share the memory of the model.
     """
     state = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     persistent = model.state_dict().keys()
@@ -40,6 +43,9 @@ def checkpoint_bytes(state: Mapping[str, Tensor]) -> int:
 
     The size is computed from the file format (eight bytes of length, a JSON header padded to a
     multiple of eight bytes, the data), so the tensors may be on the meta device.
+
+    Raises:
+        KeyError: a tensor has a type that is not in `_NAMES`, such as a complex one.
     """
     if not state:
         return 0

@@ -50,6 +50,10 @@ def measure_throughput(
         limit_s: after this time in seconds, warm-up included, no further block starts; the first
             block always runs.
         sync: waits for the device, as `torch.cuda.synchronize` does; the time is read after it.
+            None: `call` returns when its work is done, as on a CPU.
+
+    Returns:
+        Images per second: median, interquartile range, and the value of each block.
     """
     wait = sync or (lambda: None)
     wait()

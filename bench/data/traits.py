@@ -61,12 +61,17 @@ class ImageTraits:
 
 
 def shown_values(raster: Raster) -> npt.NDArray[Any]:
-    """Stored values, or the colours of a palette."""
+    """The stored values (H, W) or (H, W, C); for a file with a palette its colours (H, W, 3)."""
     return raster.values if raster.palette is None else raster.palette[raster.values]
 
 
 def kind_of(values: npt.NDArray[Any]) -> tuple[str, str]:
-    """Type and "grey" or "colour" of stored values (H, W) or (H, W, C)."""
+    """Name of the NumPy type, such as "uint8", and "grey" or "colour".
+
+    Args:
+        values: stored values (H, W) or (H, W, C). They are "colour" if C is at least 3 and the
+            first three channels are not equal.
+    """
     colour = values.ndim == 3 and values.shape[-1] >= 3
     if colour:
         rgb = values[..., :3]
@@ -75,7 +80,16 @@ def kind_of(values: npt.NDArray[Any]) -> tuple[str, str]:
 
 
 def size_of(pixels: Pixels) -> tuple[int, int]:
-    """Height and width in pixels, from the header of a file (before any rotation by EXIF)."""
+    """Height and width in pixels: of an array, or from the header of a file.
+
+    A rotation that the EXIF data of a file ask for is not applied.
+
+    Args:
+        pixels: array (H, W) or (H, W, C), or the path of an image file.
+
+    Raises:
+        OSError or ValueError: the file cannot be read as an image.
+    """
     if not isinstance(pixels, Path):
         return pixels.shape[0], pixels.shape[1]
     if pixels.suffix.lower() in (".tif", ".tiff"):

@@ -41,12 +41,15 @@ class GeneratorSettings:
     Attributes:
         points_per_side: clicks along either side of the image; 100 for 10,000 in all.
         pred_iou: masks whose IoU, as SAM predicts it, is lower are dropped.
-        stability: masks of a lower stability are dropped.
+        stability: masks of a lower stability, the IoU that is described above, are dropped.
         crop_layers: layer i repeats the search in 2^i x 2^i overlapping crops.
         crop_points_factor: clicks along a side are divided by factor^i in layer i.
         min_area_px: of the original image; holes below it are filled, regions and objects below it
             are dropped.
         points_per_batch: clicks decoded at once; three fp32 maps of the image's size each.
+
+    Raises:
+        UserError: a value is out of range.
     """
 
     points_per_side: int = 100
@@ -122,6 +125,9 @@ def generate_instances(
 
     Returns:
         (H, W) numbers 1..n, 0 where there is no object; see `paint` for overlaps.
+
+    Raises:
+        DivergedError: a logit or a predicted IoU is not finite.
     """
     generator = _Generator(
         sam.eval(),
@@ -182,9 +188,13 @@ def predict_objects(
         items: usually the test part.
         collection: the collection of the items.
 
+    Returns:
+        One prediction per item, made when it is taken from the iterator.
+
     Raises:
         UnsupportedError: the model has no SAM encoder or trains a class head only, or the
             collection does not have one foreground class whose objects are labelled one by one.
+        UserError: the weights of the foundation model are not on this machine.
     """
     if collection.num_classes != 2 or any(item.instances is None for item in items):
         raise UnsupportedError(
@@ -199,7 +209,17 @@ def predict_objects(
 def generate_predictions(
     sam: Sam, items: Sequence[Item], collection: Collection, settings: GeneratorSettings
 ) -> Iterator[Prediction]:
-    """Predict every item; unlabelled pixels become neither object nor foreground."""
+    """Predict every item; unlabelled pixels become neither object nor foreground.
+
+    Args:
+        sam: a foundation model, or one of `adapted_sam`.
+        items: the images.
+        collection: the collection of the items, with one foreground class.
+        settings: of the mask generator.
+
+    Yields:
+        One prediction per item: objects, and classes and foreground 1 inside any object.
+    """
     for item in items:
         image, truth = decode(item, collection)
         objects = np.where(truth == IGNORE, 0, generate_instances(sam, image, settings))

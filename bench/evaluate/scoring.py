@@ -82,7 +82,8 @@ class Scoring:
 
     Attributes:
         images: one row per image: "name", "group", and one entry per measure.
-        volumes: one row per volume, as soon as all its slices are added.
+        volumes: one row per volume, as soon as all its slices are added, with "name", "group" and
+            the entries of `volume_row`.
     """
 
     def __init__(

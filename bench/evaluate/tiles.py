@@ -48,6 +48,10 @@ def predict_tiled(
         items: usually the test part.
         collection: the collection of the items.
 
+    Returns:
+        One prediction per item, made when it is taken from the iterator. It raises DivergedError
+        then if a logit is not finite.
+
     Raises:
         UnsupportedError: the model takes prompts, or several slices at once. An object that windows
             cut would need a prompt in each of them, made from its visible part: other prompts than
@@ -127,7 +131,11 @@ def tile_bands(
 
 
 def hann(size: int) -> Tensor:
-    """Weights (size,) fp64 of the pixels across a window: sin² at pixel centres, never 0."""
+    """Weights (size,) fp64 of the pixels across a window: sin² at pixel centres, never 0.
+
+    Args:
+        size: side of the window in pixels.
+    """
     return torch.sin(torch.pi * (torch.arange(size, dtype=torch.float64) + 0.5) / size) ** 2
 
 

@@ -34,6 +34,13 @@ def predict_whole(
         model: as it is when the items are taken.
         items: usually the test part.
         collection: the collection of the items.
+
+    Yields:
+        One prediction per item.
+
+    Raises:
+        DivergedError: a logit is not finite.
+        UserError: a volume has fewer slices than the depth of the task.
     """
     names: set[str] = set()
     for stack in stacks(items, model.task.depth):
@@ -46,12 +53,13 @@ def predict_whole(
 def predict_logits(model: Model, images: LabelledImages, batch: int = 8) -> Iterator[Tensor]:
     """Class logits (K, S, S) of each image, in order; puts the module into evaluation mode.
 
-    A logit that is not finite raises DivergedError, as in all functions that predict.
-
     Args:
         model: on the device of the images.
         images: with prompts, where the model takes them.
         batch: images at once, rounded down to whole stacks, but at least one stack.
+
+    Raises:
+        DivergedError: a logit is not finite.
     """
     batch = images.depth * max(1, batch // images.depth)
     for start in range(0, len(images), batch):
@@ -60,7 +68,18 @@ def predict_logits(model: Model, images: LabelledImages, batch: int = 8) -> Iter
 
 
 def validation_dice(model: Model, images: LabelledImages) -> float | None:
-    """Mean foreground Dice in [0, 1] of the pixels of all images, at the model's own resolution."""
+    """Mean foreground Dice of the pixels of all images, at the model's own resolution.
+
+    Args:
+        model: on the device of the images; its module is put into evaluation mode.
+        images: with prompts, where the model takes them.
+
+    Returns:
+        A value in [0, 1]; None if no image has a foreground class in truth or prediction.
+
+    Raises:
+        DivergedError: a logit is not finite.
+    """
     count = model.task.num_classes
     confusion = np.zeros((count, count), np.int64)
     for logits, mask in zip(predict_logits(model, images), images.masks, strict=True):
@@ -69,7 +88,14 @@ def validation_dice(model: Model, images: LabelledImages) -> float | None:
 
 
 def decide(logits: Tensor) -> tuple[Map, npt.NDArray[np.float32]]:
-    """Class indices (H, W) of logits (K, H, W), and the probability of not being class 0."""
+    """Turn logits into a class map and the probability of the foreground.
+
+    Args:
+        logits: (K, H, W) float.
+
+    Returns:
+        Class indices (H, W) uint8, and the probability (H, W) float32 of not being class 0.
+    """
     foreground = 1 - logits.float().softmax(0)[0]
     return _class_map(logits), foreground.cpu().numpy()
 
@@ -96,7 +122,11 @@ def full_logits(
     Args:
         model: its module is put into evaluation mode.
         images: (H, W, 3) uint8 each; resized to the side of the model, and the logits back.
-        prompts: one entry per image in pixels of the model's input, on the device of the model.
+        prompts: one entry per image in pixels of the model's input, on the device of the model;
+            None for a model that takes none.
+
+    Raises:
+        DivergedError: a logit is not finite.
     """
     resized = np.stack([resize_image(image, model.task.image_size) for image in images])
     batch = torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous()

@@ -29,7 +29,10 @@ TOLERANCE = 1e-6
 
 
 def save_model(module: nn.Module, path: Path, header: ModelHeader) -> ModelHeader:
-    """Write what training may have changed in a module, with its header, in one step.
+    """Write the tensors of `trained_state(module)` and a header as one safetensors file.
+
+    These are the tensors that training may have changed; the frozen ones are not saved. The file
+    appears only when it is complete.
 
     Args:
         module: as trained.
@@ -65,6 +68,9 @@ def load_module(path: Path, checkpoint: Path | None = None) -> tuple[nn.Module, 
         path: a file of `save_model`.
         checkpoint: file with the weights of the backbone; needed where the model was trained on a
             checkpoint of the user.
+
+    Returns:
+        The model, and the header of the file.
 
     Raises:
         UserError: the file is not a kept model or is damaged, its method or the weights of its

@@ -16,8 +16,8 @@ def run_frozen_stages(model: Model, images: Tensor, batch: int = 8) -> ModelInpu
 
     Args:
         model: its module must be in training mode, so that the stages behave as in training.
-        images: (N, 3, S, S) uint8, on the device of the model.
-        batch: images per call.
+        images: (N, 3, S, S) uint8, on the device of the model, N at least 1.
+        batch: images per call of the frozen stages.
     """
     if not model.frozen_stages:
         return ModelInput(images)

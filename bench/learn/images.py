@@ -99,6 +99,12 @@ def make_labelled_images(
         seed: seed of the augmentation.
         device: device of the images and masks.
         instances: also make views of the instance numbers, if an item has labelled instances.
+
+    Returns:
+        The views, without prompts.
+
+    Raises:
+        UserError: a file cannot be read, image and mask differ in size, or the kind is unknown.
     """
     depth = len(stacks[0])
     items = [item for stack in stacks for item in stack]

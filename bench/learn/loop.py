@@ -21,7 +21,16 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch
 
 
 def make_optimizer(model: Model) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser for the trainable parameters."""
+    """Return the recipe's optimiser for the trainable parameters.
+
+    Args:
+        model: its recipe names the optimiser, a key of `OPTIMIZERS`, with peak learning rate and
+            weight decay.
+
+    Raises:
+        KeyError: the optimiser is unknown.
+        ValueError: nothing is trainable.
+    """
     recipe = model.recipe
     kind = OPTIMIZERS[recipe.optimizer]
     return kind(model.trainable, recipe.lr, weight_decay=recipe.weight_decay)
@@ -36,6 +45,9 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     Args:
         recipe: gives `warmup_steps`, `schedule` and the other settings.
         step: number of the step, from 0.
+
+    Raises:
+        KeyError: the schedule is not "constant", "cosine" or "poly".
     """
     warmup = min(recipe.warmup_steps, recipe.steps // 2)
     if step < warmup:
@@ -68,8 +80,12 @@ def train_step(
         model: its module is in training mode.
         optimizer: result of `make_optimizer`.
         inputs: images of the batch, or the output of the frozen stages.
-        masks: class indices (B, S, S).
+        masks: class indices (B, S, S) uint8, on the device of the model.
         prompts: one entry per row, for a model that takes prompts.
+
+    Raises:
+        UnsupportedError: the recipe needs the small logits of SAM's decoder, and the model has no
+            such decoder.
     """
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=masks.device)

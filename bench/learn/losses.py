@@ -30,7 +30,7 @@ BATCH_AND_SPACE = (0, 2, 3)
 
 
 def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean of -log p of the true class over the labelled pixels."""
+    """Mean of -log p of the true class over the labelled pixels; 0 if no pixel has a label."""
     return _cross_entropy(_Pixels(logits, masks))
 
 
@@ -92,7 +92,7 @@ def ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def bce(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross entropy: mean of -t log p - (1 - t) log(1 - p) over labelled pixels."""
+    """Mean of -t log p - (1 - t) log(1 - p) over labelled pixels and foreground classes."""
     return _binary_cross_entropy(logits, masks, torch.ones(()), torch.ones(()))
 
 
@@ -199,12 +199,20 @@ def bce_binary_dice(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def focal_jaccard_ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
-    """Focal + IoU + MS-SSIM loss, with equal weights, of U-Net 3+ (arXiv 2004.08790)."""
+    """`focal` + `jaccard` + `ms_ssim`, with equal weights: the loss of U-Net 3+ (arXiv 2004.08790).
+
+    Raises:
+        UserError: the images are smaller than 176 px.
+    """
     return focal(logits, masks) + jaccard(logits, masks) + ms_ssim(logits, masks)
 
 
 def softmax_focal_jaccard_ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
-    """`focal_jaccard_ms_ssim` with the softmax focal loss; differs for more than two classes."""
+    """`softmax_focal` + `jaccard` + `ms_ssim`; with two classes equal to `focal_jaccard_ms_ssim`.
+
+    Raises:
+        UserError: the images are smaller than 176 px.
+    """
     return softmax_focal(logits, masks) + jaccard(logits, masks) + ms_ssim(logits, masks)
 
 

@@ -21,11 +21,11 @@ _SPARSE = 10
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """From each border pixel of one mask to the nearest border pixel of the other.
+    """Distances from each border pixel of one mask to the nearest border pixel of the other.
 
     Attributes:
-        from_truth: (N,) float, in the units of the spacing.
-        from_prediction: (M,) float, likewise.
+        from_truth: (N,) float, from the N border pixels of the truth, in the unit of the spacing.
+        from_prediction: (M,) float, from the M border pixels of the prediction, likewise.
     """
 
     from_truth: npt.NDArray[np.float64]
@@ -56,8 +56,9 @@ def surface_distances(
 
     Args:
         truth: (H, W) bool, or (D, H, W) for a volume.
-        prediction: likewise.
-        spacing: size of a pixel along each axis; the default gives distances in pixels.
+        prediction: bool, of the same shape.
+        spacing: size of a pixel along each axis (three for a volume); the default gives distances
+            in pixels.
 
     Returns:
         The two sets of distances; None where a mask is empty, as no distance is defined then.
@@ -90,6 +91,9 @@ def boundary_iou(
 
     Returns:
         K values in [0, 1]. Absent from both truth and prediction: None. Absent from one only: 0.
+
+    Raises:
+        ValueError: shapes differ, a type is not integer, or a class is outside 0..K-1.
     """
     distance = max(1, round(dilation_ratio * math.hypot(*mask.shape)))
     predicted, truth = blank_ignored(prediction, mask, num_classes)

@@ -16,7 +16,13 @@ from bench.metrics.overlap import Counts, Labels, Values, blank_ignored, count_p
 
 
 class MapFigures(NamedTuple):
-    """Scores of one slice as a map of one foreground; see `bench.metrics.foreground`."""
+    """Scores of one slice as a map of one foreground; see `bench.metrics.foreground`.
+
+    Attributes:
+        s_alpha: structure measure, in [0, 1].
+        e_phi_mean: mean of the enhanced alignment over the thresholds 0..255.
+        mae: mean absolute error, in [0, 1].
+    """
 
     s_alpha: float
     e_phi_mean: float
@@ -53,7 +59,8 @@ def read_case(prediction: Labels, mask: Labels, num_classes: int) -> Case:
         num_classes: K, background included.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a class is outside 0..K-1.
+        ValueError: shapes differ, a type is not integer, a class is outside 0..K-1, or K is outside
+            2..255.
     """
     if prediction.shape != mask.shape or mask.ndim not in (2, 3):
         raise ValueError(

@@ -22,9 +22,15 @@ _LEVELS = 256
 
 
 def stretch(prediction: Saliency, labelled: Mask | None = None) -> Saliency:
-    """Map (H, W) whose labelled values run from 0 to 1; unchanged where they are constant.
+    """Shift and scale a map so that its labelled values run from 0 to 1.
 
-    Values without a label are clipped to 0..1.
+    Args:
+        prediction: (H, W) float.
+        labelled: (H, W) bool, or None.
+
+    Returns:
+        The new map (H, W), in which values without a label are clipped to 0..1; the map itself if
+        all labelled values are equal.
     """
     values = select(prediction, labelled)
     low, high = values.min(), values.max()
@@ -131,7 +137,17 @@ def weighted_f_measure(prediction: Saliency, truth: Mask, labelled: Mask | None 
 def counts_by_level(
     prediction: Saliency, truth: Mask, labelled: Mask | None = None
 ) -> tuple[Curve, Curve]:
-    """Hits and predicted pixels, (256,) each, of `floor(255 prediction) >= level`, level 0..255."""
+    """Count pixels of the 256 binary maps `floor(255 prediction) >= level`, level 0..255.
+
+    Args:
+        prediction: (H, W) float in [0, 1].
+        truth: (H, W) bool.
+        labelled: (H, W) bool, or None.
+
+    Returns:
+        Two arrays (256,): pixels that are foreground in map and truth ("hits"), and pixels that are
+        foreground in the map.
+    """
     prediction, truth = select(prediction, labelled), select(truth, labelled)
     levels = (prediction * (_LEVELS - 1)).astype(np.uint8)
     above = [
@@ -146,6 +162,14 @@ def f_measure(hits: npt.NDArray[Any], predicted: npt.NDArray[Any], foreground: i
 
     With P = hits / predicted and R = hits / foreground this is (1 + b) hits / (b foreground +
     predicted), which has a value (0) where P or R has none.
+
+    Args:
+        hits: (N,) pixels that are foreground in map and truth, for each of N binary maps.
+        predicted: (N,) foreground pixels of each map.
+        foreground: foreground pixels of the truth.
+
+    Returns:
+        (N,) values in [0, 1].
     """
     below = BETA_SQUARED * foreground + predicted
     return (1 + BETA_SQUARED) * hits / np.where(below == 0, 1, below)
@@ -159,6 +183,15 @@ def enhanced_alignment(
     Prediction and truth lose their means; the alignment of a pixel is 2 a b / (a^2 + b^2), its
     enhanced alignment the square of (1 + that) / 2. There are only four kinds of pixels. The sum
     is divided by size - 1, as the authors do, so a perfect map scores a little more than 1.
+
+    Args:
+        hits: (N,) pixels that are foreground in map and truth, for each of N binary maps.
+        predicted: (N,) foreground pixels of each map.
+        foreground: foreground pixels of the truth.
+        size: number of all (labelled) pixels.
+
+    Returns:
+        (N,) values in [0, size / (size - 1)].
     """
     if foreground == 0:
         total = size - predicted

@@ -127,7 +127,7 @@ def score_objects(prediction: Labels, truth: Labels) -> ObjectScore:
         truth: (H, W) likewise; numbers need not agree with those of the prediction.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a number is negative.
+        ValueError: shapes differ, a type is not integer, or a number is outside 0..2^24 - 1.
     """
     pairs = pair_up(prediction, truth)
     sure = 2 * pairs.overlap > pairs.union
@@ -172,6 +172,10 @@ def score_objects_by_class(
 
     Returns:
         K - 1 scores, of the classes 1..K-1.
+
+    Raises:
+        ValueError: shapes differ, a type is not integer, a class is outside 0..K-1, or an instance
+            number is outside 0..2^24 - 1.
     """
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     return tuple(
@@ -194,6 +198,9 @@ def objects_row(scores: Sequence[ObjectScore], classes: Sequence[str]) -> dict[s
         `pq`, `sq`, `dq`, `aji`, `aji_plus`, `ap`, `ap50`: means over the foreground classes where
         they are defined; for each class `pq/<name>` and `aji/<name>`, and the counts
         `objects_truth/<name>`, `objects_predicted/<name>` and `objects_matched/<name>`.
+
+    Raises:
+        ValueError: the number of names is not K.
     """
     row: dict[str, float | None] = {
         name: mean_defined(getattr(score, name) for score in scores) for name in MEASURES

@@ -62,13 +62,21 @@ def iou_per_class(confusion: Counts) -> Values:
 
 
 def pixel_accuracy(confusion: Counts) -> float | None:
-    """Share of the labelled pixels whose class is right, in [0, 1]; None where there are none."""
+    """Share of the labelled pixels whose class is right, in [0, 1]; None where there are none.
+
+    Args:
+        confusion: (K, K) counts of `confusion_matrix`, of one image or of a set.
+    """
     total = int(confusion.sum())
     return int(np.trace(confusion)) / total if total else None
 
 
 def pixel_counts(confusion: Counts) -> tuple[Counts, Counts, Counts]:
-    """Pixels (K,) of each class: in both truth and prediction, in the truth, in the prediction."""
+    """Pixels (K,) of each class: in both truth and prediction, in the truth, in the prediction.
+
+    Args:
+        confusion: (K, K) counts of `confusion_matrix`, of one image or of a set.
+    """
     return np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
 
 
@@ -103,7 +111,16 @@ def blank_ignored(
 
 
 def count_pairs(predicted: Labels, truth: Labels, size: int) -> Counts:
-    """Count pixels by label pair: (size, size), rows are the truth, of labels 0..size-1."""
+    """Count the pixels of every pair of labels.
+
+    Args:
+        predicted: integer labels 0..size-1, of any shape; not checked.
+        truth: likewise, of the same shape.
+        size: number of labels.
+
+    Returns:
+        (size, size) counts; rows are the truth, columns the prediction.
+    """
     counts = np.zeros(size**2, np.int64)
     rows, columns = truth.ravel(), predicted.ravel()
     for start in range(0, rows.size, _BLOCK):

@@ -173,6 +173,9 @@ def read_image(
         min_area_px: smaller particles are left out, on both sides.
         predicted_instances: (H, W) instance numbers of the prediction, 0 is none.
 
+    Returns:
+        The pixel counts, and the diameters of the particles of each foreground class.
+
     Raises:
         ValueError: as `confusion_matrix`.
     """
@@ -235,6 +238,9 @@ def summarise_phases(images: Sequence[Counts], classes: Sequence[str]) -> dict[s
 
     Returns:
         The cells `phase_fraction...` of `summarise_readings`.
+
+    Raises:
+        ValueError: no images, or the number of names is not K.
     """
     return summarise_readings([ImageReadings(counts, ()) for counts in images], classes)
 

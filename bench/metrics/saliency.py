@@ -87,6 +87,10 @@ def score_saliency(
         truth: (H, W) bool.
         labelled: (H, W) bool, where the truth is known; None: everywhere. No other pixel counts.
 
+    Returns:
+        The scores: those of the map after `stretch`, except `mae_unstretched` and the counts. If no
+        pixel is labelled, scores are None and counts 0.
+
     Raises:
         ValueError: shapes differ, there are no pixels, a mask is not bool, or a value of the
             prediction is outside 0..1.

@@ -100,7 +100,8 @@ def score_image(prediction: Labels, mask: Labels, num_classes: int) -> ImageScor
         prediction.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a class is outside 0..K-1.
+        ValueError: shapes differ, a type is not integer, a class is outside 0..K-1, or K is outside
+            2..255.
     """
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     distances = [None] + [

@@ -121,7 +121,10 @@ def volume_row(scores: Sequence[OrganScore], classes: Sequence[str]) -> dict[str
         `dice`, `iou`, `hd95_pooled_mm`, `hd95_max_mm`, `assd_pooled_mm`, `assd_mean_mm`: means
         over the organs where they are defined, and `<measure>/<name>` of every organ. For every
         organ `volume_ml/<name>` of the prediction, with `volume_ml_truth`, `volume_ml_error` and
-        `volume_ml_relative_error`.
+        `volume_ml_relative_error`. None where a value is not defined.
+
+    Raises:
+        ValueError: the number of names is not K.
     """
     row: dict[str, float | None] = {}
     for measure in MEASURES:

@@ -110,9 +110,12 @@ def _on_meta() -> bool:
 
 
 def require_library(*names: str) -> None:
-    """Check that libraries are installed, without importing them.
+    """Check that libraries of the extra `baselines` are installed, without importing them.
 
     The import of some libraries takes ten seconds, which would slow down the list of methods.
+
+    Args:
+        names: of top-level modules, as in an import.
 
     Raises:
         ModuleNotFoundError: a library is missing; `--list` shows the message as the reason.

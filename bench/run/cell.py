@@ -33,7 +33,23 @@ VALIDATION_IMAGES = 24  # enough for a curve; the validation part selects nothin
 
 
 def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record:
-    """Train, evaluate and measure one cell; class maps go to the store, the record is returned."""
+    """Train, evaluate and measure one cell.
+
+    Args:
+        cell: what to run.
+        device: device of the model.
+        store: the predicted class maps are written to it, and the model if `store.keep` says so.
+        say: called with each event of progress.
+
+    Returns:
+        The record, with the status "ok"; it is not written.
+
+    Raises:
+        UserError: the dataset, the method's options or the weights cannot be used.
+        UnsupportedError: the method cannot be used for the task or the evaluation.
+        DivergedError: a loss or a logit is not finite.
+        torch.OutOfMemoryError, MemoryError: the memory does not suffice.
+    """
     recipe = cell.recipe
     say(PhaseStarted("data"))
     collection = load_collection(cell.dataset)
@@ -162,7 +178,18 @@ def _describe(parts: Split) -> dict[str, Any]:
 
 
 def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> None:
-    """Run a cell and write its record, whatever its outcome; the body of a cell's process."""
+    """Run a cell and write its record, whatever its outcome; the body of a cell's process.
+
+    Args:
+        cell: what to run.
+        device_name: name of a torch device.
+        threads: number of CPU threads of torch in this process.
+        store: an open results folder.
+        say: called with each event of progress.
+
+    Raises:
+        UserError: the record cannot be written.
+    """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
     device = torch.device(device_name)
@@ -183,7 +210,14 @@ def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> 
 
 
 def failure(cell: Cell, status: Status, reason: str, device_name: str) -> Record:
-    """The record of a cell that did not succeed."""
+    """The record of a cell that did not succeed; it is not written.
+
+    Args:
+        cell: what was run.
+        status: any but "ok".
+        reason: only its first line is stored.
+        device_name: name of a torch device.
+    """
     sentence = (reason.strip().splitlines() or ["no reason given"])[0]
     return Record(
         cell=cell,

@@ -21,9 +21,12 @@ _PACKAGES = (
 
 @functools.cache
 def source_state() -> dict[str, Any]:
-    """Commit of the checkout, and whether it is dirty: tracked files differ from the commit.
+    """The state of the source, computed once.
 
-    Both are None outside a checkout. Files below results/ do not count, because runs write there.
+    Returns:
+        "commit": hash of the commit of the checkout; "dirty": whether tracked files differ from it.
+        Files below results/ do not count, because runs write there. Both are None outside a
+        checkout or without git.
     """
     root = Path(__file__).resolve().parents[2]
 
@@ -46,6 +49,11 @@ def environment(device: str) -> dict[str, Any]:
 
     Args:
         device: such as "cpu" or "cuda".
+
+    Returns:
+        "commit" and "dirty" of `source_state`, "python", "system", "cpu", "cores", "threads" (of
+        torch), "device", "gpu" (None on a CPU) and "packages" (name to version, None if a package
+        is not installed).
     """
     import torch
 

@@ -26,7 +26,8 @@ class TrainingProgress:
 
     Attributes:
         step: optimiser steps done, from 1 to `recipe.steps`.
-        epoch: passes over the augmentation bank, as a fraction.
+        epoch: passes over the augmentation bank (or over `recipe.epoch_images` images), with a
+            fraction.
         loss: mean since the last point of the training curve.
         images_per_s: mean since the first step.
     """
@@ -57,14 +58,23 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class CellStarted:
-    """The scheduler starts a process for a cell."""
+    """The scheduler starts a process for a cell.
+
+    Attributes:
+        cell: the cell.
+    """
 
     cell: Cell
 
 
 @dataclass(frozen=True)
 class CellProgressed:
-    """A running cell reports progress."""
+    """A running cell reports progress.
+
+    Attributes:
+        cell: the cell.
+        progress: its phase, or the state of its training.
+    """
 
     cell: Cell
     progress: CellProgress

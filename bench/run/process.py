@@ -28,7 +28,11 @@ class ProcessDiedError(RuntimeError):
 
 
 def start_server(*modules: str) -> None:
-    """Start the server that forks processes; it imports `modules` in the background."""
+    """Start the server that forks processes, unless it runs already.
+
+    Args:
+        modules: names of modules that the server imports in the background.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
     from multiprocessing.forkserver import ensure_running

@@ -56,7 +56,7 @@ class RunSettings:
         """Check the limits.
 
         Raises:
-            UserError: a limit is out of range.
+            UserError: `threads` or `timeout` is out of range, or `keep` is unknown.
         """
         if self.threads is not None and self.threads < 1:
             raise UserError(f"--threads is {self.threads}: give 1 or more")
@@ -107,7 +107,8 @@ def run_cells(
         The records in the order in which the cells finished.
 
     Raises:
-        UserError: the settings are out of range, or the folder holds a file that is not a record.
+        UserError: the settings are out of range, the device is not available, the folder holds a
+            file that is not a record, or a record cannot be written.
     """
     settings.check()
     store = replace(store, keep=settings.keep)

@@ -19,6 +19,11 @@ KEEP_RULES = ("none", "best", "all")
 class RecordError(UserError):
     """A file does not hold a valid record.
 
+    Args:
+        path: of the file.
+        reason: why, as the rest of a sentence after the path.
+        remedy: what the user can do.
+
     Attributes:
         reason: why, without the name of the file.
     """
@@ -128,10 +133,12 @@ def read_record(path: Path, *, check_id: bool = False) -> Record:
 
     Args:
         path: file of a `Store`.
-        check_id: whether the id of the record's cell must be the id in the file and its name.
+        check_id: also check that the id of the record's cell equals the id in the file and the
+            name of the file.
 
     Raises:
-        RecordError: the file is not a valid record of this schema, or its id has moved.
+        RecordError: the file cannot be read, is not a valid record of this schema, or (with
+            `check_id`) has another id.
     """
     try:
         values = json.loads(path.read_text())

@@ -46,7 +46,12 @@ class ScoreSums:
 
 @dataclass(frozen=True)
 class Interval:
-    """Closed interval that holds a score at the level `CONFIDENCE`."""
+    """Closed interval, `low <= value <= high`; `value in interval` tests it.
+
+    Attributes:
+        low: lower bound, in the unit of the score.
+        high: upper bound.
+    """
 
     low: float
     high: float
@@ -84,7 +89,12 @@ def resample(samples: Sequence[ScoreSums], draws: int = DRAWS, seed: int = 0) ->
 
 
 def percentile_interval(values: Floats, confidence: float = CONFIDENCE) -> Interval | None:
-    """Percentile interval of resampled values (draws,); None if more than a tenth are NaN."""
+    """Percentile interval of resampled values; None if more than a tenth are NaN.
+
+    Args:
+        values: (draws,) scores of `resample`, NaN where the score is not defined.
+        confidence: share of the values inside the interval, between 0 and 1.
+    """
     defined = values[~np.isnan(values)]
     if defined.size < 0.9 * values.size:
         return None
@@ -96,8 +106,11 @@ def mean_score(runs: RowsBySeed, *keys: str) -> ScoreSums:
     """Mean of a score over the rows where it is not None; for several scores, the mean of means.
 
     Args:
-        runs: rows of images or volumes by seed.
+        runs: rows of images or volumes by seed; all seeds have the same specimens.
         keys: names of the scores.
+
+    Returns:
+        Sums and numbers of values, by seed and specimen; one ratio for each key.
     """
     return _sample(
         runs,
@@ -112,6 +125,12 @@ def pooled_overlap(runs: RowsBySeed, classes: Sequence[str], *, iou: bool = Fals
         runs: rows of images by seed, with the pixel counts of each class.
         classes: K names, the background first.
         iou: compute IoU instead of Dice.
+
+    Returns:
+        Numerators and denominators, by seed and specimen; one ratio for each foreground class.
+
+    Raises:
+        KeyError: a row lacks the counts of a class.
     """
 
     def ratio(row: ScoreRow, name: str) -> Ratio:

@@ -21,7 +21,14 @@ _TRIALS = 4000  # simulated samples; the standard error of the power is about 1 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for multiple comparisons by Holm's method (1979); the order is kept."""
+    """Correct p-values for multiple comparisons by Holm's method (1979).
+
+    Args:
+        p_values: of all comparisons that are made together.
+
+    Returns:
+        The corrected p-values, at most 1, in the same order.
+    """
     order = np.argsort(p_values)
     factors = len(p_values) - np.arange(len(p_values))
     stepped = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors)

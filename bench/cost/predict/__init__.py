@@ -1,4 +1,6 @@
-"""What training and inference will cost, predicted from shapes alone; see docs/cost.md.
+"""The memory of training and inference, predicted from shapes alone; see docs/protocol/costs.md.
+
+`bench.predict` is something else: it predicts images with a kept model.
 
 Nothing here reads weights or images, and nothing needs the device that the prediction is for.
 """

@@ -43,6 +43,9 @@ def fake_model(
         recipe: gives precision, loss, optimiser, batch size and checkpointing.
         device: "cpu" or "cuda"; on "cuda" attention always uses the fused kernel.
 
+    Yields:
+        The model; its tensors have shapes and types, but no values.
+
     Raises:
         UserError: an option is out of range.
         UnsupportedError: the method cannot do this task, or has no blocks to checkpoint.

@@ -82,6 +82,9 @@ def predict_memory(
         views: number of augmented images that training keeps on the device; 0 for none.
         inference_batch: images, or stacks of slices, in the forward pass of `inference`.
 
+    Returns:
+        The parts in bytes. For a model without trainable parameters they are those of inference.
+
     Raises:
         UserError: an option or the device is not allowed.
         UnsupportedError: the method cannot do this task.
