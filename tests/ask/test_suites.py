@@ -424,3 +424,17 @@ def test_the_list_names_every_suite(
     out = capsys.readouterr().out
     assert all(suite.name in out for suite in SUITES)
     assert re.search(r"SAMed \(arXiv 2304.13785\), 1: comparison +90 +30 +60: transformer", out)
+
+
+def test_lora_of_every_rank_is_scaled_by_one() -> None:
+    """`lora` scales updates by alpha / rank, and the sources' LoRA has no scale."""
+    points = [
+        {**method.options, **options}
+        for suite in list_suites()
+        for line in suite.lines
+        if line.run
+        for method, options in parse_methods(line.run)
+        if method.name == "lora"
+    ]
+    assert points
+    assert {point["alpha"] / point["rank"] for point in points} == {1.0}
