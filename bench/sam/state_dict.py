@@ -92,7 +92,8 @@ def checked_tensors(
         if reason is None:
             tensors[name] = value if model_type is None else value.to(model_type)
             if count := int((~tensors[name].isfinite()).sum()):
-                reason = f"has {counted(count, 'value')} that are not finite (NaN or infinity)"
+                verb = "is" if count == 1 else "are"
+                reason = f"has {counted(count, 'value')} that {verb} not finite (NaN or infinity)"
         if reason is not None:
             raise UserError(
                 f"{origin} is refused because the tensor '{name}' {reason}: give a checkpoint of"
