@@ -19,8 +19,8 @@ PLUGINS = sorted([*(ROOT / "methods").glob("*.py"), *(ROOT / "datasets").glob("*
 # The modules that lie directly in bench/ are open to all of them.
 ROOMS = {
     "cli": "contract verify report report.page report.conventions report.published report.tables"
-    " report.plots report.compare report.records guard predict run keep ask cost plugins sam data"
-    " data.public",
+    " report.plots report.compare report.records guard export predict run keep ask cost plugins sam"
+    " data data.public",
     "api": "report.tables report.compare report.records run ask",
     "verify": "report report.page report.published report.compare report.records run ask"
     " evaluate metrics data stats",
@@ -35,6 +35,7 @@ ROOMS = {
     "report.records": "",
     "contract": "run keep cost learn plugins sam data",
     "guard": "run ask cost plugins data stats",
+    "export": "predict cost sam",
     "predict": "run keep evaluate learn metrics sam data",
     "run": "keep cost evaluate learn plugins sam data",
     "ask": "evaluate learn plugins sam data data.leakage",

@@ -16,6 +16,7 @@ from bench.sam.stages import Stage as Stage
 from bench.sam.surgery import require
 
 PIXELS = ("sam", "unit", "minmax")
+NO_MASK = -20.0  # logit of a class without a prompt, and the smallest one with a prompt
 
 
 @runtime_checkable
@@ -211,7 +212,7 @@ class PromptedDecoder(nn.Module):
         """(B, C, s, s) and prompts to (B, K, side, side); without prompts all is class 0."""
         low = 4 * embeddings.shape[-1]
         rows = len(embeddings) * self.num_classes
-        logits = torch.full((rows, low * low), -20.0, device=embeddings.device)
+        logits = torch.full((rows, low * low), NO_MASK, device=embeddings.device)
         logits[:: self.num_classes] = 0.0
         if prompts is not None:
             # Written without operators whose output size depends on values, so that the memory of a
@@ -226,12 +227,12 @@ class PromptedDecoder(nn.Module):
                 *(values.split(self.chunk) for values in columns), strict=True
             ):
                 if len(images):
-                    masks = self._masks(embeddings[images], boxes, clicks).flatten(1)
+                    masks = self.masks(embeddings[images], boxes, clicks).flatten(1)
                     index = targets[:, None].expand(-1, low * low)
                     logits = logits.scatter_reduce(0, index, masks, "amax")
         return _upsample(logits.view(-1, self.num_classes, low, low), side)
 
-    def _masks(self, source: Tensor, boxes: Tensor, clicks: Tensor) -> Tensor:
+    def masks(self, source: Tensor, boxes: Tensor, clicks: Tensor) -> Tensor:
         """Return mask logits (n, 4s, 4s) in fp32 of n prompts and their embeddings (n, C, s, s)."""
         if self.rule.kind != "point":
             sparse, dense = self.prompt_encoder(None, boxes, None)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from bench.cost import trained_state
 from bench.data.traits import ImageTraits
 from bench.keep.header import ModelHeader, without_paths
 from bench.keep.model_file import save_model
@@ -23,14 +24,25 @@ def make_kept_model(
     depth: int = 1,
     evaluation: str = "whole",
     image_size: int = 64,
+    noise: float = 0.0,
     **options: Any,
 ) -> Path:
-    """Write a model with random weights that says that it was trained on grey 8-bit images."""
-    task = Task(len(classes), image_size, "sam_nano", "random", depth)
+    """Write a model with random weights that says that it was trained on grey 8-bit images.
+
+    With `noise`, values of this standard deviation are added to all that training changes.
+    """
+    backbone = "none" if get_method(method).from_scratch else "sam_nano"
+    task = Task(len(classes), image_size, backbone, "random", depth)
     recipe = Recipe(lr=1e-3, precision="fp32", evaluation=evaluation)
     cell = Cell(method, "folder/steel", task, recipe, options)
     torch.manual_seed(cell.seed)
     module = get_method(method).build(task, **options)
+    if noise:
+        random = torch.Generator().manual_seed(9)
+        with torch.no_grad():
+            for tensor in trained_state(module).values():
+                if tensor.is_floating_point():
+                    tensor.add_(torch.randn(tensor.shape, generator=random) * noise)
     header = ModelHeader(
         cell=without_paths(cell),
         base=(0.0, 0.0),

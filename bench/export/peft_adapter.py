@@ -1,0 +1,148 @@
+"""The folder of the LoRA updates of an image encoder that Hugging Face `peft` loads onto SAM."""
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+
+from bench.cost import trained_state
+from bench.errors import UnsupportedError
+from bench.export.agreement import check_images, largest_difference, to_unit
+from bench.export.libraries import import_library
+from bench.export.plain_sam import SamSizes
+from bench.sam.lora import LoRALinear
+from bench.sam.segmenter import SamSegmenter
+from bench.spec import Task
+
+ENCODER = "image_encoder."
+
+
+def lora_layers(module: nn.Module) -> dict[str, LoRALinear]:
+    """The layers of the image encoder with LoRA updates, by their names in SAM.
+
+    Raises:
+        UnsupportedError: there are none, or training changes other tensors of the encoder too.
+    """
+    layers = {
+        name: part
+        for name, part in module.named_modules()
+        if isinstance(part, LoRALinear) and name.startswith(ENCODER)
+    }
+    if not isinstance(module, SamSegmenter) or not layers:
+        raise UnsupportedError(
+            "its image encoder has no LoRA update, the only kind of change that this adapter"
+            " format holds here"
+        )
+    updates = tuple(f"{name}.updates." for name in layers)
+    others = [
+        name
+        for name in trained_state(module)
+        if name.startswith(ENCODER) and not name.startswith(updates)
+    ]
+    if others:
+        raise UnsupportedError(
+            f"its training changes {len(others)} tensors of the image encoder outside its LoRA"
+            f" updates (first: {others[0]})"
+        )
+    return layers
+
+
+def base_sam(module: SamSegmenter, task: Task) -> Sam:
+    """A SAM of `segment_anything` with the encoder's weights before training.
+
+    Its prompt encoder and mask decoder have random weights: the adapter does not concern them.
+
+    Raises:
+        UnsupportedError: `segment_anything` does not have this image encoder.
+    """
+    sam = SamSizes.of(task).build()
+    encoder = copy.deepcopy(module.image_encoder)
+    for part in list(encoder.modules()):
+        for name, layer in list(part.named_children()):
+            if isinstance(layer, LoRALinear):
+                setattr(part, name, layer.base)
+    state, expected = encoder.state_dict(), sam.image_encoder.state_dict()
+    odd = sorted(state.keys() ^ expected.keys())
+    if odd:
+        raise UnsupportedError(
+            f"its image encoder has {len(odd)} other tensors than SAM's (first: {odd[0]})"
+        )
+    sam.image_encoder.load_state_dict(state)
+    return sam
+
+
+def as_one_update(layer: LoRALinear) -> tuple[Tensor, Tensor, float]:
+    """The updates of all slices of a layer as one update of the whole layer.
+
+    Returns:
+        A (n r, in), B (out, n r) and the scale of the product, for n updates of rank r.
+    """
+    updates: dict[str, Any] = dict(layer.updates.items())
+    rank = layer_rank(layer)
+    heads, kinds = layer.heads, len(layer.of)
+    rows = layer.base.out_features // (heads * kinds)
+    second = torch.zeros(heads, kinds, rows, rank * len(updates))
+    for number, (key, update) in enumerate(updates.items()):
+        part = update.b.weight.detach().unflatten(0, (heads, rows))
+        second[:, layer.of.index(key), :, number * rank : (number + 1) * rank] = part
+    first = torch.cat([update.a.weight.detach() for update in updates.values()])
+    scale = float(next(iter(updates.values())).scale)
+    return first, second.flatten(0, 2), scale
+
+
+def layer_rank(layer: LoRALinear) -> int:
+    """Rank of each update of a layer."""
+    update: Any = next(iter(layer.updates.values()))
+    return int(update.a.out_features)
+
+
+def write_adapter(layers: dict[str, LoRALinear], base: Sam, folder: Path) -> None:
+    """Write the adapter as `PeftModel.save_pretrained` does.
+
+    Args:
+        layers: of `lora_layers`.
+        base: of `base_sam`; remains unchanged.
+        folder: is made.
+
+    Raises:
+        UserError: peft is not installed.
+    """
+    peft = import_library("peft", "an adapter of peft")
+    updates = {name: as_one_update(layer) for name, layer in layers.items()}
+    ranks = {name: len(first) for name, (first, _, _) in updates.items()}
+    alphas = {name: scale * ranks[name] for name, (_, _, scale) in updates.items()}
+    name = next(iter(updates))
+    configuration = peft.LoraConfig(
+        r=ranks[name],
+        lora_alpha=alphas[name],
+        target_modules=list(updates),
+        rank_pattern={other: rank for other, rank in ranks.items() if rank != ranks[name]},
+        alpha_pattern={other: alpha for other, alpha in alphas.items() if alpha != alphas[name]},
+        bias="none",
+    )
+    with torch.random.fork_rng(devices=[]):
+        adapted = peft.get_peft_model(copy.deepcopy(base), configuration)
+    with torch.no_grad():
+        for name, (first, second, _) in updates.items():
+            layer = adapted.base_model.model.get_submodule(name)
+            layer.lora_A["default"].weight.copy_(first)
+            layer.lora_B["default"].weight.copy_(second)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft looks for the base model on the Hugging Face Hub
+        adapted.save_pretrained(folder, safe_serialization=True)
+
+
+@torch.no_grad()
+def adapter_difference(module: SamSegmenter, base: Sam, folder: Path) -> float:
+    """The largest difference of the image embeddings of a model and of SAM with its adapter."""
+    peft = import_library("peft", "an adapter of peft")
+    adapted = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()
+    images = module.normalise(to_unit(check_images(module.image_encoder.img_size)))
+    features = to_unit(check_images(module.image_encoder.img_size))
+    for stage in module.stages():
+        features = stage.run(features)
+    return largest_difference(features, adapted.base_model.model.image_encoder(images))

@@ -1,0 +1,66 @@
+"""The file of a prompted model that `segment_anything` loads."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from segment_anything import SamPredictor
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from bench.export.plain_sam import SamSizes
+from bench.sam.prompts import Prompts
+from bench.spec import Task
+
+HEADER = "header.json"
+# `segment_anything.sam_model_registry` builds these, for images of 1024 px only.
+REGISTRY = {"sam_vit_b": "vit_b", "sam_vit_l": "vit_l", "sam_vit_h": "vit_h"}
+REGISTRY_SIDE = 1024
+
+
+def how_to_build(task: Task) -> dict[str, str]:
+    """What the header says about building the SAM of the file without this project."""
+    name = REGISTRY.get(task.backbone) if task.image_size == REGISTRY_SIDE else None
+    return {
+        "registry": name or "",
+        "modeling_arguments": json.dumps(asdict(SamSizes.of(task))),
+    }
+
+
+def write_sam(sam: Sam, path: Path, header: Mapping[str, str]) -> None:
+    """Write the tensors as `torch.save` does, and the header as a record of the same archive.
+
+    `torch.load` ignores the record; `zipfile` reads it without torch.
+    """
+    torch.save(sam.state_dict(), path)
+    with zipfile.ZipFile(path, "a") as archive:
+        folder = archive.namelist()[0].partition("/")[0]
+        archive.writestr(f"{folder}/{HEADER}", json.dumps(header, indent=1))
+
+
+def read_sam_header(path: Path) -> dict[str, str]:
+    """The header of a file of `write_sam`."""
+    with zipfile.ZipFile(path) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(f"/{HEADER}"))
+        return dict(json.loads(archive.read(name)))
+
+
+def predictor_masks(
+    sam: Sam, image: npt.NDArray[np.uint8], prompts: Prompts, several: bool, points: bool
+) -> tuple[Tensor, Tensor]:
+    """Mask logits (M, h, w) and predicted IoU (M,) of `SamPredictor`, for one prompt."""
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    clicks = prompts.clicks[0][0].numpy()
+    prompt = (
+        {"point_coords": clicks, "point_labels": np.ones(len(clicks), int)}
+        if points
+        else {"box": prompts.boxes[0][0].numpy()}
+    )
+    _, quality, masks = predictor.predict(**prompt, multimask_output=several, return_logits=True)
+    return torch.from_numpy(masks), torch.from_numpy(quality)
