@@ -22,9 +22,11 @@ from bench.errors import no_such
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Training views: images (N, S, S, 3) uint8 and labels (N, S, S) of the type of the masks.
+    """Training views. For stacks of D slices N is a multiple of D.
 
-    For stacks of D slices N is a multiple of D.
+    Attributes:
+        images: (N, S, S, 3) uint8.
+        masks: (N, S, S) class indices uint8, or instance numbers int32.
     """
 
     images: UInt8
@@ -77,6 +79,9 @@ def make_bank(
         seed: of the random windows, turns and intensities.
         depth: D; each D consecutive pairs are a stack of slices of one size, and each D rows of the
             result one view.
+
+    Returns:
+        The views; with a depth of D, N views are N x D rows.
 
     Raises:
         UserError: `kind` is unknown.

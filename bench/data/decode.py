@@ -42,9 +42,12 @@ Levels = tuple[float, float]
 
 
 class Raster(NamedTuple):
-    """Values as stored, (H, W) or (H, W, C), and how to show them.
+    """Values as stored, and how to show them.
 
-    `palette` holds the colour (256, 3) of each index; `inverted`: 0 is shown white.
+    Attributes:
+        values: (H, W) or (H, W, C), of the type in the file.
+        palette: colour (256, 3) of each value; None if values are grey levels or colours.
+        inverted: whether 0 is shown white.
     """
 
     values: npt.NDArray[Any]
@@ -65,7 +68,11 @@ def decode(item: Item, collection: Collection) -> tuple[UInt8, UInt8]:
 
 
 def decode_mask(item: Item, collection: Collection) -> UInt8:
-    """Class indices (H, W) of an item, with `IGNORE` where unlabelled."""
+    """Class indices (H, W) uint8 of an item, with `IGNORE` where unlabelled.
+
+    Raises:
+        UserError: the file cannot be read, or holds a value without a class.
+    """
     table = collection.mask_values
     if table is None:
         table = {**{k: k for k in range(collection.num_classes)}, IGNORE: IGNORE}
@@ -78,7 +85,14 @@ def decode_mask(item: Item, collection: Collection) -> UInt8:
 
 
 def read_image(pixels: Pixels) -> UInt8:
-    """Image (H, W, 3), as an image viewer shows it."""
+    """Image (H, W, 3) uint8, as an image viewer shows it.
+
+    Args:
+        pixels: file, or array (H, W) or (H, W, C).
+
+    Raises:
+        UserError: the file cannot be read, or a value is NaN or infinite.
+    """
     return show(load(pixels), describe(pixels))
 
 
@@ -106,7 +120,14 @@ def show(raster: Raster, name: str, levels: Levels | None = None) -> UInt8:
 
 
 def read_mask(pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
-    """Stored values (H, W) of a mask; colours as in the docstring of the module."""
+    """Stored values (H, W) of a mask; colours as in the docstring of the module.
+
+    Args:
+        pixels: file, or array (H, W) or (H, W, C).
+
+    Raises:
+        UserError: the file cannot be read, or holds fractions.
+    """
     return mask_codes(load(pixels).values, pixels)
 
 
@@ -132,12 +153,28 @@ def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
 
 
 def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
-    """Instance numbers (H, W) of an item with masks of this shape; 0 without an instance map."""
+    """Instance numbers (H, W) of an item; all 0 without an instance map.
+
+    Args:
+        item: the image.
+        shape: (H, W) of its mask, for an item without an instance map.
+
+    Raises:
+        UserError: as `read_instances`.
+    """
     return np.zeros(shape, np.int32) if item.instances is None else read_instances(item.instances)
 
 
 def mask_codes(values: npt.NDArray[Any], pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
-    """One integer per pixel (H, W) of the stored values (H, W) or (H, W, C) of a mask."""
+    """One integer per pixel (H, W) of a mask: its grey level or index, or the code of its colour.
+
+    Args:
+        values: stored values (H, W) or (H, W, C).
+        pixels: where they come from, for messages.
+
+    Raises:
+        UserError: a value is not a whole number.
+    """
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if not np.issubdtype(values.dtype, np.integer):
@@ -183,7 +220,16 @@ def load(pixels: Pixels) -> Raster:
 
 
 def check_sizes(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
-    """Raise UserError unless image and mask have one size, given as (H, W)."""
+    """Check that image and mask have one size.
+
+    Args:
+        item: their item, for the message.
+        image: (H, W) of the image.
+        mask: (H, W) of the mask.
+
+    Raises:
+        UserError: the sizes differ.
+    """
     if image != mask:
         raise UserError(
             f"image '{item.name}' is {image[1]} x {image[0]} pixels (width x height) but its mask "
@@ -192,7 +238,13 @@ def check_sizes(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> No
 
 
 def undeclared(item: Item, values: list[int], table: dict[int, int]) -> UserError:
-    """The error for a mask that holds values without a class."""
+    """The error for a mask that holds values without a class; it is returned, not raised.
+
+    Args:
+        item: the image of the mask.
+        values: the values without a class.
+        table: stored value to class index.
+    """
     return UserError(
         f"mask {describe(item.mask, item.name)} holds {', '.join(map(show_value, values[:8]))}"
         f"{' and more' if len(values) > 8 else ''}, but only "
@@ -274,7 +326,12 @@ def _to_uint8(values: npt.NDArray[Any]) -> UInt8:
 
 
 def scale(values: npt.NDArray[Any], levels: Levels) -> UInt8:
-    """Values as 0 to 255: the first level becomes 0, the second 255; 0 if they are equal."""
+    """Scale values linearly to uint8 and clip them.
+
+    Args:
+        values: of any shape.
+        levels: the values that become 0 and 255; if the second is not larger, the result is 0.
+    """
     low, high = levels
     factor = 255 / (high - low) if high > low else 0.0
     return ((values.astype(np.float32) - low) * factor).round().clip(0, 255).astype(np.uint8)

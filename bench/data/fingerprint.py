@@ -12,10 +12,14 @@ from bench.files import file_sha256
 
 
 def fingerprint(collection: Collection) -> str:
-    """SHA-256, in hex, of classes, mask values, official split, and the names and pixels of items.
+    """SHA-256, in hexadecimal digits, of everything in a collection that influences results.
 
-    Files are hashed as bytes, arrays by type, shape and values. Paths and the name of the
-    collection do not matter.
+    These are classes, mask values and official split; for each item its name, group, volume and
+    spacing, and the pixels of image, mask and instances. Files are hashed as bytes, arrays by type,
+    shape and values. Paths and the name of the collection do not matter.
+
+    Raises:
+        OSError: a file cannot be read.
     """
     description: dict[str, Any] = {
         "classes": collection.classes,

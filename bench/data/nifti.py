@@ -19,23 +19,27 @@ BRIGHTEST = 99.8  # percentile of the values above 0 that becomes white
 
 
 def depth(file: Path) -> int:
-    """Number of slices."""
+    """Number of slices; UserError without nibabel or for another file, as in all functions here."""
     return int(_open(file).shape[2])
 
 
 def spacing_mm(file: Path) -> tuple[float, float, float]:
-    """Distance of slices, height and width of a pixel."""
+    """Distance of slices, and height and width of a pixel, in mm."""
     across, down, along = map(float, _open(file).header.get_zooms()[:3])
     return along, down, across
 
 
 def read_slice(file: Path, number: int) -> npt.NDArray[Any]:
-    """Values (H, W) of one slice, scaled as the file says."""
+    """Values (H, W) of slice `number`, counted from 0, scaled as the file says."""
     return _voxels(file)[..., number].T
 
 
 def read_levels(file: Path, number: int) -> npt.NDArray[np.uint8]:
-    """Levels (H, W) of one slice: 0 to 255 for 0 to the brightest of the whole volume."""
+    """Grey levels (H, W) of slice `number`, from 0.
+
+    The value 0 becomes 0, and percentile `BRIGHTEST` of the values above 0 of the whole volume
+    becomes 255; values outside are clipped.
+    """
     return _levels(file)[..., number].T
 
 
@@ -45,7 +49,7 @@ def read_colours(files: Sequence[Path], number: int) -> npt.NDArray[np.uint8]:
 
 
 def read_labels(file: Path, number: int) -> npt.NDArray[np.uint8]:
-    """Labels (H, W) of one slice, 0 to 255."""
+    """Labels (H, W) of slice `number`, from 0; stored values must be in 0..255."""
     return read_slice(file, number).astype(np.uint8)
 
 

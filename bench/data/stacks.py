@@ -40,6 +40,12 @@ def stacks(items: Sequence[Item], depth: int, step: int | None = None) -> list[t
 
 
 def stack_starts(count: int, depth: int, step: int | None = None) -> list[int]:
-    """First slice of each stack of a volume of `count` slices, at least `depth`; see `stacks`."""
+    """Number of the first slice, from 0, of each stack of a volume.
+
+    Args:
+        count: slices of the volume, at least `depth`.
+        depth: slices of a stack.
+        step: as in `stacks`.
+    """
     last = count - depth
     return [*range(0, last, step or depth), last]

@@ -37,9 +37,17 @@ class ImageTraits:
 
     @classmethod
     def of(cls, training: Sequence[Item], others: Sequence[Item] = ()) -> "ImageTraits":
-        """The traits of training images; `others` enter `longest` only.
+        """Determine the traits of training images.
 
-        The kind is taken from `SAMPLE` training images at most, sizes from all files' headers.
+        Types and colours are those of at most `SAMPLE` training images; sizes are read from the
+        headers of all files.
+
+        Args:
+            training: at least one.
+            others: further images of the cell, which count for `longest` only.
+
+        Raises:
+            UserError, OSError or ValueError: a file cannot be read as an image.
         """
         step = -(-len(training) // SAMPLE)
         kinds = [kind_of(shown_values(load(item.image))) for item in training[::step]]

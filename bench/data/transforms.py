@@ -2,6 +2,9 @@
 
 Images are interpolated bilinearly, antialiased where they shrink; labels by nearest neighbour,
 which adds no class and no object.
+
+A `Transform` takes an RGB image, its class map or instance numbers of the same size, the side S of
+the view in pixels, and the source of randomness. It returns the view: (S, S, 3) uint8 and (S, S).
 """
 
 import math
@@ -47,7 +50,10 @@ def flipped(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Gen
 
 
 def rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """Turned by whole degrees in [-20, 19], nearest neighbour; corners are black and class 0."""
+    """The whole image, turned by a random number of whole degrees in [-20, 19].
+
+    Both are turned by nearest neighbour; the corners become black and class 0.
+    """
     degrees = int(rng.integers(-20, 20))
     return whole(image.rotate(degrees), mask.rotate(degrees), size, rng)
 
@@ -55,7 +61,10 @@ def rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Gen
 def random_window(
     image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
 ) -> View:
-    """A window of 50 to 100 % of the sides, in a random orientation, with random intensities."""
+    """A window of 50 to 100 % of both sides, resized to a square.
+
+    It is in one of the eight orientations of a square, with random gamma, contrast and brightness.
+    """
     scale = rng.uniform(*_WINDOW)
     width, height = scale * image.width, scale * image.height
     left, upper = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
@@ -92,10 +101,14 @@ def native_window(
 
 
 def sliding_window(lap: int) -> Transform:
-    """The `lap`-th of the windows at the image's own resolution that half overlap in a grid.
+    """Return a transform that cuts one window of a grid, at the image's own resolution.
 
-    Their order is fixed and shuffled, so that the first few cover the whole image. The first lap
-    has them unchanged, later laps in a random orientation with random intensities.
+    Neighbouring windows of the grid overlap by half. Their order is shuffled, always in the same
+    way, so that the first few are spread over the image. In the first pass over the grid they are
+    unchanged; later they have a random orientation and random intensities.
+
+    Args:
+        lap: number of the window, from 0; after the last window of the grid the first comes again.
     """
 
     def cut(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
@@ -110,7 +123,17 @@ def sliding_window(lap: int) -> Transform:
 
 
 def resize(image: Image.Image, size: int, how: Image.Resampling, box: Box | None = None) -> Labels:
-    """The image, or a box of it, as a square array of side `size`."""
+    """The image, or a box of it, as a square array.
+
+    Args:
+        image: RGB, or a map of labels.
+        size: side of the result in pixels.
+        how: interpolation.
+        box: left, upper, right and lower edge of the part in pixels; None for the whole image.
+
+    Returns:
+        (size, size, 3) uint8, or (size, size) for labels.
+    """
     return np.array(image.resize((size, size), how, box))
 
 

@@ -17,7 +17,10 @@ Labels = npt.NDArray[np.int32]
 
 
 def resize(field: Field, shape: tuple[int, int]) -> Field:
-    """Resize a field (h, w) to `shape` (H, W) smoothly; much faster than a spline zoom."""
+    """Resize a field (h, w) to `shape` (H, W), bicubic if it is enlarged sixfold or more.
+
+    Otherwise it is bilinear. Both are much faster than a zoom by splines.
+    """
     fine = 6 * field.shape[0] > shape[0]  # below this factor, bilinear facets are not visible
     method = Image.Resampling.BILINEAR if fine else Image.Resampling.BICUBIC
     stretched = Image.fromarray(field).resize(shape[::-1], method)
@@ -75,7 +78,17 @@ def stripes(
 def voronoi_cells(
     rng: np.random.Generator, shape: tuple[int, int], cell: float, stretch: float = 1.0
 ) -> Labels:
-    """Return the numbers (H, W) of Voronoi cells about `cell` px high, `stretch` times as wide."""
+    """Divide an image into Voronoi cells about `cell` px high and `stretch` times as wide.
+
+    Args:
+        rng: source of randomness.
+        shape: height and width in px.
+        cell: height of a cell in px.
+        stretch: width of a cell divided by its height.
+
+    Returns:
+        For each pixel (H, W) int32 the number of its cell, from 1.
+    """
     sheet = Image.new("I", shape[::-1])
     draw = ImageDraw.Draw(sheet)
     narrow = (shape[0], int(shape[1] / stretch))
@@ -100,9 +113,13 @@ def voronoi_polygons(
 
 
 def warp(labels: Labels, rng: np.random.Generator, cell: float, reach: float) -> Labels:
-    """Displace a label map (H, W) by a smooth random field of about `reach` px.
+    """Displace a label map (H, W) by a smooth random field, so that straight borders become wavy.
 
-    Straight borders become wavy.
+    Args:
+        labels: (H, W).
+        rng: source of randomness.
+        cell: size of the features of the field in px.
+        reach: typical displacement in px.
     """
     height, width = labels.shape
     dy, dx = (smooth_noise(rng, labels.shape, cell) * np.float32(2 * reach) for _ in range(2))
@@ -208,6 +225,9 @@ def bumpy_outline(
         bumps: N, for 2 to N + 1 waves around the outline, and the standard deviation of their
             amplitudes.
         reach: half the side of the window in px.
+
+    Returns:
+        The window, and the distance (h, w) of its pixels: 0 in the centre, 1 on the outline.
     """
     at = window(shape, centre, reach)
     axes = axis_coordinates(at, radii, rng.uniform(0, np.pi))

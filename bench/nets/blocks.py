@@ -88,8 +88,16 @@ FORMS = {
 class UNetEncoder(nn.Module):
     """Five stages of 1, 2, 4, 8 and 16 times `width` channels, with pooling in between.
 
+    Args:
+        in_channels: channels of the images.
+        width: channels of the finest stage.
+        form: options of its convolutions and its pooling.
+
     Attributes:
         sizes: number of channels of each stage, finest stage first.
+
+    Raises:
+        UserError: `width` is below 1.
     """
 
     def __init__(self, in_channels: int, width: int, form: UNetForm) -> None:
@@ -112,7 +120,11 @@ class UNetEncoder(nn.Module):
 
 
 class BlurPool(nn.Module):
-    """Fixed filter [1 2 1] x [1 2 1] / 16 on each channel, stride 1, zero padding of 1 pixel."""
+    """Fixed filter [1 2 1] x [1 2 1] / 16 on each channel, stride 1, zero padding of 1 pixel.
+
+    Args:
+        channels: number of channels of the input and the output.
+    """
 
     weight: Tensor
 

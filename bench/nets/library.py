@@ -63,6 +63,9 @@ def with_encoder(
         pretrained: initialise the encoder with ImageNet weights, from the cache or a download.
         shape: further keyword arguments of `make`.
 
+    Returns:
+        The network for images of any size, normalised as its encoder was trained.
+
     Raises:
         UserError: the encoder is unknown, it does not fit the network, or its weights are not in
             the cache and cannot be downloaded, or are not finite.
@@ -97,6 +100,9 @@ def build_off_meta(make: Callable[[], nn.Module]) -> nn.Module:
     """Return `make()`; if the default device is meta, build on the CPU and move the result to meta.
 
     Use it for constructors that read tensor values, which do not exist on the meta device.
+
+    Args:
+        make: builds a network on the default device.
     """
     if not _on_meta():
         return make()

@@ -40,7 +40,10 @@ def adopt_plugin_folders() -> None:
 
 
 def make_package(name: str, folder: Path) -> str:
-    """Make `folder` importable as the package `name`, and return the name."""
+    """Make `folder` importable as the package `name`, and return the name.
+
+    If a package of this name exists already, it is not changed.
+    """
     if name not in sys.modules:
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = [str(folder)]

@@ -41,6 +41,9 @@ def plugin_packages(name: str) -> list[str]:
 
     Args:
         name: "methods" or "datasets".
+
+    Raises:
+        UserError: a folder of $SAM_BENCH_PLUGINS does not exist or has no plugins.
     """
     return [
         make_package(f"_sam_bench_plugins_{_digest(folder)}_{name}", folder / name)

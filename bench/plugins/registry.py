@@ -26,6 +26,7 @@ class Method:
     """One way of adapting the foundation model.
 
     Attributes:
+        name: as in `--methods`.
         build: `build(task, *, option=default, ...) -> nn.Module`, as in methods/README.md.
         paper: address of the paper that describes the method.
         lr: its peak learning rate under the `equal` protocol; None if nothing is trained.
@@ -65,9 +66,10 @@ class Method:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One image collection.
+    """One registered image collection; `load_collection` reads its images.
 
     Attributes:
+        name: as in `--dataset`.
         load: returns the labelled images, always in the same order. If it has a parameter, it
             receives the folder of the files, and may return the items of each published part.
         classes: name of each class; index 0 is the background or matrix.
@@ -245,25 +247,28 @@ def list_datasets() -> list[Dataset]:
 
 
 def unavailable_methods() -> dict[str, str]:
-    """Return the method files that cannot be imported here, each with the reason."""
+    """Return the method plugins that cannot be imported here: name of the file to the reason."""
     _METHODS.all()
     return dict(_METHODS.unavailable)
 
 
 def methods_lacking_a_library() -> set[str]:
-    """Return the unavailable method files that only need a library which is not installed."""
+    """Return the names in `unavailable_methods` that only need a library which is not installed."""
     _METHODS.all()
     return set(_METHODS.lacking)
 
 
 def unavailable_datasets() -> dict[str, str]:
-    """Return the dataset files that cannot be imported here, each with the reason."""
+    """Return the dataset plugins that cannot be imported here: name of the file to the reason."""
     _DATASETS.all()
     return dict(_DATASETS.unavailable)
 
 
 def load_collection(name_or_path: str) -> Collection:
     """Read the labelled images of a registered dataset, or of a folder of images and masks.
+
+    Args:
+        name_or_path: a registered name; otherwise the path of a folder.
 
     Raises:
         UserError: there is no such dataset and no such folder, the dataset cannot be used here, its

@@ -28,19 +28,32 @@ class Architecture:
     The blocks with the indices `global_blocks` attend over the whole image, the other blocks
     within windows of `window` x `window` tokens. A depth of 0 means the TinyViT of MobileSAM,
     which defines its own sizes.
+
+    Attributes:
+        width: channels of each token.
+        depth: number of blocks.
+        heads: number of attention heads of each block.
+        global_blocks: indices of the blocks without windows.
+        image_size: side of the training images of the weights, in pixels.
+        patch: side of a patch in pixels.
+        window: side of a window in tokens.
+        prompt_dim: channels of the embeddings of images and prompts.
+        decoder_heads: number of attention heads of the mask decoder.
+        decoder_mlp: hidden channels of the MLPs of the mask decoder.
+        weights: file in this package with pretrained weights; None if there is none.
     """
 
     width: int
     depth: int
     heads: int
     global_blocks: tuple[int, ...]
-    image_size: int = 1024  # side of the training images of the weights, in pixels
+    image_size: int = 1024
     patch: int = 16
     window: int = 14
     prompt_dim: int = 256
     decoder_heads: int = 8
     decoder_mlp: int = 2048
-    weights: Path | None = None  # a file of this package
+    weights: Path | None = None
 
 
 ARCHITECTURES = {
@@ -163,6 +176,9 @@ def load_sam_with_note(task: Task) -> tuple[Sam, str]:
     """As `load_sam`, with a sentence that says which wrappers of the file's tensors were removed.
 
     The sentence is "" where there are none, see `bench.sam.state_dict`.
+
+    Raises:
+        UserError: as `load_sam`.
     """
     path = weights_path(task)
     sam = build_sam(task.backbone, task.image_size)
@@ -203,6 +219,10 @@ def resize_positions(state: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
     The absolute embeddings (1, h, w, C) and the relative tables (2n - 1, C) of global blocks depend
     on the image size and are interpolated bilinearly, as in SAMed (section 2). All other tensors
     are returned unchanged, and so are embeddings and tables of another rank or width.
+
+    Args:
+        state: tensors of the checkpoint by name; it is not changed.
+        sam: the model that the tensors are for.
     """
     expected = sam.state_dict()
     resized = dict(state)

@@ -38,7 +38,10 @@ _as_on_cuda = ContextVar("as_on_cuda", default=False)
 
 @contextmanager
 def attention_as_on_cuda() -> Iterator[None]:
-    """Use the fused kernel for any number of tokens, as on CUDA; for predictions of memory."""
+    """Within the block, use the fused kernel for any number of tokens, as on CUDA.
+
+    It is used to predict the memory on CUDA without a GPU.
+    """
     token = _as_on_cuda.set(True)
     try:
         yield
@@ -187,6 +190,9 @@ def checkpoint_blocks(model: nn.Module) -> None:
 
     The function replaces the `forward` of each block in place, including blocks that a method has
     changed.
+
+    Args:
+        model: a model with an `image_encoder`, or the encoder itself.
 
     Raises:
         UnsupportedError: the model has no encoder blocks, or they contain a BatchNorm, whose

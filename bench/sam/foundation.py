@@ -19,5 +19,9 @@ def mark_foundation(module: nn.Module) -> None:
 
 
 def count_added(module: nn.Module) -> int:
-    """Number of values of the parameters that are not of the foundation model."""
+    """Number of values in all parameters that are not of the class `FoundationParameter`.
+
+    Args:
+        module: a method's model on the meta device, where `load_sam` marks its parameters.
+    """
     return sum(p.numel() for p in module.parameters() if not isinstance(p, FoundationParameter))

@@ -12,7 +12,14 @@ from bench.sam.surgery import merge, replace_modules, require
 
 
 class LowRank(nn.Module):
-    """x -> (alpha / rank) B A x; A (rank, in) starts Kaiming-uniform and B (out, rank) at zero."""
+    """x -> (alpha / rank) B A x; A (rank, in) starts Kaiming-uniform and B (out, rank) at zero.
+
+    Args:
+        inputs: in, channels of x.
+        outputs: out, channels of the result.
+        rank: rank of the update, at least 1.
+        alpha: the update is scaled by alpha / rank.
+    """
 
     def __init__(self, inputs: int, outputs: int, rank: int, alpha: float) -> None:
         super().__init__()
@@ -39,6 +46,9 @@ class LoRALinear(nn.Module):
         of: letters of all slices, in the order of the rows of the weight, such as "qkv".
         heads: number of groups of rows, each of which contains all slices; 1 in SAM's ViT, the
             number of heads in TinyViT.
+
+    Attributes:
+        updates: letter of a slice to its `LowRank`.
     """
 
     def __init__(

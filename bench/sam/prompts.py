@@ -80,6 +80,9 @@ class PromptRule:
             beyond it get no prompt.
         training_most: maximum number of prompted objects per image in training; the prompted
             objects are drawn at random and the loss ignores the others.
+
+    Raises:
+        UserError: a value is out of range.
     """
 
     kind: str = "box"
@@ -231,7 +234,15 @@ def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]
 
 
 def nearest(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """Resize labels (H, W) of any integer type to (size, size) by nearest neighbour."""
+    """Resize labels to a square by nearest neighbour.
+
+    Args:
+        values: (H, W) of any integer type.
+        size: side of the result in pixels.
+
+    Returns:
+        (size, size), of the same type.
+    """
     centres = (np.arange(size) + 0.5) / size
     rows, columns = ((centres * side).astype(int) for side in values.shape)
     return values[rows][:, columns]

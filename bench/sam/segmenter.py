@@ -99,7 +99,12 @@ class SamSegmenter(nn.Module):
 
 
 class ConvHead(nn.Module):
-    """3x3 convolution, ReLU, 1x1 convolution, bilinear resizing to the side of the image."""
+    """3x3 convolution, ReLU, 1x1 convolution, bilinear resizing to the side of the image.
+
+    Args:
+        channels: C, channels of the embeddings; the hidden layer has half of them.
+        num_classes: K.
+    """
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -265,6 +270,11 @@ def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> M
 
     Token k, its hypernetwork and its row of the IoU head are copies of number k mod 4 of `decoder`;
     with `fresh`, tokens, hypernetworks and the IoU head are initialised at random instead.
+
+    Args:
+        decoder: is not changed.
+        count: at least 1.
+        fresh: whether to initialise at random.
     """
     iou_layers = decoder.iou_prediction_head.layers
     new = MaskDecoder(

@@ -36,8 +36,12 @@ def require(condition: bool, message: str) -> None:
 def require_vit(encoder: nn.Module, method: str) -> None:
     """Check that an encoder has SAM's ViT blocks.
 
+    Args:
+        encoder: image encoder of a foundation model.
+        method: name of the method, for the message.
+
     Raises:
-        UnsupportedError: the encoder is not SAM's ViT; the message names `method`.
+        UnsupportedError: the encoder is not SAM's ViT.
     """
     if not isinstance(encoder, ImageEncoderViT):
         raise UnsupportedError(
@@ -115,7 +119,15 @@ def select_blocks(blocks: str, block_count: int) -> tuple[int, ...]:
 
 
 def freeze_other_blocks(encoder: Any, blocks: str) -> None:
-    """Freeze the encoder blocks that an option does not select; see `select_blocks`."""
+    """Freeze the encoder blocks that an option does not select.
+
+    Args:
+        encoder: image encoder with `blocks`.
+        blocks: value of the option, as of `select_blocks`.
+
+    Raises:
+        UserError: as `select_blocks`.
+    """
     selected = select_blocks(blocks, len(encoder.blocks))
     for index, block in enumerate(encoder.blocks):
         if index not in selected:

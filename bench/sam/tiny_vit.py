@@ -22,6 +22,10 @@ class TinyViTEncoder(nn.Module):
     Each attention block has `attn.norm`, `attn.qkv`, `attn.proj`, `mlp.norm`, `mlp.fc1` and
     `mlp.fc2`. The rows of qkv are ordered by head, [q | k | v] for each head; in SAM's ViT all rows
     of q precede those of k and v.
+
+    Args:
+        image_size: S in pixels.
+        out_channels: channels of the embeddings.
     """
 
     def __init__(self, image_size: int, out_channels: int) -> None:
@@ -81,7 +85,14 @@ class TinyViTEncoder(nn.Module):
 
 
 def from_public(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename the tensors of the public MobileSAM checkpoint to their names in `TinyViTEncoder`."""
+    """Rename the tensors of the public MobileSAM checkpoint to the names that this project uses.
+
+    Args:
+        state: values by the names of the checkpoint.
+
+    Returns:
+        The values by the new names, without the indices of attention biases, which are computed.
+    """
     return {
         _renamed(name): tensor
         for name, tensor in state.items()

@@ -53,6 +53,10 @@ def public(backbone: str) -> Public:
 def fetch(backbone: str, say: Say) -> Path:
     """Download the public checkpoint of a backbone to the cache; see `fetch_file`.
 
+    Args:
+        backbone: a key of `PUBLIC`.
+        say: called with the bytes received and the full size (None if unknown).
+
     Returns:
         The path of the file in the cache.
 

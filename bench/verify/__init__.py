@@ -46,6 +46,10 @@ def verify(folder: Path, load: Callable[[str], Collection]) -> Verdict:
         load: function from the name or path of a dataset to its collection, such as
             `load_collection`.
 
+    Returns:
+        What was compared, what differs and what was skipped. A file that is not a valid record is
+        a finding, not an error.
+
     Raises:
         UserError: the folder holds no records.
     """

@@ -21,6 +21,11 @@ def check_predictions(
 ) -> tuple[int, list[str], list[Finding]]:
     """Score the class maps of all records again.
 
+    Args:
+        store: the results folder of the records.
+        records: those with a status other than "ok" are passed over.
+        images: of the records.
+
     Returns:
         The number of class maps, what was skipped with the reason, and what differs.
     """

@@ -18,7 +18,14 @@ _MEANS = {  # metric of the test set: score of the images that it is the mean of
 
 
 def wrong_summaries(record: Record) -> Iterator[str]:
-    """Yield a message for each metric of the test set that its images do not give."""
+    """Compute the metrics of the test set from its images, and yield a message for each difference.
+
+    Checked are Dice and IoU of the set and the means over images (`_MEANS`). A record with a status
+    other than "ok" has none.
+
+    Args:
+        record: its `metrics` are compared with its `per_image`.
+    """
     if record.status != "ok":
         return
     try:

@@ -45,6 +45,9 @@ def check_report(folder: Path, records: Sequence[Record], images: RecordImages) 
         folder: results folder.
         records: all records in it.
         images: of the records; ledgers and page need the number of images in a split.
+
+    Returns:
+        What was compared, what differs and what was skipped.
     """
     frame = to_frame(records)
     comparisons = make_comparisons(frame)

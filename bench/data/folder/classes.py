@@ -16,7 +16,13 @@ UNLABELLED = -1  # the usual value of unlabelled pixels in signed masks
 
 @dataclass(frozen=True)
 class Classes:
-    """Class names by index, stored mask value to index (or `IGNORE`), and notes on assumptions."""
+    """The classes of a folder.
+
+    Attributes:
+        names: name of each class, by index; the background first.
+        values: stored mask value to class index, or to `IGNORE` for unlabelled pixels.
+        notes: what was assumed, as sentences for the user.
+    """
 
     names: tuple[str, ...]
     values: dict[int, int]
@@ -33,6 +39,14 @@ def classes_by_name(declared: Mapping[str, Any], file: Path) -> Classes:
     """Classes from {name: stored value}, indexed as listed: the first is the background.
 
     A value is an integer or a colour such as "#ff0000"; the name "ignore" marks unlabelled pixels.
+
+    Args:
+        declared: name to stored value.
+        file: where it is declared, for messages.
+
+    Raises:
+        UserError: a value cannot be read, two classes have one value, or there are fewer than two
+            or more than `MAX_CLASSES` classes.
     """
     named = {name: _value(value, file) for name, value in declared.items()}
     ignored = named.pop("ignore", None)
@@ -40,7 +54,18 @@ def classes_by_name(declared: Mapping[str, Any], file: Path) -> Classes:
 
 
 def classes_by_value(declared: Mapping[str, str] | list[str], ignored: Any, file: Path) -> Classes:
-    """Classes from {stored value: name} or a list of names, indexed in the order of the values."""
+    """Classes from {stored value: name} or a list of names, indexed in the order of the values.
+
+    Args:
+        declared: stored value to name, or the names of the values 0, 1, ...
+        ignored: stored value of unlabelled pixels; None if there is none. It is not a class, even
+            if `declared` names it.
+        file: where it is declared, for messages.
+
+    Raises:
+        UserError: a value cannot be read, two classes have one name or value, or there are fewer
+            than two or more than `MAX_CLASSES` classes.
+    """
     pairs = declared.items() if isinstance(declared, dict) else enumerate(declared)
     named = sorted((_value(value, file), str(name)) for value, name in pairs)
     ignored = None if ignored is None else _value(ignored, file)

@@ -49,6 +49,12 @@ class _Contents(NamedTuple):
 def read_folder(path: str | Path) -> Collection:
     """Read and check a folder of labelled images.
 
+    Args:
+        path: a folder with the subfolders images/ and masks/.
+
+    Returns:
+        The collection, named as the folder; its items refer to the files.
+
     Raises:
         UserError: the first fault, and how to correct it.
     """

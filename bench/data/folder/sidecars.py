@@ -30,13 +30,25 @@ _HEADERS = frozenset({"id", "item", "name", "image", "file", "filename"})
 
 
 def read_meta(root: Path) -> dict[str, Any]:
-    """The contents of `meta.json`; empty where there is no such file."""
+    """The contents of `meta.json` in a folder; empty where there is no such file.
+
+    Raises:
+        UserError: the file is not one valid JSON object.
+    """
     file = root / "meta.json"
     return _read_json(file) if file.is_file() else {}
 
 
 def read_classes(root: Path, meta: dict[str, Any]) -> Classes | None:
-    """Classes declared in `classes.json`, else in `meta.json`; None without a declaration."""
+    """Classes declared in `classes.json`, else in `meta.json`; None without a declaration.
+
+    Args:
+        root: the folder.
+        meta: contents of its `meta.json`.
+
+    Raises:
+        UserError: a declaration cannot be read or is contradictory.
+    """
     if (file := root / "classes.json").is_file():
         return classes_by_name(_read_json(file), file)
     if not (declared := meta.get("classes")):
@@ -47,7 +59,17 @@ def read_classes(root: Path, meta: dict[str, Any]) -> Classes | None:
 
 
 def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, str]:
-    """The specimen of each item that has one: id to group."""
+    """The specimen of each item for which `groups.csv` or `meta.json` names one: id to group.
+
+    Args:
+        root: the folder.
+        meta: contents of its `meta.json`.
+        ids: names of all items.
+
+    Raises:
+        UserError: a file cannot be read, or `groups.csv` names an unknown id or one id twice with
+            different groups.
+    """
     entries = meta.get("items", {})
     if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
         raise UserError(f"'{root / 'meta.json'}' must list items as {{id: {{\"group\": ...}}}}")
@@ -71,7 +93,7 @@ def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]],
     """The official split, part to ids, and the name of its file; None where there is no file.
 
     Raises:
-        UserError: an unknown part or id, or an id in two parts.
+        UserError: the file cannot be read, or has an unknown part or id, or an id in two parts.
     """
     file = next((root / name for name in SPLIT_FILES if (root / name).is_file()), None)
     if file is None:

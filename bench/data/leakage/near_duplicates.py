@@ -188,7 +188,11 @@ RELATIVE = _relative()
 
 
 class Index:
-    """Features of the images of one part, stacked to compare an image with all of them at once."""
+    """Features of the images of one part, stacked to compare an image with all of them at once.
+
+    Args:
+        features: of each image, at least one, all with the same number of windows.
+    """
 
     def __init__(self, features: Sequence[Features]) -> None:
         self.features = features

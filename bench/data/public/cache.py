@@ -17,11 +17,18 @@ _EDITION = 1  # of all readers; a higher number makes all cached files again
 
 
 def keeper(collection: str) -> Keep:
-    """The function `keep(name, sources, make)` of a reader, which returns a cached image file.
+    """The function `keep(name, sources, make)` with which a reader keeps pixels in a cache.
 
-    `make()` returns the pixels, (H, W) uint8 or uint16 or (H, W, 3) uint8; it is called where the
-    file does not exist, or where the path, size or date of a source has changed. The file is not
-    compressed, so that its bytes, and the fingerprint, are the same on every machine.
+    `make()` returns the pixels, (H, W) uint8 or uint16 or (H, W, 3) uint8. It is called where the
+    file does not exist, or where the path, size or date of a source has changed. The file is a TIFF
+    that is not compressed, so that its bytes, and the fingerprint, are the same on every machine.
+
+    Args:
+        collection: name of the collection; also of the folder of its cached files.
+
+    Returns:
+        A function from the name of the image, the files that the pixels come from, and `make`, to
+        the path of the cached file. It raises UserError if the file cannot be written.
     """
 
     def keep(name: str, sources: Sequence[Path], make: Callable[[], npt.NDArray[Any]]) -> Path:

@@ -93,7 +93,11 @@ def fetch_collection(name: str, say: Say) -> Path:
 
 
 def check_collection(name: str) -> Condition:
-    """Compare the archives that were kept and the number of files with what was fetched."""
+    """Compare the archives that were kept and the number of files with what was fetched.
+
+    Raises:
+        UserError: no public collection has this name, or the stored checksums cannot be read.
+    """
     source, record = find_source(name), _read_record(name)
     folder, pinned = collection_folder(name), record.get("sha256", {})
     archives: dict[str, bool | None] = {}

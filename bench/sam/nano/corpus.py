@@ -43,7 +43,14 @@ def make_scene(
 
 
 def renumber(labels: Labels) -> Labels:
-    """Drop what is too small and number the rest 1..n."""
+    """Remove objects of fewer than `MIN_AREA` pixels and number the others 1..n.
+
+    Args:
+        labels: object numbers (S, S), 0 is background.
+
+    Returns:
+        New numbers (S, S) int32, in the order of the old ones.
+    """
     areas = np.bincount(labels.ravel())
     keep = areas >= MIN_AREA
     keep[0] = False

@@ -26,7 +26,16 @@ EOSIN = np.array([0.07, 0.99, 0.11], np.float32)
 def make_domain_scene(
     rng: np.random.Generator, size: int = 256
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
-    """Draw one scene; arguments and returns as of `bench.sam.nano.corpus.make_scene`."""
+    """Draw one scene that resembles a micrograph.
+
+    Args:
+        rng: source of all randomness; equal states give equal scenes.
+        size: side S in pixels.
+
+    Returns:
+        Image (S, S, 3) uint8 and instances (S, S) uint16: 0 is background, objects are numbered
+        1..n without gaps.
+    """
     while True:
         layout = rng.choice(4, p=[0.45, 0.15, 0.12, 0.28])
         draw = (packed_cells, walled_cells, lamellae, draw_layout)[layout]
@@ -40,7 +49,15 @@ def make_domain_scene(
 
 
 def packed_cells(rng: np.random.Generator, size: int) -> Labels:
-    """Rounded or faceted bodies on a shaken hexagonal grid, that touch or overlap, in clumps."""
+    """Draw rounded or faceted objects on an irregular hexagonal grid; they touch or overlap.
+
+    Args:
+        rng: source of randomness.
+        size: side S in pixels.
+
+    Returns:
+        Object numbers (S, S), 0 is background; numbers may be missing.
+    """
     radius = float(np.exp(rng.uniform(np.log(3.5), np.log(0.14 * size))))
     step = 2 * radius * rng.uniform(0.8, 1.25)
     rows, columns = np.mgrid[-1 : size / step / 0.866 + 1, -1 : size / step + 1]
@@ -65,7 +82,15 @@ def packed_cells(rng: np.random.Generator, size: int) -> Labels:
 
 
 def walled_cells(rng: np.random.Generator, size: int) -> Labels:
-    """Cells of a tissue or grains: polygons that share walls of 0 to 3 px, in patches."""
+    """Draw patches of polygons that share thin walls, as cells of a tissue or grains do.
+
+    Args:
+        rng: source of randomness.
+        size: side S in pixels.
+
+    Returns:
+        Object numbers (S, S), 0 is background; numbers may be missing.
+    """
     cell = float(np.exp(rng.uniform(np.log(8), np.log(0.3 * size))))
     labels = _voronoi(rng, size, cell)
     labels = texture.warp(labels, rng, cell / 2, rng.uniform(0, 0.12) * cell)
@@ -77,7 +102,15 @@ def walled_cells(rng: np.random.Generator, size: int) -> Labels:
 
 
 def lamellae(rng: np.random.Generator, size: int) -> Labels:
-    """Colonies of parallel plates, as in pearlite; a plate is one object."""
+    """Draw colonies of parallel plates, as in pearlite; each plate is one object.
+
+    Args:
+        rng: source of randomness.
+        size: side S in pixels.
+
+    Returns:
+        Object numbers (S, S), 0 is background; numbers may be missing.
+    """
     colonies = _voronoi(rng, size, rng.uniform(0.25, 1.0) * size)
     count = int(colonies.max()) + 1
     period = float(np.exp(rng.uniform(np.log(6), np.log(28))))
@@ -139,7 +172,15 @@ def _cloud(rng: np.random.Generator, size: int) -> Field:
 
 
 def fluorescent(rng: np.random.Generator, instances: Labels) -> Canvas:
-    """Objects that shine by themselves, each its own strength, on a dark ground with haze."""
+    """Paint objects as in fluorescence: each of its own brightness, on a dark ground with haze.
+
+    Args:
+        rng: source of randomness.
+        instances: object numbers (S, S), 0 is background.
+
+    Returns:
+        Grey canvas (S, S, 1) float32, values about [0, 1].
+    """
     size = instances.shape[0]
     light = _per_object(rng, instances, rng.uniform(0.05, 0.7))
     light *= 1 + np.float32(rng.uniform(0, 0.4)) * _interior(rng, instances)
@@ -151,7 +192,17 @@ def fluorescent(rng: np.random.Generator, instances: Labels) -> Canvas:
 
 
 def stained(rng: np.random.Generator, instances: Labels) -> Canvas:
-    """Dyes in transmitted light: one in the objects, one in the ground; light passes exp(-OD)."""
+    """Paint objects as in stained tissue in transmitted light: one dye in them, one in the ground.
+
+    The light that passes is exp(-optical density).
+
+    Args:
+        rng: source of randomness.
+        instances: object numbers (S, S), 0 is background.
+
+    Returns:
+        Colour canvas (S, S, 3) float32, values in [0, 1].
+    """
     size = instances.shape[0]
     depth = rng.uniform(0.35, 1.6) * _per_object(rng, instances, rng.uniform(0.05, 0.4))
     depth *= 1 + np.float32(rng.uniform(0, 0.4)) * _interior(rng, instances)
@@ -167,7 +218,15 @@ def stained(rng: np.random.Generator, instances: Labels) -> Canvas:
 
 
 def scanned(rng: np.random.Generator, instances: Labels) -> Canvas:
-    """Electron image: bright edges, shading from one side, grainy objects on a grainy ground."""
+    """Paint objects as in a scanning electron image: bright edges, light from one side, grains.
+
+    Args:
+        rng: source of randomness.
+        instances: object numbers (S, S), 0 is background.
+
+    Returns:
+        Grey canvas (S, S, 1) float32, values about [0, 1].
+    """
     size = instances.shape[0]
     ground = rng.uniform(0.1, 0.6)
     contrast = rng.choice([rng.uniform(0.03, 0.15), rng.uniform(0.15, 0.5)])
@@ -185,7 +244,15 @@ def scanned(rng: np.random.Generator, instances: Labels) -> Canvas:
 
 
 def bright_field(rng: np.random.Generator, instances: Labels) -> Canvas:
-    """Nearly transparent objects: as bright as the ground, with a dark rim and a bright halo."""
+    """Paint nearly transparent objects: as bright as the ground, with a dark and a bright rim.
+
+    Args:
+        rng: source of randomness.
+        instances: object numbers (S, S), 0 is background.
+
+    Returns:
+        Grey canvas (S, S, 1) float32, values about [0, 1].
+    """
     size = instances.shape[0]
     border = texture.borders(instances).astype(np.float32)
     rim = ndimage.gaussian_filter(border, rng.uniform(0.5, 1.5))

@@ -41,14 +41,28 @@ WATCHED_SCENES, WATCHED_TILES = 64, 48  # of each kind and of each folder, along
 
 
 def held_out(count: int, side: int = SIZE, domains: bool = False) -> Iterator[Scene]:
-    """Procedural scenes that no training saw, of any kind or resembling micrographs."""
+    """Yield procedural scenes that no training uses; the same ones in every call.
+
+    Args:
+        count: number of scenes.
+        side: S in pixels.
+        domains: scenes that resemble micrographs (`make_domain_scene`) instead of `make_scene`.
+    """
     make = make_domain_scene if domains else make_scene
     for index in range(count):
         yield make(np.random.default_rng((HELD_OUT_SEED, index)), side)
 
 
 def labelled(folder: Path, part: str = "test") -> Iterator[Scene]:
-    """Images and instances of one part of a folder (all of it where there is no split)."""
+    """Yield images and instances of one part of a labelled folder, resized to `SIZE` px.
+
+    Args:
+        folder: with images/, masks/ and instances/.
+        part: "train", "val" or "test" of its split; without a split all images are yielded.
+
+    Raises:
+        UserError: the folder cannot be read, or an image has no instances.
+    """
     collection = read_folder(folder)
     names = (collection.official or {}).get(part)
     for item in collection.items:
@@ -61,9 +75,14 @@ def labelled(folder: Path, part: str = "test") -> Iterator[Scene]:
 
 
 def tiles(scenes: Iterable[Scene], side: int) -> Iterator[Scene]:
-    """The scenes cut into squares of `side` px, objects as large as they were.
+    """Cut scenes into squares without overlap, at the same resolution.
 
-    What the cuts leave of an object counts as one where it has `MIN_AREA` px.
+    A part of an object that a cut leaves is an object if it has at least `MIN_AREA` pixels. Squares
+    without objects are left out.
+
+    Args:
+        scenes: images (S, S, 3) and instances (S, S).
+        side: side of the squares in pixels; a rest at the right and at the bottom is left out.
     """
     for image, instances in scenes:
         for top in range(0, len(image) - side + 1, side):
@@ -80,10 +99,18 @@ def tiles(scenes: Iterable[Scene], side: int) -> Iterator[Scene]:
 
 @torch.no_grad()
 def prompted_iou(sam: Sam, scenes: Iterable[Scene], chunk: int = 64) -> dict[str, Tensor]:
-    """IoU of every object by each kind of prompt; name to (objects,) in [0, 1].
+    """Prompt every object by its tight box and by one click, and compute the IoU of the masks.
 
-    "oracle click" is the best of the three masks by the truth, the ambiguity taken away; "side" is
-    no IoU but the longer side of the object's box in px.
+    Args:
+        sam: in evaluation mode.
+        scenes: images (S, S, 3) uint8 and instances (S, S), at the side of the model's input.
+        chunk: number of prompts that are decoded at once.
+
+    Returns:
+        Name to a tensor (objects,). In [0, 1] are the IoU of "box", "click" (the mask of three that
+        the model rates best), "click, single" (SAM's mask for unambiguous prompts), "oracle click"
+        (the mask of three with the highest true IoU), "ellipse" and "filled box" (see
+        `box_shapes`). "side" is the longer side of the object's box in pixels.
     """
     names = ("box", "click", "click, single", "oracle click", "ellipse", "filled box", "side")
     values: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -110,9 +137,14 @@ def prompted_iou(sam: Sam, scenes: Iterable[Scene], chunk: int = 64) -> dict[str
 
 
 def box_shapes(boxes: Tensor, side: int) -> dict[str, Tensor]:
-    """Masks (n, side, side) bool that boxes (n, 4) x0 y0 x1 y1 give by themselves.
+    """Two masks for each box, made without a model; a pixel is inside if its centre is.
 
-    A pixel belongs to a shape that its centre lies in.
+    Args:
+        boxes: (n, 4) x0 y0 x1 y1 in pixels.
+        side: side of the masks in pixels.
+
+    Returns:
+        "ellipse" (inscribed in the box) and "filled box", each (n, side, side) bool.
     """
     at = torch.arange(side) + 0.5
     middle, radius = (boxes[:, 2:] + boxes[:, :2]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
@@ -136,7 +168,15 @@ def _iou(masks: Tensor, truth: Tensor) -> Tensor:
 
 
 def by_size(values: dict[str, Tensor]) -> pd.DataFrame:
-    """Mean IoU of all objects and of each size class, from what `prompted_iou` returns."""
+    """Mean IoU of all objects and of each class of sizes.
+
+    Args:
+        values: result of `prompted_iou`.
+
+    Returns:
+        One row for all objects and one for each class of the longer side of the box (`CLASSES`);
+        the column "objects" has their number, the other columns the mean of each kind of prompt.
+    """
     table = pd.DataFrame({name: value.numpy() for name, value in values.items()})
     bounds = list(pairwise(CLASSES))
     names = ["all", *(f"{low} to {high - 1} px" for low, high in bounds)]
@@ -150,7 +190,19 @@ def by_size(values: dict[str, Tensor]) -> pd.DataFrame:
 
 @cache
 def watch_scenes(side: int, folders: tuple[Path, ...]) -> dict[str, list[Scene]]:
-    """What a training is evaluated on along the way: held-out scenes, and tiles of folders."""
+    """The images on which `sam_nano` is evaluated during its training; computed once.
+
+    Args:
+        side: side of the images in pixels.
+        folders: labelled folders; tiles of their validation parts are used.
+
+    Returns:
+        "procedural" and "domains" (scenes that resemble micrographs), and the name of each folder,
+        to images and instances.
+
+    Raises:
+        UserError: a folder cannot be read or has no instances.
+    """
     sets = {
         "procedural": list(held_out(WATCHED_SCENES, side)),
         "domains": list(held_out(WATCHED_SCENES, side, domains=True)),
@@ -161,7 +213,16 @@ def watch_scenes(side: int, folders: tuple[Path, ...]) -> dict[str, list[Scene]]
 
 
 def watched_iou(sam: Sam, sets: dict[str, list[Scene]]) -> dict[str, float]:
-    """Mean IoU by box, click and single click of each set, named "<set> <prompt>"."""
+    """Mean IoU of each set of images by each kind of prompt.
+
+    Args:
+        sam: in evaluation mode.
+        sets: result of `watch_scenes`.
+
+    Returns:
+        "<set> <prompt>", with the prompts "box", "click" and "click, single", to the mean IoU in
+        [0, 1], rounded to four digits.
+    """
     return {
         f"{name} {kind}": round(float(value.mean()), 4)
         for name, scenes in sets.items()
@@ -171,7 +232,14 @@ def watched_iou(sam: Sam, sets: dict[str, list[Scene]]) -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print one table a set of images."""
+    """Print one table for each set of images.
+
+    Args:
+        arguments: words of the command line; None for those of this process.
+
+    Returns:
+        The exit code: 0, or 2 for a mistake of the user.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folders", nargs="*", type=Path, help="folders with instances/")
     parser.add_argument("--checkpoint", default="pretrained", help="weights other than the shipped")

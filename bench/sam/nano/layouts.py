@@ -1,4 +1,4 @@
-"""How objects lie in a procedural scene: scattered, in bundles, tiling, in regions."""
+"""Arrangements of objects in a procedural scene: scattered, in bundles, tiling, in regions."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ _CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 
 def draw_layout(rng: np.random.Generator, size: int) -> Labels:
-    """Choose how objects lie, and rasterise them.
+    """Choose an arrangement of objects at random, and draw it.
 
     Args:
         rng: source of randomness.

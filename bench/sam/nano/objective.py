@@ -14,20 +14,23 @@ LEAST_MARGIN = 4.0  # px of surroundings that even the smallest box gets
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Images (B, 3, S, S) uint8 to SAM's zero mean and unit deviation."""
+    """Subtract SAM's mean from images (B, 3, S, S) uint8, and divide by its standard deviation."""
     mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
     deviation = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
     return (images.float() - mean) / deviation
 
 
 def box_masks(boxes: Tensor, side: int, margin: float | None = 0.0, least: float = 0.0) -> Tensor:
-    """Cells whose centre lies in each box, (N, 1, side, side) float 0 or 1.
+    """Mark the cells of a mask whose centre is in each box. A cell is `CELL` x `CELL` pixels.
 
     Args:
         boxes: (N, 4) x0 y0 x1 y1 in pixels.
-        side: cells along an edge.
-        margin: share of the box's sides by which it is enlarged at each end; None takes all cells.
-        least: px by which it is enlarged at least.
+        side: number of cells along a side of the mask.
+        margin: each box is enlarged at each end by this share of its side; None marks all cells.
+        least: smallest enlargement in pixels.
+
+    Returns:
+        (N, 1, side, side) float, 1 inside and 0 outside.
     """
     if margin is None:
         return boxes.new_ones(len(boxes), 1, side, side)
@@ -39,14 +42,17 @@ def box_masks(boxes: Tensor, side: int, margin: float | None = 0.0, least: float
 
 
 def mask_loss(logits: Tensor, targets: Tensor, near: Tensor) -> Tensor:
-    """Cross entropy averaged over the surroundings plus Dice over the whole image, (N, M).
+    """Cross entropy, averaged over the surroundings of the object, plus the Dice loss of the image.
 
-    Averaged over the image, the pixels of a small object would weigh nothing.
+    If the cross entropy were averaged over the image, small objects would have little weight.
 
     Args:
         logits: (N, M, h, w).
-        targets: (N, M or 1, h, w) share of each cell that is object.
-        near: (N, 1, h, w) 1 in the surroundings of the object.
+        targets: (N, M or 1, h, w) share of each cell that the object covers, in [0, 1].
+        near: (N, 1, h, w) 1 in the surroundings of the object, 0 elsewhere.
+
+    Returns:
+        (N, M) losses.
     """
     probability = logits.sigmoid()
     cross = F.binary_cross_entropy_with_logits(logits, targets.expand_as(logits), reduction="none")
@@ -57,12 +63,16 @@ def mask_loss(logits: Tensor, targets: Tensor, near: Tensor) -> Tensor:
 
 
 def leak_loss(logits: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
-    """Share of each mask that lies outside its box and is no object, (N, M) in [0, 1].
+    """Share of each mask that is outside its box and not on the object.
 
     Args:
         logits: (N, M, h, w).
-        targets: (N, 1, h, w) share of each cell that is object; a box that is off may cut it.
-        inside: (N, 1, h, w) 1 in the box.
+        targets: (N, 1, h, w) share of each cell that the object covers, in [0, 1]. A box that is
+            not tight may cut the object.
+        inside: (N, 1, h, w) 1 in the box, 0 elsewhere.
+
+    Returns:
+        (N, M) shares in [0, 1].
     """
     probability = logits.sigmoid()
     outside = probability * (1 - inside) * (1 - targets)
@@ -70,13 +80,28 @@ def leak_loss(logits: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
 
 
 def order_loss(quality: Tensor, iou: Tensor) -> Tensor:
-    """Cross entropy between the orders by judged and by true IoU, both (N, 3); a scalar."""
+    """Cross entropy between the softmax of predicted and of true IoU, times `SHARPNESS`; a scalar.
+
+    It trains the model to rate the best of the three masks of a click highest.
+
+    Args:
+        quality: (N, 3) predicted IoU of the masks.
+        iou: (N, 3) true IoU.
+    """
     truth = (SHARPNESS * iou).softmax(1)
     return F.cross_entropy(SHARPNESS * quality, truth)
 
 
 def soft_iou(logits: Tensor, targets: Tensor) -> Tensor:
-    """IoU of the thresholded masks with the thresholded targets, (N, M, h, w) to (N, M)."""
+    """IoU of masks (logit above 0) with targets (share above 0.5).
+
+    Args:
+        logits: (N, M, h, w).
+        targets: (N, M or 1, h, w) share of each cell that the object covers, in [0, 1].
+
+    Returns:
+        (N, M) values in [0, 1].
+    """
     mask, truth = logits > 0, targets > 0.5
     union = (mask | truth).sum((-2, -1))
     return (mask & truth).sum((-2, -1)) / union.clamp(min=1)
@@ -85,7 +110,16 @@ def soft_iou(logits: Tensor, targets: Tensor) -> Tensor:
 def corrective_clicks(
     logits: Tensor, targets: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A click within the error of each mask (N, h, w): positions (N, 1, 2) px, labels (N, 1)."""
+    """Draw one click for each mask, at random from the cells where mask and target differ.
+
+    Args:
+        logits: (N, h, w).
+        targets: (N, h, w) share of each cell that the object covers, in [0, 1].
+        random: source of randomness.
+
+    Returns:
+        Positions (N, 1, 2) x y in pixels, and labels (N, 1): 1 on the object, 0 next to it.
+    """
     wrong = (logits > 0) != (targets > 0.5)
     weights = wrong.flatten(1).float() + 1e-6
     cell = torch.multinomial(weights, 1, generator=random)[:, 0]
@@ -98,11 +132,21 @@ def corrective_clicks(
 def step_loss(
     sam: Sam, batch: dict[str, Tensor], plan: Plan, correct: bool, random: torch.Generator
 ) -> tuple[Tensor, dict[str, float]]:
-    """Loss of one batch, and the mean IoU it reached with boxes and with one click.
+    """Compute the loss of one batch. The first half of the prompts are boxes, the others clicks.
 
-    The first half of the prompts are boxes, the others clicks. Boxes train the single mask, clicks
-    it and the best of the three; only masks so trained, and the three of a click, of which the
-    best is to be chosen, train the judgement of quality.
+    Boxes train SAM's single mask. Clicks train the single mask and the best of the three masks. The
+    predicted IoU is trained for these masks and for all three masks of a click.
+
+    Args:
+        sam: in training mode, on the CPU.
+        batch: result of `draw_prompts`.
+        plan: gives the weights of the terms.
+        correct: add a second pass with a corrective click and the first mask as prompts.
+        random: source of randomness of the corrective clicks.
+
+    Returns:
+        The loss, a scalar, and figures for the log: "box_iou" and "click_iou" (mean IoU of the
+        masks of boxes and of the best masks of clicks) and "leak" (`leak_loss` of the boxes).
     """
     half = len(batch["scene"]) // 2
     targets = (batch["targets"].float() / 255)[:, None]
@@ -154,7 +198,7 @@ def step_loss(
 def fast_masks(
     decoder: MaskDecoder, embeddings: Tensor, positions: Tensor, sparse: Tensor, dense: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What `predict_masks` computes, in the layout of tokens throughout, a fifth faster.
+    """Compute the same as `predict_masks` (arguments and result, too), about a fifth faster.
 
     A transposed convolution whose stride is its kernel is a linear layer on each token; as such
     it needs no change of layout, after which CPU kernels run several times slower.

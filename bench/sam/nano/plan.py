@@ -32,7 +32,7 @@ PHASES = (Phase(SIZE // 2, 0, 110_000, 64), Phase(SIZE, 110_000, 132_500, 32, fa
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole recipe. Nothing in it depends on how long one run lasts.
+    """The recipe of the training of `sam_nano`. It does not depend on when a run stops.
 
     Attributes:
         phases: in order, each beginning where the one before it stops.
@@ -53,6 +53,9 @@ class Plan:
         ema: decay of the averaged weights.
         clip: largest norm of the gradient.
         seed: of weights, scenes and prompts.
+
+    Raises:
+        ValueError: a phase does not begin where the one before it stops.
     """
 
     phases: tuple[Phase, ...] = PHASES
@@ -93,7 +96,13 @@ class Plan:
 
 
 def anneal_plan(plan: Plan, step: int, steps: int) -> Plan:
-    """The plan cut off at `step` and ended by `steps` of annealing at the full side: a trial."""
+    """The plan of a trial: training stops at a step, and the learning rate falls to zero after it.
+
+    Args:
+        plan: the whole recipe.
+        step: absolute number of the step at which the trial leaves it.
+        steps: number of steps with a falling learning rate, in the settings of the last phase.
+    """
     begun = [replace(phase, stop=min(phase.stop, step)) for phase in plan.phases]
     begun = [phase for phase in begun if phase.first < step]
     end = replace(plan.phases[-1], first=step, stop=step + steps)
@@ -101,7 +110,7 @@ def anneal_plan(plan: Plan, step: int, steps: int) -> Plan:
 
 
 def learning_rate(plan: Plan, step: int, restart: int = 0) -> float:
-    """The rate of one step.
+    """The learning rate of one step.
 
     Args:
         plan: the recipe.

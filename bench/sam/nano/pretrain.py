@@ -48,7 +48,10 @@ PRINT_EVERY, EVALUATE_EVERY = 250, 2500  # steps
 
 
 def make_optimizers(sam: Sam) -> list[torch.optim.Optimizer]:
-    """Muon for the weights of linear layers, AdamW for all else; one learning rate for both."""
+    """Return Muon for the weights of linear layers and AdamW for all other parameters of a model.
+
+    Both get the same learning rate, which `Trainer` sets before each step.
+    """
     matrices = [layer.weight for layer in sam.modules() if isinstance(layer, torch.nn.Linear)]
     taken = {id(weight) for weight in matrices}
     rest = [parameter for parameter in sam.parameters() if id(parameter) not in taken]
@@ -128,14 +131,17 @@ def train(
     compact: Path | None = None,
     watch: tuple[Path, ...] = (),
 ) -> State:
-    """Train from the furthest state at hand to the step `until`; the state then reached.
+    """Train `sam_nano` from the stored state with the most steps up to the step `until`.
 
     Args:
         plan: the recipe.
         folder: of the checkpoints.
         until: absolute step to stop before; None for the end of the plan, which it never changes.
-        compact: folder of the compact form to go on from where it is ahead of the checkpoint.
-        watch: labelled folders to evaluate on along the way.
+        compact: folder of the compact form, which is used if it has more steps than the checkpoint.
+        watch: labelled folders to evaluate on during the training.
+
+    Returns:
+        The state after the last step; see `Trainer.state` for its keys.
     """
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +159,19 @@ def train(
 def run_phase(
     plan: Plan, phase: Phase, state: State, stop: int, folder: Path, watch: tuple[Path, ...]
 ) -> State:
-    """Take the steps of one phase up to `stop`, saving and evaluating along the way."""
+    """Take the steps of one phase; save and evaluate at regular intervals.
+
+    Args:
+        plan: the recipe.
+        phase: the phase of the first step.
+        state: state to start from.
+        stop: absolute number of the step to stop before.
+        folder: of the checkpoints.
+        watch: labelled folders to evaluate on.
+
+    Returns:
+        The state after the last step.
+    """
     trainer = Trainer(plan, phase, state)
     batches = Batches(plan, trainer.step, stop)
     began, sums, taken = time.perf_counter(), dict[str, float](), 0
@@ -183,9 +201,20 @@ def run_phase(
 
 
 def start_anneal(plan: Plan, folder: Path, steps: int) -> tuple[Plan, Path]:
-    """Plan and folder of a trial that ends the newest kept step by `steps` of annealing.
+    """Prepare a trial: training from the newest kept checkpoint with a falling learning rate.
 
-    The run itself stays as it is: the trial has a folder of its own within.
+    The run itself is not changed: the trial has its own folder inside `folder`.
+
+    Args:
+        plan: the recipe of the run.
+        folder: of the checkpoints of the run.
+        steps: number of steps with a falling learning rate.
+
+    Returns:
+        Plan and folder of the trial.
+
+    Raises:
+        UserError: no checkpoint is kept yet.
     """
     kept = newest_kept(folder)
     trial = folder / f"{kept.stem}_anneal_{steps}"
@@ -196,13 +225,22 @@ def start_anneal(plan: Plan, folder: Path, steps: int) -> tuple[Plan, Path]:
 
 
 def head_commit() -> str:
-    """The commit that this process runs from; empty outside a checkout."""
+    """Hash of the commit of the checkout that this file is in; "" outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def describe(plan: Plan, state: State) -> dict[str, Any]:
-    """The training record that is shipped beside the weights."""
+    """The training record that is stored next to the weights.
+
+    Args:
+        plan: the recipe.
+        state: the state after the last step.
+
+    Returns:
+        Values for JSON: "model", "corpus", "legs" (uninterrupted parts of the training),
+        "images_seen", "prompts_seen", "hardware", "torch" and "curve".
+    """
     return {
         "model": "sam_nano",
         "corpus": "procedural scenes of this package; no photograph was used",
@@ -216,7 +254,16 @@ def describe(plan: Plan, state: State) -> dict[str, Any]:
 
 
 def write_weights(plan: Plan, state: State, path: Path) -> None:
-    """Write the averaged weights, and their record beside them."""
+    """Write the averaged weights, and their record next to them.
+
+    Args:
+        plan: the recipe.
+        state: the state after the last step.
+        path: file of the weights (.safetensors); the record has the ending .json.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     weights = {name: tensor.contiguous() for name, tensor in state["average"].items()}
     with atomic_path(path) as temporary:
         save_file(weights, temporary)
@@ -224,7 +271,14 @@ def write_weights(plan: Plan, state: State, path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train, or export the state reached."""
+    """Train, or export the stored state.
+
+    Args:
+        arguments: words of the command line; None for those of this process.
+
+    Returns:
+        The exit code: 0, or 2 for a mistake of the user.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--until", type=int, help="step to stop before; the schedule stays")
     parser.add_argument("--folder", type=Path, default=default_folder(), help="of the checkpoints")

@@ -45,7 +45,16 @@ class Batches(Dataset[dict[str, Tensor]]):
 
 
 def draw_scene(rng: np.random.Generator, plan: Plan, side: int) -> tuple[Image, Instances]:
-    """A scene that resembles a micrograph, or one of any kind."""
+    """Draw a scene that resembles a micrograph, or one of any kind.
+
+    Args:
+        rng: source of randomness.
+        plan: gives the share of scenes that resemble micrographs.
+        side: S in pixels.
+
+    Returns:
+        Image (S, S, 3) uint8 and instances (S, S) uint16.
+    """
     if rng.random() < plan.domain_share:
         return make_domain_scene(rng, side)
     return make_scene(rng, side)
@@ -124,7 +133,16 @@ def _choose_objects(
 def draw_click(
     rng: np.random.Generator, inside: npt.NDArray[np.bool_], innermost: bool
 ) -> tuple[float, float]:
-    """A click x y in pixels of the window `inside` (h, w): its innermost pixel or any of it."""
+    """Draw a click on an object.
+
+    Args:
+        rng: source of randomness.
+        inside: (h, w) window of the image, True on the object.
+        innermost: take the pixel with the largest distance to the outline, not a random pixel.
+
+    Returns:
+        x and y in pixels of the window, at the centre of the pixel.
+    """
     if innermost:
         depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
@@ -138,7 +156,19 @@ def draw_click(
 def jitter_boxes(
     rng: np.random.Generator, tight: npt.NDArray[np.float32], size: int, exact: float
 ) -> npt.NDArray[np.float32]:
-    """Boxes (P, 4) of which the share `exact` stays tight and the others get SAM's noise."""
+    """Add SAM's noise to boxes: each side moves by a normal deviate.
+
+    Its standard deviation is `BOX_NOISE` times the side of the box, at most `MOST_NOISE` pixels.
+
+    Args:
+        rng: source of randomness.
+        tight: (P, 4) x0 y0 x1 y1 in pixels.
+        size: side of the image in pixels, to which boxes are clipped.
+        exact: probability that a box is not changed.
+
+    Returns:
+        Boxes (P, 4) float32.
+    """
     sides = np.tile(tight[:, 2:] - tight[:, :2], 2)
     moved = np.clip(tight + rng.normal(0, np.minimum(BOX_NOISE * sides, MOST_NOISE)), 0, size)
     return np.where(rng.random((len(tight), 1)) < exact, tight, moved).astype(np.float32)

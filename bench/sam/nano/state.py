@@ -35,16 +35,19 @@ def default_folder() -> Path:
 
 
 def fresh_state() -> State:
-    """The state of a run that starts from noise."""
+    """The state before the first step: it has no weights, so that they are drawn at random."""
     return {"step": 0, "restart": 0, "optimizers": None, "curve": [], "legs": []}
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder.
+    """Lock a folder during the block, so that no other run trains in it.
+
+    Args:
+        folder: is created if needed.
 
     Raises:
-        UserError: another run trains there.
+        UserError: another run holds the lock, also after `PATIENCE` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
@@ -63,7 +66,10 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def newest_kept(folder: Path) -> Path:
-    """The furthest checkpoint that is kept for good.
+    """The path of the kept checkpoint with the most steps.
+
+    Args:
+        folder: of the checkpoints.
 
     Raises:
         UserError: none is kept yet.
@@ -75,14 +81,18 @@ def newest_kept(folder: Path) -> Path:
 
 
 def load_state(folder: Path, compact: Path | None) -> tuple[State, str]:
-    """The furthest state at hand, and where it comes from.
+    """Load the stored state with the most steps.
 
-    A local checkpoint continues exactly; the compact form, taken where there is no checkpoint or
-    an older one, continues with optimizers that start anew; else training starts from noise.
+    From a checkpoint the training continues exactly. The compact form is used if there is no
+    checkpoint or one with fewer steps; the optimisers then start without state. Without both, the
+    state is that of random weights.
 
     Args:
         folder: of the checkpoint.
         compact: folder of the compact form; None to leave it out.
+
+    Returns:
+        The state, and where it comes from: a path, or "noise".
     """
     state, origin = fresh_state(), "noise"
     if (folder / CHECKPOINT).exists():
@@ -96,7 +106,15 @@ def load_state(folder: Path, compact: Path | None) -> tuple[State, str]:
 
 
 def save_state(state: State, folder: Path) -> None:
-    """Replace the checkpoint in one move, and keep every 5,000th step's beside it."""
+    """Replace the checkpoint in a folder in one step, and keep that of every `KEEP_EVERY` steps.
+
+    Args:
+        state: of `Trainer.state`.
+        folder: of the checkpoints.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     with atomic_path(folder / CHECKPOINT, durable=True) as temporary:
         torch.save(state, temporary)
         if state["step"] % KEEP_EVERY == 0:
@@ -106,12 +124,20 @@ def save_state(state: State, folder: Path) -> None:
 
 
 def export_state(folder: Path, compact: Path) -> State:
-    """Write the checkpoint in `folder` as raw and averaged weights in half precision and a record.
+    """Write the checkpoint as raw and averaged weights in half precision, and a record.
 
-    Some 4.5 MB instead of 14, small enough to commit; the optimizers' state is left out.
+    They have about 4.5 MB instead of 14, small enough to commit; the state of the optimisers is
+    left out.
+
+    Args:
+        folder: of the checkpoint.
+        compact: folder for the three files, which are replaced.
+
+    Returns:
+        The state in the checkpoint.
 
     Raises:
-        UserError: there is no checkpoint.
+        UserError: there is no checkpoint, or a file cannot be written.
     """
     if not (folder / CHECKPOINT).exists():
         raise UserError(f"no checkpoint in {folder}: give the --folder of a training run")
@@ -125,7 +151,17 @@ def export_state(folder: Path, compact: Path) -> State:
 
 
 def import_state(compact: Path) -> State:
-    """The state that `export_state` wrote, its optimizers to start anew at its step."""
+    """Read the state that `export_state` wrote.
+
+    Args:
+        compact: folder of its files.
+
+    Returns:
+        The state, with weights in fp32. It has no state of optimisers, so "restart" is its step.
+
+    Raises:
+        OSError: a file is missing.
+    """
     record = json.loads((compact / RECORD).read_text())
     weights = {
         "model": {name: tensor.float() for name, tensor in load_file(compact / RAW).items()},
