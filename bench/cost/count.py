@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from bench.cost import (
     checkpoint_bytes,
-    count_forward_flops,
+    count_flops_of_parts,
     count_params,
+    count_params_of_parts,
     count_train_step_flops,
     trained_state,
 )
@@ -49,6 +50,8 @@ class Counts:
     saved_bytes: int
     forward_flops: int
     train_step_flops: int
+    part_params: Mapping[str, tuple[int, int]]
+    part_flops: Mapping[str, int]
     output_shape: tuple[int, ...]
 
 
@@ -122,14 +125,16 @@ def count_model(model: Model, batch: int) -> Counts:
 
     trainable, total = count_params(module)
     module.eval()
-    forward_flops = count_forward_flops(forward)
+    part_flops = count_flops_of_parts(forward, module)
     _train_but_batch_norms(module)
     return Counts(
         trainable_params=trainable,
         total_params=total,
         saved_bytes=checkpoint_bytes(trained_state(module)),
-        forward_flops=forward_flops,
+        forward_flops=sum(part_flops.values()),
         train_step_flops=count_train_step_flops(step) if trainable else 0,
+        part_params=count_params_of_parts(module),
+        part_flops=part_flops,
         output_shape=tuple(shape),
     )
 

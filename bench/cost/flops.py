@@ -49,6 +49,32 @@ def count_forward_flops(forward: Callable[[], Any]) -> int:
     return _count(forward)
 
 
+def count_flops_of_parts(forward: Callable[[], Any], module: nn.Module) -> dict[str, int]:
+    """FLOPs (2 x multiply-adds) of one call of `forward` in each part of `module`.
+
+    Args:
+        forward: calls `module`; as in `count_forward_flops`.
+        module: its direct children are the parts.
+
+    Returns:
+        Names of children to their FLOPs, and "" to those outside all children; their sum is
+        `count_forward_flops(forward)`. Children without FLOPs are left out.
+    """
+    counter = _run_counted(forward)
+    root = type(module).__name__
+    flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+    parts: dict[str, int] = {}
+    for name in sorted(flops):  # a module comes before what is inside it
+        outer = name.rpartition(".")[0]
+        while outer not in ("", root) and outer not in flops:
+            outer = outer.rpartition(".")[0]
+        if outer == root:
+            part = name.removeprefix(f"{root}.").partition(".")[0]
+            parts[part] = parts.get(part, 0) + flops[name]
+    rest = int(counter.get_total_flops()) - sum(parts.values())
+    return {name: count for name, count in {**parts, "": rest}.items() if count}
+
+
 def count_train_step_flops(step: Callable[[], Any]) -> int:
     """Count the FLOPs (2 x multiply-adds) of one training step: forward, loss and backward pass.
 
@@ -130,6 +156,10 @@ def _fvcore_total(model: nn.Module, images: Tensor) -> int:
 
 
 def _count(call: Callable[[], Any]) -> int:
+    return int(_run_counted(call).get_total_flops())
+
+
+def _run_counted(call: Callable[[], Any]) -> FlopCounterMode:
     # On the meta device, a selection by a boolean mask (SAM's point prompts) has no known shape.
     # The count assumes that all elements are selected. This changes no number, because only
     # elementwise operations, which count as 0, use such selections.
@@ -139,7 +169,7 @@ def _count(call: Callable[[], Any]) -> int:
     counter = FlopCounterMode(display=False, custom_mapping=formulas)
     with everything_selected, _plain_attention(), torch.enable_grad(), counter:
         call()
-    return int(counter.get_total_flops())
+    return counter
 
 
 def _convolution_backward(

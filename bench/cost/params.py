@@ -17,6 +17,21 @@ def count_params(model: nn.Module) -> tuple[int, int]:
     return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
 
 
+def count_params_of_parts(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """`count_params` of each part: names of direct children, and "" for parameters of the model.
+
+    A parameter that several parts share counts in the first of them.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for name, parameter in model.named_parameters():
+        part, dot, _ = name.partition(".")
+        trainable, total = counts.get(part if dot else "", (0, 0))
+        size = parameter.numel()
+        learns = size if parameter.requires_grad else 0
+        counts[part if dot else ""] = trainable + learns, total + size
+    return counts
+
+
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the part of `model.state_dict()` that training may have changed.
 
