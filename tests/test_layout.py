@@ -34,7 +34,7 @@ ROOMS = {
     "report.compare": "report.records stats",
     "report.records": "",
     "contract": "run keep cost learn plugins sam data",
-    "guard": "run ask cost plugins data stats",
+    "guard": "run ask cost learn plugins data stats",
     "export": "predict cost sam",
     "predict": "run keep evaluate learn metrics sam data",
     "run": "keep cost evaluate learn plugins sam data",

@@ -1,24 +1,30 @@
-"""The baseline of the guard: a JSON file with a grid, the environment, and measured figures."""
+"""The baseline of the guard: a JSON file with a grid, the environment, and measured figures.
+
+A baseline covers either the built-in methods, with a small grid that is trained, or the methods of
+plugins, without a grid.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.files import write_atomic
+from bench.guard.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from bench.ask.request import Request
     from bench.spec import Cell
 
-SCHEMA = 1
+SCHEMA = 2
+COVERS = ("built-in", "plugins")  # the methods of a baseline
 STORED_NAMES = {"speed_ratio": "pace"}  # names in files of this schema
 
 # For a new file; the same as in results/reference/guard.json.
 DEFAULT_GRID = """{
-    "methods": "lora,adapter,frozen_head,unet",
+    "methods": "lora,unet",
     "datasets": "steel",
     "image_size": 128,
     "steps": 60,
@@ -56,8 +62,14 @@ class Figures:
         grid: fields of the `bench.ask.request.Request` that was trained.
         env: environment, as in a record.
         contents: SHA-256 of the dataset and of the pretrained weights, by name.
-        counts: exact figures of the cost card, of every method that can be used here.
+        counts: exact costs of every method that can be used here, by "part: measure".
         runs: one entry a seed, by method.
+        fingerprints: of the same methods as `counts`.
+        losses: values of the loss functions, see `bench.guard.fingerprint.loss_values`.
+        covers: an entry of `COVERS`.
+        runs_env: environment of `runs` and `contents` where it is not `env`, because these were
+            taken over from an older baseline.
+        failures: methods that cannot be built or trained, with the reason; not in a file.
     """
 
     grid: Mapping[str, Any]
@@ -65,10 +77,15 @@ class Figures:
     contents: Mapping[str, str]
     counts: Mapping[str, Mapping[str, int]]
     runs: Mapping[str, Sequence[Run]]
+    fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
+    losses: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    covers: str = COVERS[0]
+    runs_env: Mapping[str, Any] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_request(path: Path) -> "Request":
-    """The request of a baseline's grid.
+def read_request(path: Path) -> "Request | None":
+    """The request of a baseline's grid; None if it trains nothing, as for plugins.
 
     Raises:
         NoBaselineError: the file does not exist.
@@ -80,7 +97,7 @@ def read_request(path: Path) -> "Request":
     if "grid" not in values:
         raise _foreign(path, "it has no grid")
     try:
-        return Request(**values["grid"])
+        return Request(**values["grid"]) if values["grid"] else None
     except TypeError as error:
         raise UserError(
             f"the grid in {path} cannot be read ({error}): mend it, or remove the file and make it "
@@ -88,10 +105,14 @@ def read_request(path: Path) -> "Request":
         ) from error
 
 
-def request_to_write(path: Path) -> "tuple[Request, str]":
-    """The request of a new baseline, and a note that says where it comes from.
+def request_to_write(path: Path, covers: str) -> "tuple[Request | None, str, str]":
+    """The request of a new baseline, the methods that it covers, and a note on its grid.
 
-    The grid of an existing baseline is kept, because the user may have edited it.
+    What an existing baseline covers, and its grid, are kept: the user may have edited it.
+
+    Args:
+        path: of the baseline.
+        covers: an entry of `COVERS`, for a file that does not exist.
 
     Raises:
         UserError: the file exists and cannot be read, is not a baseline, or its grid has an unknown
@@ -100,10 +121,19 @@ def request_to_write(path: Path) -> "tuple[Request, str]":
     from bench.ask.request import Request
 
     try:
-        return read_request(path), f"the grid in {path} is kept"
+        request = read_request(path)
     except NoBaselineError:
+        if covers == "plugins":
+            return None, covers, f"{path} does not exist: a new baseline of your own methods"
         request = Request(**json.loads(DEFAULT_GRID))
-        return request, f"{path} does not exist: the default grid is used"
+        return request, covers, f"{path} does not exist: the default grid is used"
+    covers = _load(path).get("covers", COVERS[0])
+    if covers == "plugins":
+        return request, covers, f"{path} is a baseline of your own methods"
+    if request is None:
+        request = Request(**json.loads(DEFAULT_GRID))
+        return request, covers, f"{path} has no grid: the default grid is used"
+    return request, covers, f"the grid in {path} is kept"
 
 
 def read(path: Path) -> Figures:
@@ -119,7 +149,12 @@ def read(path: Path) -> Figures:
         raise _foreign(path, f"its schema is {schema}, this version reads {SCHEMA}")
     try:
         runs = {name: [_run(run) for run in stored] for name, stored in values.pop("runs").items()}
-        figures = Figures(**values, runs=runs)
+        prints = values.pop("fingerprints")
+        figures = Figures(
+            **values,
+            runs=runs,
+            fingerprints={name: Fingerprint(**stored) for name, stored in prints.items()},
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise _foreign(path, f"{type(error).__name__}: {error}") from error
     if any(len(seeds) < 2 for seeds in runs.values()):
@@ -131,12 +166,15 @@ def write(figures: Figures, path: Path) -> None:
     """Write a baseline.
 
     Raises:
-        UserError: a cell failed, or the file cannot be written.
+        UserError: a cell or a method failed, or the file cannot be written.
     """
     failed = [run.error for runs in figures.runs.values() for run in runs if run.error]
+    failed += [f"{name}: {why}" for name, why in figures.failures.items()]
     if failed:
-        raise UserError(f"no baseline is written, because a cell failed: {failed[0]}")
-    values = {"schema": SCHEMA, **asdict(figures)}
+        raise UserError(f"no baseline is written, because a run failed: {failed[0]}")
+    values = {"schema": SCHEMA, **asdict(replace(figures, fingerprints={}))}
+    del values["failures"]
+    values["fingerprints"] = {k: print_.to_dict() for k, print_ in figures.fingerprints.items()}
     values["runs"] = {
         name: [
             {STORED_NAMES.get(key, key): value for key, value in asdict(run).items()}
@@ -144,7 +182,21 @@ def write(figures: Figures, path: Path) -> None:
         ]
         for name, runs in figures.runs.items()
     }
-    write_atomic(path, json.dumps(values, indent=1) + "\n")
+    write_atomic(path, _lines(values, 3) + "\n")
+
+
+def _lines(values: Mapping[str, Any], depth: int, indent: str = " ") -> str:
+    """JSON with one line for each entry of the outer `depth` objects, so that diffs are short."""
+    entries = [
+        f"{indent}{json.dumps(key)}: "
+        + (
+            _lines(value, depth - 1, f"{indent} ")
+            if depth > 1 and isinstance(value, dict) and value
+            else json.dumps(value)
+        )
+        for key, value in values.items()
+    ]
+    return "{\n" + ",\n".join(entries) + f"\n{indent[1:]}}}"
 
 
 def cells(request: "Request", seeds: int) -> "list[Cell]":

@@ -1,18 +1,22 @@
-"""Compare the figures of a small grid with those of a baseline."""
+"""Compare the figures of the present code with those of a baseline."""
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, TypeVar
 
 from bench.guard.baseline import Figures, Run
+from bench.guard.differences import Difference, loss_differences, method_differences
+from bench.guard.machine import same_machine
 from bench.stats.prediction_interval import prediction_interval
+from bench.wording import counted
 
 Number = TypeVar("Number", int, float)
 
 SEEDS = 6  # of each method in a baseline
-RUNS = 2  # seeds of each method in a comparison
+RUNS = 1  # seeds of each method in a comparison
 DICE_CONFIDENCE = 0.99  # of the prediction interval of Dice
 MEMORY = 0.02  # relative
 SLOWER = 1.5  # times
@@ -20,13 +24,17 @@ SLOWER = 1.5  # times
 
 @dataclass(frozen=True)
 class Change:
-    """A figure outside the limits of the baseline, as a row of the table."""
+    """What differs from the baseline, and for which methods.
 
-    name: str
-    measure: str
-    baseline: str
-    now: str
-    change: str = ""
+    Attributes:
+        text: one line.
+        cause: what differs, without its size and the names.
+        names: methods, losses, or contents.
+    """
+
+    text: str
+    cause: str
+    names: tuple[str, ...]
 
 
 def compare(
@@ -35,7 +43,7 @@ def compare(
     unavailable: Mapping[str, str] | None = None,
     lacking: Collection[str] = (),
 ) -> tuple[list[Change], list[str]]:
-    """The changes, and notes on what could not be compared.
+    """The changes, one for each cause, and notes on what could not be compared.
 
     Args:
         baseline: figures of the same grid.
@@ -43,23 +51,70 @@ def compare(
         unavailable: files of methods that cannot be imported, with the reason.
         lacking: those of them that only need a library that is not installed; not a change.
     """
-    reasons, excused = _elsewhere(baseline.env, now.env)
+    exact = same_machine(baseline.env, now.env)
+    trained_env = baseline.runs_env or baseline.env
+    reasons, excused = _elsewhere(trained_env, now.env)
     gone = _gone(baseline.counts, now.counts, unavailable or {})
     absent = {name: why for name, (file, why) in gone.items() if file in lacking}
-    notes = [f"not counted here: {name} ({why})" for name, why in absent.items()]
+    notes = [f"not compared here: {name} ({why})" for name, why in absent.items()]
+    if not exact:
+        notes.append("another machine than the baseline's: limits instead of equal digits")
     if excused:
         measures = ", ".join(sorted(excused))
         notes.append(f"not compared: {measures} ({'; '.join(reasons)})")
-    changes = [] if "contents" in excused else list(_contents(baseline.contents, now.contents))
-    changes += [
-        Change(name, "method", "there", why, "gone")
+    losses = loss_differences(baseline.losses, now.losses, exact)
+    contents = [] if "contents" in excused else list(_contents(baseline.contents, now.contents))
+    differences = [
+        Difference(name, f"method no longer exists ({why})" if why != "-" else GONE)
         for name, (_, why) in gone.items()
         if name not in absent
     ]
-    changes += _counts(baseline.counts, now.counts)
+    differences += [Difference(name, why) for name, why in now.failures.items()]
+    changed_losses = {difference.name for difference in losses}
+    for name in sorted({*baseline.counts} & {*now.counts} & {*now.fingerprints}):
+        counts = baseline.counts[name], now.counts[name]
+        prints = baseline.fingerprints[name], now.fingerprints[name]
+        differences += method_differences(name, counts, prints, exact, changed_losses)
+    new = sorted({*now.counts} - {*baseline.counts})
+    differences += [Difference(name, "method is new: not in the baseline") for name in new]
+    same_runs = same_machine(trained_env, now.env)
     for name, runs in baseline.runs.items():
-        changes += _trained(name, runs, now.runs.get(name, ()), excused)
-    return changes, notes
+        differences += _trained(name, runs, now.runs.get(name, ()), excused, same_runs)
+    groups = (contents, "input"), (losses, "loss function"), (differences, "method")
+    return [change for group, noun in groups for change in _grouped(group, noun)], notes
+
+
+GONE = "method no longer exists"
+
+
+def _grouped(differences: Iterable[Difference], noun: str) -> list[Change]:
+    """One change for each cause, with its sizes and the names concerned."""
+    causes: dict[str, list[Difference]] = defaultdict(list)
+    for difference in differences:
+        causes[difference.cause].append(difference)
+    changes = []
+    for cause, group in causes.items():
+        names = tuple(difference.name for difference in group)
+        text = f"{cause}{_sizes(group)} in {counted(len(names), noun)}: {', '.join(names)}"
+        changes.append(Change(text, cause, names))
+    return changes
+
+
+def _sizes(group: Sequence[Difference]) -> str:
+    """By how much: one size, or the most frequent one and the range of the others."""
+    counts = Counter(difference.count for difference in group if difference.count)
+    if counts:
+        (most, times), *_ = counts.most_common(1)
+        others = sorted(set(counts) - {most})
+        if not others:
+            return f" by {most:,}"
+        ends = f"{others[0]:,}" + (f" to {others[-1]:,}" if len(others) > 1 else "")
+        return f" by {most:,} ({times} times) or {ends}"
+    ratios = sorted({d.ratio for d in group if d.ratio is not None})
+    if not ratios:
+        return ""
+    words = list(dict.fromkeys(f"{ratio:.4g}" for ratio in (ratios[0], ratios[-1])))
+    return f" (norm {' to '.join(words)} times the baseline's)"
 
 
 def _elsewhere(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], set[str]]:
@@ -81,10 +136,10 @@ def _elsewhere(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[lis
     return words, excused
 
 
-def _contents(baseline: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Change]:
+def _contents(baseline: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Difference]:
     for name, digest in baseline.items():
         if now.get(name) != digest:
-            yield Change(name, "contents", digest[:8], str(now.get(name))[:8], "other")
+            yield Difference(name, "contents differ from the baseline's (SHA-256)")
 
 
 def _gone(
@@ -102,49 +157,48 @@ def _gone(
     return gone
 
 
-def _counts(
-    baseline: Mapping[str, Mapping[str, int]], now: Mapping[str, Mapping[str, int]]
-) -> Iterator[Change]:
-    for name in sorted(now):
-        if name not in baseline:
-            yield Change(name, "method", "-", "there", "new")
-        else:
-            for measure, before in baseline[name].items():
-                after = now[name][measure]
-                if before != after:
-                    yield Change(name, measure, f"{before:,}", f"{after:,}", f"{after - before:+,}")
-
-
 def _trained(
-    name: str, baseline: Sequence[Run], now: Sequence[Run], excused: Collection[str]
-) -> Iterator[Change]:
+    name: str, baseline: Sequence[Run], now: Sequence[Run], excused: Collection[str], exact: bool
+) -> Iterator[Difference]:
     if not now:
-        yield Change(name, "training", "ok", "-", "not in the grid")
+        yield Difference(name, "training: not in the grid any more")
         return
     failed = [run.error for run in now if run.error]
     if failed:
-        yield Change(name, "training", "ok", failed[0], "failed")
+        yield Difference(name, f"training failed: {failed[0]}")
         return
-    scores = _known(run.dice for run in baseline)
+    scores, here = (_known(run.dice for run in runs) for runs in (baseline, now))
     low, high = prediction_interval(scores, len(now), DICE_CONFIDENCE)
-    scores = _known(run.dice for run in now)
-    dice = fmean(scores) if len(scores) == len(now) else math.nan
-    if not low <= dice <= high:  # NaN is not within the interval either
-        off = dice - (low if dice < low else high)
-        yield Change(name, "Dice", f"{low:.3f} to {high:.3f}", f"{dice:.3f}", f"{off:+.3f}")
+    dice = fmean(here) if len(here) == len(now) else math.nan
+    before = [run.dice for run in baseline[: len(now)]]
+    if exact and before != [run.dice for run in now]:
+        words = f"{fmean(scores[: len(now)]):.6f} in the baseline, {dice:.6f} now"
+        yield Difference(name, f"training: Dice of the same seeds differs, {words},")
+    elif not low <= dice <= high:  # NaN is not within the interval either
+        words = f"{dice:.3f} instead of {low:.3f} to {high:.3f}"
+        yield Difference(name, f"training: Dice is {words}")
     peaks = [_known(run.train_peak_bytes for run in runs) for runs in (baseline, now)]
     if peaks[0] and "memory" not in excused:
         old, new = max(peaks[0]), max(peaks[1], default=0)
         if abs(new / old - 1) > MEMORY:
-            yield Change(name, "memory", f"{old:,} B", f"{new:,} B", f"{new / old - 1:+.1%}")
+            words = f"{old:,} B in the baseline, {new:,} B now"
+            yield Difference(name, f"training: peak memory {new / old - 1:+.1%}, {words},")
+    yield from _slower(name, baseline, now, excused)
+
+
+def _slower(
+    name: str, baseline: Sequence[Run], now: Sequence[Run], excused: Collection[str]
+) -> Iterator[Difference]:
     ratios = [_known(run.speed_ratio for run in runs) for runs in (baseline, now)]
-    if ratios[0] and not ratios[1] and "speed" not in excused:
-        yield Change(name, "speed", f"{median(ratios[0]):.2f} x reference", "-", "not measured")
-    elif all(ratios) and "speed" not in excused:
-        usual, here = map(median, ratios)
-        if usual / here > SLOWER:
-            slower = f"{usual / here:.2f} x slower"
-            yield Change(name, "speed", f"{usual:.2f} x reference", f"{here:.2f} x", slower)
+    if not ratios[0] or "speed" in excused:
+        return
+    if not ratios[1]:
+        yield Difference(name, "training: speed was not measured")
+        return
+    usual, here = map(median, ratios)
+    if usual / here > SLOWER:
+        words = f"{usual:.2f} of the reference step in the baseline, {here:.2f} now"
+        yield Difference(name, f"training: speed {usual / here:.2f} times slower, {words},")
 
 
 def _known(values: Iterable[Number | None]) -> list[Number]:

@@ -1,6 +1,6 @@
-"""Measure the figures that the guard compares: counts of all methods, and a few trained cells."""
+"""Measure what the guard compares: counts and fingerprints of all methods, and a few cells."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +10,9 @@ from typing import Any
 from bench.ask.request import Request
 from bench.cost.count import cost_cards
 from bench.guard.baseline import Figures, Run, cells
+from bench.guard.fingerprint import Fingerprint, fingerprint, loss_values
+from bench.guard.machine import numerics
+from bench.guard.trace import part_of
 from bench.plugins.registry import get_method, list_methods
 from bench.run.cell import work
 from bench.run.environment import environment
@@ -17,49 +20,130 @@ from bench.run.process import ProcessDiedError, isolate, start_server
 from bench.run.store import Store
 from bench.spec import Cell
 
-LIMIT_S = 600  # of one cell, which takes about ten seconds
-COUNTED = ("trainable_params", "total_params", "forward_flops", "train_step_flops", "saved_bytes")
+LIMIT_S = 600  # of one process, which takes about ten seconds
+CLASSES, BATCH = 2, 4  # foreground classes and images of a training step, for counts
 
 Fields = dict[str, Any]
+Result = tuple[str, Fingerprint | str]  # name of the method; its fingerprint or why it has none
 
 
-def measure(request: Request, seeds: int) -> Figures:
-    """Figures of the present code; methods are counted in a thread while cells are trained.
+def measure(
+    request: Request | None, seeds: int, methods: Sequence[str], covers: str = "built-in"
+) -> Figures:
+    """Figures of the present code; methods are counted in a thread during all other work.
 
     Args:
-        request: the grid, on one dataset.
+        request: the grid, on one dataset; None to train nothing.
         seeds: number of cells that are trained for each method of the grid.
+        methods: names of the methods that are counted and get a fingerprint.
+        covers: an entry of `bench.guard.baseline.COVERS`, for `Figures`.
 
     Raises:
         UserError: the request names something that does not exist.
     """
     start_server("bench.guard.measure", "bench.guard.reference_step")
-    grid = cells(request, seeds)
-    runs: dict[str, list[Run]] = {}
-    with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as executor:
-        counts = executor.submit(count_built_in_methods, request, grid[0])
-        store = Store.open(Path(folder))
-        for cell in grid:
-            runs.setdefault(cell.label, []).append(train(cell, store))
+    grid = [] if request is None else cells(request, seeds)
+    with ThreadPoolExecutor(1) as executor:
+        counting = executor.submit(count_all, methods)
+        prints, losses = measure_fingerprints(methods)
+        runs: dict[str, list[Run]] = {}
+        with TemporaryDirectory() as folder:
+            store = Store.open(Path(folder))
+            for cell in grid:
+                runs.setdefault(cell.label, []).append(train(cell, store))
+        counts, failures = counting.result()
     contents = {cell.dataset_name: cell.dataset_sha for cell in grid}
     contents |= {cell.task.backbone: cell.weights_sha for cell in grid if cell.weights_sha}
+    return Figures(
+        {} if request is None else _settings(request),
+        environment("cpu") | {"numerics": numerics()},
+        contents,
+        counts,
+        runs,
+        {name: value for name, value in prints.items() if isinstance(value, Fingerprint)},
+        losses,
+        covers=covers,
+        failures=failures | {k: value for k, value in prints.items() if isinstance(value, str)},
+    )
+
+
+def methods_of(covers: str) -> list[str]:
+    """Names of the methods that a baseline covers: all built-in ones, or all others."""
+    built_in = {method.name for method in list_methods(built_in_only=True)}
+    names = [method.name for method in list_methods()]
+    return [name for name in names if (name in built_in) == (covers == "built-in")]
+
+
+def count_all(methods: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """The counts of methods, and of those that cannot be counted the reason."""
+    counts, failures = {}, {}
+    for name in methods:
+        try:
+            counts[name] = count(name)
+        except Exception as error:  # a plugin's mistake must not end the guard
+            failures[name] = _reason(error)
+    return counts, failures
+
+
+def count(method: str) -> dict[str, int]:
+    """Exact costs of a method with its default options, on sam_nano at its own image side."""
+    (card,), _ = cost_cards([(get_method(method), {})], "sam_nano", None, CLASSES, BATCH)
+    counts, values = card.counts, dict[str, int]()
+    for part, (trainable, total) in counts.part_params.items():
+        values[f"{_word(part)}: parameters"] = total
+        values[f"{_word(part)}: trainable parameters"] = trainable
+    for part, flops in counts.part_flops.items():
+        values[f"{_word(part)}: forward FLOPs"] = flops
+    values["training step: FLOPs"] = counts.train_step_flops
+    values["checkpoint: bytes"] = counts.saved_bytes
+    return values
+
+
+def _word(part: str) -> str:
+    return part_of(part) if part else "model"
+
+
+def measure_fingerprints(
+    methods: Sequence[str],
+) -> tuple[dict[str, Fingerprint | str], dict[str, list[float]]]:
+    """The fingerprints of methods, or why they have none, and the values of the losses."""
+    prints, losses = dict[str, Fingerprint | str](), dict[str, list[float]]()
+
+    def keep(result: Result | dict[str, list[float]]) -> None:
+        if isinstance(result, dict):
+            losses.update(result)
+        else:
+            prints[result[0]] = result[1]
+
+    try:
+        isolate(send_fingerprints, list(methods), on_event=keep, limit_s=LIMIT_S)
+    except (TimeoutError, ProcessDiedError) as error:
+        prints |= {name: f"no fingerprint: {error}" for name in methods if name not in prints}
+    return prints, losses
+
+
+def send_fingerprints(methods: Sequence[str], send: Callable[[object], None]) -> None:
+    """Send the losses and then (name, fingerprint or reason) of each method; on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    send(loss_values())
+    for name in methods:
+        try:
+            send((name, fingerprint(get_method(name))))
+        except Exception as error:  # as in `count_all`
+            send((name, _reason(error)))
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["without a message"]
+    return f"cannot be built or trained ({type(error).__name__}: {lines[0]})"
+
+
+def _settings(request: Request) -> Fields:
     values = {spec.name: (getattr(request, spec.name), spec.default) for spec in fields(request)}
-    settings = {name: value for name, (value, default) in values.items() if value != default}
-    return Figures(settings, environment("cpu"), contents, counts.result(), runs)
-
-
-def count_built_in_methods(request: Request, cell: Cell) -> dict[str, dict[str, int]]:
-    """Exact figures of every built-in method that can be imported, for the task of a cell."""
-    methods = list_methods(built_in_only=True)
-    return {method.name: count(method.name, request.backbones, cell) for method in methods}
-
-
-def count(method: str, backbone: str, cell: Cell) -> dict[str, int]:
-    """Exact figures of a method with its default options, at the backbone's own image side."""
-    classes, batch = cell.task.num_classes - 1, cell.recipe.batch_size
-    (card,), _ = cost_cards([(get_method(method), {})], backbone, None, classes, batch)
-    figures = card.to_dict()
-    return {key: figures[key] for key in COUNTED}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def train(cell: Cell, store: Store) -> Run:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from folders import make_folder
 from records import ENV as RECORDED
-from records import make_cell
 from torch import nn
 
 from bench import cli
@@ -21,7 +20,8 @@ from bench.errors import UserError
 from bench.guard import baseline
 from bench.guard import compare as guard
 from bench.guard.baseline import Figures, Run
-from bench.guard.measure import count, measure, run_with_reference
+from bench.guard.fingerprint import Fingerprint
+from bench.guard.measure import measure, run_with_reference
 from bench.learn.loop import train_step
 from bench.plugins import registry
 from bench.plugins.discover import Plugins
@@ -32,15 +32,21 @@ from bench.spec import Cell
 COMMITTED = Path(__file__).parents[2] / "results" / "reference" / "guard.json"
 ENV = {**RECORDED, "system": "Linux x86_64"}
 GRID = {"methods": "lora", "datasets": "steel"}
-LORA = {"trainable_params": 15_000, "train_step_flops": 9_000}
+LORA = {"encoder: parameters": 15_000, "training step: FLOPs": 9_000}
 DICE = (0.60, 0.62, 0.61, 0.63, 0.59, 0.61)
+PRINT = Fingerprint([[1.0, 2.0]], [0.5, 0.4], {"head: Net": [1.0, 1.0]}, {}, "a" * 64)
 STORED = Figures(
     grid=GRID,
     env=ENV,
     contents={"steel": "5" * 64, "sam_nano": "a" * 64},
-    counts={"full": {"trainable_params": 90_000}, "lora": LORA},
+    counts={"full": {"encoder: parameters": 90_000}, "lora": LORA},
     runs={"lora": [Run(dice, 1_000, 0.5) for dice in DICE]},
+    fingerprints={"full": PRINT, "lora": PRINT},
+    losses={"ce": [1.0, 1.0, 1.0, 1.0]},
 )
+
+
+ELSEWHERE = "another machine than the baseline's: limits instead of equal digits"
 
 
 def changed(env: dict[str, Any] | None = None, **run: Any) -> Figures:
@@ -50,14 +56,21 @@ def changed(env: dict[str, Any] | None = None, **run: Any) -> Figures:
 
 
 def measures(now: Figures, stored: Figures = STORED) -> list[str]:
-    return [change.measure for change in guard.compare(stored, now)[0]]
+    """The first word of what differs in training, or the whole cause."""
+    causes = [change.cause for change in guard.compare(stored, now)[0]]
+    words = ("Dice", "peak memory", "speed", "failed")
+    return [next((word for word in words if word in cause), cause) for cause in causes]
 
 
 # Comparing
 
 
 def test_what_is_as_it_was_raises_no_alarm() -> None:
-    assert guard.compare(STORED, changed()) == ([], [])
+    same = {**ENV, "numerics": {"cpu": "a"}}
+    stored = replace(STORED, env=same)
+    now = replace(changed(), env=same)
+    assert guard.compare(stored, now) == ([], [])
+    assert guard.compare(STORED, changed()) == ([], [ELSEWHERE])
 
 
 @pytest.mark.parametrize(
@@ -66,15 +79,15 @@ def test_what_is_as_it_was_raises_no_alarm() -> None:
         ({"dice": 0.50}, ["Dice"]),
         ({"dice": 0.72}, ["Dice"]),
         ({"dice": 0.57}, []),
-        ({"train_peak_bytes": 1_021}, ["memory"]),
-        ({"train_peak_bytes": 979}, ["memory"]),
+        ({"train_peak_bytes": 1_021}, ["peak memory"]),
+        ({"train_peak_bytes": 979}, ["peak memory"]),
         ({"train_peak_bytes": 1_019}, []),
         ({"speed_ratio": 0.5 / 1.6}, ["speed"]),
         ({"speed_ratio": 0.5 / 1.4}, []),
         ({"speed_ratio": 0.9}, []),
-        ({"dice": None, "error": "oom: out of memory"}, ["training"]),
+        ({"dice": None, "error": "oom: out of memory"}, ["failed"]),
         ({"dice": None}, ["Dice"]),
-        ({"train_peak_bytes": None}, ["memory"]),
+        ({"train_peak_bytes": None}, ["peak memory"]),
         ({"speed_ratio": None}, ["speed"]),
     ],
 )
@@ -85,44 +98,45 @@ def test_a_run_beyond_a_limit_is_named(run: dict[str, Any], found: list[str]) ->
 @pytest.mark.parametrize(
     ("counts", "found"),
     [
-        ({"lora": {**LORA, "trainable_params": 15_001}}, ["trainable_params"]),
-        ({"lora": {**LORA, "train_step_flops": 8_999}}, ["train_step_flops"]),
-        ({"new": LORA}, ["method"]),
+        ({"lora": {**LORA, "encoder: parameters": 15_001}}, ["encoder: parameters higher"]),
+        ({"lora": {**LORA, "training step: FLOPs": 8_999}}, ["training step: FLOPs lower"]),
+        ({"new": LORA}, ["method is new: not in the baseline"]),
     ],
 )
 def test_a_count_that_differs_at_all_is_named(counts: dict[str, Any], found: list[str]) -> None:
     now = replace(changed(), counts={**STORED.counts, **counts})
     assert measures(now) == found
     gone = replace(changed(), counts={"lora": LORA})
-    assert [change.name for change in guard.compare(STORED, gone)[0]] == ["full"]
+    assert [change.names for change in guard.compare(STORED, gone)[0]] == [("full",)]
 
 
 def test_a_method_that_the_grid_no_longer_trains_is_named() -> None:
-    assert measures(replace(changed(), runs={})) == ["training"]
+    assert measures(replace(changed(), runs={})) == ["training: not in the grid any more"]
 
 
 def test_other_images_or_weights_are_named() -> None:
     now = replace(changed(), contents={"steel": "6" * 64, "sam_nano": "a" * 64})
-    assert measures(now) == ["contents"]
+    (change,), _ = guard.compare(STORED, now)
+    assert change.text == "contents differ from the baseline's (SHA-256) in 1 input: steel"
 
 
 def test_another_torch_leaves_counts_and_dice() -> None:
     other = {"packages": {"torch": "2.9.0"}}
-    changes, (note,) = guard.compare(
-        STORED, changed(other, train_peak_bytes=2_000, speed_ratio=0.1, dice=0.5)
-    )
-    assert [change.measure for change in changes] == ["Dice"]
+    now = changed(other, train_peak_bytes=2_000, speed_ratio=0.1, dice=0.5)
+    _, (_, note) = guard.compare(STORED, now)
+    assert measures(now) == ["Dice"]
     assert "torch 2.8.0 in the baseline, 2.9.0 here" in note
     assert "contents, memory, speed" in note
-    now = replace(changed(other), counts={**STORED.counts, "lora": {**LORA, "train_step_flops": 1}})
-    assert measures(now) == ["train_step_flops"]
+    now = replace(
+        changed(other), counts={**STORED.counts, "lora": {**LORA, "training step: FLOPs": 1}}
+    )
+    assert measures(now) == ["training step: FLOPs lower"]
 
 
 def test_another_processor_leaves_all_but_speed_and_what_is_drawn() -> None:
-    changes, (note,) = guard.compare(
-        STORED, changed({"cpu": "Other CPU"}, speed_ratio=0.1, train_peak_bytes=2_000)
-    )
-    assert [change.measure for change in changes] == ["memory"]
+    now = changed({"cpu": "Other CPU"}, speed_ratio=0.1, train_peak_bytes=2_000)
+    _, (_, note) = guard.compare(STORED, now)
+    assert measures(now) == ["peak memory"]
     assert "not compared: contents, speed (cpu Example CPU in the baseline, Other CPU here)" in note
 
 
@@ -133,20 +147,19 @@ def test_another_processor_leaves_all_but_speed_and_what_is_drawn() -> None:
 def test_only_a_missing_library_excuses_a_method(name: str, file: str, lacks: bool) -> None:
     counts = {"full": LORA, "full_s": LORA, "lora": LORA}
     now = replace(changed(), counts={key: LORA for key in counts if key != name})
-    changes, notes = guard.compare(
-        replace(STORED, counts=counts), now, {file: "why"}, [file] if lacks else []
-    )
-    assert notes == ([f"not counted here: {name} (why)"] if lacks else [])
-    told = guard.Change(name, "method", "there", "why", "gone")
-    assert changes == ([] if lacks else [told])
+    stored = replace(STORED, counts=counts)
+    changes, notes = guard.compare(stored, now, {file: "why"}, [file] if lacks else [])
+    assert notes == ([f"not compared here: {name} (why)"] if lacks else []) + [ELSEWHERE]
+    text = f"method no longer exists (why) in 1 method: {name}"
+    assert [change.text for change in changes] == ([] if lacks else [text])
 
 
 def test_another_method_of_a_longer_name_excuses_nothing() -> None:
     stored = replace(STORED, counts={"full": LORA, "full_s": LORA, "lora": LORA})
     now = replace(changed(), counts={"lora": LORA})
     changes, notes = guard.compare(stored, now, {"full_s": "no module named x"}, ["full_s"])
-    assert [(change.name, change.now) for change in changes] == [("full", "-")]
-    assert notes == ["not counted here: full_s (no module named x)"]
+    assert [change.text for change in changes] == ["method no longer exists in 1 method: full"]
+    assert notes == ["not compared here: full_s (no module named x)", ELSEWHERE]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +192,8 @@ def test_a_library_is_lacking_where_it_is_from_elsewhere_and_not_here(
 
 # Files and the command
 
+EMPTY = {"grid": GRID, "env": ENV, "contents": {}, "counts": {}, "fingerprints": {}}
+
 
 @pytest.mark.parametrize(
     ("text", "why"),
@@ -187,9 +202,9 @@ def test_a_library_is_lacking_where_it_is_from_elsewhere_and_not_here(
         ("no json", "is not a baseline of this guard"),
         ("[1]", "it is not a JSON object"),
         ('{"grid": {"colour": 1}}', "unexpected keyword argument 'colour'"),
-        (json.dumps({"grid": GRID, "schema": 0}), "its schema is 0, this version reads 1"),
-        (json.dumps({"grid": GRID, "schema": 1}), "KeyError: 'runs'"),
-        (json.dumps({**vars(STORED), "schema": 1, "runs": {"lora": [{}]}}), "needs two seeds"),
+        (json.dumps({"grid": GRID, "schema": 0}), "its schema is 0, this version reads 2"),
+        (json.dumps({"grid": GRID, "schema": 2}), "KeyError: 'runs'"),
+        (json.dumps({**EMPTY, "schema": 2, "runs": {"lora": [{}]}}), "needs two seeds"),
     ],
 )
 def test_a_missing_or_foreign_baseline_is_refused_in_one_sentence(
@@ -230,7 +245,7 @@ def test_a_baseline_is_made_where_there_is_none_and_keeps_its_grid_where_there_i
         path.write_text(text)
     asked = []
 
-    def measured(request: Request, seeds: int) -> Figures:
+    def measured(request: Request, seeds: int, methods: list[str], covers: str) -> Figures:
         asked.append(request)
         return STORED
 
@@ -256,9 +271,9 @@ def test_a_grid_with_a_slip_and_a_folder_are_not_written_over(tmp_path: Path) ->
     path = tmp_path / "guard.json"
     path.write_text(json.dumps({"grid": {"colour": 1}}))
     with pytest.raises(UserError, match=r"'colour'.*mend it, or remove the file"):
-        baseline.request_to_write(path)
+        baseline.request_to_write(path, "built-in")
     with pytest.raises(UserError, match=r"cannot read .* give another file"):
-        baseline.request_to_write(tmp_path)
+        baseline.request_to_write(tmp_path, "built-in")
 
 
 def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -278,13 +293,14 @@ def test_the_command_ends_with_one_and_a_table_of_what_changed(
     baseline.write(STORED, path)
 
     def ask(now: Figures, *more: str) -> tuple[int, list[str]]:
-        monkeypatch.setattr("bench.guard.measure.measure", lambda request, seeds: now)
+        monkeypatch.setattr("bench.guard.measure.measure", lambda request, seeds, *rest: now)
         code = cli.main(["guard", "--baseline", str(path), *more])
         return code, capsys.readouterr().out.splitlines()
 
-    code, (line,) = ask(changed())
+    code, (note, line) = ask(changed())
+    assert note == ELSEWHERE
     assert code == 0
-    assert "2 methods counted, 1 trained, all as in" in line
+    assert "2 methods compared, 1 trained, all as in" in line
     code, lines = ask(changed(dice=0.5, speed_ratio=0.1))
     assert code == 1
     assert sum("lora" in line for line in lines) == 2
@@ -294,17 +310,6 @@ def test_the_command_ends_with_one_and_a_table_of_what_changed(
 
 
 # Planted in real methods
-
-
-def freeze_updates(model: nn.Module) -> None:
-    for name, parameter in model.named_parameters():
-        if ".updates." in name:
-            parameter.requires_grad_(False)
-
-
-def run_blocks_twice(model: Any) -> None:
-    for block in model.image_encoder.blocks:
-        block.register_forward_hook(lambda module, inputs, output: module.forward(*inputs))
 
 
 def keep_activations(model: Any) -> None:
@@ -340,40 +345,19 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
 
 def cell_of(name: str, seed: int = 0) -> Cell:
     """A cell of the committed baseline's grid."""
-    request = replace(baseline.read_request(COMMITTED), methods=name)
-    return replace(baseline.cells(request, 1)[0], seed=seed)
-
-
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        (freeze_updates, {"trainable_params", "train_step_flops", "saved_bytes"}),
-        (run_blocks_twice, {"forward_flops", "train_step_flops"}),
-    ],
-)
-def test_a_frozen_adapter_and_doubled_work_are_counted(
-    change: Callable[[nn.Module], None], found: set[str], plant: Plant
-) -> None:
-    def counted() -> Figures:
-        counts = count("lora", "sam_nano", make_cell("lora"))
-        return replace(STORED, counts={"lora": counts}, runs={})
-
-    clean = counted()
-    assert measures(counted(), clean) == []
-    plant(change)
-    assert set(measures(counted(), clean)) == found
+    return replace(baseline.cells(replace(DEFAULT, methods=name), 1)[0], seed=seed)
 
 
 @pytest.mark.slow
 def test_every_seed_is_trained_and_every_method_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("bench.guard.measure.list_methods", lambda **_: [get_method("lora")])
     folder = str(make_folder(tmp_path / "mine"))
     asked = {"weights": "random", "image_size": 64, "steps": 2, "batch_size": 2}
-    found = measure(Request("frozen_head", folder, **asked), 2)  # type: ignore[arg-type]
+    found = measure(Request("frozen_head", folder, **asked), 2, ["lora"])  # type: ignore[arg-type]
     assert found.grid == {"methods": "frozen_head", "datasets": folder, **asked}
-    assert list(found.counts) == ["lora"]
+    assert list(found.counts) == list(found.fingerprints) == ["lora"]
+    assert found.losses
     assert list(found.contents) == ["mine"]
     first, second = found.runs["frozen_head"]
     assert first.error is second.error is None
@@ -411,7 +395,7 @@ def test_a_leaked_activation_is_seen_in_memory(
     clean: list[Run], plant: Plant, tmp_path: Path
 ) -> None:
     plant(keep_activations)
-    assert alarms(clean, run(short(), tmp_path)) == ["memory"]
+    assert alarms(clean, run(short(), tmp_path)) == ["peak memory"]
 
 
 @pytest.mark.slow
