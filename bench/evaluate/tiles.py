@@ -126,8 +126,9 @@ def tile_bands(
         done = tops[index + 1] - top if index + 1 < len(tops) else tall
         rows = slice(max(top - above, 0), min(top + done - above, height))
         inside = slice(rows.start + above - top, rows.stop + above - top)
-        carried = summed[:, done:]
+        carried = summed[:, done:].clone()
         yield rows, summed[:, inside, before : before + width]
+        del summed  # not kept while the next row of windows is predicted
 
 
 def hann(size: int) -> Tensor:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from bench.predict.objects import ObjectMeter
 from bench.predict.outputs import MapFile, Overlay
 from bench.predict.pictures import Picture, Pixels8
 from bench.predict.prompts import ImagePrompts, prompts_of, read_prompts
+from bench.predict.resume import PictureState, done_before, stamp
 from bench.predict.table import OBJECT_COLUMNS, Row, object_rows, readings_row, to_csv
 
 MAPS = ("probability", "uncertainty")
@@ -102,17 +103,6 @@ class PictureDone:
 Say = Callable[[PictureProgress | PictureDone], None]
 
 
-@dataclass
-class _State:
-    """What `.done/<name>.json` holds: the rows of an image, and what they were made from."""
-
-    made_from: dict[str, Any]
-    evaluation: str
-    files: list[str] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    objects: list[Row] = field(default_factory=list)
-
-
 def predict_files(
     model: KeptModel,
     pictures: Sequence[Picture],
@@ -146,7 +136,7 @@ def predict_files(
     outcomes, states = [], []
     for number, picture in enumerate(pictures, start=1):
         path = out / ".done" / f"{picture.name}.json"
-        state, began = _done_before(path, out, made_from | _stamp(picture)), time.monotonic()
+        state, began = done_before(path, out, made_from | stamp(picture)), time.monotonic()
         if state is None:
             job = _PictureJob(model, picture, out, settings, prompts)
 
@@ -154,7 +144,7 @@ def predict_files(
                 say(PictureProgress(picture.name, number, len(pictures), share))
 
             try:
-                state = job.run(made_from | _stamp(picture), report)
+                state = job.run(made_from | stamp(picture), report)
             except OSError as error:
                 raise UserError(
                     f"cannot write to {out} ({error.strerror or error}): give --out a folder that"
@@ -194,11 +184,11 @@ class _PictureJob:
         self._settings, self._prompts = settings, prompts
         self._names = model.header.classes
 
-    def run(self, made_from: dict[str, Any], report: Callable[[float], None]) -> _State:
+    def run(self, made_from: dict[str, Any], report: Callable[[float], None]) -> PictureState:
         """Write the outputs; returns what remains to be remembered."""
         picture, settings = self._picture, self._settings
         evaluation = self._model.choose_evaluation(picture.size, settings.evaluation)
-        state, rows = _State(made_from, evaluation), []
+        state, rows = PictureState(made_from, evaluation), []
         counts = np.zeros(len(self._names), np.int64)
         with ExitStack() as stack:
             files = {
@@ -279,7 +269,10 @@ class _PictureJob:
             for index in range(picture.slices):
                 pixels = self._read(index)
                 prompts = self._prompts_of(index)
-                yield pixels.rows, self._model.bands(pixels.rows, evaluation, prompts)
+                try:
+                    yield pixels.rows, self._model.bands(pixels.rows, evaluation, prompts)
+                finally:
+                    pixels.close()
             return
         if picture.slices < depth:
             raise UserError(
@@ -331,19 +324,3 @@ def _plain(settings: PredictionSettings) -> dict[str, Any]:
     if settings.prompts is not None:
         values["prompts"] = file_sha256(settings.prompts)
     return dict(values)
-
-
-def _stamp(picture: Picture) -> dict[str, Any]:
-    """What changes when the file of a picture changes."""
-    status = picture.path.stat()
-    return {"path": str(picture.path.resolve()), "bytes": status.st_size, "ns": status.st_mtime_ns}
-
-
-def _done_before(path: Path, out: Path, made_from: dict[str, Any]) -> _State | None:
-    """The stored state of a picture, if it was made from the same model, settings and file."""
-    try:
-        state = _State(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    complete = all((out / file).is_file() for file in state.files)
-    return state if complete and state.made_from == made_from else None

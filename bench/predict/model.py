@@ -1,7 +1,6 @@
 """A kept model, ready to predict."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,63 +18,21 @@ from bench.evaluate.mask_generator import (
     adapted_sam,
     generate_instances,
 )
-from bench.evaluate.scoring import Map
 from bench.evaluate.tiles import ImageRows, tile_bands
-from bench.evaluate.whole import decide, full_logits, resize_logits
+from bench.evaluate.whole import full_logits, resize_logits
 from bench.keep.header import ModelHeader
 from bench.keep.model_file import load_module
 from bench.learn.model import Model
 from bench.predict.pictures import Pixels8, as_pixels
 from bench.predict.prompts import ImagePrompts
+from bench.predict.segmentation import Band, Segmentation, band_of, bands_of
 from bench.run.schedule import RunSettings
 from bench.sam.prompts import Prompts
 
-Floats = npt.NDArray[np.float32]
 MAGNIFIED = 1.5  # images up to so many times the longest one of the training are predicted whole
-BAND_PX = 1 << 21
+BATCH = 8
+BATCH_PX = BATCH * 512 * 512  # pixels of the windows that are predicted at once
 EVALUATIONS = ("auto", "whole", "tiles")
-
-
-@dataclass(frozen=True, eq=False)
-class Band:
-    """The prediction of some rows of an image.
-
-    Attributes:
-        rows: of the image.
-        classes: (h, W) class indices.
-        foreground: (h, W) probability in [0, 1] that a pixel is not of class 0.
-        uncertainty: (h, W) entropy of the class probabilities, divided by its largest value ln K:
-            0 is certain, 1 is undecided.
-        objects: (h, W) numbers of objects from 1 on, 0 is none; None where the connected components
-            of each class are the objects.
-    """
-
-    rows: slice
-    classes: Map
-    foreground: Floats
-    uncertainty: Floats
-    objects: npt.NDArray[np.int32] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """The prediction of one image, at its own size.
-
-    Attributes:
-        classes: (H, W) uint8 class indices.
-        foreground: (H, W) float32 probability in [0, 1] of not being class 0.
-        uncertainty: (H, W) float32 in [0, 1], see `Band`.
-        class_names: of the K classes, the background first.
-        evaluation: "whole", "tiles" or "generator".
-        objects: (H, W) numbers of objects; None as in `Band`.
-    """
-
-    classes: Map
-    foreground: Floats
-    uncertainty: Floats
-    class_names: tuple[str, ...]
-    evaluation: str
-    objects: npt.NDArray[np.int32] | None = None
 
 
 class KeptModel:
@@ -241,8 +198,11 @@ class KeptModel:
             prompts: for a model that takes them.
         """
         if evaluation == "tiles":
-            for part, logits in tile_bands(self._window_logits, rows, self._window):
-                yield from _bands(part, logits)
+            for part, logits in tile_bands(
+                self._window_logits, rows, self._window, batch=self._batch
+            ):
+                yield from bands_of(part, logits)
+                del logits  # not kept while the next windows are predicted
             return
         image = rows[0 : rows.shape[0]]
         everything = slice(0, rows.shape[0])
@@ -258,7 +218,7 @@ class KeptModel:
             joined = prompts.at_side(image.shape, self.model.task.image_size)
             joined = joined.to(self.model.device)
         (logits,) = full_logits(self.model, [image], joined)
-        yield _band(everything, logits)
+        yield band_of(everything, logits)
 
     def stack_bands(
         self, images: Sequence[Pixels8], prompts: Sequence[ImagePrompts] = ()
@@ -273,13 +233,21 @@ class KeptModel:
             joined = Prompts.join(parts).to(self.model.device)
         slices = [image.rows[0 : image.size[0]] for image in images]
         logits = full_logits(self.model, slices, joined)
-        return [_band(slice(0, len(one)), full) for one, full in zip(slices, logits, strict=True)]
+        return [band_of(slice(0, len(one)), full) for one, full in zip(slices, logits, strict=True)]
 
     @property
     def _window(self) -> tuple[int, int]:
         side = self.model.task.image_size
         traits = self.header.images
         return (side, side) if self._own_evaluation == "tiles" else (traits.height, traits.width)
+
+    @property
+    def _batch(self) -> int:
+        """Windows at once: as in the cell where it had windows, else what the memory allows."""
+        height, width = self._window
+        if self._own_evaluation == "tiles":
+            return BATCH
+        return min(BATCH, max(1, BATCH_PX // (height * width)))
 
     def _window_logits(self, windows: Tensor) -> Tensor:
         """Logits (B, K, h, w) of windows (B, 3, h, w) uint8, resized as images of the training."""
@@ -338,24 +306,3 @@ def load_model(
         )
     except UnsupportedError as error:
         raise UserError(f"{path} cannot predict here: {error}") from error
-
-
-def _bands(rows: slice, logits: Tensor) -> Iterator[Band]:
-    """Bands of at most `BAND_PX` pixels, because probabilities take several times their memory."""
-    tall = max(1, BAND_PX // logits.shape[-1])
-    for top in range(0, logits.shape[1], tall):
-        part = logits[:, top : top + tall]
-        start = rows.start + top
-        yield _band(slice(start, start + part.shape[1]), part)
-
-
-def _band(rows: slice, logits: Tensor) -> Band:
-    classes, foreground = decide(logits)
-    return Band(rows, classes, foreground, _uncertainty(logits))
-
-
-def _uncertainty(logits: Tensor) -> Floats:
-    """Entropy of logits (K, H, W) over the classes, in [0, 1]."""
-    logs = logits.float().log_softmax(0)
-    entropy = -(logs.exp() * logs).nan_to_num(0.0).sum(0) / np.log(len(logits))
-    return np.asarray(entropy.clamp(0, 1).cpu().numpy(), np.float32)

@@ -38,6 +38,11 @@ class Pixels8:
         """Height and width in pixels."""
         return self.rows.shape[0], self.rows.shape[1]
 
+    def close(self) -> None:
+        """Close the file that rows are read from."""
+        if isinstance(self.rows, TiffRows):
+            self.rows.close()
+
 
 @dataclass(frozen=True)
 class Picture:
