@@ -41,6 +41,10 @@ def write_report(
 
     Returns:
         The files, the overview last.
+
+    Raises:
+        UserError: a file cannot be written.
+        ValueError: a stored prediction has another size than its mask.
     """
     plots, predictions = folder / "plots", folder / "predictions"
     files = _write_tables(frame, comparisons, folder)
@@ -62,6 +66,9 @@ def rewrite(
         comparisons: of the frame.
         folder: where the files are written.
         like: results folder with which the files are compared.
+
+    Returns:
+        The files, the overview last.
     """
     files = _write_tables(frame, comparisons, folder)
     stored = like / "plots"

@@ -19,7 +19,7 @@ def choose_threads(
 ) -> tuple[int, str]:
     """The number of threads of each cell of a run, and a note where stored records matter.
 
-    Without a requested number, the cells get that of the stored records that ended well: of the
+    Without a requested number, the cells get that of the stored successful records: of the
     records of the grid or, if it has none yet, of all records in the folder; where these differ,
     the most frequent number.
 

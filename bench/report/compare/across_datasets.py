@@ -77,6 +77,12 @@ def find_standings(comparisons: Sequence[Comparison]) -> list[Standing]:
     Datasets are added one by one, those with most methods first. Each may reduce the set of methods
     that all datasets have in common. Whenever the next dataset would reduce it, the datasets so
     far make one result.
+
+    Args:
+        comparisons: of a results folder. Those that test on another dataset are left out.
+
+    Returns:
+        The results, sorted by `slug`; each has at least `FEWEST` datasets and methods.
     """
     groups: dict[Any, list[tuple[Comparison, _Scores]]] = defaultdict(list)
     for comparison in comparisons:

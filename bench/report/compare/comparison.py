@@ -59,6 +59,9 @@ def make_comparisons(frame: pd.DataFrame) -> list[Comparison]:
 
     Args:
         frame: result of `to_frame`.
+
+    Returns:
+        The comparisons, sorted by `slug`.
     """
     runs = Runs(frame)
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
@@ -186,6 +189,6 @@ def _listed(numbers: set[int]) -> str:
 def _gaps(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         for column in COLUMNS:
-            runs, ended_well = row.values[column.key].runs, len(row.ended_well)
-            if 0 < runs < ended_well:
-                yield f"{row.name}: {column.title} is defined in {runs} of {ended_well} runs."
+            runs, succeeded = row.values[column.key].runs, len(row.succeeded)
+            if 0 < runs < succeeded:
+                yield f"{row.name}: {column.title} is defined in {runs} of {succeeded} runs."

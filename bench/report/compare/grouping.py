@@ -37,6 +37,10 @@ def names_of(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], str]]:
 
     Args:
         cells: one cell of each table.
+
+    Returns:
+        Words and slug of each table, in the order of the cells. Tables that would have the same
+        name show the fingerprint of their dataset, or a hash.
     """
     words = [words_of(cell) for cell in cells]
     versions = Counter(words)
@@ -90,7 +94,11 @@ def words_of(cell: Cell) -> tuple[str, ...]:
 
 
 def slug_of(words: Sequence[str]) -> str:
-    """Return the words as a file name, with normalised letters; "" if nothing remains."""
+    """Return words as one file name, joined by "_"; "" if nothing remains.
+
+    Letters are normalised (Unicode NFC); all other characters except digits, letters and points
+    become "-".
+    """
     plain = (unicodedata.normalize("NFC", word) for word in words)
     return "_".join(filter(None, (_BETWEEN.sub("-", word).strip("-.") for word in plain)))
 

@@ -28,7 +28,10 @@ class Budgets:
 
 
 def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
-    """Return every set of comparisons with more than one label budget."""
+    """Return every set of at least two comparisons that differ only in the label budget.
+
+    Comparisons without a successful run are left out.
+    """
     groups: dict[Any, list[tuple[int, Comparison]]] = defaultdict(list)
     for comparison in comparisons:
         ok = pd.concat([row.ok for row in comparison.rows])

@@ -48,6 +48,9 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
         prompts: the prompt origin of the rows.
         rows: the rows of a block.
         folds: all folds of the table.
+
+    Returns:
+        The sorted rows with their marks and notes.
     """
     ordered = sorted(rows, key=lambda row: (-_dice(row), row.name))
     ranked = [p for p, row in enumerate(ordered) if row.complete and row.folds == folds]
@@ -69,7 +72,7 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
             f"Smallest mean difference from the best that is detected with {POWER:.0%} "
             f"probability (median over the rows): {', '.join(visible)}."
         )
-    skipped = [row for p, row in enumerate(ordered) if p not in ranked and row.ended_well]
+    skipped = [row for p, row in enumerate(ordered) if p not in ranked and row.succeeded]
     if skipped:
         names = ", ".join(row.name for row in skipped)
         notes.append(f"Not ranked because runs failed or folds are missing: {names}.")
@@ -77,7 +80,12 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
 
 
 def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
-    """Return a sentence that says why the values of a column are not ranked; None if they are."""
+    """Return a sentence that says why the values of a column are not ranked; None if they are.
+
+    Args:
+        column: its `comparable_within` names the conditions that must be the same for all runs.
+        rows: the rows that would be ranked.
+    """
     if not column.comparable_within:
         return None
     settings = sorted({one for row in rows for one in row.settings(column.comparable_within)})

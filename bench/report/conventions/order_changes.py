@@ -32,6 +32,9 @@ def find_order_changes(scores: Scores) -> list[OrderChange]:
 
     Methods with equal scores have no order. The pairs are sorted by the smaller of their two leads,
     the largest first.
+
+    Args:
+        scores: method to the score of each convention and measure; None if it has none.
     """
     changes = []
     for measure, one, other in common_measures(scores):
@@ -45,7 +48,14 @@ def find_order_changes(scores: Scores) -> list[OrderChange]:
 
 
 def common_measures(scores: Scores) -> list[tuple[str, str, str]]:
-    """Return each measure that two conventions have in common: measure, convention, convention."""
+    """Return the measures that two conventions have in common.
+
+    Args:
+        scores: method to the score of each convention and measure.
+
+    Returns:
+        Measure, first and second convention of each pair, sorted by measure.
+    """
     order = [convention.name for convention in CONVENTIONS]
     columns = {column: None for by_column in scores.values() for column in by_column}
     ordered = sorted(columns, key=lambda column: order.index(column[0]))

@@ -49,7 +49,13 @@ class ScoredBlock:
 
 @dataclass(frozen=True, eq=False)
 class ScoredComparison:
-    """The scores of one table, as in `bench.report.compare.comparison.Comparison`."""
+    """The scores of the runs of one table.
+
+    Attributes:
+        title: of the table.
+        blocks: one for each prompt origin.
+        notes: sentences that explain the scores.
+    """
 
     title: str
     blocks: tuple[ScoredBlock, ...]
@@ -102,6 +108,9 @@ def compare_conventions(
         records: records of successful runs.
         folder: from a cell to the folder of its class maps, as `Store.predictions`.
         load: from the name or path of a dataset to its images, as `load_collection`.
+
+    Returns:
+        One result for each table. Rows without runs for all folds are left out, with a note.
 
     Raises:
         UserError: a run failed, its class maps are missing, or the images are missing or differ
@@ -182,6 +191,9 @@ def read_cases(
         images: `per_image` of its record, with the names of the images.
         collection: the collection of the images.
         folder: from a cell to the folder of its class maps.
+
+    Returns:
+        The counts and distances of each image or volume, in the order of the collection.
 
     Raises:
         UserError: a class map is missing, or does not have the size or classes of its image.

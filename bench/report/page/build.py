@@ -23,12 +23,30 @@ SCRIPTS = ("data.js", "table.js", "record.js", "marks.js", "charts.js", "page.js
 
 
 def write_page(report: Report, path: Path) -> Path:
-    """Write the page in one step."""
+    """Write the page to a file in one step.
+
+    Args:
+        report: contents of the page.
+        path: of the HTML file; its folder is created if needed.
+
+    Returns:
+        `path`.
+
+    Raises:
+        UserError: the file cannot be written.
+        ValueError: a stored prediction has another size than its mask.
+    """
     return write_atomic(path, build_page(report))
 
 
 def build_page(report: Report) -> str:
-    """The page as HTML, the same for the same report; it asks nothing of anywhere."""
+    """Return the page as HTML. It loads nothing from other files or from the network.
+
+    The same report always gives the same text.
+
+    Raises:
+        ValueError: a stored prediction has another size than its mask.
+    """
     sections = [section for find in SECTIONS for section in find(report)]
     scripts = [_asset("vendor", name).strip() for name in LIBRARIES]
     scripts.append("\n".join(_asset("assets", name) for name in SCRIPTS))
@@ -49,9 +67,12 @@ def build_page(report: Report) -> str:
 
 
 def read_page(page: str) -> str:
-    """What the records say on a page: without its pictures, and its data unpacked.
+    """Return the text of a page without pictures and with unpacked data, to compare two pages.
 
-    Which bytes pictures and packed data take differs with the library that wrote them.
+    The bytes of pictures and of packed data depend on the versions of libraries.
+
+    Args:
+        page: HTML of `build_page`.
 
     Raises:
         ValueError: its data are damaged.

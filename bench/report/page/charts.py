@@ -32,7 +32,17 @@ _DIGITS = 3  # after the point, in per cent: more than any plot can show
 
 
 def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
-    """All plots of a comparison; rows are identified by their position."""
+    """The data of all plots of a comparison, as values for JSON; rows are named by their position.
+
+    Args:
+        comparison: of one table.
+        looks: name and colour of each row.
+
+    Returns:
+        "rows" (names and looks), "accuracies" and "costs" (axes), "figures" (values of each
+        column), "fronts" (Pareto fronts by cost and accuracy), "curves" (loss and Dice by step),
+        "memory" (MiB of each part) and "images" (`images_of`).
+    """
     accuracies = [
         column for column in comparison.columns if column.spread and _has(comparison, column)
     ]
@@ -55,7 +65,12 @@ def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
 
 
 def images_of(comparison: Comparison) -> dict[str, Any]:
-    """Dice of every test image, in per cent: mean over the runs of a row; hardest image first."""
+    """Dice of every test image in per cent, mean over the runs of a row.
+
+    Returns:
+        "names" and "groups" (specimens) of the images, lowest mean Dice first, and "scores": for
+        each image one value per row, None if the row has none.
+    """
     scores = ImageScores([row.images for row in comparison.rows])
     means = scores.means("dice") * DICE.scale
     measured = np.flatnonzero(~np.isnan(means).all(axis=0))
@@ -71,7 +86,16 @@ def images_of(comparison: Comparison) -> dict[str, Any]:
 
 
 def budgets_of(budgets: Budgets, looks: Looks) -> list[dict[str, Any]]:
-    """Dice by number of labelled training images."""
+    """Dice by number of labelled training images, as values for JSON.
+
+    Args:
+        budgets: comparisons that differ only in the label budget.
+        looks: name and colour of each row.
+
+    Returns:
+        One dict for each row and budget: name and look of the row, "images" (training images),
+        "figure" and "spread" (mean and standard deviation of Dice over runs, in per cent).
+    """
     return [
         {**_row(row, looks[row]), "images": images}
         | {"figure": _scaled(value.figure, DICE), "spread": _scaled(value.spread, DICE)}
@@ -163,7 +187,14 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def failures_of(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """Every run that did not end well, with its reason; folds as they are shown, from 1."""
+    """Every run with a status other than "ok", sorted by id; folds are counted from 1.
+
+    Args:
+        frame: result of `to_frame`.
+
+    Returns:
+        One dict for each run: id, dataset, label, backbone, weights, seed, fold, status and error.
+    """
     failed = frame[frame["status"] != "ok"]
     names = ["id", "dataset", "label", "backbone", "weights", "seed", "fold", "status"]
     reasons = failed["error"].fillna("no reason recorded")

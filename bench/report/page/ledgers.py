@@ -15,7 +15,12 @@ from bench.spec import Record
 
 @dataclass(frozen=True)
 class Ledger:
-    """Published figures next to measured ones."""
+    """Published figures next to measured ones.
+
+    Attributes:
+        suite: the published table.
+        pages: one for each metric and published dataset.
+    """
 
     suite: Suite
     pages: Sequence[Page]
@@ -24,16 +29,16 @@ class Ledger:
 def find_ledgers(
     records: Sequence[Record], collections: Mapping[str, Collection]
 ) -> tuple[list[Ledger], list[str]]:
-    """A ledger for every suite, dataset and backbone of which a cell has a record.
+    """Make a ledger for every suite, dataset and backbone of which a cell has a record.
 
     Args:
-        records: all of a results folder.
-        collections: of the records, by the name of the dataset; without its images, which tell
-            the classes and the split, a suite is left out.
+        records: all records of a results folder.
+        collections: name of a dataset to its images, from which classes and split are known. A
+            suite is left out if its dataset is missing here.
 
     Returns:
-        The ledgers, none outside a checkout, where no suites are known; and in words which cannot
-        be made here.
+        The ledgers (none outside a checkout, where no suites are known), and a sentence for each
+        ledger that cannot be made.
     """
     try:
         suites = list_suites()
@@ -62,12 +67,16 @@ def find_ledgers(
 
 
 def unit_of(page: Page) -> str:
-    """Of all figures of a page of a ledger."""
+    """The unit of all figures of a page of a ledger."""
     return get_column(page.ours).unit
 
 
 def entry_texts(page: Page, entry: Entry) -> Mapping[str, str]:
-    """Published and measured figure and interval as they are shown; the header has the unit."""
+    """The texts of one entry of a ledger, without units.
+
+    Returns:
+        "published", "measured", "interval" ("" if there is none), "runs", "status" and "reason".
+    """
     column = get_column(page.ours)
     bounds = entry.bounds
     span = "" if bounds is None else f"{column.format(bounds.low)} to {column.format(bounds.high)}"

@@ -7,7 +7,10 @@ from typing import Any
 
 
 def pack(content: Any) -> str:
-    """Base64 of gzipped JSON, the same for the same content; `data.js` unpacks it.
+    """Return base64 of gzipped JSON; `data.js` unpacks it. The same content gives the same text.
+
+    Args:
+        content: values that JSON can hold.
 
     Raises:
         ValueError: a number is not finite.
@@ -17,5 +20,9 @@ def pack(content: Any) -> str:
 
 
 def unpack(text: str) -> Any:
-    """Inverse of `pack`."""
+    """Inverse of `pack`.
+
+    Raises:
+        OSError, EOFError, zlib.error, ValueError: the text is not of `pack`.
+    """
     return json.loads(gzip.decompress(base64.b64decode(text)))

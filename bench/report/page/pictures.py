@@ -37,7 +37,14 @@ _TINT, _RED = 150, 220  # opacity of classes and of errors, of 255
 
 @dataclass(frozen=True)
 class Overlay:
-    """One method on one image: what it names, and where it errs, as addresses of data."""
+    """The prediction of one method for one image.
+
+    Attributes:
+        name: of the method.
+        dice: Dice of the image, as text with its unit.
+        classes: picture of the predicted classes, as an address of the kind `data:image/...`.
+        errors: picture of the wrong pixels, likewise.
+    """
 
     name: str
     dice: str
@@ -47,7 +54,16 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image with the truth and every method."""
+    """One image with the truth and the prediction of every shown method.
+
+    Attributes:
+        role: "best", "worst" or "most disputed".
+        name: of the item.
+        size: width and height on the page in pixels.
+        image: grey picture, as an address of the kind `data:image/...`.
+        truth: picture of the true classes, likewise.
+        overlays: one for each method.
+    """
 
     role: str
     name: str
@@ -62,7 +78,9 @@ class Gallery:
     """Pictures of a comparison, with the colours of its classes.
 
     Attributes:
-        left_out: number of further methods whose predictions are not shown.
+        pictures: best, worst and most disputed image.
+        classes: name and colour of each foreground class.
+        left_out: number of rows that are not shown, beyond `WIDEST` or without predictions.
     """
 
     pictures: Sequence[Picture]
@@ -73,13 +91,20 @@ class Gallery:
 def gallery_of(
     comparison: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
 ) -> Gallery | None:
-    """None where no run left a prediction.
+    """Make the pictures of a comparison, of its first `WIDEST` rows that have predictions.
 
     Args:
-        comparison: its first rows are shown, which are the best without prompts.
+        comparison: of one table.
         looks: names of the rows.
         predictions: holds `<cell id>/<item name>.png`.
         lookup: item name to image and mask.
+
+    Returns:
+        The pictures; None if no row has predictions, or the shown runs have no image with a Dice in
+        common.
+
+    Raises:
+        ValueError: a prediction has another size than its mask.
     """
     kept = (
         (row, run) for row in comparison.rows if (run := shown_run(row, predictions)) is not None

@@ -20,8 +20,12 @@ def provenance_of(comparison: Comparison, records: Mapping[str, Record]) -> dict
         records: by the id of the cell.
 
     Returns:
-        `columns`, how each figure is made of its runs; `runs`, of every row by position; `places`,
-        the machines and packages that runs refer to by position.
+        "slug" and "title" of the comparison; "columns": how each figure is computed from its runs;
+        "runs": for each row the request, metrics and costs of its runs; "places": machines and
+        packages, to which runs refer by position.
+
+    Raises:
+        KeyError: a record of the comparison is not in `records`.
     """
     places: dict[str, int] = {}
     return {

@@ -37,10 +37,10 @@ from bench.spec import Record
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """All that the page is made of.
+    """Contents of the page.
 
     Attributes:
-        records: all of them.
+        records: all records of the results folder.
         frame: of `to_frame`.
         comparisons: of the frame.
         ledgers: of suites whose cells have records.
@@ -72,13 +72,13 @@ class Section:
     """One view of the page.
 
     Attributes:
-        id: its address within the page. Where a name makes part of it, a word and a hyphen come
-            before it, so that no name doubles the id of something else.
+        id: id of its HTML element. If it contains the name of a dataset or suite, a word and a
+            hyphen come before the name, so that no other element has the same id.
         title: in the table of contents.
-        group: heading above it there.
+        group: heading above the title there.
         template: file in `assets`.
-        facts: what the template shows.
-        data: what its plots and records show, packed; by name.
+        facts: variables of the template.
+        data: name to the packed data of its plots and records.
     """
 
     id: str

@@ -21,12 +21,12 @@ class Figure:
     """One number of a table.
 
     Attributes:
-        key: of its column.
-        text: as it is shown.
-        spread: likewise; "" without one.
-        value: unrounded, to sort by; None where there is none.
-        mark: best, tied, or neither.
-        place: section of the comparison and position of the row in it, which has its records.
+        key: `Column.key` of its column.
+        text: the number as it is shown.
+        spread: the standard deviation as it is shown; "" if there is none.
+        value: the number, not rounded, by which the page sorts; None if there is none.
+        mark: "best", "tied" or None.
+        place: id of the section of the comparison, and position of the row in the comparison.
     """
 
     key: str
@@ -39,9 +39,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table: who it is, how its runs ended, and its figures.
+    """One row of a table.
 
-    The overview tells no status, and has None where the row does not occur.
+    Attributes:
+        label: the method with its options.
+        backbone: name of the backbone.
+        weights: name of the weights.
+        status: how its runs ended; "" in the overview.
+        figures: one for each column; None in the overview if the comparison has no such row.
     """
 
     label: str
@@ -53,19 +58,24 @@ class Line:
 
 @dataclass(frozen=True)
 class Part:
-    """Lines of one origin of prompts, sorted among themselves only."""
+    """Lines with one origin of prompts, which are sorted only among themselves.
+
+    Attributes:
+        prompts: the origin of prompts.
+        lines: the rows.
+    """
 
     prompts: str
     lines: Sequence[Line]
 
 
 def section_of(comparison: Comparison) -> str:
-    """Id of its section, which no other element of the page can have."""
+    """The id of the section of a comparison; no other element of the page has it."""
     return f"comparison-{comparison.slug}"
 
 
 def figures_table(comparison: Comparison) -> list[Part]:
-    """The comparison's table, block by block."""
+    """The table of a comparison: one part for each block, with all its columns."""
     start, parts = 0, []
     for block in comparison.blocks:
         lines = []
@@ -82,7 +92,15 @@ def figures_table(comparison: Comparison) -> list[Part]:
 
 
 def overview_table(comparisons: Sequence[Comparison], looks: Mapping[Row, Series]) -> list[Part]:
-    """Dice of every method in every comparison; those that occur most come first."""
+    """The table of Dice of every method (row) in every comparison (column).
+
+    Args:
+        comparisons: the columns.
+        looks: names of the rows; rows of different comparisons with one name are one line.
+
+    Returns:
+        One part for each origin of prompts; methods in most comparisons come first.
+    """
     parts: dict[str, dict[str, dict[str, tuple[Row, Figure]]]] = {}
     for one in comparisons:
         start = 0
@@ -100,7 +118,12 @@ def overview_table(comparisons: Sequence[Comparison], looks: Mapping[Row, Series
 
 
 def classes_table(comparison: Comparison) -> tuple[list[str], list[Part]]:
-    """Names of the classes, and the Dice of each class for every row that has any."""
+    """The table of the Dice of each class.
+
+    Returns:
+        Names of the classes that have a Dice, and one part for each block; rows without a
+        successful run are left out.
+    """
     rows = [row for row in comparison.rows if not row.ok.empty]
     named = dict.fromkeys(name for row in rows for name in row.ok["classes"].iloc[0])
     classes = [
@@ -126,9 +149,11 @@ FoldLines = list[tuple[Line, list[str]]]
 
 
 def folds_lines(comparison: Comparison) -> tuple[list[str], dict[str, FoldLines]]:
-    """Heads of the table of folds, and by origin of prompts its lines in per cent.
+    """The table of cross-validation, see `folds_table`.
 
-    Both are empty with one fold only.
+    Returns:
+        Headers of the columns of numbers, and origin of prompts to its lines: row, and texts of
+        Dice in per cent. Both are empty if there is only one fold.
     """
     table = folds_table(comparison)
     if table.empty:

@@ -14,9 +14,13 @@ _STEP = 0.022  # between neighbouring bars, in widths of the axes
 
 
 def draw_ranks(standing: Standing, looks: Mapping[Row, Series]) -> Figure:
-    """Draw ranks on every dataset, their average, and bars along methods that do not differ.
+    """Draw the ranks of each method on every dataset and their average, the best method on top.
 
-    Best average rank on top; a bar right of the axes joins methods of which no two differ.
+    A bar to the right of the axes joins methods of which no two differ significantly.
+
+    Args:
+        standing: the ranks.
+        looks: name, colour and marker of each row.
     """
     methods = len(standing.methods)
     figure = Figure(figsize=(8.4, 1.9 + 0.28 * methods), layout="constrained")
@@ -51,7 +55,14 @@ def draw_ranks(standing: Standing, looks: Mapping[Row, Series]) -> Figure:
 
 
 def columns_of(bars: Sequence[tuple[int, int]]) -> list[int]:
-    """Return a column for each bar (first and last place) so that no two bars touch."""
+    """Arrange bars in columns, so that no two bars in a column touch.
+
+    Args:
+        bars: first and last place of each bar, sorted by the first.
+
+    Returns:
+        Number of the column of each bar, from 0.
+    """
     ends: list[int] = []  # of the last bar in every column
     columns = []
     for first, last in bars:

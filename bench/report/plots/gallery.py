@@ -139,7 +139,12 @@ class Shown:
 
 
 def shown_run(row: Row, predictions: Path) -> Shown | None:
-    """Return the run with the lowest seed that has predictions; None if no run has any."""
+    """Return the run with the lowest seed (then fold) that has predictions; None if no run has any.
+
+    Args:
+        row: only its successful runs count.
+        predictions: holds `<cell id>/<item name>.png`.
+    """
     runs = zip(row.ok["cell"], row.ok["per_image"], strict=True)
     for cell, images in sorted(runs, key=lambda run: (run[0].seed, run[0].fold)):
         files = {file.stem: file for file in sorted((predictions / cell.id).glob("*.png"))}

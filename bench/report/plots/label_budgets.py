@@ -22,6 +22,10 @@ def budget_curves(
     Args:
         budgets: the comparisons.
         looks: look of every row; rows with the same look are one method.
+
+    Returns:
+        Look of a method to its points, smallest number of images first; sorted by name. Rows
+        without a Dice have no point.
     """
     points: dict[Series, list[tuple[int, Row]]] = defaultdict(list)
     for images, comparison in budgets.steps.items():
@@ -33,7 +37,12 @@ def budget_curves(
 
 
 def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series]) -> Figure:
-    """Draw mean and standard deviation of Dice over runs against the number of training images."""
+    """Draw mean and standard deviation of Dice over runs against the number of training images.
+
+    Args:
+        budgets: comparisons that differ only in the label budget.
+        looks: name, colour and marker of each row; methods with one budget only are left out.
+    """
     figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axes = figure.subplots()
     curves = budget_curves(budgets, looks)

@@ -30,6 +30,9 @@ def label_points(
         points: (N, 2) data coordinates.
         texts: N labels.
         colours: N colours.
+
+    Returns:
+        The labels, which do not change the layout of the figure.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None

@@ -26,12 +26,14 @@ COLUMNS = 5  # of that legend
 def pareto_front(
     costs: Sequence[float], merits: Sequence[float], better: Literal["higher", "lower"]
 ) -> list[int]:
-    """Positions of the points that no other equals or beats in both, with one beaten, by cost.
+    """Return the positions of the points on the Pareto front, lowest cost first.
+
+    A point is on the front if no other point is at least as good in both values and better in one.
 
     Args:
-        costs: of each point.
-        merits: of each point; higher is better.
-        better: the good direction of `costs`.
+        costs: cost of each point.
+        merits: merit of each point; higher is better.
+        better: whether higher or lower `costs` are better.
     """
     sign = 1 if better == "lower" else -1
     burdens = [sign * cost for cost in costs]
@@ -49,7 +51,15 @@ def pareto_front(
 
 
 def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
-    """A panel for each cost that was measured; None where no row has a Dice."""
+    """Draw Dice against every measured cost, one panel for each cost, with its Pareto fronts.
+
+    Args:
+        comparison: of one table.
+        looks: name, colour and marker of each row.
+
+    Returns:
+        The figure; None if no row has both a Dice and a cost.
+    """
     shown = [row for row in comparison.rows if row.values[DICE.key].figure is not None]
     costs = [c for c in COSTS if any(row.values[c.key].figure is not None for row in shown)]
     if not costs:

@@ -72,14 +72,14 @@ def write_preview(
 def draw_preview(
     collection: Collection, kind: str, items: list[Item], whole: Bank, views: Bank
 ) -> Figure:
-    """The grid of pictures, with the outlines of the classes.
+    """Draw a grid of pictures with the outlines of the classes, one row for each image.
 
     Args:
-        collection: names the classes.
-        kind: of the augmentation, shown in the title.
-        items: R images, one a row.
+        collection: gives the names of the classes.
+        kind: kind of augmentation, shown in the title.
+        items: R images.
         whole: the R whole images.
-        views: (R x N) views, of each image in turn.
+        views: R x N views; view n of image r is row n R + r.
     """
     rows, columns = len(items), 1 + len(views) // len(items)
     wide = max(_SIDE * columns, _NARROWEST)

@@ -17,7 +17,15 @@ BANDS = 8  # with more curves than this, their spread is not drawn
 
 
 def draw_classes(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
-    """Draw mean and standard deviation over runs of the Dice of every class, for each method."""
+    """Draw mean and standard deviation over runs of the Dice of every class, for each method.
+
+    Args:
+        comparison: of one table.
+        looks: name, colour and marker of each row.
+
+    Returns:
+        The figure; None if no run has a Dice of a class.
+    """
     rows = [row for row in comparison.rows if not row.ok.empty]
     runs = pd.DataFrame(
         [
@@ -59,7 +67,17 @@ def draw_classes(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure 
 
 
 def draw_curves(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
-    """Draw loss and validation Dice by step: mean over runs, with a band of one deviation."""
+    """Draw training loss and validation Dice by step: mean over runs.
+
+    With at most `BANDS` methods, a band shows one standard deviation.
+
+    Args:
+        comparison: of one table.
+        looks: name, colour and line of each row.
+
+    Returns:
+        The figure; None if no run has a training curve.
+    """
     points = pd.DataFrame(
         [
             (point["step"], point.get("loss"), point.get("val_dice"), looks[row].name)

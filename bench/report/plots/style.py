@@ -69,7 +69,11 @@ class Series:
     """How a row looks in every figure of the report.
 
     Attributes:
-        name: the label, with backbone or weights where these differ within the report.
+        name: the label, with the backbone if the report has several, the weights if they are not
+            the pretrained ones, and the prompt origin if there are prompts.
+        colour: as "#RRGGBB".
+        marker: of matplotlib, such as "o".
+        line: of matplotlib, such as "--".
     """
 
     name: str
@@ -92,9 +96,14 @@ class Series:
 
 
 def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
-    """A look for every row, the same for one name in all figures.
+    """Return a look for every row; rows with the same name have the same look in all figures.
 
-    Names are sorted and colours dealt out in turn; each round has another marker and line.
+    Names are sorted and get the colours in turn. When the colours begin again, marker and line
+    change.
+
+    Args:
+        frame: of all records of the report.
+        rows: of all comparisons.
     """
     names = {row: _name(row, frame) for row in rows}
     looks = {name: position for position, name in enumerate(sorted(set(names.values())))}
@@ -102,31 +111,37 @@ def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
 
 
 def class_colour(label: int) -> str:
-    """Colour of a class; classes past the palette begin it again, without the background's."""
+    """Return the colour of a class as "#RRGGBB".
+
+    If there are more classes than colours, the colours repeat, without that of class 0.
+
+    Args:
+        label: class index, from 0.
+    """
     return _CLASSES[label if label < len(_CLASSES) else 1 + (label - 1) % (len(_CLASSES) - 1)]
 
 
 def style() -> AbstractContextManager[None]:
-    """The look, for as long as the context lasts."""
+    """Return a context in which figures have the style of the report."""
     look = {**seaborn.axes_style("whitegrid"), **_RC}
     return mpl.rc_context(cast(Any, look))  # the stubs list every key as a literal
 
 
 def settle(figure: Figure) -> None:
-    """Lay the figure out once and for all: later drawing is quicker and moves nothing."""
+    """Compute the layout of a figure and fix it: drawing is faster afterwards and moves nothing."""
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
 def legend_below(figure: Figure, *entries: Any, columns: int = 4, **looks: Any) -> None:
-    """A legend below all panels, in as many columns as the width of the figure holds.
+    """Add a legend below all panels, with as many columns as fit into the width of the figure.
 
     Args:
-        figure: to explain.
+        figure: gets the legend.
         entries: handles and names; those of all panels if none are given.
-        columns: the most there may be.
-        looks: of `Figure.legend`.
+        columns: largest number of columns.
+        looks: keyword arguments of `Figure.legend`.
     """
     for count in range(columns, 0, -1):
         legend = figure.legend(*entries, loc="outside lower center", ncols=count, **looks)
@@ -139,9 +154,15 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
     """Write `path`.png (150 dpi) and `path`.svg, byte for byte the same for the same figure.
 
     Args:
-        figure: laid out here if it was not yet.
-        path: without suffix.
-        vector: False for pictures made of pixels, which gain nothing from SVG.
+        figure: its layout is fixed here.
+        path: without suffix; its folder is created if needed.
+        vector: False for pictures made of pixels, for which no SVG is written.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     settle(figure)
     png, svg = io.BytesIO(), io.BytesIO()

@@ -68,7 +68,13 @@ def write_plots(
 
 
 def draw_memory(comparison: Comparison, looks: Looks) -> Figure | None:
-    """Peak training memory split into its parts, largest last."""
+    """Draw the peak training memory of each row in MiB, divided into its parts, smallest on top.
+
+    Rows without a measurement are shown with the reason.
+
+    Returns:
+        The figure; None if no row has a measurement.
+    """
     parts = [key for key, _, _ in _MEMORY]
     rows = [row for row in comparison.rows if not row.ok[parts].dropna().empty]
     if not rows:

@@ -111,6 +111,9 @@ def ledger(
         request: the user's choice, from which the cells follow.
         cells: the cells of each line.
         records: the records by the id of their cell.
+
+    Returns:
+        The pages, each with one entry for each line.
     """
     runs = {
         line: [records[cell.id] for cell in cells_of_line if cell.id in records]

@@ -35,6 +35,13 @@ def write_ledger(
         cells: the cells of each line; a suite of counts does not use them.
         records: the records by the id of their cell.
         folder: results folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: the file cannot be written, or a model of a suite of counts cannot be built.
+        UnsupportedError: as `counted_markdown`.
     """
     if suite.counted is not None:
         request, text = SuiteChoice(), counted_markdown(suite)  # counts do not depend on it
@@ -69,7 +76,12 @@ def read_note(text: str) -> tuple[str, SuiteChoice] | None:
 
 
 def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
-    """Return the pages as Markdown tables, with the differences from the publication."""
+    """Return the pages as Markdown tables, with the differences from the publication.
+
+    Args:
+        suite: the published table.
+        pages: result of `ledger`.
+    """
     parts = [f"# {suite.title}"]
     if suite.source:
         parts.append(f"Published: {suite.source}, table {suite.table}.")

@@ -20,9 +20,10 @@ COST_FIELDS = {field.name for field in dataclasses.fields(Cost)}
 
 
 def epoch_wall_s(record: Record) -> float | None:
-    """Seconds of training per epoch: the whole training, with its views and validation, divided.
+    """Seconds of training per epoch; None if nothing was trained.
 
-    An epoch is a pass over the augmented views. None if nothing was trained.
+    It is the time of the whole training, including making the views and validation, divided by the
+    number of epochs. An epoch is a pass over the augmented views, or over `recipe.epoch_images`.
     """
     if record.cost is None or record.cost.train_wall_s is None or not record.history:
         return None
@@ -32,8 +33,9 @@ def epoch_wall_s(record: Record) -> float | None:
 def last_epoch_loss(record: Record) -> float | None:
     """Mean training loss over the last epoch; None if nothing was trained.
 
-    Points of the curve hold the mean loss since the point before. Those count that begin within the
-    last epoch, by their number of steps; at least the last one.
+    Each point of the curve has the mean loss since the point before. The result is the mean of the
+    points whose steps are all in the last epoch, weighted by their numbers of steps; the last point
+    always counts.
     """
     points, steps, total = record.history, 0.0, 0.0
     for index, point in enumerate(points):
@@ -62,8 +64,8 @@ def score_sums_of(
         specimens: name of each dataset to the one specimen whose images count; empty for all.
 
     Returns:
-        None if there are no records, if a seed lacks folds or images that another has, or if a
-        record is older than the score.
+        The sums by seed and specimen. None if there are no records, a seed lacks a fold, the seeds
+        have different images, no image is of the specimen, or a record lacks the score.
     """
     by_seed: dict[int, list[Record]] = {}
     for one in records:

@@ -17,7 +17,7 @@ class ImageScores:
         rows: for each row, the images of its runs, as in `Record.per_image`.
 
     Attributes:
-        images: specimen and name of each, in this order.
+        images: specimen and name of each test image, sorted.
     """
 
     def __init__(self, rows: Sequence[Sequence[Images]]) -> None:

@@ -48,7 +48,7 @@ class Row:
         values: value of each column, by `Column.key`.
         runs: the runs of all rows.
         places: positions of its own runs in `runs`, failed ones included.
-        ended_well: positions of its successful runs.
+        succeeded: positions of its successful runs.
     """
 
     label: str
@@ -58,7 +58,7 @@ class Row:
     values: Mapping[str, Value]
     runs: Runs
     places: list[int]
-    ended_well: list[int]
+    succeeded: list[int]
 
     @cached_property
     def records(self) -> pd.DataFrame:
@@ -67,43 +67,47 @@ class Row:
 
     @cached_property
     def ok(self) -> pd.DataFrame:
-        """Those that ended well."""
-        return self.runs.frame.iloc[self.ended_well]
+        """The lines of the frame of the successful runs."""
+        return self.runs.frame.iloc[self.succeeded]
 
     @property
     def cells(self) -> list[Cell]:
-        """Their cells, failed runs included."""
+        """The cells of its runs, failed ones included."""
         return [self.runs.cells[place] for place in self.places]
 
     @property
     def folds(self) -> set[int]:
-        """Which of the table's folds it has, failed runs included."""
+        """The folds of its runs, failed ones included."""
         return {cell.fold for cell in self.cells}
 
     @property
     def images(self) -> list[Images]:
-        """The scores of the images of each run that ended well."""
-        return [self.runs.images[place] for place in self.ended_well]
+        """The scores of the test images of each successful run."""
+        return [self.runs.images[place] for place in self.succeeded]
 
     def settings(self, facts: Sequence[str]) -> set[str]:
-        """What the runs that ended well were measured with, by these columns of the frame."""
+        """The conditions of the measurements of its successful runs, as texts.
+
+        Args:
+            facts: columns of the frame, such as "env/cpu".
+        """
         settings = self.runs.settings(facts)
-        return {settings[place] for place in self.ended_well}
+        return {settings[place] for place in self.succeeded}
 
     @property
     def threads(self) -> set[int]:
-        """Recorded numbers of CPU threads of the runs that ended well."""
-        numbers = (self.runs.threads[place] for place in self.ended_well)
+        """Recorded numbers of CPU threads of its successful runs."""
+        numbers = (self.runs.threads[place] for place in self.succeeded)
         return {number for number in numbers if number is not None}
 
     @property
     def complete(self) -> bool:
-        """Whether every run ended well."""
-        return len(self.ended_well) == len(self.places)
+        """Whether every run was successful."""
+        return len(self.succeeded) == len(self.places)
 
     @cached_property
     def status(self) -> str:
-        """How many runs ended how, as in `2 ok, 1 oom`."""
+        """The number of runs with each status, as in `2 ok, 1 oom`."""
         counts = Counter(self.runs.statuses[place] for place in self.places)
         return ", ".join(
             f"{counts[name]} {name}"
@@ -117,14 +121,18 @@ class Row:
 
 
 def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
-    """The rows of one table.
+    """Collect the runs of one table in rows.
 
-    Runs whose prompts came from different places never share a row. A failed run may have ended
-    before its prompts were known: it joins the runs of the same cell that ended well.
+    Runs with different prompt origins are never in one row. A failed run is in the row of the
+    successful runs that differ from it only in seed and fold, if there are any.
 
     Args:
-        runs: of all tables.
-        places: of those of this one.
+        runs: the runs of all tables.
+        places: positions in `runs` of the runs of this table.
+
+    Returns:
+        The rows, in the order of their first runs. Rows that would have the same label also show
+        the recipe values in which they differ.
     """
     groups: dict[Key, list[int]] = defaultdict(list)
     failed = []
@@ -139,13 +147,13 @@ def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
         groups[known.get(identity, (*identity, runs.prompts[place]))].append(place)
     parts = [sorted(part) for part in groups.values()]
     labels = _tell_apart(runs, [part[0] for part in parts])
-    ended_well = [[place for place in part if runs.statuses[place] == "ok"] for part in parts]
-    values = _values(runs.figures, ended_well)
+    succeeded = [[place for place in part if runs.statuses[place] == "ok"] for part in parts]
+    values = _values(runs.figures, succeeded)
     models = [(runs.cells[part[0]].task.backbone, runs.weights[part[0]]) for part in parts]
     return [
         Row(label, backbone, weights, key[-1], of_row, runs, part, ok)
         for label, (backbone, weights), key, of_row, part, ok in zip(
-            labels, models, groups, values, parts, ended_well, strict=True
+            labels, models, groups, values, parts, succeeded, strict=True
         )
     ]
 

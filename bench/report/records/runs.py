@@ -31,38 +31,38 @@ class Runs:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """Their cells."""
+        """The cells."""
         return cast("list[Cell]", self.frame["cell"].tolist())
 
     @cached_property
     def statuses(self) -> list[str]:
-        """How they ended."""
+        """The status of each run."""
         return cast("list[str]", self.frame["status"].tolist())
 
     @cached_property
     def errors(self) -> list[str]:
-        """Why they did not end well; empty where nothing was recorded."""
+        """The reason of each failure; "" for successful runs."""
         return cast("list[str]", self.frame["error"].fillna("").tolist())
 
     @cached_property
     def prompts(self) -> list[str]:
-        """Where prompts came from."""
+        """The prompt origin of each run."""
         return cast("list[str]", self.frame["prompts"].tolist())
 
     @cached_property
     def weights(self) -> list[str]:
-        """Names of the weights, other ones for others of the same backbone."""
+        """The name of the weights of each run, unique among the weights of a backbone."""
         return cast("list[str]", self.frame["weights"].tolist())
 
     @cached_property
     def threads(self) -> list[int | None]:
-        """Their numbers of CPU threads; None where it was not recorded."""
+        """The number of CPU threads of each run; None if it was not recorded."""
         numbers = self.frame["env/threads"].tolist()
         return [None if _missing(number) else int(number) for number in numbers]
 
     @cached_property
     def images(self) -> list[Images]:
-        """The scores of their images."""
+        """The scores of the test images of each run."""
         return cast("list[Images]", self.frame["per_image"].tolist())
 
     @cached_property
@@ -72,7 +72,11 @@ class Runs:
         return np.stack([self.frame[key].to_numpy(np.float64, na_value=np.nan) for key in keys])
 
     def settings(self, facts: Sequence[str]) -> list[str]:
-        """What each run was measured with, in words: the known ones of these columns."""
+        """The conditions of the measurements of each run, as text; unknown values are left out.
+
+        Args:
+            facts: columns of the frame, such as "env/cpu".
+        """
         key = tuple(facts)
         if key not in self._settings:
             names = [name.removeprefix("env/") for name in facts]

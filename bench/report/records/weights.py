@@ -27,6 +27,12 @@ def name_weights(cells: Sequence[Cell]) -> list[str]:
 
     The name of a file is its stem. If another file has the same stem, the suffix is added, then
     as many folders as necessary, and if the paths are equal, the fingerprint.
+
+    Args:
+        cells: the cells of a report.
+
+    Returns:
+        One name for each cell; "pretrained" and "random" keep their names.
     """
     keys = [weights_of(cell) for cell in cells]
     paths: dict[Weights, str] = {}

@@ -37,7 +37,14 @@ def _fields(column: "pd.Series[Any]") -> list[Any]:
 
 
 def to_csv(columns: Mapping[str, Sequence[object]]) -> str:
-    """Return CSV text of columns of equal length, by their headers."""
+    """Return columns as CSV text with a header line; None is an empty field.
+
+    Args:
+        columns: header to values; all columns have the same length.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

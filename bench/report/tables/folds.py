@@ -59,7 +59,14 @@ def folds_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def folds_markdown(comparison: Comparison) -> str:
-    """Return the table of `folds_table` in percent, with a sentence that explains it."""
+    """Return the table of `folds_table` in per cent, with a sentence that explains it.
+
+    Args:
+        comparison: of more than one fold.
+
+    Raises:
+        KeyError: the comparison has only one fold.
+    """
     table = folds_table(comparison)
     figures = table.drop(columns=list(_WHO))
     headers = ["Method", *(name.replace("_", " ").capitalize() for name in figures.columns)]

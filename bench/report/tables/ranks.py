@@ -5,7 +5,10 @@ from bench.report.tables.markdown import markdown_table
 
 
 def ranks_table(standing: Standing) -> list[tuple[str, str, str]]:
-    """Return average, best and worst rank of every method, in the order of `standing.methods`."""
+    """Return average (two decimals), best and worst rank of every method, as texts.
+
+    They are in the order of `standing.methods`.
+    """
     return [
         (f"{ranks.mean():.2f}", f"{ranks.min():g}", f"{ranks.max():g}")
         for ranks in standing.ranks.T
@@ -13,7 +16,7 @@ def ranks_table(standing: Standing) -> list[tuple[str, str, str]]:
 
 
 def ranks_markdown(standing: Standing) -> str:
-    """The table in Markdown."""
+    """Return the table of average, best and worst rank of every method in Markdown."""
     headers = ["Method", "Backbone", "Weights", "Average rank", "Best", "Worst"]
     lines = [
         [f"`{row.label}`", row.backbone, row.weights, *ranks]

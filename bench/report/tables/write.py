@@ -54,7 +54,10 @@ def cells(
     Args:
         block: rows and marks.
         columns: the columns to show.
-        decorate: adds the mark to the text of a number.
+        decorate: adds the mark (None for no mark) to the text of a number.
+
+    Returns:
+        One list of texts for each row.
     """
     marks = block.marks.get
     return [
@@ -118,7 +121,13 @@ def latex(comparison: Comparison) -> str:
 
 
 def unrounded(comparison: Comparison) -> dict[str, list[object]]:
-    """Return the rows with means, standard deviations and marks, in the units of the records."""
+    """Return the rows as columns of values that are not rounded, in the units of the records.
+
+    Returns:
+        "label", "backbone", "weights", "prompts" and "runs" (their statuses); for each column its
+        `key` (mean or best over runs), `<key>_sd` (standard deviation) and `<key>_mark` ("best",
+        "tied" or None). Each is a list with one value per row; None if there is no value.
+    """
     lines: dict[str, list[object]] = {
         "label": [row.label for row in comparison.rows],
         "backbone": [row.backbone for row in comparison.rows],
