@@ -16,12 +16,13 @@ from bench.data.stacks import stack_starts
 from bench.errors import UserError
 from bench.evaluate.tiles import ImageRows
 from bench.files import file_sha256, write_atomic
-from bench.predict.model import Band, KeptModel
+from bench.predict.model import KeptModel
 from bench.predict.objects import ObjectMeter
 from bench.predict.outputs import MapFile, Overlay
 from bench.predict.pictures import Picture, Pixels8
 from bench.predict.prompts import ImagePrompts, prompts_of, read_prompts
 from bench.predict.resume import PictureState, done_before, stamp
+from bench.predict.segmentation import Band
 from bench.predict.table import OBJECT_COLUMNS, Row, object_rows, readings_row, to_csv
 
 MAPS = ("probability", "uncertainty")
