@@ -11,6 +11,7 @@ from bench.plugins.checkout import adopt_plugin_folders
 
 if TYPE_CHECKING:
     from bench.api.compare import compare as compare
+    from bench.api.predict_cost import predict_cost as predict_cost
     from bench.api.results import Results as Results
     from bench.api.results import load_results as load_results
     from bench.ask.request import Request as Request
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "compare": "bench.api.compare",
+    "predict_cost": "bench.api.predict_cost",
     "Results": "bench.api.results",
     "load_results": "bench.api.results",
     "Request": "bench.ask.request",

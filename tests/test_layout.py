@@ -21,7 +21,7 @@ ROOMS = {
     "cli": "contract verify report report.page report.conventions report.published report.tables"
     " report.plots report.compare report.records guard export predict run keep ask cost plugins sam"
     " data data.public",
-    "api": "report.tables report.compare report.records run ask",
+    "api": "report.tables report.compare report.records run ask cost sam",
     "verify": "report report.page report.published report.compare report.records run ask"
     " evaluate metrics data stats",
     "report": "report.tables report.plots report.compare",

@@ -1,10 +1,16 @@
 """Count what methods cost, without data or weights."""
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from bench.cli.parsing import ArgumentParser, plain
+
+if TYPE_CHECKING:
+    from bench.cost.count import CostCard
+    from bench.cost.predict.table import PredictedRow
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +32,27 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=1,
         help="images, or stacks, in a training step [%(default)s]",
+    )
+    predicted = parser.add_argument_group("predictions (seconds for each method)")
+    predicted.add_argument(
+        "--memory", action="store_true", help="also predict the memory of training on CUDA"
+    )
+    predicted.add_argument(
+        "--gpu", metavar="NAME", help="also predict whether it fits: a size as 12GB, or 'rtx 4070'"
+    )
+    predicted.add_argument(
+        "--images", type=int, metavar="N", default=500, help="labelled images [%(default)s]"
+    )
+    predicted.add_argument(
+        "--steps", type=int, metavar="N", default=200, help="optimiser steps [%(default)s]"
+    )
+    predicted.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    predicted.add_argument("--checkpointing", action="store_true", help="as for a run")
+    predicted.add_argument("--accumulate", type=int, metavar="N", default=1, help="as for a run")
+    predicted.add_argument(
+        "--probe",
+        action="store_true",
+        help="predict hours on this machine: measure its speed for five seconds",
     )
     parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
     return parser
@@ -53,8 +80,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     cards = [card.to_dict() for card in counted]
     for sentence in refused:
         Console(stderr=True).print(f"[yellow]left out: {plain(sentence)}[/]", soft_wrap=True)
+    predictions = _predict(arguments, counted) if _predicts(arguments) else []
     if arguments.json:
-        print(json.dumps(cards, indent=1))
+        print(json.dumps(_joined(cards, predictions), indent=1))
         return 0
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -80,9 +108,110 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             figures = (f"{card[key] / unit:.4g}" for key, unit in units.values())
             table.add_row(plain(card["method"]), *figures)
         console.print(table)
+    if predictions:
+        _show(predictions, arguments, console)
     what = "image" if arguments.depth == 1 else f"stack of {arguments.depth} slices"
     console.print(
         f"Forward: one {what}; training step: {arguments.batch_size}. FLOPs are 2 x multiply-adds."
         " Methods with prompts are counted with one prompt per image."
     )
     return 0
+
+
+def _predicts(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.memory or arguments.gpu or arguments.probe)
+
+
+def _predict(arguments: argparse.Namespace, cards: "Sequence[CostCard]") -> "list[PredictedRow]":
+    """One prediction for each card."""
+    import torch
+
+    from bench.ask.method_words import parse_methods
+    from bench.cost.predict.gpus import find_gpu
+    from bench.cost.predict.table import predict_rows
+    from bench.cost.predict.time import probe_speed
+    from bench.errors import UserError
+    from bench.spec import Recipe, Task
+
+    for option in ("images", "steps", "accumulate"):
+        if getattr(arguments, option) < 1:
+            raise UserError(f"--{option} is {getattr(arguments, option)}: give 1 or more")
+    if arguments.accumulate > arguments.batch_size:
+        raise UserError(
+            f"--accumulate is {arguments.accumulate}, but a batch has {arguments.batch_size}: give"
+            " a number up to the batch size"
+        )
+    gpu = None if arguments.gpu is None else find_gpu(arguments.gpu)
+    speed = None
+    if arguments.probe:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        speed = probe_speed(device, arguments.precision)
+    recipe = Recipe(
+        0.0,
+        steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        precision=arguments.precision,
+        checkpointing=arguments.checkpointing,
+        accumulate=arguments.accumulate,
+    )
+    tasks = dict.fromkeys(
+        Task(card.task.num_classes, card.task.image_size, backbone, "random", arguments.depth)
+        for card in cards
+        for backbone in arguments.backbone.replace(" ", "").split(",")
+        if card.task.backbone in ("none", backbone)
+    )
+    labels = {(card.label, card.task.backbone, card.task.image_size) for card in cards}
+    methods = parse_methods(arguments.methods)
+    rows = predict_rows(methods, list(tasks), recipe, arguments.images, gpu, speed)
+    return [row for row in rows if row.key in labels]
+
+
+def _joined(cards: list[dict[str, Any]], rows: "Sequence[PredictedRow]") -> list[dict[str, Any]]:
+    """The cards as JSON shows them, each with its prediction."""
+    predictions = {row.key: row.to_dict() for row in rows}
+    return [
+        {**card, **predictions.get((card["method"], card["backbone"], card["image_size"]), {})}
+        for card in cards
+    ]
+
+
+def _show(rows: "Sequence[PredictedRow]", arguments: argparse.Namespace, console: Console) -> None:
+    """Print the predictions as a table, and below it what makes a training fit."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    gib = 2**30
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"Predicted memory in GiB on CUDA, batch of {arguments.batch_size}",
+        title_justify="left",
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    table.add_column("Method", overflow="fold")
+    headings = ["Peak", "Weights", "Gradients", "Optim.", "Activ.", "Kept"]
+    extra = ["Fits", "Batch"] if arguments.gpu else []
+    timed = ["Hours"] if any(row.hours for row in rows) else []
+    for heading in (*headings, *extra, *timed):
+        table.add_column(heading, justify="right", no_wrap=True)
+    notes = []
+    for row in rows:
+        name = f"{row.label} {row.plan.task.backbone.removeprefix('sam_')}"
+        if row.memory is None:
+            notes.append(f"{name}: {row.reason}")
+            continue
+        memory = row.memory
+        sizes = (memory.cell_peak, memory.weights, memory.gradients, memory.optimizer)
+        figures = [f"{size / gib:.2f}" for size in (*sizes, memory.activations, memory.kept)]
+        words = [row.verdict or "", "-" if row.largest is None else str(row.largest)]
+        hours = [f"{row.hours.low:.2g}-{row.hours.high:.2g}" if row.hours else "-"]
+        table.add_row(plain(name), *figures, *words[: len(extra)], *hours[: len(timed)])
+        if row.verdict not in (None, "fits") and row.plan.method.lr:
+            notes.append(f"{name}: {row.change or 'no change makes it fit'}")
+    console.print(table)
+    for note in notes:
+        console.print(plain(note), soft_wrap=True)
+    console.print(
+        "Peak: of the whole run, validation included; parts: of the training step. Margins for CUDA"
+        " are assumed, not measured: see docs/cost.md."
+    )

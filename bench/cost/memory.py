@@ -54,8 +54,7 @@ def measure_memory(
     allocator's rounding and the workspaces of kernels. On other devices, all values come from
     tensor accounting (see `StorageMeter`).
 
-    Do not call it inside `FlopCounterMode`, which prevents checkpointed activations from being
-    freed.
+    Never call it inside `FlopCounterMode`, which keeps checkpointed activations alive.
 
     Args:
         step: one full step: forward, loss, backward, `optimizer.step()`, `zero_grad()`. It is
@@ -64,7 +63,7 @@ def measure_memory(
         optimizer: the optimiser that `step` calls.
         device: device of the model; tensors on other devices do not count.
         prepare: called instead of the first step; must create the optimiser's state.
-        rounding: each storage counts with its size rounded up to a multiple of this, in bytes.
+        rounding: sizes of storages are rounded up to a multiple of this, in bytes.
 
     Raises:
         RuntimeError: in addition to the model, its gradients and the optimiser's state, this
@@ -81,16 +80,13 @@ def measure_memory(
     tag()
     if device.type == "cuda":
         _refuse_if_in_use(device, own_bytes=meter.live)
-    # All gradients exist just before the optimiser's step, and all of its state just after it.
+    # All gradients exist just before the optimiser's step, all of its state just after it.
     hooks = optimizer.register_step_pre_hook(tag), optimizer.register_step_post_hook(tag)
     try:
         with meter:
             (prepare or step)()
             tag()
-            meter.restart()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-                torch.cuda.reset_peak_memory_stats(device)
+            _restart(meter, device)
             step()
     finally:
         for hook in hooks:
@@ -101,6 +97,13 @@ def measure_memory(
     peak = torch.cuda.max_memory_allocated(device)
     parts["activations"] += peak - sum(parts.values())
     return MemorySplit(peak, **parts, source="cuda allocator")
+
+
+def _restart(meter: "StorageMeter", device: torch.device) -> None:
+    meter.restart()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _refuse_if_in_use(device: torch.device, own_bytes: int) -> None:

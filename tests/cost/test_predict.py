@@ -103,6 +103,12 @@ def test_memory_grows_with_side_and_batch() -> None:
     assert min(steps) > 0
 
 
+@pytest.mark.parametrize(("batch", "parts"), [(4, 2), (6, 3)])
+def test_parts_of_a_batch_are_predicted_to_the_byte(batch: int, parts: int) -> None:
+    recipe = Recipe(1e-3, batch_size=batch, accumulate=parts)
+    assert error(method(), Task(3, 64, "none", "random"), recipe) == 0
+
+
 def test_kept_views_are_images_masks_and_embeddings() -> None:
     plain, trained = predict(), predict(views=10)
     assert trained.kept == 10 * 4 * 32 * 32  # no stage is frozen: three channels and the mask

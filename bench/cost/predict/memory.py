@@ -80,7 +80,8 @@ def predict_memory(
         device: "cpu" predicts the tensor accounting of records made on a CPU. "cuda" predicts
             `torch.cuda.max_memory_allocated`, without the workspaces of kernels.
         views: number of augmented images that training keeps on the device; 0 for none.
-        inference_batch: images, or stacks of slices, in the forward pass of `inference`.
+        inference_batch: images, or stacks of slices, in the forward pass of `inference`; 0 leaves
+            it out.
 
     Returns:
         The parts in bytes. For a model without trainable parameters they are those of inference.
@@ -107,6 +108,7 @@ def predict_memory(
 
 def _predict_step(model: Model, device: str, rounding: int, encoded: bool) -> MemorySplit:
     model.module.train()
+    model, left_out = _with_two_parts(model)
     optimizer = make_optimizer(model)
     images, masks, prompts = _batch(model, model.recipe.batch_size)
     inputs = ModelInput(images)
@@ -130,11 +132,34 @@ def _predict_step(model: Model, device: str, rounding: int, encoded: bool) -> Me
     split = measure_memory(step, model.module, optimizer, "cpu", prepare=prepare, rounding=rounding)
     # Parameters that no gradient reaches have no state in a real training.
     unused = _bytes_of((value for p in idle for value in optimizer.state[p].values()), rounding)
-    return replace(split, peak=split.peak - unused, optimizer=split.optimizer - unused)
+    # The samples that were left out are in memory all the time, with their masks.
+    sample = (inputs.rows.nbytes + masks.nbytes) // model.recipe.batch_size
+    return replace(
+        split,
+        peak=split.peak - unused + left_out * sample,
+        optimizer=split.optimizer - unused,
+        activations=split.activations + left_out * sample,
+    )
+
+
+def _with_two_parts(model: Model) -> tuple[Model, int]:
+    """The model with a batch of two parts at most, and how many samples this leaves out.
+
+    The memory is the same in every part of an accumulated batch but the first, which has no
+    gradients yet.
+    """
+    recipe = model.recipe
+    largest = -(-recipe.batch_size // recipe.accumulate)
+    if recipe.accumulate <= 2 or 2 * largest >= recipe.batch_size:
+        return model, 0
+    two = replace(recipe, batch_size=2 * largest, accumulate=2)
+    return Model(model.module, model.task, two), recipe.batch_size - 2 * largest
 
 
 def _predict_inference(model: Model, batch: int, rounding: int) -> int:
     """Peak of a forward pass without gradients, weights included, in bytes."""
+    if not batch:
+        return 0
     model.module.eval()
     images, _, prompts = _batch(model, batch)
     meter = StorageMeter("cpu", rounding)

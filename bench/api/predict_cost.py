@@ -1,0 +1,94 @@
+"""Predict from Python what methods will cost."""
+
+from typing import TYPE_CHECKING
+
+from bench.api.compare import Names
+from bench.errors import UserError, no_such
+from bench.spec import Recipe, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def predict_cost(
+    methods: Names,
+    backbones: Names = "sam_nano",
+    *,
+    image_size: int | None = None,
+    classes: int = 1,
+    depth: int = 1,
+    images: int = 500,
+    gpu: str | None = None,
+    steps: int = 200,
+    batch_size: int = 1,
+    precision: str = "bf16",
+    checkpointing: bool = False,
+    accumulate: int = 1,
+) -> "pd.DataFrame":
+    """Predict memory and time of training on a CUDA device; no weights, images or GPU are needed.
+
+    Args:
+        methods: names with options, as `"lora[rank=1|4],adapter"` or a list of such names.
+        backbones: names; one, a list, or separated by commas.
+        image_size: side in pixels; None for each backbone's own.
+        classes: foreground classes.
+        depth: slices in one sample; 1 for images.
+        images: labelled training images.
+        gpu: memory as "12GB", or a name as "rtx 4070"; None for no verdict.
+        steps: optimiser steps.
+        batch_size: images, or stacks of slices, in one step.
+        precision: "bf16" or "fp32".
+        checkpointing: recompute the activations of encoder blocks in the backward pass.
+        accumulate: number of parts in which a batch passes through the model.
+
+    Returns:
+        One row for each method and backbone, sizes in bytes: the columns of `cost --gpu --json`
+        that are predicted, described in docs/cost.md. UserError for an unknown name or value.
+
+    Example:
+        >>> table = bench.predict_cost("lora,full", "sam_vit_b", image_size=1024, gpu="12GB")
+    """
+    import pandas as pd
+
+    from bench.ask.method_words import parse_methods
+    from bench.cost.predict.gpus import find_gpu
+    from bench.cost.predict.table import predict_rows
+
+    tasks = _tasks(backbones, image_size, classes, depth)
+    numbers = {"images": images, "steps": steps, "batch_size": batch_size, "accumulate": accumulate}
+    _check({"classes": classes, "depth": depth, **numbers})
+    if precision not in ("bf16", "fp32"):
+        raise no_such("precision", precision, ("bf16", "fp32"))
+    recipe = Recipe(
+        0.0,
+        steps=steps,
+        batch_size=batch_size,
+        precision=precision,
+        checkpointing=checkpointing,
+        accumulate=accumulate,
+    )
+    parsed = parse_methods(methods if isinstance(methods, str) else ",".join(methods))
+    rows = predict_rows(parsed, tasks, recipe, images, None if gpu is None else find_gpu(gpu))
+    return pd.DataFrame([row.to_dict() for row in rows])
+
+
+def _check(numbers: "dict[str, int]") -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise UserError(f"{name} is {value}: give 1 or more")
+    if numbers["accumulate"] > numbers["batch_size"]:
+        parts = numbers["accumulate"]
+        raise UserError(f"accumulate is {parts}: give a number up to the batch size")
+
+
+def _tasks(backbones: Names, image_size: int | None, classes: int, depth: int) -> "list[Task]":
+    from bench.sam.build import ARCHITECTURES
+
+    names = backbones.split(",") if isinstance(backbones, str) else list(backbones)
+    tasks = []
+    for name in (name.strip() for name in names):
+        if name not in ARCHITECTURES:
+            raise no_such("backbone", name, ARCHITECTURES)
+        size = image_size or ARCHITECTURES[name].image_size
+        tasks.append(Task(classes + 1, size, name, "random", depth))
+    return tasks

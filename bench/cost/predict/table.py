@@ -1,0 +1,141 @@
+"""Predictions of many trainings, one row each: what `cost --gpu` and `bench.predict_cost` show."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cost.count import Counts, cost_card
+from bench.cost.predict.fit import Plan, cheapest_change, largest_batch
+from bench.cost.predict.gpus import Gpu, Verdict, judge
+from bench.cost.predict.memory import MemoryPrediction
+from bench.cost.predict.time import Hours, Speed, predict_hours, speed_of
+from bench.errors import UnsupportedError
+from bench.plugins.registry import Method
+from bench.spec import Cell, OptionValue, Recipe, Task
+
+MOST_VALIDATION_IMAGES = 24 * 6  # as in cells: up to 24 images at each of 6 points of the curve
+
+
+@dataclass(frozen=True)
+class PredictedRow:
+    """The predicted cost of one method on one backbone.
+
+    Attributes:
+        plan: what is predicted.
+        memory: None where it cannot be predicted; `reason` says why.
+        verdict: whether the training fits into the GPU; None without a GPU.
+        largest: largest batch that fits; None without a GPU, or if nothing is trained.
+        change: the cheapest change that makes it fit; None if it fits, or if none is enough.
+        hours: of one run; None where the speed of the device is not known.
+        reason: why there is no prediction; empty where there is one.
+    """
+
+    plan: Plan
+    memory: MemoryPrediction | None
+    verdict: Verdict | None = None
+    largest: int | None = None
+    change: str | None = None
+    hours: Hours | None = None
+    reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """The method with its options, as in tables."""
+        plan = self.plan
+        return Cell(plan.method.name, "", plan.task, plan.recipe, plan.options).label
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Method, backbone and image size, as in the cost cards."""
+        return self.label, self.plan.task.backbone, self.plan.task.image_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain values; all sizes in bytes."""
+        memory, hours, task, recipe = self.memory, self.hours, self.plan.task, self.plan.recipe
+        parts = ("peak", "weights", "gradients", "optimizer", "activations", "kept", "inference")
+        return {
+            "method": self.label,
+            "backbone": task.backbone,
+            "image_size": task.image_size,
+            "num_classes": task.num_classes - 1,
+            "batch_size": recipe.batch_size,
+            "precision": recipe.precision,
+            **{f"{part}_bytes": memory and getattr(memory, part) for part in parts},
+            "cell_peak_bytes": memory and memory.cell_peak,
+            "fits": self.verdict,
+            "largest_batch": self.largest,
+            "change": self.change,
+            "hours": hours and hours.likely,
+            "hours_low": hours and hours.low,
+            "hours_high": hours and hours.high,
+            "reason": self.reason,
+        }
+
+
+def predict_rows(
+    methods: Sequence[tuple[Method, Mapping[str, OptionValue]]],
+    tasks: Sequence[Task],
+    recipe: Recipe,
+    images: int,
+    gpu: Gpu | None,
+    speed: Speed | None = None,
+) -> Iterator[PredictedRow]:
+    """Predict each method for each task; methods from scratch once for each image size.
+
+    Args:
+        methods: each with its options that differ from the defaults.
+        tasks: one for each backbone.
+        recipe: how each method is trained; its learning rate has no influence.
+        images: labelled training images.
+        gpu: where the training is to run; None for the tensors alone, on any CUDA device.
+        speed: speed of the device if it was measured; otherwise that of the GPU, if known.
+    """
+    predicted = set()
+    for task in tasks:
+        for method, options in methods:
+            backbone = "none" if method.from_scratch else task.backbone
+            where = Task(task.num_classes, task.image_size, backbone, "random", task.depth)
+            views = max(images, min(recipe.bank_views, recipe.steps * recipe.batch_size))
+            plan = Plan(method, options, where, recipe, views if method.lr else 0)
+            key = (method.name, tuple(options.items()), where)
+            if key not in predicted:
+                predicted.add(key)
+                yield _predict_row(plan, images, gpu, speed)
+
+
+def _predict_row(plan: Plan, images: int, gpu: Gpu | None, speed: Speed | None) -> PredictedRow:
+    try:
+        memory = plan.memory()
+    except UnsupportedError as error:
+        return PredictedRow(plan, None, reason=str(error))
+    hours = None
+    if speed is None and gpu is not None:
+        speed = speed_of(gpu, plan.recipe.precision)
+    if speed is not None:
+        hours = _hours(plan, memory, images, speed)
+    if gpu is None:
+        return PredictedRow(plan, memory, hours=hours)
+    verdict = judge(memory.cell_peak, gpu.memory_bytes)
+    trains = plan.method.lr is not None
+    return PredictedRow(
+        plan,
+        memory,
+        verdict,
+        largest_batch(plan, gpu) if trains else None,
+        cheapest_change(plan, gpu) if trains and verdict != "fits" else None,
+        hours,
+    )
+
+
+def _hours(plan: Plan, memory: MemoryPrediction, images: int, speed: Speed) -> Hours:
+    counts: Counts = cost_card(plan.method, plan.options, plan.task).counts
+    trains = plan.method.lr is not None
+    evaluated = images // 4 + (MOST_VALIDATION_IMAGES if trains else 0)
+    return predict_hours(
+        counts,
+        memory.activations if trains else 0,
+        speed,
+        plan.recipe.steps if trains else 0,
+        plan.recipe.batch_size,
+        evaluated,
+    )

@@ -1,0 +1,181 @@
+"""Whether a training fits, the largest batch, and the change that makes it fit."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import bench
+from bench.cli import main
+from bench.cost.count import Counts
+from bench.cost.predict import fit
+from bench.cost.predict.fit import Plan, cheapest_change, largest_batch
+from bench.cost.predict.gpus import GPUS, Gpu, find_gpu, judge, largest_peak
+from bench.cost.predict.memory import MemoryPrediction
+from bench.cost.predict.table import predict_rows
+from bench.cost.predict.time import Speed, predict_hours, probe_speed, speed_of
+from bench.errors import UserError
+from bench.plugins.registry import Method
+from bench.spec import Recipe, Task
+
+GIB = 2**30
+
+
+class Pixelwise(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 16, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layer(images).relu()[:, :2]
+
+
+METHOD = Method("pixelwise", lambda task: Pixelwise(), "", 1e-3, "none", True, "", {})
+PLAN = Plan(METHOD, {}, Task(2, 256, "none", "random"), Recipe(1e-3, batch_size=2), views=4)
+
+
+def test_a_gpu_is_a_name_or_a_size() -> None:
+    assert find_gpu("NVIDIA RTX  4070").memory_bytes == 12 * GIB
+    assert find_gpu("11.5GB").memory_bytes == int(11.5 * GIB)
+    assert all(gpu.source and gpu.bandwidth and gpu.bf16 and gpu.fp32 for gpu in GPUS.values())
+
+
+@pytest.mark.parametrize("text", ["rtx 9999", "0GB", "12", ""])
+def test_an_unknown_gpu_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="give a memory size as 12GB, or one of"):
+        find_gpu(text)
+
+
+def test_margins_decide_between_fits_and_probably() -> None:
+    memory = 12 * GIB
+    assert judge(largest_peak(memory), memory) == "fits"
+    assert judge(largest_peak(memory) + 1, memory) == "probably"
+    assert judge(int(11.699 * GIB), memory) == "probably"
+    assert judge(int(11.701 * GIB), memory) == "no"
+
+
+def test_the_largest_batch_fits_and_the_next_one_does_not() -> None:
+    gpu = Gpu("", 1.2)
+    batch = largest_batch(PLAN, gpu)
+    assert batch > 16
+    fits = [
+        judge(PLAN.with_batch(number).memory().peak, gpu.memory_bytes)
+        for number in (batch, batch + 1)
+    ]
+    assert fits == ["fits", "probably"]
+
+
+def test_no_batch_fits_into_a_gpu_that_holds_only_its_context() -> None:
+    assert largest_batch(PLAN, Gpu("", 0.65)) == 0
+
+
+def test_the_cheapest_change_is_confirmed_by_a_prediction() -> None:
+    plan = PLAN.with_batch(32)
+    whole, parts = plan.memory(), plan.with_batch(1).memory()
+    between = Gpu("", ((whole.cell_peak + parts.cell_peak) / 2 * 1.1 + 0.65 * GIB) / GIB)
+    assert judge(whole.cell_peak, between.memory_bytes) != "fits"
+    assert cheapest_change(plan, between) == "--accumulate 32"
+
+
+def test_changes_keep_the_results_where_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a made-up memory that only a smaller side lowers enough."""
+    tried: list[tuple[bool, int, str]] = []
+
+    def memory(plan: Plan, inference: bool = True) -> MemoryPrediction:
+        recipe = plan.recipe
+        tried.append((recipe.checkpointing, plan.task.image_size, str(plan.options)))
+        return MemoryPrediction(plan.task.image_size * 2**20, 0, 0, 0, 0, 0)
+
+    monkeypatch.setattr(fit.Plan, "memory", memory)
+    lora = Method("lora", lambda task: Pixelwise(), "", 1e-3, "none", False, "", {"blocks": "all"})
+    plan = Plan(lora, {}, Task(2, 1024, "sam_vit_b", "random"), Recipe(1e-3, batch_size=1), 0)
+    assert cheapest_change(plan, Gpu("", 1.3)) == "--checkpointing --image-size 512"
+    assert tried[0] == (True, 1024, "{}")
+    assert (True, 1024, "{'blocks': '6-11'}") in tried
+    assert cheapest_change(plan, Gpu("", 0.7)) is None
+
+
+def rows(gpu: Gpu | None, methods: Sequence[Method] = (METHOD,)) -> list[dict[str, object]]:
+    recipe = replace(PLAN.recipe, steps=10)
+    found = predict_rows([(m, {}) for m in methods], [PLAN.task], recipe, 20, gpu)
+    return [row.to_dict() for row in found]
+
+
+def test_a_row_has_parts_that_sum_to_the_peak() -> None:
+    [row] = rows(find_gpu("rtx 4070"))
+    parts = ("weights", "gradients", "optimizer", "activations", "kept")
+    assert row["peak_bytes"] == sum(int(str(row[f"{part}_bytes"])) for part in parts)
+    assert row["kept_bytes"] == 20 * 4 * 256 * 256
+    assert row["fits"] == "fits"
+    assert float(str(row["hours_low"])) < float(str(row["hours"])) < float(str(row["hours_high"]))
+
+
+def test_without_a_gpu_there_is_no_verdict() -> None:
+    [row] = rows(None)
+    assert (row["fits"], row["largest_batch"], row["hours"]) == (None, None, None)
+
+
+def test_what_is_not_predicted_says_why() -> None:
+    class Selects(Pixelwise):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) * images[images > 0.5].mean()
+
+    selects = Method("selects", lambda task: Selects(), "", 1e-3, "none", True, "", {})
+    row, other = rows(None, [selects, METHOD])
+    assert row["peak_bytes"] is None
+    assert "memory of selects is not predicted" in str(row["reason"])
+    assert other["peak_bytes"]
+
+
+def test_hours_by_hand() -> None:
+    counts = Counts(0, 0, 0, 10**9, 3 * 10**9, ())
+    hours = predict_hours(counts, 10**9, Speed(1e12, 1e10, 2.0), steps=100, batch=4, evaluated=50)
+    seconds = 100 * (4 * 0.003 + 6 * 0.1) + 50 * 0.001
+    assert hours.likely == pytest.approx(seconds / 3600)
+    assert (hours.low, hours.high) == pytest.approx((hours.likely / 2, hours.likely * 2))
+
+
+def test_speed_comes_from_the_table_or_from_a_probe() -> None:
+    known = speed_of(find_gpu("rtx 4090"), "bf16")
+    assert known is not None
+    assert known.flops == pytest.approx(0.4 * 165.2e12)
+    assert speed_of(find_gpu("24GB"), "bf16") is None
+    probed = probe_speed("cpu", "fp32", seconds=0.05)
+    assert probed.flops > 1e8
+    assert torch.tensor(probed.bandwidth).isfinite()
+
+
+def test_the_command_and_the_function_predict_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = "--methods frozen_head --image-size 64 --images 30 --memory --json"
+    assert main(["cost", *words.split()]) == 0
+    [card] = json.loads(capsys.readouterr().out)
+    [row] = bench.predict_cost("frozen_head", image_size=64, images=30).to_dict("records")
+    assert card["cell_peak_bytes"] == row["cell_peak_bytes"] > row["weights_bytes"] > 0
+    assert card["trainable_params"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--gpu 9XB", "GPU '9XB' is not known"),
+        ("--memory --images 0", "--images is 0"),
+        ("--memory --accumulate 2", "--accumulate is 2, but a batch has 1"),
+    ],
+)
+def test_bad_predictions_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], words: str, sentence: str
+) -> None:
+    assert main(["cost", "--methods", "unet", "--image-size", "32", *words.split()]) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_python_refuses_what_is_out_of_range() -> None:
+    with pytest.raises(UserError, match="images is 0"):
+        bench.predict_cost("lora", images=0)
+    with pytest.raises(UserError, match="accumulate is 2"):
+        bench.predict_cost("lora", accumulate=2)
