@@ -131,7 +131,7 @@ def test_what_is_not_predicted_says_why() -> None:
 
 
 def test_hours_by_hand() -> None:
-    counts = Counts(0, 0, 0, 10**9, 3 * 10**9, ())
+    counts = Counts(0, 0, 0, 10**9, 3 * 10**9, {}, {}, ())
     hours = predict_hours(counts, 10**9, Speed(1e12, 1e10, 2.0), steps=100, batch=4, evaluated=50)
     seconds = 100 * (4 * 0.003 + 6 * 0.1) + 50 * 0.001
     assert hours.likely == pytest.approx(seconds / 3600)
