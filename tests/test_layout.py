@@ -35,7 +35,7 @@ ROOMS = {
     "report.records": "",
     "contract": "run keep cost learn plugins sam data",
     "guard": "run ask cost learn plugins data stats",
-    "export": "predict cost sam",
+    "export": "predict cost sam data",
     "predict": "run keep evaluate learn metrics sam data",
     "run": "keep cost evaluate learn plugins sam data",
     "ask": "evaluate learn plugins sam data data.leakage",

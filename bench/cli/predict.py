@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   %(prog)s --model my.safetensors new_images --out predictions
   %(prog)s --model my.safetensors mosaic.tif --maps uncertainty --pixel-size 0.25
+  %(prog)s --model my.safetensors new_images --format geojson,imagej
   %(prog)s --model boxes.safetensors new_images --prompts boxes.csv
 """
 
@@ -75,6 +76,12 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--min-area", metavar="PX", type=int, default=1, help="smallest object to count [1]"
     )
+    what.add_argument(
+        "--format",
+        metavar="LIST",
+        default="",
+        help="further formats: coco, geojson (QuPath), imagej (regions), ome-tiff, nifti",
+    )
     what.add_argument("--tiff", action="store_true", help="write label maps as TIFF, not PNG")
     return parser
 
@@ -92,7 +99,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     settings = PredictionSettings(
         evaluation=arguments.evaluation,
-        maps=tuple(word.strip() for word in arguments.maps.split(",") if word.strip()),
+        maps=_words(arguments.maps),
         levels=_levels(arguments.levels),
         prompts=arguments.prompts,
         pixel_size=arguments.pixel_size,
@@ -100,6 +107,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         tiff=arguments.tiff,
     )
     settings.check()
+    formats = _words(arguments.format)
+    if formats:
+        from bench.export.predictions import check_formats
+
+        check_formats(formats)
     if arguments.threads is not None and arguments.threads < 1:
         raise UserError(f"--threads is {arguments.threads}: give 1 or more")
     pictures = open_pictures(arguments.images)
@@ -115,7 +127,37 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         allow_other_images=arguments.allow_other_images,
     )
     outcomes = _predict(model, pictures, arguments.out, settings, console)
-    return _report(outcomes, arguments.out, console)
+    exit_code = _report(outcomes, arguments.out, console)
+    if formats:
+        _write_formats(model, pictures, outcomes, arguments, console)
+    return exit_code
+
+
+def _write_formats(
+    model: "KeptModel",
+    pictures: "Sequence[Picture]",
+    outcomes: "Sequence[PictureDone]",
+    arguments: argparse.Namespace,
+    console: Console,
+) -> None:
+    """Write the pictures that could be predicted in the formats of `--format`."""
+    from bench.export.predictions import write_formats
+
+    done = [outcome for outcome in outcomes if outcome.error is None]
+    names = {outcome.name for outcome in done}
+    formats = _words(arguments.format)
+    written = write_formats(
+        [picture for picture in pictures if picture.name in names],
+        arguments.out,
+        formats,
+        model.header.classes,
+        arguments.pixel_size,
+        arguments.min_area,
+        separated=any(outcome.evaluation == "generator" for outcome in done),
+    )
+    console.print(
+        plain(f"{counted(len(written), 'file')} written as {', '.join(formats)}"), soft_wrap=True
+    )
 
 
 def _predict(
@@ -164,6 +206,10 @@ def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console) -> i
         soft_wrap=True,
     )
     return 1 if failed else 0
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _levels(text: str | None) -> tuple[float, float] | None:

@@ -26,6 +26,7 @@ from bench.predict.segmentation import Band
 from bench.predict.table import OBJECT_COLUMNS, Row, object_rows, readings_row, to_csv
 
 MAPS = ("probability", "uncertainty")
+TYPES = {"labels": np.uint8, "objects": np.int32}  # of stored maps; others are float32
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,9 @@ def predict_files(
     """Predict every picture; those whose outputs exist already are not predicted again.
 
     Writes into `out`: `labels/` (class maps of the size of the images: PNG, or TIFF for volumes and
-    very large images), `overlays/`, `probability/` and `uncertainty/` on request, `table.csv` (one
-    row per image or slice) and `objects.csv` (one row per object). A picture that cannot be
+    very large images), `objects/` (numbers of objects, where a mask generator separates them),
+    `overlays/`, `probability/` and `uncertainty/` on request, `table.csv` (one row per image or
+    slice) and `objects.csv` (one row per object). A picture that cannot be
     predicted is reported, and the others go on.
 
     Args:
@@ -191,6 +193,7 @@ class _PictureJob:
         evaluation = self._model.choose_evaluation(picture.size, settings.evaluation)
         state, rows = PictureState(made_from, evaluation), []
         counts = np.zeros(len(self._names), np.int64)
+        separated = ("objects",) if evaluation == "generator" else ()
         with ExitStack() as stack:
             files = {
                 name: stack.enter_context(
@@ -198,11 +201,11 @@ class _PictureJob:
                         self._out / name / picture.name,
                         picture.size,
                         picture.slices,
-                        np.uint8 if name == "labels" else np.float32,
+                        TYPES.get(name, np.float32),
                         settings.tiff,
                     )
                 )
-                for name in ("labels", *settings.maps)
+                for name in ("labels", *settings.maps, *separated)
             }
             for index, (image, bands) in enumerate(self._slices(evaluation)):
                 shown = Overlay(picture.size) if index == picture.slices // 2 else None
@@ -239,6 +242,8 @@ class _PictureJob:
                 "probability": band.foreground,
                 "uncertainty": band.uncertainty,
             }
+            if band.objects is not None:
+                values["objects"] = band.objects
             for name, file in files.items():
                 file.add(values[name])
             for name in MAPS:

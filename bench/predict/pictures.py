@@ -70,7 +70,7 @@ class Picture:
         Raises:
             UserError: the file cannot be read.
         """
-        if _is_volume(self.path):
+        if is_volume(self.path):
             return as_pixels(nifti.read_slice(self.path, index), levels)
         if self.slices > 1:
             return as_pixels(_read_page(self.path, index), levels)
@@ -137,7 +137,7 @@ def open_pictures(paths: Iterable[Path]) -> list[Picture]:
 
 
 def _open(path: Path, name: str) -> Picture:
-    if _is_volume(path):
+    if is_volume(path):
         across = nifti.read_slice(path, 0).shape
         return Picture(name, path, nifti.depth(path), (across[0], across[1]))
     try:
@@ -184,12 +184,13 @@ def _read_page(path: Path, index: int) -> npt.NDArray[Any]:
         return np.asarray(page.asarray())
 
 
-def _is_volume(path: Path) -> bool:
+def is_volume(path: Path) -> bool:
+    """Whether a file is a NIfTI volume, by its name."""
     return path.name.lower().endswith(VOLUMES)
 
 
 def _is_image(path: Path) -> bool:
-    return path.is_file() and (path.suffix.lower() in SUFFIXES or _is_volume(path))
+    return path.is_file() and (path.suffix.lower() in SUFFIXES or is_volume(path))
 
 
 def _unique_names(files: Sequence[Path]) -> list[str]:

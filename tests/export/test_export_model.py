@@ -236,9 +236,8 @@ def test_other_libraries_compute_the_same_without_this_project(tmp_path: Path) -
 @pytest.mark.slow  # some ten seconds for each method
 @pytest.mark.parametrize("name", [method.name for method in list_methods()])
 def test_onnx_files_compute_the_same(name: str, tmp_path: Path) -> None:
-    import onnx
-    import onnxruntime
-
+    onnx = pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
     model = adapted(tmp_path, name, 64)
     out = tmp_path / "model.onnx"
     if name in UNTRANSLATED:

@@ -1,0 +1,182 @@
+"""Predictions in formats of other programs, read back by libraries that this project does not use
+to write them: the same pixels of every object."""
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+from folders import make_folder
+from kept_models import make_kept_model
+from matplotlib.path import Path as MplPath
+from PIL import Image
+
+from bench.cli import main
+from bench.data.components import label_components
+from bench.errors import UserError
+from bench.export.predictions import check_formats, write_formats
+from bench.export.regions import regions_of
+from bench.predict.pictures import Picture
+
+NAMES = ("matrix", "grain", "pore")
+Mask = npt.NDArray[np.bool_]
+
+
+def classes_with_holes() -> npt.NDArray[np.uint8]:
+    """Touching objects of two classes, a hole, a pixel in it, diagonal neighbours, pixels."""
+    classes = np.zeros((40, 52), np.uint8)
+    classes[2:12, 3:15] = 1
+    classes[5:9, 6:10] = 0
+    classes[6, 7] = 1  # inside the hole
+    classes[2:12, 15:20] = 2  # touches the first one
+    classes[20:24, 20:24], classes[24:28, 24:28] = 1, 1  # touch at a corner
+    classes[39, 51], classes[0, 0] = 2, 1
+    noise = np.random.default_rng(0).random((14, 20)) < 0.55
+    classes[25:39, 30:50][noise] = 2
+    return classes
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Picture]:
+    """A folder with the stored labels of one picture, and the picture."""
+    out = tmp_path_factory.mktemp("predicted")
+    classes = classes_with_holes()
+    (out / "labels").mkdir()
+    Image.fromarray(classes).save(out / "labels" / "a.png")
+    return out, Picture("a", out / "a.png", 1, (40, 52))
+
+
+def true_objects() -> dict[int, list[Mask]]:
+    classes = classes_with_holes()
+    objects = {}
+    for index in (1, 2):
+        labels = label_components(classes == index)
+        objects[index] = [labels == number for number in range(1, labels.max() + 1)]
+    return objects
+
+
+def assert_same_objects(masks: dict[int, list[Mask]]) -> None:
+    """Every object has the same pixels: an IoU of 1 for all of them."""
+    for index, objects in true_objects().items():
+        assert len(masks[index]) == len(objects)
+        ours = {mask.tobytes() for mask in masks[index]}
+        assert ours == {mask.tobytes() for mask in objects}
+
+
+def fill(rings: list[npt.NDArray[Any]], shape: tuple[int, int]) -> Mask:
+    """Pixels whose centres are inside an odd number of rings of (x, y), by matplotlib."""
+    rows, columns = np.indices(shape)
+    centres = np.stack([columns.ravel(), rows.ravel()], axis=1) + 0.5
+    inside = np.zeros(shape, bool)
+    for ring in rings:
+        inside ^= MplPath(ring).contains_points(centres).reshape(shape)
+    return inside
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools with NumPy 2
+def test_coco_is_read_by_pycocotools(
+    predicted: tuple[Path, Picture], capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco = pytest.importorskip("pycocotools.coco")
+    out, picture = predicted
+    (path,) = write_formats([picture], out, ["coco"], NAMES)
+    document = coco.COCO(str(path))
+    capsys.readouterr()  # the library prints
+    masks: dict[int, list[Mask]] = {1: [], 2: []}
+    for entry in document.loadAnns(document.getAnnIds()):
+        mask = document.annToMask(entry).astype(bool)
+        assert mask.sum() == entry["area"]
+        left, top, wide, tall = entry["bbox"]
+        assert mask[top : top + tall, left : left + wide].sum() == entry["area"]
+        masks[entry["category_id"]].append(mask)
+    assert_same_objects(masks)
+    assert [category["name"] for category in document.loadCats([1, 2])] == ["grain", "pore"]
+
+
+def test_geojson_has_the_form_of_qupath(predicted: tuple[Path, Picture]) -> None:
+    pytest.importorskip("shapely")
+    out, picture = predicted
+    (path,) = write_formats([picture], out, ["geojson"], NAMES)
+    document = json.loads(path.read_text())
+    assert document["type"] == "FeatureCollection"
+    masks: dict[int, list[Mask]] = {1: [], 2: []}
+    for feature in document["features"]:
+        assert feature["properties"]["objectType"] == "annotation"
+        index = NAMES.index(feature["properties"]["classification"]["name"])
+        assert feature["geometry"]["type"] == "Polygon"
+        rings = [np.array(ring) for ring in feature["geometry"]["coordinates"]]
+        masks[index].append(fill(rings, picture.size))
+    assert_same_objects(masks)
+
+
+def test_regions_of_imagej_are_read_by_roifile(predicted: tuple[Path, Picture]) -> None:
+    roifile = pytest.importorskip("roifile")
+    out, picture = predicted
+    (path,) = write_formats([picture], out, ["imagej"], NAMES)
+    masks: dict[int, list[Mask]] = {1: [], 2: []}
+    regions = roifile.roiread(path)
+    for region in regions:
+        rings = region.coordinates(multi=True)
+        rings = rings if isinstance(rings, list) else [rings]
+        masks[NAMES.index(region.name.partition("-")[0])].append(fill(rings, picture.size))
+    assert_same_objects(masks)
+    assert sum(region.composite for region in regions) >= 2  # those with holes
+    with zipfile.ZipFile(path) as archive:
+        assert len(set(archive.namelist())) == len(regions)
+
+
+def test_objects_that_a_model_separates_stay_apart() -> None:
+    classes = np.ones((4, 6), np.uint8)
+    numbers = np.repeat([[5, 5, 5, 2, 2, 2]], 4, axis=0)
+    areas = [region.area for region in regions_of(classes, numbers)]
+    assert areas == [12, 12]
+    assert [region.left for region in regions_of(classes, numbers)] == [0, 3]
+    assert regions_of(classes, numbers, min_area=13) == []
+
+
+def test_volumes_become_ome_tiff_and_nifti_on_their_grid(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.random.default_rng(0).integers(0, 3, (3, 5, 7), np.uint8)
+    (tmp_path / "labels").mkdir()
+    tifffile.imwrite(tmp_path / "labels" / "v.tif", volume, photometric="minisblack")
+    source = tmp_path / "v.nii"
+    affine = np.array([[-0.5, 0, 0, 9.0], [0, 0.5, 0, 8.0], [0, 0, 2.0, 7.0], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine), source)
+    picture = Picture("v", source, 3, (5, 7))
+    ome, nifti = write_formats([picture], tmp_path, ["ome-tiff", "nifti"], NAMES, 0.25)
+    with tifffile.TiffFile(ome) as file:
+        assert file.is_ome
+        assert 'PhysicalSizeX="0.25"' in str(file.ome_metadata)
+        np.testing.assert_array_equal(file.asarray(), volume)
+    image = nibabel.load(nifti)
+    np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), volume)
+    np.testing.assert_allclose(image.affine, affine)
+
+
+def test_unknown_formats_and_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="--format cannot be 'svg': give coco, geojson"):
+        check_formats(["svg"])
+    monkeypatch.setitem(sys.modules, "roifile", None)
+    with pytest.raises(UserError, match="--format imagej needs the package roifile"):
+        check_formats(["imagej"])
+
+
+def test_the_command_writes_the_formats(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    images = make_folder(tmp_path / "images", 2) / "images"
+    model = make_kept_model(tmp_path / "m.safetensors", "frozen_head", noise=0.3)
+    out = tmp_path / "out"
+    words = ["predict", "--model", str(model), str(images), "--out", str(out), "--device", "cpu"]
+    assert main([*words, "--threads", "1", "--format", "coco, geojson,ome-tiff"]) == 0
+    document = json.loads((out / "coco.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == ["image_0.png", "image_1.png"]
+    rows = (out / "objects.csv").read_text().splitlines()[1:]
+    assert len(document["annotations"]) == len(rows)
+    areas = [float(row.split(",")[4]) for row in rows]
+    assert [entry["area"] for entry in document["annotations"]] == areas
+    assert len(list((out / "geojson").glob("*.geojson"))) == 2
