@@ -113,7 +113,8 @@ class Recipe:
         precision: "fp32", or "bf16" for autocast.
         clip_norm: gradients are scaled down to this global L2 norm; 0 for no clipping.
         epochs: passes over the training images; if given, `steps` is computed from it.
-        final_lr, power: end of the schedule, and exponent of "poly".
+        final_lr: learning rate at the end of the schedule.
+        power: exponent of the schedule "poly".
         horizon: the schedule is computed for a training this many times as long as `steps`.
         rate_levels: number of changes of the rate, as if it were set once per epoch; None: one in
             each step.
@@ -289,7 +290,8 @@ class Cost:
     one batch of `recipe.batch_size`. FLOPs are 2 x multiply-adds. The four parts of the memory sum
     to `train_peak_bytes`. Throughputs are medians over timed blocks, with their interquartile
     range. `memory_source` is "cuda allocator" or "tensor accounting". All definitions are in
-    docs/protocol/costs.md.
+    docs/protocol/costs.md. The names end in the unit: `_params` and `_flops` are numbers, `_bytes`
+    bytes, `_images_per_s` images (or slices) per second, `_s` seconds.
     """
 
     trainable_params: int

@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Remove models on request, then list those that remain."""
+    """Remove models on request, then list those that remain; returns the exit code 0."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 

@@ -21,7 +21,11 @@ SHOWN = 6  # names of images in a line
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of `train`; `dest` names fields of `Request`."""
+    """The parser of `train`.
+
+    Its `dest` are names of fields of `Request`, except `model`, `all`, `device`, `threads` and
+    `out`.
+    """
     parser = ArgumentParser(
         command="train",
         description="Train the method that you chose on the train and validation images together,"
@@ -40,7 +44,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Train and write the model."""
+    """Train the final model, write it with its model card, and say what is known about it.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        UserError: a value is not allowed, the options name more than one cell, the training fails,
+            or the model cannot be written.
+    """
     from bench.ask.grid import expand
     from bench.ask.request import Request, pick_fields
     from bench.run.final import FinalTraining

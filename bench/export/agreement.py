@@ -11,7 +11,11 @@ from bench.errors import UserError
 
 
 def check_images(side: int) -> npt.NDArray[np.uint8]:
-    """Two square images (2, S, S, 3): noise, and smooth colours; both contain 0 and 255."""
+    """Two square images (2, S, S, 3) uint8: noise, and smooth colours; both contain 0 and 255.
+
+    Args:
+        side: S in pixels.
+    """
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     ramp = np.linspace(0, 255, side)
     down, across = np.meshgrid(ramp, ramp, indexing="ij")
@@ -36,7 +40,11 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 def require_agreement(difference: float, limit: float) -> None:
-    """Refuse an export whose output differs from the model's.
+    """Refuse an export whose output differs from that of the model.
+
+    Args:
+        difference: result of `largest_difference`.
+        limit: largest difference that is allowed.
 
     Raises:
         UserError: `difference` is above `limit`.

@@ -109,7 +109,13 @@ def onnx_program(module: nn.Module, task: Task) -> Any:
 
 
 def write_onnx(program: Any, path: Path, header: Mapping[str, str]) -> None:
-    """Write the program with its weights in one file, and the header as its metadata."""
+    """Write the program with its weights in one file, and the header as its metadata.
+
+    Args:
+        program: result of `onnx_program`.
+        path: of the file.
+        header: name to text.
+    """
     program.model.metadata_props.update(header)
     program.save(path, external_data=False)
 

@@ -1,1 +1,1 @@
-"""Regression check: has a change of the code changed accuracy, cost or speed?"""
+"""Regression check: whether a change of the code has changed accuracy, cost or speed."""

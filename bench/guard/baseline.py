@@ -63,7 +63,7 @@ class Figures:
         env: environment, as in a record.
         contents: SHA-256 of the dataset and of the pretrained weights, by name.
         counts: exact costs of every method that can be used here, by "part: measure".
-        runs: one entry a seed, by method.
+        runs: name of a method to one entry for each seed.
         fingerprints: of the same methods as `counts`.
         losses: values of the loss functions, see `bench.guard.fingerprint.loss_values`.
         covers: an entry of `COVERS`.
@@ -141,7 +141,8 @@ def read(path: Path) -> Figures:
 
     Raises:
         NoBaselineError: the file does not exist.
-        UserError: the file cannot be read or is not a baseline.
+        UserError: the file cannot be read, is not a baseline, or has fewer than two seeds of a
+            method.
     """
     values = _load(path)
     schema = values.pop("schema", None)
@@ -163,7 +164,7 @@ def read(path: Path) -> Figures:
 
 
 def write(figures: Figures, path: Path) -> None:
-    """Write a baseline.
+    """Write a baseline as JSON; an existing file is replaced.
 
     Raises:
         UserError: a cell or a method failed, or the file cannot be written.
@@ -200,12 +201,17 @@ def _lines(values: Mapping[str, Any], depth: int, indent: str = " ") -> str:
 
 
 def cells(request: "Request", seeds: int) -> "list[Cell]":
-    """The cells of a grid on one dataset, of `seeds` seeds each.
+    """The cells of a grid on one dataset.
 
-    The leakage gate is left out: it looks at the dataset alone, and takes as long as a training.
+    The search for overlapping images is left out: it depends on the dataset only, and takes as long
+    as a training.
+
+    Args:
+        request: the grid; its own `seeds` are not used.
+        seeds: number of seeds of each method.
 
     Raises:
-        UserError: the grid asks for what there is not.
+        UserError: the grid names something that does not exist, or a value is not allowed.
     """
     from bench.ask.grid import LoadedDataset, expand
     from bench.data.fingerprint import fingerprint

@@ -50,6 +50,10 @@ def compare(
         now: figures of the present code.
         unavailable: files of methods that cannot be imported, with the reason.
         lacking: those of them that only need a library that is not installed; not a change.
+
+    Returns:
+        What is outside the limits (see the constants above), and sentences on what was not
+        compared because the environment differs.
     """
     exact = same_machine(baseline.env, now.env)
     trained_env = baseline.runs_env or baseline.env

@@ -147,7 +147,14 @@ def _settings(request: Request) -> Fields:
 
 
 def train(cell: Cell, store: Store) -> Run:
-    """Run a cell in a process of its own."""
+    """Run a cell in a new process, and the reference step after it.
+
+    A failure, or a run of more than `LIMIT_S` seconds, is returned as `error`, not raised.
+
+    Args:
+        cell: what to run.
+        store: folder for its record.
+    """
     results: list[Fields] = []
     try:
         isolate(run_with_reference, cell, store, on_event=results.append, limit_s=LIMIT_S)
@@ -157,7 +164,13 @@ def train(cell: Cell, store: Store) -> Run:
 
 
 def run_with_reference(cell: Cell, store: Store, send: Callable[[Fields], None]) -> None:
-    """Run a cell as every cell is run, then the reference step; sends the fields of a `Run`."""
+    """Run a cell as every cell is run, then the reference step, in this process.
+
+    Args:
+        cell: what to run, on the CPU with one thread.
+        store: folder for its record.
+        send: called once, with the fields of a `Run` by name.
+    """
     from bench.guard.reference_step import reference_speed
 
     work(cell, "cpu", 1, store, lambda event: None)

@@ -17,7 +17,10 @@ SIDE, BATCH = 128, 4  # px, images
 
 
 def reference_step() -> Callable[[], None]:
-    """A function that makes one AdamW step on noise, in fp32 on the CPU, with fixed sizes."""
+    """Return a function that makes one training step: AdamW on noise, in fp32 on the CPU.
+
+    The step has `BATCH` images of `SIDE` px.
+    """
     torch.manual_seed(0)
     encoder = ImageEncoderViT(
         img_size=SIDE,

@@ -1,1 +1,1 @@
-"""Kept models: the file of a trained model, and its model card."""
+"""Kept models: the file of a trained model, its header, and its model card."""

@@ -99,7 +99,15 @@ class ModelHeader:
         trained_on: Mapping[str, tuple[str, ...]],
         origin: Mapping[str, str],
     ) -> "ModelHeader":
-        """The header of the model of a cell; `base` is set when the file is written."""
+        """The header of the model of a cell; `base` is set when the file is written.
+
+        Args:
+            record: result of the cell.
+            rule: why the model is kept, "best" or "all".
+            images: kind and size of the training images.
+            trained_on: names of the training images by part.
+            origin: "source" and "licence" of the images.
+        """
         return cls(
             cell=without_paths(record.cell),
             base=(0.0, 0.0),
@@ -197,7 +205,7 @@ def read_header(path: Path) -> ModelHeader:
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    """The error for a file that cannot be read as a kept model."""
+    """The error for a file that cannot be read as a kept model; it is returned, not raised."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return UserError(
         f"cannot read {path} as a kept model ({reason}): give a complete .safetensors file"

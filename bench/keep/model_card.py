@@ -25,13 +25,21 @@ def write_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) ->
     Args:
         path: of the model.
         header: of the model.
-        scores: of all records with the same settings except seed and fold.
+        scores: of all records with the same settings except seed and fold; empty for those in the
+            header.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     return write_atomic(path.with_suffix(".md"), model_card(path, header, scores))
 
 
 def model_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) -> str:
-    """The text of the card; see `write_card`."""
+    """The text of the card, in Markdown; arguments as of `write_card`.
+
+    Raises:
+        UserError: the method is not on this machine.
+    """
     cell = header.cell
     parts = {
         f"{cell.label} for {cell.dataset_name}": list(_what(header)),
@@ -49,7 +57,10 @@ def model_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) ->
 
 
 def spread(scores: Sequence[Score]) -> str:
-    """Mean and standard deviation of the Dice of some records, as in "92.2 ± 0.9 % (3 runs)"."""
+    """Mean and standard deviation of the Dice of some records, as in "92.2 ± 0.9 % (3 runs)".
+
+    It is "not defined" if no record has a Dice.
+    """
     values = [100 * score.dice for score in scores if score.dice is not None]
     if not values:
         return "not defined"

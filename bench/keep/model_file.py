@@ -154,6 +154,9 @@ def base_print(module: nn.Module) -> tuple[float, float]:
     They are computed from samples of every persistent tensor outside `trained_state`. They are not
     a hash, because positions resized to another image side differ in the last digit between
     machines.
+
+    Args:
+        module: as its method built it, trained or not.
     """
     trained = {tensor.data_ptr() for tensor in trained_state(module).values()}
     total = pattern = 0.0

@@ -132,7 +132,15 @@ class Overlay:
 
 
 def tint(image: npt.NDArray[np.uint8], classes: Map) -> npt.NDArray[np.uint8]:
-    """Image (H, W, 3) with 45 % of the colour of each foreground class (H, W)."""
+    """Tint the foreground of an image with 45 % of the colour of its class.
+
+    Args:
+        image: (H, W, 3) uint8.
+        classes: (H, W) class indices.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
     colours = COLOURS[(classes.astype(int) - 1) % len(COLOURS)]
     mixed = (0.55 * image + 0.45 * colours).round().astype(np.uint8)
     return np.where((classes > 0)[..., None], mixed, image)

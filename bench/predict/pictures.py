@@ -81,7 +81,11 @@ class Picture:
 
 
 def as_pixels(pixels: Path | npt.NDArray[Any], levels: Levels | None = None) -> Pixels8:
-    """A file, or an array (H, W) or (H, W, C), as the training reads it.
+    """Read a file or an array as the images of a training are read.
+
+    Args:
+        pixels: file, or array (H, W) or (H, W, C) with C from 1 to 4.
+        levels: values that become 0 and 255; None: as for the images of a training.
 
     Raises:
         UserError: the file cannot be read, or the array has another shape.

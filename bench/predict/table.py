@@ -58,6 +58,9 @@ def object_rows(
         objects: of the image.
         class_names: K names.
         pixel_size: side of a pixel.
+
+    Returns:
+        One dict with the keys `OBJECT_COLUMNS` for each object; objects are numbered from 1.
     """
     diameters = diameters_of_areas(objects.areas, pixel_size)
     return [

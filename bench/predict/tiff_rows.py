@@ -137,9 +137,13 @@ class TiffRows:
 
 
 def percentiles(counts: npt.NDArray[np.int64]) -> Levels:
-    """The percentiles `STRETCH` of values 0, 1, ... that occur so often, as `numpy.percentile`.
+    """The percentiles `STRETCH` of whole numbers, from their histogram, as `numpy.percentile`.
 
-    The smallest and the largest value where both percentiles are equal, as in `decode`.
+    Args:
+        counts: (n,) how often each value 0 to n - 1 occurs.
+
+    Returns:
+        Both percentiles; if they are equal, the smallest and the largest value, as in `decode`.
     """
     cumulative = counts.cumsum()
     total = int(cumulative[-1])
