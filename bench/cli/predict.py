@@ -94,6 +94,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             predicted.
     """
     from bench.predict.job import PredictionSettings
+    from bench.predict.memory import return_large_blocks
     from bench.predict.model import load_model
     from bench.predict.pictures import open_pictures
 
@@ -120,6 +121,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)  # as in the cells
+    return_large_blocks()
     model = load_model(
         arguments.model,
         device=arguments.device,
