@@ -100,10 +100,12 @@ def export_model(model: KeptModel, to: str, out: Path) -> Export:
 
     Raises:
         UserError: the model does not fit the format (the message names the property), a library
-            is missing, the outputs differ, or `out` cannot be written.
+            is missing, the outputs differ, or `out` cannot be written or is the model itself.
     """
     if to not in LIMITS:
         raise UserError(f"--to cannot be '{to}': give one of {', '.join(LIMITS)}")
+    if out.resolve() == model.path.resolve():
+        raise UserError(f"{out} is the kept model itself: give another path by --out")
     if model.model.device.type != "cpu":
         raise UserError("load the model on the CPU to export it: device='cpu'")
     job = _Job(model, to)
@@ -231,7 +233,9 @@ def _add_metadata(file: Path, folder: Path, header: dict[str, str]) -> None:
     """Write the header into a safetensors file, and as header.json next to it."""
     with safe_open(file, "pt") as opened:
         kept: dict[str, Any] = opened.metadata() or {}
-    save_file(load_file(file), file, {**header, **kept})
+    tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}  # not of the file
+    with atomic_path(file) as temporary:
+        save_file(tensors, temporary, {**header, **kept})
     write_atomic(folder / HEADER, json.dumps(header, indent=1))
 
 

@@ -172,7 +172,7 @@ def _coco_counts(region: Region, height: int, width: int) -> list[int]:
 def _write_geojson(entry: PredictedPicture, path: Path) -> Path:
     """A FeatureCollection of annotations for QuPath, in pixels, y down."""
     shapely = import_library("shapely", "--format geojson")
-    features = []
+    features: list[dict[str, Any]] = []
     for number, regions in entry.slices():
         for region in regions:
             geometry = shapely.geometry.mapping(region.outline())

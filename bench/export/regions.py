@@ -71,7 +71,7 @@ def regions_of(
             components of each class.
         min_area: smaller objects, in pixels, are left out.
     """
-    entries = []
+    entries: list[tuple[int, float, float, int, Region]] = []
     for index in range(1, int(classes.max(initial=0)) + 1):
         parts = classes == index
         labels = label_components(parts) if numbers is None else np.where(parts, numbers, 0)
@@ -81,7 +81,7 @@ def regions_of(
             inside = labels[window] == number
             region = Region(index, window[0].start, window[1].start, inside)
             rows, columns = np.nonzero(inside)
-            centre = (rows.mean() + region.top, columns.mean() + region.left)
+            centre = (float(rows.mean()) + region.top, float(columns.mean()) + region.left)
             if len(rows) >= min_area:
                 entries.append((index, *centre, len(entries), region))
     return [entry[-1] for entry in sorted(entries, key=lambda entry: entry[:-1])]

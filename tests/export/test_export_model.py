@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from kept_models import make_kept_model
 from safetensors import safe_open
 from safetensors.torch import load_file
-from segment_anything import SamPredictor
+from segment_anything import SamPredictor, sam_model_registry
 from torch import Tensor
 
 import bench
@@ -21,10 +22,11 @@ from bench.errors import UserError
 from bench.export.agreement import check_images, largest_difference, to_unit
 from bench.export.model import LIMITS, export_model
 from bench.export.plain_sam import SamSizes
-from bench.export.sam_file import read_sam_header
+from bench.export.sam_file import REGISTRY, REGISTRY_SIDE, how_to_build, read_sam_header
 from bench.plugins.registry import list_methods
 from bench.predict.model import KeptModel
 from bench.sam.lora import LoRALinear
+from bench.spec import Task
 
 SIDE = 32
 # Methods that torch cannot translate to ONNX, each with the reason that the message names.
@@ -165,6 +167,26 @@ def test_a_zeroed_adapter_fails_the_check(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sam_lora.safetensors"]
 
 
+def test_a_model_is_not_replaced_by_its_export(tmp_path: Path) -> None:
+    model = adapted(tmp_path, "frozen_head")
+    before = model.path.read_bytes()
+    with pytest.raises(UserError, match="is the kept model itself"):
+        export_model(model, "merged", model.path)
+    assert model.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("backbone", REGISTRY)
+def test_the_registry_of_segment_anything_builds_the_same_sizes(backbone: str) -> None:
+    task = Task(2, REGISTRY_SIDE, backbone)
+    assert how_to_build(task)["registry"] == REGISTRY[backbone]
+    assert how_to_build(replace(task, image_size=512))["registry"] == ""
+    with torch.device("meta"):
+        ours = SamSizes.of(task).build().state_dict()
+        theirs = sam_model_registry[REGISTRY[backbone]](None).state_dict()
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (ours, theirs)]
+    assert shapes[0] == shapes[1]
+
+
 def test_outputs_that_are_not_finite_never_agree() -> None:
     ours = torch.tensor([1.0, 2.0])
     assert largest_difference(ours, torch.tensor([1.0, float("nan")])) == float("inf")
@@ -199,8 +221,6 @@ def test_adapters_of_peft(options: dict[str, Any], tmp_path: Path) -> None:
 
 @pytest.mark.slow  # a process that imports torch, peft and transformers
 def test_other_libraries_compute_the_same_without_this_project(tmp_path: Path) -> None:
-    from dataclasses import asdict
-
     from bench.export.peft_adapter import base_sam
 
     model = adapted(tmp_path, "sam_lora")
