@@ -188,7 +188,12 @@ class Request:
 
 
 def pick_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of `values` that are fields of the dataclass `cls`, such as `Request`."""
+    """Return the entries of `values` that are fields of a dataclass; others are left out.
+
+    Args:
+        cls: the dataclass, such as `Request`.
+        values: name to value, such as the options of a command.
+    """
     names = {field.name for field in fields(cls)}
     return {name: value for name, value in values.items() if name in names}
 

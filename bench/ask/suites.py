@@ -171,6 +171,10 @@ def request_of(suite: Suite, choice: SuiteChoice) -> Request:
 
     Its `methods` is empty; each line sets its own.
 
+    Args:
+        suite: a suite of runs.
+        choice: the user's settings.
+
     Raises:
         UserError: a value is out of range, or there is more than one dataset or backbone.
     """

@@ -44,7 +44,15 @@ def read_levels(file: Path, number: int) -> npt.NDArray[np.uint8]:
 
 
 def read_colours(files: Sequence[Path], number: int) -> npt.NDArray[np.uint8]:
-    """Levels (H, W, 3) of one slice in three scans, as red, green and blue."""
+    """Grey levels of slice `number`, from 0, in three scans, as red, green and blue.
+
+    Args:
+        files: three files of the same shape.
+        number: of the slice.
+
+    Returns:
+        (H, W, 3) uint8, see `read_levels`.
+    """
     return np.stack([read_levels(file, number) for file in files], axis=-1)
 
 

@@ -65,7 +65,17 @@ def ramp(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
 def stripes(
     rng: np.random.Generator, shape: tuple[int, int], period: float, waviness: float = 0.0
 ) -> Field:
-    """Return sine stripes of `period` px in a random direction, bent by about `waviness` px."""
+    """Return sine stripes in a random direction.
+
+    Args:
+        rng: source of randomness.
+        shape: height and width in px.
+        period: distance of two stripes in px.
+        waviness: by about how many px the stripes are bent; 0 for straight ones.
+
+    Returns:
+        (H, W) in [-1, 1].
+    """
     angle = rng.uniform(0, np.pi)
     y = np.arange(shape[0], dtype=np.float32)[:, None]
     x = np.arange(shape[1], dtype=np.float32)[None, :]
@@ -100,9 +110,15 @@ def voronoi_cells(
 def voronoi_polygons(
     rng: np.random.Generator, shape: tuple[int, int], cell: float
 ) -> list[npt.NDArray[np.float64]]:
-    """Return the corners (V, 2), as x and y, of Voronoi cells about `cell` px wide.
+    """Return the corners of Voronoi cells that cover the whole image.
 
-    The cells cover the whole image.
+    Args:
+        rng: source of randomness.
+        shape: height and width in px.
+        cell: about the width of a cell in px.
+
+    Returns:
+        For each cell its V corners (V, 2) as x and y in px; they can be outside the image.
     """
     height, width = shape[0] + 4 * cell, shape[1] + 4 * cell  # margin for the open cells outside
     count = max(int(height * width / cell**2), 8)
@@ -155,9 +171,15 @@ class Window:
 
 
 def window(shape: tuple[int, int], centre: tuple[float, float], reach: float) -> Window:
-    """Return the window up to `reach` px around `centre` (row, column).
+    """Return the window around a point. It is cropped at the border of the image.
 
-    It is cropped at the border of the image, and empty if it is completely outside.
+    Args:
+        shape: height and width of the image in px.
+        centre: row and column of the point, which may be outside the image.
+        reach: half the side of the window in px.
+
+    Returns:
+        The window, which is empty if it is completely outside the image.
     """
     place, away = [], []
     for size, at in zip(shape, centre, strict=True):

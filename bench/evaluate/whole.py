@@ -136,7 +136,15 @@ def full_logits(
 
 
 def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Logits (B, K, h, w) at another size (H, W), bilinearly."""
+    """Resize logits bilinearly.
+
+    Args:
+        logits: (B, K, h, w).
+        size: H and W.
+
+    Returns:
+        (B, K, H, W).
+    """
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 

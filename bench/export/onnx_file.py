@@ -51,6 +51,14 @@ class OnePrompt(nn.Module):
 def onnx_module(module: nn.Module, task: Task) -> tuple[nn.Module, dict[str, Tensor]]:
     """The module to export, and its inputs for two images.
 
+    Args:
+        module: a trained model.
+        task: what it was built for.
+
+    Returns:
+        `module`, or for a prompted model a `OnePrompt`, and name to input: "images" (2, 3, S, S)
+        and, for a prompted model, "prompts".
+
     Raises:
         UnsupportedError: the model cannot be one ONNX file; the message names the property.
     """
@@ -123,6 +131,11 @@ def write_onnx(program: Any, path: Path, header: Mapping[str, str]) -> None:
 @torch.no_grad()
 def onnx_difference(module: nn.Module, task: Task, path: Path) -> tuple[float, int]:
     """Compare the file in onnxruntime with the model, for batches of one and of two images.
+
+    Args:
+        module: the model that was exported.
+        task: what it was built for.
+        path: of the ONNX file.
 
     Returns:
         The largest difference of the logits, and the number of pixels with another class.

@@ -56,6 +56,10 @@ def base_sam(module: SamSegmenter, task: Task) -> Sam:
 
     Its prompt encoder and mask decoder have random weights: the adapter does not concern them.
 
+    Args:
+        module: a model with LoRA layers in its encoder; it is not changed.
+        task: what it was built for.
+
     Raises:
         UnsupportedError: `segment_anything` does not have this image encoder.
     """
@@ -138,7 +142,19 @@ def write_adapter(layers: dict[str, LoRALinear], base: Sam, folder: Path) -> Non
 
 @torch.no_grad()
 def adapter_difference(module: SamSegmenter, base: Sam, folder: Path) -> float:
-    """The largest difference of the image embeddings of a model and of SAM with its adapter."""
+    """The largest difference of the image embeddings of a model and of SAM with its adapter.
+
+    Args:
+        module: the model that was exported.
+        base: result of `base_sam`.
+        folder: of the adapter, which peft loads.
+
+    Returns:
+        As `largest_difference`.
+
+    Raises:
+        UserError: peft is not installed.
+    """
     peft = import_library("peft", "an adapter of peft")
     adapted = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()
     images = module.normalise(to_unit(check_images(module.image_encoder.img_size)))

@@ -114,6 +114,10 @@ def plain_sam(module: nn.Module, task: Task) -> Sam:
     in another way gets its normalisation written into the first convolution. Where the method
     stretches each image ("minmax"), images must be stretched to 0 to 255 before they enter.
 
+    Args:
+        module: a trained model; it is not changed.
+        task: what it was built for.
+
     Raises:
         UnsupportedError: the model is not a SAM with another value of its weights; the message
             says in which property it differs.
@@ -158,6 +162,15 @@ def prompted_difference(module: SamSegmenter, task: Task, predict: PredictMasks)
     """The largest difference of the mask logits of a model and of another implementation.
 
     Each of `check_images` gets one prompt of the model's kind, of class 1.
+
+    Args:
+        module: the model that was exported.
+        task: what it was built for.
+        predict: from an image (S, S, 3) uint8, its prompts, and whether SAM gives three masks, to
+            mask logits (M, h, w) and predicted IoU (M,).
+
+    Returns:
+        As `largest_difference`.
     """
     decoder: PromptedDecoder = module.head
     prompts = decoder.rule.example(task.image_size, 1)

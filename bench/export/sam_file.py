@@ -36,6 +36,11 @@ def write_sam(sam: Sam, path: Path, header: Mapping[str, str]) -> None:
     """Write the tensors as `torch.save` does, and the header as a record of the same archive.
 
     `torch.load` ignores the record; `zipfile` reads it without torch.
+
+    Args:
+        sam: the model.
+        path: of the file, which is replaced.
+        header: name to text.
     """
     torch.save(sam.state_dict(), path)
     with zipfile.ZipFile(path, "a") as archive:
@@ -44,7 +49,7 @@ def write_sam(sam: Sam, path: Path, header: Mapping[str, str]) -> None:
 
 
 def read_sam_header(path: Path) -> dict[str, str]:
-    """The header of a file of `write_sam`."""
+    """The header of a file of `write_sam`; StopIteration for a file without one."""
     with zipfile.ZipFile(path) as archive:
         name = next(name for name in archive.namelist() if name.endswith(f"/{HEADER}"))
         return dict(json.loads(archive.read(name)))
@@ -53,7 +58,18 @@ def read_sam_header(path: Path) -> dict[str, str]:
 def predictor_masks(
     sam: Sam, image: npt.NDArray[np.uint8], prompts: Prompts, several: bool, points: bool
 ) -> tuple[Tensor, Tensor]:
-    """Mask logits (M, h, w) and predicted IoU (M,) of `SamPredictor`, for one prompt."""
+    """Predict the first prompt of an image with `SamPredictor`.
+
+    Args:
+        sam: the model.
+        image: (S, S, 3) uint8 RGB.
+        prompts: of one image.
+        several: whether to return three masks instead of one.
+        points: use the clicks of the prompt, not its box.
+
+    Returns:
+        Mask logits (M, h, w) and predicted IoU (M,).
+    """
     predictor = SamPredictor(sam)
     predictor.set_image(image)
     clicks = prompts.clicks[0][0].numpy()

@@ -62,6 +62,10 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def transformers_sam(sam: Sam, task: Task) -> Any:
     """The same model as a `transformers.SamModel`.
 
+    Args:
+        sam: a SAM of `segment_anything`.
+        task: gives the sizes of the backbone.
+
     Raises:
         UserError: transformers is not installed.
     """
@@ -99,7 +103,11 @@ def transformers_sam(sam: Sam, task: Task) -> Any:
 
 
 def load_transformers_sam(folder: Path) -> Any:
-    """The model of a folder, as another program loads it."""
+    """Load the model in a folder as another program does, in evaluation mode.
+
+    Raises:
+        UserError: transformers is not installed.
+    """
     transformers = import_library("transformers", "a SAM of transformers")
     return transformers.SamModel.from_pretrained(folder, local_files_only=True).eval()
 

@@ -68,7 +68,13 @@ def method_differences(
 def loss_differences(
     old: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]], exact: bool
 ) -> Differences:
-    """Differences of the loss functions by themselves, on fixed logits."""
+    """Differences of the loss functions by themselves, on fixed logits.
+
+    Args:
+        old: result of `loss_values` in the baseline.
+        new: result of the present code.
+        exact: whether both are from the same machine, so that all digits must be equal.
+    """
     differences = []
     for name in sorted(set(old) | set(new)):
         if name not in old or name not in new:
@@ -83,7 +89,14 @@ def loss_differences(
 
 
 def prints_differ(old: Fingerprint, new: Fingerprint, exact: bool) -> bool:
-    """Whether two fingerprints differ by more than machines do; by one bit if `exact`."""
+    """Whether two fingerprints of a method differ.
+
+    Args:
+        old: of the baseline.
+        new: of the present code.
+        exact: whether both are from the same machine, so that all bits must be equal; otherwise
+            they differ if a value is outside the limits above.
+    """
     if exact:
         return old.digest != new.digest
     return bool(
@@ -97,7 +110,17 @@ def prints_differ(old: Fingerprint, new: Fingerprint, exact: bool) -> bool:
 
 
 def apart(old: Sequence[float], new: Sequence[float], limit: float) -> float:
-    """Largest difference relative to the root mean square of `old`; 0 if it is within `limit`."""
+    """Largest difference of two lists of values, relative to the root mean square of `old`.
+
+    Args:
+        old: values; infinite ones and NaN are left out if both lists have them in the same places.
+        new: as many values.
+        limit: relative difference that is allowed.
+
+    Returns:
+        0 if the difference is within the limit; infinite if the lengths differ, only one of two
+        values is finite, or all of `old` are 0.
+    """
     if len(old) != len(new):
         return math.inf
     pairs = list(zip(old, new, strict=True))

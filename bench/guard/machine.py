@@ -15,7 +15,12 @@ CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "fla
 
 
 def numerics() -> dict[str, Any]:
-    """Description of everything that decides the last digits here; imports torch."""
+    """Describe everything on this machine that decides the last digits of results; imports torch.
+
+    Returns:
+        "cpu" and "torch_build" (hashes), "instructions" (in use) and "settings" (environment
+        variables).
+    """
     import torch
 
     return {
@@ -27,7 +32,12 @@ def numerics() -> dict[str, Any]:
 
 
 def same_machine(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether results of two environments (`Figures.env`) must be equal to the last bit."""
+    """Whether results of two environments must be equal to the last bit.
+
+    Args:
+        first: as `Figures.env`; "system", "packages" and "numerics" are compared.
+        second: likewise. An environment without one of these is another machine.
+    """
     keys = ("system", "packages", "numerics")
     return all(key in first and first[key] == second.get(key) for key in keys)
 

@@ -75,7 +75,12 @@ def methods_of(covers: str) -> list[str]:
 
 
 def count_all(methods: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """The counts of methods, and of those that cannot be counted the reason."""
+    """Count methods.
+
+    Returns:
+        Name of a method to the result of `count`, and name of each method that cannot be counted to
+        the reason.
+    """
     counts, failures = {}, {}
     for name in methods:
         try:
@@ -106,7 +111,12 @@ def _word(part: str) -> str:
 def measure_fingerprints(
     methods: Sequence[str],
 ) -> tuple[dict[str, Fingerprint | str], dict[str, list[float]]]:
-    """The fingerprints of methods, or why they have none, and the values of the losses."""
+    """Compute fingerprints of methods and values of losses, in a new process with one thread.
+
+    Returns:
+        Name of a method to its fingerprint, or to the reason why it has none; and the result of
+        `loss_values`.
+    """
     prints, losses = dict[str, Fingerprint | str](), dict[str, list[float]]()
 
     def keep(result: Result | dict[str, list[float]]) -> None:
@@ -123,7 +133,13 @@ def measure_fingerprints(
 
 
 def send_fingerprints(methods: Sequence[str], send: Callable[[object], None]) -> None:
-    """Send the losses and then (name, fingerprint or reason) of each method; on one thread."""
+    """Compute the losses and the fingerprints of methods in this process, on one thread.
+
+    Args:
+        methods: names.
+        send: called with the result of `loss_values`, then for each method with its name and its
+            fingerprint, or the reason why it has none.
+    """
     import torch
 
     torch.set_num_threads(1)

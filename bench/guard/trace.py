@@ -47,7 +47,11 @@ class Trace:
 
 @contextmanager
 def tracing(module: nn.Module) -> Iterator[Trace]:
-    """Trace the calls of all modules below `module` until the block ends."""
+    """Trace the calls of all modules below `module` until the block ends.
+
+    Yields:
+        The trace, which grows with each call. Modules of `torch.nn` itself are not in it.
+    """
     trace, handles = Trace(), []
     for path, part in module.named_modules():
         if not path or _is_plain(part):

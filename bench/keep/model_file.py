@@ -120,6 +120,10 @@ def load_onto(module: nn.Module, path: Path) -> nn.Module:
 
     The module is changed only if everything fits.
 
+    Args:
+        module: built by the same method with the same options, task and seed.
+        path: of the kept model.
+
     Raises:
         UserError: the file is not a kept model or is damaged, or it does not fit the module.
     """

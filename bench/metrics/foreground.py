@@ -41,7 +41,12 @@ def stretch(prediction: Saliency, labelled: Mask | None = None) -> Saliency:
 
 
 def select(values: npt.NDArray[Any], labelled: Mask | None) -> npt.NDArray[Any]:
-    """The labelled values (N,) of an array (H, W); the array itself where all are labelled."""
+    """The labelled values (N,) of an array (H, W); the array itself if `labelled` is None.
+
+    Args:
+        values: (H, W).
+        labelled: (H, W) bool, or None.
+    """
     return values if labelled is None else values[labelled]
 
 

@@ -89,10 +89,17 @@ def mean_defined(values: Iterable[float | None]) -> float | None:
 def blank_ignored(
     prediction: Labels, mask: Labels, num_classes: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Prediction and mask (H, W), checked, both set to K where the mask is `IGNORE`.
+    """Check prediction and mask, and set both to K where the mask is `IGNORE`.
 
-    K is not a class: an ignored pixel is treated like one beyond the edge of the image. Where no
-    pixel is ignored, uint8 arrays are returned without a copy.
+    K is not a class: an ignored pixel is treated like one beyond the edge of the image.
+
+    Args:
+        prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
+        mask: (H, W) integer class indices, `IGNORE` where unlabelled.
+        num_classes: K, background included; 2..255.
+
+    Returns:
+        Prediction and mask (H, W) uint8. If no pixel is ignored, uint8 arrays are not copied.
 
     Raises:
         ValueError: as `confusion_matrix`.

@@ -275,5 +275,10 @@ def equivalent_diameters(objects: Labels, pixel_size: float = 1.0) -> Diameters:
 
 
 def diameters_of_areas(areas: npt.NDArray[np.integer[Any]], pixel_size: float = 1.0) -> Diameters:
-    """Diameters (N,) of circles with these areas (N,) in pixels, in the unit of `pixel_size`."""
+    """Diameters (N,) of circles with given areas.
+
+    Args:
+        areas: (N,) in pixels.
+        pixel_size: side of a pixel; the diameters are in its unit, by default in pixels.
+    """
     return np.asarray(2 * pixel_size * np.sqrt(areas / np.pi))

@@ -21,13 +21,22 @@ class PictureState:
 
 
 def stamp(picture: Picture) -> dict[str, Any]:
-    """What changes when the file of a picture changes."""
+    """Values that change when the file of a picture changes: "path", "bytes" and "ns" (date)."""
     status = picture.path.stat()
     return {"path": str(picture.path.resolve()), "bytes": status.st_size, "ns": status.st_mtime_ns}
 
 
 def done_before(path: Path, out: Path, made_from: dict[str, Any]) -> PictureState | None:
-    """The stored state of a picture, if it was made from the same model, settings and file."""
+    """The stored state of a picture that was predicted before.
+
+    Args:
+        path: file of the state.
+        out: folder of the outputs.
+        made_from: model, settings and file from which the picture is predicted now.
+
+    Returns:
+        The state; None if there is none, an output is missing, or it was made from other values.
+    """
     try:
         state = PictureState(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):

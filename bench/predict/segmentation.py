@@ -57,7 +57,12 @@ class Segmentation:
 
 
 def bands_of(rows: slice, logits: Tensor) -> Iterator[Band]:
-    """Bands of at most `BAND_PX` pixels, because probabilities take several times their memory."""
+    """Yield predictions in bands of at most `BAND_PX` pixels, which limits the memory.
+
+    Args:
+        rows: rows of the image that the logits are of.
+        logits: (K, h, W).
+    """
     tall = max(1, BAND_PX // logits.shape[-1])
     for top in range(0, logits.shape[1], tall):
         part = logits[:, top : top + tall]
@@ -66,7 +71,12 @@ def bands_of(rows: slice, logits: Tensor) -> Iterator[Band]:
 
 
 def band_of(rows: slice, logits: Tensor) -> Band:
-    """The prediction of rows from their logits (K, h, W)."""
+    """The prediction of some rows of an image.
+
+    Args:
+        rows: the rows.
+        logits: (K, h, W), of these rows.
+    """
     classes, foreground = decide(logits)
     return Band(rows, classes, foreground, _uncertainty(logits))
 

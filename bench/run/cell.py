@@ -111,7 +111,15 @@ def _in_domain(predictions: Iterator[Prediction], collection: Collection) -> dic
 
 
 def split_of(cell: Cell, collection: Collection) -> Split:
-    """The parts of a cell's dataset."""
+    """The parts of a cell's dataset.
+
+    Args:
+        cell: gives fold, seed, label budget and ratio.
+        collection: the dataset.
+
+    Raises:
+        UserError: the dataset cannot be split in this way.
+    """
     return split(
         collection,
         fold=cell.fold,
@@ -123,7 +131,16 @@ def split_of(cell: Cell, collection: Collection) -> Split:
 
 
 def build_model(cell: Cell, device: torch.device) -> Model:
-    """The model of a cell before its training; sets torch's seed."""
+    """The model of a cell before its training; sets the seed of torch's generator.
+
+    Args:
+        cell: gives method, options, task, recipe and seed.
+        device: device of the model.
+
+    Raises:
+        UserError: the options or the weights cannot be used.
+        UnsupportedError: the method cannot be used for the task.
+    """
     torch.manual_seed(cell.seed)
     module = get_method(cell.method).build(cell.task, **cell.options).to(device)
     if cell.recipe.checkpointing:
@@ -134,9 +151,21 @@ def build_model(cell: Cell, device: torch.device) -> Model:
 def train_model(
     model: Model, cell: Cell, collection: Collection, parts: Split, say: Say
 ) -> list[dict[str, float]]:
-    """Train the model on the training part; returns the curve, empty if nothing is trainable.
+    """Train the model on the training part.
 
-    Without a validation part the curve has no Dice.
+    Args:
+        model: of `build_model`.
+        cell: gives recipe and seed.
+        collection: the dataset.
+        parts: of `split_of`.
+        say: called with the progress.
+
+    Returns:
+        The curve, see `fit`; empty if nothing is trainable. Without a validation part it has no
+        Dice.
+
+    Raises:
+        DivergedError: a loss or a logit is not finite.
     """
     if not model.trainable:
         return []
@@ -167,7 +196,7 @@ def train_model(
 
 
 def prompt_origin(cell: Cell) -> PromptSource:
-    """Where the prompts of a cell come from at evaluation."""
+    """The origin of the prompts of a cell at evaluation: "none", "automatic" or "oracle"."""
     method = get_method(cell.method)
     return get_mode(cell.recipe.evaluation).prompt_origin(method.prompt_origin(cell.options))
 

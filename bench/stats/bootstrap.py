@@ -142,7 +142,18 @@ def pooled_overlap(runs: RowsBySeed, classes: Sequence[str], *, iou: bool = Fals
 
 
 def pooled_accuracy(runs: RowsBySeed, classes: Sequence[str]) -> ScoreSums:
-    """Share of the pixels of all images whose class is correct; arguments as `pooled_overlap`."""
+    """Share of the pixels of all images whose class is correct.
+
+    Args:
+        runs: rows of images by seed, with the pixel counts of each class.
+        classes: K names, all of which count.
+
+    Returns:
+        Numerators and denominators, by seed and specimen; one ratio.
+
+    Raises:
+        KeyError: a row lacks the counts of a class.
+    """
 
     def ratio(row: ScoreRow) -> Ratio:
         right = sum(row[f"overlap_px/{name}"] for name in classes)
@@ -152,11 +163,21 @@ def pooled_accuracy(runs: RowsBySeed, classes: Sequence[str]) -> ScoreSums:
 
 
 def pooled_quality(runs: RowsBySeed, classes: Sequence[str]) -> ScoreSums:
-    """Panoptic quality of the objects of all images together; arguments as `pooled_overlap`.
+    """Panoptic quality of the objects of all images together, mean over the foreground classes.
 
     The panoptic quality of an image is the sum of IoU over matched pairs, divided by half the
     number of true and predicted objects. A row has the quotient and both numbers; the sum is
     computed from them.
+
+    Args:
+        runs: rows of images by seed, with `pq/<name>` and the numbers of objects of each class.
+        classes: K names, the background first.
+
+    Returns:
+        Numerators and denominators, by seed and specimen; one ratio for each foreground class.
+
+    Raises:
+        KeyError: a row lacks the values of a class.
     """
 
     def ratio(row: ScoreRow, name: str) -> Ratio:

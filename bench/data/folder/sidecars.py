@@ -92,6 +92,10 @@ def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, 
 def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]], str] | None:
     """The official split, part to ids, and the name of its file; None where there is no file.
 
+    Args:
+        root: the folder.
+        ids: names of all items.
+
     Raises:
         UserError: the file cannot be read, or has an unknown part or id, or an id in two parts.
     """

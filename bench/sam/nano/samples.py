@@ -61,7 +61,7 @@ def draw_scene(rng: np.random.Generator, plan: Plan, side: int) -> tuple[Image, 
 
 
 def share_prompts(counts: list[int], prompts: int, crowding: float) -> list[int]:
-    """Numbers of prompts of the scenes of a batch, which sum to `prompts`.
+    """Return the number of prompts of each scene of a batch; their sum is `prompts`.
 
     The score of a model is a mean over objects, so a scene of many objects gets more prompts; the
     power below 1 leaves enough for large objects, which are few in a scene.
@@ -82,12 +82,18 @@ def draw_prompts(
     prompts: int,
     plan: Plan,
 ) -> dict[str, Tensor]:
-    """Draw objects of a batch of scenes, the first half prompted by box, the others by click.
+    """Draw objects from a batch of scenes, with a box and a click for each.
+
+    Args:
+        rng: source of randomness.
+        scenes: B images (S, S, 3) uint8 and instances (S, S).
+        prompts: P, number of objects.
+        plan: gives the shares of tight boxes and innermost clicks, and `crowding`.
 
     Returns:
-        images (B, 3, S, S) uint8; scene (P,) int64, which image each prompt belongs to; targets
-        (P, S/2, S/2) uint8 share of each cell that is object, in 255ths; tight and boxes (P, 4)
-        x0 y0 x1 y1 and clicks (P, 2) x y in pixels, float32.
+        "images" (B, 3, S, S) uint8; "scene" (P,) int64, number of the image of each object;
+        "targets" (P, S/2, S/2) uint8, share of each cell that the object covers, in 255ths; "tight"
+        (exact boxes) and "boxes" (P, 4) x0 y0 x1 y1, and "clicks" (P, 2) x y, in pixels, float32.
     """
     scene, chosen = _choose_objects(rng, [objects for _, objects in scenes], prompts, plan.crowding)
     size = scenes[0][1].shape[0]
