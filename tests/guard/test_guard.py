@@ -282,7 +282,7 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert baseline.read(path) == STORED
     baseline.write(baseline.read(COMMITTED), path)
     assert path.read_bytes() == COMMITTED.read_bytes()
-    with pytest.raises(UserError, match="because a cell failed: diverged"):
+    with pytest.raises(UserError, match="because a run failed: diverged"):
         baseline.write(changed(dice=None, error="diverged: at step 3"), path)
 
 
