@@ -9,7 +9,12 @@ PROJECT = "sam-adapt-bench"
 
 
 def counted(number: int, what: str) -> str:
-    """A number with its noun in singular or plural, such as "1 label" and "5 labels"."""
+    """A number with its noun in singular or plural, such as "1 label" and "5 labels".
+
+    Args:
+        number: how many.
+        what: the noun in the singular; its plural must end in "s".
+    """
     return f"{number} {what}{'s'[: number != 1]}"
 
 

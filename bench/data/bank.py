@@ -105,12 +105,22 @@ def make_bank(
 
 
 def resize_image(image: UInt8, size: int) -> UInt8:
-    """Image (H, W, 3) as a square (size, size, 3), by antialiased bilinear interpolation."""
+    """Resize an image (H, W, 3) uint8 to a square by antialiased bilinear interpolation.
+
+    Args:
+        image: (H, W, 3) uint8.
+        size: side of the result (size, size, 3) in pixels; the aspect ratio is not kept.
+    """
     return transforms.resize(Image.fromarray(image), size, Image.Resampling.BILINEAR)
 
 
 def resize_mask(mask: UInt8, size: int) -> UInt8:
-    """Mask (H, W) as a square (size, size), by nearest neighbour, which adds no class."""
+    """Resize a mask (H, W) uint8 to a square by nearest neighbour, which adds no class.
+
+    Args:
+        mask: (H, W) uint8.
+        size: side of the result (size, size) in pixels; the aspect ratio is not kept.
+    """
     return transforms.resize(Image.fromarray(mask), size, Image.Resampling.NEAREST)
 
 

@@ -57,7 +57,7 @@ def read_colours(files: Sequence[Path], number: int) -> npt.NDArray[np.uint8]:
 
 
 def read_labels(file: Path, number: int) -> npt.NDArray[np.uint8]:
-    """Labels (H, W) of slice `number`, from 0; stored values must be in 0..255."""
+    """Labels (H, W) uint8 of slice `number`, counted from 0; stored values must be in 0..255."""
     return read_slice(file, number).astype(np.uint8)
 
 

@@ -19,7 +19,14 @@ SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}  # of the items, where no sp
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Items of the train, validation and test parts, and notes for the reader of the results."""
+    """The parts of a collection.
+
+    Attributes:
+        train: items of the training part.
+        val: items of the validation part.
+        test: items of the test part.
+        notes: sentences for the reader of the results, such as on classes that a part lacks.
+    """
 
     train: tuple[Item, ...]
     val: tuple[Item, ...]

@@ -32,7 +32,7 @@ _SHARE = 0.5  # of the views that are rotated freely, and of those that are equa
 
 
 def whole(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """The whole image, resized to a square."""
+    """The whole image, resized to a square; `rng` is not used."""
     return (
         resize(image, size, Image.Resampling.BILINEAR),
         resize(mask, size, Image.Resampling.NEAREST),
@@ -40,12 +40,15 @@ def whole(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Gener
 
 
 def mirrored(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """The whole image, mirrored left to right."""
+    """The whole image, resized to a square and mirrored left to right; `rng` is not used."""
     return _turn(whole(image, mask, size, rng), 0, True)
 
 
 def flipped(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """One of the four reflections of a square, as any quarter turn followed by any flip is."""
+    """The whole image, resized to a square and reflected in one of four ways at random.
+
+    These are all results of a quarter turn that is followed by a flip.
+    """
     return _turn(whole(image, mask, size, rng), int(rng.integers(4)), True)
 
 
@@ -94,7 +97,11 @@ def turned_window(
 def native_window(
     image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
 ) -> View:
-    """A window of `size` px a side at the image's own resolution, in a random orientation."""
+    """A window of `size` x `size` px at a random place, at the resolution of the image.
+
+    It is in one of the eight orientations of a square, with random gamma, contrast and brightness.
+    A smaller image is mirrored at its edges, and the mirrored pixels are not labelled.
+    """
     left = int(rng.integers(max(image.width - size, 0) + 1))
     upper = int(rng.integers(max(image.height - size, 0) + 1))
     return _varied(_cut(image, mask, size, left, upper), rng)

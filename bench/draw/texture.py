@@ -54,7 +54,12 @@ def smooth_noise(
 
 
 def ramp(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
-    """Return a linear gradient from -1 to 1 in a random direction."""
+    """Return a linear gradient (H, W) in a random direction, with largest absolute value 1.
+
+    Args:
+        rng: source of randomness.
+        shape: height and width in px.
+    """
     angle = rng.uniform(0, 2 * np.pi)
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
@@ -145,7 +150,10 @@ def warp(labels: Labels, rng: np.random.Generator, cell: float, reach: float) ->
 
 
 def borders(labels: Labels) -> npt.NDArray[np.bool_]:
-    """Return True for the pixels (H, W) that differ from a direct neighbour."""
+    """Return a bool array, True for the pixels of `labels` (H, W) that differ from a neighbour.
+
+    Neighbours are the four pixels that share an edge.
+    """
     edge = np.zeros(labels.shape, np.bool_)
     across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
     edge[:, 1:] |= across

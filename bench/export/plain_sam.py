@@ -101,7 +101,10 @@ class SamSizes:
 
 
 def merged_copy(module: nn.Module) -> nn.Module:
-    """A copy in which everything that can be merged into a weight of the base model is merged."""
+    """A copy of a model in which all modules that can be merged (`Mergeable`) are merged.
+
+    A model without such modules is only copied.
+    """
     if any(isinstance(part, Mergeable) for part in module.modules()):
         return merge(module)
     return copy.deepcopy(module)

@@ -24,7 +24,12 @@ REGISTRY_SIDE = 1024
 
 
 def how_to_build(task: Task) -> dict[str, str]:
-    """What the header says about building the SAM of the file without this project."""
+    """The entries of the header that say how to build the SAM of the file without this project.
+
+    Returns:
+        "registry": name in `segment_anything`'s registry, "" if its sizes are not there;
+        "modeling_arguments": all sizes as JSON.
+    """
     name = REGISTRY.get(task.backbone) if task.image_size == REGISTRY_SIDE else None
     return {
         "registry": name or "",

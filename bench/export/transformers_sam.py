@@ -48,7 +48,14 @@ NAMES = (
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of `segment_anything`'s SAM by their names in `transformers.SamModel`."""
+    """Rename the tensors of `segment_anything`'s SAM for `transformers.SamModel`.
+
+    Args:
+        state: tensors by their names in `segment_anything`.
+
+    Returns:
+        Tensors by their names in transformers, where one of them has two names.
+    """
     tensors = {}
     for name, tensor in state.items():
         for pattern, replacement in NAMES:

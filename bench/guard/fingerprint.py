@@ -125,7 +125,14 @@ def loss_values() -> dict[str, list[float]]:
 
 
 def example_batch(side: int = SIDE) -> tuple[Tensor, Tensor]:
-    """Images (3, 3, side, side) uint8 of discs on noise, and masks (3, side, side) of 3 classes."""
+    """Draw discs on noise; the same in every call.
+
+    Args:
+        side: side of the images in pixels.
+
+    Returns:
+        Images (3, 3, side, side) uint8, and masks (3, side, side) uint8 of 3 classes.
+    """
     random = np.random.default_rng(0)
     images = random.integers(0, 160, (IMAGES, 3, side, side))
     masks = np.zeros((IMAGES, side, side), np.uint8)
@@ -141,7 +148,10 @@ def example_batch(side: int = SIDE) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def perturb_constants(module: nn.Module) -> None:
-    """Add fixed noise to every parameter whose values are all the same."""
+    """Add noise, the same in every call, to each parameter whose values are all equal.
+
+    Without it, factors that start at 0 would hide the layers behind them.
+    """
     for number, parameter in enumerate(module.parameters()):
         if parameter.numel() and (parameter == parameter.flatten()[0]).all():
             random = np.random.default_rng(number)

@@ -68,7 +68,11 @@ def measure(
 
 
 def methods_of(covers: str) -> list[str]:
-    """Names of the methods that a baseline covers: all built-in ones, or all others."""
+    """Names of the methods that a baseline covers.
+
+    Args:
+        covers: "built-in" for all built-in methods, "plugins" for all others.
+    """
     built_in = {method.name for method in list_methods(built_in_only=True)}
     names = [method.name for method in list_methods()]
     return [name for name in names if (name in built_in) == (covers == "built-in")]
@@ -91,7 +95,15 @@ def count_all(methods: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[s
 
 
 def count(method: str) -> dict[str, int]:
-    """Exact costs of a method with its default options, on sam_nano at its own image side."""
+    """Count a method with its default options on `sam_nano`, at its own image size.
+
+    Returns:
+        Numbers by "part: measure", such as "encoder: trainable parameters", and of the whole model
+        "training step: FLOPs" and "checkpoint: bytes".
+
+    Raises:
+        UserError: the method does not work on `sam_nano`.
+    """
     (card,), _ = cost_cards([(get_method(method), {})], "sam_nano", None, CLASSES, BATCH)
     counts, values = card.counts, dict[str, int]()
     for part, (trainable, total) in counts.part_params.items():

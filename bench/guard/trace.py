@@ -68,7 +68,7 @@ def tracing(module: nn.Module) -> Iterator[Trace]:
 
 
 def starred(path: str) -> str:
-    """A path of modules with a star in place of each index."""
+    """A path of modules with a star in place of each index, as `blocks.*.attn`."""
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", path)
 
 
@@ -104,7 +104,7 @@ def norm(value: Any) -> float:
 
 
 def rounded(value: float) -> float:
-    """A value to as many digits as are stored."""
+    """A value with the `DIGITS` significant digits that are stored."""
     return float(f"{value:.{DIGITS}g}")
 
 

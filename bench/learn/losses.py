@@ -97,7 +97,7 @@ def bce(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def bce_positive_twice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross entropy whose positive term counts twice, as in Med-SA's code for images."""
+    """`bce` whose positive term (-t log p) counts twice, as in Med-SA's code for images."""
     return _binary_cross_entropy(logits, masks, torch.tensor(2.0), torch.ones(()))
 
 
@@ -167,25 +167,25 @@ def binary_dice(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross entropy + soft Dice, with equal weights."""
+    """`cross_entropy` + `soft_dice`."""
     pixels = _Pixels(logits, masks)
     return _cross_entropy(pixels) + _soft_dice(pixels)
 
 
 def balanced_ce_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """Balanced cross entropy + soft Dice, with equal weights; the default of `Recipe`."""
+    """`balanced_cross_entropy` + `soft_dice`; the default of `Recipe`."""
     pixels = _Pixels(logits, masks)
     return _balanced_cross_entropy(pixels) + _soft_dice(pixels)
 
 
 def ce_squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
-    """0.2 cross entropy + 0.8 squared Dice, the loss of SAMed (arXiv 2304.13785)."""
+    """0.2 `cross_entropy` + 0.8 `squared_dice`, the loss of SAMed (arXiv 2304.13785)."""
     pixels = _Pixels(logits, masks)
     return 0.2 * _cross_entropy(pixels) + 0.8 * _squared_dice(pixels)
 
 
 def bce_soft_iou(logits: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross entropy + soft IoU, the loss "iou" of SAM-Adapter's code."""
+    """`bce` + `soft_iou`, the loss "iou" of SAM-Adapter's code."""
     return bce(logits, masks) + soft_iou(logits, masks)
 
 

@@ -11,7 +11,15 @@ from bench.predict.table import Row
 
 @dataclass
 class PictureState:
-    """What `.done/<name>.json` holds: the rows of an image, and what they were made from."""
+    """Content of `.done/<name>.json`, the state of an image that was predicted.
+
+    Attributes:
+        made_from: model, settings and file from which it was predicted.
+        evaluation: "whole", "tiles" or "generator".
+        files: paths of its outputs, relative to their folder.
+        rows: its rows of `table.csv`.
+        objects: its rows of `objects.csv`.
+    """
 
     made_from: dict[str, Any]
     evaluation: str

@@ -129,7 +129,10 @@ def _group(cell: Cell) -> str:
 
 
 def settings_id(cell: Cell) -> str:
-    """What a cell has in common with the cells of other seeds, folds and numbers of folds."""
+    """The id of a cell with seed 0, fold 0 and one fold.
+
+    It is equal for all cells that differ only in seed, fold and number of folds.
+    """
     return replace(cell, seed=0, fold=0, folds=1).id
 
 

@@ -42,6 +42,12 @@ class SamSegmenter(nn.Module):
         pixels: "sam" subtracts SAM's mean and divides by its standard deviation; "unit" keeps the
             values in [0, 1]; "minmax" stretches each image to [0, 1].
 
+    Attributes:
+        image_encoder: SAM's image encoder.
+        head: as given.
+        pixel_mean: (3, 1, 1) mean of the pixels, for images in [0, 1].
+        pixel_std: (3, 1, 1) standard deviation, likewise.
+
     Raises:
         UserError: `pixels` is not one of these.
     """

@@ -1,4 +1,4 @@
-"""The memory of training and inference, predicted from shapes alone; see docs/protocol/costs.md.
+"""Memory and time of training and inference, predicted from shapes; see docs/protocol/costs.md.
 
 `bench.predict` is something else: it predicts images with a kept model.
 

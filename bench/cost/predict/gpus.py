@@ -83,7 +83,13 @@ def find_gpu(text: str) -> Gpu:
 
 
 def largest_peak(memory: int, margin: Margin = "largest") -> int:
-    """The largest peak of tensors that fits into a GPU of `memory` bytes, in bytes."""
+    """The largest peak of tensors that fits into a GPU, in bytes.
+
+    Args:
+        memory: memory of the GPU in bytes.
+        margin: "largest" to be sure that it fits; otherwise with the usual margins for context,
+            workspaces and reserved memory.
+    """
     index = 1 if margin == "largest" else 0
     return int((memory - CONTEXT_BYTES[index] - WORKSPACE_BYTES[index]) / RESERVED[index])
 

@@ -37,7 +37,13 @@ class Speed:
 
 @dataclass(frozen=True)
 class Hours:
-    """Predicted hours of one cell, with the ends of an interval."""
+    """Predicted hours of one cell.
+
+    Attributes:
+        low: lower end of the interval.
+        likely: the most likely value.
+        high: upper end.
+    """
 
     low: float
     likely: float
@@ -45,7 +51,12 @@ class Hours:
 
 
 def speed_of(gpu: Gpu, precision: str) -> Speed | None:
-    """The speed of a known GPU; None where only its memory is known."""
+    """The speed of a known GPU; None if only its memory is known.
+
+    Args:
+        gpu: with its published peaks.
+        precision: "bf16" or "fp32".
+    """
     peak = gpu.bf16 if precision == "bf16" else gpu.fp32
     if peak is None or gpu.bandwidth is None:
         return None

@@ -94,7 +94,11 @@ def find_leaks(parts: Split) -> list[Leak]:
 
 
 def leakage_error(leaks: Sequence[Leak]) -> UserError:
-    """The error that stops a run: the first pairs and how to correct them."""
+    """The error that stops a run; it is returned, not raised.
+
+    Args:
+        leaks: at least one; the message names the first `NAMED` pairs, and what the user can do.
+    """
     named = "; ".join(map(str, leaks[:NAMED]))
     more = f"; and {len(leaks) - NAMED} more" if len(leaks) > NAMED else ""
     return UserError(

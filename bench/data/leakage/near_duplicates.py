@@ -57,16 +57,24 @@ ORIENTATIONS = (
 class Features(NamedTuple):
     """Features of an image; H, W are its reduced sides, K the number of windows.
 
-    `digest` is None for an image of one value, which is never reported as a duplicate.
+    Attributes:
+        digest: hash of the grey values; None for an image of one value, which is never reported as
+            a duplicate.
+        square: (SQUARE, SQUARE) band-passed thumbnail.
+        hashes: (8, 63) of -1, 0, 1, for each of `ORIENTATIONS`.
+        band: (H, W) band-passed image.
+        places: (K, 2) row and column of the centres of the windows.
+        windows: (K, 49) samples with mean 0 and length 1; zeros if there are fewer points.
+        orientations: (K,) from each window to its canonical orientation.
     """
 
     digest: bytes | None
-    square: Floats  # (SQUARE, SQUARE), band-passed
-    hashes: Floats  # (8, 63) of -1, 0, 1
-    band: Floats  # (H, W), band-passed
-    places: Ints  # (K, 2), row and column of the centres of the windows
-    windows: Floats  # (K, 49), mean 0 and length 1; zeros where there are fewer points
-    orientations: Ints  # (K,), from each window to its canonical orientation
+    square: Floats
+    hashes: Floats
+    band: Floats
+    places: Ints
+    windows: Floats
+    orientations: Ints
 
 
 class Match(NamedTuple):

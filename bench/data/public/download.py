@@ -48,12 +48,12 @@ class Condition:
 
 
 def collection_folder(name: str) -> Path:
-    """The folder into which a public collection is unpacked, or copied by hand."""
+    """The folder in the cache of a public collection, unpacked or copied by hand; may not exist."""
     return cache_folder() / "data" / name
 
 
 def archive_path(file: Public) -> Path:
-    """The file of a kept archive, which two collections may share."""
+    """The file in the cache of an archive, which two collections may share; may not exist."""
     return cache_folder() / "archives" / file.name
 
 

@@ -12,7 +12,7 @@ VARIABLE = "SAM_BENCH_DATA"
 
 
 def find_folder(name: str) -> Path | None:
-    """The folder of a collection in $SAM_BENCH_DATA, else in the cache; None without one."""
+    """The folder `name` in $SAM_BENCH_DATA, or in the cache; None if neither exists."""
     return next((folder for folder in _locations(name) if folder.is_dir()), None)
 
 

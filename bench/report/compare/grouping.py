@@ -17,7 +17,10 @@ _BETWEEN = re.compile(r"(?:[^\w.]|_)+")  # everything except letters and digits 
 
 
 def table_key(cell: Cell) -> tuple[Any, ...]:
-    """Return the settings that all runs of one table have in common; equal keys, same table."""
+    """Return the settings that all runs of one table have in common.
+
+    Two cells are in the same table if, and only if, their keys are equal.
+    """
     task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
     # `equal` prescribes the whole recipe except the learning rate; under `published`, every method
     # has its own recipe.
