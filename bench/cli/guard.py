@@ -21,7 +21,7 @@ BASELINE = Path("results/reference/guard.json")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of `guard`."""
+    """The parser of the command `guard`."""
     parser = ArgumentParser(
         command="guard",
         description="Compare every method with a baseline: its logits, losses and gradients before"

@@ -189,7 +189,8 @@ def predict_objects(
         collection: the collection of the items.
 
     Returns:
-        One prediction per item, made when it is taken from the iterator.
+        One prediction per item, made when it is taken from the iterator. It raises DivergedError
+        then if a logit or a predicted IoU is not finite.
 
     Raises:
         UnsupportedError: the model has no SAM encoder or trains a class head only, or the

@@ -86,6 +86,13 @@ def onnx_program(module: nn.Module, task: Task) -> Any:
     that take prompts have a second input `prompts`, one for each image, and the output is (B, S, S)
     for the class of the prompt; see `OnePrompt`.
 
+    Args:
+        module: a trained model; it is put into evaluation mode.
+        task: what it was built for.
+
+    Returns:
+        The program of `torch.onnx.export`.
+
     Raises:
         UnsupportedError: the exporter of torch cannot translate an operation of the model.
         UserError: onnxscript is not installed.

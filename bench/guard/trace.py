@@ -73,7 +73,7 @@ def starred(path: str) -> str:
 
 
 def part_of(path: str) -> str:
-    """The part of a model to which a path belongs: its first word; "encoder" in SAM models."""
+    """The part of a model to which a path belongs: its first word, without "image_" before it."""
     return path.partition(".")[0].removeprefix("image_")
 
 

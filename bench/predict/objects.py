@@ -20,7 +20,7 @@ class Objects:
         classes: class index, 1 to K - 1.
         areas: in pixels.
         rows: row of the centre of mass in pixels, from 0 at the centre of the first row.
-        columns: likewise.
+        columns: column of the centre of mass in pixels, from 0 at the centre of the first column.
     """
 
     classes: Integers

@@ -81,6 +81,8 @@ def object_rows(
 def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
     """CSV text with a header line; columns that a row does not have are empty.
 
+    Floats are written with six significant digits.
+
     Args:
         rows: of the table.
         columns: the first ones; others follow in the order in which they occur.

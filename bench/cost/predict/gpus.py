@@ -102,7 +102,8 @@ def judge(peak: int, memory: int) -> Verdict:
         memory: memory of the GPU, in bytes.
 
     Returns:
-        "fits" if the peak fits with the largest margins, "probably" if with the smallest ones only.
+        "fits" if the peak fits with the largest margins, "probably" if it fits only with the
+        smallest margins, otherwise "no".
     """
     if peak <= largest_peak(memory):
         return "fits"

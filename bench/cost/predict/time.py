@@ -91,6 +91,9 @@ def predict_hours(
         steps: optimiser steps.
         batch: images in a step.
         evaluated: images of validation and test that pass through the model.
+
+    Returns:
+        The likely number of hours, with an interval given by the factor of the speed.
     """
     step = counts.train_step_flops * batch / speed.flops + PASSES * activations / speed.bandwidth
     seconds = steps * step + evaluated * counts.forward_flops / speed.flops

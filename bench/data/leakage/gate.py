@@ -68,7 +68,14 @@ class Leak:
 
 
 def find_leaks(parts: Split) -> list[Leak]:
-    """All pairs of items of two parts that share a group or pixels; groups come first.
+    """Find overlaps between the parts of a split.
+
+    Args:
+        parts: training, validation and test items.
+
+    Returns:
+        First one leak for each group that is in two parts, with its first item in each; then one
+        for each pair of images of two parts that share pixels.
 
     Raises:
         UserError: an image cannot be read.

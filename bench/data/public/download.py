@@ -95,6 +95,12 @@ def fetch_collection(name: str, say: Say) -> Path:
 def check_collection(name: str) -> Condition:
     """Compare the archives that were kept and the number of files with what was fetched.
 
+    Args:
+        name: as in `find_source`.
+
+    Returns:
+        The state of the collection; a collection that was not fetched is not an error.
+
     Raises:
         UserError: no public collection has this name, or the stored checksums cannot be read.
     """

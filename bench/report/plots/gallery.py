@@ -198,10 +198,15 @@ def _wrap(name: str) -> str:
 
 
 def read_labels(file: Path, mask: Pixels) -> Pixels:
-    """A stored class map (H, W), of the size of its mask.
+    """Read a stored class map (H, W), and check that it has the size of its mask.
+
+    Args:
+        file: a PNG with class indices.
+        mask: (H, W).
 
     Raises:
-        ValueError: it is of another size.
+        OSError: the file cannot be read.
+        ValueError: the sizes differ.
     """
     with Image.open(file) as opened:
         predicted = np.asarray(opened)

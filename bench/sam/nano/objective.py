@@ -112,6 +112,8 @@ def corrective_clicks(
 ) -> tuple[Tensor, Tensor]:
     """Draw one click for each mask, at random from the cells where mask and target differ.
 
+    If they are equal, any cell may be drawn.
+
     Args:
         logits: (N, h, w).
         targets: (N, h, w) share of each cell that the object covers, in [0, 1].
