@@ -21,7 +21,7 @@ from rich.console import Console
 from bench.errors import UserError
 from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison, make_comparisons
-from bench.report.plots.gallery import write_gallery
+from bench.report.plots.gallery import draw_gallery, write_gallery
 from bench.report.plots.labels import label_points
 from bench.report.plots.pareto import draw_pareto, pareto_front
 from bench.report.plots.style import assign, legend_below, save, style
@@ -380,6 +380,12 @@ def test_gallery_where_predictions_are(tmp_path: Path) -> None:
     assert asked == ["image_0", "image_2", "image_1"]  # best, median, worst
     assert write_gallery(frame, tmp_path / "predictions", {}, tmp_path / "plots") == []
     assert write_gallery(frame, tmp_path / "none", {"steel": look_up}, tmp_path / "plots") == []
+    (comparison,) = make_comparisons(frame)
+    looks = assign(frame, comparison.rows)
+    figure = draw_gallery(comparison, looks, tmp_path / "predictions", look_up)
+    assert figure is not None
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[-1] == "without stored predictions: 1 method"
 
 
 # The whole

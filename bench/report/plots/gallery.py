@@ -22,6 +22,7 @@ from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.plots.style import Series, assign, class_colour, save, style
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
+from bench.wording import counted
 
 Pixels = npt.NDArray[Any]
 Lookup = Callable[[str], tuple[Pixels, Pixels]]  # item -> image (H, W, 3) uint8, mask (H, W)
@@ -116,11 +117,11 @@ def draw_gallery(
     ]
     handles = [*patches, Patch(color=ERROR, label="wrong class (lower rows)")]
     for count, reason in (
-        (len(kept) - len(runs), "more methods are not shown"),
-        (len(comparison.rows) - len(kept), "methods have no stored predictions"),
+        (len(kept) - len(runs), "not shown"),
+        (len(comparison.rows) - len(kept), "without stored predictions"),
     ):
         if count:
-            handles.append(Patch(color="none", label=f"({count} {reason})"))
+            handles.append(Patch(color="none", label=f"{reason}: {counted(count, 'method')}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
 
