@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bench.errors import UnsupportedError, UserError
 from bench.export.agreement import check_images, largest_difference, require_agreement, to_unit
 from bench.export.onnx_file import onnx_difference, onnx_program, write_onnx
 from bench.export.peft_adapter import adapter_difference, base_sam, lora_layers, write_adapter
+from bench.export.peft_tuner import has_tuner, tuner_base, write_tuner
 from bench.export.plain_sam import merged_copy, plain_sam, prompted_difference
 from bench.export.sam_file import HEADER, how_to_build, predictor_masks, write_sam
 from bench.export.transformers_sam import (
@@ -172,16 +174,20 @@ def _write_transformers(job: _Job, out: Path) -> float:
 
 def _write_peft(job: _Job, out: Path) -> float:
     module, task = job.module, job.model.model.task
-    layers = lora_layers(module)
-    assert isinstance(module, SamSegmenter), "lora_layers takes no other"
-    base = base_sam(module, task)
+    if has_tuner(module):
+        assert isinstance(module, SamSegmenter), "only this class has an image encoder"
+        base, write = tuner_base(module, task), partial(write_tuner, module)
+    else:
+        layers = lora_layers(module)
+        assert isinstance(module, SamSegmenter), "lora_layers takes no other"
+        base, write = base_sam(module, task), partial(write_adapter, layers)
     if any(parameter.requires_grad for parameter in module.head.parameters()):
         job.notes.append(
             "the adapter changes the image encoder only: the trained decoder is not in it, export"
             " to onnx for the whole model"
         )
     with _new_folder(out) as folder:
-        write_adapter(layers, base, folder)
+        write(base, folder)
         difference = adapter_difference(module, base, folder)
         require_agreement(difference, LIMITS[job.to])
         _add_metadata(folder / "adapter_model.safetensors", folder, job.header(difference))

@@ -33,10 +33,7 @@ def lora_layers(module: nn.Module) -> dict[str, LoRALinear]:
         if isinstance(part, LoRALinear) and name.startswith(ENCODER)
     }
     if not isinstance(module, SamSegmenter) or not layers:
-        raise UnsupportedError(
-            "its image encoder has no LoRA update, the only kind of change that this adapter"
-            " format holds here"
-        )
+        raise UnsupportedError("its image encoder has neither LoRA updates nor layers of peft")
     updates = tuple(f"{name}.updates." for name in layers)
     others = [
         name
@@ -157,8 +154,15 @@ def adapter_difference(module: SamSegmenter, base: Sam, folder: Path) -> float:
     """
     peft = import_library("peft", "an adapter of peft")
     adapted = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()
-    images = module.normalise(to_unit(check_images(module.image_encoder.img_size)))
-    features = to_unit(check_images(module.image_encoder.img_size))
+    images = to_unit(check_images(module.image_encoder.img_size))
+    features = images
     for stage in module.stages():
         features = stage.run(features)
-    return largest_difference(features, adapted.base_model.model.image_encoder(images))
+    try:
+        theirs = adapted.base_model.model.image_encoder(module.normalise(images))
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnsupportedError(
+            f"its tuner takes no grid of tokens, as SAM has it ({reason[:100]})"
+        ) from error
+    return largest_difference(features, theirs)

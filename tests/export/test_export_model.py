@@ -21,6 +21,7 @@ from bench.cli import main
 from bench.errors import UserError
 from bench.export.agreement import check_images, largest_difference, to_unit
 from bench.export.model import LIMITS, export_model
+from bench.export.peft_adapter import as_one_update
 from bench.export.plain_sam import SamSizes
 from bench.export.sam_file import REGISTRY, REGISTRY_SIDE, how_to_build, read_sam_header
 from bench.plugins.registry import list_methods
@@ -144,8 +145,8 @@ def test_prompted_models_become_files_of_segment_anything(
         ("lora", "sam", "it takes no prompts"),
         ("unet", "transformers", "it takes no prompts"),
         ("med_sa", "sam", r"tensors cannot be merged into a weight of SAM \(first: image_encoder"),
-        ("full", "peft", "its image encoder has no LoRA update"),
-        ("unet", "peft", "its image encoder has no LoRA update"),
+        ("full", "peft", "its image encoder has neither LoRA"),
+        ("unet", "peft", "its image encoder has neither LoRA"),
         ("samed_s", "elsewhere", "--to cannot be 'elsewhere': give one of sam, transformers"),
     ],
 )
@@ -217,6 +218,35 @@ def test_adapters_of_peft(options: dict[str, Any], tmp_path: Path) -> None:
         assert file.metadata()["model"] == model.header.cell.label
     with pytest.raises(UserError, match="exists: remove it"):
         export_model(model, "peft", tmp_path / "adapter")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("type", ["lora", "dora", "loha"])
+def test_tuners_of_peft_itself(type: str, tmp_path: Path) -> None:
+    model = adapted(tmp_path, "peft", type=type, rank=2)
+    assert export_model(model, "peft", tmp_path / "out").difference < LIMITS["peft"]
+
+
+@pytest.mark.slow
+def test_tuners_that_change_the_weights_of_sam_are_refused(tmp_path: Path) -> None:
+    model = adapted(tmp_path, "peft", type="pissa", rank=2)
+    with pytest.raises(UserError, match=r"subtracts its initial values \(pissa\)"):
+        export_model(model, "peft", tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_a_zeroed_adapter_of_peft_fails_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def zeroed(layer: LoRALinear) -> tuple[Tensor, Tensor, float]:
+        first, second, scale = as_one_update(layer)
+        return first, torch.zeros_like(second), scale
+
+    monkeypatch.setattr("bench.export.peft_adapter.as_one_update", zeroed)
+    model = adapted(tmp_path, "sam_lora")
+    with pytest.raises(UserError, match="the outputs of the exported model differ"):
+        export_model(model, "peft", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow  # a process that imports torch, peft and transformers
