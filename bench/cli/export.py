@@ -41,7 +41,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Write the export; always 0."""
+    """Write a kept model in the format of another library; returns the exit code 0.
+
+    Raises:
+        UserError: the model cannot be loaded or exported, a library is missing, or the file cannot
+            be written.
+    """
     from bench.export.model import export_model
     from bench.predict.model import load_model
 

@@ -8,19 +8,26 @@ from torch import Tensor, nn
 
 
 def count_params(model: nn.Module) -> tuple[int, int]:
-    """Return the number of trainable parameters and the number of all parameters.
+    """Count the parameters of a model.
 
     A parameter is trainable if its `requires_grad` is True. A parameter that several modules share
     counts once. Buffers, such as BatchNorm statistics, do not count.
+
+    Returns:
+        Number of trainable parameters, and number of all parameters.
     """
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
 
 
 def count_params_of_parts(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """`count_params` of each part: names of direct children, and "" for parameters of the model.
+    """Count the parameters of each part of a model as `count_params` does.
 
     A parameter that several parts share counts in the first of them.
+
+    Returns:
+        Name of each direct child, and "" for parameters that the model owns itself, to its numbers
+        of trainable and of all parameters.
     """
     counts: dict[str, tuple[int, int]] = {}
     for name, parameter in model.named_parameters():

@@ -105,7 +105,7 @@ def check_formats(formats: Sequence[str]) -> None:
     """Check the names of formats, and that their libraries are installed.
 
     Raises:
-        UserError: the first one that is not allowed.
+        UserError: a format is unknown, or a library of it is not installed.
     """
     for name in formats:
         if name not in LIBRARIES:

@@ -57,6 +57,10 @@ def largest_batch(plan: Plan, gpu: Gpu) -> int:
 
     The memory of a step is a constant plus a multiple of the batch, so two predictions give the
     batch; two more confirm that it fits and that the next one does not.
+
+    Args:
+        plan: the training; its own batch size is not used.
+        gpu: where it is to run.
     """
     limit = largest_peak(gpu.memory_bytes)
 
@@ -77,8 +81,15 @@ def largest_batch(plan: Plan, gpu: Gpu) -> int:
 def cheapest_change(plan: Plan, gpu: Gpu) -> str | None:
     """The first change that makes the training fit, in the words of the command line.
 
-    Changes that keep the results come first, then later blocks only, then a smaller side. Each is
-    confirmed by a prediction of its own. None if no change is enough.
+    Changes that do not change the results are tried first, then training only later blocks, then a
+    smaller image size. Each is confirmed by its own prediction.
+
+    Args:
+        plan: the training that does not fit.
+        gpu: where it is to run.
+
+    Returns:
+        The change; None if no change is enough.
     """
     for words, changed in _changes(plan):
         try:

@@ -87,8 +87,8 @@ def largest_peak(memory: int, margin: Margin = "largest") -> int:
 
     Args:
         memory: memory of the GPU in bytes.
-        margin: "largest" to be sure that it fits; otherwise with the usual margins for context,
-            workspaces and reserved memory.
+        margin: subtract the "largest" or the "smallest" memory that a GPU needs in addition to the
+            tensors: the CUDA context, workspaces, and what the allocator reserves.
     """
     index = 1 if margin == "largest" else 0
     return int((memory - CONTEXT_BYTES[index] - WORKSPACE_BYTES[index]) / RESERVED[index])

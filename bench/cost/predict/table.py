@@ -89,6 +89,9 @@ def predict_rows(
         images: labelled training images.
         gpu: where the training is to run; None for the tensors alone, on any CUDA device.
         speed: speed of the device if it was measured; otherwise that of the GPU, if known.
+
+    Yields:
+        One row for each method and backbone.
     """
     predicted = set()
     for task in tasks:
