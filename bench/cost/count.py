@@ -41,6 +41,9 @@ class Counts:
             trainable.
         forward_flops: for one image, or for one stack of slices.
         train_step_flops: for one training step; 0 if nothing is trainable.
+        part_params: name of each part of the model to its trainable and all parameters.
+        part_flops: name of each part to its share of `forward_flops`; parts without FLOPs are left
+            out.
         output_shape: (D, K, S, S), shape of the logits of one image (D = 1) or one stack of D
             slices.
     """

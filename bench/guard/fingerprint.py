@@ -98,10 +98,13 @@ def fingerprint(method: Method) -> Fingerprint:
 
 
 def loss_values() -> dict[str, list[float]]:
-    """Name of each loss to its value and gradient norm on two fixed batches.
+    """Compute the value and the gradient norm of each loss on two fixed batches.
 
     The first batch has every class and unlabelled pixels. In the second, one class is neither
-    labelled nor predicted (probability 0), which a Dice loss without smoothing divides by.
+    labelled nor predicted (probability 0): there, a Dice loss without smoothing divides 0 by 0.
+
+    Returns:
+        Name of a loss to value and gradient norm on the first batch, then on the second.
     """
     random = np.random.default_rng(1)
     shape = (2, CLASSES, LOSS_SIDE, LOSS_SIDE)
