@@ -16,7 +16,8 @@ from bench.data.decode import LARGEST_PX
 from bench.evaluate.scoring import Map
 from bench.files import atomic_path
 
-STRIP_PX = 1 << 20  # pixels of a strip of a TIFF
+STRIP_PX = 1 << 23  # larger TIFF images are tiled
+TILE_PX = 512  # side of a tile
 OVERLAY_PX = 1600  # longest side of an overlay picture
 # Okabe and Ito's colours, which colour-blind people can tell apart; the background has none.
 COLOURS = np.array(
@@ -80,22 +81,34 @@ class MapFile:
         return self.path
 
     def _write_tiff(self, path: Path) -> None:
+        """One strip per slice, which every program reads; tiles for slices above `STRIP_PX`."""
         height, width = self._size
-        tall = max(1, min(height, STRIP_PX // width))
+        tiled = height * width > STRIP_PX
         shape = (self._slices, height, width) if self._slices > 1 else (height, width)
         tifffile.imwrite(
             path,
-            self._strips(tall),
+            self._tiles() if tiled else self._strips(height),
             shape=shape,
             dtype=self._dtype,
-            rowsperstrip=tall,
+            tile=(TILE_PX, TILE_PX) if tiled else None,
+            rowsperstrip=None if tiled else height,
             compression="zlib",
             photometric="minisblack",
             bigtiff=math.prod(shape) * self._dtype.itemsize > 2**32 - 2**25,
             metadata={"axes": "ZYX" if self._slices > 1 else "YX"},
         )
 
+    def _tiles(self) -> Iterator[npt.NDArray[Any]]:
+        """Tiles from left to right and from top to bottom, those at the edges filled with 0."""
+        for rows in self._strips(TILE_PX):
+            for left in range(0, self._size[1], TILE_PX):
+                tile = np.zeros((TILE_PX, TILE_PX), self._dtype)
+                part = rows[:, left : left + TILE_PX]
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile
+
     def _strips(self, tall: int) -> Iterator[npt.NDArray[Any]]:
+        """Rows from top to bottom, `tall` at once; a strip never crosses the end of a slice."""
         height, width = self._size
         for _ in range(self._slices):
             for top in range(0, height, tall):

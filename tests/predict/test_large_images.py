@@ -124,6 +124,23 @@ def test_images_that_are_done_are_not_predicted_again(model: KeptModel, tmp_path
     assert again(PredictionSettings(min_area=3)) == ["a", "c"]
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+@pytest.mark.parametrize(("dtype", "size"), [(np.uint8, (70, 50)), (np.float32, (33, 130))])
+def test_large_maps_are_tiled(
+    slices: int, dtype: type, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.predict.outputs.STRIP_PX", 1000)
+    monkeypatch.setattr("bench.predict.outputs.TILE_PX", 32)
+    values = np.random.default_rng(0).integers(0, 200, (slices, *size)).astype(dtype)
+    with MapFile(tmp_path / "a", size, slices, dtype, tiff=True) as file:
+        for rows in np.array_split(values.reshape(-1, size[1]), 9):
+            file.add(rows)
+        path = file.write()
+    np.testing.assert_array_equal(tifffile.imread(path), values.squeeze())
+    with tifffile.TiffFile(path) as written:
+        assert written.pages.first.is_tiled
+
+
 def test_a_map_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     with MapFile(tmp_path / "a", (4, 5), 2, np.uint8) as file:
         for number in range(2):
