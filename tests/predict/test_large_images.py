@@ -131,7 +131,7 @@ def test_large_maps_are_tiled(
 ) -> None:
     monkeypatch.setattr("bench.predict.outputs.STRIP_PX", 1000)
     monkeypatch.setattr("bench.predict.outputs.TILE_PX", 32)
-    values = np.random.default_rng(0).integers(0, 200, (slices, *size)).astype(dtype)
+    values: Any = np.random.default_rng(0).integers(0, 200, (slices, *size)).astype(dtype)
     with MapFile(tmp_path / "a", size, slices, dtype, tiff=True) as file:
         for rows in np.array_split(values.reshape(-1, size[1]), 9):
             file.add(rows)
