@@ -283,8 +283,14 @@ def test_other_libraries_compute_the_same_without_this_project(tmp_path: Path) -
         np.testing.assert_allclose(results["transformers"][number], small, atol=1e-4)
 
 
-@pytest.mark.slow  # some ten seconds for each method
-@pytest.mark.parametrize("name", [method.name for method in list_methods()])
+def all_methods() -> list[Any]:
+    """Names of all methods; most take some fifteen seconds, so that they are slow tests."""
+    slow = pytest.mark.slow
+    names = [method.name for method in list_methods()]
+    return [pytest.param(name, marks=() if name == "elunet" else slow) for name in names]
+
+
+@pytest.mark.parametrize("name", all_methods())
 def test_onnx_files_compute_the_same(name: str, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
