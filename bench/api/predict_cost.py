@@ -34,7 +34,8 @@ def predict_cost(
         classes: foreground classes.
         depth: slices in one sample; 1 for images.
         images: labelled training images.
-        gpu: memory as "12GB", or a name as "rtx 4070"; None for no verdict.
+        gpu: a name as "rtx 4070" for a verdict and hours, or memory as "12GB" for a verdict alone;
+            None for neither.
         steps: optimiser steps.
         batch_size: images, or stacks of slices, in one step.
         precision: "bf16" or "fp32".
@@ -42,11 +43,15 @@ def predict_cost(
         accumulate: number of parts in which a batch passes through the model.
 
     Returns:
-        One row for each method and backbone, sizes in bytes: the columns of `cost --gpu --json`
-        that are predicted, described in docs/cost.md. UserError for an unknown name or value.
+        One row for each method and backbone. The columns are the predicted ones of
+        `cost --gpu --json`; sizes are in bytes. A method that cannot do the task, or that cannot be
+        predicted, has empty values and the cause in the column `reason`.
+
+    Raises:
+        UserError: a method, backbone, GPU or precision is unknown, or a number is out of range.
 
     Example:
-        >>> table = bench.predict_cost("lora,full", "sam_vit_b", image_size=1024, gpu="12GB")
+        >>> table = bench.predict_cost("lora,full", "sam_vit_b", image_size=1024, gpu="rtx 4070")
     """
     import pandas as pd
 

@@ -224,7 +224,8 @@ def wavy_ellipse(along: Field, across: Field, waves: npt.NDArray[np.float64]) ->
     Args:
         along: coordinates (h, w) along the first axis, from `axis_coordinates`.
         across: coordinates along the second axis.
-        waves: amplitudes (N, 2) of cosine and sine of 2, 3, ... N + 1 waves around the outline.
+        waves: amplitudes (N, 2) of cosine and sine of 2, 3, ... N + 1 waves around the outline, as
+            shares of the radius. The outline stays at 0.3 or more of the radius.
     """
     rho = np.hypot(along, across)
     angle = np.arctan2(across, along)

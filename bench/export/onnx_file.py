@@ -87,14 +87,16 @@ def onnx_program(module: nn.Module, task: Task) -> Any:
     for the class of the prompt; see `OnePrompt`.
 
     Args:
-        module: a trained model; it is put into evaluation mode.
+        module: a trained model. A merged copy of it is translated. Where nothing can be merged
+            (some tuners of peft) `module` itself is translated, and put into evaluation mode.
         task: what it was built for.
 
     Returns:
         The program of `torch.onnx.export`.
 
     Raises:
-        UnsupportedError: the exporter of torch cannot translate an operation of the model.
+        UnsupportedError: the model takes stacks of slices, has more than 2 GB of weights, or has an
+            operation that the exporter of torch cannot translate.
         UserError: onnxscript is not installed.
     """
     import_library("onnxscript", "an ONNX file")

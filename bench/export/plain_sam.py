@@ -104,6 +104,9 @@ def merged_copy(module: nn.Module) -> nn.Module:
     """A copy of a model in which all modules that can be merged (`Mergeable`) are merged.
 
     A model without such modules is only copied.
+
+    Raises:
+        UnsupportedError: one of the modules cannot be merged (some tuners of peft).
     """
     if any(isinstance(part, Mergeable) for part in module.modules()):
         return merge(module)

@@ -118,8 +118,9 @@ def apart(old: Sequence[float], new: Sequence[float], limit: float) -> float:
         limit: relative difference that is allowed.
 
     Returns:
-        0 if the difference is within the limit; infinite if the lengths differ, only one of two
-        values is finite, or all of `old` are 0.
+        0 if the relative difference is within the limit, otherwise that difference. It is infinite
+        if the lengths differ, if only one of two values is finite, or if all of `old` are 0 and not
+        all of `new`.
     """
     if len(old) != len(new):
         return math.inf

@@ -71,11 +71,12 @@ def bands_of(rows: slice, logits: Tensor) -> Iterator[Band]:
 
 
 def band_of(rows: slice, logits: Tensor) -> Band:
-    """The prediction of some rows of an image.
+    """The prediction of some rows of an image, on the CPU and without objects.
 
     Args:
         rows: the rows.
-        logits: (K, h, W), of these rows.
+        logits: (K, h, W) of these rows, K >= 2 classes with the background first; the softmax over
+            the classes gives probabilities.
     """
     classes, foreground = decide(logits)
     return Band(rows, classes, foreground, _uncertainty(logits))

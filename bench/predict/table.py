@@ -79,7 +79,7 @@ def object_rows(
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
-    """CSV text with a header line; columns that a row does not have are empty.
+    """CSV text with a header line; None, and columns that a row does not have, are empty.
 
     Floats are written with six significant digits.
 

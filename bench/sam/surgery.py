@@ -16,7 +16,11 @@ class Mergeable(Protocol):
     """A module that replaces a plain module and can be merged back into a plain module."""
 
     def merged(self) -> nn.Module:
-        """Return a module with the class and the tensor names of the replaced module."""
+        """Return a module with the class and the tensor names of the replaced module.
+
+        Raises:
+            UnsupportedError: the change cannot be written into the replaced module.
+        """
 
 
 def require(condition: bool, message: str) -> None:
@@ -144,7 +148,7 @@ def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
         kind: class of the modules to merge.
 
     Raises:
-        UnsupportedError: the model has no such module.
+        UnsupportedError: the model has no such module, or one of them cannot be merged.
     """
     merged = copy.deepcopy(model)
     names: list[str] = []

@@ -136,7 +136,8 @@ def _hours(plan: Plan, memory: MemoryPrediction, images: int, speed: Speed) -> H
     evaluated = images // 4 + (MOST_VALIDATION_IMAGES if trains else 0)
     return predict_hours(
         counts,
-        memory.activations if trains else 0,
+        # The peak holds the activations of one part of the batch at a time.
+        memory.activations * plan.recipe.accumulate if trains else 0,
         speed,
         plan.recipe.steps if trains else 0,
         plan.recipe.batch_size,

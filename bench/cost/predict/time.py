@@ -86,7 +86,7 @@ def predict_hours(
 
     Args:
         counts: operations of the model; its training step is one of a single image.
-        activations: bytes of the activations of a training step.
+        activations: bytes of all activations of a training step, those of the whole batch.
         speed: of the device.
         steps: optimiser steps.
         batch: images in a step.

@@ -28,7 +28,8 @@ def keeper(collection: str) -> Keep:
 
     Returns:
         A function from the name of the image, the files that the pixels come from, and `make`, to
-        the path of the cached file. It raises UserError if the file cannot be written.
+        the path of the cached file. It raises FileNotFoundError if a source does not exist, and
+        UserError if the file cannot be written.
     """
 
     def keep(name: str, sources: Sequence[Path], make: Callable[[], npt.NDArray[Any]]) -> Path:

@@ -43,7 +43,8 @@ def write_gallery(
     Args:
         frame: of `to_frame`.
         predictions: holds `<cell id>/<item name>.png`, label maps of the size of the image.
-        images: dataset name to a function from item name to image and mask.
+        images: name of the dataset of the test images to a function from item name to image and
+            mask. Comparisons of other datasets have no gallery.
         folder: is created if needed; files of the same names are replaced.
         comparisons: of the frame, where they are at hand.
 
