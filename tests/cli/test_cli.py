@@ -221,7 +221,7 @@ def test_a_file_that_is_no_record_stops_the_run_at_once(mine: Path, capsys: Capt
 
 
 def test_conventions_need_records(capsys: Captured) -> None:
-    check_mistake(["conventions", "nowhere"], "no record in nowhere: give files as in", capsys)
+    check_mistake(["conventions", "nowhere"], "no record in nowhere: give files such as", capsys)
 
 
 @pytest.mark.parametrize(

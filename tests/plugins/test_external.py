@@ -134,13 +134,14 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_its_place(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("make", "message"), [(False, "does not exist"), (True, "contains neither methods")]
+    ("make", "message"),
+    [(False, "does not exist"), (True, "contains neither methods/ nor datasets/")],
 )
 def test_a_folder_without_plugins_is_refused(tmp_path: Path, make: bool, message: str) -> None:
     folder = tmp_path / "mine"
     if make:
         folder.mkdir()
-    with pytest.raises(UserError, match=f"the plugin folder '.*mine' {message}: give --plugins"):
+    with pytest.raises(UserError, match=f"the plugin folder '.*mine' {message}: give --plugins "):
         add_plugin_folder(folder)
 
 
