@@ -112,7 +112,8 @@ class Recipe:
         augmentation: how views are made, see `bench.data.bank`.
         precision: "fp32", or "bf16" for autocast.
         clip_norm: gradients are scaled down to this global L2 norm; 0 for no clipping.
-        epochs: passes over the training images; if given, `steps` is computed from it.
+        epochs: passes over the augmentation bank, or in a published recipe over the training
+            images. The grid computes `steps` from it and sets it to None.
         final_lr: learning rate at the end of the schedule.
         power: exponent of the schedule "poly".
         horizon: the schedule is computed for a training this many times as long as `steps`.
@@ -127,7 +128,8 @@ class Recipe:
         epoch_images: images (or stacks) of an epoch, whose last batch has only those that are left;
             None: every batch is full and may continue in the next epoch.
         accumulate: number of parts in which a batch passes through the model; their gradients are
-            added before the update. The parts divide `batch_size`, they do not multiply it.
+            added before the update, each weighted by its share of the batch. A step still has
+            `batch_size` images in all.
     """
 
     lr: float

@@ -26,7 +26,7 @@ WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
 
 
 def measure_cost(model: Model) -> Cost:
-    """Count and measure what `model` costs; its weights do not change.
+    """Count and measure what `model` costs; its weights do not change, and its mode is evaluation.
 
     A model that takes prompts is measured with one box or click per image, according to its prompt
     rule. Operations, memory and inference speed are those of the whole model. Training speed is
@@ -58,8 +58,12 @@ def measure_cost(model: Model) -> Cost:
     cost = _measure_inference(model, batch, cost)
     if not counts.trainable_params:
         return cost
-    trained = Model(copy.deepcopy(model.module), model.task, model.recipe)
-    return _measure_training(trained, batch, cost)
+    trained, device = Model(copy.deepcopy(model.module), model.task, model.recipe), model.device
+    model.module.cpu()  # the device then holds the weights once, as in training
+    try:
+        return _measure_training(trained, batch, cost)
+    finally:
+        model.module.to(device)
 
 
 def _count_macs(model: Model, batch: LabelledImages) -> int | None:

@@ -71,7 +71,7 @@ def decode_mask(item: Item, collection: Collection) -> UInt8:
     """Class indices (H, W) uint8 of an item, with `IGNORE` where unlabelled.
 
     Raises:
-        UserError: the file cannot be read, or holds a value without a class.
+        UserError: the file cannot be read, or holds fractions or a value without a class.
     """
     table = collection.mask_values
     if table is None:

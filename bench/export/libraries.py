@@ -15,7 +15,7 @@ def import_library(name: str, purpose: str) -> Any:
         purpose: what it is needed for, as the subject of the message.
 
     Raises:
-        UserError: the library is not installed.
+        UserError: the library is not installed, or its import fails.
     """
     try:
         return importlib.import_module(name)

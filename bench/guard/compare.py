@@ -52,8 +52,10 @@ def compare(
         lacking: those of them that only need a library that is not installed; not a change.
 
     Returns:
-        What is outside the limits (see the constants above), and sentences on what was not
-        compared because the environment differs.
+        The changes: failed, new and missing methods, counts and contents that differ, and values
+        that differ in any digit on the baseline's machine, or by more than the limits (here and in
+        `bench.guard.differences`) on another one; memory and speed always have limits. And the
+        notes: what was not compared, or not digit by digit, because the environment differs.
     """
     exact = same_machine(baseline.env, now.env)
     trained_env = baseline.runs_env or baseline.env

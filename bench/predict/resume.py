@@ -43,7 +43,8 @@ def done_before(path: Path, out: Path, made_from: dict[str, Any]) -> PictureStat
         made_from: model, settings and file from which the picture is predicted now.
 
     Returns:
-        The state; None if there is none, an output is missing, or it was made from other values.
+        The state; None if there is none that can be read, an output is missing, or it was made
+        from other values.
     """
     try:
         state = PictureState(**json.loads(path.read_text()))

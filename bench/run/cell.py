@@ -138,8 +138,8 @@ def build_model(cell: Cell, device: torch.device) -> Model:
         device: device of the model.
 
     Raises:
-        UserError: the options or the weights cannot be used.
-        UnsupportedError: the method cannot be used for the task.
+        UserError: the method or the loss is unknown, or the options or weights cannot be used.
+        UnsupportedError: the method cannot be used for the task, or not with checkpointing.
     """
     torch.manual_seed(cell.seed)
     module = get_method(cell.method).build(cell.task, **cell.options).to(device)

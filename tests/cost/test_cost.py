@@ -1,5 +1,6 @@
 """The cost of a method: exact counts against closed formulas, memory against sums by hand."""
 
+import copy
 import functools
 import gc
 import json
@@ -38,6 +39,10 @@ from bench.cost import (
     throughput,
     trained_state,
 )
+from bench.cost.measure import measure_cost, measure_training_memory
+from bench.learn.model import Model
+from bench.plugins.registry import get_method
+from bench.spec import Recipe, Task
 
 FLOAT = 4  # bytes
 
@@ -455,6 +460,16 @@ def test_cuda_refuses_a_device_in_use() -> None:
     with pytest.raises(RuntimeError, match="600 MiB"):
         measure(mlp().cuda(), torch.zeros(2, 64, device="cuda"))
     del ballast
+
+
+@pytest.mark.gpu
+def test_cuda_holds_the_weights_once_while_training_is_measured() -> None:
+    recipe = Recipe(1e-3, batch_size=2)
+    module = get_method("full").build(Task(2, 64, weights="random")).cuda()
+    alone = measure_training_memory(Model(copy.deepcopy(module), Task(2, 64), recipe))
+    cost = measure_cost(Model(module, Task(2, 64), recipe))
+    assert cost.train_peak_bytes == pytest.approx(alone.peak - alone.weights, rel=0.05)
+    assert all(parameter.is_cuda for parameter in module.parameters())
 
 
 # --- speed

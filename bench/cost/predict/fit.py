@@ -56,11 +56,14 @@ def largest_batch(plan: Plan, gpu: Gpu) -> int:
     """The largest batch size that `judge` says fits; 0 if a batch of 1 does not fit.
 
     The memory of a step is a constant plus a multiple of the batch, so two predictions give the
-    batch; two more confirm that it fits and that the next one does not.
+    batch; further ones confirm that it fits and that the next one does not.
 
     Args:
-        plan: the training; its own batch size is not used.
+        plan: the training, with trainable parameters; its own batch size is not used.
         gpu: where it is to run.
+
+    Raises:
+        NotPredictedError: the memory cannot be predicted; further errors as `predict_memory`.
     """
     limit = largest_peak(gpu.memory_bytes)
 
