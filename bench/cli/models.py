@@ -1,4 +1,4 @@
-"""List the kept models of a results folder, and remove all but the best."""
+"""List the kept models of a results folder, and remove all but the best of each method."""
 
 import argparse
 

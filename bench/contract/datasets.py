@@ -53,7 +53,7 @@ def names_every_image_once(dataset: Dataset, collection: Collection) -> None:
 
 
 def gives_masks_that_fit(dataset: Dataset, collection: Collection) -> None:
-    """Images and masks can be read, have the same size and contain only declared classes."""
+    """The checked images can be read; masks have their size and only declared classes."""
     allowed = {*range(len(dataset.classes)), IGNORE}
     for item in _sample(collection.items):
         image, mask = decode(item, collection)

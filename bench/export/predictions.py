@@ -34,8 +34,8 @@ class PredictedPicture:
         classes: (D, H, W) class indices of its D slices.
         numbers: (D, H, W) numbers of objects where the model separates them, else None.
         class_names: of the K classes, the background first.
-        pixel_size: side of a pixel.
-        min_area: smaller objects, in pixels, are left out.
+        pixel_size: side of a pixel, in micrometres for OME-TIFF and in millimetres for NIfTI.
+        min_area: smaller objects, in pixels, are left out of `slices`; `classes` still has them.
     """
 
     picture: Picture
@@ -70,7 +70,7 @@ def write_formats(
         formats: of `FORMATS`, and "coco", which is one file for all pictures.
         class_names: of the K classes.
         pixel_size: side of a pixel, in micrometres for OME-TIFF and in millimetres for NIfTI.
-        min_area: smaller objects, in pixels, are left out.
+        min_area: smaller objects, in pixels, are left out, but stay in class maps.
         separated: whether the model separates objects, and `out` holds their numbers.
 
     Returns:

@@ -43,7 +43,7 @@ CellProgress = PhaseStarted | TrainingProgress
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The first event of a run.
+    """The first event of a command, before its first cell.
 
     Attributes:
         cells: all cells of the run, also those that have a record already.

@@ -20,7 +20,8 @@ class Condition:
     Attributes:
         files: number of files in its folder; None without a folder.
         unpacked: number of files that were unpacked; None if `fetch_collection` did not do it.
-        archives: for each archive whether its SHA-256 is right; None where it was not kept.
+        archives: for each archive whether its SHA-256 is right; None where the archive was not
+            kept, or where its SHA-256 is not known.
     """
 
     files: int | None
