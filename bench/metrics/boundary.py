@@ -33,7 +33,7 @@ class SurfaceDistances:
 
     @property
     def hd95_pooled(self) -> float:
-        """95th percentile of the union of both sets: HD95 as MedPy defines it.
+        """95th percentile of both sets joined, in their unit: HD95 as MedPy defines it.
 
         The percentile interpolates linearly between neighbouring values, as numpy's does.
         """
@@ -41,7 +41,7 @@ class SurfaceDistances:
 
     @property
     def hd95_max(self) -> float:
-        """Larger of the two sets' own 95th percentiles: HD95 as MONAI defines it."""
+        """Larger of the two sets' own 95th percentiles, in their unit: HD95 as MONAI defines it."""
         return float(max(np.percentile(d, 95) for d in (self.from_truth, self.from_prediction)))
 
 
@@ -57,11 +57,11 @@ def surface_distances(
     Args:
         truth: (H, W) bool, or (D, H, W) for a volume.
         prediction: bool, of the same shape.
-        spacing: size of a pixel along each axis (three for a volume); the default gives distances
-            in pixels.
+        spacing: size of a pixel along each axis. The default gives distances in pixels of an
+            image; a volume needs three sizes.
 
     Returns:
-        The two sets of distances; None where a mask is empty, as no distance is defined then.
+        The two sets of distances; None if either mask is empty, as no distance is defined then.
     """
     if not (truth.any() and prediction.any()):
         return None
@@ -86,14 +86,15 @@ def boundary_iou(
     Args:
         prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
         mask: (H, W) integer class indices, `IGNORE` where unlabelled.
-        num_classes: K, background included.
+        num_classes: K, background included; 2..255.
         dilation_ratio: d as a share of the image diagonal.
 
     Returns:
         K values in [0, 1]. Absent from both truth and prediction: None. Absent from one only: 0.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a class is outside 0..K-1.
+        ValueError: shapes differ or are not (H, W), a type is not integer, a class is outside
+            0..K-1, or K is outside 2..255.
     """
     distance = max(1, round(dilation_ratio * math.hypot(*mask.shape)))
     predicted, truth = blank_ignored(prediction, mask, num_classes)

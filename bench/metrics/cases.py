@@ -20,7 +20,8 @@ class MapFigures(NamedTuple):
 
     Attributes:
         s_alpha: structure measure, in [0, 1].
-        e_phi_mean: mean of the enhanced alignment over the thresholds 0..255.
+        e_phi_mean: mean of the enhanced alignment over the thresholds 0..255; 0 or more, and a
+            little more than 1 for a perfect map.
         mae: mean absolute error, in [0, 1].
     """
 
@@ -37,7 +38,7 @@ class Case:
         counts: (D, K, K) pixels of each slice by true and predicted class; D is 1 for an image.
         hd95: K - 1 pooled HD95 of the classes 1..K-1 in the whole case, in voxels whose sides all
             count as 1; None where truth or prediction lacks the class.
-        hd95_slices: the same for each of the D slices.
+        hd95_slices: the same for each of the D slices alone, with distances in its plane.
         maps: D scores of the maps that are 1 where any class but 0 is predicted, else 0; None for
             a slice without labelled pixels.
     """
@@ -56,11 +57,11 @@ def read_case(prediction: Labels, mask: Labels, num_classes: int) -> Case:
     Args:
         prediction: integer class indices, (H, W) of an image or (D, H, W) of a volume.
         mask: same shape, with `IGNORE` where unlabelled.
-        num_classes: K, background included.
+        num_classes: K, background included; 2..255.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, a class is outside 0..K-1, or K is outside
-            2..255.
+        ValueError: shapes differ or have another number of axes, a type is not integer, a class is
+            outside 0..K-1, or K is outside 2..255.
     """
     if prediction.shape != mask.shape or mask.ndim not in (2, 3):
         raise ValueError(

@@ -24,7 +24,7 @@ from bench.metrics.overlap import (
 
 LOWER_IS_BETTER = frozenset({"hd95_px", "mae", "ber"})
 
-Figures = Mapping[str, float | None]  # measure to value; None where the convention has none
+Figures = Mapping[str, float | None]  # measure to value; None where it is not defined
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +33,13 @@ class Convention:
 
     Attributes:
         name: as in tables.
-        source: the project and the version of its code.
+        source: the project, with the version or files of its code where they are known.
         rule: what it does, in one sentence.
-        limits: what class maps cannot reproduce, and what is left out because it is not known.
-        score: from the cases of a test set, at least one, to figures; fractions are in [0, 1],
-            `hd95_px` is in voxels, `ber` in per cent.
+        limits: what class maps cannot reproduce, and what is left out because it is not known; ""
+            if nothing.
+        score: from the cases of a test set, at least one, to the measures of this convention.
+            `hd95_px` is in voxels, `ber` in per cent; all others are fractions in [0, 1], except
+            that `e_phi_mean` may be a little more than 1. None: not defined for these cases.
     """
 
     name: str

@@ -29,8 +29,8 @@ def stretch(prediction: Saliency, labelled: Mask | None = None) -> Saliency:
         labelled: (H, W) bool, or None.
 
     Returns:
-        The new map (H, W), in which values without a label are clipped to 0..1; the map itself if
-        all labelled values are equal.
+        The new map (H, W), in which values without a label are clipped to 0..1; the map itself,
+        neither scaled nor clipped, if all labelled values are equal.
     """
     values = select(prediction, labelled)
     low, high = values.min(), values.max()
@@ -187,7 +187,9 @@ def enhanced_alignment(
 
     Prediction and truth lose their means; the alignment of a pixel is 2 a b / (a^2 + b^2), its
     enhanced alignment the square of (1 + that) / 2. There are only four kinds of pixels. The sum
-    is divided by size - 1, as the authors do, so a perfect map scores a little more than 1.
+    is divided by size - 1, as the authors do, so a perfect map scores a little more than 1. If the
+    truth has no foreground, each background pixel of the map counts 1 instead; if it has nothing
+    else, each foreground pixel of the map.
 
     Args:
         hits: (N,) pixels that are foreground in map and truth, for each of N binary maps.
@@ -196,7 +198,7 @@ def enhanced_alignment(
         size: number of all (labelled) pixels.
 
     Returns:
-        (N,) values in [0, size / (size - 1)].
+        (N,) values in [0, size / (size - 1)]; in [0, 1] for a single pixel.
     """
     if foreground == 0:
         total = size - predicted

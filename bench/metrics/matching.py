@@ -24,8 +24,9 @@ class Pairs:
         truth: (N,) number of the true object.
         predicted: (N,) number of the predicted object.
         overlap: (N,) shared pixels.
-        truth_areas: pixels of the true object of each number; 0 for number 0 and for gaps.
-        predicted_areas: likewise.
+        truth_areas: pixels of each true object, those in no pair included, by its number; 0 for
+            number 0 and for gaps.
+        predicted_areas: likewise of the predicted objects.
     """
 
     truth: Indices
@@ -45,12 +46,15 @@ class Pairs:
         return np.asarray(self.overlap / self.union)
 
     def best_of_each_truth(self) -> Indices:
-        """Places of the pairs with the largest IoU of each true object; ties: lowest number."""
+        """Positions of the pairs with the largest IoU of each true object that is in a pair.
+
+        Several may have the same predicted object. Ties: lowest number of the predicted object.
+        """
         order = np.lexsort((self.predicted, -self.iou, self.truth))
         return order[np.unique(self.truth[order], return_index=True)[1]]
 
     def assignment(self) -> Indices:
-        """Places of the pairs, no object in two, whose IoU has the largest sum.
+        """Sorted positions of the pairs, no object in two, whose IoU has the largest sum.
 
         Ties: of sums that are equal within 1e-9 the one with the most shared pixels. This decides
         AJI+, so that it does not depend on the numbers of the objects.
@@ -66,7 +70,7 @@ class Pairs:
         return np.sort(np.concatenate([np.flatnonzero(lone), chosen]))
 
     def most_matches(self, allowed: npt.NDArray[np.bool_]) -> int:
-        """Largest number of pairs among the allowed (N,), no object in two."""
+        """Largest number of pairs, no object in two, of those with True in `allowed` (N,) bool."""
         if not allowed.any():
             return 0
         graph = _graph(np.ones(allowed.sum()), self.truth[allowed], self.predicted[allowed])
@@ -74,7 +78,11 @@ class Pairs:
         return int(np.count_nonzero(partners >= 0))
 
     def aggregated_union(self, chosen: Indices) -> int:
-        """Pixels of the unions of the chosen pairs, and of all objects in none of them."""
+        """Sum of the pixels of the unions of the chosen pairs and of all objects in none of them.
+
+        Args:
+            chosen: positions of pairs; an object in several of them counts in each.
+        """
         truth, predicted = self.truth_areas.copy(), self.predicted_areas.copy()
         truth[self.truth[chosen]] = predicted[self.predicted[chosen]] = 0
         return int(self.union[chosen].sum() + truth.sum() + predicted.sum())
@@ -88,7 +96,8 @@ def pair_up(prediction: Labels, truth: Labels) -> Pairs:
         truth: (H, W) likewise.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a number is outside 0..2^24 - 1.
+        ValueError: shapes differ or are not (H, W), a type is not integer, or a number is outside
+            0..2^24 - 1.
     """
     if prediction.shape != truth.shape or truth.ndim != 2:
         raise ValueError(

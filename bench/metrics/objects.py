@@ -64,7 +64,10 @@ class ObjectScore:
 
     @property
     def pq(self) -> float | None:
-        """Panoptic quality DQ x SQ (Kirillov et al., 2019, arXiv 1801.00868); None as DQ."""
+        """Panoptic quality DQ x SQ in [0, 1] (Kirillov et al., 2019, arXiv 1801.00868).
+
+        None without objects; 0 with objects but no matches.
+        """
         return _ratio(2 * self.matched_iou, self.truth + self.predicted)
 
     @property
@@ -79,18 +82,24 @@ class ObjectScore:
 
     @property
     def precisions(self) -> tuple[float | None, ...]:
-        """Matches / (matches + false alarms + misses) at each threshold; None without objects."""
+        """Matches / (matches + false alarms + misses) at each of `PRECISION_PERCENT`, in [0, 1].
+
+        All None without objects. A pair matches if its IoU is equal to the threshold, too.
+        """
         both = self.truth + self.predicted
         return tuple(_ratio(matched, both - matched) for matched in self.matched_at)
 
     @property
     def ap(self) -> float | None:
-        """Mean of `precisions` over IoU 0.50, 0.55 .. 0.95, as in the 2018 Data Science Bowl."""
+        """Mean of `precisions` over IoU 0.50, 0.55 .. 0.95, as in the 2018 Data Science Bowl.
+
+        None without objects.
+        """
         return mean_defined(self.precisions)
 
     @property
     def ap50(self) -> float | None:
-        """The first of `precisions`."""
+        """The first of `precisions`, at IoU 0.50; None without objects."""
         return self.precisions[0]
 
 
@@ -102,12 +111,14 @@ def label_objects(
     Args:
         class_map: (H, W) integer class indices.
         index: the class.
-        instances: (H, W) instance numbers, 0 is none. None: an object is a connected component
-            of the class (4-neighbourhood).
-        min_area_px: smaller objects are left out.
+        instances: (H, W) instance numbers, 0 or more. An object is the part of an instance inside
+            the class; pixels of the class with number 0 belong to no object. None: an object is a
+            connected component of the class (4-neighbourhood).
+        min_area_px: objects with fewer pixels inside the class are left out.
 
     Returns:
-        (H, W) numbers of objects, 0 where there is none.
+        (H, W) numbers of objects, 0 where there is none: those of the instances, or 1, 2, ... of
+        the components; gaps where small ones are left out.
     """
     inside = class_map == index
     if instances is None:
@@ -127,7 +138,8 @@ def score_objects(prediction: Labels, truth: Labels) -> ObjectScore:
         truth: (H, W) likewise; numbers need not agree with those of the prediction.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a number is outside 0..2^24 - 1.
+        ValueError: shapes differ or are not (H, W), a type is not integer, or a number is outside
+            0..2^24 - 1.
     """
     pairs = pair_up(prediction, truth)
     sure = 2 * pairs.overlap > pairs.union
@@ -159,14 +171,15 @@ def score_objects_by_class(
 ) -> tuple[ObjectScore, ...]:
     """Compare the objects of each foreground class of a predicted class map.
 
-    Objects are the instances, or without them the connected components of each class
-    (`label_objects`). Ignored pixels are blanked on both sides first.
+    Objects are the parts of the instances inside a class, or without instances the connected
+    components of the class (`label_objects`). Ignored pixels are blanked on both sides first, which
+    can cut a component in two.
 
     Args:
         prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
         mask: (H, W) integer class indices, `IGNORE` where unlabelled.
-        num_classes: K, background included.
-        instances: (H, W) instance numbers of the truth, 0 is none.
+        num_classes: K, background included; 2..255.
+        instances: (H, W) instance numbers of the truth, 0 is none; None: connected components.
         min_area_px: smaller objects are left out, on both sides.
         predicted_instances: (H, W) likewise of the prediction.
 
@@ -174,8 +187,8 @@ def score_objects_by_class(
         K - 1 scores, of the classes 1..K-1.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, a class is outside 0..K-1, or an instance
-            number is outside 0..2^24 - 1.
+        ValueError: shapes differ, a type is not integer, a class is outside 0..K-1, an instance
+            number inside a class is outside 0..2^24 - 1, or K is outside 2..255.
     """
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     return tuple(
@@ -197,7 +210,8 @@ def objects_row(scores: Sequence[ObjectScore], classes: Sequence[str]) -> dict[s
     Returns:
         `pq`, `sq`, `dq`, `aji`, `aji_plus`, `ap`, `ap50`: means over the foreground classes where
         they are defined; for each class `pq/<name>` and `aji/<name>`, and the counts
-        `objects_truth/<name>`, `objects_predicted/<name>` and `objects_matched/<name>`.
+        `objects_truth/<name>`, `objects_predicted/<name>` and `objects_matched/<name>`. None:
+        not defined for this image.
 
     Raises:
         ValueError: the number of names is not K.
@@ -228,7 +242,8 @@ def summarise_objects(
     Returns:
         For each of `pq`, `sq`, `dq`, `aji`, `aji_plus`, `ap`, `ap50`: `<measure>_dataset`, from
         the counts of all images together, mean over the foreground classes, and
-        `<measure>_image_mean`, mean over the foreground classes of an image, then over images.
+        `<measure>_image_mean`, mean over the foreground classes of an image, then over images;
+        both leave out where the measure is not defined, such as `sq` without matches.
         `<measure>_dataset/<name>` of every foreground class. `objects_defined` counts the images
         that hold an object on either side. None wherever nothing is defined.
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from bench.data.items import IGNORE
 
-Labels = npt.NDArray[Any]  # (H, W) of an integer type
+Labels = npt.NDArray[Any]  # of an integer type; (H, W) of an image, (D, H, W) of a volume
 Counts = npt.NDArray[np.int64]
 Values = tuple[float | None, ...]  # one per class; None where the class gives no value
 
@@ -29,7 +29,8 @@ def confusion_matrix(prediction: Labels, mask: Labels, num_classes: int) -> Coun
         the set.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, or a class is outside 0..K-1.
+        ValueError: shapes differ or are not (H, W), a type is not integer, a class is outside
+            0..K-1, or K is outside 2..255.
     """
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     return count_pairs(predicted, truth, num_classes + 1)[:num_classes, :num_classes]
@@ -121,8 +122,8 @@ def count_pairs(predicted: Labels, truth: Labels, size: int) -> Counts:
     """Count the pixels of every pair of labels.
 
     Args:
-        predicted: integer labels 0..size-1, of any shape; not checked.
-        truth: likewise, of the same shape.
+        predicted: integer labels 0..size-1, of any shape.
+        truth: likewise, of the same shape; neither range nor shape is checked.
         size: number of labels.
 
     Returns:

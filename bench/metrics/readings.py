@@ -47,7 +47,12 @@ class Reading:
         return self.error / self.truth if self.error is not None and self.truth else None
 
     def to_row(self, name: str) -> dict[str, float | None]:
-        """Four cells: `name` as `figure/class` gives `figure_truth/class` and so on."""
+        """Four cells of a row: prediction, truth, error and relative error.
+
+        Args:
+            name: of the cell with the prediction, such as `d50/pore`; the others are then
+                `d50_truth/pore`, `d50_error/pore` and `d50_relative_error/pore`.
+        """
         figure, slash, rest = name.partition("/")
         return {
             name: self.prediction,
@@ -77,13 +82,17 @@ class Sizes:
 
     @property
     def count(self) -> Reading:
-        """Number of particles."""
+        """Number of particles; 0 without any, never None."""
         return Reading(len(self.truth), len(self.prediction))
 
     def percentile(self, percent: float) -> Reading:
         """Percentile of the diameters, each particle with equal weight.
 
-        Interpolated linearly between neighbouring values; None without particles.
+        Interpolated linearly between neighbouring values; the value of a side without particles
+        is None.
+
+        Args:
+            percent: 0..100.
         """
         truth, prediction = (
             float(np.percentile(diameters, percent)) if len(diameters) else None
@@ -106,7 +115,11 @@ class Sizes:
         return float(stats.wasserstein_distance(self.truth, self.prediction))
 
     def to_row(self, name: str) -> dict[str, float | None]:
-        """Count, D10, D50, D90 and distance, as cells of the class `name`."""
+        """Count, D10, D50, D90 (four cells each, as `Reading.to_row`) and distance of a class.
+
+        Args:
+            name: of the class.
+        """
         row = self.count.to_row(f"particles/{name}")
         for percent in PERCENTILES:
             row |= self.percentile(percent).to_row(f"d{percent}/{name}")
@@ -119,7 +132,8 @@ class ImageReadings:
 
     Attributes:
         confusion: (K, K) pixel counts; rows are the truth, columns the prediction.
-        sizes: K - 1, of the classes 1..K-1; empty where particles are not measured.
+        sizes: K - 1, of the classes 1..K-1; empty where particles are not measured. Only images
+            that agree in this can be added.
     """
 
     confusion: Counts
@@ -136,11 +150,14 @@ class ImageReadings:
             classes: K names; index 0 is the background.
 
         Returns:
-            `phase_fraction/<name>` of all K classes in [0, 1]; of the foreground classes
-            `particles/<name>`, `d10/<name>`, `d50/<name>`, `d90/<name>` and
-            `size_distance/<name>`. All but the last are values of the prediction and come with
-            `<figure>_truth`, `<figure>_error` and `<figure>_relative_error`. All None without
-            labelled pixels.
+            `phase_fraction/<name>` of all K classes in [0, 1]; of the foreground classes, if
+            particles are measured, `particles/<name>` (their number), and in the unit of the
+            diameters `d10/<name>`, `d50/<name>`, `d90/<name>` and `size_distance/<name>`. All but
+            the last are values of the prediction and come with `<figure>_truth`, `<figure>_error`
+            and `<figure>_relative_error` (a fraction). All None without labelled pixels.
+
+        Raises:
+            ValueError: the number of names is not K.
         """
         row: dict[str, float | None] = {}
         for name, reading in zip(classes, phase_fractions(self.confusion), strict=True):
@@ -162,22 +179,23 @@ def read_image(
     """Measure phase fractions and particle sizes in a predicted class map and in its mask.
 
     Particles are the objects of `label_objects`. A particle that is cut by the edge of the image or
-    by an ignored region counts with its visible part, in truth and prediction.
+    by an ignored region counts with its visible part, in truth and prediction; a connected
+    component that an ignored region cuts in two counts as two.
 
     Args:
         prediction: (H, W) integer class indices; values where the mask is `IGNORE` are not used.
         mask: (H, W) integer class indices, `IGNORE` where unlabelled.
-        num_classes: K, background included.
-        instances: (H, W) instance numbers of the truth, 0 is none.
+        num_classes: K, background included; 2..255.
+        instances: (H, W) instance numbers of the truth, 0 is none; None: connected components.
         pixel_size: side of a pixel; diameters come in its unit, by default in pixels.
-        min_area_px: smaller particles are left out, on both sides.
-        predicted_instances: (H, W) instance numbers of the prediction, 0 is none.
+        min_area_px: smaller particles are left out, on both sides; always in pixels.
+        predicted_instances: (H, W) likewise of the prediction.
 
     Returns:
         The pixel counts, and the diameters of the particles of each foreground class.
 
     Raises:
-        ValueError: as `confusion_matrix`.
+        ValueError: as `confusion_matrix`, or an instance number inside a class is below 0.
     """
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     return ImageReadings(
@@ -209,10 +227,12 @@ def summarise_readings(
         The cells of `ImageReadings.to_row` for all images together: fractions of all their
         pixels, percentiles and distance of all their particles. Also the mean over images of the
         absolute error, `<figure>_abs_error_image_mean/<name>`, and of the distance,
-        `size_distance_image_mean/<name>`, each over the images where it is defined.
+        `size_distance_image_mean/<name>`, each over the images where it is defined. None wherever
+        nothing is defined.
 
     Raises:
-        ValueError: no images, or the number of names is not K.
+        ValueError: no images, the number of names is not K, or particles are measured in some of
+            the images only.
     """
     if not images:
         raise ValueError("no images to summarise")
@@ -237,7 +257,7 @@ def summarise_phases(images: Sequence[Counts], classes: Sequence[str]) -> dict[s
         classes: K names; index 0 is the background.
 
     Returns:
-        The cells `phase_fraction...` of `summarise_readings`.
+        The cells `phase_fraction...` of `summarise_readings`; None without labelled pixels.
 
     Raises:
         ValueError: no images, or the number of names is not K.

@@ -29,16 +29,19 @@ BER_THRESHOLD = 125 / 255  # as SAM-Adapter's code
 class SaliencyScore:
     """Scores of one predicted map; None, and counts 0, where the image has no labelled pixel.
 
+    All are of the stretched map, except `mae_unstretched` and the counts.
+
     Attributes:
         s_alpha: structure measure; definitions are in `bench.metrics.foreground`.
-        e_adaptive: enhanced alignment at twice the mean of the map.
-        e_curve: (256,) enhanced alignment at the thresholds 0..255.
-        f_adaptive: F-measure at twice the mean of the map, beta^2 = 0.3.
+        e_adaptive: enhanced alignment at twice the mean of the map, at most 1.
+        e_curve: (256,) enhanced alignment at the thresholds 0..255 of 255 x the map.
+        f_adaptive: F-measure at the threshold of `e_adaptive`, beta^2 = 0.3.
         f_curve: (256,) F-measure at the thresholds 0..255.
         weighted_f: weighted F-measure, beta^2 = 1.
         mae: mean absolute error of the stretched map.
         mae_unstretched: mean absolute error of the map as predicted.
-        hits: foreground pixels that are predicted as foreground, at `BER_THRESHOLD`.
+        hits: foreground pixels that are predicted as foreground: the map as predicted is above
+            `BER_THRESHOLD`.
         foreground_px: foreground pixels of the truth.
         rejections: background pixels that are predicted as background, likewise.
         background_px: background pixels of the truth.
@@ -65,7 +68,13 @@ class SaliencyScore:
         )
 
     def to_row(self) -> dict[str, float | None]:
-        """One row for a record's `per_image`; the means and maxima are those of this image."""
+        """One row for a record's `per_image`; None where a score is not defined.
+
+        Returns:
+            `s_alpha`, `weighted_f`, `mae`, `mae_unstretched`, `ber` (in per cent); `e_phi_adaptive`
+            and `f_beta_adaptive`; mean and largest value of the curves of this image, `e_phi_mean`,
+            `e_phi_max`, `f_beta_mean` and `f_beta_max`.
+        """
         return {
             "s_alpha": self.s_alpha,
             **_of_curve("e_phi", self.e_adaptive, self.e_curve),

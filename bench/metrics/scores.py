@@ -49,7 +49,10 @@ class ImageScore:
 
     @property
     def boundary_iou_mean(self) -> float | None:
-        """Mean boundary IoU of the foreground classes present in truth or prediction, or None."""
+        """Mean boundary IoU of the foreground classes present in truth or prediction.
+
+        None without any.
+        """
         return _foreground_mean(self.boundary_iou)
 
     @property
@@ -68,8 +71,11 @@ class ImageScore:
             Means over the foreground classes: `dice`, `iou` and `boundary_iou` in [0, 1], `hd95`
             (pooled, as MedPy) and `hd95_max` (as MONAI) in pixels; `pixel_accuracy` in [0, 1].
             For each class `dice/<name>`, and the pixel counts `overlap_px/<name>`,
-            `truth_px/<name>` and `predicted_px/<name>`: their sums over images give back the
-            scores of the set, or of a resampled set. None: not defined for this image.
+            `truth_px/<name>` and `predicted_px/<name>`: their sums over images give back Dice, IoU
+            and pixel accuracy of the set, or of a resampled set. None: not defined for this image.
+
+        Raises:
+            ValueError: the number of names is not K.
         """
         row: dict[str, float | None] = {
             "dice": self.dice_mean,
@@ -100,8 +106,8 @@ def score_image(prediction: Labels, mask: Labels, num_classes: int) -> ImageScor
         prediction.
 
     Raises:
-        ValueError: shapes differ, a type is not integer, a class is outside 0..K-1, or K is outside
-            2..255.
+        ValueError: shapes differ or are not (H, W), a type is not integer, a class is outside
+            0..K-1, or K is outside 2..255.
     """
     predicted, truth = blank_ignored(prediction, mask, num_classes)
     distances = [None] + [

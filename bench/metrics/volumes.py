@@ -28,7 +28,7 @@ class OrganScore:
     """Scores of one organ in one volume.
 
     The distances are those between the surfaces, in millimetres; None where either side lacks
-    the organ, and, as the volume, where the spacing is not known.
+    the organ, or where the spacing is not known.
 
     Attributes:
         dice: of the voxels, in [0, 1]; None where neither side holds the organ.
@@ -37,8 +37,8 @@ class OrganScore:
         hd95_max_mm: larger of the two sets' own 95th percentiles, as MONAI.
         assd_pooled_mm: mean of both sets of distances together, as MONAI and MedPy 0.5.2.
         assd_mean_mm: mean of the two sets' own means, as MedPy 0.4.0.
-        volume_ml: millilitres in truth and prediction; 0 where the organ is absent, None without
-            labelled voxels.
+        volume_ml: millilitres in truth and prediction; 0 where the organ is absent. Both values are
+            None without labelled voxels or without a known spacing.
         one_empty: whether only the truth or only the prediction holds the organ.
     """
 
@@ -67,15 +67,16 @@ def score_volume(
         prediction: (D, H, W) integer class indices; values where the mask is `IGNORE` are not
             used.
         mask: (D, H, W) integer class indices, `IGNORE` where unlabelled.
-        num_classes: K, background included.
-        spacing_mm: distance of slices, and height and width of a pixel; None where not known.
+        num_classes: K, background included; 2..255.
+        spacing_mm: distance of slices, and height and width of a pixel, all in millimetres; None
+            where not known.
 
     Returns:
         K - 1 scores, of the classes 1..K-1.
 
     Raises:
-        ValueError: the shape or the spacing does not fit, a type is not integer, or a class is
-            outside 0..K-1.
+        ValueError: the shape or the spacing does not fit, a type is not integer, a class is outside
+            0..K-1, or K is outside 2..255.
     """
     if prediction.shape != mask.shape or mask.ndim != 3:
         raise ValueError(
@@ -148,11 +149,11 @@ def summarise_volumes(
 
     Returns:
         `<measure>_volume_mean/<name>`: mean over the volumes where the measure is defined for
-        that organ. `<measure>_volume_mean`: mean of these over the organs. Measures as in
-        `volume_row`; also `volume_ml_error` (signed), `volume_ml_abs_error` and
-        `volume_ml_abs_relative_error` (over the volumes whose truth holds the organ).
-        `distance_one_empty` counts the pairs of volume and organ that have no distance because
-        one side alone holds the organ.
+        that organ. `<measure>_volume_mean`: mean of these over the organs that have one. Measures
+        as in `volume_row`; also `volume_ml_error` (prediction - truth), `volume_ml_abs_error` and
+        `volume_ml_abs_relative_error` (a fraction, over the volumes whose truth holds the organ).
+        `distance_one_empty` counts the pairs of volume and organ that one side alone holds, so that
+        no distance is defined. None wherever nothing is defined.
 
     Raises:
         ValueError: no volumes, or the number of names is not K.

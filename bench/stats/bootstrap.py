@@ -26,8 +26,8 @@ CONFIDENCE = 0.95
 class ScoreSums:
     """The sums from which the score of a test set is computed, separately by seed and specimen.
 
-    Every score of the benchmark is a mean of R ratios, each of which divides one sum over images by
-    another. Example: the Dice of all images together is the mean over R foreground classes of
+    Every score that is resampled is a mean of R ratios, each of which divides one sum over images
+    by another. Example: the Dice of all images together is the mean over R foreground classes of
     2 x (sum of overlaps) / (sum of sizes). A score that is a mean over images has R = 1: the sum of
     the values of the images, divided by their number.
 
@@ -40,7 +40,10 @@ class ScoreSums:
 
     @property
     def value(self) -> float:
-        """Mean of the scores of the seeds; NaN if the score of any seed is not defined."""
+        """Mean of the scores of the seeds; NaN if the score of any seed is not defined.
+
+        The score of a seed is the mean of those of its ratios whose denominator is not 0.
+        """
         return float(_mean_ratio(self.sums.sum(1)).mean())
 
 
@@ -71,10 +74,10 @@ def resample(samples: Sequence[ScoreSums], draws: int = DRAWS, seed: int = 0) ->
         seed: seed of the random generator.
 
     Returns:
-        Scores (N, draws).
+        Scores (N, draws); NaN where the specimens or seeds drawn leave a score undefined.
 
     Raises:
-        ValueError: the numbers of seeds or specimens differ between the scores.
+        ValueError: no samples, or the numbers of seeds or specimens differ between the scores.
     """
     shapes = {sample.sums.shape[:2] for sample in samples}
     if len(shapes) != 1:
@@ -93,7 +96,7 @@ def percentile_interval(values: Floats, confidence: float = CONFIDENCE) -> Inter
 
     Args:
         values: (draws,) scores of `resample`, NaN where the score is not defined.
-        confidence: share of the values inside the interval, between 0 and 1.
+        confidence: share of the defined values inside the interval, between 0 and 1.
     """
     defined = values[~np.isnan(values)]
     if defined.size < 0.9 * values.size:
@@ -103,14 +106,18 @@ def percentile_interval(values: Floats, confidence: float = CONFIDENCE) -> Inter
 
 
 def mean_score(runs: RowsBySeed, *keys: str) -> ScoreSums:
-    """Mean of a score over the rows where it is not None; for several scores, the mean of means.
+    """Mean of a score over the rows that have it and not None; for several, the mean of means.
 
     Args:
-        runs: rows of images or volumes by seed; all seeds have the same specimens.
+        runs: rows of images or volumes by seed, at least one for each; all seeds have the same
+            specimens.
         keys: names of the scores.
 
     Returns:
-        Sums and numbers of values, by seed and specimen; one ratio for each key.
+        Sums and numbers of values, by seed and specimen (sorted); one ratio for each key.
+
+    Raises:
+        KeyError: a seed has a specimen that the first one lacks.
     """
     return _sample(
         runs,
@@ -122,15 +129,16 @@ def pooled_overlap(runs: RowsBySeed, classes: Sequence[str], *, iou: bool = Fals
     """Dice or IoU of the pixels of all images together, mean over the foreground classes.
 
     Args:
-        runs: rows of images by seed, with the pixel counts of each class.
+        runs: rows of images by seed, as in `mean_score`, with the pixel counts of each class.
         classes: K names, the background first.
         iou: compute IoU instead of Dice.
 
     Returns:
-        Numerators and denominators, by seed and specimen; one ratio for each foreground class.
+        Numerators and denominators, by seed and specimen (sorted); one ratio
+        for each foreground class.
 
     Raises:
-        KeyError: a row lacks the counts of a class.
+        KeyError: a row lacks the counts of a class, or as in `mean_score`.
     """
 
     def ratio(row: ScoreRow, name: str) -> Ratio:
@@ -145,14 +153,14 @@ def pooled_accuracy(runs: RowsBySeed, classes: Sequence[str]) -> ScoreSums:
     """Share of the pixels of all images whose class is correct.
 
     Args:
-        runs: rows of images by seed, with the pixel counts of each class.
+        runs: rows of images by seed, as in `mean_score`, with the pixel counts of each class.
         classes: K names, all of which count.
 
     Returns:
-        Numerators and denominators, by seed and specimen; one ratio.
+        Numerators and denominators, by seed and specimen (sorted); one ratio.
 
     Raises:
-        KeyError: a row lacks the counts of a class.
+        KeyError: a row lacks the counts of a class, or as in `mean_score`.
     """
 
     def ratio(row: ScoreRow) -> Ratio:
@@ -170,14 +178,16 @@ def pooled_quality(runs: RowsBySeed, classes: Sequence[str]) -> ScoreSums:
     computed from them.
 
     Args:
-        runs: rows of images by seed, with `pq/<name>` and the numbers of objects of each class.
+        runs: rows of images by seed, as in `mean_score`, with `pq/<name>` and the numbers of
+            objects of each foreground class.
         classes: K names, the background first.
 
     Returns:
-        Numerators and denominators, by seed and specimen; one ratio for each foreground class.
+        Numerators and denominators, by seed and specimen (sorted); one ratio for each foreground
+        class.
 
     Raises:
-        KeyError: a row lacks the values of a class.
+        KeyError: a row lacks the values of a class, or as in `mean_score`.
     """
 
     def ratio(row: ScoreRow, name: str) -> Ratio:

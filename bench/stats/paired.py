@@ -40,11 +40,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def signed_rank(differences: Sequence[Floats]) -> list[float]:
     """Return two-sided p-values of Wilcoxon's signed-rank test; 1 if all differences are zero.
 
-    The test does not assume normal differences. For the small numbers of specimens that are usual
-    here it is exact, while the intervals of a bootstrap would be too narrow.
+    The test does not assume normal differences. With at most 50 specimens and neither zeros nor
+    ties it is exact, while the intervals of a bootstrap would be too narrow; otherwise the p-values
+    are those of scipy's `wilcoxon`, which may be approximations.
 
     Args:
-        differences: one array (specimens,) for each comparison.
+        differences: one array (specimens,) for each comparison; the lengths may differ.
+
+    Returns:
+        One p-value for each comparison, not corrected for their number.
     """
     p_values = np.ones(len(differences))
     for places, values in _by_size(differences):
@@ -61,11 +65,12 @@ def signed_rank(differences: Sequence[Floats]) -> list[float]:
 def min_specimens(comparisons: int) -> int:
     """Return the smallest number of specimens with which a difference can be significant.
 
-    With n specimens, the smallest possible p-value of the signed-rank test is 2^(1-n).
+    With n specimens, the smallest possible p-value of the signed-rank test is 2^(1-n); the level is
+    `SIGNIFICANCE`.
 
     Args:
-        comparisons: number of comparisons in Holm's correction; its first step multiplies the
-            smallest p-value by this number.
+        comparisons: number of comparisons in Holm's correction, at least 1; its first step
+            multiplies the smallest p-value by this number.
     """
     return 1 + int(np.ceil(np.log2(comparisons / SIGNIFICANCE)))
 
@@ -73,11 +78,12 @@ def min_specimens(comparisons: int) -> int:
 def tied_with_best(differences: Sequence[Floats]) -> list[bool]:
     """Return for each other method whether it is tied with the best, i.e. not significantly worse.
 
-    With too few specimens for any significant difference, all methods are tied. A method with a
-    lower score in the table can have a higher mean over the specimens; it is tied, too.
+    If any comparison has fewer specimens than `min_specimens`, all methods are tied. A method with
+    a lower score in the table can have a higher mean over the specimens; it is tied, too.
 
     Args:
-        differences: best - other, one array (specimens,) for each other method.
+        differences: best - other, one array (specimens,) for each other method, of which there is
+            at least one; higher scores are better.
     """
     specimens = min(values.size for values in differences)
     if specimens < min_specimens(len(differences)):
@@ -96,11 +102,12 @@ def detectable_difference(differences: Sequence[Floats]) -> float | None:
     for normal differences and for the first, strictest step of Holm's correction.
 
     Args:
-        differences: best - other, one array (specimens,) for each other method.
+        differences: best - other, one array (specimens,) for each other method, of which there is
+            at least one.
 
     Returns:
-        The median over the other methods, in the unit of the score; None if there are too few
-        specimens to detect any difference.
+        The median over the other methods, in the unit of the score; None if any comparison has
+        fewer specimens than `min_specimens`.
     """
     specimens = min(values.size for values in differences)
     if specimens < min_specimens(len(differences)):

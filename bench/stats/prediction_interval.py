@@ -12,14 +12,15 @@ def prediction_interval(
 
     Args:
         values: two observed values or more, for example one score per seed.
-        further: number of further values whose mean is predicted.
+        further: number of further values whose mean is predicted, at least 1.
         confidence: probability that the interval contains their mean, between 0 and 1.
 
     Returns:
         Lower and upper bound, in the unit of the values.
 
     Raises:
-        StatisticsError: fewer than two values.
+        StatisticsError: only one value.
+        ZeroDivisionError: no values, or `further` is 0.
     """
     from scipy.special import stdtrit  # Student's quantile; scipy.stats takes seconds to import
 

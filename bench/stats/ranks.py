@@ -35,7 +35,8 @@ def friedman(ranks: Floats, permutations: int = _PERMUTATIONS) -> float:
 
     Args:
         ranks: (D, K) of K methods on D datasets.
-        permutations: number of random permutations.
+        permutations: number of random permutations, always the same ones; no p-value is below
+            1 / (1 + permutations).
     """
     middle = (ranks.shape[1] + 1) / 2
     observed = ((ranks.mean(0) - middle) ** 2).sum()
@@ -46,13 +47,13 @@ def friedman(ranks: Floats, permutations: int = _PERMUTATIONS) -> float:
 
 
 def different_pairs(scores: Floats) -> npt.NDArray[np.bool_]:
-    """Return a symmetric matrix (K, K), True where two methods differ significantly.
+    """Return a symmetric matrix (K, K) bool, True where two methods differ significantly.
 
-    Uses Wilcoxon's signed-rank test over the datasets, with Holm's correction for all pairs. With
-    too few datasets for any significant difference, no pair differs.
+    Uses Wilcoxon's signed-rank test over the datasets, with Holm's correction for all pairs, at the
+    level `SIGNIFICANCE`. With too few datasets for any significant difference, no pair differs.
 
     Args:
-        scores: (D, K) of K methods on D datasets.
+        scores: (D, K) of K methods, at least 2, on D datasets.
     """
     datasets, methods = scores.shape
     pairs = list(combinations(range(methods), 2))
@@ -74,7 +75,8 @@ def cliques(different: Sequence[Sequence[bool]] | npt.NDArray[np.bool_]) -> list
         different: (K, K), whether two methods differ; methods in the order of their average ranks.
 
     Returns:
-        Position of the first and of the last method of each group.
+        Position of the first and of the last method of each group, by the first. Groups may
+        overlap.
     """
     groups: list[tuple[int, int]] = []
     for first in range(len(different)):

@@ -4,8 +4,11 @@
 - Predictions, if they and the images are on this machine: the scores of single images and volumes,
   and all scores of the test set that class maps determine.
 - Tables and overview: written again from the records and compared as text.
-- Figures: drawn again from the records, if the same version of matplotlib drew them.
+- Figures in SVG: drawn again from the records, compared if the same version of matplotlib drew
+  them. Files of pixels (PNG) are not compared.
 - Ledgers and page: written again if the images are on this machine, without pictures of images.
+
+Kept models are not checked.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,8 +31,10 @@ class Verdict:
     """The result of `verify`.
 
     Attributes:
-        compared: kind of item (one word) to the number of items that were compared.
-        findings: everything that differs.
+        compared: kind of item ("record", "predicted map", "table", "figure", ...) to the number of
+            items there are to compare. Those that cannot be read are counted, and so are missing
+            maps of a run with others, and figures that another version of matplotlib drew.
+        findings: what differs, is missing or cannot be read.
         skipped: what could not be compared, with the reason.
     """
 
@@ -39,19 +44,21 @@ class Verdict:
 
 
 def verify(folder: Path, load: Callable[[str], Collection]) -> Verdict:
-    """Compute everything in a results folder again and compare it.
+    """Compute what a results folder holds again and compare it; the folder is not changed.
 
     Args:
         folder: results folder, with `records/`.
         load: function from the name or path of a dataset to its collection, such as
-            `load_collection`.
+            `load_collection`. A UserError of it means that the images are not on this machine.
 
     Returns:
         What was compared, what differs and what was skipped. A file that is not a valid record is
-        a finding, not an error.
+        a finding, not an error; then neither tables, figures, ledgers nor page are compared.
 
     Raises:
-        UserError: the folder holds no records.
+        UserError: the folder holds no records, or a record with predictions names an evaluation
+            mode that does not exist.
+        UnsupportedError: as `check_report`.
     """
     files = sorted((folder / "records").glob("*.json"))
     if not files:

@@ -27,7 +27,13 @@ def check_predictions(
         images: of the records.
 
     Returns:
-        The number of class maps, what was skipped with the reason, and what differs.
+        The number of test images of the runs that have a folder of class maps and whose images are
+        on this machine; what was skipped, with the reason; and what differs. Of each map and volume
+        only the first difference is named. Scores of volumes and of the test set are compared only
+        for runs all of whose maps could be scored.
+
+    Raises:
+        UserError: a record names an evaluation mode that does not exist.
     """
     count, skipped = 0, dict[str, None]()
     findings: list[Finding] = []

@@ -20,8 +20,9 @@ _MEANS = {  # metric of the test set: score of the images that it is the mean of
 def wrong_summaries(record: Record) -> Iterator[str]:
     """Compute the metrics of the test set from its images, and yield a message for each difference.
 
-    Checked are Dice and IoU of the set and the means over images (`_MEANS`). A record with a status
-    other than "ok" has none.
+    Checked are Dice and IoU of the set, of each class and their means, and the means over images
+    (`_MEANS`); no other metric. Rows from which these cannot be computed give one message. A record
+    with a status other than "ok" gives none.
 
     Args:
         record: its `metrics` are compared with its `per_image`.

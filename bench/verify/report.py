@@ -28,8 +28,10 @@ class ReportCheck:
     """Files compared with what the records give.
 
     Attributes:
-        counts: kind of file (one word) to the number of files that were compared.
-        findings: everything that differs.
+        counts: kind of file to the number of files: "table" (with overviews), "figure" (SVG, even
+            if another version of matplotlib drew it, so that it is not compared), and, if any was
+            compared, "ledger" and "page".
+        findings: what differs, cannot be read, or comes from no record.
         skipped: what could not be compared, with the reason.
     """
 
@@ -39,15 +41,22 @@ class ReportCheck:
 
 
 def check_report(folder: Path, records: Sequence[Record], images: RecordImages) -> ReportCheck:
-    """Make every file of a report again, and compare it with the one in the results folder.
+    """Make the files of a report again, and compare them with those in the results folder.
+
+    Pictures in PNG are not compared. Files that are not stored are skipped; files in `tables/` and
+    `plots/` that no record gives are findings, except galleries. The folder is not changed.
 
     Args:
         folder: results folder.
-        records: all records in it.
+        records: all records in it, at least one.
         images: of the records; ledgers and page need the number of images in a split.
 
     Returns:
         What was compared, what differs and what was skipped.
+
+    Raises:
+        UserError: there are no records.
+        UnsupportedError: a ledger of counts has a method that cannot be used with its backbone.
     """
     frame = to_frame(records)
     comparisons = make_comparisons(frame)

@@ -13,11 +13,11 @@ TOLERANCE = 1e-9  # relative difference that may come from rounding
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that differs from what it should be.
+    """A file that differs from what it should be, is missing, or cannot be read.
 
     Attributes:
-        path: the file.
-        message: how it differs, in one sentence without a subject.
+        path: the file; for scores of volumes and of the test set, that of the record.
+        message: what is wrong, as one sentence after the path, with or without a subject.
     """
 
     path: Path
@@ -28,6 +28,8 @@ def differences(
     actual: Mapping[str, Any], expected: Mapping[str, Any], source: str
 ) -> Iterator[str]:
     """Yield a message for each value that differs, and one message for all missing values.
+
+    Numbers within a relative difference of `TOLERANCE`, or within 1e-12, are equal.
 
     Args:
         actual: values by name; names that are not expected are ignored.
@@ -49,6 +51,8 @@ def differences(
 
 def first_difference(actual: str, expected: str) -> str | None:
     """A message on the first line in which two texts differ; None if all lines are equal.
+
+    How a line ends makes no difference.
 
     Args:
         actual: the stored text.
