@@ -27,7 +27,7 @@ class Architecture:
 
     The blocks with the indices `global_blocks` attend over the whole image, the other blocks
     within windows of `window` x `window` tokens. A depth of 0 means the TinyViT of MobileSAM,
-    which defines its own sizes.
+    which has its own width, heads and windows.
 
     Attributes:
         width: channels of each token.
@@ -81,7 +81,9 @@ ARCHITECTURES = {
 
 
 def build_sam(backbone: str, image_size: int, mask_outputs: int = 4) -> Sam:
-    """Build a SAM with random weights for square images.
+    """Build a SAM with random weights for square images, on torch's default device.
+
+    The unused classifier in the encoder of `mobile_sam` is frozen, nothing else.
 
     Args:
         backbone: a key of `ARCHITECTURES`.
@@ -130,7 +132,9 @@ def build_sam(backbone: str, image_size: int, mask_outputs: int = 4) -> Sam:
 
 
 def weights_path(task: Task) -> Path | None:
-    """Return the file of the task's weights; None for random weights.
+    """Return the file of the task's weights; None if `task.weights` is "random".
+
+    The contents of the file are not checked.
 
     Raises:
         UserError: the backbone is unknown, the file does not exist, or the pretrained weights of
@@ -162,12 +166,15 @@ def weights_path(task: Task) -> Path | None:
 
 
 def load_sam(task: Task) -> Sam:
-    """Load the foundation model of a task with its weights on the CPU; no parameter is frozen.
+    """Load the foundation model of a task with its weights, or random ones, on the CPU.
 
-    On the meta device (`with torch.device("meta")`) no weights are read.
+    No parameter is frozen, except the unused classifier of `mobile_sam`. On the meta device (`with
+    torch.device("meta")`) no weights are read, but their file must exist; the parameters are marked
+    as `FoundationParameter`.
 
     Raises:
-        UserError: the backbone is unknown, its weights are missing, or they do not fit it.
+        UserError: the backbone is unknown, the image size does not fit it, or its weights are
+            missing, cannot be read or do not fit it.
     """
     return load_sam_with_note(task)[0]
 
@@ -175,7 +182,7 @@ def load_sam(task: Task) -> Sam:
 def load_sam_with_note(task: Task) -> tuple[Sam, str]:
     """As `load_sam`, with a sentence that says which wrappers of the file's tensors were removed.
 
-    The sentence is "" where there are none, see `bench.sam.state_dict`.
+    The sentence is "" if none was removed or no file was read, see `bench.sam.state_dict`.
 
     Raises:
         UserError: as `load_sam`.
@@ -198,14 +205,14 @@ def load_tensors(sam: Sam, state: Mapping[str, Any], origin: str, backbone: str)
     """Check the values of a checkpoint, fit its positions to the image size, and load it.
 
     Args:
-        sam: is changed only where all values fit.
+        sam: gets all values; it is unchanged if an error is raised.
         state: values by the names of `sam`'s tensors.
         origin: name of the file, for messages.
         backbone: name of the backbone, for messages.
 
     Raises:
-        UserError: a value is not a finite tensor of the right type and shape, is missing, or has a
-            name that `sam` does not have.
+        UserError: a value is not a tensor, holds NaN, infinity or another kind of numbers (integers
+            for floating point), has another shape, is missing, or has a name that `sam` lacks.
     """
     expected = sam.state_dict()
     tensors = resize_positions(checked_tensors(state, expected, origin), sam)
@@ -216,13 +223,14 @@ def load_tensors(sam: Sam, state: Mapping[str, Any], origin: str, backbone: str)
 def resize_positions(state: dict[str, Tensor], sam: Sam) -> dict[str, Tensor]:
     """Resize the position embeddings of a checkpoint to the image size of `sam`.
 
-    The absolute embeddings (1, h, w, C) and the relative tables (2n - 1, C) of global blocks depend
-    on the image size and are interpolated bilinearly, as in SAMed (section 2). All other tensors
-    are returned unchanged, and so are embeddings and tables of another rank or width.
+    The absolute embeddings (1, n, n, C) and the relative tables (2n - 1, C) are interpolated
+    bilinearly where their shape differs from that in `sam`, as in SAMed (section 2). All other
+    tensors are returned unchanged, and so are embeddings and tables of another rank or width, and
+    embeddings that are not square.
 
     Args:
         state: tensors of the checkpoint by name; it is not changed.
-        sam: the model that the tensors are for.
+        sam: the model that the tensors are for; it is not changed.
     """
     expected = sam.state_dict()
     resized = dict(state)

@@ -23,7 +23,7 @@ def predict_masks(
         embeddings: (N, C, h, w) image embeddings.
         positions: (1, C, h, w) position encoding of the grid.
         sparse: (N, T, C) embeddings of points and boxes; T can be 0.
-        dense: (N or 1, C, h, w) embeddings of mask prompts.
+        dense: (N or 1, C, h, w) embeddings of mask prompts, or of no mask.
 
     Returns:
         Mask logits (N, M, 4h, 4w) and predicted IoU (N, M) of each mask.

@@ -40,7 +40,8 @@ _as_on_cuda = ContextVar("as_on_cuda", default=False)
 def attention_as_on_cuda() -> Iterator[None]:
     """Within the block, use the fused kernel for any number of tokens, as on CUDA.
 
-    It is used to predict the memory on CUDA without a GPU.
+    It is used to predict the memory on CUDA without a GPU. Tensors on the meta device and traced
+    models keep the plain product.
     """
     token = _as_on_cuda.set(True)
     try:
@@ -66,7 +67,10 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
         return self.over(x, self.window)
 
     def over(self, x: Tensor, window: int) -> Tensor:
-        """Attend within windows of `window` x `window` tokens; over all tokens if `window` is 0."""
+        """Attend within windows of `window` x `window` tokens; over all tokens if `window` is 0.
+
+        Tokens (B, H, W, C) to tokens of the same shape; H and W need not be multiples of `window`.
+        """
         batch, height, width, _ = x.shape
         rows, columns = (window, window) if window else (height, width)
         qkv = self._pad(self.qkv(x), x.shape[-1], -height % rows, -width % columns)
@@ -188,6 +192,8 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
 def checkpoint_blocks(model: nn.Module) -> None:
     """Recompute the activations of the encoder blocks in the backward pass to save memory.
 
+    Passes without gradients are as before.
+
     The function replaces the `forward` of each block in place, including blocks that a method has
     changed.
 
@@ -195,8 +201,8 @@ def checkpoint_blocks(model: nn.Module) -> None:
         model: a model with an `image_encoder`, or the encoder itself.
 
     Raises:
-        UnsupportedError: the model has no encoder blocks, or they contain a BatchNorm, whose
-            statistics would be updated twice.
+        UnsupportedError: the model has no encoder blocks, or they contain a BatchNorm2d, whose
+            statistics would be updated twice (frozen ones too, as in TinyViT).
     """
     encoder: Any = getattr(model, "image_encoder", model)
     if not hasattr(encoder, "blocks"):

@@ -12,16 +12,20 @@ class FoundationParameter(nn.Parameter):
 
 
 def mark_foundation(module: nn.Module) -> None:
-    """Replace all parameters of `module` by parameters of the class `FoundationParameter`."""
+    """Replace all parameters of `module` by parameters of the class `FoundationParameter`.
+
+    Values and `requires_grad` stay. Optimisers and others that hold the old objects keep those.
+    """
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
             setattr(part, name, FoundationParameter(parameter.data, parameter.requires_grad))
 
 
 def count_added(module: nn.Module) -> int:
-    """Number of values in all parameters that are not of the class `FoundationParameter`.
+    """Number of values in all parameters, frozen or not, that are not a `FoundationParameter`.
 
     Args:
-        module: a method's model on the meta device, where `load_sam` marks its parameters.
+        module: a method's model on the meta device, where `load_sam` marks its parameters. On other
+            devices it does not mark them, so all would count.
     """
     return sum(p.numel() for p in module.parameters() if not isinstance(p, FoundationParameter))

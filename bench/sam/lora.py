@@ -39,10 +39,11 @@ class LoRALinear(nn.Module):
     """A frozen linear layer with a low-rank update of some slices of its output.
 
     Args:
-        base: the linear layer; its parameters are frozen.
-        rank: rank of each update.
+        base: the linear layer; it is kept, not copied, and its parameters are frozen.
+        rank: rank of each update, at least 1.
         alpha: updates are scaled by alpha / rank.
-        slices: letters of the slices that get an update, such as "qv".
+        slices: letters of the slices that get an update, such as "qv"; letters that are not in `of`
+            are ignored.
         of: letters of all slices, in the order of the rows of the weight, such as "qkv".
         heads: number of groups of rows, each of which contains all slices; 1 in SAM's ViT, the
             number of heads in TinyViT.
@@ -81,7 +82,10 @@ class LoRALinear(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """Return a linear layer whose weight includes the updates (Hu et al., section 4.1)."""
+        """Return a frozen copy of the linear layer whose weight includes the updates.
+
+        See Hu et al., section 4.1. This module is not changed.
+        """
         plain = copy.deepcopy(self.base)
         rows = plain.weight.unflatten(0, (self.heads, len(self.of), -1))
         update: Any
@@ -94,6 +98,8 @@ class LoRALinear(nn.Module):
 def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
     """Add low-rank updates to the layers of an encoder block, in place.
 
+    The layers that get an update are frozen; the other parameters of the block are not.
+
     Args:
         block: a block of SAM's ViT or of TinyViT.
         rank: rank of each update, at least 1.
@@ -105,6 +111,7 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
     Raises:
         UserError: `rank` is below 1, `alpha` is not positive, or `targets` is empty, contains a
             repeated or unknown letter, or f together with q, k or v.
+        LookupError, AttributeError: the block has no layer of a letter.
     """
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")
     require(alpha > 0, f"alpha {alpha} is not positive")
@@ -135,7 +142,8 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
 def merge_lora(model: nn.Module) -> nn.Module:
     """Return a copy of the model with all LoRA updates merged into the weights of their layers.
 
-    The copy has the tensor names of the base model and the same outputs.
+    The outputs are the same but for rounding. The merged layers have the tensor names of the base
+    model; other modules of a method stay in the copy. The model itself is not changed.
 
     Raises:
         UnsupportedError: the model has no LoRA layer.

@@ -22,8 +22,9 @@ class Prompts:
 
     Attributes:
         boxes: (n, 4) float, x0 y0 x1 y1 with exclusive upper ends.
-        clicks: (n, c, 2) float, x y of c positive clicks per prompt.
-        classes: (n,) int64, class of the object of each prompt.
+        clicks: (n, c, 2) float, x y of c positive clicks per prompt. A model uses the boxes or the
+            clicks, see `PromptRule.kind`; both are always there. n can be 0.
+        classes: (n,) int64 on the CPU, class of the object of each prompt.
     """
 
     boxes: tuple[Tensor, ...]
@@ -39,7 +40,7 @@ class Prompts:
         return Prompts(self.boxes[rows], self.clicks[rows], self.classes[rows])
 
     def to(self, device: torch.device) -> "Prompts":
-        """Move boxes and clicks to `device`; the classes stay on the CPU, where they are read."""
+        """Return a copy with boxes and clicks on `device`; the classes stay on the CPU."""
         return Prompts(
             tuple(boxes.to(device) for boxes in self.boxes),
             tuple(clicks.to(device) for clicks in self.clicks),
@@ -66,23 +67,24 @@ class PromptRule:
     Attributes:
         kind: "box" or "point"; or "image" for one box around the whole image, which needs no ground
             truth, so that it is not an oracle prompt. All other attributes then have no effect.
-        unit: region of one prompt: an "object" (an instance if the data has instances, else a
+        unit: region of one prompt: an "object" (an instance if the image has instances, else a
             component), a 4-connected "component" of one class, or a whole "class" of the image, as
             in MedSAM.
         clicks: number of clicks per object. In evaluation the first click is the innermost pixel
             of the object and the others are random; in training all are random.
         overlap: IoU of the box with the tight box, in (0, 1]; below 1 the box is shifted in a
-            random direction (Med-SA uses 0.5 and 0.75).
+            random direction (Med-SA uses 0.5 and 0.75), then clipped to the image, which can change
+            the IoU.
         jitter: in training each side of a box moves outwards by a random whole number of pixels
-            from 0 to this value, measured at an image side of 1024 (20 in MedSAM; 19 pixels of the
-            original image in Sam_LoRA).
+            from 0 to this value (rounded down), measured at an image side of 1024, but not beyond
+            the image (20 in MedSAM; 19 pixels of the original image in Sam_LoRA).
         most: maximum number of prompted objects per image in evaluation; the smallest objects
             beyond it get no prompt.
         training_most: maximum number of prompted objects per image in training; the prompted
             objects are drawn at random and the loss ignores the others.
 
     Raises:
-        UserError: a value is out of range.
+        UserError: a value is out of range; `most` and `training_most` are not checked.
     """
 
     kind: str = "box"
@@ -106,9 +108,15 @@ class PromptRule:
     def for_evaluation(self, mask: Map, instances: npt.NDArray[Any] | None = None) -> Prompts:
         """Return the prompts of one image; the same input always gives the same prompts.
 
+        Objects whose most frequent class is 0 or `IGNORE` get no prompt, so there may be none.
+
         Args:
             mask: (S, S) class indices at the model's input size.
             instances: (S, S) instance numbers, 0 for background; None or all 0 without instances.
+                Only the unit "object" uses them.
+
+        Returns:
+            A batch of one image, on the CPU, the largest object first.
         """
         if self.kind == "image":
             return self.example(mask.shape[0], 1)
@@ -125,13 +133,19 @@ class PromptRule:
     def for_training(
         self, masks: Tensor, rng: np.random.Generator, instances: Tensor | None = None
     ) -> tuple[Prompts, Tensor]:
-        """Return the prompts of one batch and its masks, `IGNORE` where an object has no prompt.
+        """Return the prompts of one batch and its masks, `IGNORE` where foreground has no prompt.
+
+        Objects whose most frequent class is 0 or `IGNORE` are not prompted. For the kind "image"
+        the masks are returned as they are.
 
         Args:
-            masks: (B, S, S) uint8 class indices.
+            masks: (B, S, S) uint8 class indices; not changed.
             rng: draws the objects, the clicks, and the shift and jitter of the boxes.
-            instances: (B, S, S) instance numbers, 0 for background; None or all 0 without
-                instances.
+            instances: (B, S, S) instance numbers on the CPU, 0 for background; None or all 0
+                without instances. Only the unit "object" uses them.
+
+        Returns:
+            Prompts and masks, on the device of `masks`.
         """
         if self.kind == "image":
             return self.example(masks.shape[-1], len(masks)).to(masks.device), masks
@@ -154,7 +168,8 @@ class PromptRule:
     def example(self, size: int, count: int) -> Prompts:
         """Return one prompt of class 1 for each of `count` images of `size` px.
 
-        It is in the centre of the image, for costs; for the kind "image" it is the whole image.
+        The box is the middle half of the image, for costs; for the kind "image" it is the whole
+        image. The clicks are in the centre. The tensors are on the CPU.
         """
         ends = (0.0, 1.0) if self.kind == "image" else (0.25, 0.75)
         box = torch.tensor([[ends[0], ends[0], ends[1], ends[1]]]) * size
@@ -208,7 +223,7 @@ def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]
     """Return the tight box and the innermost click of every numbered object.
 
     Args:
-        instances: (H, W) integers, 0 for background.
+        instances: (H, W) integers, 0 for background; numbers may be missing.
 
     Returns:
         Boxes (n, 4) x0 y0 x1 y1 with exclusive upper ends, clicks (n, 2) x y, both float32 in
@@ -234,7 +249,7 @@ def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]
 
 
 def nearest(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """Resize labels to a square by nearest neighbour.
+    """Resize labels to a square by nearest neighbour; the aspect ratio is not kept.
 
     Args:
         values: (H, W) of any integer type.

@@ -27,7 +27,10 @@ class Staged(Protocol):
         """Return the stages from images (B, 3, S, S) in [0, 1] to features, in order."""
 
     def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
-        """Return class logits (B, K, S, S) of the last features; with `low`, at SAM's mask size."""
+        """Return class logits (B, K, S, S) of the last features; with `low`, at SAM's mask size.
+
+        That is four times the side of the embeddings.
+        """
 
 
 class SamSegmenter(nn.Module):
@@ -36,11 +39,12 @@ class SamSegmenter(nn.Module):
     Below `image_encoder` the modules keep their names in SAM.
 
     Args:
-        sam: source of the image encoder and of mean and standard deviation of the pixels.
+        sam: source of the image encoder, which is not copied, and of mean and standard deviation of
+            the pixels.
         head: `head(embeddings (B, C, s, s), side) -> (B, K, side, side)`; a promptable head takes
             the prompts as a third argument.
         pixels: "sam" subtracts SAM's mean and divides by its standard deviation; "unit" keeps the
-            values in [0, 1]; "minmax" stretches each image to [0, 1].
+            values in [0, 1]; "minmax" stretches each image to [0, 1], all channels together.
 
     Attributes:
         image_encoder: SAM's image encoder.
@@ -75,7 +79,10 @@ class SamSegmenter(nn.Module):
         return rule
 
     def stages(self) -> list[Stage]:
-        """Return the encoder's stages; those before the first trainable one run once per image."""
+        """Return the stages from images (B, 3, S, S) in [0, 1] to embeddings, in order.
+
+        The trainer can run those before the first trainable one once per image.
+        """
         first, *rest = self.image_encoder.stages()
         return [Stage(lambda images: first.run(self.normalise(images)), first.parameters), *rest]
 
@@ -89,14 +96,18 @@ class SamSegmenter(nn.Module):
         return (images - self.pixel_mean) / self.pixel_std
 
     def forward(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Return class logits (B, K, S, S) of images (B, 3, S, S) in [0, 1]."""
+        """Return class logits (B, K, S, S) of images (B, 3, S, S) in [0, 1].
+
+        Only a model with a `prompt_rule` takes prompts; without them `PromptedDecoder` gives class
+        0 everywhere.
+        """
         features = images
         for stage in self.stages():
             features = stage.run(features)
         return self.decode(features, prompts)
 
     def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
-        """Return class logits of the last features; with `low`, at four times their side."""
+        """Return class logits of the embeddings; with `low`, at four times their side."""
         side: int = 4 * features.shape[-1] if low else self.image_encoder.img_size
         logits: Tensor = (
             self.head(features, side) if prompts is None else self.head(features, side, prompts)
@@ -121,7 +132,7 @@ class ConvHead(nn.Module):
         )
 
     def forward(self, embeddings: Tensor, side: int) -> Tensor:
-        """(B, C, s, s) to (B, K, side, side)."""
+        """(B, C, s, s) to fp32 (B, K, side, side)."""
         return _upsample(self.layers(embeddings), side)
 
 
@@ -133,10 +144,10 @@ class SemanticDecoder(nn.Module):
     `prompt_encoder` keeps them.
 
     Args:
-        sam: source of the mask decoder, the empty prompt and the position encoding.
+        sam: source of the mask decoder, the empty prompt and the position encoding; all are copied.
         num_classes: K.
         fresh_tokens: initialise mask tokens, their hypernetworks and the IoU head at random, as in
-            SAMed; otherwise class k starts from the pretrained token k mod 4.
+            SAMed; otherwise token k, from 0, starts from the pretrained token k mod 4.
         background_token: give class 0 a token; otherwise its logit is 0, the classes from 1 on use
             the tokens from the first on, and the decoder has at least SAM's four tokens
             (SAM-Adapter).
@@ -167,7 +178,7 @@ class SemanticDecoder(nn.Module):
             self.mask_decoder.iou_prediction_head = nn.Identity()
 
     def forward(self, embeddings: Tensor, side: int) -> Tensor:
-        """(B, C, s, s) to (B, K, side, side)."""
+        """(B, C, s, s) to fp32 (B, K, side, side)."""
         whole = getattr(self, "prompt_encoder", None)
         empty = whole.no_mask_embed if whole else self.no_mask_embed
         code = whole.pe_layer if whole else self.position_encoding
@@ -185,14 +196,15 @@ class PromptedDecoder(nn.Module):
     """SAM's decoder with one mask per prompt; the logit of a class is the maximum of its masks.
 
     The logit of class 0 is 0, SAM's mask threshold. A pixel therefore gets the class with the
-    highest mask logit above this threshold, or class 0 if no mask exceeds it.
+    highest mask logit above this threshold, or class 0 if no mask exceeds it. The other logits are
+    at least `NO_MASK`, which is also that of a class without a prompt.
 
     Args:
-        sam: source of the prompt encoder and the mask decoder.
+        sam: source of the prompt encoder and the mask decoder, which are not copied.
         num_classes: K.
         rule: rule of the prompts; trainer and evaluation read it from the model.
-        best_of_three: for a click, use the one of SAM's three masks with the highest predicted IoU;
-            otherwise the first mask.
+        best_of_three: for the kind "point", with any number of clicks, use the one of SAM's three
+            masks with the highest predicted IoU; otherwise the first mask.
         chunk: number of prompts that are decoded at once, which limits the memory.
 
     Raises:
@@ -220,7 +232,7 @@ class PromptedDecoder(nn.Module):
         self.best_of_three = best_of_three
 
     def forward(self, embeddings: Tensor, side: int, prompts: Prompts | None = None) -> Tensor:
-        """(B, C, s, s) and prompts to (B, K, side, side); without prompts all is class 0."""
+        """(B, C, s, s) and prompts to fp32 (B, K, side, side); without prompts all is class 0."""
         low = 4 * embeddings.shape[-1]
         rows = len(embeddings) * self.num_classes
         logits = torch.full((rows, low * low), NO_MASK, device=embeddings.device)
@@ -244,7 +256,10 @@ class PromptedDecoder(nn.Module):
         return _upsample(logits.view(-1, self.num_classes, low, low), side)
 
     def masks(self, source: Tensor, boxes: Tensor, clicks: Tensor) -> Tensor:
-        """Return mask logits (n, 4s, 4s) in fp32 of n prompts and their embeddings (n, C, s, s)."""
+        """Return mask logits (n, 4s, 4s) in fp32 of n prompts and their embeddings (n, C, s, s).
+
+        The kind "point" uses the clicks (n, c, 2), other kinds the boxes (n, 4).
+        """
         if self.rule.kind != "point":
             sparse, dense = self.prompt_encoder(None, boxes, None)
         else:

@@ -12,7 +12,8 @@ class Stage:
     """One step of a model.
 
     Attributes:
-        run: function from the features of the previous stage to those of this stage.
+        run: function from the features of the previous stage (images for the first stage) to those
+            of this stage.
         parameters: all parameters that `run` uses.
     """
 
@@ -21,6 +22,9 @@ class Stage:
 
     @classmethod
     def of(cls, *modules: nn.Module, run: Callable[[Any], Tensor] | None = None) -> "Stage":
-        """Return the stage of one module, or of a function `run` that uses several modules."""
+        """Return the stage of one module, or of a function `run` that uses several modules.
+
+        Without `run` only the first module is called.
+        """
         parameters = tuple(p for module in modules for p in module.parameters())
         return cls(run or modules[0], parameters)

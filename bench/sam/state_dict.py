@@ -33,7 +33,8 @@ def read_state_dict(path: Path) -> tuple[dict[str, Any], str]:
         path: of the file.
 
     Returns:
-        Values by name, and a sentence that says what was removed; "" for a plain file.
+        Values by name, tensors on the CPU, and a sentence that says what was removed; "" for a
+        plain file.
 
     Raises:
         UserError: the file cannot be read, is not a mapping, or holds no values.
@@ -82,8 +83,9 @@ def checked_tensors(
         origin: name of the file, for messages.
 
     Raises:
-        UserError: a value is not a plain tensor, has another kind of numbers than the model, or is
-            not finite. The message names the first such tensor.
+        UserError: a value is not a dense tensor of real numbers, has another kind of numbers than
+            the model (integers for floating point), or holds NaN or infinity. The message names the
+            first such tensor.
     """
     tensors = {}
     for name, value in state.items():

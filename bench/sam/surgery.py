@@ -54,7 +54,7 @@ def require_vit(encoder: nn.Module, method: str) -> None:
 
 
 def freeze(module: nn.Module) -> None:
-    """Set `requires_grad` of all parameters of `module` to False."""
+    """Set `requires_grad` of all parameters of `module` to False; buffers are not affected."""
     module.requires_grad_(False)
 
 
@@ -62,6 +62,8 @@ def replace_modules(
     root: nn.Module, pattern: str, make: Callable[[Any], nn.Module]
 ) -> list[nn.Module]:
     r"""Replace every module whose full path matches `pattern` by `make(module)`.
+
+    A module that occurs at several paths is replaced at the first one only.
 
     Args:
         root: module whose submodules are searched, and changed in place.
@@ -125,6 +127,8 @@ def select_blocks(blocks: str, block_count: int) -> tuple[int, ...]:
 def freeze_other_blocks(encoder: Any, blocks: str) -> None:
     """Freeze the encoder blocks that an option does not select.
 
+    Other parameters, as those of selected blocks and of the neck, stay as they are.
+
     Args:
         encoder: image encoder with `blocks`.
         blocks: value of the option, as of `select_blocks`.
@@ -141,11 +145,12 @@ def freeze_other_blocks(encoder: Any, blocks: str) -> None:
 def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
     """Return a copy of the model in which every mergeable module is merged.
 
-    The copy has the tensor names of the base model and the same outputs.
+    The outputs are the same but for rounding. The merged modules have the tensor names of the base
+    model; modules of other kinds stay in the copy.
 
     Args:
         model: remains unchanged.
-        kind: class of the modules to merge.
+        kind: class of the modules to merge, which have `merged()`.
 
     Raises:
         UnsupportedError: the model has no such module, or one of them cannot be merged.

@@ -17,14 +17,15 @@ from bench.sam.stages import Stage
 
 
 class TinyViTEncoder(nn.Module):
-    """Images (B, 3, S, S) to embeddings (B, out_channels, S / 16, S / 16), for any side S.
+    """Images (B, 3, S, S) to embeddings (B, out_channels, S / 16, S / 16).
 
-    Each attention block has `attn.norm`, `attn.qkv`, `attn.proj`, `mlp.norm`, `mlp.fc1` and
-    `mlp.fc2`. The rows of qkv are ordered by head, [q | k | v] for each head; in SAM's ViT all rows
-    of q precede those of k and v.
+    S is a multiple of 16. The images are normalised. Each attention block has `attn.norm`,
+    `attn.qkv`, `attn.proj`, `mlp.norm`, `mlp.fc1` and `mlp.fc2`. The rows of qkv are ordered by
+    head, [q | k | v] for each head; in SAM's ViT all rows of q precede those of k and v. The unused
+    classifier is frozen.
 
     Args:
-        image_size: S in pixels.
+        image_size: S in pixels, kept as `img_size`; no layer depends on it.
         out_channels: channels of the embeddings.
     """
 
@@ -76,7 +77,7 @@ class TinyViTEncoder(nn.Module):
         return features
 
     def train(self, mode: bool = True) -> "TinyViTEncoder":
-        """Set the mode as `nn.Module.train`; a frozen BatchNorm stays in evaluation mode."""
+        """Set the mode as `nn.Module.train`; a BatchNorm of frozen weight is in evaluation mode."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
@@ -88,7 +89,8 @@ def from_public(state: Mapping[str, Any]) -> dict[str, Any]:
     """Rename the tensors of the public MobileSAM checkpoint to the names that this project uses.
 
     Args:
-        state: values by the names of the checkpoint.
+        state: values by the names of the checkpoint. Names of this project are not recognised: they
+            get a wrong name.
 
     Returns:
         The values by the new names, without the indices of attention biases, which are computed.

@@ -53,6 +53,8 @@ def public(backbone: str) -> Public:
 def fetch(backbone: str, say: Say) -> Path:
     """Download the public checkpoint of a backbone to the cache; see `fetch_file`.
 
+    Nothing is downloaded if the cache has the file with the right SHA-256.
+
     Args:
         backbone: a key of `PUBLIC`.
         say: called with the bytes received and the full size (None if unknown).
@@ -62,7 +64,7 @@ def fetch(backbone: str, say: Say) -> Path:
 
     Raises:
         UserError: the backbone has no public checkpoint, there is no connection, the download is
-            incomplete, or the SHA-256 sum of the file is wrong.
+            incomplete or too large, the disk is full, or the SHA-256 sum of the file is wrong.
     """
     instead = "give --checkpoint a file that you trust"
     return fetch_file(public(backbone), cached_weights(backbone), say, instead)

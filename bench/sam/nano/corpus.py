@@ -25,11 +25,12 @@ def make_scene(
 
     Args:
         rng: source of all randomness; equal states give equal scenes.
-        size: edge in px.
+        size: side S in px.
 
     Returns:
         Image (S, S, 3) uint8 and instances (S, S) uint16: 0 is background, objects are numbered
-        1..n without gaps, later ones occlude earlier ones, each shows at least `MIN_AREA` px.
+        1..n without gaps, n at least 1, later ones occlude earlier ones, each shows at least
+        `MIN_AREA` px, which may be in several pieces.
     """
     while True:
         instances = renumber(draw_layout(rng, size))

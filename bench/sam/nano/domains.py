@@ -34,7 +34,7 @@ def make_domain_scene(
 
     Returns:
         Image (S, S, 3) uint8 and instances (S, S) uint16: 0 is background, objects are numbered
-        1..n without gaps.
+        1..n without gaps, n at least 1; each has `MIN_AREA` px or more.
     """
     while True:
         layout = rng.choice(4, p=[0.45, 0.15, 0.12, 0.28])
@@ -49,7 +49,9 @@ def make_domain_scene(
 
 
 def packed_cells(rng: np.random.Generator, size: int) -> Labels:
-    """Draw rounded or faceted objects on an irregular hexagonal grid; they touch or overlap.
+    """Draw rounded or faceted objects on an irregular hexagonal grid, at most 400.
+
+    Some grids leave gaps between the objects, in others they touch or overlap.
 
     Args:
         rng: source of randomness.
@@ -82,7 +84,7 @@ def packed_cells(rng: np.random.Generator, size: int) -> Labels:
 
 
 def walled_cells(rng: np.random.Generator, size: int) -> Labels:
-    """Draw patches of polygons that share thin walls, as cells of a tissue or grains do.
+    """Draw patches of polygons, as cells of a tissue or grains, with walls of 0, 2 or 4 px.
 
     Args:
         rng: source of randomness.
@@ -194,7 +196,8 @@ def fluorescent(rng: np.random.Generator, instances: Labels) -> Canvas:
 def stained(rng: np.random.Generator, instances: Labels) -> Canvas:
     """Paint objects as in stained tissue in transmitted light: one dye in them, one in the ground.
 
-    The light that passes is exp(-optical density).
+    Objects also keep a part of the dye of the ground. The light that passes is exp(-optical
+    density).
 
     Args:
         rng: source of randomness.

@@ -41,7 +41,9 @@ WATCHED_SCENES, WATCHED_TILES = 64, 48  # of each kind and of each folder, along
 
 
 def held_out(count: int, side: int = SIZE, domains: bool = False) -> Iterator[Scene]:
-    """Yield procedural scenes that no training uses; the same ones in every call.
+    """Yield procedural scenes that no training uses (`HELD_OUT_SEED`); the same in every call.
+
+    More scenes begin with the same ones.
 
     Args:
         count: number of scenes.
@@ -58,10 +60,12 @@ def labelled(folder: Path, part: str = "test") -> Iterator[Scene]:
 
     Args:
         folder: with images/, masks/ and instances/.
-        part: "train", "val" or "test" of its split; without a split all images are yielded.
+        part: "train", "val" or "test" of its split; without a split, or if the split does not have
+            this part, all images are yielded.
 
     Raises:
-        UserError: the folder cannot be read, or an image has no instances.
+        UserError: the folder or a file cannot be read, or an image has no instances. It is raised
+            when images are taken from the iterator.
     """
     collection = read_folder(folder)
     names = (collection.official or {}).get(part)
@@ -102,8 +106,9 @@ def prompted_iou(sam: Sam, scenes: Iterable[Scene], chunk: int = 64) -> dict[str
     """Prompt every object by its tight box and by one click, and compute the IoU of the masks.
 
     Args:
-        sam: in evaluation mode.
-        scenes: images (S, S, 3) uint8 and instances (S, S), at the side of the model's input.
+        sam: in evaluation mode, on the CPU.
+        scenes: one or more, images (S, S, 3) uint8 and instances (S, S), at the side of the model's
+            input.
         chunk: number of prompts that are decoded at once.
 
     Returns:
@@ -175,7 +180,8 @@ def by_size(values: dict[str, Tensor]) -> pd.DataFrame:
 
     Returns:
         One row for all objects and one for each class of the longer side of the box (`CLASSES`);
-        the column "objects" has their number, the other columns the mean of each kind of prompt.
+        the column "objects" has their number, the other columns the mean for each other name of
+        `values`, NaN if the class has no objects.
     """
     table = pd.DataFrame({name: value.numpy() for name, value in values.items()})
     bounds = list(pairwise(CLASSES))
@@ -190,15 +196,18 @@ def by_size(values: dict[str, Tensor]) -> pd.DataFrame:
 
 @cache
 def watch_scenes(side: int, folders: tuple[Path, ...]) -> dict[str, list[Scene]]:
-    """The images on which `sam_nano` is evaluated during its training; computed once.
+    """The images on which `sam_nano` is evaluated during its training.
+
+    They are kept in memory: a second call with equal arguments returns the same object.
 
     Args:
         side: side of the images in pixels.
-        folders: labelled folders; tiles of their validation parts are used.
+        folders: labelled folders, each of another name; the first `WATCHED_TILES` tiles of the
+            validation part are used, or of all images if there is no such part.
 
     Returns:
-        "procedural" and "domains" (scenes that resemble micrographs), and the name of each folder,
-        to images and instances.
+        "procedural" and "domains" (scenes that resemble micrographs), `WATCHED_SCENES` each, and
+        the name of each folder, to images and instances.
 
     Raises:
         UserError: a folder cannot be read or has no instances.
@@ -216,8 +225,8 @@ def watched_iou(sam: Sam, sets: dict[str, list[Scene]]) -> dict[str, float]:
     """Mean IoU of each set of images by each kind of prompt.
 
     Args:
-        sam: in evaluation mode.
-        sets: result of `watch_scenes`.
+        sam: in evaluation mode, on the CPU.
+        sets: result of `watch_scenes`; none may be empty.
 
     Returns:
         "<set> <prompt>", with the prompts "box", "click" and "click, single", to the mean IoU in
@@ -238,7 +247,10 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: words of the command line; None for those of this process.
 
     Returns:
-        The exit code: 0, or 2 for a mistake of the user.
+        The exit code: 0, or 2 for a mistake of the user, after a message on stderr.
+
+    Raises:
+        SystemExit: the words are not options of this command, or ask for help.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folders", nargs="*", type=Path, help="folders with instances/")

@@ -19,10 +19,11 @@ def draw_layout(rng: np.random.Generator, size: int) -> Labels:
 
     Args:
         rng: source of randomness.
-        size: edge S in px.
+        size: side S in px.
 
     Returns:
-        Object numbers (S, S), 0 is background; numbers may be missing and objects tiny.
+        Object numbers (S, S) int32, 0 is background; numbers may be missing, objects tiny, and
+        there may be none.
     """
     kind = rng.choice(4, p=[0.78, 0.07, 0.08, 0.07])
     if kind == 0:

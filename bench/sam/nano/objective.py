@@ -63,7 +63,7 @@ def mask_loss(logits: Tensor, targets: Tensor, near: Tensor) -> Tensor:
 
 
 def leak_loss(logits: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
-    """Share of each mask that is outside its box and not on the object.
+    """Share of each mask, in probability, that is outside its box and not on the object.
 
     Args:
         logits: (N, M, h, w).
@@ -80,9 +80,10 @@ def leak_loss(logits: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
 
 
 def order_loss(quality: Tensor, iou: Tensor) -> Tensor:
-    """Cross entropy between the softmax of predicted and of true IoU, times `SHARPNESS`; a scalar.
+    """Cross entropy between the softmax of true and of predicted IoU; a scalar.
 
-    It trains the model to rate the best of the three masks of a click highest.
+    Both are multiplied by `SHARPNESS` before the softmax. It trains the model to rate the
+    best of the three masks of a click highest.
 
     Args:
         quality: (N, 3) predicted IoU of the masks.
@@ -100,7 +101,7 @@ def soft_iou(logits: Tensor, targets: Tensor) -> Tensor:
         targets: (N, M or 1, h, w) share of each cell that the object covers, in [0, 1].
 
     Returns:
-        (N, M) values in [0, 1].
+        (N, M) values in [0, 1]; 0 if mask and target are both empty. They have no gradient.
     """
     mask, truth = logits > 0, targets > 0.5
     union = (mask | truth).sum((-2, -1))
@@ -136,8 +137,9 @@ def step_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Compute the loss of one batch. The first half of the prompts are boxes, the others clicks.
 
-    Boxes train SAM's single mask. Clicks train the single mask and the best of the three masks. The
-    predicted IoU is trained for these masks and for all three masks of a click.
+    Boxes train SAM's single mask. Clicks train the single mask and the best of the three masks, the
+    one with the lowest loss. The predicted IoU is trained for the single masks and for all three
+    masks of a click. There is no backward pass here.
 
     Args:
         sam: in training mode, on the CPU.
@@ -148,7 +150,8 @@ def step_loss(
 
     Returns:
         The loss, a scalar, and figures for the log: "box_iou" and "click_iou" (mean IoU of the
-        masks of boxes and of the best masks of clicks) and "leak" (`leak_loss` of the boxes).
+        single masks of boxes and of the best of the three masks of clicks, in the first pass) and
+        "leak" (`leak_loss` of the boxes).
     """
     half = len(batch["scene"]) // 2
     targets = (batch["targets"].float() / 255)[:, None]
@@ -200,7 +203,9 @@ def step_loss(
 def fast_masks(
     decoder: MaskDecoder, embeddings: Tensor, positions: Tensor, sparse: Tensor, dense: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute the same as `predict_masks` (arguments and result, too), about a fifth faster.
+    """Compute the same as `predict_masks` but for rounding, about a fifth faster on a CPU.
+
+    Arguments and result are those of `bench.sam.decoder.predict_masks`.
 
     A transposed convolution whose stride is its kernel is a linear layer on each token; as such
     it needs no change of layout, after which CPU kernels run several times slower.

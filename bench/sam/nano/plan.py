@@ -47,8 +47,8 @@ class Plan:
             learn where its object ends.
         leak_weight: weight of the share of a boxed mask that lies outside its box.
         order_weight: weight of the loss on the order of the three masks of a click.
-        warmup: steps over which the rate rises, at the start, after a change of side and after a
-            restart without optimizer state.
+        warmup: steps over which the rate rises, at the start of each phase and after a restart
+            without optimizer state.
         correct_from: step from which on every fourth step adds a corrective click.
         ema: decay of the averaged weights.
         clip: largest norm of the gradient.
@@ -85,7 +85,7 @@ class Plan:
         return self.phases[-1].stop
 
     def phase_at(self, step: int) -> Phase:
-        """The phase that a step belongs to."""
+        """The phase that a step belongs to; StopIteration from the last step of the plan on."""
         return next(phase for phase in self.phases if step < phase.stop)
 
     def prompts_until(self, step: int) -> int:
@@ -96,12 +96,15 @@ class Plan:
 
 
 def anneal_plan(plan: Plan, step: int, steps: int) -> Plan:
-    """The plan of a trial: training stops at a step, and the learning rate falls to zero after it.
+    """The plan of a trial: it leaves the recipe at a step and takes some last steps of its own.
+
+    In these the learning rate rises over `warmup` steps and falls to zero, if that of the last
+    phase falls.
 
     Args:
         plan: the whole recipe.
         step: absolute number of the step at which the trial leaves it.
-        steps: number of steps with a falling learning rate, in the settings of the last phase.
+        steps: number of last steps, in the settings of the last phase.
     """
     begun = [replace(phase, stop=min(phase.stop, step)) for phase in plan.phases]
     begun = [phase for phase in begun if phase.first < step]
@@ -116,6 +119,9 @@ def learning_rate(plan: Plan, step: int, restart: int = 0) -> float:
         plan: the recipe.
         step: absolute number of the step.
         restart: the last step at which the optimizers started without their state.
+
+    Raises:
+        StopIteration: the plan has no such step.
     """
     phase = plan.phase_at(step)
     rise = min(1.0, (step - max(phase.first, restart) + 1) / plan.warmup)

@@ -62,13 +62,19 @@ def make_optimizers(sam: Sam) -> list[torch.optim.Optimizer]:
 
 
 class Trainer:
-    """Model, its average and optimizers at one step of one phase.
+    """Model, its average and optimizers at one step of one phase, on the CPU.
+
+    Making one sets the seed of torch. The lists "curve" and "legs" of `state` are not copied.
 
     Args:
         plan: the recipe.
         phase: the phase to be in.
-        state: where to go on from; weights of another side get their positions resized and new
-            optimizers, as a state without optimizers does.
+        state: where to go on from. Without weights, they are drawn at random. If its weights are
+            of another side, the average with its positions resized becomes the model, and the
+            optimizers start anew; so they do for a state without optimizers.
+
+    Raises:
+        UserError: the weights do not fit the model.
     """
 
     def __init__(self, plan: Plan, phase: Phase, state: State) -> None:
@@ -94,7 +100,7 @@ class Trainer:
                 optimizer.load_state_dict(saved)
 
     def advance(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """Take one step; the mean IoU of its masks."""
+        """Take one step, and return the figures of `step_loss` for its batch."""
         rate = learning_rate(self.plan, self.step, self.restart)
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
@@ -111,7 +117,7 @@ class Trainer:
         return report
 
     def state(self) -> State:
-        """All that is needed to go on exactly from here."""
+        """All that is needed to go on exactly from here; its tensors are not copied."""
         return {
             "size": self.phase.side,
             "step": self.step,
@@ -133,15 +139,22 @@ def train(
 ) -> State:
     """Train `sam_nano` from the stored state with the most steps up to the step `until`.
 
+    Checkpoints are written and progress is printed. Take the lock of `alone` before.
+
     Args:
         plan: the recipe.
         folder: of the checkpoints.
-        until: absolute step to stop before; None for the end of the plan, which it never changes.
+        until: absolute step to stop before; None for the end of the plan. If the stored state has
+            as many steps, none is taken.
         compact: folder of the compact form, which is used if it has more steps than the checkpoint.
         watch: labelled folders to evaluate on during the training.
 
     Returns:
-        The state after the last step; see `Trainer.state` for its keys.
+        The state after the last step; see `State` for its keys.
+
+    Raises:
+        UserError: a checkpoint cannot be written, a stored state does not fit, or a folder of
+            `watch` cannot be read.
     """
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,18 +172,23 @@ def train(
 def run_phase(
     plan: Plan, phase: Phase, state: State, stop: int, folder: Path, watch: tuple[Path, ...]
 ) -> State:
-    """Take the steps of one phase; save and evaluate at regular intervals.
+    """Take the steps of one phase; print, save and evaluate at regular intervals.
+
+    It also saves after the last step, and evaluates if that is the end of the plan.
 
     Args:
         plan: the recipe.
         phase: the phase of the first step.
         state: state to start from.
-        stop: absolute number of the step to stop before.
+        stop: absolute number of the step to stop before, at most `phase.stop`.
         folder: of the checkpoints.
-        watch: labelled folders to evaluate on.
+        watch: labelled folders to evaluate on, with the procedural scenes.
 
     Returns:
         The state after the last step.
+
+    Raises:
+        UserError: as `train`.
     """
     trainer = Trainer(plan, phase, state)
     batches = Batches(plan, trainer.step, stop)
@@ -203,7 +221,8 @@ def run_phase(
 def start_anneal(plan: Plan, folder: Path, steps: int) -> tuple[Plan, Path]:
     """Prepare a trial: training from the newest kept checkpoint with a falling learning rate.
 
-    The run itself is not changed: the trial has its own folder inside `folder`.
+    The run itself is not changed: the trial has its own folder inside `folder`, which gets a copy
+    of the checkpoint. If the folder has a checkpoint, that trial goes on.
 
     Args:
         plan: the recipe of the run.
@@ -225,7 +244,11 @@ def start_anneal(plan: Plan, folder: Path, steps: int) -> tuple[Plan, Path]:
 
 
 def head_commit() -> str:
-    """Hash of the commit of the checkout that this file is in; "" outside a checkout."""
+    """Hash of the commit of the checkout that this file is in; "" outside a checkout.
+
+    Raises:
+        FileNotFoundError: git is not installed.
+    """
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
@@ -239,7 +262,7 @@ def describe(plan: Plan, state: State) -> dict[str, Any]:
 
     Returns:
         Values for JSON: "model", "corpus", "legs" (uninterrupted parts of the training),
-        "images_seen", "prompts_seen", "hardware", "torch" and "curve".
+        "images_seen", "prompts_seen", "hardware" and "torch" (of this process), and "curve".
     """
     return {
         "model": "sam_nano",
@@ -258,7 +281,7 @@ def write_weights(plan: Plan, state: State, path: Path) -> None:
 
     Args:
         plan: the recipe.
-        state: the state after the last step.
+        state: the state after the last step, at least one.
         path: file of the weights (.safetensors); the record has the ending .json.
 
     Raises:
@@ -277,7 +300,10 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: words of the command line; None for those of this process.
 
     Returns:
-        The exit code: 0, or 2 for a mistake of the user.
+        The exit code: 0, or 2 for a mistake of the user, after a message on stderr.
+
+    Raises:
+        SystemExit: the words are not options of this command, or ask for help.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--until", type=int, help="step to stop before; the schedule stays")

@@ -22,7 +22,8 @@ Instances = npt.NDArray[np.uint16]  # (S, S), 0 is background, objects are 1..n 
 class Batches(Dataset[dict[str, Tensor]]):
     """Batches of the steps `start` to `stop` (exclusive).
 
-    Batch i depends on (seed, i) alone, so that a resumed run sees the same.
+    The batch of a step depends on the plan and the absolute number of the step alone, so that a
+    resumed run sees the same. Item i is the result of `draw_prompts` for step `start` + i.
 
     Args:
         plan: the recipe.
@@ -61,7 +62,7 @@ def draw_scene(rng: np.random.Generator, plan: Plan, side: int) -> tuple[Image, 
 
 
 def share_prompts(counts: list[int], prompts: int, crowding: float) -> list[int]:
-    """Return the number of prompts of each scene of a batch; their sum is `prompts`.
+    """Return the number of prompts of each scene of a batch, 0 or more; their sum is `prompts`.
 
     The score of a model is a mean over objects, so a scene of many objects gets more prompts; the
     power below 1 leaves enough for large objects, which are few in a scene.
@@ -86,8 +87,8 @@ def draw_prompts(
 
     Args:
         rng: source of randomness.
-        scenes: B images (S, S, 3) uint8 and instances (S, S).
-        prompts: P, number of objects.
+        scenes: B images (S, S, 3) uint8 and instances (S, S), S even, with one object or more.
+        prompts: P, number of objects; an object is drawn again only if its scene has too few.
         plan: gives the shares of tight boxes and innermost clicks, and `crowding`.
 
     Returns:
@@ -143,7 +144,7 @@ def draw_click(
 
     Args:
         rng: source of randomness.
-        inside: (h, w) window of the image, True on the object.
+        inside: (h, w) window of the image, True on the object, which has a pixel or more.
         innermost: take the pixel with the largest distance to the outline, not a random pixel.
 
     Returns:

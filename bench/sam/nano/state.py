@@ -29,7 +29,7 @@ State = dict[str, Any]
 
 
 def default_folder() -> Path:
-    """Where the state of a run is kept: in the user's state folder, outside any checkout."""
+    """Where the state of a run is kept: in $XDG_STATE_HOME, else in ~/.local/state."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "sam-adapt-bench" / "sam_nano"
 
@@ -66,7 +66,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def newest_kept(folder: Path) -> Path:
-    """The path of the kept checkpoint with the most steps.
+    """The path of the kept checkpoint (every `KEEP_EVERY` steps) with the most steps.
 
     Args:
         folder: of the checkpoints.
@@ -85,7 +85,7 @@ def load_state(folder: Path, compact: Path | None) -> tuple[State, str]:
 
     From a checkpoint the training continues exactly. The compact form is used if there is no
     checkpoint or one with fewer steps; the optimisers then start without state. Without both, the
-    state is that of random weights.
+    state is that of `fresh_state`. A file that is damaged raises the error of its reader.
 
     Args:
         folder: of the checkpoint.
@@ -107,6 +107,8 @@ def load_state(folder: Path, compact: Path | None) -> tuple[State, str]:
 
 def save_state(state: State, folder: Path) -> None:
     """Replace the checkpoint in a folder in one step, and keep that of every `KEEP_EVERY` steps.
+
+    The kept one is named step_<number>.pt; one of the same number is replaced.
 
     Args:
         state: of `Trainer.state`.
@@ -157,10 +159,11 @@ def import_state(compact: Path) -> State:
         compact: folder of its files.
 
     Returns:
-        The state, with weights in fp32. It has no state of optimisers, so "restart" is its step.
+        The state, with weights in fp32. It has no state of optimisers: "optimizers" is None, and
+        "restart" is its step.
 
     Raises:
-        OSError: a file is missing.
+        OSError: a file is missing. A damaged one raises the error of its reader.
     """
     record = json.loads((compact / RECORD).read_text())
     weights = {
