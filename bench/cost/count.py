@@ -37,13 +37,15 @@ class Counts:
     Attributes:
         trainable_params: parameters that training changes.
         total_params: all parameters.
-        saved_bytes: size of a file with all tensors that training may change; 0 if nothing is
-            trainable.
+        saved_bytes: size of a file with all tensors that training may change, without the header
+            of a kept model; 0 if nothing is trainable.
         forward_flops: for one image, or for one stack of slices.
-        train_step_flops: for one training step; 0 if nothing is trainable.
-        part_params: name of each part of the model to its trainable and all parameters.
-        part_flops: name of each part to its share of `forward_flops`; parts without FLOPs are left
-            out.
+        train_step_flops: for one training step of a whole batch, frozen stages included; 0 if
+            nothing is trainable.
+        part_params: name of each direct child of the module with parameters, and "" for parameters
+            of the module itself, to its numbers of trainable and of all parameters.
+        part_flops: name of each direct child, and "" for operations outside all of them, to its
+            share of `forward_flops`; parts without FLOPs are left out.
         output_shape: (D, K, S, S), shape of the logits of one image (D = 1) or one stack of D
             slices.
     """
@@ -65,9 +67,10 @@ class CostCard:
     Attributes:
         label: the method with its options, as in tables.
         task: the task that it was counted for.
-        prompts: origin of its prompts at evaluation.
+        prompts: `Method.prompts`, also where the options make the prompts automatic.
         batch: number of images, or stacks of slices, in the training step.
-        added_params: parameters that the plain foundation model does not have.
+        added_params: parameters that the plain foundation model does not have; all parameters for a
+            method from scratch.
         counts: the counted costs.
     """
 
@@ -79,7 +82,7 @@ class CostCard:
     counts: Counts
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object that `cost --json` prints."""
+        """Return the object that `cost --json` prints; its "num_classes" are foreground classes."""
         counts = self.counts
         return {
             "method": self.label,
@@ -105,7 +108,7 @@ def count_model(model: Model, batch: int) -> Counts:
 
     Args:
         model: its module is on the meta device, where nothing is computed. The module is left with
-            BatchNorm in evaluation mode and all else in training mode.
+            BatchNorm in evaluation mode, all else in training mode, and gradients without values.
         batch: number of images, or stacks of `task.depth` slices, in the training step.
     """
     task, module, shape = model.task, model.module, list[int]()
@@ -150,21 +153,24 @@ def cost_cards(
     batch: int,
     depth: int = 1,
 ) -> tuple[list[CostCard], list[str]]:
-    """Count the costs of every method on every backbone; methods from scratch are counted once.
+    """Count the costs of every method on every backbone.
+
+    A method from scratch has one card for each image size, whatever the number of backbones.
 
     Args:
         methods: each with its options that differ from the defaults.
         backbones: names, separated by commas.
         image_size: side in pixels; None for each backbone's own.
-        classes: number of foreground classes.
+        classes: number of foreground classes, without the background.
         batch: number of images, or stacks of slices, in the training step.
         depth: number of slices in a stack; 1 for images.
 
     Returns:
-        The cards, and a sentence for each method that does not work on a backbone.
+        The cards, and a sentence for each method and backbone that do not work together.
 
     Raises:
-        UserError: a value is unknown or out of range, or no method works on any backbone.
+        UserError: a backbone is unknown, a number is below 1, an option of a method is out of
+            range, or no method works on any backbone.
     """
     counts = {"classes": classes, "batch-size": batch, "image-size": image_size, "depth": depth}
     for option, value in counts.items():

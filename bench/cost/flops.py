@@ -58,7 +58,7 @@ def count_flops_of_parts(forward: Callable[[], Any], module: nn.Module) -> dict[
 
     Returns:
         Names of children to their FLOPs, and "" to those outside all children; their sum is
-        `count_forward_flops(forward)`. Children without FLOPs are left out.
+        `count_forward_flops(forward)`. Names without FLOPs are left out.
     """
     counter = _run_counted(forward)
     root = type(module).__name__
@@ -107,7 +107,8 @@ def count_macs_fvcore(model: nn.Module, images: Tensor, *others: Any) -> int | N
         others: further arguments of any type, such as prompts; they are constants of the trace.
 
     Returns:
-        The number of multiply-adds; None if the model cannot be traced (the reason is logged).
+        The number of multiply-adds of the whole batch; None if the trace ends with a RuntimeError
+        (which is logged). Other errors are passed on.
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()

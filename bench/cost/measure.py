@@ -26,22 +26,27 @@ WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
 
 
 def measure_cost(model: Model) -> Cost:
-    """Count and measure what `model` costs; its weights do not change, and its mode is evaluation.
+    """Count and measure what `model` costs, on random images; its weights do not change.
 
+    The module is left in evaluation mode. Training is measured on a copy; during this time the
+    module is on the CPU. It is moved back at the end.
     A model that takes prompts is measured with one box or click per image, according to its prompt
     rule. Operations, memory and inference speed are those of the whole model. Training speed is
     that of the training loop, which runs frozen stages once per image. For stacks of slices,
-    forward operations are those of one stack, and speeds are slices per second.
+    forward operations are those of one stack, and speeds are slices per second. Operations are
+    counted in fp32, whatever the precision.
 
     Args:
         model: on the device to measure on; its recipe gives batch size and precision.
 
     Returns:
         The cost without `train_wall_s`. All values of training are None if nothing is trainable,
-        and `forward_macs_fvcore` is None if fvcore cannot trace the model.
+        and `forward_macs_fvcore` is None if fvcore cannot trace the model. Interquartile ranges
+        are None where the time allowed only one block.
 
     Raises:
         RuntimeError: this process holds other memory on the CUDA device, see `measure_memory`.
+        torch.OutOfMemoryError: the memory of the device does not suffice.
     """
     batch = _noise(model)
     meta = Model(on_meta(model.module), model.task, model.recipe)
@@ -111,7 +116,9 @@ def _measure_training(model: Model, batch: LabelledImages, cost: Cost) -> Cost:
 
 
 def measure_training_memory(model: Model) -> MemorySplit:
-    """Measure the peak memory of a training step on random images; trains the model for two steps.
+    """Measure the peak memory of a training step of the whole model on random images.
+
+    The model is trained for two steps and left in training mode. Frozen stages run in each step.
 
     Args:
         model: on the device to measure on, with trainable parameters; its recipe gives batch size

@@ -21,7 +21,7 @@ class MemorySplit:
     """Peak memory of a training step and its parts, in bytes; the four parts sum to `peak`.
 
     Attributes:
-        peak: highest number of allocated bytes.
+        peak: highest number of bytes that are allocated at one moment of the step.
         weights: parameters and buffers of the model, frozen ones included.
         gradients: gradients of the parameters that exist at the peak.
         optimizer: state of the optimiser.
@@ -57,13 +57,14 @@ def measure_memory(
     Never call it inside `FlopCounterMode`, which keeps checkpointed activations alive.
 
     Args:
-        step: one full step: forward, loss, backward, `optimizer.step()`, `zero_grad()`. It is
-            called twice and trains the model.
+        step: one full step: forward, loss, backward, `optimizer.step()`, `zero_grad()`. It trains
+            the model, and is called twice, or once after `prepare`.
         model: its parameters and buffers are the weights.
         optimizer: the optimiser that `step` calls.
-        device: device of the model; tensors on other devices do not count.
+        device: device of the model; tensors on other types of device do not count.
         prepare: called instead of the first step; must create the optimiser's state.
-        rounding: sizes of storages are rounded up to a multiple of this, in bytes.
+        rounding: sizes of storages are rounded up to a multiple of this, in bytes; on CUDA the peak
+            is as the allocator rounds.
 
     Raises:
         RuntimeError: in addition to the model, its gradients and the optimiser's state, this
@@ -129,7 +130,7 @@ class StorageMeter(TorchDispatchMode):
 
     A storage counts once, even if several views share it, from the first operator that returns or
     reads it until it is freed. Temporary memory inside a kernel and the allocator's rounding are
-    not counted. It works on any device, including the meta device.
+    not counted. It counts inside a `with` block, on any device, including the meta device.
 
     Args:
         device: tensors on other types of device do not count.
@@ -167,7 +168,11 @@ class StorageMeter(TorchDispatchMode):
         return result
 
     def tag(self, tensors: Iterable[Any], part: Part) -> None:
-        """Assign the storages of `tensors` to `part`, also in a peak that is already recorded."""
+        """Assign the storages of `tensors` to `part`, also in a peak that is already recorded.
+
+        Storages that no operator has used yet are counted from now on. Values that are no tensors
+        on this type of device are passed over.
+        """
         for tensor in tensors:
             block = self._note(tensor)
             if block is not None:
@@ -175,11 +180,11 @@ class StorageMeter(TorchDispatchMode):
         self._keep_peak()
 
     def restart(self) -> None:
-        """Forget the peak so far."""
+        """Forget the peak so far; the new one starts at the bytes that are alive now."""
         self.peak, self._at_peak = self.live, list(self._blocks.values())
 
     def split(self) -> dict[Part, int]:
-        """Bytes of each part at the peak."""
+        """Bytes of each of the four parts at the peak; "activations" are all that has no tag."""
         parts: dict[Part, int] = dict.fromkeys(("weights", "gradients", "optimizer"), 0)
         parts["activations"] = 0
         for block in self._at_peak:

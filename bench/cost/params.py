@@ -27,7 +27,7 @@ def count_params_of_parts(model: nn.Module) -> dict[str, tuple[int, int]]:
 
     Returns:
         Name of each direct child, and "" for parameters that the model owns itself, to its numbers
-        of trainable and of all parameters.
+        of trainable and of all parameters. What has no parameters of its own is left out.
     """
     counts: dict[str, tuple[int, int]] = {}
     for name, parameter in model.named_parameters():
@@ -63,8 +63,9 @@ def trained_state(model: nn.Module) -> dict[str, Tensor]:
 def checkpoint_bytes(state: Mapping[str, Tensor]) -> int:
     """Return the size in bytes of `state` as one safetensors file; 0 if `state` is empty.
 
-    The size is computed from the file format (eight bytes of length, a JSON header padded to a
-    multiple of eight bytes, the data), so the tensors may be on the meta device.
+    The size is computed from the file format (eight bytes of length, a JSON header without further
+    metadata, padded to a multiple of eight bytes, the data), so the tensors may be on the meta
+    device.
 
     Raises:
         KeyError: a tensor has a type that is not in `_NAMES`, such as a complex one.

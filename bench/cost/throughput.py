@@ -38,22 +38,23 @@ def measure_throughput(
 ) -> Throughput:
     """Measure the speed of `call` in blocks, after a warm-up.
 
-    On a CPU, the time in which this thread waited for a CPU that was in use by other threads does
-    not count. Only Linux reports this time; elsewhere it counts.
+    Without `sync`, the time in which this thread waited for a CPU that was in use by other threads
+    does not count. Only Linux reports this time; elsewhere it counts.
 
     Args:
-        call: runs the model once.
+        call: runs the model once; its errors are passed on.
         images_per_call: number of images in one call.
         warmup_s: shortest duration of the warm-up in seconds; it makes at least one call.
         block_s: shortest duration of a block in seconds; it makes at least one call.
-        blocks: number of blocks.
+        blocks: largest number of blocks.
         limit_s: after this time in seconds, warm-up included, no further block starts; the first
             block always runs.
         sync: waits for the device, as `torch.cuda.synchronize` does; the time is read after it.
             None: `call` returns when its work is done, as on a CPU.
 
     Returns:
-        Images per second: median, interquartile range, and the value of each block.
+        Images per second: median, interquartile range (None for one block), and the value of each
+        block.
     """
     wait = sync or (lambda: None)
     wait()

@@ -25,9 +25,9 @@ def check_images(side: int) -> npt.NDArray[np.uint8]:
 
 
 def largest_difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference of two outputs, divided by the largest output, or by 1 if larger.
+    """The largest difference of two outputs, divided by the largest absolute value of `ours`.
 
-    Infinite where an output is not finite.
+    The divisor is at least 1. The result is infinite if any output is not finite.
 
     Args:
         ours: of the kept model, any shape.
@@ -47,7 +47,7 @@ def require_agreement(difference: float, limit: float) -> None:
         limit: largest difference that is allowed.
 
     Raises:
-        UserError: `difference` is above `limit`.
+        UserError: `difference` is above `limit`, or NaN.
     """
     if not difference <= limit:
         raise UserError(

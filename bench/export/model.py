@@ -50,7 +50,7 @@ class Export:
 
     Attributes:
         path: of the file or folder.
-        difference: largest difference of its outputs and the model's, as a part of the largest.
+        difference: largest difference of its outputs and the model's, see `largest_difference`.
         notes: what a user of the file must know, in sentences without a full stop.
     """
 
@@ -91,18 +91,21 @@ def export_model(model: KeptModel, to: str, out: Path) -> Export:
     """Write a kept model in the format of another library.
 
     The written model is loaded as another program would load it and compared with `model` in fp32
-    on two images; it is kept only if the outputs agree.
+    on two made images; it is kept only if the outputs agree. The outputs are logits, for "sam" and
+    "transformers" those of the mask of one prompt, and for "peft" the image embeddings.
 
     Args:
         model: of `load_model`, on the CPU.
         to: "sam" (file for `segment_anything`), "transformers" (folder for `SamModel`), "peft"
             (folder with the adapter of the image encoder), "onnx" (one file), or "merged" (all
             tensors, with updates merged into the weights, as safetensors).
-        out: the file or folder; a file is replaced, a folder must not exist.
+        out: the file ("sam", "onnx", "merged"), which is replaced, or the folder, which must not
+            exist.
 
     Raises:
-        UserError: the model does not fit the format (the message names the property), a library
-            is missing, the outputs differ, or `out` cannot be written or is the model itself.
+        UserError: `to` is unknown, the model is not on the CPU or does not fit the format (the
+            message names the property), a library is missing, the outputs differ, or `out` cannot
+            be written or is the model itself.
     """
     if to not in LIMITS:
         raise UserError(f"--to cannot be '{to}': give one of {', '.join(LIMITS)}")

@@ -57,7 +57,7 @@ def onnx_module(module: nn.Module, task: Task) -> tuple[nn.Module, dict[str, Ten
 
     Returns:
         `module`, or for a prompted model a `OnePrompt`, and name to input: "images" (2, 3, S, S)
-        and, for a prompted model, "prompts".
+        float and, for a prompted model, "prompts", one for each image.
 
     Raises:
         UnsupportedError: the model cannot be one ONNX file; the message names the property.
@@ -87,7 +87,7 @@ def onnx_program(module: nn.Module, task: Task) -> Any:
     for the class of the prompt; see `OnePrompt`.
 
     Args:
-        module: a trained model. A merged copy of it is translated. Where nothing can be merged
+        module: a trained model. A merged copy of it is translated. Where a part cannot be merged
             (some tuners of peft) `module` itself is translated, and put into evaluation mode.
         task: what it was built for.
 
@@ -129,8 +129,8 @@ def write_onnx(program: Any, path: Path, header: Mapping[str, str]) -> None:
     """Write the program with its weights in one file, and the header as its metadata.
 
     Args:
-        program: result of `onnx_program`.
-        path: of the file.
+        program: result of `onnx_program`; the header stays in its metadata.
+        path: of the file, which is replaced.
         header: name to text.
     """
     program.model.metadata_props.update(header)
@@ -142,15 +142,17 @@ def onnx_difference(module: nn.Module, task: Task, path: Path) -> tuple[float, i
     """Compare the file in onnxruntime with the model, for batches of one and of two images.
 
     Args:
-        module: the model that was exported.
+        module: the model that was exported, in evaluation mode (`eval()`).
         task: what it was built for.
         path: of the ONNX file.
 
     Returns:
-        The largest difference of the logits, and the number of pixels with another class.
+        The largest difference of the logits (see `largest_difference`), and the number of pixels
+        with another class in both batches together.
 
     Raises:
         UserError: onnxruntime is not installed.
+        UnsupportedError: as `onnx_module`.
     """
     runtime = import_library("onnxruntime", "the check of an ONNX file")
     options = runtime.SessionOptions()

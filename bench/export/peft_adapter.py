@@ -22,10 +22,11 @@ ENCODER = "image_encoder."
 
 
 def lora_layers(module: nn.Module) -> dict[str, LoRALinear]:
-    """The layers of the image encoder with LoRA updates, by their names in SAM.
+    """The layers of the image encoder with LoRA updates, by their names in SAM; at least one.
 
     Raises:
         UnsupportedError: there are none, or training changes other tensors of the encoder too.
+            Trained tensors outside the encoder are allowed.
     """
     layers = {
         name: part
@@ -54,7 +55,7 @@ def base_sam(module: SamSegmenter, task: Task) -> Sam:
     Its prompt encoder and mask decoder have random weights: the adapter does not concern them.
 
     Args:
-        module: a model with LoRA layers in its encoder; it is not changed.
+        module: a model of this project with LoRA layers in its encoder; it is not changed.
         task: what it was built for.
 
     Raises:
@@ -96,7 +97,7 @@ def as_one_update(layer: LoRALinear) -> tuple[Tensor, Tensor, float]:
 
 
 def layer_rank(layer: LoRALinear) -> int:
-    """Rank of each update of a layer."""
+    """Rank of the first update of a layer; all its updates have this rank."""
     update: Any = next(iter(layer.updates.values()))
     return int(update.a.out_features)
 
@@ -107,7 +108,7 @@ def write_adapter(layers: dict[str, LoRALinear], base: Sam, folder: Path) -> Non
     Args:
         layers: of `lora_layers`.
         base: of `base_sam`; remains unchanged.
-        folder: is made.
+        folder: is made if needed; files of these names are replaced.
 
     Raises:
         UserError: peft is not installed.
@@ -142,8 +143,8 @@ def adapter_difference(module: SamSegmenter, base: Sam, folder: Path) -> float:
     """The largest difference of the image embeddings of a model and of SAM with its adapter.
 
     Args:
-        module: the model that was exported.
-        base: result of `base_sam`.
+        module: the model that was exported, in evaluation mode (`eval()`).
+        base: of `base_sam` or `tuner_base`; remains unchanged.
         folder: of the adapter, which peft loads.
 
     Returns:
@@ -151,6 +152,7 @@ def adapter_difference(module: SamSegmenter, base: Sam, folder: Path) -> float:
 
     Raises:
         UserError: peft is not installed.
+        UnsupportedError: the adapted encoder of SAM does not run.
     """
     peft = import_library("peft", "an adapter of peft")
     adapted = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()

@@ -91,7 +91,10 @@ class SamSizes:
         )
 
     def build(self) -> Sam:
-        """A SAM of these sizes with random weights, made of the classes of `segment_anything`."""
+        """A SAM of these sizes with random weights, made of the classes of `segment_anything`.
+
+        Torch's generator draws the weights. The SAM is in evaluation mode (`eval()`).
+        """
         norm = functools.partial(nn.LayerNorm, eps=1e-6)
         return Sam(
             ImageEncoderViT(**self.image_encoder, norm_layer=norm),
@@ -114,7 +117,7 @@ def merged_copy(module: nn.Module) -> nn.Module:
 
 
 def plain_sam(module: nn.Module, task: Task) -> Sam:
-    """The same model as a SAM of `segment_anything`, for `SamPredictor`.
+    """The same model as a SAM of `segment_anything`, for `SamPredictor`; in evaluation mode.
 
     SAM's own mean and standard deviation of the pixels are built into it. A method that normalises
     in another way gets its normalisation written into the first convolution. Where the method
@@ -170,7 +173,7 @@ def prompted_difference(module: SamSegmenter, task: Task, predict: PredictMasks)
     Each of `check_images` gets one prompt of the model's kind, of class 1.
 
     Args:
-        module: the model that was exported.
+        module: the model that was exported, with a `PromptedDecoder`, after `eval()`.
         task: what it was built for.
         predict: from an image (S, S, 3) uint8, its prompts, and whether SAM gives three masks, to
             mask logits (M, h, w) and predicted IoU (M,).

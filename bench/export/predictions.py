@@ -31,10 +31,11 @@ class PredictedPicture:
 
     Attributes:
         picture: what was predicted.
-        classes: (D, H, W) class indices of its D slices.
+        classes: (D, H, W) class indices of its D slices; D is 1 for an image.
         numbers: (D, H, W) numbers of objects where the model separates them, else None.
         class_names: of the K classes, the background first.
-        pixel_size: side of a pixel, in micrometres for OME-TIFF and in millimetres for NIfTI.
+        pixel_size: side of a pixel, in micrometres for OME-TIFF (1: not given) and in millimetres
+            for NIfTI (not used where the picture is NIfTI).
         min_area: smaller objects, in pixels, are left out of `slices`; `classes` still has them.
     """
 
@@ -46,7 +47,7 @@ class PredictedPicture:
     min_area: int
 
     def slices(self) -> Iterator[tuple[int | None, list[Region]]]:
-        """Number of each slice (None for a single image) and its objects."""
+        """Number of each slice, from 0 (None for a single image), and its objects."""
         for index, classes in enumerate(self.classes):
             numbers = None if self.numbers is None else self.numbers[index]
             number = index if self.picture.slices > 1 else None
@@ -62,15 +63,19 @@ def write_formats(
     min_area: int = 1,
     separated: bool = False,
 ) -> list[Path]:
-    """Write the predictions of `predict_files` in other formats, into folders of `out`.
+    """Write the predictions of `predict_files` in other formats, into `out`.
+
+    Each format has a folder with one file per picture; "coco" is one file for all pictures,
+    `coco.json`. Existing files are replaced.
 
     Args:
-        pictures: those that were predicted.
+        pictures: those that were predicted without an error.
         out: folder of the predictions.
-        formats: of `FORMATS`, and "coco", which is one file for all pictures.
+        formats: names in `LIBRARIES`.
         class_names: of the K classes.
-        pixel_size: side of a pixel, in micrometres for OME-TIFF and in millimetres for NIfTI.
-        min_area: smaller objects, in pixels, are left out, but stay in class maps.
+        pixel_size: as in `PredictedPicture`; places in COCO, GeoJSON and ImageJ are in pixels.
+        min_area: smaller objects, in pixels, are left out; the class maps of OME-TIFF and NIfTI
+            still have them.
         separated: whether the model separates objects, and `out` holds their numbers.
 
     Returns:
@@ -78,6 +83,7 @@ def write_formats(
 
     Raises:
         UserError: a format is unknown, its library is missing, or a file cannot be written.
+        OSError: `out` does not hold the label map of a picture.
     """
     check_formats(formats)
     paths, entries = [], []

@@ -33,7 +33,11 @@ class Region:
         return int(self.inside.sum())
 
     def run_lengths(self, height: int) -> list[tuple[int, int]]:
-        """Starts and lengths of its runs in an image of `height` rows, counted down the columns."""
+        """Starts and lengths of its runs, in pixels counted from 0 down the columns of the image.
+
+        Args:
+            height: number of rows of the image.
+        """
         columns, rows = np.nonzero(self.inside.T)
         places = (columns + self.left) * height + rows + self.top
         first = np.flatnonzero(np.diff(places, prepend=-2) != 1)
@@ -43,7 +47,8 @@ class Region:
     def outline(self) -> Any:
         """A shapely polygon with its holes; of several parts where the region has several.
 
-        The corner (x, y) of pixel (row, column) = (y, x) is its upper left one, y points down.
+        Coordinates are pixels of the image, with y down; the upper left corner of pixel (row,
+        column) is (x, y) = (column, row).
 
         Raises:
             UserError: shapely is not installed.
@@ -68,7 +73,7 @@ def regions_of(
     Args:
         classes: (H, W) class indices.
         numbers: (H, W) numbers of the objects, 0 is none; None where the objects are the connected
-            components of each class.
+            components (4-neighbourhood) of each class. A number in two classes makes two objects.
         min_area: smaller objects, in pixels, are left out.
     """
     entries: list[tuple[int, float, float, int, Region]] = []

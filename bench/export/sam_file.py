@@ -29,6 +29,9 @@ def how_to_build(task: Task) -> dict[str, str]:
     Returns:
         "registry": name in `segment_anything`'s registry, "" if its sizes are not there;
         "modeling_arguments": all sizes as JSON.
+
+    Raises:
+        UnsupportedError: as `SamSizes.of`.
     """
     name = REGISTRY.get(task.backbone) if task.image_size == REGISTRY_SIDE else None
     return {
@@ -54,7 +57,11 @@ def write_sam(sam: Sam, path: Path, header: Mapping[str, str]) -> None:
 
 
 def read_sam_header(path: Path) -> dict[str, str]:
-    """The header of a file of `write_sam`; StopIteration for a file without one."""
+    """The header of a file of `write_sam`; StopIteration for an archive without one.
+
+    Raises:
+        OSError or zipfile.BadZipFile: the file cannot be read as an archive.
+    """
     with zipfile.ZipFile(path) as archive:
         name = next(name for name in archive.namelist() if name.endswith(f"/{HEADER}"))
         return dict(json.loads(archive.read(name)))
@@ -73,7 +80,7 @@ def predictor_masks(
         points: use the clicks of the prompt, not its box.
 
     Returns:
-        Mask logits (M, h, w) and predicted IoU (M,).
+        Mask logits (M, h, w) and predicted IoU (M,); M is 3 if `several`, otherwise 1.
     """
     predictor = SamPredictor(sam)
     predictor.set_image(image)

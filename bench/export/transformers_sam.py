@@ -67,14 +67,17 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def transformers_sam(sam: Sam, task: Task) -> Any:
-    """The same model as a `transformers.SamModel`.
+    """The same model as a `transformers.SamModel`, in evaluation mode (`eval()`).
+
+    The progress bars of transformers are switched off for this process.
 
     Args:
-        sam: a SAM of `segment_anything`.
+        sam: a SAM of `segment_anything` with the sizes of `task`; its weights are copied.
         task: gives the sizes of the backbone.
 
     Raises:
         UserError: transformers is not installed.
+        UnsupportedError: as `SamSizes.of`.
     """
     transformers = import_library("transformers", "a SAM of transformers")
     transformers.utils.logging.disable_progress_bar()
@@ -114,6 +117,7 @@ def load_transformers_sam(folder: Path) -> Any:
 
     Raises:
         UserError: transformers is not installed.
+        OSError: the folder holds no model.
     """
     transformers = import_library("transformers", "a SAM of transformers")
     return transformers.SamModel.from_pretrained(folder, local_files_only=True).eval()
@@ -132,9 +136,9 @@ def transformers_masks(
     Args:
         model: of `transformers`.
         sam: gives mean and standard deviation of the pixels.
-        image: (S, S, 3).
-        prompts: one for one image.
-        several: return three masks instead of one.
+        image: (S, S, 3) uint8 RGB, of the side of the model.
+        prompts: of one image; the masks of the first prompt are returned.
+        several: return three masks (M = 3) instead of one.
         points: use the points and not the box.
     """
     pixels = (to_unit(image[None]) * 255 - sam.pixel_mean) / sam.pixel_std

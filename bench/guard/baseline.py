@@ -38,14 +38,14 @@ class NoBaselineError(UserError):
 
 @dataclass(frozen=True)
 class Run:
-    """Figures of one trained cell; all None if it failed.
+    """Figures of one trained cell; all None but `error` if it failed.
 
     Attributes:
         dice: Dice score in [0, 1] over the pixels of all test images, mean of foreground classes.
-        train_peak_bytes: peak memory of one training step, in bytes.
+        train_peak_bytes: peak memory of one training step, in bytes; None if nothing is trainable.
         speed_ratio: images per second in training, divided by those of the reference step in
-            `bench.guard.reference_step`; "pace" in the file.
-        error: why it failed, in one sentence.
+            `bench.guard.reference_step`; "pace" in the file. None if nothing is trainable.
+        error: why it failed, in one sentence; None if it did not.
     """
 
     dice: float | None = None
@@ -59,16 +59,17 @@ class Figures:
     """Figures of one run of the guard.
 
     Attributes:
-        grid: fields of the `bench.ask.request.Request` that was trained.
-        env: environment, as in a record.
-        contents: SHA-256 of the dataset and of the pretrained weights, by name.
-        counts: exact costs of every method that can be used here, by "part: measure".
-        runs: name of a method to one entry for each seed.
-        fingerprints: of the same methods as `counts`.
+        grid: fields of the `bench.ask.request.Request` that was trained, those that differ from
+            their defaults; empty if nothing was trained.
+        env: environment, as in a record, and `numerics` of `bench.guard.machine`.
+        contents: fingerprint of the dataset and SHA-256 of the pretrained weights, by name.
+        counts: name of each method that could be counted, to its exact costs by "part: measure".
+        runs: label of a method with its options to one entry for each seed.
+        fingerprints: by name, of the methods that could be built and trained.
         losses: values of the loss functions, see `bench.guard.fingerprint.loss_values`.
         covers: an entry of `COVERS`.
         runs_env: environment of `runs` and `contents` where it is not `env`, because these were
-            taken over from an older baseline.
+            taken over from an older baseline; otherwise empty.
         failures: methods that cannot be built or trained, with the reason; not in a file.
     """
 
@@ -87,9 +88,11 @@ class Figures:
 def read_request(path: Path) -> "Request | None":
     """The request of a baseline's grid; None if it trains nothing, as for plugins.
 
+    Neither the schema nor the values of the grid are checked.
+
     Raises:
         NoBaselineError: the file does not exist.
-        UserError: the file cannot be read, is not a baseline, or its grid has an unknown field.
+        UserError: the file cannot be read, has no grid, or its grid has an unknown field.
     """
     from bench.ask.request import Request
 
@@ -108,11 +111,15 @@ def read_request(path: Path) -> "Request | None":
 def request_to_write(path: Path, covers: str) -> "tuple[Request | None, str, str]":
     """The request of a new baseline, the methods that it covers, and a note on its grid.
 
-    What an existing baseline covers, and its grid, are kept: the user may have edited it.
+    What an existing baseline covers, and its grid, are kept: the user may have edited it. Nothing
+    is written here.
 
     Args:
         path: of the baseline.
         covers: an entry of `COVERS`, for a file that does not exist.
+
+    Returns:
+        The request, None where nothing is trained; an entry of `COVERS`; and a sentence.
 
     Raises:
         UserError: the file exists and cannot be read, is not a baseline, or its grid has an unknown
@@ -141,8 +148,8 @@ def read(path: Path) -> Figures:
 
     Raises:
         NoBaselineError: the file does not exist.
-        UserError: the file cannot be read, is not a baseline, or has fewer than two seeds of a
-            method.
+        UserError: the file cannot be read, is not a baseline of this `SCHEMA`, or has fewer than
+            two seeds of a method.
     """
     values = _load(path)
     schema = values.pop("schema", None)
@@ -164,10 +171,11 @@ def read(path: Path) -> Figures:
 
 
 def write(figures: Figures, path: Path) -> None:
-    """Write a baseline as JSON; an existing file is replaced.
+    """Write a baseline as JSON; an existing file is replaced, a missing folder is made.
 
     Raises:
-        UserError: a cell or a method failed, or the file cannot be written.
+        UserError: a cell or a method failed (nothing is written then), or the file cannot be
+            written.
     """
     failed = [run.error for runs in figures.runs.values() for run in runs if run.error]
     failed += [f"{name}: {why}" for name, why in figures.failures.items()]
@@ -207,11 +215,12 @@ def cells(request: "Request", seeds: int) -> "list[Cell]":
     as a training.
 
     Args:
-        request: the grid; its own `seeds` are not used.
-        seeds: number of seeds of each method.
+        request: the grid, with one dataset; its own `seeds` are not used.
+        seeds: number of seeds of each method, counted from 0.
 
     Raises:
-        UserError: the grid names something that does not exist, or a value is not allowed.
+        UserError: the grid names something that does not exist, its dataset cannot be loaded, or a
+            value is not allowed.
     """
     from bench.ask.grid import LoadedDataset, expand
     from bench.data.fingerprint import fingerprint

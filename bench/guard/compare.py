@@ -29,7 +29,7 @@ class Change:
     Attributes:
         text: one line.
         cause: what differs, without its size and the names.
-        names: methods, losses, or contents.
+        names: of the methods, the losses, or the entries of `Figures.contents`.
     """
 
     text: str
@@ -46,8 +46,8 @@ def compare(
     """The changes, one for each cause, and notes on what could not be compared.
 
     Args:
-        baseline: figures of the same grid.
-        now: figures of the present code.
+        baseline: figures of the same grid, with two seeds or more of each method.
+        now: figures of the present code; its runs have the first seeds of the baseline.
         unavailable: files of methods that cannot be imported, with the reason.
         lacking: those of them that only need a library that is not installed; not a change.
 

@@ -27,8 +27,9 @@ class Difference:
     Attributes:
         name: of the method or the loss.
         cause: what differs, in words that are the same for every method concerned.
-        count: size of the change of a count; 0 if the difference is not one of a count.
-        ratio: present value divided by that of the baseline; None if there is no such value.
+        count: size of the change of a count, above 0; 0 if the difference is not one of a count.
+        ratio: for an input or output of a module, its present norm divided by that of the baseline;
+            None for all else, or if the norm was 0.
     """
 
     name: str
@@ -44,14 +45,15 @@ def method_differences(
     exact: bool,
     changed_losses: Collection[str] = (),
 ) -> Differences:
-    """Differences of a method.
+    """Differences of a method, without those that follow from others; empty if there are none.
 
     Args:
         name: of the method.
         counts: of the baseline and of the present code, by "part: measure".
         prints: the same of its fingerprints.
         exact: whether both are from the same machine.
-        changed_losses: names of loss functions that differ by themselves.
+        changed_losses: names of loss functions that differ by themselves; what follows from them in
+            the training is left out.
     """
     old, new = counts
     deltas = {key: new.get(key, 0) - old.get(key, 0) for key in {**old, **new}}
@@ -68,7 +70,7 @@ def method_differences(
 def loss_differences(
     old: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]], exact: bool
 ) -> Differences:
-    """Differences of the loss functions by themselves, on fixed logits.
+    """Differences of the loss functions by themselves, on fixed logits, sorted by name.
 
     Args:
         old: result of `loss_values` in the baseline.
@@ -89,13 +91,13 @@ def loss_differences(
 
 
 def prints_differ(old: Fingerprint, new: Fingerprint, exact: bool) -> bool:
-    """Whether two fingerprints of a method differ.
+    """Whether logits, losses or gradients of two fingerprints differ; `modules` do not count.
 
     Args:
         old: of the baseline.
         new: of the present code.
         exact: whether both are from the same machine, so that all bits must be equal; otherwise
-            they differ if a value is outside the limits above.
+            they differ if a value is outside the limits of this module.
     """
     if exact:
         return old.digest != new.digest

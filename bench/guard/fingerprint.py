@@ -34,12 +34,16 @@ LOSS = "balanced_ce_dice"  # of the recipe that methods are trained with here
 class Fingerprint:
     """Numbers of one method with its default options, on the CPU in fp32.
 
+    A method that does not train has the first logits only, and no losses and gradients.
+
     Attributes:
-        logits: at fixed places, in evaluation mode, before and after the first optimiser step.
+        logits: at fixed places, without dropout, before and after the first optimiser step.
         losses: of the first and the second optimiser step.
         gradients: "part: class of module" to the gradient norms of its parameters in both steps.
-        modules: norms of the inputs and outputs of modules, see `bench.guard.trace.Trace`.
-        digest: SHA-256 of all bits of the logits, losses and gradients.
+        modules: norms of the inputs and outputs of modules before training, see
+            `bench.guard.trace.Trace`.
+        digest: SHA-256 of all bits of the logits (of all pixels), losses and gradients.
+        trace: the calls of modules before training; neither compared nor stored.
     """
 
     logits: Sequence[Sequence[float]]
@@ -55,9 +59,10 @@ class Fingerprint:
 
 
 def fingerprint(method: Method) -> Fingerprint:
-    """Build `method` on sam_nano, evaluate it, and train it for two steps.
+    """Build `method` on sam_nano, compute its logits, and train it for two steps.
 
-    Uses the threads of this process; the seed of torch's generator is changed.
+    It has its default options, 3 classes and images of `SIDE` px. Uses the threads of this process;
+    the seed of torch's generator is changed. Errors of the method are passed on.
     """
     backbone = "none" if method.from_scratch else "sam_nano"
     task = Task(CLASSES, SIDE, backbone)
@@ -104,7 +109,8 @@ def loss_values() -> dict[str, list[float]]:
     labelled nor predicted (probability 0): there, a Dice loss without smoothing divides 0 by 0.
 
     Returns:
-        Name of a loss to value and gradient norm on the first batch, then on the second.
+        Name of a loss to four numbers: value and gradient norm (of `bench.guard.trace.norm`) on the
+        first batch, then on the second.
     """
     random = np.random.default_rng(1)
     shape = (2, CLASSES, LOSS_SIDE, LOSS_SIDE)
@@ -134,7 +140,7 @@ def example_batch(side: int = SIDE) -> tuple[Tensor, Tensor]:
         side: side of the images in pixels.
 
     Returns:
-        Images (3, 3, side, side) uint8, and masks (3, side, side) uint8 of 3 classes.
+        Three images (3, 3, side, side) uint8, and masks (3, side, side) uint8 of 3 classes.
     """
     random = np.random.default_rng(0)
     images = random.integers(0, 160, (IMAGES, 3, side, side))
@@ -151,8 +157,9 @@ def example_batch(side: int = SIDE) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def perturb_constants(module: nn.Module) -> None:
-    """Add noise, the same in every call, to each parameter whose values are all equal.
+    """Add noise, the same in every call, to each parameter whose values are all equal, in place.
 
+    Frozen parameters and single numbers are among them.
     Without it, factors that start at 0 would hide the layers behind them.
     """
     for number, parameter in enumerate(module.parameters()):

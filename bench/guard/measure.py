@@ -32,6 +32,9 @@ def measure(
 ) -> Figures:
     """Figures of the present code; methods are counted in a thread during all other work.
 
+    Cells and fingerprints run in new processes, cells with a temporary results folder. What fails
+    is named in the figures: in `failures`, or in the `error` of a run.
+
     Args:
         request: the grid, on one dataset; None to train nothing.
         seeds: number of cells that are trained for each method of the grid.
@@ -39,7 +42,7 @@ def measure(
         covers: an entry of `bench.guard.baseline.COVERS`, for `Figures`.
 
     Raises:
-        UserError: the request names something that does not exist.
+        UserError: as `bench.guard.baseline.cells`.
     """
     start_server("bench.guard.measure", "bench.guard.reference_step")
     grid = [] if request is None else cells(request, seeds)
@@ -68,7 +71,7 @@ def measure(
 
 
 def methods_of(covers: str) -> list[str]:
-    """Names of the methods that a baseline covers.
+    """Names of the methods that a baseline covers and that can be used here.
 
     Args:
         covers: "built-in" for all built-in methods, "plugins" for all others.
@@ -95,14 +98,14 @@ def count_all(methods: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[s
 
 
 def count(method: str) -> dict[str, int]:
-    """Count a method with its default options on `sam_nano`, at its own image size.
+    """Count a method with its default options on `sam_nano`, at the image size of that backbone.
 
     Returns:
         Numbers by "part: measure", such as "encoder: trainable parameters", and of the whole model
-        "training step: FLOPs" and "checkpoint: bytes".
+        "training step: FLOPs" (of `BATCH` images) and "checkpoint: bytes".
 
     Raises:
-        UserError: the method does not work on `sam_nano`.
+        UserError: the method is unknown, or does not work on `sam_nano`.
     """
     (card,), _ = cost_cards([(get_method(method), {})], "sam_nano", None, CLASSES, BATCH)
     counts, values = card.counts, dict[str, int]()
@@ -126,8 +129,9 @@ def measure_fingerprints(
     """Compute fingerprints of methods and values of losses, in a new process with one thread.
 
     Returns:
-        Name of a method to its fingerprint, or to the reason why it has none; and the result of
-        `loss_values`.
+        Name of each method to its fingerprint, or to the reason why it has none; and the result of
+        `loss_values`, empty if the process ended before. All methods together have `LIMIT_S`
+        seconds.
     """
     prints, losses = dict[str, Fingerprint | str](), dict[str, list[float]]()
 
@@ -146,6 +150,8 @@ def measure_fingerprints(
 
 def send_fingerprints(methods: Sequence[str], send: Callable[[object], None]) -> None:
     """Compute the losses and the fingerprints of methods in this process, on one thread.
+
+    The process keeps this number of threads, and rounds tiny numbers to 0.
 
     Args:
         methods: names.
@@ -180,7 +186,7 @@ def train(cell: Cell, store: Store) -> Run:
     A failure, or a run of more than `LIMIT_S` seconds, is returned as `error`, not raised.
 
     Args:
-        cell: what to run.
+        cell: what to run, on the CPU with one thread.
         store: folder for its record.
     """
     results: list[Fields] = []
@@ -197,7 +203,7 @@ def run_with_reference(cell: Cell, store: Store, send: Callable[[Fields], None])
     Args:
         cell: what to run, on the CPU with one thread.
         store: folder for its record.
-        send: called once, with the fields of a `Run` by name.
+        send: called once, with fields of a `Run` by name: only `error` if the cell failed.
     """
     from bench.guard.reference_step import reference_speed
 

@@ -19,7 +19,7 @@ SIDE, BATCH = 128, 4  # px, images
 def reference_step() -> Callable[[], None]:
     """Return a function that makes one training step: AdamW on noise, in fp32 on the CPU.
 
-    The step has `BATCH` images of `SIDE` px.
+    The step has `BATCH` images of `SIDE` px. The seed of torch's generator is changed.
     """
     torch.manual_seed(0)
     encoder = ImageEncoderViT(

@@ -17,9 +17,10 @@ class Trace:
     Indices in names are replaced by a star, so that all blocks of an encoder share one name.
 
     Attributes:
-        norms: name of the modules to their norms: input and output of each call in turn.
+        norms: name of the modules to their norms (see `norm`): input and output of each call in
+            turn.
         events: (name, position in `norms[name]`), in the order in which the values appear.
-        kinds: name of the modules to the name of their class.
+        kinds: name of the modules to the name of their class; the last one where they differ.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,12 @@ class Trace:
         self.kinds: dict[str, str] = {}
 
     def hooks(self, name: str, kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        """Hooks of a module of the class `kind` for its input and its output."""
+        """Hooks that add the norms of its input and its output to this trace.
+
+        Args:
+            name: of the module, of `starred`.
+            kind: name of its class.
+        """
 
         def before(module: nn.Module, inputs: Any, keywords: Any) -> None:
             self._add(name, kind, norm((inputs, keywords)))
@@ -50,7 +56,8 @@ def tracing(module: nn.Module) -> Iterator[Trace]:
     """Trace the calls of all modules below `module` until the block ends.
 
     Yields:
-        The trace, which grows with each call. Modules of `torch.nn` itself are not in it.
+        The trace, which grows with each call. `module` itself and modules of `torch.nn` are not in
+        it.
     """
     trace, handles = Trace(), []
     for path, part in module.named_modules():
@@ -68,7 +75,7 @@ def tracing(module: nn.Module) -> Iterator[Trace]:
 
 
 def starred(path: str) -> str:
-    """A path of modules with a star in place of each index, as `blocks.*.attn`."""
+    """A path of modules with a star in place of each index behind a dot, as `blocks.*.attn`."""
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", path)
 
 
@@ -78,7 +85,10 @@ def part_of(path: str) -> str:
 
 
 def owners(module: nn.Module) -> Mapping[str, str]:
-    """Name of each parameter to "part: class" of the innermost module not of `torch.nn` itself."""
+    """Name of each parameter to "part: class", the class of the innermost module not of `torch.nn`.
+
+    It is the class of `module` where no other one is left.
+    """
     classes = {path: "" if _is_plain(m) else type(m).__name__ for path, m in module.named_modules()}
     found = {}
     for name, _ in module.named_parameters():
@@ -90,8 +100,9 @@ def owners(module: nn.Module) -> Mapping[str, str]:
 
 
 def norm(value: Any) -> float:
-    """Root of the weighted mean square of the first tensor in `value`; 0 without a tensor.
+    """Root of the weighted mean square of the first tensor in `value`, with `DIGITS` digits.
 
+    It is 0 if the first tensor is empty, or if the (nested) lists and dicts hold none.
     The weights repeat from 0.5 to 1.5 along the tensor, so that an exchange of entries changes the
     norm, too.
     """

@@ -41,15 +41,17 @@ def fake_model(
         options: options of the method that differ from its defaults.
         task: no weights are read.
         recipe: gives precision, loss, optimiser, batch size and checkpointing.
-        device: "cpu" or "cuda"; on "cuda" attention always uses the fused kernel.
+        device: "cpu" or "cuda"; on "cuda" attention always uses the fused kernel until the body
+            ends. Any other word counts as "cpu".
 
     Yields:
         The model; its tensors have shapes and types, but no values.
 
     Raises:
-        UserError: an option is out of range.
+        UserError: an option is out of range, or the loss of the recipe is unknown.
         UnsupportedError: the method cannot do this task, or has no blocks to checkpoint.
-        NotPredictedError: an operator of the model does not run on fake tensors.
+        NotPredictedError: an operator of the model does not run on fake tensors. Every RuntimeError
+            and NotImplementedError of the body becomes this error.
     """
     with torch.device("meta"):
         module = method.build(task, **options).to("meta")

@@ -22,7 +22,7 @@ class Plan:
         options: options of the method that differ from its defaults.
         task: what the model is built for.
         recipe: how it is trained.
-        views: augmented images that training keeps on the device.
+        views: augmented images, or stacks of slices, that training keeps on the device.
     """
 
     method: Method
@@ -35,7 +35,8 @@ class Plan:
         """The memory of a cell on CUDA, or that of its training step; raises as `predict_memory`.
 
         Args:
-            inference: also predict the validation during the training.
+            inference: also predict the validation during the training; without it `inference` of
+                the result is 0, which is allowed only for a method that trains.
         """
         return predict_memory(
             self.method,
@@ -56,10 +57,12 @@ def largest_batch(plan: Plan, gpu: Gpu) -> int:
     """The largest batch size that `judge` says fits; 0 if a batch of 1 does not fit.
 
     The memory of a step is a constant plus a multiple of the batch, so two predictions give the
-    batch; further ones confirm that it fits and that the next one does not.
+    batch; further ones confirm that it fits and that the next one does not. "Fits" is with the
+    largest margins; the validation, which does not depend on the batch, is checked once.
 
     Args:
-        plan: the training, with trainable parameters; its own batch size is not used.
+        plan: the training, with trainable parameters; its own batch size is not used, but
+            `accumulate` of its recipe is.
         gpu: where it is to run.
 
     Raises:
@@ -84,15 +87,16 @@ def largest_batch(plan: Plan, gpu: Gpu) -> int:
 def cheapest_change(plan: Plan, gpu: Gpu) -> str | None:
     """The first change that makes the training fit, in the words of the command line.
 
-    Changes that do not change the results are tried first, then training only later blocks, then a
-    smaller image size. Each is confirmed by its own prediction.
+    Checkpointing, bf16 and accumulation are tried first, one by one and together, then also
+    training only later blocks, then a smaller image size instead. Each is confirmed by its own
+    prediction; those that cannot be predicted are passed over.
 
     Args:
         plan: the training that does not fit.
         gpu: where it is to run.
 
     Returns:
-        The change; None if no change is enough.
+        The change, with which `judge` gives "fits"; None if no change is enough.
     """
     for words, changed in _changes(plan):
         try:

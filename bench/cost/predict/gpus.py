@@ -20,15 +20,15 @@ RESERVED = (1.0, 1.10)  # memory that the allocator reserves, as a multiple of t
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as its maker describes it; None where a size in GB was given instead of a name.
+    """A GPU as its maker describes it; speeds are None where a size in GB was given, not a name.
 
     Attributes:
-        name: as in the table, in lower case.
+        name: as in the table, in lower case; or the size, as "12 GB".
         memory_gib: memory in GiB.
         bandwidth: of the memory, in GB/s.
         fp32: peak of fp32 operations without tensor cores, in TFLOP/s.
         bf16: peak of dense bf16 operations with fp32 sums, in TFLOP/s.
-        source: document with the figures.
+        source: document with the figures; "" for a size.
     """
 
     name: str
@@ -68,6 +68,8 @@ GPUS = {
 def find_gpu(text: str) -> Gpu:
     """The GPU of a name as `rtx 4070`, or of a memory size as `12GB`; a GB counts as a GiB.
 
+    Upper and lower case, and the words "NVIDIA" and "GeForce", do not matter.
+
     Raises:
         UserError: the text is neither a known name nor a size above 0.
     """
@@ -83,7 +85,7 @@ def find_gpu(text: str) -> Gpu:
 
 
 def largest_peak(memory: int, margin: Margin = "largest") -> int:
-    """The largest peak of tensors that fits into a GPU, in bytes.
+    """The largest peak of tensors that fits into a GPU, in bytes; below 0 for a tiny memory.
 
     Args:
         memory: memory of the GPU in bytes.

@@ -27,7 +27,9 @@ VALIDATION_BATCH = 8  # images at once in `bench.evaluate.whole.predict_logits`
 
 @dataclass(frozen=True)
 class MemoryPrediction:
-    """Predicted peak of a training step and its parts, in bytes; the parts sum to `peak`.
+    """Predicted peak of a training step and its parts, in bytes; all but `inference` sum to `peak`.
+
+    For a model without trainable parameters they are the parts of inference.
 
     Attributes:
         weights: parameters and buffers of the model, frozen ones included.
@@ -37,7 +39,7 @@ class MemoryPrediction:
         kept: what training keeps on the device for all steps: the augmented views, their masks and
             the embeddings of frozen stages; 0 for a single step, as in records.
         inference: peak of the forward pass of a batch of images without gradients, weights
-            included, and without optimiser state and kept embeddings.
+            included, and without optimiser state and kept embeddings; 0 where it was left out.
     """
 
     weights: int
@@ -79,16 +81,17 @@ def predict_memory(
         recipe: gives precision, loss, optimiser, batch size and checkpointing.
         device: "cpu" predicts the tensor accounting of records made on a CPU. "cuda" predicts
             `torch.cuda.max_memory_allocated`, without the workspaces of kernels.
-        views: number of augmented images that training keeps on the device; 0 for none.
+        views: number of augmented images, or stacks of slices, that training keeps on the device; 0
+            for none.
         inference_batch: images, or stacks of slices, in the forward pass of `inference`; 0 leaves
-            it out.
+            it out, and is allowed only for a model that trains.
 
     Returns:
         The parts in bytes. For a model without trainable parameters they are those of inference.
 
     Raises:
-        UserError: an option or the device is not allowed.
-        UnsupportedError: the method cannot do this task.
+        UserError: an option, the loss or the device is not allowed.
+        UnsupportedError: the method cannot do this task, or has no blocks to checkpoint.
         NotPredictedError: an operator of the model does not run on fake tensors.
     """
     if device not in DEVICES:

@@ -23,10 +23,12 @@ class PredictedRow:
     Attributes:
         plan: what is predicted.
         memory: None where it cannot be predicted; `reason` says why.
-        verdict: whether the training fits into the GPU; None without a GPU.
-        largest: largest batch that fits; None without a GPU, or if nothing is trained.
-        change: the cheapest change that makes it fit; None if it fits, or if none is enough.
-        hours: of one run; None where the speed of the device is not known.
+        verdict: whether the cell fits into the GPU; None without a GPU or `memory`.
+        largest: largest batch size that fits, 0 if none does; None without a GPU or `memory`, or if
+            nothing is trained.
+        change: the first change that makes it fit; None if it fits, if no change is enough, if
+            nothing is trained, or without a GPU or `memory`.
+        hours: of one run; None where the speed of the device is not known, or without `memory`.
         reason: why there is no prediction; empty where there is one.
     """
 
@@ -50,7 +52,10 @@ class PredictedRow:
         return self.label, self.plan.task.backbone, self.plan.task.image_size
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as plain values; all sizes in bytes."""
+        """The row as plain values, None where there is no prediction; all sizes in bytes.
+
+        "num_classes" are the foreground classes.
+        """
         memory, hours, task, recipe = self.memory, self.hours, self.plan.task, self.plan.recipe
         parts = ("peak", "weights", "gradients", "optimizer", "activations", "kept", "inference")
         return {
@@ -91,7 +96,11 @@ def predict_rows(
         speed: speed of the device if it was measured; otherwise that of the GPU, if known.
 
     Yields:
-        One row for each method and backbone.
+        One row for each method and task, predicted when it is taken; a method that does not work on
+        a backbone has a row with a `reason`.
+
+    Raises:
+        UserError: an option of a method is out of range, or the loss of the recipe is unknown.
     """
     predicted = set()
     for task in tasks:

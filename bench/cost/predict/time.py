@@ -55,7 +55,7 @@ def speed_of(gpu: Gpu, precision: str) -> Speed | None:
 
     Args:
         gpu: with its published peaks.
-        precision: "bf16" or "fp32".
+        precision: "bf16"; any other word counts as "fp32".
     """
     peak = gpu.bf16 if precision == "bf16" else gpu.fp32
     if peak is None or gpu.bandwidth is None:
@@ -69,7 +69,8 @@ def probe_speed(device: str, precision: str, seconds: float = PROBE_S) -> Speed:
     Args:
         device: "cpu" or "cuda".
         precision: "bf16" or "fp32".
-        seconds: duration of the whole probe.
+        seconds: shortest duration of the whole probe; each of the two parts makes at least two
+            calls.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     square = torch.ones(1024, 1024, dtype=dtype, device=device)
@@ -82,15 +83,15 @@ def probe_speed(device: str, precision: str, seconds: float = PROBE_S) -> Speed:
 def predict_hours(
     counts: Counts, activations: int, speed: Speed, steps: int, batch: int, evaluated: int
 ) -> Hours:
-    """The hours of one cell: its training and its evaluation.
+    """The hours of one cell: its training and its evaluation, without reading images.
 
     Args:
         counts: operations of the model; its training step is one of a single image.
         activations: bytes of all activations of a training step, those of the whole batch.
         speed: of the device.
         steps: optimiser steps.
-        batch: images in a step.
-        evaluated: images of validation and test that pass through the model.
+        batch: images, or stacks of slices, in a step.
+        evaluated: images, or stacks, of validation and test that pass through the model.
 
     Returns:
         The likely number of hours, with an interval given by the factor of the speed.
