@@ -107,5 +107,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names."""
+    """All names of the module, with the public ones that are not loaded yet."""
     return sorted({*globals(), *_HOME})

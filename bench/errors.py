@@ -5,14 +5,18 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake of the user. The command line prints the message and exits with status 2.
+    """A mistake of the user, or a fault that the user can mend, such as a full disk.
+
+    The command line prints the message and exits with status 2.
 
     The message says in one sentence what was given, what is allowed and what to do.
     """
 
 
 def no_such(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """An error that `name` is not a known `kind`, with the most similar name and all known names.
+    """The error that `name` is not a known `kind`; it is returned, not raised.
+
+    Its message has all known names, sorted, and the most similar one if any is similar.
 
     Args:
         kind: such as "method".
@@ -28,9 +32,13 @@ def no_such(kind: str, name: str, known: Iterable[str]) -> UserError:
 class UnsupportedError(Exception):
     """A method cannot be used for a task, for example with this backbone or for volumes.
 
-    The record of the cell gets the status "unsupported", and the message is its reason.
+    The record of the cell gets the status "unsupported", and the message is its
+    `error`. This is no `UserError`: code that catches only that one lets it pass.
     """
 
 
 class DivergedError(RuntimeError):
-    """A loss or logits are not finite. The record of the cell gets the status "diverged"."""
+    """A loss, a logit or a predicted IoU is not finite.
+
+    The record of the cell gets the status "diverged".
+    """

@@ -14,7 +14,7 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> 
     """Write a file in one step: a reader sees the old content or the new one, never a part of it.
 
     Args:
-        path: its folder is created if it does not exist.
+        path: its folder is created if it does not exist. The file gets the mode 0644.
         content: text is written as UTF-8.
         durable: as in `atomic_path`.
 
@@ -33,16 +33,18 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> 
 def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield the path of an empty temporary file, which replaces `path` when the block ends.
 
-    For content that a library writes to a path. If the block raises an error, `path` is unchanged
-    and the temporary file is removed.
+    For content that a library writes to a path. The temporary file is in the same folder and has
+    another suffix, so name the format to a library that infers it. If the block raises an error,
+    `path` is unchanged and the temporary file is removed.
 
     Args:
-        path: its folder is created if it does not exist.
+        path: its folder is created if it does not exist. The file gets the mode 0644.
         durable: whether the content and the name are on the disk (fsync) when the block ends, so
             that they survive a loss of power.
 
     Raises:
-        UserError: an OSError occurred, for example because the disk is full.
+        UserError: an OSError occurred, also one of the block, for example because the disk is full.
+            Other errors of the block are passed on.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,13 +69,16 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of the content of a file, in hexadecimal digits."""
+    """SHA-256 of the content of a file, in 64 hexadecimal digits; OSError if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shipped_results() -> Path:
-    """The folder `results` of this version: in the checkout, or inside the installed package."""
+    """The folder `results` inside the installed package, else next to it as in a checkout.
+
+    It is not checked that the latter exists.
+    """
     package = Path(__file__).resolve().parent
     installed = package / "results"
     return installed if installed.is_dir() else package.parent / "results"

@@ -83,7 +83,7 @@ class Task:
         num_classes: K, with the background.
         image_size: side in pixels of the square images that enter the model.
         backbone: name of the foundation model; "none" for methods that train from scratch.
-        weights: "pretrained", "random", or the path of a checkpoint.
+        weights: "pretrained", "random" (always so without a backbone), or the path of a checkpoint.
         depth: number of slices in a sample; 1 for single images.
     """
 
@@ -96,27 +96,32 @@ class Task:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method is trained. Under the `equal` protocol only `lr` differs between methods.
+    """How a method is trained and evaluated; values are not checked here.
+
+    Under the `equal` protocol only `lr` differs between methods.
 
     Attributes:
         lr: peak learning rate.
         optimizer: "adamw", "adam" or "sgd".
         weight_decay: of the optimizer.
-        warmup_steps: number of steps in which the rate rises linearly to `lr`.
+        warmup_steps: number of steps in which the rate rises linearly to `lr`; half of the steps
+            at most.
         schedule: fall of the rate from `lr` to `final_lr` after that: "constant", "cosine", or
             "poly" (remaining share of the training to the power of `power`).
         loss: name of the loss, see `bench.learn.losses`.
         steps: number of optimizer steps.
         batch_size: images, or stacks of slices, in a step.
-        bank_views: number of augmented views that are made of the training images.
+        bank_views: number of augmented views (images or stacks) that are made: fewer if the steps
+            use fewer, but at least one per training image. Some augmentations choose the number.
         augmentation: how views are made, see `bench.data.bank`.
         precision: "fp32", or "bf16" for autocast.
         clip_norm: gradients are scaled down to this global L2 norm; 0 for no clipping.
-        epochs: passes over the augmentation bank, or in a published recipe over the training
-            images. The grid computes `steps` from it and sets it to None.
+        epochs: passes over the augmentation bank, or in a published recipe over `epoch_images` or
+            else the training images. The grid computes `steps` from it and sets it to None.
         final_lr: learning rate at the end of the schedule.
         power: exponent of the schedule "poly".
-        horizon: the schedule is computed for a training this many times as long as `steps`.
+        horizon: the schedule is computed for a training this many times as long as `steps`; above
+            1 the training ends before `final_lr`.
         rate_levels: number of changes of the rate, as if it were set once per epoch; None: one in
             each step.
         loss_at: resolution of the logits in the loss: "image" for that of the images, "decoder"
@@ -171,13 +176,13 @@ class Cell:
         protocol: "equal" for the same recipe for all methods, "published" for each method's own.
         fold: index of the test fold, from 0.
         folds: number of folds; 1 for a single split.
-        seed: of the choice of labelled images, the initial weights, the augmentation and the
-            order of batches.
+        seed: of the choice of labelled images, the initial weights, the augmentation, the order of
+            batches and the training prompts.
         labels: number of training images with labels; None for all.
         dataset_sha: fingerprint of the contents of the dataset.
         weights_sha: SHA-256 of the file with the weights; empty if there is none.
-        leaks: pairs of images in different parts that are not independent. They follow from the
-            dataset, so they are not in the id.
+        leaks: sentences on images of different parts that are not independent, among all images
+            of the fold. They follow from the dataset, so they are not in the id.
         split: ratio of training, validation and test images where this program makes the split,
             such as "7:2:1"; "" for its default, or the published split.
         test_dataset: name or path of another dataset, all images of which are the test images; ""
@@ -210,7 +215,7 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """Readable name with a hash of the cell's settings; the file name of its record.
+        """Readable name with a hash of the cell's settings; the stem of the file of its record.
 
         See `_FIRST_FIELDS` for what enters the hash.
         """
@@ -260,7 +265,7 @@ class Cell:
         return self.dataset_name + other
 
     def to_dict(self) -> dict[str, Any]:
-        """The cell as plain containers that JSON can hold."""
+        """The cell as plain containers that JSON can hold; without its id."""
         parts = {name: dict(vars(getattr(self, name))) for name in ("task", "recipe")}
         return {**vars(self), **parts, "options": dict(self.options)}
 
@@ -269,7 +274,8 @@ class Cell:
         """Inverse of `to_dict`.
 
         Raises:
-            KeyError, TypeError: the values do not describe a cell.
+            KeyError, TypeError: a field is missing, unknown or of another type. Whether a name
+                exists or a number is in range is not checked.
         """
         _expect(_KINDS[cls], values)
         _expect(_KINDS[Task], values["task"])
@@ -286,10 +292,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method costs; None for what cannot be measured on this machine.
+    """What a method costs; None for what cannot be measured here.
 
-    `forward_flops` is for one image of `task.image_size`; `train_step_flops` and the memory are for
-    one batch of `recipe.batch_size`. FLOPs are 2 x multiply-adds. The four parts of the memory sum
+    All values of training are None if nothing is trained. `forward_flops` and `forward_macs_fvcore`
+    are for one image (or stack) of `task.image_size`; `train_step_flops` and the memory are for one
+    batch of `recipe.batch_size`. FLOPs are 2 x multiply-adds. The four parts of the memory sum
     to `train_peak_bytes`. Throughputs are medians over timed blocks, with their interquartile
     range. `memory_source` is "cuda allocator" or "tensor accounting". All definitions are in
     docs/protocol/costs.md. The names end in the unit: `_params` and `_flops` are numbers, `_bytes`
@@ -323,12 +330,14 @@ class Record:
         cell: the settings of the run.
         status: "ok", or how the run failed.
         prompts: origin of the prompts; rows of different origin are never ranked together.
-        classes: names of the K classes, the background first.
+        classes: names of the K classes, the background first. This and all fields of results (to
+            `cost`) are empty if the run failed.
         metrics: value of each metric over the test images, None where it is not defined; see
             docs/protocol/metrics.md.
         per_image: one mapping for each test image: "name", "group" and the scores.
         per_volume: the same for each test volume, if images are slices.
-        history: one mapping for each progress point of the training: step, epoch, loss, val_dice.
+        history: one mapping for each progress point of the training: step, epoch, loss, and
+            val_dice (of at most 24 validation images) where it is defined.
         cost: parameters, FLOPs, memory and throughput; None if the run failed.
         env: hardware, versions and commit of the run.
         error: one sentence, for every status but "ok".
@@ -349,7 +358,7 @@ class Record:
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as plain containers that JSON can hold."""
+        """The record, with the id of its cell, as plain containers that JSON can hold."""
         plain = {
             spec.name: getattr(self, spec.name)
             for spec in dataclasses.fields(self)
@@ -360,7 +369,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Record":
-        """Inverse of `to_dict`.
+        """Inverse of `to_dict`; the stored id and the schema are not checked.
 
         Raises:
             KeyError, TypeError, ValueError: the values do not describe a record.

@@ -30,7 +30,7 @@ def program_name() -> str:
 
 
 def project_version() -> str:
-    """The version of this project, read from pyproject.toml where it is not installed."""
+    """The version of the installed project, else of the pyproject.toml of the checkout."""
     try:
         return importlib.metadata.version(PROJECT)
     except importlib.metadata.PackageNotFoundError:

@@ -26,17 +26,20 @@ def compare(
     progress: Callable[[Event], None] | None = None,
     **options: Any,
 ) -> Results:
-    """Train, evaluate and measure methods on datasets; runs that have a record are not repeated.
+    """Train, evaluate and measure methods on datasets; write records to the results folder.
 
-    Each run has a new process, which does not execute the calling script or notebook. Therefore no
+    Runs that have a record there are not repeated, unless its status is "failed", or not "ok" with
+    `retry`. Runs follow one another; a run that another process is doing is awaited. Each run has
+    a new process, which does not execute the calling script or notebook. Therefore no
     `if __name__ == "__main__"` is needed, and methods must be in plugin files, not in the script.
     An interrupt (Ctrl-C) stops the running cell and is raised; the records of finished runs remain.
 
     Args:
         methods: names with options, as `"lora[rank=1|4],adapter"` or a list of such names.
-        datasets: names, or folders of images and masks; one, a list, or separated by commas.
+        datasets: names, or folders of images and masks; one, a list, or separated by commas. No
+            path may contain a comma.
         out: results folder; several processes on one machine may use it at the same time.
-        progress: called with each event of `bench.run.events`; None: no messages.
+        progress: called in this process with each event of `bench.run.events`; None: no messages.
         options: options of the command line, with underscores instead of hyphens. The values are
             numbers or text; if the command line takes a list, a Python list is possible, too.
             What to run: backbones, weights, checkpoint, seeds (a number of seeds, or a list of
@@ -48,12 +51,14 @@ def compare(
             `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:
-        The records of the requested runs, in the order of the request, failures included.
+        The records of the requested runs, in the order of the request. A run that fails raises
+        nothing: its record has another status than "ok".
 
     Raises:
-        UserError: an option, a name or a value is unknown or out of range, a dataset cannot be
-            read, or train and test images overlap. The error is raised before the first run starts.
-            The message names options as the command line writes them.
+        UserError: an option, a name or a value is unknown or out of range, a dataset or a record of
+            the folder cannot be read, or images of different parts overlap (without
+            `allow_leakage`): all this is raised before the first run starts. Later: a file cannot
+            be written. The message names options as the command line writes them.
 
     Example:
         >>> results = bench.compare("lora,adapter", "steel", seeds=3, out="results/mine")
@@ -82,8 +87,16 @@ def compare(
 def read_options(options: Mapping[str, Any]) -> tuple[Request, RunSettings]:
     """Divide the options of `compare` into a request (what to run) and settings (how to run it).
 
+    Args:
+        options: name to value, with "methods" and "datasets"; values as in `compare`.
+
+    Returns:
+        Both; what is not given has its default. Ranges and names of values are not checked.
+
     Raises:
         UserError: an option does not exist, or its value has the wrong type.
+        TypeError: "methods" or "datasets" is missing, or an option that takes a list has a value
+            that is neither text, a whole number, a path nor iterable, such as None.
     """
     known = [field.name for field in (*fields(Request), *fields(RunSettings))]
     for name in options:

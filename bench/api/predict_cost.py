@@ -30,25 +30,27 @@ def predict_cost(
     Args:
         methods: names with options, as `"lora[rank=1|4],adapter"` or a list of such names.
         backbones: names; one, a list, or separated by commas.
-        image_size: side in pixels; None for each backbone's own.
+        image_size: side in pixels, not checked; None for each backbone's own.
         classes: foreground classes.
         depth: slices in one sample; 1 for images.
-        images: labelled training images.
+        images: number of training images; a quarter as many are counted as test images for hours.
         gpu: a name as "rtx 4070" for a verdict and hours, or memory as "12GB" for a verdict alone;
             None for neither.
         steps: optimiser steps.
         batch_size: images, or stacks of slices, in one step.
         precision: "bf16" or "fp32".
         checkpointing: recompute the activations of encoder blocks in the backward pass.
-        accumulate: number of parts in which a batch passes through the model.
+        accumulate: number of parts in which a batch passes through the model, up to `batch_size`.
 
     Returns:
-        One row for each method and backbone. The columns are the predicted ones of
-        `cost --gpu --json`; sizes are in bytes. A method that cannot do the task, or that cannot be
-        predicted, has empty values and the cause in the column `reason`.
+        One row for each method and backbone; a method from scratch has one for each image size,
+        with the backbone "none". The columns are the predicted ones of `cost --gpu --json`; memory
+        is in bytes. A method that cannot do the task, or that cannot be predicted, has empty values
+        and the cause in the column `reason`, which is "" otherwise.
 
     Raises:
-        UserError: a method, backbone, GPU or precision is unknown, or a number is out of range.
+        UserError: a method, backbone, GPU or precision is unknown, or another number than
+            `image_size` is out of range.
 
     Example:
         >>> table = bench.predict_cost("lora,full", "sam_vit_b", image_size=1024, gpu="rtx 4070")

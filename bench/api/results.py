@@ -22,8 +22,9 @@ class Results:
 
     Attributes:
         records: one for each run: its settings, status, scores, costs and environment.
-        notes: assumptions made about the datasets, as when no specimens are given, and about the
-            number of threads where stored records decide it.
+        notes: of `compare`, on assumptions about datasets, as when no specimens are given, and on
+            overlapping images, files of weights, published recipes, and the number of threads where
+            stored records decide it; empty from `load_results`.
     """
 
     records: tuple[Record, ...]
@@ -38,16 +39,18 @@ class Results:
         return iter(self.records)
 
     def __repr__(self) -> str:
-        """The numbers of records and failures."""
+        """The numbers of records and of those whose status is not "ok"."""
         failed = sum(record.status != "ok" for record in self.records)
         return f"<Results: {counted(len(self), 'record')}, {failed} failed>"
 
     def frame(self) -> pd.DataFrame:
         """Return one row for each run, failures included.
 
-        Columns: `id`, `label` (method with options), `dataset`, `backbone`, `seed` and the other
-        settings; `recipe/<field>`; `status` and `error`; each metric (overlaps in [0, 1]) and each
-        cost by its name, in the units of docs/protocol.md, NaN where not measured; `env/<fact>`.
+        Columns: `id`, `label` (method with options), `method`, `dataset`, `backbone`, `weights`,
+        `image_size` (pixels), `protocol`, `labels` (NA for all), `fold`, `seed`; `test_dataset` and
+        `split` where a run has them; `recipe/<field>`; `prompts`, `status` and `error`; each metric
+        (overlaps in [0, 1]) and each cost by its name, in the units of docs/protocol.md, NaN or
+        None where not measured; `env/<fact>`.
 
         Raises:
             UserError: there are no records.
@@ -55,7 +58,7 @@ class Results:
         return self._frame.drop(columns=list(NESTED))
 
     def failures(self) -> pd.DataFrame:
-        """Return one row for each run that failed.
+        """Return one row for each run whose status is not "ok"; no rows if there is none.
 
         Columns: `label` (method with options), `dataset`, `seed`, `fold`, `status` (failed, oom,
         diverged, timeout or unsupported) and `error`, one sentence.
@@ -68,9 +71,10 @@ class Results:
     def tables(self) -> dict[str, str]:
         """Return the name of each table, with a title that says what its runs have in common.
 
-        Runs are in the same table if dataset, protocol, number of labels, image size and training
-        budget are the same. With default settings, the table has the name of the dataset; other
-        settings are added to the name, as in `steel_5-labels`.
+        Runs are in the same table if they agree in dataset, split, folds, number of labels, image
+        size, depth, classes and protocol; under `equal` also in the recipe except the learning
+        rate. With default settings, the table has the name of the dataset; other settings are added
+        to the name, as in `steel_5-labels`.
 
         Raises:
             UserError: there are no records.
@@ -78,21 +82,25 @@ class Results:
         return {comparison.slug: comparison.title for comparison in self._comparisons}
 
     def table(self, name: str | None = None) -> pd.DataFrame:
-        """Return one row for each method, best Dice first, as in `<name>.csv` of the report.
+        """Return one row for each method with options, backbone and weights, as in `<name>.csv`.
 
+        Rows are in blocks by `prompts`: none, automatic, oracle; in each block best Dice first.
         Text columns: `label` (method with options), `backbone`, `weights`, `prompts` (origin of
-        the prompts: none, automatic or oracle; rows of different origin are never ranked together)
-        and `runs`. Each metric and cost has three columns: `<key>`, the mean over seeds and folds
-        in the units of the records; `<key>_sd`, the sample standard deviation, None with fewer
-        than two runs; `<key>_mark`, "best", "tied" (not distinguishable from the best at the 5%
-        level) or None. `attrs` holds the title and the notes.
+        the prompts; rows of different origin are never ranked together) and `runs` (the number of
+        each status, as "2 ok, 1 oom"). Each metric and cost has three columns: `<key>`, the mean
+        over the successful seeds and folds (of speeds the best) in the units of the records;
+        `<key>_sd`, the sample standard deviation; `<key>_mark`, "best", "tied" (not distinguishable
+        from the best at the 5% level) or None. A value that is not there is None or NaN, as `_sd`
+        with fewer than two values. Some metrics have no columns if no row has a value. `attrs`
+        holds "title" and "notes".
 
         Args:
             name: a name in `tables()`, or a dataset that has only one table; None if there is only
                 one table.
 
         Raises:
-            UserError: no table matches, or several do; the message lists the names.
+            UserError: there are no records, or no table matches, or several do; then the message
+                lists the names.
         """
         comparison = self._find(name)
         table = pd.DataFrame(unrounded(comparison))
@@ -122,7 +130,7 @@ class Results:
 
 
 def load_results(folder: str | Path) -> Results:
-    """Read all records of a results folder.
+    """Read all records of a results folder, failures included, sorted by id.
 
     Args:
         folder: the results folder, `out` of `compare` or `--out` of the command line.

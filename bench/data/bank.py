@@ -22,7 +22,7 @@ from bench.errors import no_such
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Training views. For stacks of D slices N is a multiple of D.
+    """Training views; N rows, where each D consecutive ones are a stack of D slices.
 
     Attributes:
         images: (N, S, S, 3) uint8.
@@ -43,7 +43,7 @@ class Kind:
     Attributes:
         text: what it does, for help texts and captions.
         turn: the transform of the n-th view of an image, n from 0.
-        count: number of views, from the number requested and the number of images.
+        count: number of views, from the number requested and the number of images (or stacks).
     """
 
     text: str
@@ -66,15 +66,15 @@ def make_bank(
     on `seed` and v only: a larger bank begins with the smaller one, and a second bank with other
     labels of the same images has the same views.
 
-    With a depth above 1 a view is a stack of slices: all have the same transform, and half of the
-    transformed views have the slices in reverse order.
+    With a depth above 1 a view is a stack of slices: all have the same transform, and about half of
+    the transformed views, at random, have the slices in reverse order.
 
     Args:
-        pairs: image (H, W, 3) and labels (H, W): class indices as uint8, or instance numbers as
-            int32; sizes may differ between pairs.
-        views: N, at least the number of images. "none" and "mirror" choose their own number,
-            "turns" makes whole cycles.
-        size: side S in pixels.
+        pairs: at least one, a multiple of D: image (H, W, 3) uint8 and labels (H, W): class
+            indices as uint8, or instance numbers as int32; sizes may differ between pairs.
+        views: N; if it is less than the number of images (or stacks), that number is made. "none"
+            makes one view of each image, "mirror" two, "turns" whole cycles of four of each.
+        size: side S of the views in pixels.
         kind: a name in `KINDS`, where each is described.
         seed: of the random windows, turns and intensities.
         depth: D; each D consecutive pairs are a stack of slices of one size, and each D rows of the
@@ -105,7 +105,7 @@ def make_bank(
 
 
 def resize_image(image: UInt8, size: int) -> UInt8:
-    """Resize an image (H, W, 3) uint8 to a square by antialiased bilinear interpolation.
+    """Resize an image to a square by bilinear interpolation, antialiased where it shrinks.
 
     Args:
         image: (H, W, 3) uint8.
@@ -115,7 +115,7 @@ def resize_image(image: UInt8, size: int) -> UInt8:
 
 
 def resize_mask(mask: UInt8, size: int) -> UInt8:
-    """Resize a mask (H, W) uint8 to a square by nearest neighbour, which adds no class.
+    """Resize a mask to a square by nearest neighbour, which adds no class but may lose small ones.
 
     Args:
         mask: (H, W) uint8.

@@ -11,7 +11,7 @@ def label_components(mask: npt.NDArray[Any], *, diagonal: bool = False) -> npt.N
     """Number the connected components of a mask from 1, in the order of their first pixels.
 
     Args:
-        mask: (H, W); pixels that are not zero are inside.
+        mask: (H, W); pixels that are not zero are inside, whatever their value.
         diagonal: pixels that touch at a corner are connected too (8-neighbourhood); otherwise only
             pixels that share an edge (4-neighbourhood).
 

@@ -46,7 +46,8 @@ class Raster(NamedTuple):
 
     Attributes:
         values: (H, W) or (H, W, C), of the type in the file.
-        palette: colour (256, 3) of each value; None if values are grey levels or colours.
+        palette: colour (256, 3), or (65536, 3) for 16 bits, of each value; None if values are grey
+            levels or colours.
         inverted: whether 0 is shown white.
     """
 
@@ -56,10 +57,12 @@ class Raster(NamedTuple):
 
 
 def decode(item: Item, collection: Collection) -> tuple[UInt8, UInt8]:
-    """Image (H, W, 3) and mask (H, W) of class indices, with `IGNORE` where unlabelled.
+    """Image (H, W, 3) uint8 and mask (H, W) uint8 of class indices, `IGNORE` where unlabelled.
+
+    The arrays may be those of the item: do not change them.
 
     Raises:
-        UserError: a file cannot be read, the sizes differ, or the mask holds an undeclared value.
+        UserError: as `read_image`, `decode_mask` and `check_sizes`.
     """
     image = read_image(item.image)
     mask = decode_mask(item, collection)
@@ -69,6 +72,8 @@ def decode(item: Item, collection: Collection) -> tuple[UInt8, UInt8]:
 
 def decode_mask(item: Item, collection: Collection) -> UInt8:
     """Class indices (H, W) uint8 of an item, with `IGNORE` where unlabelled.
+
+    Without `mask_values` of the collection, stored values are class indices or `IGNORE`.
 
     Raises:
         UserError: the file cannot be read, or holds fractions or a value without a class.
@@ -85,10 +90,12 @@ def decode_mask(item: Item, collection: Collection) -> UInt8:
 
 
 def read_image(pixels: Pixels) -> UInt8:
-    """Image (H, W, 3) uint8, as an image viewer shows it.
+    """Image (H, W, 3) uint8, as an image viewer shows it; see the module for wider values.
+
+    An array (H, W, 3) uint8 is returned itself: do not change the result.
 
     Args:
-        pixels: file, or array (H, W) or (H, W, C).
+        pixels: file, or array (H, W) or (H, W, C), C from 1 to 4; the last of 2 or 4 is alpha.
 
     Raises:
         UserError: the file cannot be read, or a value is NaN or infinite.
@@ -97,12 +104,13 @@ def read_image(pixels: Pixels) -> UInt8:
 
 
 def show(raster: Raster, name: str, levels: Levels | None = None) -> UInt8:
-    """Image (H, W, 3) of stored values, as an image viewer shows them.
+    """Image (H, W, 3) uint8 of stored values, as an image viewer shows them.
 
     Args:
         raster: all of an image, or some of its rows.
         name: of the image, in quotes, for messages.
-        levels: the values that become 0 and 255; None: as in the docstring of the module.
+        levels: the values that become 0 and 255; None: as in the docstring of the module, with
+            percentiles of the given rows only.
 
     Raises:
         UserError: a value is NaN or infinite.
@@ -126,7 +134,7 @@ def read_mask(pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
         pixels: file, or array (H, W) or (H, W, C).
 
     Raises:
-        UserError: the file cannot be read, or holds fractions.
+        UserError: the file cannot be read, or holds fractions, NaN or infinite values.
     """
     return mask_codes(load(pixels).values, pixels)
 
@@ -134,8 +142,8 @@ def read_mask(pixels: Pixels) -> npt.NDArray[np.integer[Any]]:
 def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
     """Instance numbers (H, W), 0 is background.
 
-    Numbers from 2^24 on and colours are replaced by 1, 2, ... in ascending order: only which pixels
-    share a number matters.
+    If any is 2^24 or more, or a colour, all are replaced by 1, 2, ... in ascending order: only
+    which pixels share a number matters. The value 255 is a number like any other.
 
     Raises:
         UserError: the file cannot be read, or holds fractions or numbers below 0.
@@ -153,7 +161,7 @@ def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
 
 
 def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
-    """Instance numbers (H, W) of an item; all 0 without an instance map.
+    """Instance numbers (H, W) of an item, whose size is not checked; all 0 without a map.
 
     Args:
         item: the image.
@@ -173,7 +181,7 @@ def mask_codes(values: npt.NDArray[Any], pixels: Pixels) -> npt.NDArray[np.integ
         pixels: where they come from, for messages.
 
     Raises:
-        UserError: a value is not a whole number.
+        UserError: a value is not a whole number, or is NaN or infinite.
     """
     if values.dtype == bool:
         values = values.astype(np.uint8)
@@ -198,7 +206,10 @@ def _whole_numbers(values: npt.NDArray[Any], pixels: Pixels) -> npt.NDArray[np.i
 
 
 def load(pixels: Pixels) -> Raster:
-    """Stored values of a file, or the array itself.
+    """Stored values of a file, or the array itself, which is not checked.
+
+    A rotation in the EXIF data is applied, except in TIFF files that are not compressed, or by
+    deflate, PackBits or LZMA. CMYK and other rare modes become RGB.
 
     Raises:
         UserError: the file is missing, damaged, cut short, of an unknown kind, a stack, or larger
@@ -242,7 +253,7 @@ def undeclared(item: Item, values: list[int], table: dict[int, int]) -> UserErro
 
     Args:
         item: the image of the mask.
-        values: the values without a class.
+        values: the values without a class; the message has the first 8.
         table: stored value to class index.
     """
     return UserError(

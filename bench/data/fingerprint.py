@@ -14,9 +14,10 @@ from bench.files import file_sha256
 def fingerprint(collection: Collection) -> str:
     """SHA-256, in hexadecimal digits, of everything in a collection that influences results.
 
-    These are classes, mask values and official split; for each item its name, group, volume and
-    spacing, and the pixels of image, mask and instances. Files are hashed as bytes, arrays by type,
-    shape and values. Paths and the name of the collection do not matter.
+    These are classes, mask values and official split; for each item, in order, its name, group,
+    volume, spacing (only if an item has a volume), and image, mask and instances. Files are hashed
+    as bytes, so the same pixels in another format count as others; arrays by type, shape and
+    values. Paths and the collection's name, licence, source and notes do not matter.
 
     Raises:
         OSError: a file cannot be read.

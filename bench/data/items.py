@@ -18,14 +18,16 @@ class Item:
     """One labelled image.
 
     Attributes:
-        name: unique in the collection; also names the files of predictions.
+        name: unique in the collection (not checked here); also names the files of predictions.
         image: file, or array (H, W) or (H, W, 3) uint8/uint16.
-        mask: file, or array (H, W) uint8 of class indices, `IGNORE` where unlabelled.
-        group: the specimen, patient or volume; a split never divides a group.
-        instances: file or array (H, W) uint16 of instance numbers, 0 is background.
+        mask: file, or array (H, W) uint8, of class indices, `IGNORE` where unlabelled; or of the
+            stored values that the collection's `mask_values` lists.
+        group: the specimen, patient or volume; only a published split may divide a group.
+        instances: file or array (H, W) uint16 of instance numbers, 0 is background; None where
+            instances are not labelled.
         volume: name of the scan that this is a slice of; "" for a single image. The slices of a
             scan have one size and one group, and the order of their items is their order.
-        spacing_mm: distance of slices, height and width of a pixel; None where unknown.
+        spacing_mm: distance of slices, height and width of a pixel, in mm; None where unknown.
     """
 
     name: str
@@ -44,11 +46,13 @@ class Collection:
     Raises UserError where two classes have one name.
 
     Attributes:
-        name: as in tables.
+        name: as in tables and messages.
         classes: name of every class; index 0 is the background or matrix.
         items: the labelled images in a fixed order.
-        official: part ("train", "val", "test") to item names, where the publisher gives a split.
-        mask_values: stored mask value to class index; None where masks hold class indices.
+        official: part ("train", "val", "test") to item names, where the publisher gives a split;
+            items in no part are not used. None without one.
+        mask_values: stored mask value to class index, or to `IGNORE`; None where masks hold class
+            indices and perhaps `IGNORE`.
         licence: as the publisher states it.
         source: address or paper.
         images_may_be_shown: whether its images may be published with the results.

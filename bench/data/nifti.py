@@ -19,18 +19,30 @@ BRIGHTEST = 99.8  # percentile of the values above 0 that becomes white
 
 
 def depth(file: Path) -> int:
-    """Number of slices; UserError without nibabel or for another file, as in all functions here."""
+    """Number of slices.
+
+    Raises:
+        UserError: nibabel is missing, or the file is not a NIfTI volume. This and the next hold for
+            all functions here.
+        OSError, EOFError or zlib.error: the file is missing or damaged.
+    """
     return int(_open(file).shape[2])
 
 
 def spacing_mm(file: Path) -> tuple[float, float, float]:
-    """Distance of slices, and height and width of a pixel, in mm."""
+    """Distance of slices, and height and width of a pixel, in mm.
+
+    The numbers of the header are taken as mm, whatever unit it states.
+    """
     across, down, along = map(float, _open(file).header.get_zooms()[:3])
     return along, down, across
 
 
 def read_slice(file: Path, number: int) -> npt.NDArray[Any]:
-    """Values (H, W) of slice `number`, counted from 0, scaled as the file says."""
+    """Values (H, W) of slice `number`, counted from 0, scaled as the file says.
+
+    It is a view of the volume, which stays in memory: copy it before a change.
+    """
     return _voxels(file)[..., number].T
 
 
@@ -38,7 +50,8 @@ def read_levels(file: Path, number: int) -> npt.NDArray[np.uint8]:
     """Grey levels (H, W) of slice `number`, from 0.
 
     The value 0 becomes 0, and percentile `BRIGHTEST` of the values above 0 of the whole volume
-    becomes 255; values outside are clipped.
+    becomes 255; values outside are clipped. It is a view of the volume, which stays in memory: copy
+    it before a change.
     """
     return _levels(file)[..., number].T
 
@@ -57,7 +70,10 @@ def read_colours(files: Sequence[Path], number: int) -> npt.NDArray[np.uint8]:
 
 
 def read_labels(file: Path, number: int) -> npt.NDArray[np.uint8]:
-    """Labels (H, W) uint8 of slice `number`, counted from 0; stored values must be in 0..255."""
+    """Labels (H, W) uint8 of slice `number`, counted from 0.
+
+    Stored values must be whole numbers in 0..255, which is not checked.
+    """
     return read_slice(file, number).astype(np.uint8)
 
 

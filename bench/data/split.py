@@ -22,7 +22,7 @@ class Split:
     """The parts of a collection.
 
     Attributes:
-        train: items of the training part.
+        train: items of the training part, after a label budget.
         val: items of the validation part.
         test: items of the test part.
         notes: sentences for the reader of the results, such as on classes that a part lacks.
@@ -48,20 +48,24 @@ def split(
     One fold: the published split, else `SHARES` of the items; a missing validation part is taken
     from the training groups. More folds: the groups are distributed over folds of about equal size;
     one fold is the test part, and a fifth of the others the validation part. Groups are never
-    divided, except by a published split.
+    divided, except by a published split; each part has at least one item.
+
+    All masks of the training and test parts are decoded, for the notes on absent classes.
 
     Args:
         collection: the collection.
         fold: number of the test fold, from 0.
         folds: number of folds; with more than 1 the published split is not used.
         seed: of the order in which training images enter a label budget.
-        labels: label budget: number of training images; a smaller budget is part of a larger one.
+        labels: label budget: number of training images that are kept, in the order of `seed`; a
+            smaller budget is part of a larger one. None for all, in the order of the collection.
         ratio: of `canonical_ratio`, in place of `SHARES`; "" for these. Only for one fold of a
             collection without a published split.
 
     Raises:
-        UserError: too few groups, an unknown fold, a budget out of range, or a ratio where the
-            split is published or made for folds.
+        UserError: too few groups, an unknown fold, a budget out of range, a ratio where the split
+            is published or made for folds, a published split without training or test images, or a
+            mask as in `decode_mask`.
     """
     if ratio and (folds > 1 or collection.official):
         reason = "cross-validation makes its own" if folds > 1 else "it has a published split"
@@ -94,7 +98,8 @@ def canonical_ratio(text: str) -> str:
         Such as "7:2:1"; "" for the ratio of `SHARES`.
 
     Raises:
-        UserError: the text is not a ratio of three numbers above 0.
+        UserError: the text is not a ratio of three numbers above 0, each with at most six digits
+            before and after the point.
     """
     words = [word.strip() for word in text.split(":")]
     valid = len(words) == 3 and all(re.fullmatch(r"\d{1,6}(\.\d{1,6})?", word) for word in words)
@@ -114,7 +119,7 @@ def canonical_ratio(text: str) -> str:
 
 
 def shares_of(ratio: str) -> dict[str, float]:
-    """The share of each part; `SHARES` for "".
+    """The share of each part, in (0, 1); `SHARES` for "".
 
     Args:
         ratio: of `canonical_ratio`.

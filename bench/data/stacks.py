@@ -11,10 +11,11 @@ def stacks(items: Sequence[Item], depth: int, step: int | None = None) -> list[t
     """Stacks of `depth` consecutive slices of one volume; single images where `depth` is 1.
 
     Args:
-        items: images; the slices of a volume in their order.
+        items: images; the slices of a volume one after the other, in their order.
         depth: slices of a stack.
         step: slices from one stack to the next; None: `depth`, without overlap. The last stack of
-            a volume ends with the volume, so that no slice is left out.
+            a volume ends with the volume and may overlap the one before, so that no slice is left
+            out (unless `step` is above `depth`).
 
     Raises:
         UserError: `depth` is above 1 and an image is not a slice, or a volume has fewer slices.

@@ -22,9 +22,9 @@ class ImageTraits:
     """What the images of a training have in common.
 
     Attributes:
-        types: types of the stored values, such as "uint8" or "uint16".
+        types: types of the stored values of a sample of images, such as "uint8" or "uint16".
         colours: "grey", "colour" or both; a colour file with three equal channels is grey.
-        height: median of the training images in pixels.
+        height: median of the training images in pixels, of an even number the lower one.
         width: likewise.
         longest: longest side of all images of the cell, test images included, in pixels.
     """
@@ -39,8 +39,8 @@ class ImageTraits:
     def of(cls, training: Sequence[Item], others: Sequence[Item] = ()) -> "ImageTraits":
         """Determine the traits of training images.
 
-        Types and colours are those of at most `SAMPLE` training images; sizes are read from the
-        headers of all files.
+        Types and colours are those of at most `SAMPLE` training images at equal distances; sizes
+        are read from the headers of all files (`size_of`).
 
         Args:
             training: at least one.
@@ -63,13 +63,13 @@ class ImageTraits:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ImageTraits":
-        """Inverse of `dataclasses.asdict`; TypeError for other values."""
+        """Inverse of `dataclasses.asdict`; KeyError or TypeError for missing or other fields."""
         lists = {name: tuple(values[name]) for name in ("types", "colours")}
         return cls(**{**values, **lists})
 
 
 def shown_values(raster: Raster) -> npt.NDArray[Any]:
-    """The stored values (H, W) or (H, W, C); for a file with a palette its colours (H, W, 3)."""
+    """The stored values (H, W) or (H, W, C), not scaled; for a palette its colours (H, W, 3)."""
     return raster.values if raster.palette is None else raster.palette[raster.values]
 
 

@@ -53,9 +53,9 @@ def flipped(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Gen
 
 
 def rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """The whole image, turned by a random number of whole degrees in [-20, 19].
+    """The whole image, turned by a random number of whole degrees in [-20, 19], then made square.
 
-    Both are turned by nearest neighbour; the corners become black and class 0.
+    Both are turned by nearest neighbour at their own size; the corners become black and class 0.
     """
     degrees = int(rng.integers(-20, 20))
     return whole(image.rotate(degrees), mask.rotate(degrees), size, rng)
@@ -64,7 +64,7 @@ def rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Gen
 def random_window(
     image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
 ) -> View:
-    """A window of 50 to 100 % of both sides, resized to a square.
+    """A window of 50 to 100 % of both sides (one share for both) at a random place, made square.
 
     It is in one of the eight orientations of a square, with random gamma, contrast and brightness.
     """
@@ -85,7 +85,9 @@ def turned_window(
     """A window magnified up to 2.5 times, half of them turned by any angle, half equalised.
 
     The window never leaves the image, so that no pixel is invented and every label counts. A turned
-    window is therefore magnified at least until it fits: 1.4 times at 45 degrees of a square.
+    window is therefore magnified at least until it fits: 1.4 times at 45 degrees of a square, and
+    more than 2.5 times where a long image needs it. Intensities and orientation vary as in
+    `random_window`.
     """
     angle = rng.uniform(0, math.pi / 2) if rng.random() < _SHARE else 0.0
     pixels, labels = _turned(image, mask, size, angle, rng)
@@ -100,7 +102,7 @@ def native_window(
     """A window of `size` x `size` px at a random place, at the resolution of the image.
 
     It is in one of the eight orientations of a square, with random gamma, contrast and brightness.
-    A smaller image is mirrored at its edges, and the mirrored pixels are not labelled.
+    A smaller image is mirrored at its edges; the labels there are `IGNORE`, or instance number 0.
     """
     left = int(rng.integers(max(image.width - size, 0) + 1))
     upper = int(rng.integers(max(image.height - size, 0) + 1))
@@ -112,7 +114,8 @@ def sliding_window(lap: int) -> Transform:
 
     Neighbouring windows of the grid overlap by half. Their order is shuffled, always in the same
     way, so that the first few are spread over the image. In the first pass over the grid they are
-    unchanged; later they have a random orientation and random intensities.
+    unchanged; later they have a random orientation and random intensities. A smaller image is
+    enlarged as in `native_window`.
 
     Args:
         lap: number of the window, from 0; after the last window of the grid the first comes again.

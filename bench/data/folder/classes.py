@@ -21,7 +21,7 @@ class Classes:
     Attributes:
         names: name of each class, by index; the background first.
         values: stored mask value to class index, or to `IGNORE` for unlabelled pixels.
-        notes: what was assumed, as sentences for the user.
+        notes: what was guessed, as sentences for the user; empty where classes are declared.
     """
 
     names: tuple[str, ...]
@@ -30,7 +30,7 @@ class Classes:
 
     @property
     def mask_values(self) -> dict[int, int] | None:
-        """The map, or None where masks hold class indices."""
+        """`values`, or None where they are class indices already, and perhaps `IGNORE`."""
         identity = {**{k: k for k in range(len(self.names))}, IGNORE: IGNORE}
         return None if self.values.items() <= identity.items() else self.values
 
@@ -38,7 +38,8 @@ class Classes:
 def classes_by_name(declared: Mapping[str, Any], file: Path) -> Classes:
     """Classes from {name: stored value}, indexed as listed: the first is the background.
 
-    A value is an integer or a colour such as "#ff0000"; the name "ignore" marks unlabelled pixels.
+    A value is an integer (128 or "128") or a colour such as "#ff0000"; the name "ignore" marks
+    unlabelled pixels and is not a class.
 
     Args:
         declared: name to stored value.
@@ -55,6 +56,8 @@ def classes_by_name(declared: Mapping[str, Any], file: Path) -> Classes:
 
 def classes_by_value(declared: Mapping[str, str] | list[str], ignored: Any, file: Path) -> Classes:
     """Classes from {stored value: name} or a list of names, indexed in the order of the values.
+
+    Thus the lowest value is the background. Values are written as in `classes_by_name`.
 
     Args:
         declared: stored value to name, or the names of the values 0, 1, ...
@@ -79,13 +82,14 @@ def guess_classes(masks: Sequence[Sequence[int]], lossy: Path | None, root: Path
     does -1. Any other set (0 and 255; 0, 128, 255; colours) counts up from its lowest value.
 
     Args:
-        masks: the values of each mask.
+        masks: the distinct values of each mask, as `read_mask` gives them.
         lossy: one mask whose file format changes values, or None.
         root: the folder, for messages.
 
     Raises:
-        UserError: one value only, values that look like blurred edges, values below -1, or some
-            masks with indices and others with grey levels up to 255.
+        UserError: fewer than two values besides -1, more than `MAX_VALUES` (or with `lossy`, more
+            than two), values below -1, or some masks with indices and others with grey levels up to
+            255.
     """
     stored = sorted({value for mask in masks for value in mask} - {UNLABELLED})
     unlabelled = any(UNLABELLED in mask for mask in masks)

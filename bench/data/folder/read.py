@@ -49,14 +49,19 @@ class _Contents(NamedTuple):
 def read_folder(path: str | Path) -> Collection:
     """Read and check a folder of labelled images.
 
+    Hidden files, files of other formats and instance maps without an image are left out silently.
+
     Args:
-        path: a folder with the subfolders images/ and masks/.
+        path: a folder with the subfolders images/ and masks/ (or another name in `IMAGES`,
+            `MASKS`); "~" is not expanded.
 
     Returns:
-        The collection, named as the folder; its items refer to the files.
+        The collection, named as the folder, items in the order of their file names; they refer to
+        the files. Its `notes` say what was assumed.
 
     Raises:
-        UserError: the first fault, and how to correct it.
+        UserError: the first fault of a file, and how to correct it.
+        OSError: a folder or an optional file cannot be opened.
     """
     root = Path(path)
     if not root.is_dir():

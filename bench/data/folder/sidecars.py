@@ -33,7 +33,7 @@ def read_meta(root: Path) -> dict[str, Any]:
     """The contents of `meta.json` in a folder; empty where there is no such file.
 
     Raises:
-        UserError: the file is not one valid JSON object.
+        UserError: the file is not one valid JSON object, or holds a key twice.
     """
     file = root / "meta.json"
     return _read_json(file) if file.is_file() else {}
@@ -47,7 +47,7 @@ def read_classes(root: Path, meta: dict[str, Any]) -> Classes | None:
         meta: contents of its `meta.json`.
 
     Raises:
-        UserError: a declaration cannot be read or is contradictory.
+        UserError: as `read_meta`, `classes_by_name` and `classes_by_value`.
     """
     if (file := root / "classes.json").is_file():
         return classes_by_name(_read_json(file), file)
@@ -60,6 +60,8 @@ def read_classes(root: Path, meta: dict[str, Any]) -> Classes | None:
 
 def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, str]:
     """The specimen of each item for which `groups.csv` or `meta.json` names one: id to group.
+
+    `groups.csv` has precedence. Unknown ids in `meta.json` are left out.
 
     Args:
         root: the folder.
@@ -91,6 +93,9 @@ def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, 
 
 def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]], str] | None:
     """The official split, part to ids, and the name of its file; None where there is no file.
+
+    The first of `SPLIT_FILES` counts. All three parts are keys, some perhaps without ids; an id may
+    be in no part.
 
     Args:
         root: the folder.

@@ -1,4 +1,4 @@
-"""Leakage gate: find test images that also occur, whole or in part, in the training part.
+"""Leakage gate: find images that also occur, whole or in part, in another part of the split.
 
 It finds shared groups and near duplicates (`bench.data.leakage.near_duplicates`). Regions are
 compared at one scale for the whole collection: a magnified part or a free rotation is not found, a
@@ -32,16 +32,18 @@ class Leak:
     """Two items of different parts that are not independent.
 
     Attributes:
-        kind: "group" (one specimen), "identical" (equal grey values), "copy" (the whole image with
-            other brightness, contrast, compression, size or orientation), "overlap" (a part).
+        kind: "group" (one specimen), "identical" (equal size and grey values), "copy" (the whole
+            image with other brightness, contrast, compression, size or orientation), "overlap" (a
+            region).
         first: name of the item in the earlier part.
         first_part: "train" or "val".
         second: name of the item in the later part.
         second_part: "val" or "test".
-        score: correlation of the shared region, -1..1; None for a group.
+        score: correlation of the shared region, -1..1, as of `Match`; None for a group.
         shared: shared region as a share of the smaller image, 0..1; None for a group.
-        orientation: orientation of the first image relative to the second; "" if the same.
-        group: the specimen, for the kind "group".
+        orientation: orientation of the first image relative to the second; "" if the same, or for
+            a group.
+        group: the specimen, for the kind "group"; "" for others.
     """
 
     kind: Kind
@@ -68,14 +70,18 @@ class Leak:
 
 
 def find_leaks(parts: Split) -> list[Leak]:
-    """Find overlaps between the parts of a split.
+    """Find overlaps between the parts of a split, validation included; inside a part none.
+
+    Every image is decoded. Some overlaps are missed, see the module; an image of one value is never
+    found to share pixels.
 
     Args:
         parts: training, validation and test items.
 
     Returns:
-        First one leak for each group that is in two parts, with its first item in each; then one
-        for each pair of images of two parts that share pixels.
+        First one leak for each group and each two parts that it is in, with its first item in each;
+        then one for each pair of images of two parts that are found to share pixels, also within a
+        group.
 
     Raises:
         UserError: an image cannot be read.

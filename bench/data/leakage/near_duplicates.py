@@ -82,9 +82,10 @@ class Match(NamedTuple):
 
     Attributes:
         kind: as of a leak.
-        score: correlation of the shared region, -1..1.
+        score: correlation of the shared region without the quarter that correlates most, at least
+            `CONFIRMED`; 1 if identical.
         shared: shared region as a share of the smaller image, 0..1.
-        orientation: index in `ORIENTATIONS`.
+        orientation: of the query relative to the image of the index, in `ORIENTATIONS`.
     """
 
     kind: Kind
@@ -99,7 +100,7 @@ def extract(item: Item, factor: int, points: int) -> Features:
     Args:
         item: the image.
         factor: reduction of its sides, an integer, the same for all images.
-        points: K, its number of windows.
+        points: K, its number of windows, the same for all images.
 
     Raises:
         UserError: the image cannot be read.
@@ -213,7 +214,11 @@ class Index:
         self.orientations = np.stack([one.orientations for one in features])
 
     def matches(self, query: Features) -> list[tuple[int, Match]]:
-        """Numbers of the images that share pixels with the query, each with its best match."""
+        """Numbers of the images that share pixels with the query, each with its best match.
+
+        They are sorted and count from 0. "identical" is the best, then "copy", then the highest
+        score. A query of one value has none.
+        """
         matches: dict[int, Match] = {}
         if query.digest is None:
             return []

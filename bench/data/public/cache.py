@@ -20,16 +20,17 @@ def keeper(collection: str) -> Keep:
     """The function `keep(name, sources, make)` with which a reader keeps pixels in a cache.
 
     `make()` returns the pixels, (H, W) uint8 or uint16 or (H, W, 3) uint8. It is called where the
-    file does not exist, or where the path, size or date of a source has changed. The file is a TIFF
-    that is not compressed, so that its bytes, and the fingerprint, are the same on every machine.
+    file does not exist, or where the path, size or date of a source has changed; then a new file is
+    written, and the old one stays. The file is a TIFF that is not compressed, so that its bytes,
+    and the fingerprint, are the same on every machine.
 
     Args:
         collection: name of the collection; also of the folder of its cached files.
 
     Returns:
         A function from the name of the image, the files that the pixels come from, and `make`, to
-        the path of the cached file. It raises FileNotFoundError if a source does not exist, and
-        UserError if the file cannot be written.
+        the path of the cached file, in `made` of the cache folder. It raises FileNotFoundError if
+        a source does not exist, UserError if the file cannot be written, and the errors of `make`.
     """
 
     def keep(name: str, sources: Sequence[Path], make: Callable[[], npt.NDArray[Any]]) -> Path:

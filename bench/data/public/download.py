@@ -15,13 +15,13 @@ from bench.files import file_sha256, write_atomic
 
 @dataclass(frozen=True)
 class Condition:
-    """State of a collection on this disk.
+    """State of a collection in the cache.
 
     Attributes:
         files: number of files in its folder; None without a folder.
         unpacked: number of files that were unpacked; None if `fetch_collection` did not do it.
-        archives: for each archive whether its SHA-256 is right; None where the archive was not
-            kept, or where its SHA-256 is not known.
+        archives: name of each archive to whether its SHA-256 is right; None where the archive is
+            not there, or where its SHA-256 is not known.
     """
 
     files: int | None
@@ -30,7 +30,11 @@ class Condition:
 
     @property
     def sound(self) -> bool:
-        """Whether no file is damaged or missing; true for a collection that was not fetched."""
+        """Whether the number of files is that unpacked, and no archive has a wrong SHA-256.
+
+        The contents of unpacked files are not checked. True where there is nothing to compare, as
+        for a collection that has no folder, or that a user put there.
+        """
         lost = None not in (self.files, self.unpacked) and self.files != self.unpacked
         return not lost and False not in self.archives.values()
 
@@ -62,17 +66,18 @@ def fetch_collection(name: str, say: Say) -> Path:
     """Download and unpack a collection; its folder appears only when everything is unpacked.
 
     Where the publisher states no SHA-256, that of the first download is stored next to the folder
-    and checked from then on.
+    and checked from then on. The archives stay in the cache; if one is damaged, all are removed.
 
     Args:
         name: as in `find_source`.
         say: called with the bytes received of an archive and its size, None where unknown.
 
     Returns:
-        The folder; an existing one is not changed.
+        `collection_folder(name)`; an existing one is neither changed nor checked.
 
     Raises:
-        UserError: it has no public address, or fetching or unpacking failed.
+        UserError: the name is unknown, it has no public address, the stored checksums cannot be
+            read, or fetching or unpacking failed.
     """
     source, folder = find_source(name), collection_folder(name)
     if folder.is_dir():
@@ -94,7 +99,9 @@ def fetch_collection(name: str, say: Say) -> Path:
 
 
 def check_collection(name: str) -> Condition:
-    """Compare the archives that were kept and the number of files with what was fetched.
+    """Compare the archives in the cache and the number of files with what was fetched.
+
+    Only the cache is looked at, not $SAM_BENCH_DATA. The archives are read, nothing is changed.
 
     Args:
         name: as in `find_source`.

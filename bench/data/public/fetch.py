@@ -36,12 +36,15 @@ class Public:
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """The file's name: the last part of its URL."""
         return self.address.rsplit("/", 1)[-1]
 
 
 def cache_folder() -> Path:
-    """Folder of downloaded files: $SAM_BENCH_CACHE, else a folder in the cache of the user."""
+    """Folder of downloaded files, which may not exist.
+
+    $SAM_BENCH_CACHE as it is, else `sam-adapt-bench` in $XDG_CACHE_HOME or ~/.cache.
+    """
     own = os.environ.get("SAM_BENCH_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(own) if own else Path(home) / "sam-adapt-bench"
@@ -50,17 +53,22 @@ def cache_folder() -> Path:
 def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:
     """Download a published file, from where an earlier attempt stopped.
 
-    `target` appears only when it is complete and its SHA-256, where one is known, is right.
+    `target` appears only when it is complete and its SHA-256, where one is known, is right. An
+    existing one is kept if it has that SHA-256 or none is known; otherwise it is replaced. A
+    download that stops stays as `target` with the further suffix `.part`.
 
     Args:
         file: the published file.
-        target: where to put it.
-        say: called with the bytes received and the full size, None where unknown.
-        instead: what else the user can do; the end of an error sentence.
+        target: where to put it; its folder is created.
+        say: called after each piece with the bytes received and the full size, None where unknown.
+        instead: what else the user can do after a wrong SHA-256; the end of an error sentence.
+
+    Returns:
+        `target`.
 
     Raises:
-        UserError: no connection, a server that stops sending, an incomplete download, a full disk,
-            or a wrong SHA-256.
+        UserError: no connection, a server that stops sending, an incomplete download, a full disk;
+            or a wrong SHA-256 or more than `file.limit` bytes, after which nothing is kept.
     """
     if target.is_file() and file.sha256 in (None, file_sha256(target)):
         return target

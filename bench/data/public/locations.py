@@ -12,16 +12,16 @@ VARIABLE = "SAM_BENCH_DATA"
 
 
 def find_folder(name: str) -> Path | None:
-    """The folder `name` in $SAM_BENCH_DATA, or in the cache; None if neither exists."""
+    """The folder `name` in $SAM_BENCH_DATA, else in the cache; None if neither exists."""
     return next((folder for folder in _locations(name) if folder.is_dir()), None)
 
 
 def require_folder(name: str, source: str) -> Path:
-    """The folder of a public collection.
+    """The folder of a public collection, as `find_folder`.
 
     Args:
         name: of the collection and of its folder.
-        source: where to get it.
+        source: where to get it, for the message.
 
     Raises:
         UserError: no location has it.

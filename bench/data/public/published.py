@@ -32,17 +32,24 @@ def read_published(
     classes: tuple[str, ...],
     mask_values: dict[int, int] | None = None,
 ) -> Collection:
-    """List a public collection, its items in the order of their names.
+    """List a public collection, its items in the order of their names (plain: of their files).
+
+    A folder in the plain layout is read by `read_folder`, which decodes all files. In the layout of
+    the publisher files must exist, but are decoded later.
 
     Args:
         name: of the collection.
         root: its folder.
         reader: lists the items of a folder in the layout of the publisher.
-        classes: name of every class.
+        classes: name of every class; in the plain layout they replace as many declared ones.
         mask_values: stored mask value to class index in that layout; None where masks hold indices.
 
+    Returns:
+        The collection; in the layout of the publisher without licence, source and notes.
+
     Raises:
-        UserError: a file is missing or damaged, or the folder has another layout.
+        UserError: a file is missing or damaged, the folder has another layout or another number of
+            classes, or two items have one name.
     """
     if _is_plain(root):
         collection = read_folder(root)

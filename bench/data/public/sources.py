@@ -19,7 +19,7 @@ class Source:
     Attributes:
         page: where the publisher describes it.
         licence: as the publisher states it.
-        archives: files to download into one folder; empty where the user must get them.
+        archives: files to download and unpack into one folder; empty where the user must get them.
         inside: folder of the collection in the archive, without a folder that wraps the whole
             archive.
         how: what the user does to get it, in the imperative; "" where it is downloaded.
@@ -35,7 +35,7 @@ class Source:
 
     @property
     def address(self) -> str:
-        """Addresses of the archives, else of the page of the publisher."""
+        """Addresses of the archives, separated by spaces, else that of the publisher's page."""
         return " ".join(file.address for file in self.archives) or self.page
 
 

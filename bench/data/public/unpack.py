@@ -38,8 +38,9 @@ class Limits:
     """Largest allowed contents of an archive.
 
     Attributes:
-        size: bytes of all files together.
+        size: bytes of all unpacked files together.
         ratio: those bytes as a multiple of the archive's own; an archive of images stays far below.
+            The smaller of the two limits counts.
         entries: number of files and folders.
     """
 
@@ -67,13 +68,14 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
 
     Args:
         archive: the file.
-        folder: where its entries go; made if it does not exist.
+        folder: where its entries go; made if it does not exist. No file in it is replaced.
         limits: largest sizes; None for the defaults of `Limits`.
 
     Raises:
-        BadArchiveError: it is not an archive or damaged; it has a link, a device, a password, or a
-            name outside the folder; or its contents exceed the limits.
-        UserError: the disk is full or cannot be written.
+        BadArchiveError: it is not an archive or damaged; it has a link, a device, a password, a
+            name outside the folder, or a file twice or that the folder already has; or its contents
+            exceed the limits.
+        UserError: the archive cannot be opened, or the disk is full or cannot be written.
     """
     try:
         _unpack(archive, folder, limits or Limits())
