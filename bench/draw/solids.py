@@ -32,7 +32,10 @@ class Solid:
     away: Grid
 
     def shrunk(self, depth: float | Grid) -> "Solid":
-        """Return the part that is more than `depth` mm below the surface."""
+        """Return the part that is more than `depth` mm below the surface.
+
+        A negative `depth` gives a larger body.
+        """
         return Solid(self.place, self.away + depth)
 
     def within(self, away: Grid) -> "Solid":
@@ -47,20 +50,23 @@ class Solid:
 class Volume:
     """A volume while it is drawn: grey levels and class labels.
 
+    x = y = 0 is near the centre of each slice. Coordinates, radii and distances of bodies are in mm
+    before they are multiplied by `scale`.
+
     Args:
         rng: source of randomness.
-        shape: number of slices, height and width in voxels.
+        shape: number of slices, height and width in voxels, each at least 2.
         spacing: distance between slices, height and width of a pixel, in mm.
         lowest: z of the first slice in mm.
-        scale: factor of the size of the drawn bodies.
+        scale: factor of the size of the drawn bodies and of the coordinates of their places.
         turn: rotation about the long axis, in radians.
         outside: grey level of the empty volume.
 
     Attributes:
         levels: grey levels (D, H, W) float32.
-        labels: class indices (D, H, W) uint8.
-        bent: coordinates x, y, z of each voxel in mm, bent at random, so that every volume has
-            another shape.
+        labels: class indices (D, H, W) uint8, 0 at first.
+        bent: coordinates x, y, z of each voxel in mm, turned, and bent at random, so that every
+            volume has another shape.
     """
 
     def __init__(
@@ -104,7 +110,12 @@ class Volume:
     def box(self, low: Sequence[float], high: Sequence[float]) -> Place:
         """Return the slices of the volume from one corner to another, with a margin of 18 mm.
 
-        The margin is needed because coordinates are bent.
+        The margin is needed because coordinates are bent. The slices are clipped to the volume, but
+        have at least two voxels along each axis, even for a box outside the volume.
+
+        Args:
+            low: x, y and z of the lower corner in mm.
+            high: x, y and z of the upper corner in mm.
         """
         ends = []
         for axis, first, last in zip(self.axes, low[::-1], high[::-1], strict=True):
@@ -116,7 +127,9 @@ class Volume:
         return ends[0], ends[1], ends[2]
 
     def ellipsoid(self, centre: Point, radii: Point, lean: float = 0.0) -> Solid:
-        """Return an ellipsoid whose lower end is shifted to the left.
+        """Return an ellipsoid; with a `lean` above 0 its lower end is shifted to the left.
+
+        The distance from its surface is approximate.
 
         Args:
             centre: x, y and z in mm.
@@ -132,7 +145,12 @@ class Volume:
         return Solid(place, np.asarray(rho * (rho - 1) / steep, np.float32))
 
     def tube(self, points: Sequence[Point], radii: Sequence[float]) -> Solid:
-        """Return a tube through `points` whose radius in mm changes linearly between them."""
+        """Return a tube through `points` whose radius in mm changes linearly between them.
+
+        Args:
+            points: two or more, x, y and z in mm; neighbours differ.
+            radii: one for each point.
+        """
         course = np.column_stack([points, radii])
         low, high = (course[:, :3].T + side * course[:, 3] for side in (-1, 1))
         place = self.box(low.min(1).tolist(), high.max(1).tolist())
@@ -152,9 +170,9 @@ class Volume:
         return Solid((slice(None), slice(None), slice(None)), away)
 
     def distance(self, *solids: Solid) -> Grid:
-        """Return the distance (D, H, W) to the nearest of some solids, at most 99 mm.
+        """Return the distance (D, H, W) in mm to the nearest of some solids, at most 99 mm.
 
-        It is 99 mm outside the windows of all solids.
+        It is negative inside a solid, and 99 mm outside the places of all solids.
         """
         away = np.full(self.shape, 99, np.float32)
         for solid in solids:
@@ -169,9 +187,10 @@ class Volume:
         Args:
             solid: the body. A voxel that is cut by its surface gets a mixture of the two grey
                 levels.
-            level: grey level, one for all voxels or (d, h, w).
-            label: class index; None does not change the classes.
-            only: draw only on voxels of this class; None draws on all.
+            level: grey level, one for all voxels or (d, h, w) of the place of the solid.
+            label: class index, set where a voxel is covered by more than half; None does not
+                change the classes.
+            only: draw only on voxels that now have this class; None draws on all.
         """
         place, away = solid.place, solid.away
         thickness, height, _ = self.spacing

@@ -17,9 +17,10 @@ Labels = npt.NDArray[np.int32]
 
 
 def resize(field: Field, shape: tuple[int, int]) -> Field:
-    """Resize a field (h, w) to `shape` (H, W), bicubic if it is enlarged sixfold or more.
+    """Resize a field (h, w) to `shape` (H, W), bicubic if its height grows sixfold or more.
 
-    Otherwise it is bilinear. Both are much faster than a zoom by splines.
+    Otherwise it is bilinear, antialiased if it shrinks. Both are much faster than a zoom by
+    splines.
     """
     fine = 6 * field.shape[0] > shape[0]  # below this factor, bilinear facets are not visible
     method = Image.Resampling.BILINEAR if fine else Image.Resampling.BICUBIC
@@ -30,13 +31,15 @@ def resize(field: Field, shape: tuple[int, int]) -> Field:
 def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 1
 ) -> Field:
-    """Return a sum of noise layers, each with half the feature size and weight of the previous one.
+    """Return a sum (H, W) of noise layers, each with half the feature size and weight of the last.
+
+    A layer whose features are a pixel or finer is white noise, and no other follows it.
 
     Args:
         rng: source of randomness.
         shape: height and width in px.
         cell: size of the coarsest features in px, above 0.
-        octaves: number of layers; with 1 the noise is smooth, with 5 it looks like clouds.
+        octaves: largest number of layers; with 1 the noise is smooth, with 5 it looks like clouds.
     """
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
@@ -102,7 +105,7 @@ def voronoi_cells(
         stretch: width of a cell divided by its height.
 
     Returns:
-        For each pixel (H, W) int32 the number of its cell, from 1.
+        For each pixel (H, W) int32 the number of its cell, from 1; numbers may be missing.
     """
     sheet = Image.new("I", shape[::-1])
     draw = ImageDraw.Draw(sheet)
@@ -115,7 +118,7 @@ def voronoi_cells(
 def voronoi_polygons(
     rng: np.random.Generator, shape: tuple[int, int], cell: float
 ) -> list[npt.NDArray[np.float64]]:
-    """Return the corners of Voronoi cells that cover the whole image.
+    """Return the corners of Voronoi cells that cover the whole image and its surroundings.
 
     Args:
         rng: source of randomness.
@@ -134,7 +137,7 @@ def voronoi_polygons(
 
 
 def warp(labels: Labels, rng: np.random.Generator, cell: float, reach: float) -> Labels:
-    """Displace a label map (H, W) by a smooth random field, so that straight borders become wavy.
+    """Return a label map (H, W) displaced by a smooth random field: straight borders become wavy.
 
     Args:
         labels: (H, W).
@@ -219,7 +222,7 @@ def axis_coordinates(at: Window, radii: tuple[float, float], turn: float) -> tup
 def wavy_ellipse(along: Field, across: Field, waves: npt.NDArray[np.float64]) -> Field:
     """Return the relative distance (h, w) from the centre of an ellipse with a wavy outline.
 
-    It is 0 in the centre and 1 on the outline.
+    It is 0 in the centre, 1 on the outline and larger outside.
 
     Args:
         along: coordinates (h, w) along the first axis, from `axis_coordinates`.
@@ -274,7 +277,7 @@ def pile(
         shape: height and width in px.
         outlines: window of each object, and the relative distance in it, from `wavy_ellipse`.
         smallest: smallest visible area of an object, in px.
-        share: smallest visible share of an object's area.
+        share: smallest visible share, in [0, 1], of an object's area in its window.
 
     Returns:
         For each pixel (H, W) the number of the topmost object, 1 to n, or 0; and the indices of the

@@ -39,17 +39,19 @@ class GeneratorSettings:
     512 / 1500 of the image, stability is the IoU of the masks at logits of -1 and 1.
 
     Attributes:
-        points_per_side: clicks along either side of the image; 100 for 10,000 in all.
-        pred_iou: masks whose IoU, as SAM predicts it, is lower are dropped.
+        points_per_side: clicks along either side of the whole image; 100 for 10,000. The clicks in
+            crops come on top.
+        pred_iou: masks whose IoU, as SAM predicts it, is not higher are dropped; 0 drops none.
         stability: masks of a lower stability, the IoU that is described above, are dropped.
-        crop_layers: layer i repeats the search in 2^i x 2^i overlapping crops.
-        crop_points_factor: clicks along a side are divided by factor^i in layer i.
+        crop_layers: number of layers beyond the whole image; layer i, from 1, repeats the search in
+            2^i x 2^i overlapping crops.
+        crop_points_factor: clicks along a side of a crop are divided by factor^i in layer i.
         min_area_px: of the original image; holes below it are filled, regions and objects below it
             are dropped.
         points_per_batch: clicks decoded at once; three fp32 maps of the image's size each.
 
     Raises:
-        UserError: a value is out of range.
+        UserError: a value is out of range. That a crop gets one click or more is not checked.
     """
 
     points_per_side: int = 100
@@ -88,13 +90,13 @@ def adapted_sam(model: nn.Module, task: Task) -> Sam:
     not trained together with them, so its embeddings may no longer fit them.
 
     Args:
-        model: as the method built it, trained or with a kept model loaded; in a
-            merged copy, trainable parameters are no longer marked.
+        model: as the method built it, trained or with a kept model loaded. A merged copy does not
+            mark its trainable parameters: with a class head it can be refused.
         task: what it was built for.
 
     Raises:
         UnsupportedError: the model has no SAM encoder, or trains a class head only.
-        UserError: the weights of the foundation model are not on this machine.
+        UserError: as `load_sam`, for a model with a class head.
     """
     if not isinstance(model, SamSegmenter):
         raise UnsupportedError(
@@ -118,7 +120,8 @@ def generate_instances(
     """Find objects in one image with the mask generator.
 
     Args:
-        sam: a foundation model, or one of `adapted_sam`; put into evaluation mode.
+        sam: a foundation model, or one of `adapted_sam`; it is put into evaluation mode, as is the
+            model that it was made from.
         image: (H, W, 3) uint8 RGB. Its longer side is resized to the model's, the rest padded, as
             in SAM; crops likewise.
         settings: of the mask generator.
@@ -159,7 +162,7 @@ def paint(
     Args:
         masks: (H, W) each, in falling order of predicted quality.
         shape: (H, W).
-        min_area_px: 0 or 1 keeps everything.
+        min_area_px: with 0 or 1 no hole is filled, and no region dropped for its size.
 
     Returns:
         (H, W) numbers 1..n in the order of the masks, 0 where there is no object.
@@ -180,22 +183,22 @@ def predict_objects(
 ) -> Iterator[Prediction]:
     """Predict every item by the mask generator, with the settings of the backbone.
 
-    SAM is put together at once, and predicts with the tensors that the model then has, so the model
-    may be trained before the first prediction is taken.
+    SAM is put together at once. It shares the model's tensors, so the model may be trained before
+    the first prediction is taken. Each prediction puts the module into evaluation mode.
 
     Args:
-        model: as for `adapted_sam`.
+        model: its module as for `adapted_sam`.
         items: usually the test part.
         collection: the collection of the items.
 
     Returns:
-        One prediction per item, made when it is taken from the iterator. It raises DivergedError
-        then if a logit or a predicted IoU is not finite.
+        One prediction per item, made when it is taken from the iterator, with the errors of
+        `generate_predictions`.
 
     Raises:
-        UnsupportedError: the model has no SAM encoder or trains a class head only, or the
-            collection does not have one foreground class whose objects are labelled one by one.
-        UserError: the weights of the foundation model are not on this machine.
+        UnsupportedError: the model has no SAM encoder or trains a class head only, the collection
+            does not have one foreground class, or an item has no labelled instances.
+        UserError: as `adapted_sam`.
     """
     if collection.num_classes != 2 or any(item.instances is None for item in items):
         raise UnsupportedError(
@@ -220,6 +223,10 @@ def generate_predictions(
 
     Yields:
         One prediction per item: objects, and classes and foreground 1 inside any object.
+
+    Raises:
+        DivergedError: a logit or a predicted IoU is not finite.
+        UserError: a file cannot be read, or image and mask do not fit.
     """
     for item in items:
         image, truth = decode(item, collection)

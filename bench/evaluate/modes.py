@@ -32,7 +32,7 @@ class EvaluationMode(ABC):
     separates_objects = False
 
     def prompt_origin(self, method_prompts: PromptSource) -> PromptSource:
-        """Where prompts come from at evaluation.
+        """Where prompts come from at evaluation: as in the method, unless the mode has its own.
 
         Args:
             method_prompts: the prompt origin of the method.
@@ -46,7 +46,9 @@ class EvaluationMode(ABC):
         """Predict every item once, in order.
 
         What the mode cannot do is refused at once. Predictions are made when they are taken from
-        the iterator, with the model as it is then, so that it may be trained in between.
+        the iterator, with the model as it is then, so that it may be trained in between. They put
+        its module into evaluation mode. Taking one raises DivergedError if a logit is not finite,
+        and UserError if a file cannot be read or, with `--depth`, a volume has too few slices.
 
         Args:
             model: what predicts.
@@ -55,6 +57,7 @@ class EvaluationMode(ABC):
 
         Raises:
             UnsupportedError: the mode does not fit the model or the collection.
+            UserError: weights that the mode needs are missing.
         """
 
 
@@ -81,7 +84,7 @@ class Tiles(EvaluationMode):
     def predict(
         self, model: "Model", items: Sequence[Item], collection: Collection
     ) -> "Iterator[Prediction]":
-        """As of `EvaluationMode`; refuses models that take prompts."""
+        """As of `EvaluationMode`; refuses models that take prompts or stacks of slices."""
         from bench.evaluate.tiles import predict_tiled
 
         return predict_tiled(model, items, collection)
@@ -100,7 +103,10 @@ class MaskGenerator(EvaluationMode):
     def predict(
         self, model: "Model", items: Sequence[Item], collection: Collection
     ) -> "Iterator[Prediction]":
-        """As of `EvaluationMode`; needs SAM's encoder and labelled objects of one class."""
+        """As of `EvaluationMode`; needs SAM's encoder, and labelled objects of one class.
+
+        It refuses models that train a class head alone.
+        """
         from bench.evaluate.mask_generator import predict_objects
 
         return predict_objects(model, items, collection)

@@ -48,8 +48,8 @@ class Prediction:
         item: the image.
         truth: (H, W) class indices, `IGNORE` where unlabelled.
         classes: (H, W) predicted class indices.
-        foreground: (H, W) float32, probability that a pixel is not of class 0; None where only
-            the class map was kept.
+        foreground: (H, W) float32, probability that a pixel is not of class 0 (from the mask
+            generator 0 or 1); None where only the class map was kept.
         objects: (H, W) numbers of predicted objects, 0 is background; None where the connected
             components of `classes` are the objects.
     """
@@ -81,9 +81,10 @@ class Scoring:
             `only_classes` these are lost, and measures of objects are left out.
 
     Attributes:
-        images: one row per image: "name", "group", and one entry per measure.
-        volumes: one row per volume, as soon as all its slices are added, with "name", "group" and
-            the entries of `volume_row`.
+        images: one row per image: "name", "group", and one entry per measure; None where a measure
+            is not defined for the image.
+        volumes: one row per volume, as soon as all its slices in `collection` are added, with
+            "name", "group" and the entries of `volume_row`.
     """
 
     def __init__(
@@ -103,7 +104,16 @@ class Scoring:
             self._families.append(_saliency())
 
     def add(self, prediction: Prediction) -> None:
-        """Score one image; class maps of slices are kept until their volume is complete."""
+        """Score one image; class maps of slices are kept until their volume is complete.
+
+        Args:
+            prediction: of an image that was not added before; slices of a volume in their order.
+                It needs `foreground` unless `only_classes` was given.
+
+        Raises:
+            UserError: the file of the instances cannot be read.
+            ValueError: maps differ in shape, or hold a class that the collection does not have.
+        """
         item = prediction.item
         row: Row = {"name": item.name, "group": item.group}
         for family in self._families:
@@ -120,7 +130,7 @@ class Scoring:
         """The scores of the whole set, by name; definitions in docs/protocol/metrics.md.
 
         Raises:
-            ValueError: slices of a volume are missing.
+            ValueError: slices of a volume are missing, or no image was added.
         """
         if self._slices:
             raise ValueError(f"slices are missing of the volumes {', '.join(self._slices)}")

@@ -44,13 +44,13 @@ def predict_tiled(
     """Predict every item at the size of its mask, from windows of the model's side.
 
     Args:
-        model: as it is when the items are taken.
+        model: as it is when the items are taken; its module is put into evaluation mode.
         items: usually the test part.
         collection: the collection of the items.
 
     Returns:
         One prediction per item, made when it is taken from the iterator. It raises DivergedError
-        then if a logit is not finite.
+        then if a logit is not finite, and UserError if a file cannot be read.
 
     Raises:
         UnsupportedError: the model takes prompts, or several slices at once. An object that windows
@@ -96,8 +96,8 @@ def tile_bands(
 
     Args:
         predict: windows (B, 3, h, w) uint8 on the CPU to logits (B, K, h, w).
-        image: (H, W, 3) uint8; its rows are read from top to bottom, those of two neighbouring
-            rows of windows twice.
+        image: (H, W, 3) uint8; its rows are read from top to bottom, those that several rows of
+            windows share several times. If a side is shorter than a window, all is read at once.
         size: height and width of a window in pixels, or one number for both.
         overlap: share of a window that the next one covers too, in [0, 1).
         batch: number of windows per call of `predict`.
@@ -106,7 +106,8 @@ def tile_bands(
         The rows, and their logits (K, rows, W) fp32 on the CPU.
 
     Raises:
-        UserError: an overlap outside [0, 1), a size or batch below 1, or an image without pixels.
+        UserError: an overlap outside [0, 1), a size or batch below 1, or an image of another shape
+            or without pixels. It is raised when the first band is taken.
     """
     window = (size, size) if isinstance(size, int) else size
     _check(image, min(window), overlap, batch)

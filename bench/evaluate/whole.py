@@ -31,8 +31,8 @@ def predict_whole(
     last stack of a volume overlaps the one before, each slice is predicted in its first stack.
 
     Args:
-        model: as it is when the items are taken.
-        items: usually the test part.
+        model: as it is when the items are taken; its module is put into evaluation mode.
+        items: usually the test part; names differ.
         collection: the collection of the items.
 
     Yields:
@@ -40,7 +40,8 @@ def predict_whole(
 
     Raises:
         DivergedError: a logit is not finite.
-        UserError: a volume has fewer slices than the depth of the task.
+        UserError: a file cannot be read, or with a depth above 1 an image is not a slice or a
+            volume has fewer slices. Like DivergedError, it is raised when predictions are taken.
     """
     names: set[str] = set()
     for stack in stacks(items, model.task.depth):
@@ -68,7 +69,9 @@ def predict_logits(model: Model, images: LabelledImages, batch: int = 8) -> Iter
 
 
 def validation_dice(model: Model, images: LabelledImages) -> float | None:
-    """Mean foreground Dice of the pixels of all images, at the model's own resolution.
+    """Mean Dice of the foreground classes, pixels of all images together, at the model's side.
+
+    Classes that are in neither truth nor prediction are left out.
 
     Args:
         model: on the device of the images; its module is put into evaluation mode.
@@ -76,6 +79,7 @@ def validation_dice(model: Model, images: LabelledImages) -> float | None:
 
     Returns:
         A value in [0, 1]; None if no image has a foreground class in truth or prediction.
+        Unlabelled pixels do not count.
 
     Raises:
         DivergedError: a logit is not finite.
@@ -124,6 +128,9 @@ def full_logits(
         images: (H, W, 3) uint8 each; resized to the side of the model, and the logits back.
         prompts: one entry per image in pixels of the model's input, on the device of the model;
             None for a model that takes none.
+
+    Yields:
+        Logits fp32, on the device of the model.
 
     Raises:
         DivergedError: a logit is not finite.

@@ -10,9 +10,9 @@ MOST_BYTES = 8 << 30  # the features of a bank are smaller, except at published 
 def run_frozen_stages(model: Model, images: Tensor, batch: int = 8) -> ModelInput:
     """Return the input of training: features of the frozen stages if they fit, otherwise images.
 
-    The result of training is the same in both cases, because frozen stages run without gradients on
-    the same rows. The images are returned if no stage is frozen, or if the features would need more
-    than `MOST_BYTES`.
+    The result of training is the same in both cases but for rounding, because frozen stages run
+    without gradients on the same rows. The images are returned if no stage is frozen, or if the
+    features would need more than `MOST_BYTES`.
 
     Args:
         model: its module must be in training mode, so that the stages behave as in training.

@@ -20,9 +20,10 @@ class LabelledImages:
     Attributes:
         images: (N, 3, S, S) uint8.
         masks: class indices (N, S, S) uint8.
-        prompts: one entry per image, for models that take prompts; None until they are made.
+        prompts: one entry per image, for models that take prompts; None until `with_prompts` makes
+            them.
         instances: instance numbers (N, S, S) int32 on the CPU, 0 is background; an image of zeros
-            has no labelled instances. None where no image has any.
+            has no labelled instances. None where no image has any, or they were not asked for.
         depth: D; every D consecutive rows are the slices of one stack and enter a batch together.
     """
 
@@ -45,7 +46,7 @@ class LabelledImages:
         Args:
             bank: views of images and masks.
             device: of the images and masks.
-            instances: the same views, with instance numbers as masks.
+            instances: the same views, with instance numbers as masks; None for no instances.
             depth: number of slices of a stack.
         """
         images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
@@ -54,7 +55,10 @@ class LabelledImages:
         return cls(images.to(device), masks, instances=numbers, depth=depth)
 
     def with_prompts(self, rule: PromptRule | None) -> "LabelledImages":
-        """Return the same images with the prompts of evaluation; unchanged if `rule` is None."""
+        """Return the same images with the prompts of evaluation, made from masks and instances.
+
+        They are returned unchanged if `rule` is None.
+        """
         if rule is None:
             return self
         numbers = [None] * len(self) if self.instances is None else self.instances.numpy()
@@ -67,7 +71,7 @@ class LabelledImages:
         return Prompts.join(list(self.prompts[rows])) if self.prompts else None
 
     def to(self, device: torch.device) -> "LabelledImages":
-        """Return a copy with images, masks and prompts on another device."""
+        """Return a copy with images, masks and prompts on a device; instances stay on the CPU."""
         prompts = self.prompts and tuple(one.to(device) for one in self.prompts)
         return replace(
             self, images=self.images.to(device), masks=self.masks.to(device), prompts=prompts
@@ -93,7 +97,8 @@ def make_labelled_images(
     Args:
         stacks: at least one; all have the same number of slices; (item,) for a single image.
         collection: the collection of the items.
-        views: as for `bench.data.bank.make_bank`, like `kind` and `seed`.
+        views: number of views as for `bench.data.bank.make_bank`, like `kind` and `seed`; a view of
+            a stack has one row for each slice.
         kind: kind of augmentation.
         size: side S of the views in pixels.
         seed: seed of the augmentation.
@@ -104,7 +109,8 @@ def make_labelled_images(
         The views, without prompts.
 
     Raises:
-        UserError: a file cannot be read, image and mask differ in size, or the kind is unknown.
+        UserError: a file cannot be read, image and mask differ in size, a mask holds a value
+            without a class, or the kind is unknown.
     """
     depth = len(stacks[0])
     items = [item for stack in stacks for item in stack]

@@ -47,7 +47,7 @@ def learning_rate(recipe: Recipe, step: int) -> float:
         step: number of the step, from 0.
 
     Raises:
-        KeyError: the schedule is not "constant", "cosine" or "poly".
+        KeyError: the schedule is not "constant", "cosine" or "poly", and the warm-up is over.
     """
     warmup = min(recipe.warmup_steps, recipe.steps // 2)
     if step < warmup:
@@ -73,13 +73,16 @@ def train_step(
 ) -> Tensor:
     """Do forward pass, loss, backward pass and update for one batch; return the detached loss.
 
-    With `recipe.accumulate` above 1, the batch is passed in that many parts, and their gradients
-    are added with the share of each part in the batch as its weight.
+    The learning rate is that of the optimiser's groups. Gradients are clipped as the recipe says.
+
+    With `recipe.accumulate` above 1, the batch is passed in that many parts of whole stacks, and
+    their gradients are added with the share of each part in the batch as its weight.
 
     Args:
         model: its module is in training mode.
         optimizer: result of `make_optimizer`.
-        inputs: images of the batch, or the output of the frozen stages.
+        inputs: images of the batch (a module with a training loss of its own needs these), or the
+            output of the frozen stages.
         masks: class indices (B, S, S) uint8, on the device of the model.
         prompts: one entry per row, for a model that takes prompts.
 
@@ -130,24 +133,32 @@ def fit(
     points: int = 6,
     keep_frozen: bool = True,
 ) -> list[dict[str, float]]:
-    """Train for `recipe.steps` steps on random batches; each epoch uses every view once.
+    """Train for `recipe.steps` steps on random batches; each pass uses every view once.
+
+    The module is put into training mode, and stays in it.
 
     Args:
         model: its recipe has the settings of the training.
-        bank: the augmented views.
+        bank: the augmented views, on the device of the model.
         seed: seed of the order of the batches and of the training prompts.
-        report: called about twice per second with step, epoch, loss and images_per_s.
-        validate: returns the mean Dice on the validation part; it is only recorded, and no model is
-            selected by it.
-        points: number of points of the curve.
-        keep_frozen: run frozen stages once per view and keep their output.
+        report: called about twice per second, and at each point of the curve, with step, epoch
+            (images so far, divided by those of an epoch), loss and images_per_s.
+        validate: returns the mean Dice on the validation part, or None; it is only recorded, and no
+            model is selected by it. It may change the mode of the module.
+        points: number of points of the curve; fewer steps give as many points as steps.
+        keep_frozen: run frozen stages once per view and keep their output, if it fits, see
+            `run_frozen_stages`.
 
     Returns:
         The learning curve: for each point step, epoch, mean loss since the previous point, and
         val_dice if it is defined.
 
     Raises:
-        DivergedError: the loss, or a logit of the validation part, is infinite or not a number.
+        DivergedError: the loss, which is checked at each report, or a logit of the validation part,
+            is infinite or not a number.
+        UserError: of the loss, as for images that are too small for it.
+        UnsupportedError: as `train_step`.
+        ValueError: nothing is trainable.
     """
     model.module.train()
     recipe, optimizer = model.recipe, make_optimizer(model)

@@ -1,7 +1,8 @@
 """Losses of class logits (B, K, H, W) and class indices (B, H, W).
 
-Pixels of the class `IGNORE` have no influence. Every loss returns a scalar tensor. In the formulas,
-t is the truth (1 for the true class, 0 for the others) and p the predicted probability.
+The logits of pixels of the class `IGNORE` have no influence. Every loss returns a scalar tensor.
+In the formulas, t is the truth (1 for the true class, 0 for the others) and p the predicted
+probability.
 
 Some original losses are defined for one foreground logit. They are computed here for each class
 k >= 1 against all other classes: the logit is the log-odds of the softmax probability of the class,
@@ -37,8 +38,9 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 def balanced_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """Cross entropy in which each pixel has the weight 1 / sqrt(share of its class in the batch).
 
-    Weights are scaled to a mean of 1 over the labelled pixels. Without weights, a short training
-    predicts background everywhere; with the weights 1 / share it predicts too much foreground.
+    Shares are of the labelled pixels, over which weights are scaled to a mean of 1. Without
+    weights, a short training predicts background everywhere; with the weights 1 / share it predicts
+    too much foreground.
     """
     return _balanced_cross_entropy(_Pixels(logits, masks))
 
@@ -48,7 +50,7 @@ def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
 
     Because the sums are over the whole batch, a class that is in few images still has a useful
     gradient. Because of the smoothing term 1, a class that is in neither the truth nor the
-    prediction has the loss 0.
+    prediction has a loss near 0.
     """
     return _soft_dice(_Pixels(logits, masks))
 
@@ -65,7 +67,7 @@ def squared_dice(logits: Tensor, masks: Tensor) -> Tensor:
 def jaccard(logits: Tensor, masks: Tensor) -> Tensor:
     """1 - (sum pt + 1) / (sum p + sum t - sum pt + 1), mean over classes.
 
-    Sums are over batch and space.
+    Sums are over batch and space, background included.
 
     The IoU loss of U-Net 3+ (Huang et al., 2020, arXiv 2004.08790).
     """
@@ -79,7 +81,7 @@ def ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
     """1 - MS-SSIM between probabilities and truth, with five scales; mean over images and classes.
 
     A loss of U-Net 3+. Its public code raises the coarsest scale to the fourth power; this
-    function does not.
+    function does not. An ignored pixel counts as equal in both, 0 in every class.
 
     Raises:
         UserError: the images are smaller than 176 px, which is too small for five scales.
@@ -105,8 +107,8 @@ def balanced_bce(logits: Tensor, masks: Tensor) -> Tensor:
     """Binary cross entropy in which positive and negative pixels have the same total weight.
 
     A positive pixel has the weight neg / (pos + neg), a negative one pos / (pos + neg), where pos
-    and neg are the numbers of pixels in the batch. The loss "bbce" of SAM-Adapter's code (Chen et
-    al., 2023, arXiv 2304.09148).
+    and neg are the class's numbers of labelled pixels in the batch. The loss "bbce" of
+    SAM-Adapter's code (Chen et al., 2023, arXiv 2304.09148).
     """
     t, labelled = _foreground(masks, logits)
     share = t.sum(BATCH_AND_SPACE, keepdim=True) / labelled.sum().clamp(min=1)

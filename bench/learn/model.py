@@ -67,7 +67,8 @@ class Model:
         loss_function: the recipe's loss, from logits (B, K, S, S) and class indices (B, S, S).
         prompt_rule: how prompts are made from the ground truth; None if it takes no prompts.
         stages: the steps of its encoder, in order; empty if the module has no stages.
-        frozen_stages: number of stages before the first one with a trainable parameter.
+        frozen_stages: number of stages before the first one with a trainable parameter; all of them
+            if there is no such stage.
 
     Raises:
         UserError: the recipe names an unknown loss.
@@ -96,6 +97,8 @@ class Model:
     def forward(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Return class logits (B, K, S, S) fp32, computed in the recipe's precision.
 
+        The mode of the module is not changed.
+
         Args:
             images: (B, 3, S, S) uint8, on the device of the model.
             prompts: one entry per image, for a model that takes prompts.
@@ -103,7 +106,7 @@ class Model:
         return self.logits(ModelInput(images), prompts)
 
     def predict(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """As `forward`, in evaluation mode (which stays set) and without gradients.
+        """As `forward`, in evaluation mode, which stays set, and without gradients.
 
         Raises:
             DivergedError: a logit is not finite.
@@ -144,7 +147,10 @@ class Model:
             return self._staged.decode(features, prompts, small).float()
 
     def encode_frozen(self, images: Tensor) -> Tensor:
-        """Return the output of the frozen stages for images (B, 3, S, S) uint8; no gradients."""
+        """Return the output of the frozen stages for images (B, 3, S, S) uint8; no gradients.
+
+        Without frozen stages, these are the images as float in [0, 1].
+        """
         features = to_unit(images)
         with torch.no_grad(), self._autocast():
             for stage in self.stages[: self.frozen_stages]:
@@ -161,7 +167,8 @@ class Model:
     def own_loss(self, images: Tensor, masks: Tensor) -> Tensor | None:
         """Return the module's own training loss; None if training uses only its logits.
 
-        The layers are computed in the recipe's precision, the recipe's loss in fp32.
+        That is so for a module without such a loss, and for `loss_at` other than "image". The
+        layers are computed in the recipe's precision, the recipe's loss in fp32.
 
         Args:
             images: (B, 3, S, S) uint8.
@@ -173,10 +180,10 @@ class Model:
             return self._own_loss.training_loss(to_unit(images), masks, self._loss_in_fp32)
 
     def exact_loss(self, images: Tensor, masks: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Return the loss in fp32 at the resolution of the images.
+        """Return the training loss in fp32 at the resolution of the images, whatever `loss_at` is.
 
-        Operations are counted on this function, because it runs on the meta device, which has no
-        autocast.
+        It is the module's own loss if it has one. Operations are counted on this function, because
+        it runs on the meta device, which has no autocast.
 
         Args:
             images: (B, 3, S, S) float in [0, 1].

@@ -11,7 +11,7 @@ from bench.sam.surgery import require
 
 @dataclass(frozen=True)
 class UNetForm:
-    """Options of the convolutions of a U-Net.
+    """Options of the convolutions of a U-Net. Only `of` checks the values.
 
     Attributes:
         kernel: side of the convolution kernels, odd.
@@ -37,10 +37,11 @@ class UNetForm:
     ) -> "UNetForm":
         """Return the form of `FORMS` that `form` names; for "original", one with the other options.
 
-        The arguments after `form` are the attributes of `UNetForm`.
+        The arguments after `form` are the attributes of `UNetForm`. `scope` goes with every form.
 
         Raises:
-            UserError: a value is out of range, or an enhanced form is combined with other options.
+            UserError: a value is out of range, or an enhanced form is combined with a kernel,
+                dilation, pool or glu that is not that of "original".
         """
         require(form in FORMS, f"form '{form}' is not known: give one of {', '.join(FORMS)}")
         require(kernel > 0 and kernel % 2 == 1, f"kernel {kernel} must be odd, as 3 or 7")
@@ -56,19 +57,28 @@ class UNetForm:
         return cls(kernel, dilation, pool, glu, scope)
 
     def encoder_stage(self, channels: int, out: int) -> nn.Sequential:
-        """Return two blocks of convolution, BatchNorm and activation, with stride 1."""
+        """Return two blocks of convolution, BatchNorm and activation, which keep height and width.
+
+        They turn `channels` channels into `out`.
+        """
         return nn.Sequential(
             _block(channels, out, self.kernel, 1, self.glu),
             _block(out, out, self.kernel, self.dilation, self.glu),
         )
 
     def decoder_block(self, channels: int, out: int) -> nn.Sequential:
-        """Return one block of convolution, BatchNorm and activation."""
+        """Return one block of convolution, BatchNorm and activation, which keeps height and width.
+
+        It turns `channels` channels into `out`.
+        """
         everywhere = self.scope == "all"
         return _block(channels, out, self.kernel if everywhere else 3, 1, self.glu and everywhere)
 
     def decoder_conv(self, channels: int, out: int) -> nn.Conv2d:
-        """Return one convolution of the decoder, without BatchNorm and activation."""
+        """Return one convolution of the decoder, from `channels` channels to `out`.
+
+        It has no BatchNorm and no activation.
+        """
         return _conv(channels, out, self.kernel if self.scope == "all" else 3, 1)
 
     def pooling(self, channels: int) -> nn.Module:

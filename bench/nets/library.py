@@ -16,7 +16,8 @@ class Normalised(nn.Module):
     """A network that takes images in [0, 1] of any size, and normalises and pads them.
 
     Args:
-        network: from (B, 3, s, s) to (B, K, s, s), where s is a multiple of `multiple`.
+        network: from (B, 3, h, w) to (B, K, h, w), where h and w are multiples of `multiple`. It is
+            converted to another memory format in place.
         multiple: images are padded on the right and at the bottom to a multiple of this number of
             pixels. The padding repeats the last row and column.
         mean: mean of the channels, one value for all or three; it is subtracted from the images.
@@ -41,7 +42,7 @@ class Normalised(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, K, S, S) for images (B, 3, S, S) in [0, 1]."""
+        """Return logits (B, K, H, W) for images (B, 3, H, W) in [0, 1]."""
         height, width = images.shape[-2:]
         below, right = -height % self.multiple, -width % self.multiple
         images = (images - self.mean) / self.std
@@ -64,9 +65,11 @@ def with_encoder(
         shape: further keyword arguments of `make`.
 
     Returns:
-        The network for images of any size, normalised as its encoder was trained.
+        The network for images of any size in [0, 1], which it normalises as its encoder was
+        trained, or by mean 0.5 and deviation 0.25 where no weights are read.
 
     Raises:
+        ModuleNotFoundError: segmentation-models-pytorch is not installed.
         UserError: the encoder is unknown, it does not fit the network, or its weights are not in
             the cache and cannot be downloaded, or are not finite.
     """
@@ -124,7 +127,8 @@ def require_library(*names: str) -> None:
         names: of top-level modules, as in an import.
 
     Raises:
-        ModuleNotFoundError: a library is missing; `--list` shows the message as the reason.
+        ModuleNotFoundError: a library is missing; `--list` shows the message as the reason. The
+            message names all that are missing.
     """
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
