@@ -84,7 +84,7 @@ class Task:
         image_size: side in pixels of the square images that enter the model.
         backbone: name of the foundation model; "none" for methods that train from scratch.
         weights: "pretrained", "random" (always so without a backbone), or the path of a checkpoint.
-        depth: number of slices in a sample; 1 for single images.
+        depth: number of consecutive slices in a stack; 1 for single images.
     """
 
     num_classes: int

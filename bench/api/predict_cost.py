@@ -32,7 +32,7 @@ def predict_cost(
         backbones: names; one, a list, or separated by commas.
         image_size: side in pixels, not checked; None for each backbone's own.
         classes: foreground classes.
-        depth: slices in one sample; 1 for images.
+        depth: consecutive slices in one stack; 1 for images.
         images: number of training images; a quarter as many are counted as test images for hours.
         gpu: a name as "rtx 4070" for a verdict and hours, or memory as "12GB" for a verdict alone;
             None for neither.

@@ -17,8 +17,8 @@ class TableCoverage:
         table: name of the table in it.
         suites: names of the suites of this table.
         values: number of values in the table.
-        with_line: number of values that have a line of ours.
-        reasons: why the other values have none, to their number.
+        with_line: number of values that have a line of ours with a method to run.
+        reasons: why the other values have none, to their number, the most frequent first.
         unexplained: values with neither a line nor a reason.
     """
 
@@ -35,7 +35,7 @@ def list_coverage() -> list[TableCoverage]:
     """The coverage of every published table, in the order of the published values.
 
     Raises:
-        UserError: the file of the suites does not exist, for example outside a checkout.
+        UserError: the file of the suites does not exist.
         OSError: the file of the published values does not exist.
     """
     tables: dict[tuple[str, str], list[PublishedValue]] = {}

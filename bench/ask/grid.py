@@ -28,7 +28,8 @@ class LoadedDataset:
     Attributes:
         collection: its images and masks.
         sha: fingerprint of its contents.
-        leaks: for each fold, descriptions of the overlapping images in different parts.
+        leaks: for each fold, sentences on the shared groups and overlapping images of different
+            parts.
         other: the collection that is tested on in place of the test part; None if there is none.
         other_sha: fingerprint of its contents; empty if there is none.
     """
@@ -43,11 +44,14 @@ class LoadedDataset:
 def load_datasets(request: Request) -> dict[str, LoadedDataset]:
     """Read every dataset of a request, compute its fingerprint and look for overlapping images.
 
+    Each fold is searched, which decodes all images and can take minutes.
+
     Returns:
         The datasets by their names as typed.
 
     Raises:
-        UserError: a dataset cannot be read or split, or its parts overlap and this is not allowed.
+        UserError: no dataset is named, one cannot be read or split, its parts overlap and this is
+            not allowed, or as `load_test_collection`.
     """
     from bench.data.fingerprint import fingerprint
 
@@ -66,16 +70,19 @@ def expand(
 ) -> tuple[list[Cell], list[str]]:
     """List the cells of a request, with notes about the assumptions of the dataset readers.
 
-    Everything is checked before anything runs: datasets are read and split, weights are located,
-    and each method is built once on the meta device to check the values of its options.
+    Everything is checked before anything runs: datasets are read and split, weights are loaded,
+    and each method is built once on the meta device to check the values of its options. A method
+    that does not support the task gets cells all the same: their records say so.
 
     Args:
         request: what to run.
-        datasets: result of `load_datasets`, if it was computed before.
+        datasets: result of `load_datasets` for the same datasets, test dataset, folds and ratio, if
+            it was computed before; then `request.datasets` is not looked at.
 
     Returns:
-        The cells, each once, and the notes: on datasets, overlapping images, files of weights and
-        published recipes.
+        The cells, each once, and the notes: on datasets, overlapping images (the first five of a
+        cell), files of weights and published recipes. A method from scratch has the same cells for
+        all backbones of one image size.
 
     Raises:
         UserError: a part of the request is invalid; the message says which.
@@ -252,8 +259,11 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
 
     Args:
         request: gives the protocol and the changes.
-        method: gives its published recipe, or its learning rate.
+        method: gives its published recipe, or its learning rate where it has none or under `equal`.
         images: number of training images.
+
+    Returns:
+        The recipe, whose `epochs` is None and whose `steps` is 1 or more.
 
     Raises:
         UserError: a batch is to be divided into more parts than it has images.

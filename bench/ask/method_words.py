@@ -20,10 +20,12 @@ def parse_methods(text: str) -> list[tuple[Method, Options]]:
         text: as typed on the command line.
 
     Returns:
-        Each method with the options that were typed, in the order typed, without repetitions.
+        Each method with the options that were typed, in the order typed, without repetitions. An
+        option that was typed with its default value is kept.
 
     Raises:
-        UserError: the text cannot be read, or contains an unknown method, option or value.
+        UserError: the text cannot be read (or is empty), contains an unknown method or option or a
+            value of another type, or a method cannot be imported here.
     """
     points: list[tuple[Method, Options]] = []
     for part in re.split(r",(?![^\[]*\])", text):  # commas outside brackets

@@ -23,8 +23,8 @@ def load_test_collection(
         sha: its fingerprint.
 
     Raises:
-        UserError: the dataset cannot be read, has other classes or the same images, or cannot be
-            divided into stacks of `request.depth` slices.
+        UserError: the dataset cannot be read, has other classes (in names or order) or the same
+            fingerprint, or cannot be divided into stacks of `request.depth` slices.
     """
     from bench.data.fingerprint import fingerprint
     from bench.data.stacks import stacks
@@ -59,6 +59,9 @@ def find_leaks_between(parts: Split, other: Collection) -> "list[Leak]":
 
     Returns:
         The pairs; the second image of each is of `other`, and its part is called "test".
+
+    Raises:
+        UserError: an image cannot be read.
     """
     from bench.data.leakage.gate import find_leaks
 

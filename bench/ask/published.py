@@ -42,7 +42,11 @@ class PublishedValue:
 
     @property
     def value(self) -> float | None:
-        """The value in the unit of records, a percentage as a fraction; None if not a number."""
+        """The value in the unit of records; None if it is not one number or duration.
+
+        A percentage becomes a fraction (except BER, which records hold in per cent), and a duration
+        such as "21 min" seconds.
+        """
         if duration := _DURATION.fullmatch(self.text):
             return float(duration[1]) * _SECONDS[duration[2]]
         try:
@@ -51,11 +55,17 @@ class PublishedValue:
             return None
 
     def equals(self, value: float) -> bool:
-        """Whether a value in the unit of records equals this one in all printed digits."""
+        """Whether a value in the unit of records equals this one in all printed digits.
+
+        Where `value` is None, it is compared with 0.
+        """
         return self.format(value) == self.format(self.value or 0.0)
 
     def format(self, value: float) -> str:
-        """A value in the unit of records, with the unit and the number of digits of this one."""
+        """A value in the unit of records, with the unit and number of decimals of this one.
+
+        Thousands are separated by commas. Durations are in seconds.
+        """
         digits = len(self.text.partition(".")[2])
         unit = self.unit.partition(" (")[0]
         return f"{value / self._scale:,.{digits}f} {unit}".rstrip()
@@ -68,7 +78,13 @@ class PublishedValue:
 
 
 def list_published() -> list[PublishedValue]:
-    """Every published value, in the order of the file; OSError if the file does not exist."""
+    """Every published value, in the order of the file, which a process reads once.
+
+    Of lines with the same place in a table the last one counts.
+
+    Raises:
+        OSError: the file does not exist.
+    """
     return list(_by_place().values())
 
 
@@ -77,7 +93,7 @@ def find_published(
 ) -> PublishedValue | None:
     """The value in that place of a table; None if the table has none there.
 
-    The arguments are the attributes of `PublishedValue` with the same names.
+    The arguments are the attributes of `PublishedValue` with the same names, as published.
 
     Raises:
         OSError: the file of the published values does not exist.

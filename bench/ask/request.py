@@ -18,24 +18,25 @@ LARGEST_SEED = 2**32 - 1  # of numpy's generators
 class Request:
     """What to run, with the values as a user types them on the command line.
 
-    None means that no value was given. `epochs`, `steps`, `batch_size`, `lr`, `precision`, `loss`,
+    Nothing is checked before `check` and `bench.ask.grid.expand`. None means that no value was
+    given. `epochs`, `steps`, `batch_size`, `lr`, `precision`, `loss`,
     `augmentation` and `evaluation` then have the value of the protocol's recipe.
 
     Attributes:
         methods: names with options, separated by commas, as in `lora[rank=1|4],adapter`.
-        datasets: registered names or folders, separated by commas.
+        datasets: registered names or folders (without a comma in the path), separated by commas.
         backbones: names, separated by commas.
         weights: "pretrained" or "random".
-        checkpoint: file that replaces the default weights.
+        checkpoint: file that replaces the pretrained weights; not with `weights` "random".
         protocol: "equal" (one recipe for all methods) or "published" (each method's own recipe).
         seeds: the number of seeds ("3" runs 0, 1 and 2), or seeds separated by commas.
         folds: number of folds; 1 for one fixed split.
         labels: numbers of labelled training images, or "all", separated by commas.
         image_size: side of the model's input in pixels; None for the backbone's own, or under the
             published protocol the method's `published_size`, if it has one.
-        depth: consecutive slices in one sample; 1 for images.
-        epochs: passes over the augmentation bank, or over the training images under the published
-            protocol; cannot be combined with `steps`.
+        depth: consecutive slices in one stack; 1 for images.
+        epochs: passes over the augmentation bank, or under the published protocol over the images
+            of an epoch of the recipe; cannot be combined with `steps`.
         steps: number of optimiser steps.
         batch_size: images, or stacks of `depth` slices, in one step.
         lr: peak learning rate, instead of each method's own.
@@ -43,12 +44,13 @@ class Request:
         loss: name of a loss, instead of the recipe's.
         augmentation: kind of augmentation bank, instead of the recipe's.
         evaluation: "whole", "tiles" or "generator".
-        checkpointing: recompute activations in the backward pass.
-        accumulate: number of parts in which a batch passes through the model.
+        checkpointing: recompute activations of encoder blocks in the backward pass.
+        accumulate: number of parts in which a batch passes through the model, at most its size.
         split: ratio of training, validation and test images, as in "7:2:1"; None for the default.
+            Only for one fold of a dataset without a published split.
         test_dataset: name or folder of another dataset with the same classes, all images of which
             are the test images; None for the test part.
-        allow_leakage: run even if training and test images overlap.
+        allow_leakage: run even if images of different parts overlap.
     """
 
     methods: str
@@ -123,7 +125,7 @@ class Request:
 
     @property
     def label_budgets(self) -> list[int | None]:
-        """Numbers of labelled training images; None for all.
+        """Numbers of labelled training images, each once; None for all.
 
         Raises:
             UserError: there is none, or one is neither "all" nor a whole number from 1 on.
@@ -136,8 +138,8 @@ class Request:
     def check(self) -> None:
         """Check the values that do not depend on datasets and methods.
 
-        Lists are not checked here: `seed_numbers`, `label_budgets`, `dataset_names` and
-        `backbone_names` check theirs.
+        Lists are not checked here: `seed_numbers`, `label_budgets` and `dataset_names` check
+        theirs, `backbone_names` only that there is one. A loss is looked up, which imports torch.
 
         Raises:
             UserError: a value is not allowed, or cannot be combined with another value.
@@ -188,7 +190,7 @@ class Request:
 
 
 def pick_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of `values` that are fields of a dataclass; others are left out.
+    """Return the entries of `values` that are fields of a dataclass, unchecked, without the others.
 
     Args:
         cls: the dataclass, such as `Request`.

@@ -29,7 +29,7 @@ class SuiteLine:
         method: name in the publication.
         setting: name of the setting in the publication.
         run: the method to run, as on the command line; "" if this project does not have it.
-        reason: why this project does not have it.
+        reason: why this project does not have it; "" if it has.
         lr: peak learning rate, instead of the method's own.
         batch_size: instead of the protocol's.
         epochs: passes over the bank, or over the training images under the published protocol. If a
@@ -86,9 +86,10 @@ class Suite:
         differences: sentences on the differences between the publication's protocol and ours.
         labels: label budgets, as on the command line.
         folds: number of folds for cross-validation.
-        depth: number of consecutive slices in a sample.
+        depth: number of consecutive slices in a stack; 1 for single images.
         epochs: passes over the bank under the equal protocol, instead of a number of steps.
-        loss: the publication's loss, if the published recipe of the method has another loss.
+        loss: the publication's loss, if the published recipe of the method has another loss; used
+            under the published protocol only.
         units: published metric to its unit, if it differs from our unit.
         apart: why values are not comparable even with the publication's images and recipe, by
             published metric (with its target, or for all targets) or method; "" for all.
@@ -116,12 +117,24 @@ class Suite:
     counted: CountedModel | None = None
 
     def published(self, line: SuiteLine, dataset: str, metric: str) -> float | None:
-        """Return the published value, percentages as fractions; None if none is published."""
+        """Return `PublishedValue.value`, in the unit of records; None if no number is published.
+
+        Args:
+            line: gives method and setting.
+            dataset: published name, a key of `originals`.
+            metric: published name with its target, a key of `figures`.
+        """
         entry = self.published_value(line, dataset, metric)
         return None if entry is None else entry.value
 
     def published_value(self, line: SuiteLine, dataset: str, metric: str) -> PublishedValue | None:
-        """Return the published value as printed; None if none is published."""
+        """Return the published value as printed; None if none is published.
+
+        Args:
+            line: gives method and setting.
+            dataset: published name, a key of `originals`.
+            metric: published name with its target, a key of `figures`.
+        """
         place = (self.source, self.table, dataset, line.method, line.setting, metric)
         return find_published(*place)
 
@@ -133,7 +146,8 @@ class SuiteChoice:
     Attributes:
         dataset: a dataset instead of the stand-in.
         seeds: the number of seeds, or seeds separated by commas.
-        request: further fields of `Request`, by name.
+        request: further fields of `Request`, by name; not methods, datasets, seeds, labels, folds
+            or depth.
     """
 
     dataset: str | None = None
@@ -141,7 +155,7 @@ class SuiteChoice:
     request: Mapping[str, Any] = field(default_factory=dict)
 
     def chosen(self, key: str) -> str:
-        """Return the value of a field of the request as text; "" if it is the default."""
+        """Return a value of `request` as text; "" if it is not given, None or the default."""
         value = self.request.get(key)
         return "" if value in (None, getattr(Request, key)) else str(value)
 
@@ -169,14 +183,16 @@ def get_suite(name: str) -> Suite:
 def request_of(suite: Suite, choice: SuiteChoice) -> Request:
     """Return the request with the settings that all lines of a suite have in common.
 
-    Its `methods` is empty; each line sets its own.
+    Its `methods` is empty; each line sets its own. The user's steps and loss replace the suite's
+    epochs and loss.
 
     Args:
-        suite: a suite of runs.
+        suite: a suite of runs, not of counts.
         choice: the user's settings.
 
     Raises:
-        UserError: a value is out of range, or there is more than one dataset or backbone.
+        UserError: a value is out of range, or there is no dataset or more than one, or more than
+            one backbone.
     """
     request = Request(
         methods="",
@@ -208,13 +224,14 @@ def expand_suite(
 ) -> tuple[dict[SuiteLine, list[Cell]], list[str]]:
     """List the cells of each line of a suite, with the notes of `expand`.
 
-    A line whose method this project does not have gets no cells, and neither does a line of a suite
+    A line whose method this project does not have gets an empty list, and so does a line of a suite
     of counts. A method without a published recipe uses the equal recipe, and a note says so.
 
     Args:
         suite: the suite to expand.
         choice: the user's settings.
-        datasets: result of `load_datasets`, if it was computed before.
+        datasets: result of `load_datasets` for `request_of(suite, choice)`, if it was computed
+            before.
 
     Returns:
         The cells of each line, and the notes. A line with several label budgets is replaced by one

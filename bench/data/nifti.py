@@ -41,7 +41,7 @@ def spacing_mm(file: Path) -> tuple[float, float, float]:
 def read_slice(file: Path, number: int) -> npt.NDArray[Any]:
     """Values (H, W) of slice `number`, counted from 0, scaled as the file says.
 
-    It is a view of the volume, which stays in memory: copy it before a change.
+    It shares the memory of the volume, which is kept: copy it before a change.
     """
     return _voxels(file)[..., number].T
 
@@ -50,8 +50,8 @@ def read_levels(file: Path, number: int) -> npt.NDArray[np.uint8]:
     """Grey levels (H, W) of slice `number`, from 0.
 
     The value 0 becomes 0, and percentile `BRIGHTEST` of the values above 0 of the whole volume
-    becomes 255; values outside are clipped. It is a view of the volume, which stays in memory: copy
-    it before a change.
+    becomes 255; values outside are clipped. The array shares the memory of the volume, which is
+    kept: copy it before a change.
     """
     return _levels(file)[..., number].T
 

@@ -28,7 +28,7 @@ class Score:
     """One score of the cell that a final model repeats.
 
     Attributes:
-        cell_id: id of a record.
+        cell_id: id of the record.
         dice: mean foreground Dice of its test images, in [0, 1]; None where it is not defined.
     """
 
@@ -42,7 +42,7 @@ class ModelHeader:
 
     Attributes:
         cell: method, options, task, recipe, dataset and seed. A path of weights or of a dataset
-            is reduced to its last part.
+            is reduced to its last part by `without_paths`.
         base: print of the tensors that the file does not hold, see
             `bench.keep.model_file.base_print`.
         classes: names of the K classes, the background first.
@@ -51,11 +51,12 @@ class ModelHeader:
             command `train` made it.
         images: kind and size of the images that it was trained on.
         origin: "source" and "licence" of the images, where they are known.
-        trained_on: names of the training images by part ("train", "val", "test").
+        trained_on: names of the images that trained it, by the part they are of: "train"; of a
+            final model also "val" and perhaps "test".
         metrics: scores of this model on the test part of its cell; empty for a final model, which
             was tested on nothing.
         repeats: for a final model: records with the same settings, trained on the training part.
-        history: the training curve.
+        history: the training curve, as in the record.
         cost: as in the record; empty for a final model.
         env: machine, versions and commit of the training.
         scaling: how pixel values become 0 to 255.
@@ -87,7 +88,10 @@ class ModelHeader:
 
     @property
     def validation_dice(self) -> float | None:
-        """Dice on the validation part at the end of the training; None where there is none."""
+        """Mean Dice of at most 24 validation images at the end of the training.
+
+        None where there is none, as for a final model.
+        """
         return self.history[-1].get("val_dice") if self.history else None
 
     @classmethod
@@ -99,13 +103,13 @@ class ModelHeader:
         trained_on: Mapping[str, tuple[str, ...]],
         origin: Mapping[str, str],
     ) -> "ModelHeader":
-        """The header of the model of a cell; `base` is set when the file is written.
+        """The header of the model of a cell; `base` is (0, 0) until the file is written.
 
         Args:
-            record: result of the cell.
+            record: result of the cell, with the status "ok".
             rule: why the model is kept, "best" or "all".
             images: kind and size of the training images.
-            trained_on: names of the training images by part.
+            trained_on: names of the training images by part, as of the class.
             origin: "source" and "licence" of the images.
         """
         return cls(
@@ -124,7 +128,11 @@ class ModelHeader:
         )
 
     def to_metadata(self) -> dict[str, str]:
-        """Text for the file: words as they are, all else as JSON."""
+        """Text for the file: words as they are, all else as JSON.
+
+        Besides the fields it has "project", "schema" and "model" (the cell's label), and the id of
+        the cell in "cell".
+        """
         values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
         values |= {
             "cell": {"id": self.cell.id, **self.cell.to_dict()},
@@ -141,7 +149,11 @@ class ModelHeader:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelHeader":
-        """Inverse of `to_metadata`; KeyError, TypeError or ValueError for other metadata."""
+        """Inverse of `to_metadata`; "project" and "schema" are not looked at.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing or has another form.
+        """
         words = {"prompts", "rule", "scaling", "fit", "version"}
         values: dict[str, Any] = {}
         for spec in dataclasses.fields(cls):
@@ -165,9 +177,9 @@ class ModelHeader:
 
 
 def without_paths(cell: Cell) -> Cell:
-    """The cell with the last part of the paths of its weights and of its dataset.
+    """The cell with the last part of the paths of its weights, its dataset and its test dataset.
 
-    Its id is that of the cell: neither path enters it.
+    Its id is that of the cell: no more of the paths enters it.
     """
     weights = cell.task.weights
     if weights not in ("pretrained", "random"):

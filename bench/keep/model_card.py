@@ -20,22 +20,24 @@ METRICS = {
 
 
 def write_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) -> Path:
-    """Write the card of a kept model next to it; returns its path.
+    """Write the card of a kept model next to it, over an earlier one; return its path.
 
     Args:
-        path: of the model.
+        path: of the model; the card has the suffix .md instead.
         header: of the model.
-        scores: of all records with the same settings except seed and fold; empty for those in the
-            header.
+        scores: of all records with the same settings except seed and fold; empty for those in
+            `header.repeats`, which only a final model has.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written, or the method is not on this machine.
     """
     return write_atomic(path.with_suffix(".md"), model_card(path, header, scores))
 
 
 def model_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) -> str:
     """The text of the card, in Markdown; arguments as of `write_card`.
+
+    It has the size of the model's file if that exists.
 
     Raises:
         UserError: the method is not on this machine.
@@ -59,7 +61,7 @@ def model_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) ->
 def spread(scores: Sequence[Score]) -> str:
     """Mean and standard deviation of the Dice of some records, as in "92.2 ± 0.9 % (3 runs)".
 
-    It is "not defined" if no record has a Dice.
+    Only records with a Dice count: one has no deviation, and without any it is "not defined".
     """
     values = [100 * score.dice for score in scores if score.dice is not None]
     if not values:

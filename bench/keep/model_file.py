@@ -32,11 +32,11 @@ def save_model(module: nn.Module, path: Path, header: ModelHeader) -> ModelHeade
     """Write the tensors of `trained_state(module)` and a header as one safetensors file.
 
     These are the tensors that training may have changed; the frozen ones are not saved. The file
-    appears only when it is complete.
+    appears only when it is complete. The module is not changed.
 
     Args:
-        module: as trained.
-        path: ends in .safetensors by convention; an existing file is replaced.
+        module: as trained, on any device.
+        path: ends in .safetensors by convention; its folder is created, a file is replaced.
         header: its `base` is computed here.
 
     Returns:
@@ -64,17 +64,21 @@ def save_model(module: nn.Module, path: Path, header: ModelHeader) -> ModelHeade
 def load_module(path: Path, checkpoint: Path | None = None) -> tuple[nn.Module, ModelHeader]:
     """Load a kept model on the CPU: build it from its header, then set its trained tensors.
 
+    Torch's random state on the CPU is as before afterwards.
+
     Args:
         path: a file of `save_model`.
         checkpoint: file with the weights of the backbone; needed where the model was trained on a
-            checkpoint of the user.
+            checkpoint of the user, and an error where it did not start from a file of weights.
 
     Returns:
-        The model, and the header of the file.
+        The module in the mode in which its method builds it (usually training mode: call `eval`
+        before predicting), and the header of the file.
 
     Raises:
         UserError: the file is not a kept model or is damaged, its method or the weights of its
-            backbone are not on this machine, or they are not those that it was trained on.
+            backbone are not on this machine, they are not those that it was trained on, or
+            `checkpoint` is missing or too much.
     """
     header = read_header(path)
     cell = header.cell
@@ -116,16 +120,17 @@ def _located_weights(path: Path, header: ModelHeader, checkpoint: Path | None) -
 
 
 def load_onto(module: nn.Module, path: Path) -> nn.Module:
-    """Set the tensors of a kept model in `module`, built as it was; returns the module.
+    """Set the tensors of a kept model in `module`, built as it was; return the module.
 
-    The module is changed only if everything fits.
+    The module is changed only if everything fits; its mode is kept.
 
     Args:
         module: built by the same method with the same options, task and seed.
         path: of the kept model.
 
     Raises:
-        UserError: the file is not a kept model or is damaged, or it does not fit the module.
+        UserError: the file is not a kept model or is damaged, it does not fit the module, or it was
+            trained on other base weights.
     """
     header, trained = read_header(path), trained_state(module)
     state = checked_tensors(_tensors(path), trained, str(path))
@@ -157,7 +162,7 @@ def base_print(module: nn.Module) -> tuple[float, float]:
 
     They are computed from samples of every persistent tensor outside `trained_state`. They are not
     a hash, because positions resized to another image side differ in the last digit between
-    machines.
+    machines: `load_onto` compares them within `TOLERANCE`. Both are 0 if there is no such tensor.
 
     Args:
         module: as its method built it, trained or not.

@@ -27,7 +27,11 @@ _LOADERS = (
 
 
 def adopt_plugin_folders() -> None:
-    """Make `bench.methods` and `bench.datasets` importable, and only under these names."""
+    """Make `bench.methods` and `bench.datasets` importable, and only under these names.
+
+    Called once, by `import bench`. In a checkout it adds a hook to `sys.path_hooks` and removes the
+    checkout from `sys.path_importer_cache`.
+    """
     installed = (_BENCH / PLUGIN_FOLDERS[0]).is_dir()
     parent = _BENCH if installed else _ROOT
     for name in PLUGIN_FOLDERS:
@@ -42,7 +46,8 @@ def adopt_plugin_folders() -> None:
 def make_package(name: str, folder: Path) -> str:
     """Make `folder` importable as the package `name`, and return the name.
 
-    If a package of this name exists already, it is not changed.
+    If a module of this name is loaded already, it is not changed. It is not checked that the folder
+    exists.
     """
     if name not in sys.modules:
         spec = ModuleSpec(name, None, is_package=True)

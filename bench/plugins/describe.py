@@ -13,10 +13,10 @@ def describe_method(method: Method) -> dict[str, Any]:
     """Return the registered properties of a method.
 
     Returns:
-        The attributes of `Method`, by name, with "learning_rate" for `lr`, "published_image_size"
-        for `published_size`, without `automatic_options`. "description" is the docstring of its
-        file and function. "options" is a list of dicts with name, type and default; "published" is
-        a dict of the fields of the recipe, or None.
+        The attributes of `Method` except `build`, by name, with "learning_rate" for `lr` and
+        "published_image_size" for `published_size`. "description" is the docstring of its file and
+        function. "options" is a list of dicts with name, type and default; "published" is a dict of
+        the fields of the recipe, or None.
     """
     return {
         "name": method.name,
@@ -43,8 +43,9 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Return the registered properties of a dataset.
 
     Returns:
-        The attributes of `Dataset`, by name, with "description", the docstring of its file and
-        function, and "images": "procedural", "downloaded" or "not downloaded".
+        The attributes of `Dataset` except `load`, by name, with "description", the docstring of
+        its file and function, and "images": "procedural", "downloaded" (its folder exists, as in
+        `find_folder`) or "not downloaded".
     """
     images = "procedural"
     if dataset.in_files:

@@ -45,15 +45,17 @@ class Source:
 
 @dataclass
 class Plugins(Generic[Entry]):
-    """The registered entries of one kind.
+    """The registered entries of one kind; files are imported when they are looked up.
 
-    A plugin that cannot be imported is kept with its reason and does not break the others.
+    A plugin that cannot be imported is kept with its reason, is not tried again in this process,
+    and does not break the others. The attributes hold only what was imported so far.
 
     Attributes:
         kind: "method" or "dataset".
         package: import name of the folder of built-in plugins.
         entries: registered name to entry.
-        unavailable: name of each plugin that cannot be imported, to the reason.
+        unavailable: name of each plugin (with its place if the name occurs twice) that cannot be
+            imported, to the reason.
         lacking: those of them that only need a library which is not installed.
         external: names of entries that come from an entry point or a plugin folder.
     """
@@ -73,10 +75,11 @@ class Plugins(Generic[Entry]):
         return f"sam_adapt_bench.{self.kind}s"
 
     def add(self, name: str, entry: Entry) -> None:
-        """Register an entry.
+        """Register an entry; for one from outside, first import the built-in files of this name.
 
         Raises:
-            ValueError: the name is already registered.
+            ValueError: the name is already registered, or is that of a built-in file that cannot be
+                imported.
         """
         source, names = self._importing[-1] if self._importing else (None, [])
         if source is not None and source.place:
@@ -99,10 +102,11 @@ class Plugins(Generic[Entry]):
         )
 
     def find(self, name: str) -> Entry | None:
-        """Return the entry with this name, or None.
+        """Return the entry with this name, or None; import files until one registers it.
 
         Raises:
-            UserError: the file that should register it cannot be imported.
+            UserError: a file that by its name may register it cannot be imported, or a plugin
+                folder does not exist or has no plugins.
         """
         if name not in self.entries:
             self._import_built_in(name)
@@ -120,11 +124,15 @@ class Plugins(Generic[Entry]):
         return self.entries.get(name)
 
     def all(self) -> list[Entry]:
-        """Return every entry that can be used here, sorted by name."""
+        """Return every entry that can be used here, sorted by name; as `names`."""
         return [self.entries[name] for name in self.names()]
 
     def names(self) -> list[str]:
-        """Return the names of all entries that can be used here, sorted."""
+        """Return the names of all entries that can be used here, sorted; import every file.
+
+        Raises:
+            UserError: a plugin folder does not exist or has no plugins.
+        """
         for source in [*self._built_in(), *self._external()]:
             self._import(source)
         return sorted(self.entries)

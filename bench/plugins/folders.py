@@ -26,18 +26,21 @@ def plugin_folders() -> list[Path]:
 def add_plugin_folder(folder: Path) -> None:
     """Append a folder to $SAM_BENCH_PLUGINS of this process and of the processes that it starts.
 
+    Nothing is imported yet. A folder that is there already is not added again.
+
     Args:
-        folder: contains `methods/*.py`, `datasets/*.py` or both.
+        folder: contains `methods/*.py`, `datasets/*.py` or both; "~" is expanded.
 
     Raises:
-        UserError: it does not exist, or contains neither `methods` nor `datasets`.
+        UserError: it, or a folder that is there already, does not exist or contains neither
+            `methods` nor `datasets`.
     """
     folders = [*plugin_folders(), _checked(folder)]
     os.environ[VARIABLE] = os.pathsep.join(map(str, dict.fromkeys(folders)))
 
 
 def plugin_packages(name: str) -> list[str]:
-    """Make the subfolder `name` of each plugin folder importable; return their import names.
+    """Make the subfolder `name` of each plugin folder that has it importable; return import names.
 
     Args:
         name: "methods" or "datasets".

@@ -35,10 +35,10 @@ class Method:
         summary: one line for `--list`.
         options: name of each option to its default.
         published: the recipe of its paper or its authors' code, for the `published` protocol.
-        published_size: side of the images in that recipe, in pixels.
+        published_size: side of the images in that recipe, in pixels; None for the backbone's own.
         published_options: options that have other values in that recipe than by default.
         idle: trainable parameters that never change, see `register_method`.
-        automatic_options: options with which its prompts need no ground truth.
+        automatic_options: options with all of which its prompts need no ground truth.
         file: the file that registers it.
     """
 
@@ -58,7 +58,11 @@ class Method:
     automatic_options: Mapping[str, OptionValue] = field(default_factory=dict)
 
     def prompt_origin(self, options: Mapping[str, OptionValue]) -> PromptSource:
-        """Where prompts come from at evaluation with these options and the other defaults."""
+        """Where prompts come from, except for the mode `generator`, with these options set.
+
+        Args:
+            options: those that differ from the defaults.
+        """
         values = {**self.options, **options}
         needed = self.automatic_options.items()
         return "automatic" if needed and needed <= values.items() else self.prompts
@@ -77,7 +81,7 @@ class Dataset:
         licence: as the publisher states it.
         images_may_be_shown: whether the licence allows pictures of it in published results.
         summary: one line for `--list`.
-        mask_values: stored mask value to class index; None if masks hold class indices.
+        mask_values: stored mask value to class index or 255; None if masks hold class indices.
         file: the file that registers it.
     """
 
@@ -112,6 +116,8 @@ def register_method(
 ) -> Callable[[Build], Build]:
     """Return a decorator that registers a build function and returns it unchanged.
 
+    The options of the method are the keyword-only parameters of the function, with their defaults.
+
     Args:
         name: snake_case, used in `--methods`; also the name of the file.
         paper: address of the paper.
@@ -128,8 +134,8 @@ def register_method(
             {"prompt": "image"}; with all of them the origin is "automatic" instead of `prompts`.
 
     Raises:
-        ValueError: the name is already registered, an option has no default value, from which its
-            type is taken, or `automatic_options` has a key that is not an option.
+        ValueError: raised by the decorator: the name is already registered, an option has no
+            default of type bool, int, float or str, or `automatic_options` names no option.
     """
 
     def register(build: Build) -> Build:
@@ -211,7 +217,8 @@ def get_method(name: str) -> Method:
     """Return the method with this name.
 
     Raises:
-        UserError: no method has this name, or its file cannot be imported here.
+        UserError: no method has this name, its file cannot be imported here, or a plugin folder
+            does not exist or has no plugins.
     """
     method = _METHODS.find(name)
     if method is None:
@@ -223,7 +230,7 @@ def get_dataset(name: str) -> Dataset:
     """Return the registered dataset with this name.
 
     Raises:
-        UserError: no dataset has this name, or its file cannot be imported here.
+        UserError: as `get_method`.
     """
     dataset = _DATASETS.find(name)
     if dataset is None:
@@ -232,10 +239,10 @@ def get_dataset(name: str) -> Dataset:
 
 
 def list_methods(built_in_only: bool = False) -> list[Method]:
-    """Return every method that can be used here, sorted by name. This imports torch.
+    """Return every method that can be used here, sorted by name. This imports all, and torch.
 
     Args:
-        built_in_only: without the methods from entry points and plugin folders.
+        built_in_only: leave out the methods of entry points and plugin folders.
     """
     methods = _METHODS.all()
     return [m for m in methods if not (built_in_only and m.name in _METHODS.external)]
@@ -247,7 +254,7 @@ def list_datasets() -> list[Dataset]:
 
 
 def unavailable_methods() -> dict[str, str]:
-    """Return the method plugins that cannot be imported here: name of the file to the reason."""
+    """Return the method plugins that cannot be imported here: name of the plugin to the reason."""
     _METHODS.all()
     return dict(_METHODS.unavailable)
 
@@ -259,7 +266,7 @@ def methods_lacking_a_library() -> set[str]:
 
 
 def unavailable_datasets() -> dict[str, str]:
-    """Return the dataset plugins that cannot be imported here: name of the file to the reason."""
+    """Return the dataset plugins that cannot be imported here: name of the plugin to the reason."""
     _DATASETS.all()
     return dict(_DATASETS.unavailable)
 
@@ -268,11 +275,11 @@ def load_collection(name_or_path: str) -> Collection:
     """Read the labelled images of a registered dataset, or of a folder of images and masks.
 
     Args:
-        name_or_path: a registered name; otherwise the path of a folder.
+        name_or_path: a registered name; otherwise the path of a folder ("~" is expanded).
 
     Raises:
         UserError: there is no such dataset and no such folder, the dataset cannot be used here, its
-            files have not been downloaded, or the folder cannot be read.
+            files are missing or cannot be read, or the folder cannot be read.
     """
     dataset = _DATASETS.find(name_or_path)
     if dataset is not None:
