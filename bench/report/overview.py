@@ -33,17 +33,20 @@ def write_report(
     """Write `tables/`, `plots/`, `figures.md` and `index.md`, each file atomically.
 
     Args:
-        frame: of all records; files of records that no longer exist disappear from the overview.
+        frame: of all records. Files of records that no longer exist stay in the folder, but
+            disappear from `index.md` and `figures.md`.
         comparisons: of the frame.
         folder: results folder; `predictions/<cell id>/<item name>.png` in it are shown.
-        images: dataset name to a function from item name to image (H, W, 3) uint8 and mask
-            (H, W) uint8; only images of these datasets are shown in pictures.
+        images: name of the dataset of the test images to a function from item name to image
+            (H, W, 3) uint8 and mask (H, W) uint8; only images of these datasets are shown in
+            pictures.
 
     Returns:
-        The files, the overview last.
+        The files, `index.md` last.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: a file cannot be written, or as `images` raise.
+        OSError: a stored prediction cannot be read.
         ValueError: a stored prediction has another size than its mask.
     """
     plots, predictions = folder / "plots", folder / "predictions"
@@ -59,16 +62,20 @@ def rewrite(
 ) -> list[Path]:
     """Write what `write_report` writes, without pictures of images, to compare it with `like`.
 
-    If `like` has no plots as SVG, only those of its plots are drawn that it has as PNG.
+    If `like` has no plots as SVG, only those of its plots are drawn that it has as PNG, and there
+    is no `figures.md`; otherwise `figures.md` shows the galleries that `like` has.
 
     Args:
         frame: of all records.
         comparisons: of the frame.
         folder: where the files are written.
-        like: results folder with which the files are compared.
+        like: results folder with which the files are compared; it is not changed.
 
     Returns:
-        The files, the overview last.
+        The files, `index.md` last.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     files = _write_tables(frame, comparisons, folder)
     stored = like / "plots"

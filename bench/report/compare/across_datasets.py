@@ -26,14 +26,15 @@ _Scores = Mapping[str, Row]  # of one dataset, by the name of the row
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """Ranks of methods that were all run on the same datasets, under one protocol.
+    """Ranks of methods that were all run on the same datasets, by one request and prompt origin.
 
     Attributes:
-        title: the number of datasets, and what else the runs have in common.
+        title: the number of datasets, and those settings of all runs that are not the defaults.
         slug: the title as a file name.
-        datasets: D names.
+        datasets: D names, sorted.
         methods: K rows of the first dataset, best average rank first.
-        ranks: (D, K) by Dice, 1 for the best; equal scores get the mean of their ranks.
+        ranks: (D, K) by Dice, in the order of `datasets` and `methods`; 1 for the best; equal
+            scores get the mean of their ranks.
         p_value: p-value of Friedman's test of the hypothesis that all methods are equally good.
         cliques: groups of neighbouring methods in which no two differ significantly, as the
             positions of the first and the last method, see `bench.stats.ranks.cliques`.
@@ -49,7 +50,7 @@ class Standing:
 
     @property
     def sentence(self) -> str:
-        """Describe the ranks and what can be concluded from them."""
+        """Two or more sentences that describe the ranks and what can be concluded from them."""
         count, methods = len(self.datasets), len(self.methods)
         pairs = methods * (methods - 1) // 2
         differ = "differ" if self.p_value <= SIGNIFICANCE else "do not differ"
@@ -72,14 +73,16 @@ class Standing:
 
 
 def find_standings(comparisons: Sequence[Comparison]) -> list[Standing]:
-    """Return the ranks of every set of methods that were run on at least `FEWEST` datasets.
+    """Return the ranks of methods over datasets, apart for each request and prompt origin.
 
     Datasets are added one by one, those with most methods first. Each may reduce the set of methods
-    that all datasets have in common. Whenever the next dataset would reduce it, the datasets so
-    far make one result.
+    that all datasets have in common. Whenever the next dataset would reduce it, and after the last
+    one, the datasets so far make one result. Only rows that are ranked in their table count. Rows
+    with the same label, backbone and weights are one method.
 
     Args:
-        comparisons: of a results folder. Those that test on another dataset are left out.
+        comparisons: of a results folder. Those that test on another dataset are left out; of
+            datasets with one name and different contents, only the one with most methods counts.
 
     Returns:
         The results, sorted by `slug`; each has at least `FEWEST` datasets and methods.

@@ -21,15 +21,18 @@ PROMPTS = ("none", "automatic", "oracle")  # in the order of their blocks
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The rows of one table: same dataset, protocol, labels, image size and training budget.
+    """The rows of one table, whose cells have the same `table_key`.
 
     Attributes:
-        title: these settings in words.
-        slug: unique name for files; settings with default values are left out.
+        title: dataset, protocol, labels, image size, under `equal` the training budget, and all
+            other common settings that are not the defaults.
+        slug: name for files, unique in a report; settings with default values are left out.
         dataset: name of the dataset, and of another one that was tested on.
         test_images: name of the dataset of the test images.
-        blocks: one for each origin of prompts, never ranked against each other.
-        notes: sentences that explain the values, and every failure with its reason.
+        blocks: one for each origin of prompts that occurs, in the order of `PROMPTS`, never ranked
+            against each other.
+        notes: sentences that explain the values and the marks, and every failed run with its
+            reason.
     """
 
     title: str
@@ -41,7 +44,7 @@ class Comparison:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The rows of all blocks."""
+        """The rows of all blocks, in their order."""
         return [row for block in self.blocks for row in block.rows]
 
     @cached_property
@@ -55,7 +58,7 @@ class Comparison:
 
 
 def make_comparisons(frame: pd.DataFrame) -> list[Comparison]:
-    """Make a comparison for each dataset, protocol, number of labels, image size and recipe.
+    """Make a comparison for each `table_key` of the cells.
 
     Args:
         frame: result of `to_frame`.

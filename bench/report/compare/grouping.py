@@ -19,7 +19,9 @@ _BETWEEN = re.compile(r"(?:[^\w.]|_)+")  # everything except letters and digits 
 def table_key(cell: Cell) -> tuple[Any, ...]:
     """Return the settings that all runs of one table have in common.
 
-    Two cells are in the same table if, and only if, their keys are equal.
+    Two cells are in the same table if, and only if, their keys are equal. The key holds the names
+    and fingerprints of the datasets, label budget, folds, split, protocol, classes, image size,
+    depth, and under `equal` the recipe without the learning rate.
     """
     task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
     # `equal` prescribes the whole recipe except the learning rate; under `published`, every method
@@ -42,8 +44,9 @@ def names_of(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], str]]:
         cells: one cell of each table.
 
     Returns:
-        Words and slug of each table, in the order of the cells. Tables that would have the same
-        name show the fingerprint of their dataset, or a hash.
+        Words and slug of each table, in the order of the cells. Tables with the same words also
+        show the fingerprints of their datasets; a slug that would not be unique (upper and lower
+        case are equal), that is empty or "records" ends in a hash.
     """
     words = [words_of(cell) for cell in cells]
     versions = Counter(words)
@@ -72,7 +75,11 @@ def _versions_of(cell: Cell) -> str:
 
 
 def words_of(cell: Cell) -> tuple[str, ...]:
-    """Return the name of the dataset, then all settings that differ from the defaults."""
+    """Return the name of the dataset, then the settings of the table that are not the defaults.
+
+    They are those of `table_key` without fingerprints and classes; of the recipe only under `equal`
+    and without the learning rate. Seed, fold, backbone and weights are none of them.
+    """
     words = [cell.dataset_name]
     if cell.test_dataset:
         words.append(f"tested on {cell.tested_name}")
@@ -99,8 +106,8 @@ def words_of(cell: Cell) -> tuple[str, ...]:
 def slug_of(words: Sequence[str]) -> str:
     """Return words as one file name, joined by "_"; "" if nothing remains.
 
-    Letters are normalised (Unicode NFC); all other characters except digits, letters and points
-    become "-".
+    Letters are normalised (Unicode NFC). In each word, a run of characters other than letters,
+    digits and points becomes one "-"; "-" and "." at its ends are removed.
     """
     plain = (unicodedata.normalize("NFC", word) for word in words)
     return "_".join(filter(None, (_BETWEEN.sub("-", word).strip("-.") for word in plain)))

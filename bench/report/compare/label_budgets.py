@@ -17,9 +17,10 @@ class Budgets:
     """Comparisons that differ only in the number of labelled training images.
 
     Attributes:
-        title: the settings that they have in common.
+        title: the dataset, and the common settings that are not the defaults.
         slug: the title as a file name.
-        steps: number of training images to comparison, smallest number first.
+        steps: number of labelled training images (mean over the runs, rounded) to comparison,
+            smallest number first. Of comparisons with the same number, only one is kept.
     """
 
     title: str
@@ -30,7 +31,8 @@ class Budgets:
 def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
     """Return every set of at least two comparisons that differ only in the label budget.
 
-    Comparisons without a successful run are left out.
+    Comparisons without a successful run whose record holds the number of training images
+    (`env/split/train`) are left out.
     """
     groups: dict[Any, list[tuple[int, Comparison]]] = defaultdict(list)
     for comparison in comparisons:

@@ -26,8 +26,10 @@ class Block:
     Attributes:
         prompts: the prompt origin.
         rows: best Dice first, rows without a Dice last.
-        marks: (position in `rows`, `Column.key`) to mark; entries without a mark are left out.
-        notes: sentences that explain the marks, and that name the rows without a rank.
+        marks: (position in `rows`, `Column.key`) to "best" or "tied", for all of `COLUMNS`;
+            entries without a mark are left out.
+        notes: sentences that explain the marks, and that name the rows without a rank of which a
+            run was successful.
         ranked: positions of the rows that are ranked.
     """
 
@@ -42,7 +44,9 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     """Sort the rows, and mark the best of every column.
 
     A row is ranked only if all its runs were successful and cover `folds`. Otherwise its mean would
-    be over fewer runs or over other test images.
+    be over fewer runs or over other test images. A column has marks only if at least two ranked
+    rows have different values and `hindrance` finds nothing. Equal best values are all marked;
+    ties are tested only in columns with an `image_score`.
 
     Args:
         prompts: the prompt origin of the rows.
@@ -83,8 +87,12 @@ def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
     """Return a sentence that says why the values of a column are not ranked; None if they are.
 
     Args:
-        column: its `comparable_within` names the conditions that must be the same for all runs.
+        column: its `comparable_within` names the conditions that must be the same for all
+            successful runs.
         rows: the rows that would be ranked.
+
+    Returns:
+        The rest of a sentence after the title of the column, with a full stop.
     """
     if not column.comparable_within:
         return None

@@ -34,7 +34,12 @@ def find_order_changes(scores: Scores) -> list[OrderChange]:
     the largest first.
 
     Args:
-        scores: method to the score of each convention and measure; None if it has none.
+        scores: method to the score of each convention and measure, as in `CONVENTIONS`; None, or
+            left out, if it has none.
+
+    Returns:
+        The changes; a pair of methods is in as many as there are pairs of conventions and measures
+        that disagree on it.
     """
     changes = []
     for measure, one, other in common_measures(scores):
@@ -54,7 +59,8 @@ def common_measures(scores: Scores) -> list[tuple[str, str, str]]:
         scores: method to the score of each convention and measure.
 
     Returns:
-        Measure, first and second convention of each pair, sorted by measure.
+        Measure, first and second convention of each pair, sorted by measure, then in the order of
+        `CONVENTIONS`. A measure counts even if all its scores are None.
     """
     order = [convention.name for convention in CONVENTIONS]
     columns = {column: None for by_column in scores.values() for column in by_column}

@@ -38,7 +38,9 @@ class ScoredBlock:
 
     Attributes:
         prompts: the prompt origin.
-        scores: for each method and column the mean over runs; None if a run has no value.
+        scores: for each method (label of its row, or name if labels are equal) and column
+            (convention and measure) the mean over runs; None if a run has no value. Rows without
+            runs for all folds are left out.
         order_changes: pairs of methods whose order depends on the convention, clearest first.
     """
 
@@ -53,7 +55,7 @@ class ScoredComparison:
 
     Attributes:
         title: of the table.
-        blocks: one for each prompt origin.
+        blocks: one for each prompt origin that occurs.
         notes: sentences that explain the scores.
     """
 
@@ -66,15 +68,19 @@ def find_records(places: Sequence[Path], dataset: str | None = None) -> tuple[li
     """Read the records of one dataset.
 
     Args:
-        places: files of records, or results folders; a folder stands for all its successful runs.
-        dataset: name of the dataset; None if all records are of one dataset.
+        places: files of records, in `records/` of a results folder, or results folders. A folder
+            stands for all its successful runs; a file may hold a failed one. Of records with one
+            id, that of the last place counts.
+        dataset: name of the dataset that the models were trained on; None if all records are of
+            one.
 
     Returns:
-        The records, and a function from a cell to the folder of its class maps.
+        The records, and a function from the cell of one of them to the folder of its class maps,
+        which need not exist.
 
     Raises:
-        UserError: a place has no records, or there are records of several datasets or none of
-            `dataset`.
+        UserError: a place has no records, a file in its results folder is not a valid record, or
+            there are records of several datasets or none of `dataset`.
     """
     stored: dict[str, tuple[Record, Store]] = {}
     for place in places:
@@ -110,11 +116,12 @@ def compare_conventions(
         load: from the name or path of a dataset to its images, as `load_collection`.
 
     Returns:
-        One result for each table. Rows without runs for all folds are left out, with a note.
+        One result for each table, sorted as by `make_comparisons`. Rows without runs for all folds
+        that the other rows of their block have are left out, with a note.
 
     Raises:
-        UserError: a run failed, its class maps are missing, or the images are missing or differ
-            from those that it was tested on.
+        UserError: there are no records, a run failed, a class map is missing or does not fit, or
+            the images are missing or differ from those that it was tested on.
     """
     records = list(records)
     for record in records:
@@ -188,15 +195,18 @@ def read_cases(
 
     Args:
         cell: the run.
-        images: `per_image` of its record, with the names of the images.
+        images: `per_image` of its record, with the names of the images; those that the collection
+            does not hold are passed over.
         collection: the collection of the images.
         folder: from a cell to the folder of its class maps.
 
     Returns:
-        The counts and distances of each image or volume, in the order of the collection.
+        The counts and distances of each image, or of each volume (its tested slices), in the order
+        of the collection.
 
     Raises:
-        UserError: a class map is missing, or does not have the size or classes of its image.
+        UserError: a class map is missing, cannot be read, or does not have the size or classes of
+            its image; or a mask cannot be read.
     """
     tested = {image["name"] for image in images}
     volumes: dict[tuple[str, str], list[Item]] = {}

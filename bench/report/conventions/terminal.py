@@ -27,8 +27,8 @@ _MEASURES = {
 def conventions_tables(comparisons: Sequence[ScoredComparison]) -> list[Table]:
     """Return the tables of each comparison: one for each measure, then one of order changes.
 
-    Measures that only one convention has are in one common table. The notes are the caption of the
-    last table.
+    Measures that only one convention has are in one common table before that of order changes, and
+    measures without any score in none. The notes are the caption of the last table of a comparison.
     """
     tables = []
     for one in comparisons:

@@ -34,18 +34,20 @@ def write_page(report: Report, path: Path) -> Path:
 
     Raises:
         UserError: the file cannot be written.
-        ValueError: a stored prediction has another size than its mask.
+        OSError, ValueError: as `build_page`, which also passes on what `report.images` raise.
     """
     return write_atomic(path, build_page(report))
 
 
 def build_page(report: Report) -> str:
-    """Return the page as HTML. It loads nothing from other files or from the network.
+    """Return the page as HTML. The page loads nothing from other files or from the network.
 
-    The same report always gives the same text.
+    The same report, with the same stored predictions and versions of libraries, always gives the
+    same text.
 
     Raises:
-        ValueError: a stored prediction has another size than its mask.
+        OSError: a stored prediction cannot be read.
+        ValueError: a stored prediction has another size than its mask, or a number is not finite.
     """
     sections = [section for find in SECTIONS for section in find(report)]
     scripts = [_asset("vendor", name).strip() for name in LIBRARIES]
@@ -67,7 +69,7 @@ def build_page(report: Report) -> str:
 
 
 def read_page(page: str) -> str:
-    """Return the text of a page without pictures and with unpacked data, to compare two pages.
+    """Return the text of a page without galleries and with unpacked data, to compare two pages.
 
     The bytes of pictures and of packed data depend on the versions of libraries.
 

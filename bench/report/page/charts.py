@@ -36,12 +36,15 @@ def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
 
     Args:
         comparison: of one table.
-        looks: name and colour of each row.
+        looks: look of each row.
 
     Returns:
-        "rows" (names and looks), "accuracies" and "costs" (axes), "figures" (values of each
-        column), "fronts" (Pareto fronts by cost and accuracy), "curves" (loss and Dice by step),
-        "memory" (MiB of each part) and "images" (`images_of`).
+        "rows" (names, looks, prompts and status), "accuracies" and "costs" (axes, of columns with a
+        value), "figures" (of each column and row: figure and spread in the shown unit, None if
+        there is none, and both as texts), "fronts" (by "cost accuracy" the Pareto fronts of
+        complete rows, one for each prompt origin whose costs can be compared), "curves" (loss and
+        validation Dice in per cent by step, means over runs), "memory" (mean MiB of each part) and
+        "images" (`images_of`).
     """
     accuracies = [
         column for column in comparison.columns if column.spread and _has(comparison, column)
@@ -65,11 +68,12 @@ def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
 
 
 def images_of(comparison: Comparison) -> dict[str, Any]:
-    """Dice of every test image in per cent, mean over the runs of a row.
+    """Dice of the test images in per cent, mean over the successful runs of a row.
 
     Returns:
         "names" and "groups" (specimens) of the images, lowest mean Dice first, and "scores": for
-        each image one value per row, None if the row has none.
+        each image one value per row, None if the row has none. Images for which no row has a Dice
+        are left out.
     """
     scores = ImageScores([row.images for row in comparison.rows])
     means = scores.means("dice") * DICE.scale
@@ -90,11 +94,12 @@ def budgets_of(budgets: Budgets, looks: Looks) -> list[dict[str, Any]]:
 
     Args:
         budgets: comparisons that differ only in the label budget.
-        looks: name and colour of each row.
+        looks: look of each row; rows with the same look are one method.
 
     Returns:
-        One dict for each row and budget: name and look of the row, "images" (training images),
-        "figure" and "spread" (mean and standard deviation of Dice over runs, in per cent).
+        One dict for each point of `budget_curves`: what "rows" of `charts_of` holds of the row,
+        "images" (training images), "figure" and "spread" (mean and standard deviation of Dice over
+        runs, in per cent; "spread" is None for a single run).
     """
     return [
         {**_row(row, looks[row]), "images": images}

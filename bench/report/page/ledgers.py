@@ -29,16 +29,19 @@ class Ledger:
 def find_ledgers(
     records: Sequence[Record], collections: Mapping[str, Collection]
 ) -> tuple[list[Ledger], list[str]]:
-    """Make a ledger for every suite, dataset and backbone of which a cell has a record.
+    """Make a ledger for every suite, dataset, backbone and protocol of which a cell has a record.
+
+    Only records on the stand-in or the original datasets of a suite count. Suites of counts have no
+    ledger here; of ledgers of one suite with the same records only the first is made.
 
     Args:
         records: all records of a results folder.
         collections: name of a dataset to its images, from which classes and split are known. A
-            suite is left out if its dataset is missing here.
+            ledger is left out, without a sentence, if its dataset is missing here.
 
     Returns:
         The ledgers (none outside a checkout, where no suites are known), and a sentence for each
-        ledger that cannot be made.
+        other ledger whose cells cannot be listed.
     """
     try:
         suites = list_suites()
@@ -67,15 +70,23 @@ def find_ledgers(
 
 
 def unit_of(page: Page) -> str:
-    """The unit of all figures of a page of a ledger."""
+    """The unit in which all figures of a page of a ledger are shown; "" for a number without one.
+
+    Raises:
+        StopIteration: as `get_column`.
+    """
     return get_column(page.ours).unit
 
 
 def entry_texts(page: Page, entry: Entry) -> Mapping[str, str]:
-    """The texts of one entry of a ledger, without units.
+    """The texts of one entry of a ledger, in `unit_of` but without it.
 
     Returns:
-        "published", "measured", "interval" ("" if there is none), "runs", "status" and "reason".
+        "published", "measured" and "runs" (a dash if there is none), "interval" ("" if there is
+        none), "status", and "reason" ("" if the status has none).
+
+    Raises:
+        StopIteration: as `get_column`.
     """
     column = get_column(page.ours)
     bounds = entry.bounds

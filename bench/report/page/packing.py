@@ -7,12 +7,15 @@ from typing import Any
 
 
 def pack(content: Any) -> str:
-    """Return base64 of gzipped JSON; `data.js` unpacks it. The same content gives the same text.
+    """Return base64 of gzipped JSON; `data.js` unpacks it.
+
+    The same content gives the same text, with the same version of zlib.
 
     Args:
         content: values that JSON can hold.
 
     Raises:
+        TypeError: JSON cannot hold a value.
         ValueError: a number is not finite.
     """
     text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

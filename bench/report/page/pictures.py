@@ -41,7 +41,7 @@ class Overlay:
 
     Attributes:
         name: of the method.
-        dice: Dice of the image, as text with its unit.
+        dice: Dice of the image in per cent, as text with its unit; a dash if it is not defined.
         classes: picture of the predicted classes, as an address of the kind `data:image/...`.
         errors: picture of the wrong pixels, likewise.
     """
@@ -62,7 +62,7 @@ class Picture:
         size: width and height on the page in pixels.
         image: grey picture, as an address of the kind `data:image/...`.
         truth: picture of the true classes, likewise.
-        overlays: one for each method.
+        overlays: one for each shown method.
     """
 
     role: str
@@ -78,7 +78,8 @@ class Gallery:
     """Pictures of a comparison, with the colours of its classes.
 
     Attributes:
-        pictures: best, worst and most disputed image.
+        pictures: best, worst and most disputed image by Dice, as of `choose`; fewer where there
+            are fewer images or only one run is shown.
         classes: name and colour of each foreground class.
         left_out: number of rows that are not shown, beyond `WIDEST` or without predictions.
     """
@@ -100,10 +101,11 @@ def gallery_of(
         lookup: item name to image and mask.
 
     Returns:
-        The pictures; None if no row has predictions, or the shown runs have no image with a Dice in
-        common.
+        The pictures; None if no row has predictions, or no image of which all shown runs have
+        predictions has a Dice.
 
     Raises:
+        OSError: a prediction cannot be read.
         ValueError: a prediction has another size than its mask.
     """
     kept = (

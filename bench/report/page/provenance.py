@@ -21,8 +21,9 @@ def provenance_of(comparison: Comparison, records: Mapping[str, Record]) -> dict
 
     Returns:
         "slug" and "title" of the comparison; "columns": how each figure is computed from its runs;
-        "runs": for each row the request, metrics and costs of its runs; "places": machines and
-        packages, to which runs refer by position.
+        "runs": for each row the request, status, metrics and costs of its runs, failed ones
+        included, by seed and fold; "places": machines and packages, to which runs refer by
+        position. Scores of single images and volumes and the history are not included.
 
     Raises:
         KeyError: a record of the comparison is not in `records`.

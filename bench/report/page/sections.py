@@ -44,9 +44,9 @@ class Report:
         frame: of `to_frame`.
         comparisons: of the frame.
         ledgers: of suites whose cells have records.
-        images: dataset name to a function from item name to image and mask; only datasets whose
-            pictures may be shown.
-        predictions: folder of `<cell id>/<item name>.png`.
+        images: name of the dataset of the test images to a function from item name to image and
+            mask; only datasets whose pictures may be shown.
+        predictions: folder of `<cell id>/<item name>.png`; it need not exist.
     """
 
     records: Sequence[Record]
@@ -58,7 +58,7 @@ class Report:
 
     @cached_property
     def looks(self) -> Mapping[Row, Series]:
-        """One look for every name, as in the plots."""
+        """The look of every row, as in the plots: rows with the same name have the same."""
         return assign(self.frame, [row for one in self.comparisons for row in one.rows])
 
     @cached_property

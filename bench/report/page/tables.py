@@ -21,10 +21,11 @@ class Figure:
     """One number of a table.
 
     Attributes:
-        key: `Column.key` of its column.
+        key: `Column.key` of its column, or `dice/<name>` of a class.
         text: the number as it is shown.
-        spread: the standard deviation as it is shown; "" if there is none.
-        value: the number, not rounded, by which the page sorts; None if there is none.
+        spread: "± " and the standard deviation as it is shown; "" if there is none.
+        value: the number, not rounded and in the unit of records, by which the page sorts; None if
+            there is none.
         mark: "best", "tied" or None.
         place: id of the section of the comparison, and position of the row in the comparison.
     """
@@ -43,10 +44,11 @@ class Line:
 
     Attributes:
         label: the method with its options.
-        backbone: name of the backbone.
-        weights: name of the weights.
-        status: how its runs ended; "" in the overview.
-        figures: one for each column; None in the overview if the comparison has no such row.
+        backbone: name of the backbone; a dash in the overview if its rows differ in model.
+        weights: name of the weights; a dash likewise.
+        status: how its runs ended; "" in the overview and in the table of folds.
+        figures: one for each column; None in the overview if the comparison has no such row. Empty
+            in the table of folds.
     """
 
     label: str
@@ -96,10 +98,11 @@ def overview_table(comparisons: Sequence[Comparison], looks: Mapping[Row, Series
 
     Args:
         comparisons: the columns.
-        looks: names of the rows; rows of different comparisons with one name are one line.
+        looks: names of the rows; rows of different comparisons with one name are one line. Of rows
+            of one block with one name, the last is shown.
 
     Returns:
-        One part for each origin of prompts; methods in most comparisons come first.
+        One part for each origin of prompts; methods in most comparisons come first, then by name.
     """
     parts: dict[str, dict[str, dict[str, tuple[Row, Figure]]]] = {}
     for one in comparisons:
@@ -121,8 +124,8 @@ def classes_table(comparison: Comparison) -> tuple[list[str], list[Part]]:
     """The table of the Dice of each class.
 
     Returns:
-        Names of the classes that have a Dice, and one part for each block; rows without a
-        successful run are left out.
+        Names of the classes, background included, that have a Dice in any row, and one part for
+        each block that has rows; rows without a successful run are left out.
     """
     rows = [row for row in comparison.rows if not row.ok.empty]
     named = dict.fromkeys(name for row in rows for name in row.ok["classes"].iloc[0])
@@ -153,7 +156,7 @@ def folds_lines(comparison: Comparison) -> tuple[list[str], dict[str, FoldLines]
 
     Returns:
         Headers of the columns of numbers, and origin of prompts to its lines: row, and texts of
-        Dice in per cent. Both are empty if there is only one fold.
+        Dice in per cent (a dash if there is none). Both are empty if there is only one fold.
     """
     table = folds_table(comparison)
     if table.empty:

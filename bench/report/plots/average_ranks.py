@@ -20,7 +20,7 @@ def draw_ranks(standing: Standing, looks: Mapping[Row, Series]) -> Figure:
 
     Args:
         standing: the ranks.
-        looks: name, colour and marker of each row.
+        looks: look of each row; name, colour and marker are used.
     """
     methods = len(standing.methods)
     figure = Figure(figsize=(8.4, 1.9 + 0.28 * methods), layout="constrained")
@@ -61,7 +61,7 @@ def columns_of(bars: Sequence[tuple[int, int]]) -> list[int]:
         bars: first and last place of each bar, sorted by the first.
 
     Returns:
-        Number of the column of each bar, from 0.
+        Number of the column of each bar, from 0; each bar is in the first column with room.
     """
     ends: list[int] = []  # of the last bar in every column
     columns = []

@@ -38,7 +38,7 @@ def write_gallery(
     folder: Path,
     comparisons: Sequence[Comparison] | None = None,
 ) -> list[Path]:
-    """Write `<slug>_gallery.png` where predictions were kept.
+    """Write `<slug>_gallery.png` of each comparison for which `draw_gallery` gives a figure.
 
     Args:
         frame: of `to_frame`.
@@ -46,12 +46,14 @@ def write_gallery(
         images: name of the dataset of the test images to a function from item name to image and
             mask. Comparisons of other datasets have no gallery.
         folder: is created if needed; files of the same names are replaced.
-        comparisons: of the frame, where they are at hand.
+        comparisons: of the frame; None: they are made here.
 
     Returns:
         The files.
 
     Raises:
+        UserError: a file cannot be written, or as `images` raise.
+        OSError: a prediction cannot be read.
         ValueError: a prediction has another size than its mask.
     """
     comparisons = make_comparisons(frame) if comparisons is None else comparisons
@@ -72,8 +74,8 @@ def draw_gallery(
     """Draw the test images with the highest, the middle and the lowest mean Dice of the shown runs.
 
     For each image, the upper line shows the predictions, the lower line their errors in red. Shown
-    are the first `WIDEST` rows of the table that have predictions, each by one run: the one with
-    the lowest seed that has predictions.
+    are the first `WIDEST` rows of the table that have predictions, each by one run (`shown_run`).
+    With fewer than three images, fewer are shown.
 
     Args:
         comparison: of one table.
@@ -82,10 +84,11 @@ def draw_gallery(
         lookup: from item name to image and mask.
 
     Returns:
-        The figure; None if no row has predictions, or the shown runs have no image with a Dice in
-        common.
+        The figure; None if no row has predictions, or no image of which all shown runs have
+        predictions has a Dice.
 
     Raises:
+        OSError: a prediction cannot be read.
         ValueError: a prediction has another size than its mask.
     """
     kept = {row: run for row in comparison.rows if (run := shown_run(row, predictions)) is not None}
@@ -132,7 +135,7 @@ class Shown:
     """The run that is shown for a row.
 
     Attributes:
-        files: label map of each test image, by item name.
+        files: the stored label maps, by item name; perhaps not of every test image.
         dice: Dice (0 to 1) of each test image, by item name; None where it is not defined.
     """
 
@@ -141,7 +144,7 @@ class Shown:
 
 
 def shown_run(row: Row, predictions: Path) -> Shown | None:
-    """Return the run with the lowest seed (then fold) that has predictions; None if no run has any.
+    """Return the run with the lowest seed (then fold) that has any prediction; None without one.
 
     Args:
         row: only its successful runs count.
@@ -160,11 +163,13 @@ def choose(runs: Sequence[Shown], roles: Sequence[str]) -> dict[str, str]:
 
     Args:
         runs: the shown runs.
-        roles: of "best", "median" and "worst" (by the mean Dice over the runs) and "most disputed"
-            (by its standard deviation; only with two runs or more).
+        roles: of "best", "median" and "worst" (by the mean Dice over the runs that have one) and
+            "most disputed" (by its standard deviation, an image without another role; only with two
+            runs or more). Of roles with the same image, the first gets it.
 
     Returns:
-        Role to item name, no item twice; fewer where there are fewer images, empty without a Dice.
+        Role to item name, no item twice; fewer where there are fewer images. Empty if there are no
+        runs, no images in common, or none of these has a Dice.
     """
     common = set.intersection(*(set(run.files) for run in runs)) if runs else set()
     scores = [
@@ -203,7 +208,7 @@ def read_labels(file: Path, mask: Pixels) -> Pixels:
     """Read a stored class map (H, W), and check that it has the size of its mask.
 
     Args:
-        file: a PNG with class indices.
+        file: a PNG with class indices; the classes are not checked.
         mask: (H, W).
 
     Raises:

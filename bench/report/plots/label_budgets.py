@@ -41,7 +41,8 @@ def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series]) -> Figure:
 
     Args:
         budgets: comparisons that differ only in the label budget.
-        looks: name, colour and marker of each row; methods with one budget only are left out.
+        looks: look of each row; rows with the same look are one method. Methods with a Dice for
+            only one budget are left out; if all are, the axes are empty.
     """
     figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axes = figure.subplots()

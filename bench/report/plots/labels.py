@@ -23,16 +23,16 @@ def label_points(
     """Write a text next to every point, with a thin line to it where it had to move away.
 
     Each label takes the first of a set of places, near ones first, that is inside the axes and
-    covers no point and no label; if all do, the place that covers least.
+    covers no point and no label; if there is none, the place that covers and leaves the axes least.
 
     Args:
         axes: with limits and layout already final.
-        points: (N, 2) data coordinates.
+        points: (N, 2) data coordinates; points that are not among them can be covered.
         texts: N labels.
-        colours: N colours.
+        colours: N colours of the texts.
 
     Returns:
-        The labels, which do not change the layout of the figure.
+        The N labels, which do not change the layout of the figure.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None

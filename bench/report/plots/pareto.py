@@ -29,6 +29,7 @@ def pareto_front(
     """Return the positions of the points on the Pareto front, lowest cost first.
 
     A point is on the front if no other point is at least as good in both values and better in one.
+    Equal points are all on it or all not.
 
     Args:
         costs: cost of each point.
@@ -51,14 +52,17 @@ def pareto_front(
 
 
 def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
-    """Draw Dice against every measured cost, one panel for each cost, with its Pareto fronts.
+    """Draw Dice against each of `COSTS` that is measured, one panel each, with its Pareto fronts.
+
+    There is a front for each prompt origin, of the rows whose runs were all successful; none if
+    their costs cannot be compared (`hindrance`). Rows without a Dice are named in the legend.
 
     Args:
         comparison: of one table.
-        looks: name, colour and marker of each row.
+        looks: look of each row.
 
     Returns:
-        The figure; None if no row has both a Dice and a cost.
+        The figure, whose layout is fixed; None if no row has both a Dice and a cost.
     """
     shown = [row for row in comparison.rows if row.values[DICE.key].figure is not None]
     costs = [c for c in COSTS if any(row.values[c.key].figure is not None for row in shown)]

@@ -36,14 +36,14 @@ def write_preview(
 ) -> Path:
     """Write a PNG: a row for each image, the whole of it first, then views as training sees them.
 
-    The images are spread evenly over the training part; their views are the first that a bank of
-    these images holds.
+    The images are spread evenly over the training part of the default split; their views are the
+    first that a bank of these images alone holds, without whole images.
 
     Args:
         collection: what the images are taken from.
         kind: one of `bench.data.bank.KINDS`.
         size: side in pixels of the square views.
-        seed: of the views.
+        seed: of the views, not of the split.
         path: of the picture, ending in ".png"; its folder is created if needed.
         images: at most this many rows.
         views: at most this many views next to the whole image, fewer where the kind has fewer.
@@ -52,8 +52,8 @@ def write_preview(
         The file.
 
     Raises:
-        UserError: there is no such kind, another ending, a size below 1, or the collection cannot
-            be split or read.
+        UserError: there is no such kind, another ending, a size below 1, the collection cannot be
+            split or read, or the file cannot be written.
     """
     if path.suffix != ".png":
         raise UserError(f"a preview is a PNG, not '{path.name}': give a name that ends in .png")
@@ -76,10 +76,13 @@ def draw_preview(
 
     Args:
         collection: gives the names of the classes.
-        kind: kind of augmentation, shown in the title.
-        items: R images.
+        kind: one of `bench.data.bank.KINDS`, shown in the title.
+        items: R images, whose names are shown.
         whole: the R whole images.
         views: R x N views; view n of image r is row n R + r.
+
+    Raises:
+        KeyError: there is no such kind.
     """
     rows, columns = len(items), 1 + len(views) // len(items)
     wide = max(_SIDE * columns, _NARROWEST)

@@ -19,9 +19,11 @@ BANDS = 8  # with more curves than this, their spread is not drawn
 def draw_classes(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
     """Draw mean and standard deviation over runs of the Dice of every class, for each method.
 
+    The background is one of the classes. Methods without a successful run are left out.
+
     Args:
         comparison: of one table.
-        looks: name, colour and marker of each row.
+        looks: look of each row; rows with the same name are one method.
 
     Returns:
         The figure; None if no run has a Dice of a class.
@@ -69,11 +71,11 @@ def draw_classes(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure 
 def draw_curves(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
     """Draw training loss and validation Dice by step: mean over runs.
 
-    With at most `BANDS` methods, a band shows one standard deviation.
+    With at most `BANDS` curves in a panel, a band shows one standard deviation on each side.
 
     Args:
-        comparison: of one table.
-        looks: name, colour and line of each row.
+        comparison: of one table; its successful runs are shown.
+        looks: look of each row; rows with the same name are one method.
 
     Returns:
         The figure; None if no run has a training curve.

@@ -70,7 +70,8 @@ class Series:
 
     Attributes:
         name: the label, with the backbone if the report has several, the weights if they are not
-            the pretrained ones, and the prompt origin if there are prompts.
+            the pretrained ones, and the prompt origin if there are prompts; the label alone for
+            methods trained from scratch.
         colour: as "#RRGGBB".
         marker: of matplotlib, such as "o".
         line: of matplotlib, such as "--".
@@ -88,7 +89,7 @@ class Series:
 
     @property
     def ink(self) -> tuple[float, float, float]:
-        """The colour, darkened until text in it reads well on white."""
+        """The colour as red, green and blue in [0, 1], darkened for text on white if needed."""
         red, green, blue = to_rgb(self.colour)
         brightness = 0.299 * red + 0.587 * green + 0.114 * blue
         share = min(1.0, 0.42 / brightness)
@@ -113,7 +114,7 @@ def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
 def class_colour(label: int) -> str:
     """Return the colour of a class as "#RRGGBB".
 
-    If there are more classes than colours, the colours repeat, without that of class 0.
+    With more than 8 classes, the colours repeat, without that of class 0.
 
     Args:
         label: class index, from 0.
@@ -128,7 +129,10 @@ def style() -> AbstractContextManager[None]:
 
 
 def settle(figure: Figure) -> None:
-    """Compute the layout of a figure and fix it: drawing is faster afterwards and moves nothing."""
+    """Compute the layout of a figure and fix it: drawing is faster afterwards and moves nothing.
+
+    The figure gets a canvas for pixels (Agg) and loses its layout engine.
+    """
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -137,9 +141,11 @@ def settle(figure: Figure) -> None:
 def legend_below(figure: Figure, *entries: Any, columns: int = 4, **looks: Any) -> None:
     """Add a legend below all panels, with as many columns as fit into the width of the figure.
 
+    One column is used even if it does not fit.
+
     Args:
         figure: gets the legend.
-        entries: handles and names; those of all panels if none are given.
+        entries: a list of handles and a list of names; those of all panels if none are given.
         columns: largest number of columns.
         looks: keyword arguments of `Figure.legend`.
     """
@@ -152,6 +158,8 @@ def legend_below(figure: Figure, *entries: Any, columns: int = 4, **looks: Any) 
 
 def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
     """Write `path`.png (150 dpi) and `path`.svg, byte for byte the same for the same figure.
+
+    This holds inside `style()`, with the same version of matplotlib.
 
     Args:
         figure: its layout is fixed here.

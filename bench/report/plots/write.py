@@ -38,17 +38,21 @@ def write_plots(
 ) -> list[Path]:
     """Write `<slug>_<kind>.png` and `.svg` for every comparison and kind that has data.
 
-    Comparisons that differ only in their label budget share one more figure, of the kind "labels",
-    and those that differ only in the dataset one of the kind "ranks".
+    Comparisons that differ only in their label budget share one more figure, of the kind "labels"
+    (`find_budgets`), and those that differ only in the dataset share "ranks" (`find_standings`).
 
     Args:
         frame: of `to_frame`.
         folder: is created if needed; files of the same names are replaced.
         comparisons: of the frame.
-        names: `<slug>_<kind>` of the figures to draw; None for all.
+        names: `<slug>_<kind>` of the figures to draw; None for all. Names that do not exist are
+            passed over.
 
     Returns:
-        The files.
+        The files, without those of earlier calls, which stay in the folder.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     looks = assign(frame, [row for comparison in comparisons for row in comparison.rows])
     drawings: dict[str, Callable[[], Figure | None]] = {}
@@ -70,7 +74,12 @@ def write_plots(
 def draw_memory(comparison: Comparison, looks: Looks) -> Figure | None:
     """Draw the peak training memory of each row in MiB, divided into its parts, smallest on top.
 
-    Rows without a measurement are shown with the reason.
+    Each part is the mean over the runs. Rows without a measurement are at the bottom, with their
+    status or "not measured".
+
+    Args:
+        comparison: of one table.
+        looks: name of each row.
 
     Returns:
         The figure; None if no row has a measurement.

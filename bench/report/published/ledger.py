@@ -27,11 +27,14 @@ class Entry:
 
     Attributes:
         line: name of the line, with a remark if prompts were made from the truth.
-        published: the published value; None if there is none.
-        measured: our mean over seeds; None if nothing was measured.
-        bounds: interval of our mean.
+        published: the published value in the unit of records; None if there is none.
+        measured: our mean over seeds, likewise; None if there is none (see `score_sums_of`), NaN if
+            the score of a seed is not defined.
+        bounds: 95 % interval of our mean; None with fewer than two specimens, for values of whole
+            runs, or where the score of too many resamples is not defined.
         runs: number of successful runs.
-        status: reproduced, contradicted, not comparable, or not run, with the reason.
+        status: "reproduced", "contradicted", "not comparable: <reasons>", "not run: <reason>" for a
+            method that we do not have, or "not run" without a record.
     """
 
     line: str
@@ -46,9 +49,13 @@ class Entry:
 class Order:
     """Numbers of pairs of lines in the published order and in the reverse order.
 
+    Pairs with equal values, without a value on one side, or with different numbers of seeds or
+    specimens are not counted.
+
     Attributes:
-        specimens: number of test specimens; None for a value of whole runs, which is not
-            measured on specimens.
+        specimens: smallest number of test specimens of a line, 0 if nothing is measured; None for a
+            value of whole runs, which is not measured on specimens. Below `FEWEST`, and for None,
+            no pair is sure.
         same: number of pairs in the published order.
         same_surely: number of these pairs whose difference has an interval without 0.
         reversed: number of pairs in the reverse order.
@@ -82,10 +89,10 @@ class Page:
     """One metric of a suite, for one published dataset.
 
     Attributes:
-        dataset: name of the published dataset.
+        dataset: name of the published dataset; "" for a suite without datasets.
         metric: name of the published metric.
         ours: name of the metric in records.
-        ran_on: names of the datasets that our runs used, separated by commas.
+        ran_on: names of the datasets of our successful runs, separated by commas; "" if none.
         entries: one for each line.
         order: comparison of the order of the lines.
     """
@@ -110,10 +117,13 @@ def ledger(
         suite: the suite, of runs.
         request: the user's choice, from which the cells follow.
         cells: the cells of each line.
-        records: the records by the id of their cell.
+        records: the records by the id of their cell; those of other cells are not used.
 
     Returns:
         The pages, each with one entry for each line.
+
+    Raises:
+        StopIteration: as `score_sums_of`.
     """
     runs = {
         line: [records[cell.id] for cell in cells_of_line if cell.id in records]

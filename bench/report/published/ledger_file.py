@@ -26,7 +26,9 @@ def write_ledger(
     records: Mapping[str, Record],
     folder: Path,
 ) -> Path:
-    """Write `ledger/<suite>.md`; dataset, backbone and protocol are added to the name if chosen.
+    """Write `ledger/<suite>.md`; an earlier file of the same name is replaced.
+
+    Dataset, backbone and protocol are added to the name if chosen, but not for a suite of counts.
 
     Args:
         suite: the suite, of runs or of counts.
@@ -61,7 +63,7 @@ def _note(suite: Suite, request: SuiteChoice) -> str:
 def read_note(text: str) -> tuple[str, SuiteChoice] | None:
     """Return the name of the suite and the user's choice from the text of a ledger.
 
-    None if the text does not contain them.
+    None if the text does not contain them, or has fields that `Request` does not know.
     """
     try:
         values = json.loads(_NOTE.findall(text)[0])
@@ -79,8 +81,11 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
     """Return the pages as Markdown tables, with the differences from the publication.
 
     Args:
-        suite: the published table.
+        suite: the published table, of runs.
         pages: result of `ledger`.
+
+    Raises:
+        StopIteration: as `get_column`.
     """
     parts = [f"# {suite.title}"]
     if suite.source:

@@ -20,7 +20,7 @@ COST_FIELDS = {field.name for field in dataclasses.fields(Cost)}
 
 
 def epoch_wall_s(record: Record) -> float | None:
-    """Seconds of training per epoch; None if nothing was trained.
+    """Seconds of training per epoch; None if nothing was trained, or the time is not recorded.
 
     It is the time of the whole training, including making the views and validation, divided by the
     number of epochs. An epoch is a pass over the augmented views, or over `recipe.epoch_images`.
@@ -59,13 +59,19 @@ def score_sums_of(
     of a single specimen.
 
     Args:
-        ours: name of the score or cost in records, or `epoch_wall_s` or `last_epoch_loss`.
+        ours: name of the score or cost in records, or `epoch_wall_s` or `last_epoch_loss`. Only
+            Dice, IoU, PQ and accuracy of all images together are pooled; of every other score, such
+            as `aji_dataset` or `ber_dataset`, the mean over images or volumes is taken.
         records: the successful records of one line, for all its seeds and folds.
-        specimens: name of each dataset to the one specimen whose images count; empty for all.
+        specimens: name of each dataset to the one specimen whose images count; None or empty for
+            all. Values of whole runs do not depend on it.
 
     Returns:
         The sums by seed and specimen. None if there are no records, a seed lacks a fold, the seeds
-        have different images, no image is of the specimen, or a record lacks the score.
+        have different images, no image is of the specimen, or a record lacks the score or value.
+
+    Raises:
+        StopIteration: the score is not pooled, not of volumes, and no column has its name.
     """
     by_seed: dict[int, list[Record]] = {}
     for one in records:

@@ -16,17 +16,21 @@ class Column:
     Attributes:
         key: name in records and in the frame.
         title: title in headers and on axes.
-        unit: unit of the shown value, which is `scale` times the recorded value.
+        unit: unit of the shown value, which is `scale` times the recorded value; "0-1" or "0-100"
+            for the range of a number without unit, "" for any other.
         better: whether higher or lower values are better, for marks and Pareto fronts.
         scale: factor from the unit of the record to the shown unit.
-        decimals: digits after the point; None for three significant digits.
+        decimals: digits after the point; None for three significant digits or, from 1000 on, all
+            digits before the point.
         spread: whether the standard deviation over runs is shown.
-        image_score: key in `Record.per_image` whose values are compared image by image.
+        image_score: key in `Record.per_image` whose values are compared specimen by specimen; None:
+            no ties are marked.
         comparable_within: columns of the frame that must agree; otherwise values are not ranked.
         importance: terminal tables leave out columns with the highest number first.
         axis: a longer title, for axes; "" for `title`.
         best_of_runs: show the highest value of the runs instead of the mean.
-        optional: leave the column out of tables in which no row has a value.
+        optional: leave the column out of tables in which no row has a value; others stay, with
+            dashes.
     """
 
     key: str
@@ -49,7 +53,11 @@ class Column:
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
     def format(self, value: float | None) -> str:
-        """Return the value as text in the shown unit; a dash if there is no value."""
+        """Return a value as text in the shown unit, without its name; a dash for None or NaN.
+
+        Args:
+            value: in the unit of records.
+        """
         if value is None or math.isnan(value):
             return MISSING
         shown = value * self.scale
@@ -216,7 +224,11 @@ COSTS = tuple(
 
 
 def get_column(key: str) -> Column:
-    """Return the column with this key; for the score of a class (`dice/pore`) that of the mean.
+    """Return the column of `COLUMNS` or `MORE` with this key.
+
+    Args:
+        key: of a column; what comes after a "/", such as the organ in `dice_volume_mean/liver`, is
+            left out. (`dice/pore` has no column, because `dice` is none.)
 
     Raises:
         StopIteration: no column has that key.

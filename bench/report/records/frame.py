@@ -20,8 +20,14 @@ _COST_FIELDS = tuple(field.name for field in dataclasses.fields(Cost))
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Return a data frame with one row for each record, in the units of the record.
 
-    Columns: the request (`id`, `label`, `dataset`, ..., `recipe/<field>`), `status` and
-    `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones.
+    Columns: the request (`id`, `label`, `dataset`, ..., `recipe/<field>`), `prompts`, `status` and
+    `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones. Values that a
+    record does not have are missing (None or NaN). All of `COLUMNS`, costs and `HARDWARE` exist;
+    `test_dataset`, `split` and other metrics and facts only if a record has them. `weights` holds
+    the names of `name_weights`. Scores of single volumes are not included.
+
+    Args:
+        records: successful and failed ones, in the order of the rows.
 
     Raises:
         UserError: there are no records.

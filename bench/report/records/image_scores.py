@@ -40,16 +40,21 @@ class ImageScores:
         self._starts = [groups.index(group) for group in dict.fromkeys(groups)]
 
     def differences(self, best: int, others: Sequence[int], score: str) -> list[Floats]:
-        """Return the differences `best` - other for each other row, one value per test specimen.
+        """Return the differences `best` - other for each other row, one value per specimen.
 
         For each image, the score is averaged over the runs of a row, and the difference of the two
         rows is taken. The differences are averaged over the images of a specimen, because these
-        are not independent samples. Images that one of the two rows lacks are left out.
+        are not independent samples. Images for which one of the two rows has no score are left out,
+        and so are specimens without any other image.
 
         Args:
             best: number of a row.
             others: numbers of the other rows.
             score: key in `Record.per_image`.
+
+        Returns:
+            One array (specimens,) for each of `others`, in the order of `images`; their lengths may
+            differ, and 0 is possible.
         """
         if not self._starts:
             return [np.empty(0) for _ in others]
@@ -61,7 +66,11 @@ class ImageScores:
         return [total[n > 0] / n[n > 0] for total, n in zip(sums, counts, strict=True)]
 
     def means(self, score: str) -> Floats:
-        """Return the means over runs (rows, images); NaN if no run has the score."""
+        """Return the means over the runs that have a score (rows, images); NaN if none has it.
+
+        Args:
+            score: key in `Record.per_image`.
+        """
         values = np.array(
             [row.get(score) for images in self._runs for row in images], dtype=np.float64
         )

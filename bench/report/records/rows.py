@@ -24,7 +24,7 @@ class Value(NamedTuple):
     Attributes:
         figure: the mean, or the best of the runs for columns with `best_of_runs`; None if no run
             has a value.
-        spread: sample standard deviation over runs; None with fewer than two.
+        spread: sample standard deviation over the runs that have a value; None with fewer than two.
         runs: number of runs that have a value.
     """
 
@@ -41,11 +41,12 @@ class Row:
     """Runs that differ in seed and fold only.
 
     Attributes:
-        label: the method with its non-default options, and other settings if rows differ in them.
-        backbone: name of the backbone.
-        weights: name of the weights.
+        label: the method with its non-default options, and values of the recipe if rows of the
+            table would otherwise have the same label, backbone and weights.
+        backbone: name of the backbone, "none" for methods trained from scratch.
+        weights: name of the weights in the report (`name_weights`).
         prompts: the prompt origin.
-        values: value of each column, by `Column.key`.
+        values: value of each of `COLUMNS`, by `Column.key`.
         runs: the runs of all rows.
         places: positions of its own runs in `runs`, failed ones included.
         succeeded: positions of its successful runs.
@@ -62,7 +63,7 @@ class Row:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """The lines of the frame, failed ones included."""
+        """The lines of the frame of its runs, failed ones included."""
         return self.runs.frame.iloc[self.places]
 
     @cached_property
@@ -86,7 +87,9 @@ class Row:
         return [self.runs.images[place] for place in self.succeeded]
 
     def settings(self, facts: Sequence[str]) -> set[str]:
-        """The conditions of the measurements of its successful runs, as texts.
+        """The conditions of the measurements of its successful runs, as texts, each once.
+
+        Facts that are not recorded are left out of a text, which can be "".
 
         Args:
             facts: columns of the frame, such as "env/cpu".
@@ -96,13 +99,13 @@ class Row:
 
     @property
     def threads(self) -> set[int]:
-        """Recorded numbers of CPU threads of its successful runs."""
+        """Recorded numbers of CPU threads of its successful runs; empty if none is recorded."""
         numbers = (self.runs.threads[place] for place in self.succeeded)
         return {number for number in numbers if number is not None}
 
     @property
     def complete(self) -> bool:
-        """Whether every run was successful."""
+        """Whether every run that has a record was successful; missing runs do not matter."""
         return len(self.succeeded) == len(self.places)
 
     @cached_property
@@ -123,16 +126,18 @@ class Row:
 def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
     """Collect the runs of one table in rows.
 
-    Runs with different prompt origins are never in one row. A failed run is in the row of the
-    successful runs that differ from it only in seed and fold, if there are any.
+    Successful runs with different prompt origins are never in one row. A failed run is in the row
+    of the successful runs that differ from it only in seed and fold, if there are any, whatever
+    prompt origin its record names.
 
     Args:
         runs: the runs of all tables.
         places: positions in `runs` of the runs of this table.
 
     Returns:
-        The rows, in the order of their first runs. Rows that would have the same label also show
-        the recipe values in which they differ.
+        The rows, those with a successful run first, each kind in the order of `places`. Rows that
+        would have the same label, backbone and weights also show the recipe values in which they
+        differ.
     """
     groups: dict[Key, list[int]] = defaultdict(list)
     failed = []

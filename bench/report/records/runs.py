@@ -41,7 +41,7 @@ class Runs:
 
     @cached_property
     def errors(self) -> list[str]:
-        """The reason of each failure; "" for successful runs."""
+        """The reason of each failure; "" for successful runs, or if no reason was recorded."""
         return cast("list[str]", self.frame["error"].fillna("").tolist())
 
     @cached_property
@@ -62,12 +62,12 @@ class Runs:
 
     @cached_property
     def images(self) -> list[Images]:
-        """The scores of the test images of each run."""
+        """The scores of the test images of each run; empty if it failed."""
         return cast("list[Images]", self.frame["per_image"].tolist())
 
     @cached_property
     def figures(self) -> Floats:
-        """(columns, runs) in the order of `COLUMNS`; NaN where there is none."""
+        """Values (columns, runs) in the order of `COLUMNS`, in units of records; NaN if none."""
         keys = [column.key for column in COLUMNS]
         return np.stack([self.frame[key].to_numpy(np.float64, na_value=np.nan) for key in keys])
 

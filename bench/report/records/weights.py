@@ -14,8 +14,9 @@ BUILT_IN = ("pretrained", "random")
 def weights_of(cell: Cell) -> Weights:
     """Return a key of the weights of a cell: backbone, kind of weights, and fingerprint.
 
-    Two files with the same contents have the same key, as in the id of a cell. Without a recorded
-    fingerprint, the path of the file is used.
+    The kind is "pretrained", "random" or "checkpoint". Two files with the same contents have the
+    same key, as in the id of a cell. Without a recorded fingerprint, the path of the file or the
+    kind takes its place.
     """
     path = cell.task.weights
     word = path if path in BUILT_IN else "checkpoint"
@@ -32,7 +33,8 @@ def name_weights(cells: Sequence[Cell]) -> list[str]:
         cells: the cells of a report.
 
     Returns:
-        One name for each cell; "pretrained" and "random" keep their names.
+        One name for each cell; "pretrained" and "random" keep their names, or get a fingerprint
+        too if the report has several versions of them for one backbone.
     """
     keys = [weights_of(cell) for cell in cells]
     paths: dict[Weights, str] = {}

@@ -11,7 +11,9 @@ _LINES = 4096  # number of lines that are taken out of a frame at once
 
 
 def write_frame(frame: pd.DataFrame, file: BinaryIO) -> None:
-    """Write a frame as CSV without its index; numbers are not rounded, None is an empty field.
+    """Write a frame as CSV (UTF-8) without its index; numbers are not rounded.
+
+    None and NaN are empty fields.
 
     It is faster than pandas, which converts each float to text before the writer does.
 
@@ -37,7 +39,7 @@ def _fields(column: "pd.Series[Any]") -> list[Any]:
 
 
 def to_csv(columns: Mapping[str, Sequence[object]]) -> str:
-    """Return columns as CSV text with a header line; None is an empty field.
+    """Return columns as CSV text with a header line; None is an empty field, NaN is "nan".
 
     Args:
         columns: header to values; all columns have the same length.

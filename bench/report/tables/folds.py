@@ -24,6 +24,9 @@ def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
 
     Returns:
         The files.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     written = []
     for comparison in comparisons:
@@ -40,9 +43,11 @@ def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
 def folds_table(comparison: Comparison) -> pd.DataFrame:
     """Return Dice in [0, 1] of every row: `fold_1` to `fold_K`, `mean`, `sd` and `pooled`.
 
-    The value of a fold is the mean over seeds; `mean` and `sd` are over the folds. `pooled` is Dice
-    of the pixels of all folds together, in which every image is tested once; it is the mean over
-    the seeds for which all folds were successful. With only one fold, the table is empty.
+    The columns before these are `label`, `backbone`, `weights` and `prompts`. The value of a fold
+    is the mean over seeds; `mean` and `sd` are over the folds that have one. `pooled` is Dice of
+    the pixels of all folds together, in which every image is tested once; it is the mean over the
+    seeds for which all folds were successful. A value that does not exist is None or NaN. With only
+    one fold, the table is empty and has no columns.
     """
     lines = []
     for row in comparison.rows:

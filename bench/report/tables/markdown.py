@@ -14,6 +14,9 @@ def markdown_table(
         headers: one for each of C columns.
         lines: the rows, with C texts each; "|" in a text is escaped, numbers are not changed.
         alignments: "left" or "right" for each column.
+
+    Returns:
+        The table, without a line break at its end.
     """
     header, *escaped = ([text.replace("|", "\\|") for text in line] for line in (headers, *lines))
     return str(tabulate(escaped, header, "pipe", colalign=alignments, disable_numparse=True))

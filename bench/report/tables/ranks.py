@@ -16,7 +16,10 @@ def ranks_table(standing: Standing) -> list[tuple[str, str, str]]:
 
 
 def ranks_markdown(standing: Standing) -> str:
-    """Return the table of average, best and worst rank of every method in Markdown."""
+    """Return the table of average, best and worst rank of every method in Markdown.
+
+    Backbone and weights are in columns of their own; the order is that of `standing.methods`.
+    """
     headers = ["Method", "Backbone", "Weights", "Average rank", "Best", "Worst"]
     lines = [
         [f"`{row.label}`", row.backbone, row.weights, *ranks]

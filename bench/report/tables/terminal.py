@@ -18,12 +18,14 @@ _TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 14}
 
 
 def terminal_table(comparison: Comparison, width: int = 100) -> Table:
-    """Return a comparison as a table of the library rich; its notes are the caption.
+    """Return a comparison as a table of the library rich; the caption holds its notes.
+
+    Columns in which no row has a value are left out.
 
     Args:
         comparison: the comparison to show.
         width: number of characters in a line; the least important columns are left out until the
-            table fits.
+            table fits or has one column of numbers.
     """
     keep = [
         column

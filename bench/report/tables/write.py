@@ -23,13 +23,18 @@ def write_tables(
 ) -> list[Path]:
     """Write every comparison as `<slug>.md`, `.csv` and `.tex`, and all runs as `records.csv`.
 
+    `records.csv` has no `NESTED` columns, and in-domain Dice only if a run has one.
+
     Args:
         frame: result of `to_frame`.
-        folder: is created if needed; files with the same names are replaced.
-        comparisons: the comparisons of the frame, if they have been computed before.
+        folder: is created if needed; files with the same names are replaced, others stay.
+        comparisons: of the frame; None: they are made here.
 
     Returns:
         The files.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     written = [folder / "records.csv"]
     with atomic_path(written[0]) as temporary, temporary.open("wb") as file:
@@ -54,10 +59,11 @@ def cells(
     Args:
         block: rows and marks.
         columns: the columns to show.
-        decorate: adds the mark (None for no mark) to the text of a number.
+        decorate: adds the mark (None for no mark) to the text of a number, which has " ± " and the
+            spread in columns that show it, and is a dash if there is no value.
 
     Returns:
-        One list of texts for each row.
+        One list of texts for each row, in the order of `block.rows`.
     """
     marks = block.marks.get
     return [
@@ -90,7 +96,10 @@ def _shown(column: Column, value: Value) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Return tables of the blocks, and the notes; best values are bold, ties have the mark ≈."""
+    """Return tables of the blocks, then the notes as a list; there is no title.
+
+    Best values are bold, ties have the mark ≈.
+    """
     parts = []
     alignments = ["left"] * len(TEXT_HEADERS) + ["right"] * len(comparison.columns)
     for block in comparison.blocks:
@@ -104,7 +113,10 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """Return a booktabs `tabular` for LaTeX; title and notes are comments above it."""
+    """Return a booktabs `tabular` for LaTeX; title and notes are comments above it.
+
+    Best values are bold, ties have the mark ≈; a rule separates the blocks.
+    """
     alignment = "l" * len(TEXT_HEADERS) + "r" * len(comparison.columns)
     body = [
         rf"\begin{{tabular}}{{{alignment}}}",
@@ -125,8 +137,9 @@ def unrounded(comparison: Comparison) -> dict[str, list[object]]:
 
     Returns:
         "label", "backbone", "weights", "prompts" and "runs" (their statuses); for each column its
-        `key` (mean or best over runs), `<key>_sd` (standard deviation) and `<key>_mark` ("best",
-        "tied" or None). Each is a list with one value per row; None if there is no value.
+        `key` (mean or best over runs), `<key>_sd` (standard deviation, even where tables do not
+        show it) and `<key>_mark` ("best", "tied" or None). Each is a list with one value per row,
+        None if there is no value.
     """
     lines: dict[str, list[object]] = {
         "label": [row.label for row in comparison.rows],
