@@ -171,9 +171,9 @@ class Window:
     """A part of an image in which one object is drawn.
 
     Attributes:
-        place: rows and columns of the image; indexing with it gives a view.
-        dy: rows (h, 1) in px from the centre of the object.
-        dx: columns (1, w) in px from the centre of the object.
+        place: rows and columns of the image; `image[place]` shares its memory.
+        dy: distance (h, 1) in px of each row from the centre of the object, negative above it.
+        dx: distance (1, w) in px of each column from the centre, negative to the left of it.
     """
 
     place: tuple[slice, slice]

@@ -1,8 +1,8 @@
 """Scores of the predictions of a collection, per image and for the whole set.
 
 Every collection gets measures of overlap, outlines and phase fractions. Collections with labelled
-objects get measures of objects and their sizes; those with one foreground class and no objects get
-grey-level measures; those whose images are slices get measures of volumes.
+objects get measures of objects and their sizes; those with one foreground class, without objects
+and volumes, get grey-level measures; those whose images are slices get measures of volumes.
 """
 
 from collections import Counter

@@ -19,7 +19,7 @@ class LabelledImages:
 
     Attributes:
         images: (N, 3, S, S) uint8.
-        masks: class indices (N, S, S) uint8.
+        masks: class indices (N, S, S) uint8, on the device of the images.
         prompts: one entry per image, for models that take prompts; None until `with_prompts` makes
             them.
         instances: instance numbers (N, S, S) int32 on the CPU, 0 is background; an image of zeros

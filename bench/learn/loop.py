@@ -86,9 +86,12 @@ def train_step(
         masks: class indices (B, S, S) uint8, on the device of the model.
         prompts: one entry per row, for a model that takes prompts.
 
+    Returns:
+        A scalar on the device of `masks`; it is not checked to be finite.
+
     Raises:
-        UnsupportedError: the recipe needs the small logits of SAM's decoder, and the model has no
-            such decoder.
+        UnsupportedError: `loss_at` is "decoder", and the module does not run in stages.
+        UserError: of the loss, as for images that are too small for it.
     """
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=masks.device)
@@ -135,7 +138,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train for `recipe.steps` steps on random batches; each pass uses every view once.
 
-    The module is put into training mode, and stays in it.
+    The module is put into training mode, and stays in it. An epoch has `recipe.epoch_images`
+    images or stacks, or else those of the bank.
 
     Args:
         model: its recipe has the settings of the training.
@@ -156,8 +160,7 @@ def fit(
     Raises:
         DivergedError: the loss, which is checked at each report, or a logit of the validation part,
             is infinite or not a number.
-        UserError: of the loss, as for images that are too small for it.
-        UnsupportedError: as `train_step`.
+        UserError, UnsupportedError: as `train_step`.
         ValueError: nothing is trainable.
     """
     model.module.train()

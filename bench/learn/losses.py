@@ -84,7 +84,7 @@ def ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
     function does not. An ignored pixel counts as equal in both, 0 in every class.
 
     Raises:
-        UserError: the images are smaller than 176 px, which is too small for five scales.
+        UserError: a side of the logits is below 176 px, which is too small for five scales.
     """
     pixels = _Pixels(logits, masks)
     return 1 - mean_ms_ssim(pixels.p, pixels.t)
@@ -204,7 +204,7 @@ def focal_jaccard_ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
     """`focal` + `jaccard` + `ms_ssim`, with equal weights: the loss of U-Net 3+ (arXiv 2004.08790).
 
     Raises:
-        UserError: the images are smaller than 176 px.
+        UserError: a side of the logits is below 176 px.
     """
     return focal(logits, masks) + jaccard(logits, masks) + ms_ssim(logits, masks)
 
@@ -213,7 +213,7 @@ def softmax_focal_jaccard_ms_ssim(logits: Tensor, masks: Tensor) -> Tensor:
     """`softmax_focal` + `jaccard` + `ms_ssim`; with two classes equal to `focal_jaccard_ms_ssim`.
 
     Raises:
-        UserError: the images are smaller than 176 px.
+        UserError: a side of the logits is below 176 px.
     """
     return softmax_focal(logits, masks) + jaccard(logits, masks) + ms_ssim(logits, masks)
 

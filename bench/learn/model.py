@@ -126,10 +126,10 @@ class Model:
             inputs: images, or the output of the frozen stages.
             prompts: one entry per row, for a model that takes prompts.
             small: return (B, K, s, s) as SAM's decoder gives them; s is four times the side of the
-                embedding.
+                embedding. Another head resizes its logits to this side.
 
         Raises:
-            UnsupportedError: `small` is true, and the model does not end with SAM's decoder.
+            UnsupportedError: `small` is true, and the module does not run in stages.
         """
         if small and self._staged is None:
             raise UnsupportedError(

@@ -77,7 +77,7 @@ class UNetForm:
     def decoder_conv(self, channels: int, out: int) -> nn.Conv2d:
         """Return one convolution of the decoder, from `channels` channels to `out`.
 
-        It has no BatchNorm and no activation.
+        It keeps height and width, and has no BatchNorm and no activation.
         """
         return _conv(channels, out, self.kernel if self.scope == "all" else 3, 1)
 

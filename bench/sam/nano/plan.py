@@ -10,7 +10,7 @@ class Phase:
     """Steps `first` to `stop` (exclusive) on scenes of one side.
 
     Attributes:
-        side: edge of the scenes in px.
+        side: side of the scenes in px.
         first: absolute number of the first step.
         stop: absolute number of the step after the last.
         prompts: prompts a step, half of them boxes, half clicks.
@@ -85,7 +85,7 @@ class Plan:
         return self.phases[-1].stop
 
     def phase_at(self, step: int) -> Phase:
-        """The phase that a step belongs to; StopIteration from the last step of the plan on."""
+        """The phase that a step belongs to; StopIteration from step `steps` on."""
         return next(phase for phase in self.phases if step < phase.stop)
 
     def prompts_until(self, step: int) -> int:

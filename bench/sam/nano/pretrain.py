@@ -222,7 +222,7 @@ def start_anneal(plan: Plan, folder: Path, steps: int) -> tuple[Plan, Path]:
     """Prepare a trial: training from the newest kept checkpoint with a falling learning rate.
 
     The run itself is not changed: the trial has its own folder inside `folder`, which gets a copy
-    of the checkpoint. If the folder has a checkpoint, that trial goes on.
+    of the checkpoint, unless it has one from an earlier part of the same trial.
 
     Args:
         plan: the recipe of the run.
@@ -254,7 +254,7 @@ def head_commit() -> str:
 
 
 def describe(plan: Plan, state: State) -> dict[str, Any]:
-    """The training record that is stored next to the weights.
+    """The facts about the training that are stored next to the weights.
 
     Args:
         plan: the recipe.
@@ -277,12 +277,12 @@ def describe(plan: Plan, state: State) -> dict[str, Any]:
 
 
 def write_weights(plan: Plan, state: State, path: Path) -> None:
-    """Write the averaged weights, and their record next to them.
+    """Write the averaged weights, and the result of `describe` next to them.
 
     Args:
         plan: the recipe.
         state: the state after the last step, at least one.
-        path: file of the weights (.safetensors); the record has the ending .json.
+        path: file of the weights (.safetensors); the other file has the ending .json.
 
     Raises:
         UserError: a file cannot be written.

@@ -29,7 +29,7 @@ State = dict[str, Any]
 
 
 def default_folder() -> Path:
-    """Where the state of a run is kept: in $XDG_STATE_HOME, else in ~/.local/state."""
+    """Where the state of a run is kept: in $XDG_STATE_HOME, else ~/.local/state; not created."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "sam-adapt-bench" / "sam_nano"
 
@@ -126,14 +126,14 @@ def save_state(state: State, folder: Path) -> None:
 
 
 def export_state(folder: Path, compact: Path) -> State:
-    """Write the checkpoint as raw and averaged weights in half precision, and a record.
+    """Write the checkpoint as raw and averaged weights in half precision, and a file of the rest.
 
-    They have about 4.5 MB instead of 14, small enough to commit; the state of the optimisers is
-    left out.
+    The three files have about 4.5 MB instead of 14, small enough to commit; the state of the
+    optimisers is left out.
 
     Args:
         folder: of the checkpoint.
-        compact: folder for the three files, which are replaced.
+        compact: folder for the files, which are replaced.
 
     Returns:
         The state in the checkpoint.
