@@ -39,8 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words after the name of the program; None for those of this process.
 
     Returns:
-        The exit code: 0 if all is well, 1 if a cell failed or a check found something, 2 for a
-        mistake of the user (its sentence is printed), 130 after Ctrl-C.
+        The exit code: 0 if all is well, 1 if a cell is not "ok", an image could not be predicted or
+        a check found something, 2 for a UserError (its sentence is printed), 130 after Ctrl-C.
+        Other errors are passed on.
+
+    Raises:
+        SystemExit: after `--help`, `--version` or `--print-completion`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(highlight=False, soft_wrap=False)

@@ -73,7 +73,9 @@ def run_and_report(
     arguments: argparse.Namespace,
     console: Console,
 ) -> int:
-    """Run the cells without a record, write the report, and name the failures.
+    """Run the cells without a record, write the report, and name the failures; see `run_cells`.
+
+    A dry run only lists the cells with their states and writes nothing.
 
     Args:
         cells: the grid, each cell once.
@@ -83,10 +85,11 @@ def run_and_report(
         console: to print on.
 
     Returns:
-        The exit code: 1 if a cell has a status other than "ok", otherwise 0.
+        The exit code: 1 if a cell has a status other than "ok", otherwise 0; 0 for a dry run.
 
     Raises:
-        UserError: the device is not available, or the results folder cannot be used.
+        UserError: the device is not available, the results folder cannot be used, or it holds a
+            file that is not a record.
     """
     from bench.run.store import Store
 
@@ -170,8 +173,10 @@ def _dry_run(cells: "Sequence[Cell]", store: "Store", console: Console) -> int:
 def varying_columns(cells: "Sequence[Cell]") -> dict[str, list[str]]:
     """Columns of folds, of label budgets, and of recipe fields that differ within a method.
 
+    Folds have a column if a cell has more than one, label budgets if a cell has one.
+
     Returns:
-        Title of a column to its text for each cell; empty if nothing varies.
+        Title of a column to its text for each cell; empty without such columns.
     """
     from bench.spec import Recipe
 

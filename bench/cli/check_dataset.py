@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print one line per promise; returns the exit code, 1 if one is broken.
 
     Raises:
-        UserError: no dataset has this name, or its files cannot be read.
+        UserError: no registered dataset has this name (a folder is none), or it cannot be loaded.
     """
     from bench.contract.datasets import check_dataset
     from bench.plugins.registry import get_dataset

@@ -32,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print one line per promise; returns the exit code, 1 if one is broken.
 
+    If no model can be built, the promises after this one are not checked.
+
     Raises:
         UserError: the method or backbone is unknown, or the image size is below 1.
     """
@@ -50,7 +52,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def show_outcomes(outcomes: "Iterable[Outcome]", console: Console) -> int:
-    """Print each result as soon as it is known; returns the exit code, 1 if a promise is broken."""
+    """Print each result as soon as it is known; returns the exit code, 1 if a promise is broken.
+
+    Errors of `outcomes` are passed on.
+    """
     broken = 0
     for outcome in outcomes:
         if outcome.failure is None:

@@ -11,7 +11,7 @@ class PrintCompletion(argparse.Action):
     """Print the completion script for a shell, then exit."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
-        """See the class; `values` is the name of the shell."""
+        """See the class; `values` is the name of the shell, UserError if it is not known."""
         from bench.cli import COMMANDS, command_module
 
         print(completion_script(str(values), {name: command_module(name) for name in COMMANDS}))

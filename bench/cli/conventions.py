@@ -26,7 +26,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print one table for each comparison; returns the exit code 0.
 
     Raises:
-        UserError: there are no records, or no stored predictions or images for them.
+        UserError: there are no records, they are of several datasets or of a run that failed, or no
+            stored predictions or images exist for them.
     """
     from bench.plugins.registry import load_collection
     from bench.report.conventions.scores import compare_conventions, find_records

@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the counts as tables or as JSON; returns the exit code 0.
+    """Print the counts, and predictions on request, as tables or JSON; returns the exit code 0.
+
+    Methods that do not work on a backbone are left out and named on stderr.
 
     Raises:
         UserError: a name or a value is not allowed, or no method works on any backbone.

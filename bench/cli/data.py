@@ -44,13 +44,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List, fetch, check or preview collections.
+    """List, fetch, check or preview collections; fetch and preview write files.
 
     Returns:
         The exit code: 1 if a check finds files missing or wrong, otherwise 0.
 
     Raises:
-        UserError: a name or a value is not allowed, or a download fails.
+        UserError: a name or a value is not allowed or missing, or a download fails.
     """
     if arguments.action == "preview":
         return _preview(arguments, console)

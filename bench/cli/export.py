@@ -44,8 +44,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Write a kept model in the format of another library; returns the exit code 0.
 
     Raises:
-        UserError: the model cannot be loaded or exported, a library is missing, or the file cannot
-            be written.
+        UserError: the model cannot be loaded or exported, a library is missing, or the output
+            cannot be written; nothing is kept then.
     """
     from bench.export.model import export_model
     from bench.predict.model import load_model

@@ -28,7 +28,7 @@ def fetch_all(
         console: to print on.
 
     Raises:
-        UserError: `names` is empty.
+        UserError: `names` is empty; errors of `fetch` are passed on, and end the downloads.
     """
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 

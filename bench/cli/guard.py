@@ -51,10 +51,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Compare with the baseline and print one line for each cause, or write a new baseline.
 
     Returns:
-        The exit code: 1 if there are differences, otherwise 0.
+        The exit code: 1 if there are differences, otherwise 0; 0 after writing.
 
     Raises:
-        UserError: the baseline cannot be read or written.
+        UserError: the baseline cannot be read or written, a run for a new one failed, or its grid
+            names something that cannot be used.
     """
     from bench.guard import baseline
     from bench.guard.compare import RUNS, compare

@@ -16,12 +16,13 @@ def show_list(name: str, as_json: bool, console: Console) -> int:
     """Print what can be chosen; returns the exit code 0.
 
     Args:
-        name: of a method, a dataset or a backbone, which is shown in full; "" for all.
+        name: of a method, a dataset or a backbone, which is shown in full; all things with this
+            name are shown. "" for all.
         as_json: one JSON object instead of tables.
         console: to print on.
 
     Raises:
-        UserError: nothing has that name.
+        UserError: nothing has that name, or the plugin of that name cannot be used here.
     """
     everything = describe_everything()
     if name:
@@ -43,7 +44,7 @@ def describe_everything() -> dict[str, Any]:
     Returns:
         "methods" and "datasets": lists of `describe_method` and `describe_dataset`; "backbones": a
         list of dicts with name, image_size (pixels) and weights (where they are, or how to get
-        them); "unavailable": name of a plugin to the reason why it cannot be used.
+        them); "unavailable": name of the file of a plugin to the reason why it cannot be imported.
     """
     from bench.plugins.describe import describe_dataset, describe_method
     from bench.plugins.registry import (

@@ -21,7 +21,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Remove models on request, then list those that remain; returns the exit code 0."""
+    """Remove models on request, then list those that remain; returns the exit code 0.
+
+    `--prune` removes those of runs with `--keep all` too, see `remove_worse_models`. A results
+    folder that does not exist has no models.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 

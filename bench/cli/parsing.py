@@ -29,6 +29,8 @@ class _AddPlugins(argparse.Action):
 class ArgumentParser(argparse.ArgumentParser):
     """A parser that reports errors as `UserError`: one sentence and exit code 2.
 
+    It has the option `--plugins`, which adds a folder to the environment of this process.
+
     Args:
         command: word after the program's name; "" for the main command, None for a parser that
             argparse makes itself, with the `prog` of its parent.

@@ -89,9 +89,12 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Predict the images; returns the exit code, 1 if one of them could not be predicted.
 
+    Sets the number of threads of this process, and lets it round tiny numbers to 0.
+
     Raises:
-        UserError: an option is not allowed, the model cannot be loaded, or no image could be
-            predicted.
+        UserError: an option is not allowed, an image cannot be opened, the model cannot be loaded,
+            no image could be predicted, or an output cannot be written.
+        DivergedError: a logit is not finite.
     """
     from bench.predict.job import PredictionSettings
     from bench.predict.memory import return_large_blocks

@@ -25,7 +25,15 @@ _PHASES = {"data": "reading images", "evaluate": "evaluating", "measure": "measu
 
 
 class Progress:
-    """What the events of a run add up to; drawing it shows the cell that started last."""
+    """What the events of a command add up to; drawing it shows the cell that started last.
+
+    Attributes:
+        total: number of cells.
+        finished: number of cells that have a record now.
+        cell: the running cell; None between cells.
+        progress: its last report; None before the first.
+        waiting: number of cells of another command that are awaited.
+    """
 
     def __init__(self) -> None:
         self.total, self.finished = 0, 0
@@ -74,7 +82,10 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate from the cells that ran in this run; None before the first has finished."""
+        """Estimate from the cells that this command ran; None before the first of them is finished.
+
+        All cells without a record count, as if this command ran them.
+        """
         if not self._durations:
             return None
         mean = sum(self._durations) / len(self._durations)

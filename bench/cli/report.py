@@ -35,10 +35,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Rewrite the report of a results folder; returns the exit code 0.
+    """Rewrite the report of a results folder and print its tables; returns the exit code 0.
 
     Raises:
-        UserError: the folder has no records, or cannot be written to.
+        UserError: the results folder has no folder `records`, a record cannot be read, or a file
+            cannot be written.
     """
     from bench.run.store import Store
 
@@ -54,7 +55,8 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     """Print the tables of all records, and write tables, plots and overview.
 
     Args:
-        store: an open results folder.
+        store: an open results folder. Its collections are loaded; pictures of those that are not
+            on this machine, or differ, are left out.
         console: to print on.
         html: also write report.html.
 

@@ -38,8 +38,8 @@ commands (COMMAND --help shows their options):
 def parser() -> argparse.ArgumentParser:
     """The parser of the main command.
 
-    Its `dest` are names of fields of `Request` and `RunSettings`, except `list`, `json`, `out` and
-    `dry_run`.
+    Its `dest` are names of fields of `Request` and `RunSettings`, except `list`, `json`, `out`,
+    `dry_run`, `print_completion`, and `plugins` where it is given.
     """
     parser = ArgumentParser(
         command="",
@@ -111,7 +111,10 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the recipe."""
+    """Add the options of the recipe; those not given are None, for the recipe's own value.
+
+    Only protocol, depth, accumulation and checkpointing have defaults here.
+    """
     recipe = parser.add_argument_group("recipe (equal for all methods)")
     recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     for name, note in (
@@ -147,7 +150,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Run the requested cells, or show the list.
+    """Run the requested cells and write the report, list them (`--dry-run`), or show the list.
 
     Args:
         arguments: of `parser`.
@@ -157,7 +160,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         The exit code: 0, or 1 if a cell has a status other than "ok".
 
     Raises:
-        UserError: an option is missing, or a name or a value is not allowed.
+        UserError: an option is missing, a name or a value is not allowed, or as `run_and_report`.
     """
     if arguments.list is not None:
         return show_list(arguments.list, arguments.json, console)

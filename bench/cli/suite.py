@@ -60,13 +60,14 @@ def _add_choice(action: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List the suites, run some, or rewrite their ledgers.
+    """List the suites, run some and write their ledgers, or rewrite the ledgers.
 
     Returns:
-        The exit code: 1 if a cell has a status other than "ok", otherwise 0.
+        The exit code: 1 if a cell that was to be run has a status other than "ok", otherwise 0.
 
     Raises:
-        UserError: a name is missing or unknown, or a value is not allowed.
+        UserError: a name is missing or unknown, a value is not allowed, a record cannot be read, a
+            ledger cannot be written, or as `run_and_report`.
     """
     if arguments.action == "list":
         return _list(console)

@@ -23,8 +23,8 @@ SHOWN = 6  # names of images in a line
 def parser() -> argparse.ArgumentParser:
     """The parser of `train`.
 
-    Its `dest` are names of fields of `Request`, except `model`, `all`, `device`, `threads` and
-    `out`.
+    Its `dest` are names of fields of `Request`, except `model`, `all`, `device`, `threads`, `out`,
+    and `plugins` where it is given.
     """
     parser = ArgumentParser(
         command="train",
@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         The exit code 0.
 
     Raises:
-        UserError: a value is not allowed, the options name more than one cell, the training fails,
-            or the model cannot be written.
+        UserError: a value is not allowed, the options do not name exactly one cell, a record in the
+            results folder cannot be read, or as `train_final`, which also raises other errors.
     """
     from bench.ask.grid import expand
     from bench.ask.request import Request, pick_fields

@@ -27,10 +27,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List the differences; returns the exit code, 1 if there are any.
+    """List the differences, and what was not compared; returns 1 if there are differences, else 0.
 
     Raises:
-        UserError: the results folder has no records.
+        UserError, UnsupportedError: as `bench.verify.verify`; the results folder has no records.
     """
     from bench.plugins.registry import load_collection
     from bench.verify import verify

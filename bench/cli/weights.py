@@ -25,10 +25,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List, fetch or check checkpoints; returns the exit code, 1 if a checksum is wrong.
+    """List, fetch or check checkpoints; returns the exit code, 1 if a check finds a wrong file.
+
+    A check passes over checkpoints that are not downloaded.
 
     Raises:
-        UserError: a backbone has no public checkpoint, or a download fails.
+        UserError: a backbone has no public checkpoint, a download fails, or names nothing.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

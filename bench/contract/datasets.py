@@ -23,10 +23,11 @@ def check_dataset(dataset: Dataset) -> Iterator[Outcome]:
     """Check all promises of a dataset, one after the other, each when the iterator reaches it.
 
     Yields:
-        The result of each promise of `PROMISES`, in their order.
+        The result of each promise of `PROMISES`, in their order; a broken one stops nothing.
 
     Raises:
-        UserError: the files of the dataset are not on this machine, or cannot be read.
+        UserError: the collection cannot be loaded, for example because its files are not on this
+            machine; raised when the first result is taken.
     """
     collection = load_collection(dataset.name)
     for promise in PROMISES:
@@ -34,7 +35,7 @@ def check_dataset(dataset: Dataset) -> Iterator[Outcome]:
 
 
 def declares_its_source(dataset: Dataset, collection: Collection) -> None:
-    """It has a source, a licence, a summary and at least two different classes."""
+    """It has a source, a licence, a summary, and two classes or more with different names."""
     missing = [name for name in ("source", "licence", "summary") if not getattr(dataset, name)]
     expect(not missing, f"empty: {shortened(missing)}")
     classes = dataset.classes
@@ -53,7 +54,7 @@ def names_every_image_once(dataset: Dataset, collection: Collection) -> None:
 
 
 def gives_masks_that_fit(dataset: Dataset, collection: Collection) -> None:
-    """The checked images can be read; masks have their size and only declared classes."""
+    """The checked images can be read; masks have their size, and declared classes or no label."""
     allowed = {*range(len(dataset.classes)), IGNORE}
     for item in _sample(collection.items):
         image, mask = decode(item, collection)
@@ -81,7 +82,7 @@ def is_the_same_each_time(dataset: Dataset, collection: Collection) -> None:
 
 
 def keeps_groups_apart(dataset: Dataset, collection: Collection) -> None:
-    """It can be split so that no group is in two parts."""
+    """It can be split (as published, where a split is), and no group is in two parts."""
     parts = split(collection)
     groups = [{item.group for item in part} for part in (parts.train, parts.val, parts.test)]
     shared = (groups[0] & groups[1]) | (groups[0] & groups[2]) | (groups[1] & groups[2])

@@ -38,9 +38,12 @@ OUT_OF_RANGE: dict[type, tuple[OptionValue, ...]] = {
 def check_method(method: Method, task: Task) -> Iterator[Outcome]:
     """Check all promises of a method, one after the other; stop if no model can be built.
 
+    Errors of the method are broken promises, they are not raised. The seed of torch's generator is
+    changed.
+
     Args:
         method: as registered.
-        task: the task that models are built for, with weights "random".
+        task: the task that models are built for, of depth 1, with weights "random".
 
     Yields:
         The result of each promise that applies to the method, as soon as it is checked.
@@ -53,7 +56,7 @@ def check_method(method: Method, task: Task) -> Iterator[Outcome]:
 
 
 def promises_of(method: Method) -> list[Callable[[Method, Task], None]]:
-    """Return the promises that apply to a method; some apply only to methods that train."""
+    """Return the promises that apply to a method; some apply only if it has a learning rate."""
     return [p for p in PROMISES if method.lr is not None or p not in OF_TRAINED_METHODS]
 
 
@@ -92,7 +95,7 @@ def random_batch(task: Task) -> tuple[Tensor, Tensor]:
 
 
 def example_prompts(model: nn.Module, task: Task) -> tuple[Prompts, ...]:
-    """Return the further arguments of a model: none, or example prompts made by its prompt rule."""
+    """Return the further arguments of a model: none, or prompts of its rule for `random_batch`."""
     rule: PromptRule | None = getattr(model, "prompt_rule", None)
     return () if rule is None else (rule.example(task.image_size, IMAGES),)
 
@@ -110,6 +113,8 @@ def logits_of(model: nn.Module, task: Task) -> Tensor:
 
 def reached_by_gradients(method: Method, model: nn.Module) -> set[str]:
     """Return the names of the trainable parameters that the method does not declare idle.
+
+    No gradient is computed here.
 
     Args:
         method: its `idle` holds regular expressions of whole names.
@@ -129,7 +134,7 @@ def builds_a_model(method: Method, task: Task) -> None:
 
 
 def declares_its_source(method: Method, task: Task) -> None:
-    """It has the address of its paper and a summary."""
+    """It has an https address of its paper and a summary."""
     expect(method.paper.startswith("https://"), f"paper is '{method.paper}': give an https address")
     expect(method.summary, "the build function has no docstring: its first line is the summary")
 
@@ -144,7 +149,7 @@ def trains_if_it_has_a_learning_rate(method: Method, task: Task) -> None:
 
 
 def gives_finite_logits(method: Method, task: Task) -> None:
-    """Logits are finite and have the shape (B, K, S, S)."""
+    """Logits of random images are finite and have the shape (B, K, S, S)."""
     model = build_model(method, task).eval()
     with torch.no_grad():
         logits = logits_of(model, task)
@@ -164,7 +169,7 @@ def takes_prompts_as_declared(method: Method, task: Task) -> None:
 
 
 def builds_on_meta(method: Method, task: Task) -> None:
-    """Its models can be built on the meta device, without reading weights."""
+    """Its models can be built on the meta device, and their parameters then have no values."""
     with torch.device("meta"):
         model = method.build(task)
     real = {name for name, parameter in model.named_parameters() if not parameter.is_meta}
@@ -172,7 +177,7 @@ def builds_on_meta(method: Method, task: Task) -> None:
 
 
 def same_seed_same_weights(method: Method, task: Task) -> None:
-    """The same seed gives the same weights, another seed gives other weights."""
+    """The same seed gives the same weights, another seed changes some of them."""
     first, again, other = (build_model(method, task, seed).state_dict() for seed in (0, 0, 1))
     differing = {key for key in first if not torch.equal(first[key], again[key])}
     expect(
@@ -185,7 +190,7 @@ def same_seed_same_weights(method: Method, task: Task) -> None:
 
 
 def refuses_options_out_of_range(method: Method, task: Task) -> None:
-    """An option value either works or raises a UserError while the model is built."""
+    """Odd option values (-1, 0, an unknown word) work, or are refused when a model is built."""
     for option, default in method.options.items():
         for value in OUT_OF_RANGE[type(default)]:
             try:
@@ -199,7 +204,7 @@ def refuses_options_out_of_range(method: Method, task: Task) -> None:
 
 
 def gradients_reach_what_trains(method: Method, task: Task) -> None:
-    """Gradients reach all trainable parameters, except those that are declared idle."""
+    """Gradients reach all trainable parameters except those declared idle, and no others."""
     model = build_model(method, task).train()
     reached: set[str] = set()
     for _ in range(3):  # in the first step, a factor of 0 makes the gradient of the other factor 0
@@ -218,7 +223,7 @@ def gradients_reach_what_trains(method: Method, task: Task) -> None:
 
 
 def moves_only_what_trains(method: Method, task: Task) -> None:
-    """Training changes every trainable parameter and no frozen parameter."""
+    """Training changes all trainable parameters that are not idle, and no frozen parameter."""
     model = build_model(method, task).train()
     before = copy.deepcopy(dict(model.named_parameters()))
     _train(model, task, steps=3)
@@ -231,7 +236,7 @@ def moves_only_what_trains(method: Method, task: Task) -> None:
 
 
 def restores_what_was_trained(method: Method, task: Task) -> None:
-    """The trained parameters, saved and loaded into a new model, give the same logits."""
+    """What training may change, put into a new model, gives the same logits."""
     model = build_model(method, task).train()
     _train(model, task, steps=1)
     fresh = build_model(method, task)

@@ -14,7 +14,7 @@ class BrokenPromiseError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one check.
+    """The result of the check of one promise.
 
     Attributes:
         promise: one sentence, the same for every plugin.
@@ -39,7 +39,8 @@ def sentence(promise: Callable[..., None]) -> str:
 def run_promise(promise: Callable[..., None], *arguments: object) -> Outcome:
     """Check one promise.
 
-    An exception in the plugin's code is a failure, too; it is not raised.
+    An exception in the plugin's code is a failure, too; it is not raised, unless it is no
+    `Exception`, as KeyboardInterrupt.
 
     Args:
         promise: the function to call; the first line of its docstring is the promise.

@@ -12,6 +12,8 @@ COUNT, HEIGHT, WIDTH = 8, 40, 48
 def write_tiny_folder(folder: Path) -> Path:
     """Write 8 images (40, 48) of a bright rectangle on noise, and masks of the values 0 and 255.
 
+    They are grey PNG files, the same in every call; a mask has the name of its image.
+
     Args:
         folder: it is created if needed, with images/ and masks/ inside.
 

@@ -36,10 +36,10 @@ class PredictionSettings:
     Attributes:
         evaluation: "auto", "whole" or "tiles".
         maps: of `MAPS`: "probability" of the foreground, "uncertainty"; float32 TIFF.
-        levels: the values that become 0 and 255.
+        levels: the stored values that become 0 and 255; None: as for the images of a training.
         prompts: CSV or COCO file with boxes or points, for models that take them.
-        pixel_size: side of a pixel; sizes of objects come in its unit.
-        min_area: smaller objects, in pixels, are not counted.
+        pixel_size: side of a pixel in any unit; sizes and places of objects come in this unit.
+        min_area: smaller objects, in pixels, are not in the tables; label maps still have them.
         tiff: write label maps as TIFF, also where PNG could hold them.
     """
 
@@ -52,7 +52,7 @@ class PredictionSettings:
     tiff: bool = False
 
     def check(self) -> None:
-        """Check the values.
+        """Check the values, except `evaluation` and `prompts`, which depend on the model.
 
         Raises:
             UserError: the first value that is not allowed.
@@ -73,10 +73,10 @@ class PictureProgress:
     """How far the prediction is.
 
     Attributes:
-        name: of the image.
-        number: of the image, from 1.
-        total: number of images.
-        share: of the image that is done, in [0, 1].
+        name: of the image or volume.
+        number: of the image or volume, from 1.
+        total: number of images and volumes.
+        share: of the image or volume that is done, in [0, 1].
     """
 
     name: str
@@ -87,13 +87,13 @@ class PictureProgress:
 
 @dataclass(frozen=True)
 class PictureDone:
-    """An image is done.
+    """An image or volume is done, or has failed.
 
     Attributes:
-        name: of the image.
-        seconds: None where it was done before.
+        name: of the image or volume.
+        seconds: None where it was done before, or where it failed.
         evaluation: "whole", "tiles" or "generator"; "" where it failed.
-        error: one sentence, or None.
+        error: why it failed, in one sentence; None where it did not.
     """
 
     name: str
@@ -112,13 +112,15 @@ def predict_files(
     settings: PredictionSettings,
     say: Say = lambda event: None,
 ) -> list[PictureDone]:
-    """Predict every picture; those whose outputs exist already are not predicted again.
+    """Predict every picture; those predicted before in the same way are not predicted again.
 
-    Writes into `out`: `labels/` (class maps of the size of the images: PNG, or TIFF for volumes and
-    very large images), `objects/` (numbers of objects, where a mask generator separates them),
-    `overlays/`, `probability/` and `uncertainty/` on request, `table.csv` (one row per image or
-    slice) and `objects.csv` (one row per object). A picture that cannot be
-    predicted is reported, and the others go on.
+    The same way is the same model, settings and file, with the outputs still there. Writes into
+    `out`: `labels/` (class maps of the size of the images: PNG, or TIFF for volumes and very large
+    images), `objects/` (numbers of objects, where a mask generator separates them), `overlays/`,
+    `probability/` and `uncertainty/` on request, and `.done/` (what makes it resume). At the end,
+    unless all failed, `table.csv` (one row per image or slice, and one per volume) and
+    `objects.csv` (one row per object). A picture that cannot be predicted is reported, and the
+    others go on.
 
     Args:
         model: of `load_model`.
@@ -128,10 +130,12 @@ def predict_files(
         say: called with the progress.
 
     Returns:
-        One entry per picture.
+        One entry per picture, in their order, those that failed included.
 
     Raises:
-        UserError: the settings do not fit the model, or `out` cannot be written.
+        UserError: the settings are not allowed or do not fit the model, the prompts cannot be read,
+            or `out` cannot be written.
+        DivergedError: a logit is not finite.
     """
     settings.check()
     prompts = _read_prompts(model, settings)

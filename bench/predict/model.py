@@ -43,6 +43,9 @@ class KeptModel:
         header: of its file.
         path: of its file.
         allow_other_images: accept images of another type or colour than those of the training.
+
+    Raises:
+        UnsupportedError, UserError: as `adapted_sam`, for a model of the mask generator.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class KeptModel:
 
     @property
     def takes_prompts(self) -> bool:
-        """Whether `predict` needs boxes or points."""
+        """Whether prompts must be given; not for a model that works as a mask generator."""
         return self.model.prompt_rule is not None and self._own_evaluation != "generator"
 
     @property
@@ -78,17 +81,20 @@ class KeptModel:
         """Predict one image.
 
         Args:
-            image: a file, or an array (H, W) or (H, W, 3).
+            image: a file, or an array (H, W) or (H, W, C) with C from 1 to 4 (2 and 4: alpha).
             boxes: (n, 4) x0 y0 x1 y1 in pixels of the image, for a model that takes boxes.
-            points: (n, 2) x y in pixels of the image, for a model that takes points.
+            points: (n, 2) x y in pixels of the image, for a model that takes points; (n, c, 2) for
+                c points in each object.
             classes: (n,) class index of each prompt; not needed with one foreground class.
             evaluation: "whole" (resized to the model's side), "tiles" (overlapping windows), or
                 "auto" (see `choose_evaluation`).
-            levels: the values that become 0 and 255, where the training had another bit depth.
+            levels: the stored values that become 0 and 255; then any bit depth is accepted. None:
+                as for the images of a training.
 
         Raises:
             UserError: the image cannot be read or is not like those of the training, the prompts do
-                not fit the model, or the model takes stacks of slices.
+                not fit the model, `evaluation` cannot be used, or the model takes stacks of slices.
+            DivergedError: a logit of the whole image is not finite.
         """
         if self.depth > 1:
             raise UserError(
@@ -108,14 +114,18 @@ class KeptModel:
     def predict_stack(
         self, slices: Sequence[npt.NDArray[Any]], *, levels: Levels | None = None
     ) -> list[Segmentation]:
-        """Predict consecutive slices of a volume, for a model with a depth above 1.
+        """Predict consecutive slices of a volume, each resized as a whole, without prompts.
 
         Args:
-            slices: exactly `depth` arrays (H, W) or (H, W, 3) of one size.
-            levels: as of `predict`.
+            slices: exactly `depth` arrays (H, W) or (H, W, C) of one size, in their order.
+            levels: as of `predict`; without them, each slice is scaled by its own values.
+
+        Returns:
+            One segmentation for each slice.
 
         Raises:
-            UserError: as `predict`, or the number of slices is not `depth`.
+            UserError: a slice cannot be used, or the number of slices is not `depth`.
+            DivergedError: a logit is not finite.
         """
         if len(slices) != self.depth:
             raise UserError(f"{len(slices)} slices are given: this model takes {self.depth}")
@@ -129,11 +139,11 @@ class KeptModel:
 
         Args:
             pixels: the image.
-            levels: of the user; with them the type does not matter.
+            levels: of the user; with them the type does not matter, the colour does.
             name: of the image, for the message.
 
         Raises:
-            UserError: the image is of another kind.
+            UserError: the image is of another kind, and other images are not allowed.
         """
         kind, colour = pixels.kind
         traits = self.header.images
@@ -158,11 +168,15 @@ class KeptModel:
         "auto": as in the cell of the model. A model that was evaluated on whole images gets windows
         of the median size of its training images where a side is longer than `MAGNIFIED` times the
         longest one of its cell, so that things have the size that the model knows. Models that take
-        prompts or stacks always get whole images.
+        prompts or stacks always get whole images. Models that work as a mask generator take "auto"
+        only.
 
         Args:
             size: height and width in pixels.
             requested: "auto", "whole" or "tiles".
+
+        Returns:
+            "whole", "tiles" or "generator".
 
         Raises:
             UserError: the model cannot predict in this way.
@@ -190,12 +204,15 @@ class KeptModel:
     def bands(
         self, rows: ImageRows, evaluation: str, prompts: ImagePrompts | None = None
     ) -> Iterator[Band]:
-        """Predict an image from top to bottom.
+        """Predict an image from top to bottom; one band, or several for "tiles".
 
         Args:
             rows: (H, W, 3) uint8.
             evaluation: of `choose_evaluation`.
-            prompts: for a model that takes them.
+            prompts: of this image, for a model that takes them; used for "whole" only.
+
+        Raises:
+            DivergedError: a logit is not finite; not for "tiles".
         """
         if evaluation == "tiles":
             for part, logits in tile_bands(
@@ -223,7 +240,15 @@ class KeptModel:
     def stack_bands(
         self, images: Sequence[Pixels8], prompts: Sequence[ImagePrompts] = ()
     ) -> list[Band]:
-        """Predict `depth` consecutive slices at once; one band for each slice."""
+        """Predict `depth` consecutive slices at once; one band for each slice.
+
+        Args:
+            images: the slices.
+            prompts: one entry for each slice; empty for a model that takes none.
+
+        Raises:
+            DivergedError: a logit is not finite.
+        """
         joined = None
         if prompts:
             side = self.model.task.image_size
@@ -287,8 +312,8 @@ def load_model(
             training too.
 
     Raises:
-        UserError: the file is not a kept model, the weights of its backbone are not here or are
-            others, or the device is not available.
+        UserError: the file is not a kept model, its method or the weights of its backbone are not
+            here or are others, or the device is not available.
 
     Example:
         >>> model = bench.load_model("my.safetensors")

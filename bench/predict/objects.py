@@ -14,7 +14,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """The objects of one image; each attribute has one entry per object.
+    """The objects of one image (or slice); each attribute has one entry per object.
 
     Attributes:
         classes: class index, 1 to K - 1.
@@ -54,10 +54,10 @@ class ObjectMeter:
     def add(
         self, classes: npt.NDArray[np.uint8], numbers: npt.NDArray[np.integer[Any]] | None = None
     ) -> None:
-        """Take in the next rows.
+        """Take in the next rows, from top to bottom.
 
         Args:
-            classes: (h, W) class indices.
+            classes: (h, W) class indices, h at least 1.
             numbers: (h, W) numbers of the objects of the whole image, 0 is none, where the model
                 separates objects, above 0 in every foreground pixel; the image must then come as
                 one band.
@@ -92,7 +92,10 @@ class ObjectMeter:
         self._pieces.append(np.stack([np.full(count, index), *sums], 1).astype(np.int64))
 
     def finish(self, min_area_px: int = 1) -> Objects:
-        """All objects of at least this area, by class and then from top to bottom."""
+        """All objects of at least this area in pixels, by class and then from top to bottom.
+
+        The order within a class is that of the centres of mass: by row, then by column.
+        """
         pieces = np.concatenate([np.zeros((0, 4), np.int64), *self._pieces])
         links = np.concatenate([np.zeros((2, 0), np.int64), *self._links], axis=1) - 1
         graph = sparse.coo_array(

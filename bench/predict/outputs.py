@@ -32,8 +32,10 @@ COLOURS = np.array(
 class MapFile:
     """A map (H, W), or (D, H, W) of D slices, that is written row by row.
 
-    The rows go to a temporary file in the folder of the output first, so that the memory does not
-    depend on the size of the map. The output appears complete or not at all.
+    The rows go to a temporary file in the folder of the output first, which is made if needed. So
+    the memory holds one slice, or some rows of one above `STRIP_PX`. The output appears with
+    `write`, complete or not at all. It is PNG for one slice of uint8 values with at most
+    `LARGEST_PX` pixels, otherwise TIFF.
 
     Args:
         path: of the output without its ending.
@@ -66,11 +68,15 @@ class MapFile:
         self._rows.close()
 
     def add(self, rows: npt.NDArray[Any]) -> None:
-        """Append rows (h, W); those of the slices one after the other."""
+        """Append rows (h, W) from top to bottom; those of the slices one after the other."""
         self._rows.write(np.ascontiguousarray(rows, self._dtype).data)
 
     def write(self) -> Path:
-        """Write the output when all rows were added; returns its path."""
+        """Write the output when all rows were added; returns its path. An old file is replaced.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         self._rows.seek(0)
         with atomic_path(self.path) as temporary:
             if self._png:
@@ -130,7 +136,13 @@ class Overlay:
         self._next = 0  # first row of the image that enters next
 
     def add(self, image: npt.NDArray[np.uint8], classes: Map, top: int) -> None:
-        """Take in rows of the image (h, W, 3) and their classes (h, W); `top` is the first row."""
+        """Take in the next rows of the image (h, W, 3) and their classes (h, W).
+
+        Args:
+            image: rows, which follow those of the call before.
+            classes: class indices of these rows.
+            top: number of the first of them in the image, from 0.
+        """
         start = self._next - top
         if start < len(image):
             parts = (values[start :: self._step, :: self._step] for values in (image, classes))
@@ -138,7 +150,7 @@ class Overlay:
             self._next += self._step * len(self._rows[-1])
 
     def write(self, path: Path) -> Path:
-        """Write the picture as PNG; returns its path."""
+        """Write the picture as PNG; returns its path. UserError if it cannot be written."""
         with atomic_path(path) as temporary:
             Image.fromarray(np.concatenate(self._rows)).save(temporary, format="PNG")
         return path
@@ -146,6 +158,8 @@ class Overlay:
 
 def tint(image: npt.NDArray[np.uint8], classes: Map) -> npt.NDArray[np.uint8]:
     """Tint the foreground of an image with 45 % of the colour of its class.
+
+    Colours repeat after the last of `COLOURS`.
 
     Args:
         image: (H, W, 3) uint8.

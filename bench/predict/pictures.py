@@ -27,7 +27,7 @@ class Pixels8:
 
     Attributes:
         rows: (H, W, 3) uint8, an array or read row by row.
-        kind: type of the stored values, and "grey" or "colour".
+        kind: type of the stored values, such as "uint8", and "grey" or "colour", as in `kind_of`.
     """
 
     rows: ImageRows
@@ -39,7 +39,7 @@ class Pixels8:
         return self.rows.shape[0], self.rows.shape[1]
 
     def close(self) -> None:
-        """Close the file that rows are read from."""
+        """Close the file that rows are read from; does nothing for an array."""
         if isinstance(self.rows, TiffRows):
             self.rows.close()
 
@@ -61,14 +61,16 @@ class Picture:
     size: tuple[int, int]
 
     def read(self, index: int = 0, levels: Levels | None = None) -> Pixels8:
-        """One slice, or the image.
+        """One slice, or the image; close it after use (`Pixels8.close`).
 
         Args:
-            index: of the slice, from 0.
-            levels: values that become 0 and 255; None: as for the images of a training.
+            index: of the slice, from 0; not used for a single image.
+            levels: values that become 0 and 255; None: as for the images of a training, from the
+                values of this slice or image alone.
 
         Raises:
-            UserError: the file cannot be read.
+            UserError: the file cannot be read, or its values cannot be shown.
+            OSError, ValueError or IndexError: a large or stacked TIFF file is damaged or gone.
         """
         if is_volume(self.path):
             return as_pixels(nifti.read_slice(self.path, index), levels)
@@ -84,11 +86,14 @@ def as_pixels(pixels: Path | npt.NDArray[Any], levels: Levels | None = None) -> 
     """Read a file or an array as the images of a training are read.
 
     Args:
-        pixels: file, or array (H, W) or (H, W, C) with C from 1 to 4.
-        levels: values that become 0 and 255; None: as for the images of a training.
+        pixels: file, or array (H, W) or (H, W, C) with C from 1 to 4; the last of 2 or 4 channels
+            is alpha, which is dropped.
+        levels: values that become 0 and 255; None: as for the images of a training, see
+            `bench.data.decode`.
 
     Raises:
-        UserError: the file cannot be read, or the array has another shape.
+        UserError: the file cannot be read, the array has another shape or holds no numbers, or a
+            value is NaN or infinite.
     """
     if isinstance(pixels, Path):
         raster = load(pixels)
@@ -108,13 +113,15 @@ def as_pixels(pixels: Path | npt.NDArray[Any], levels: Levels | None = None) -> 
 
 
 def open_pictures(paths: Iterable[Path]) -> list[Picture]:
-    """The images in files and folders, in the order given; those of a folder by name.
+    """The images in files and folders, in the order given; those of a folder by path.
 
-    Only headers are read. A folder is searched with its subfolders.
+    Only headers are read, but of a NIfTI volume everything. A folder is searched with its
+    subfolders. A file that is named twice is opened once.
 
     Raises:
-        UserError: a path does not exist, a folder holds no images, a file is not an image, or no
-            path is given.
+        UserError: a path does not exist, a folder holds no images, a file is not an image or cannot
+            be read, an image that is not TIFF is too large, a TIFF file has further axes than those
+            of a stack, two files cannot get different names, or no path is given.
     """
     files: list[Path] = []
     for path in paths:

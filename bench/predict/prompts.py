@@ -23,8 +23,8 @@ class ImagePrompts:
     """The prompts of one image, in pixels of the image; x to the right, y down.
 
     Attributes:
-        boxes: (n, 4), x0 y0 x1 y1, the upper ends exclusive; (n, 0) for points.
-        points: (n, c, 2), x y of c points inside each object; (n, 0, 2) for boxes.
+        boxes: (n, 4), x0 y0 x1 y1, the upper ends exclusive; (n, 0) where points are given.
+        points: (n, c, 2), x y of c points inside each object; (n, 0, 2) where boxes are given.
         classes: (n,) class index of each object, 1 to K - 1.
     """
 
@@ -41,10 +41,10 @@ class ImagePrompts:
         points: Any = None,
         classes: Any = None,
     ) -> "ImagePrompts":
-        """Check prompts against the rule of a model.
+        """Check prompts against the rule of a model; they may lie outside the image.
 
         Args:
-            rule: of the model.
+            rule: of the model, of the kind "box" or "point".
             num_classes: K of the model.
             boxes: (n, 4) numbers, for a model that takes boxes.
             points: (n, 2) or (n, c, 2) numbers, for a model that takes points.
@@ -85,7 +85,7 @@ class ImagePrompts:
         return cls(np.zeros((count, 0)), values, numbers.astype(np.int64))
 
     def at_side(self, size: tuple[int, ...], side: int) -> Prompts:
-        """The prompts in pixels of a model's square input.
+        """The prompts in pixels of a model's square input, as a batch of one image.
 
         Args:
             size: height and width of the image.
@@ -110,19 +110,20 @@ def read_prompts(
 
     CSV columns: `image` (file name, with or without its ending), `class` (name or index; may be
     left out where there is one foreground class), and `x0,y0,x1,y1` of a box or `x,y` of a point.
-    Points that share a number in the column `object` show one object. A row with empty coordinates
-    names an image without objects. COCO: `bbox` of the annotations, for boxes only.
+    Points of an image that share a word in the column `object` show one object; without it each row
+    is an object. A row with empty coordinates names an image without objects. COCO: `bbox` of the
+    annotations, for boxes only; an image without annotations has no objects.
 
     Args:
-        path: ends in .csv or .json.
-        rule: of the model.
+        path: ends in .json for COCO; any other file is read as CSV.
+        rule: of the model, of the kind "box" or "point".
         class_names: of the model, the background first.
 
     Returns:
         Prompts by the name of the image, as in the file.
 
     Raises:
-        UserError: the file cannot be read, or a row does not fit the model.
+        UserError: the file cannot be read or holds no rows, or a row does not fit the model.
     """
     rows = _coco_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     grouped: dict[str, list[Mapping[str, str]]] = {}
@@ -136,7 +137,12 @@ def read_prompts(
 
 
 def prompts_of(name: str, prompts: Mapping[str, ImagePrompts], path: Path) -> ImagePrompts:
-    """The prompts of an image by its file name, or by that without its ending.
+    """The prompts of an image by its file name; the endings of both names need not agree.
+
+    Args:
+        name: file name of the image; for a slice with `#` and its number behind it.
+        prompts: of `read_prompts`.
+        path: their file, for the message.
 
     Raises:
         UserError: there are none.

@@ -16,7 +16,7 @@ class PictureState:
     Attributes:
         made_from: model, settings and file from which it was predicted.
         evaluation: "whole", "tiles" or "generator".
-        files: paths of its outputs, relative to their folder.
+        files: paths of its maps, relative to the folder of the outputs; not the overlay.
         rows: its rows of `table.csv`.
         objects: its rows of `objects.csv`.
     """
@@ -29,7 +29,11 @@ class PictureState:
 
 
 def stamp(picture: Picture) -> dict[str, Any]:
-    """Values that change when the file of a picture changes: "path", "bytes" and "ns" (date)."""
+    """Values that change when the file of a picture changes: "path", "bytes" and "ns" (date).
+
+    Raises:
+        OSError: the file does not exist any more.
+    """
     status = picture.path.stat()
     return {"path": str(picture.path.resolve()), "bytes": status.st_size, "ns": status.st_mtime_ns}
 
@@ -43,8 +47,8 @@ def done_before(path: Path, out: Path, made_from: dict[str, Any]) -> PictureStat
         made_from: model, settings and file from which the picture is predicted now.
 
     Returns:
-        The state; None if there is none that can be read, an output is missing, or it was made
-        from other values.
+        The state; None if there is none that can be read, one of its `files` is missing, or it was
+        made from other values.
     """
     try:
         state = PictureState(**json.loads(path.read_text()))

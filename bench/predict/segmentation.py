@@ -18,6 +18,8 @@ BAND_PX = 1 << 21
 class Band:
     """The prediction of some rows of an image.
 
+    A mask generator gives no probabilities: `foreground` is then 0 or 1 and `uncertainty` 0.
+
     Attributes:
         rows: of the image.
         classes: (h, W) class indices.
@@ -41,11 +43,11 @@ class Segmentation:
 
     Attributes:
         classes: (H, W) uint8 class indices.
-        foreground: (H, W) float32 probability in [0, 1] of not being class 0.
+        foreground: (H, W) float32 probability in [0, 1] of not being class 0, see `Band`.
         uncertainty: (H, W) float32 in [0, 1], see `Band`.
         class_names: of the K classes, the background first.
         evaluation: "whole", "tiles" or "generator".
-        objects: (H, W) numbers of objects; None as in `Band`.
+        objects: (H, W) int32 numbers of objects; None as in `Band`.
     """
 
     classes: Map

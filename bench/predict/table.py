@@ -20,15 +20,15 @@ def readings_row(
     """Phase fractions of one image, and number and sizes of its objects.
 
     Args:
-        counts: pixels of each of the K classes.
+        counts: pixels of each of the K classes, at least one in all.
         objects: of the image; None where they are not measured.
         class_names: K names, the background first.
         pixel_size: side of a pixel; diameters come in its unit.
 
     Returns:
-        `phase_fraction/<name>` in [0, 1] of all classes; of the foreground classes
-        `particles/<name>`, `d10/<name>`, `d50/<name>` and `d90/<name>`, as in
-        `bench.metrics.readings`; None for percentiles without objects.
+        `phase_fraction/<name>` in [0, 1] of all classes; and, where objects are measured, of the
+        foreground classes `particles/<name>`, `d10/<name>`, `d50/<name>` and `d90/<name>`, as in
+        `bench.metrics.readings`. The percentiles of a class without objects are None.
     """
     total = sum(counts)
     row: Row = {
@@ -50,7 +50,9 @@ def readings_row(
 def object_rows(
     image: str, index: int | None, objects: Objects, class_names: Sequence[str], pixel_size: float
 ) -> list[Row]:
-    """One row per object; lengths in the unit of `pixel_size`, places from the upper left corner.
+    """One row per object; lengths in the unit of `pixel_size`, areas in its square.
+
+    The places x and y are centres of mass, from the upper left corner of the image.
 
     Args:
         image: name of the image.
@@ -60,7 +62,8 @@ def object_rows(
         pixel_size: side of a pixel.
 
     Returns:
-        One dict with the keys `OBJECT_COLUMNS` for each object; objects are numbered from 1.
+        One dict with the keys `OBJECT_COLUMNS` for each object; the objects of all classes are
+        numbered together from 1.
     """
     diameters = diameters_of_areas(objects.areas, pixel_size)
     return [

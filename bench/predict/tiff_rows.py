@@ -18,7 +18,9 @@ class TiffRows:
     """The first image of a TIFF file as (H, W, 3) uint8, row by row.
 
     Uncompressed files are read from their place in the file; others strip by strip or tile by tile.
-    So a file that is one compressed strip is decoded as a whole.
+    So a file that is one compressed strip is decoded as a whole. To find the levels, and whether
+    the image is grey, rows are read once at the start where needed. The file stays open until
+    `close`.
 
     Args:
         path: a TIFF file of one grey, colour or palette image.
@@ -29,8 +31,9 @@ class TiffRows:
         kind: type of the stored values, and "grey" or "colour", as in `kind_of`.
 
     Raises:
-        UserError: the values are neither 8 nor 16 bit and no levels are given, or the compression
-            is not supported.
+        UserError: the values are neither unsigned 8 or 16 bit nor bool and no levels are given, or
+            rows cannot be decoded.
+        OSError or tifffile.TiffFileError: the file cannot be opened as TIFF.
     """
 
     def __init__(self, path: Path, levels: Levels | None = None) -> None:
@@ -47,7 +50,11 @@ class TiffRows:
         self.kind = self._scan()
 
     def __getitem__(self, rows: slice) -> UInt8:
-        """Rows (h, W, 3) from `rows.start` to `rows.stop`."""
+        """Rows (h, W, 3) from `rows.start` to `rows.stop`, which must be given.
+
+        Raises:
+            UserError: the rows cannot be decoded, or hold NaN or infinite values.
+        """
         raster = self._raster(rows.start or 0, min(rows.stop, self.shape[0]))
         return show(raster, f"'{self._path}'", self._levels)
 
@@ -140,7 +147,7 @@ def percentiles(counts: npt.NDArray[np.int64]) -> Levels:
     """The percentiles `STRETCH` of whole numbers, from their histogram, as `numpy.percentile`.
 
     Args:
-        counts: (n,) how often each value 0 to n - 1 occurs.
+        counts: (n,) how often each value 0 to n - 1 occurs; not all are 0.
 
     Returns:
         Both percentiles; if they are equal, the smallest and the largest value, as in `decode`.

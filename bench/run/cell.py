@@ -35,20 +35,26 @@ VALIDATION_IMAGES = 24  # enough for a curve; the validation part selects nothin
 def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record:
     """Train, evaluate and measure one cell.
 
+    The seed of torch's generator is changed.
+
     Args:
         cell: what to run.
         device: device of the model.
-        store: the predicted class maps are written to it, and the model if `store.keep` says so.
+        store: the predicted class maps of all test images are written to it, and unless `keep` is
+            "none" the model with its card; older ones of this cell are replaced.
         say: called with each event of progress.
 
     Returns:
         The record, with the status "ok"; it is not written.
 
     Raises:
-        UserError: the dataset, the method's options or the weights cannot be used.
-        UnsupportedError: the method cannot be used for the task or the evaluation.
+        UserError: the dataset, the method, its options or the weights cannot be used, or the model
+            cannot be written.
+        UnsupportedError: the method cannot be used for the task, the recipe or the evaluation.
         DivergedError: a loss or a logit is not finite.
         torch.OutOfMemoryError, MemoryError: the memory does not suffice.
+        RuntimeError: this process holds other memory on the CUDA device, see `measure_memory`.
+        OSError: a predicted class map cannot be written.
     """
     recipe = cell.recipe
     say(PhaseStarted("data"))
@@ -115,7 +121,7 @@ def split_of(cell: Cell, collection: Collection) -> Split:
 
     Args:
         cell: gives fold, seed, label budget and ratio.
-        collection: the dataset.
+        collection: the dataset of the cell, not the one of `--test-dataset`.
 
     Raises:
         UserError: the dataset cannot be split in this way.
@@ -151,21 +157,23 @@ def build_model(cell: Cell, device: torch.device) -> Model:
 def train_model(
     model: Model, cell: Cell, collection: Collection, parts: Split, say: Say
 ) -> list[dict[str, float]]:
-    """Train the model on the training part.
+    """Train the model on the training part; nothing is done if nothing is trainable.
 
     Args:
-        model: of `build_model`.
+        model: of `build_model`; it is changed, and left in training mode.
         cell: gives recipe and seed.
         collection: the dataset.
         parts: of `split_of`.
         say: called with the progress.
 
     Returns:
-        The curve, see `fit`; empty if nothing is trainable. Without a validation part it has no
-        Dice.
+        The curve, see `fit`; empty if nothing is trainable. Its Dice is of the first
+        `VALIDATION_IMAGES` images of the validation part; without this part there is none.
 
     Raises:
         DivergedError: a loss or a logit is not finite.
+        UnsupportedError: the recipe needs SAM's decoder, and the model has none.
+        UserError: an image cannot be read, or a volume has fewer slices than the depth.
     """
     if not model.trainable:
         return []
@@ -196,7 +204,11 @@ def train_model(
 
 
 def prompt_origin(cell: Cell) -> PromptSource:
-    """The origin of the prompts of a cell at evaluation: "none", "automatic" or "oracle"."""
+    """The origin of the prompts of a cell at evaluation: "none", "automatic" or "oracle".
+
+    Raises:
+        UserError: the method or the evaluation mode is unknown.
+    """
     method = get_method(cell.method)
     return get_mode(cell.recipe.evaluation).prompt_origin(method.prompt_origin(cell.options))
 
@@ -209,6 +221,9 @@ def _describe(parts: Split) -> dict[str, Any]:
 def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> None:
     """Run a cell and write its record, whatever its outcome; the body of a cell's process.
 
+    An error of the cell is in the record and not raised. The process keeps the number of threads,
+    and rounds tiny numbers to 0.
+
     Args:
         cell: what to run.
         device_name: name of a torch device.
@@ -217,7 +232,8 @@ def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> 
         say: called with each event of progress.
 
     Raises:
-        UserError: the record cannot be written.
+        UserError: the record cannot be written, or the method of a cell that failed is unknown.
+        ValueError: a number of the record is NaN or infinite.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
@@ -246,6 +262,9 @@ def failure(cell: Cell, status: Status, reason: str, device_name: str) -> Record
         status: any but "ok".
         reason: only its first line is stored.
         device_name: name of a torch device.
+
+    Raises:
+        UserError: the method or the evaluation mode of the cell is unknown.
     """
     sentence = (reason.strip().splitlines() or ["no reason given"])[0]
     return Record(

@@ -52,8 +52,8 @@ def environment(device: str) -> dict[str, Any]:
 
     Returns:
         "commit" and "dirty" of `source_state`, "python", "system", "cpu", "cores", "threads" (of
-        torch), "device", "gpu" (None on a CPU) and "packages" (name to version, None if a package
-        is not installed).
+        torch), "device" (as given), "gpu" (name of the current CUDA device; None on a CPU) and
+        "packages" (name to version, None if a package is not installed).
     """
     import torch
 

@@ -22,7 +22,9 @@ class PhaseStarted:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """A running cell has trained for some steps; reported about twice per second.
+    """A running cell has trained for some steps.
+
+    Reported about twice per second, and at each point of the training curve.
 
     Attributes:
         step: optimiser steps done, from 1 to `recipe.steps`.
@@ -46,7 +48,7 @@ class RunStarted:
     """The first event of a command, before its first cell.
 
     Attributes:
-        cells: all cells of the run, also those that have a record already.
+        cells: all cells of the command, also those that have a record already.
         threads: CPU threads of each cell.
         note: a sentence on the number of threads, where stored records matter; otherwise "".
     """
@@ -82,11 +84,11 @@ class CellProgressed:
 
 @dataclass(frozen=True)
 class CellFinished:
-    """A cell has a record: of this run, of an earlier one, or of another one in the same folder.
+    """A cell has a record: of this command, of an earlier one, or of another one that runs now.
 
     Attributes:
         record: the result, whatever its status.
-        seconds: duration of the cell in this run; None where its record existed before.
+        seconds: duration of the cell in this command; None where it did not run it.
     """
 
     record: Record
@@ -94,13 +96,13 @@ class CellFinished:
 
     @property
     def ran(self) -> bool:
-        """Whether the cell ran now."""
+        """Whether this command ran the cell."""
         return self.seconds is not None
 
 
 @dataclass(frozen=True)
 class WaitingForOtherRun:
-    """Only cells that another run works on are left; reported about once per second.
+    """Only cells that another command works on are left; reported about once per second.
 
     Attributes:
         cells: the cells whose records are awaited.
@@ -111,7 +113,7 @@ class WaitingForOtherRun:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """Every cell has a record; the last event of a run.
+    """Every cell has a record; the last event of a command.
 
     Attributes:
         records: of all cells, in the order in which they finished.

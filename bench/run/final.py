@@ -41,18 +41,22 @@ def train_final(
     """Train a model on the train and validation parts, or on all, and write it with its card.
 
     The recipe is that of the cell: as many steps, on more images. Nothing is validated or tested.
+    The seed of torch's generator is changed.
 
     Args:
         training: what to train.
         device: name of a torch device.
-        path: of the model file.
+        path: of the model file; the card is next to it, with the ending .md. Both are replaced.
         say: called with the progress.
 
     Returns:
         The header of the file.
 
     Raises:
-        UserError: nothing can be trained, the training fails, or the file cannot be written.
+        UserError: the dataset or the method cannot be used, nothing is trainable, or a file cannot
+            be written.
+        DivergedError: the loss is not finite.
+        torch.OutOfMemoryError, MemoryError: the memory does not suffice.
     """
     cell = training.cell
     say(PhaseStarted("data"))
@@ -89,6 +93,8 @@ def train_final(
 
 def training_parts(parts: Split, everything: bool) -> Mapping[str, tuple[Item, ...]]:
     """The items that a final model is trained on, by part: "train", "val" and perhaps "test".
+
+    A label budget has limited "train" already; "val" has no limit.
 
     Args:
         parts: of the split.

@@ -24,12 +24,12 @@ def keep_model(
     path: Path,
     rule: str,
 ) -> None:
-    """Write the model of a cell and its model card.
+    """Write the model of a cell, and its model card next to it with the ending .md.
 
     Args:
         module: as trained.
         record: its result.
-        parts: the items of the cell.
+        parts: the items of the cell; all images that were tested are in `test`.
         origin: "source" and "licence" of the images.
         path: `Store.model` of the cell.
         rule: why it is kept, see `ModelHeader`.
@@ -46,7 +46,9 @@ def keep_model(
 
 
 def scores_of(cell: Cell, records: Iterable[Record]) -> tuple[Score, ...]:
-    """The Dice of all records with the settings of a cell; seed and fold may differ.
+    """The Dice of all records with status ok and the settings of a cell.
+
+    Seed, fold and number of folds may differ.
 
     Args:
         cell: of a model.
@@ -64,8 +66,11 @@ def write_cards(folder: Path, records: Iterable[Record]) -> None:
     """Write the cards of all models of runs again, with the scores of the records.
 
     Args:
-        folder: of the models; need not exist.
+        folder: of the models; need not exist. The cards of final models in it are not changed.
         records: of the results folder; read only if there are models.
+
+    Raises:
+        UserError: a card cannot be written, or a record cannot be read.
     """
     models = list_models(folder)
     known = list(records) if models else []
@@ -90,10 +95,11 @@ def list_models(folder: Path) -> dict[Path, ModelHeader]:
 
 
 def worse_models(models: Mapping[Path, ModelHeader]) -> list[Path]:
-    """The models that are not the best of their method.
+    """The models that are not the best of their method; final models compete too.
 
     Models compete if their cells differ in seed and fold only. The best has the highest Dice on its
-    own validation part; of equal ones, the first by name.
+    own validation part, with which a model without this Dice cannot compete; of equal ones it is
+    the first in the order of `models`.
     """
     best: dict[str, Path] = {}
     for path, header in models.items():
@@ -104,14 +110,15 @@ def worse_models(models: Mapping[Path, ModelHeader]) -> list[Path]:
 
 
 def remove_worse_models(folder: Path, *, also_kept_all: bool = False) -> list[Path]:
-    """Remove all models but the best of each method, with their model cards.
+    """Remove the models that are not the best of their method, with their model cards.
 
     Args:
         folder: need not exist.
-        also_kept_all: also those of runs with `--keep all`.
+        also_kept_all: remove also models of runs with `--keep all`, and final models in this
+            folder; otherwise only those that were kept as "best" are removed.
 
     Returns:
-        The removed models.
+        The paths of the removed models.
     """
     models = list_models(folder)
     removed = [

@@ -31,7 +31,8 @@ def start_server(*modules: str) -> None:
     """Start the server that forks processes, unless it runs already.
 
     Args:
-        modules: names of modules that the server imports in the background.
+        modules: names of modules that the server imports in the background; without effect if it
+            runs already.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
@@ -45,15 +46,20 @@ def isolate(
 ) -> None:
     """Run `work(*args, send)` in a fresh process until it ends.
 
+    The process ignores Ctrl-C; it is killed if this function ends with an error, or if this process
+    ends.
+
     Args:
         work: a function of an importable module; its last argument sends an event to this process.
         args: picklable arguments.
-        on_event: called in this process with each event, in the order sent.
-        limit_s: seconds after which the process is killed.
+        on_event: called in this process with each event, in the order sent; its errors are passed
+            on.
+        limit_s: seconds after which the process is killed; None for no limit.
 
     Raises:
         TimeoutError: the limit was reached.
-        ProcessDiedError: the process ended by a signal or with a non-zero exit code.
+        ProcessDiedError: the process ended by a signal or with a non-zero exit code, as it does
+            when `work` raises an error (its traceback goes to stderr).
     """
     context = multiprocessing.get_context("forkserver")
     inbox, outbox = context.Pipe(duplex=False)

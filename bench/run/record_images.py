@@ -35,7 +35,11 @@ class RecordImages:
         return self._loaded[dataset]
 
     def of_cell(self, cell: Cell) -> Collection | str:
-        """The collection of the test images of a cell, or a sentence why it is not available."""
+        """The collection of the test images of a cell, or a sentence why it is not available.
+
+        It is available if it can be loaded and its fingerprint is that of the cell. It holds all
+        images of the collection, not only those of the test part.
+        """
         loaded = self.load(cell.tested_dataset)
         if loaded is None:
             return f"{cell.tested_name}: its images are not on this machine"
@@ -47,7 +51,7 @@ class RecordImages:
     def by_name(self, cells: Iterable[Cell]) -> dict[str, Collection]:
         """Collections of test images by dataset name.
 
-        A name is left out if any cell with this name has no collection.
+        A name is left out if `of_cell` gives a sentence for any cell with this name.
         """
         collections: dict[str, Collection] = {}
         unavailable = set()

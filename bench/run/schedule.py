@@ -42,8 +42,9 @@ class RunSettings:
         timeout: seconds after which a cell is stopped, in (0, `LONGEST_S`]; None for no limit.
         retry: run cells again whose records have the status oom, diverged, timeout or unsupported.
             Cells with the status failed always run again, since the cause may be repaired.
-        keep: which trained models are kept in the folder `models`: "none"; "best", for each method
-            the one with the highest Dice on its validation part over all seeds and folds; or "all".
+        keep: which trained models are kept in the folder `models`: "none"; "best", of the cells
+            that differ in seed and fold only the one with the highest Dice on its validation part;
+            or "all".
     """
 
     device: str = "auto"
@@ -53,7 +54,7 @@ class RunSettings:
     keep: str = "best"
 
     def check(self) -> None:
-        """Check the limits.
+        """Check all values but the device.
 
         Raises:
             UserError: `threads` or `timeout` is out of range, or `keep` is unknown.
@@ -91,17 +92,21 @@ def warm_up() -> None:
 def run_cells(
     cells: Sequence[Cell], store: Store, settings: RunSettings, emit: Emit
 ) -> tuple[Record, ...]:
-    """Run each cell that has no record yet, in a process of its own, and return all records.
+    """Run each cell without a record, in a process of its own, and return the records of all cells.
 
-    Whatever happens to a cell, it has a record afterwards: a cell that dies or takes too long
-    has one with the status failed or timeout. An interrupt (Ctrl-C) stops the running cell, which
-    then has no record, and is raised again; finished cells keep their records.
+    Cells with the status failed run again too, and with `retry` all that are not ok. Cells that
+    another command runs in the same folder are awaited. Whatever happens to a cell, it has a record
+    afterwards: a cell that dies or takes too long has one with the status failed or timeout. An
+    interrupt (Ctrl-C) stops the running cell, which then has no new record, and is raised again;
+    finished cells keep their records. With `keep="best"` worse models are removed after each cell;
+    the model cards of the folder are written again at the end unless `keep` is "none".
 
     Args:
         cells: the grid, each cell once.
         store: an open results folder.
         settings: device and limits.
-        emit: called in this process with each event; events of different cells may interleave.
+        emit: called in this process with each event; its errors are passed on, and no further cell
+            runs.
 
     Returns:
         The records in the order in which the cells finished.

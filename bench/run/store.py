@@ -53,6 +53,10 @@ class Store:
     def open(cls, folder: Path, keep: str = "none") -> "Store":
         """Create the folder if it does not exist, and check that files can be written to it.
 
+        Args:
+            folder: gets the subfolders `records`, `claims` and `predictions`.
+            keep: one of `KEEP_RULES`; it is not checked.
+
         Raises:
             UserError: the folder cannot be created or written to.
         """
@@ -69,11 +73,11 @@ class Store:
         return cls(folder, keep)
 
     def path(self, cell: Cell) -> Path:
-        """File of the cell's record."""
+        """File of the cell's record; it need not exist."""
         return self.folder / "records" / f"{cell.id}.json"
 
     def predictions(self, cell: Cell) -> Path:
-        """Folder of the cell's predicted class maps."""
+        """Folder of the cell's predicted class maps; it need not exist."""
         return self.folder / "predictions" / cell.id
 
     @property
@@ -82,7 +86,7 @@ class Store:
         return self.folder / "models"
 
     def model(self, cell: Cell) -> Path:
-        """File of the cell's kept model."""
+        """File of the cell's kept model; it need not exist."""
         return self.models / f"{cell.id}.safetensors"
 
     def read(self, cell: Cell) -> Record | None:
@@ -95,7 +99,7 @@ class Store:
         return read_record(path) if path.exists() else None
 
     def read_all(self) -> list[Record]:
-        """All records, sorted by id.
+        """All records, sorted by id; empty for a folder without any.
 
         Raises:
             RecordError: a file is not a valid record.
@@ -123,7 +127,11 @@ class Store:
 
     @contextmanager
     def claim(self, cell: Cell) -> Iterator[bool]:
-        """Yield True if no other process works on the cell; none can start until the block ends."""
+        """Yield True if the cell is claimed until the block ends, so that nobody else can claim it.
+
+        Yields False at once where another process, or another block of this one, has claimed it.
+        The folder must have been opened (`open`).
+        """
         with (self.folder / "claims" / cell.id).open("w") as file:
             yield _lock(file)
 

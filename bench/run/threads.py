@@ -24,12 +24,13 @@ def choose_threads(
     the most frequent number.
 
     Args:
-        requested: the user's number; None if there is none.
+        requested: the user's number, which is taken as it is; None if there is none.
         cells: the grid.
-        records: those in the results folder.
+        records: those in the results folder; all are read.
 
     Returns:
-        The number, and one sentence for the user; "" where there is nothing to say.
+        The number, and one sentence for the user, if records with another number than the requested
+        one, or than `DEFAULT_THREADS`, exist; otherwise "".
     """
     ids = {cell.id for cell in cells}
     of_grid: Counter[int] = Counter()
