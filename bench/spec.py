@@ -245,22 +245,22 @@ class Cell:
 
     @property
     def tested_dataset(self) -> str:
-        """Name or path of the dataset that the test images are of."""
+        """Name or path of the dataset that the test images are of; `dataset` if no other is."""
         return self.test_dataset or self.dataset
 
     @property
     def tested_name(self) -> str:
-        """The registered name of that dataset, or the last part of its path."""
+        """The registered name of `tested_dataset`, or the last part of its path."""
         return _last_part(self.tested_dataset)
 
     @property
     def tested_sha(self) -> str:
-        """Fingerprint of the contents of that dataset."""
+        """Fingerprint of the contents of `tested_dataset`; "" if it was not computed."""
         return self.test_sha if self.test_dataset else self.dataset_sha
 
     @property
     def images_label(self) -> str:
-        """The name of the dataset, with that of another one that is tested on."""
+        """The name of the dataset, and of another one if tested on it: "steel, tested on emps"."""
         other = f", tested on {self.tested_name}" if self.test_dataset else ""
         return self.dataset_name + other
 

@@ -89,10 +89,10 @@ class Results:
         the prompts; rows of different origin are never ranked together) and `runs` (the number of
         each status, as "2 ok, 1 oom"). Each metric and cost has three columns: `<key>`, the mean
         over the successful seeds and folds (of speeds the best) in the units of the records;
-        `<key>_sd`, the sample standard deviation; `<key>_mark`, "best", "tied" (not distinguishable
-        from the best at the 5% level) or None. A value that is not there is None or NaN, as `_sd`
-        with fewer than two values. Some metrics have no columns if no row has a value. `attrs`
-        holds "title" and "notes".
+        `<key>_sd`, the sample standard deviation; `<key>_mark`, "best" or "tied" (not
+        distinguishable from the best at the 5% level). A value that is not there, as `_sd` of one
+        run or the mark of other rows, is None or NaN: test it with `isna`. Some metrics have no
+        columns if no row has a value. `attrs` holds "title" and "notes".
 
         Args:
             name: a name in `tables()`, or a dataset that has only one table; None if there is only

@@ -98,10 +98,13 @@ class Request:
 
     @property
     def seed_numbers(self) -> Sequence[int]:
-        """The seeds: 0 to n - 1 if `seeds` is a number n, otherwise those that are listed.
+        """The seeds: 0 to n - 1 if `seeds` is a number n, otherwise those listed, each once.
+
+        A list has a comma: "3," is the seed 3.
 
         Raises:
-            UserError: there is none, or one is not a whole number from 0 to `LARGEST_SEED`.
+            UserError: there is none (as for "0"), or a number is not a whole one from 0 to
+                `LARGEST_SEED`.
         """
         numbers = [_number(word, "--seeds", 0) for word in _words(self.seeds, "--seeds")]
         if max(numbers) > LARGEST_SEED:
@@ -117,7 +120,7 @@ class Request:
         """The ratio of the split in its smallest whole numbers; "" for the default.
 
         Raises:
-            UserError: it is not three numbers above 0, separated by colons.
+            UserError: as `bench.data.split.canonical_ratio`.
         """
         from bench.data.split import canonical_ratio
 

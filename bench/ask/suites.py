@@ -155,7 +155,11 @@ class SuiteChoice:
     request: Mapping[str, Any] = field(default_factory=dict)
 
     def chosen(self, key: str) -> str:
-        """Return a value of `request` as text; "" if it is not given, None or the default."""
+        """Return a value of `request` as text; "" if it is not given, None or the default.
+
+        Args:
+            key: a field of `Request` that has a default.
+        """
         value = self.request.get(key)
         return "" if value in (None, getattr(Request, key)) else str(value)
 
@@ -164,7 +168,7 @@ def list_suites() -> list[Suite]:
     """Return every suite, in the order of the file.
 
     Raises:
-        UserError: the file of the suites does not exist, for example outside a checkout.
+        UserError: the file of the suites does not exist.
     """
     return list(_suites().values())
 

@@ -90,7 +90,7 @@ def kind_of(values: npt.NDArray[Any]) -> tuple[str, str]:
 def size_of(pixels: Pixels) -> tuple[int, int]:
     """Height and width in pixels: of an array, or from the header of a file.
 
-    A rotation that the EXIF data of a file ask for is not applied.
+    A rotation that the EXIF data of a file ask for is not applied, though `load` applies it.
 
     Args:
         pixels: array (H, W) or (H, W, C), or the path of an image file.

@@ -14,7 +14,7 @@ VARIABLE = "SAM_BENCH_PLUGINS"
 
 
 def plugin_folders() -> list[Path]:
-    """Return the plugin folders of $SAM_BENCH_PLUGINS as absolute paths, each once.
+    """Return the plugin folders of $SAM_BENCH_PLUGINS as absolute paths, each once, in its order.
 
     Raises:
         UserError: a folder does not exist, or contains neither `methods` nor `datasets`.

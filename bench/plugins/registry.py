@@ -97,7 +97,7 @@ class Dataset:
 
     @property
     def in_files(self) -> bool:
-        """Whether its images are in files, which must be downloaded first."""
+        """Whether its images are in files, which must be downloaded or put there first."""
         return bool(inspect.signature(self.load).parameters)
 
 
@@ -188,10 +188,10 @@ def register_dataset(
         source: address or paper; for a public collection, the address to get it from.
         licence: as the publisher states it.
         images_may_be_shown: whether the licence allows pictures of it in published results.
-        mask_values: stored mask value to class index; None if masks hold class indices.
+        mask_values: stored mask value to class index or 255; None if masks hold class indices.
 
     Raises:
-        ValueError: the name is already registered.
+        ValueError: raised by the decorator: the name is already registered.
     """
 
     def register(load: Load) -> Load:
@@ -249,7 +249,7 @@ def list_methods(built_in_only: bool = False) -> list[Method]:
 
 
 def list_datasets() -> list[Dataset]:
-    """Return every registered dataset that can be used here, sorted by name."""
+    """Return every registered dataset that can be used here, sorted by name; import all files."""
     return _DATASETS.all()
 
 

@@ -58,8 +58,8 @@ class Features(NamedTuple):
     """Features of an image; H, W are its reduced sides, K the number of windows.
 
     Attributes:
-        digest: hash of the grey values; None for an image of one value, which is never reported as
-            a duplicate.
+        digest: hash of size and grey values; None for an image of one value, which is never
+            reported as a duplicate.
         square: (SQUARE, SQUARE) band-passed thumbnail.
         hashes: (8, 63) of -1, 0, 1, for each of `ORIENTATIONS`.
         band: (H, W) band-passed image.

@@ -68,7 +68,7 @@ def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:
 
     Raises:
         UserError: no connection, a server that stops sending, an incomplete download, a full disk;
-            or a wrong SHA-256 or more than `file.limit` bytes, after which nothing is kept.
+            or a wrong SHA-256 or more than `file.limit` bytes, after which the download is removed.
     """
     if target.is_file() and file.sha256 in (None, file_sha256(target)):
         return target

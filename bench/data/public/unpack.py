@@ -30,7 +30,7 @@ _CLASH = (FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 class BadArchiveError(UserError):
-    """The archive is damaged or unsafe."""
+    """The archive is damaged, unsafe, too large or not what was expected."""
 
 
 @dataclass(frozen=True)
