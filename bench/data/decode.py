@@ -161,7 +161,9 @@ def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
 
 
 def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
-    """Instance numbers (H, W) of an item, whose size is not checked; all 0 without a map.
+    """Instance numbers (H, W) of an item; all 0 without an instance map.
+
+    That the map has the size of the mask is not checked.
 
     Args:
         item: the image.

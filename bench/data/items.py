@@ -50,7 +50,7 @@ class Collection:
         classes: name of every class; index 0 is the background or matrix.
         items: the labelled images in a fixed order.
         official: part ("train", "val", "test") to item names, where the publisher gives a split;
-            items in no part are not used. None without one.
+            such a split does not use items in no part. None without one.
         mask_values: stored mask value to class index, or to `IGNORE`; None where masks hold class
             indices and perhaps `IGNORE`.
         licence: as the publisher states it.

@@ -47,7 +47,8 @@ def read_classes(root: Path, meta: dict[str, Any]) -> Classes | None:
         meta: contents of its `meta.json`.
 
     Raises:
-        UserError: as `read_meta`, `classes_by_name` and `classes_by_value`.
+        UserError: as `read_meta`, `classes_by_name` and `classes_by_value`, or "classes" in `meta`
+            is neither an object nor a list.
     """
     if (file := root / "classes.json").is_file():
         return classes_by_name(_read_json(file), file)
