@@ -18,7 +18,7 @@ MEASURES = ("pq", "sq", "dq", "aji", "aji_plus", "ap", "ap50")
 
 @dataclass(frozen=True)
 class ObjectScore:
-    """Counts of matched objects of one class; the sum over images gives the scores of the set.
+    """Counts of matched objects of one class; the sum (`+`) over images gives scores of the set.
 
     Attributes:
         truth: objects in the truth.

@@ -82,7 +82,7 @@ def pixel_counts(confusion: Counts) -> tuple[Counts, Counts, Counts]:
 
 
 def mean_defined(values: Iterable[float | None]) -> float | None:
-    """Mean of the values that are not None; None where all are."""
+    """Mean of the values that are not None; None if there are none."""
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
 
@@ -100,7 +100,8 @@ def blank_ignored(
         num_classes: K, background included; 2..255.
 
     Returns:
-        Prediction and mask (H, W) uint8. If no pixel is ignored, uint8 arrays are not copied.
+        Prediction and mask (H, W) uint8. If no pixel is ignored, uint8 arrays are returned as they
+        are, not copied.
 
     Raises:
         ValueError: as `confusion_matrix`.

@@ -43,7 +43,7 @@ class Reading:
 
     @property
     def relative_error(self) -> float | None:
-        """Error / truth; None where the error is None or the truth is 0."""
+        """Error / truth, a fraction with sign; None where the error is None or the truth is 0."""
         return self.error / self.truth if self.error is not None and self.truth else None
 
     def to_row(self, name: str) -> dict[str, float | None]:

@@ -97,8 +97,8 @@ def score_saliency(
         labelled: (H, W) bool, where the truth is known; None: everywhere. No other pixel counts.
 
     Returns:
-        The scores: those of the map after `stretch`, except `mae_unstretched` and the counts. If no
-        pixel is labelled, scores are None and counts 0.
+        The scores: those of the map after `stretch`, except `mae_unstretched` and the counts (thus
+        `ber`). If no pixel is labelled, scores are None and counts 0.
 
     Raises:
         ValueError: shapes differ, there are no pixels, a mask is not bool, or a value of the

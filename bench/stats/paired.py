@@ -127,9 +127,9 @@ def detectable_effect(specimens: int, comparisons: int) -> float:
     itself included) whose average difference is above 0. A shift that is added to all differences
     is added to all averages, too. The test is significant if at least c averages are above 0, so
     the smallest sufficient shift of a simulated sample is minus its c-th largest average. The
-    result is a quantile of this shift over simulated samples. With more than 50 specimens, the
-    power is approximated by that of a t-test with 3/pi times as many specimens (Hodges and Lehmann,
-    1956).
+    result is a quantile of this shift over simulated samples, always the same ones. With more than
+    50 specimens, the power is approximated by that of a t-test with 3/pi times as many specimens
+    (Hodges and Lehmann, 1956).
 
     Args:
         specimens: n, at least `min_specimens(comparisons)`.

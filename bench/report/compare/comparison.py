@@ -49,7 +49,7 @@ class Comparison:
 
     @cached_property
     def columns(self) -> list[Column]:
-        """The columns of its tables: all except optional columns for which no row has a value."""
+        """The columns of its tables: `COLUMNS` without optional ones that no row has a value of."""
         return [
             column
             for column in COLUMNS

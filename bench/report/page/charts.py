@@ -198,7 +198,8 @@ def failures_of(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
         frame: result of `to_frame`.
 
     Returns:
-        One dict for each run: id, dataset, label, backbone, weights, seed, fold, status and error.
+        One dict for each run: id, dataset, label, backbone, weights, seed, fold, status and error
+        ("no reason recorded" if there is none).
     """
     failed = frame[frame["status"] != "ok"]
     names = ["id", "dataset", "label", "backbone", "weights", "seed", "fold", "status"]

@@ -19,7 +19,8 @@ class Ledger:
 
     Attributes:
         suite: the published table.
-        pages: one for each metric and published dataset.
+        pages: one for each metric and published dataset, as of
+            `bench.report.published.ledger.ledger`.
     """
 
     suite: Suite

@@ -69,7 +69,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Section:
-    """One view of the page.
+    """One section of the page, with its own entry in the table of contents.
 
     Attributes:
         id: id of its HTML element. If it contains the name of a dataset or suite, a word and a

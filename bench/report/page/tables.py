@@ -77,7 +77,7 @@ def section_of(comparison: Comparison) -> str:
 
 
 def figures_table(comparison: Comparison) -> list[Part]:
-    """The table of a comparison: one part for each block, with all its columns."""
+    """The table of a comparison: one part for each block, with all of `comparison.columns`."""
     start, parts = 0, []
     for block in comparison.blocks:
         lines = []

@@ -84,7 +84,7 @@ class Series:
 
     @property
     def dashes(self) -> str | tuple[float, ...]:
-        """The line as seaborn takes it."""
+        """The line as seaborn takes it: dashes and gaps in widths of the line; "" if solid."""
         return _DASHES[self.line]
 
     @property
@@ -99,8 +99,8 @@ class Series:
 def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
     """Return a look for every row; rows with the same name have the same look in all figures.
 
-    Names are sorted and get the colours in turn. When the colours begin again, marker and line
-    change.
+    Names are sorted and get the colours in turn, so that one more name can change the looks of
+    others. When the colours begin again, marker and line change.
 
     Args:
         frame: of all records of the report.

@@ -14,7 +14,8 @@ class ImageScores:
     """The test images of the rows of a table, each with any number of runs.
 
     Args:
-        rows: for each row, the images of its runs, as in `Record.per_image`.
+        rows: for each row, the images of its runs, as in `Record.per_image`; a row may have no
+            runs.
 
     Attributes:
         images: specimen and name of each test image, sorted.

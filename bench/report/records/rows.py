@@ -110,7 +110,7 @@ class Row:
 
     @cached_property
     def status(self) -> str:
-        """The number of runs with each status, as in `2 ok, 1 oom`."""
+        """The number of runs with each status, successful ones first, as in `2 ok, 1 oom`."""
         counts = Counter(self.runs.statuses[place] for place in self.places)
         return ", ".join(
             f"{counts[name]} {name}"
@@ -119,7 +119,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Label, backbone and weights in one phrase."""
+        """Label, backbone and weights in one phrase; without the prompt origin."""
         return f"{self.label} ({self.backbone}, {self.weights})"
 
 

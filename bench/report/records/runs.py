@@ -72,7 +72,7 @@ class Runs:
         return np.stack([self.frame[key].to_numpy(np.float64, na_value=np.nan) for key in keys])
 
     def settings(self, facts: Sequence[str]) -> list[str]:
-        """The conditions of the measurements of each run, as text; unknown values are left out.
+        """The conditions of the measurements of each run, as text; facts not recorded are left out.
 
         Args:
             facts: columns of the frame, such as "env/cpu".

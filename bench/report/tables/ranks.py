@@ -7,7 +7,7 @@ from bench.report.tables.markdown import markdown_table
 def ranks_table(standing: Standing) -> list[tuple[str, str, str]]:
     """Return average (two decimals), best and worst rank of every method, as texts.
 
-    They are in the order of `standing.methods`.
+    They are in the order of `standing.methods`; the best rank is the lowest number.
     """
     return [
         (f"{ranks.mean():.2f}", f"{ranks.min():g}", f"{ranks.max():g}")
