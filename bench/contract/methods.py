@@ -95,7 +95,7 @@ def random_batch(task: Task) -> tuple[Tensor, Tensor]:
 
 
 def example_prompts(model: nn.Module, task: Task) -> tuple[Prompts, ...]:
-    """Return the further arguments of a model: none, or prompts of its rule for `random_batch`."""
+    """Return the further arguments of a model: none, or example prompts of its rule, 2 images."""
     rule: PromptRule | None = getattr(model, "prompt_rule", None)
     return () if rule is None else (rule.example(task.image_size, IMAGES),)
 

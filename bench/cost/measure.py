@@ -33,8 +33,7 @@ def measure_cost(model: Model) -> Cost:
     A model that takes prompts is measured with one box or click per image, according to its prompt
     rule. Operations, memory and inference speed are those of the whole model. Training speed is
     that of the training loop, which runs frozen stages once per image. For stacks of slices,
-    forward operations are those of one stack, and speeds are slices per second. Operations are
-    counted in fp32, whatever the precision.
+    forward operations are those of one stack, and speeds are slices per second.
 
     Args:
         model: on the device to measure on; its recipe gives batch size and precision.

@@ -15,11 +15,11 @@ CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "fla
 
 
 def numerics() -> dict[str, Any]:
-    """Describe everything on this machine that decides the last digits of results; imports torch.
+    """Describe what decides the last digits of results, next to system and packages; imports torch.
 
     Returns:
         "cpu" and "torch_build" (hashes), "instructions" (in use) and "settings" (environment
-        variables).
+        variables whose names begin with a word of `SETTINGS`).
     """
     import torch
 
@@ -36,7 +36,8 @@ def same_machine(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
     Args:
         first: as `Figures.env`; "system", "packages" and "numerics" are compared.
-        second: likewise. An environment without one of these is another machine.
+        second: likewise. An environment without one of these three is another machine. The number
+            of threads is not compared.
     """
     keys = ("system", "packages", "numerics")
     return all(key in first and first[key] == second.get(key) for key in keys)

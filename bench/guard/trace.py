@@ -29,7 +29,7 @@ class Trace:
         self.kinds: dict[str, str] = {}
 
     def hooks(self, name: str, kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        """Hooks that add the norms of its input and its output to this trace.
+        """Two hooks of a module, before and after its call, that add its norms to this trace.
 
         Args:
             name: of the module, of `starred`.

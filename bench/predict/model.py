@@ -114,7 +114,9 @@ class KeptModel:
     def predict_stack(
         self, slices: Sequence[npt.NDArray[Any]], *, levels: Levels | None = None
     ) -> list[Segmentation]:
-        """Predict consecutive slices of a volume, each resized as a whole, without prompts.
+        """Predict consecutive slices of a volume, each resized as a whole.
+
+        For models that take no prompts, which cannot be given here; others need `predict_files`.
 
         Args:
             slices: exactly `depth` arrays (H, W) or (H, W, C) of one size, in their order.
@@ -212,7 +214,7 @@ class KeptModel:
             prompts: of this image, for a model that takes them; used for "whole" only.
 
         Raises:
-            DivergedError: a logit is not finite; not for "tiles".
+            DivergedError: a logit is not finite, for "whole".
         """
         if evaluation == "tiles":
             for part, logits in tile_bands(

@@ -139,6 +139,9 @@ def read_prompts(
 def prompts_of(name: str, prompts: Mapping[str, ImagePrompts], path: Path) -> ImagePrompts:
     """The prompts of an image by its file name; the endings of both names need not agree.
 
+    The ending is all from the last dot on, the number of a slice included. The whole name is looked
+    for first, and the first entry that fits counts.
+
     Args:
         name: file name of the image; for a slice with `#` and its number behind it.
         prompts: of `read_prompts`.

@@ -98,8 +98,8 @@ def worse_models(models: Mapping[Path, ModelHeader]) -> list[Path]:
     """The models that are not the best of their method; final models compete too.
 
     Models compete if their cells differ in seed and fold only. The best has the highest Dice on its
-    own validation part, with which a model without this Dice cannot compete; of equal ones it is
-    the first in the order of `models`.
+    own validation part (a model without it is worse than one with it); of equal ones it is the
+    first in the order of `models`.
     """
     best: dict[str, Path] = {}
     for path, header in models.items():

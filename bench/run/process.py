@@ -46,8 +46,8 @@ def isolate(
 ) -> None:
     """Run `work(*args, send)` in a fresh process until it ends.
 
-    The process ignores Ctrl-C; it is killed if this function ends with an error, or if this process
-    ends.
+    The process ignores Ctrl-C. It is killed if this function ends with an error, and ends with this
+    process.
 
     Args:
         work: a function of an importable module; its last argument sends an event to this process.

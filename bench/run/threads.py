@@ -29,8 +29,9 @@ def choose_threads(
         records: those in the results folder; all are read.
 
     Returns:
-        The number, and one sentence for the user, if records with another number than the requested
-        one, or than `DEFAULT_THREADS`, exist; otherwise "".
+        The number, and a sentence for the user if records of the grid have another number than the
+        requested one, or without a request if stored records have another than `DEFAULT_THREADS`;
+        otherwise "".
     """
     ids = {cell.id for cell in cells}
     of_grid: Counter[int] = Counter()
