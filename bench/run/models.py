@@ -95,27 +95,30 @@ def list_models(folder: Path) -> dict[Path, ModelHeader]:
 
 
 def worse_models(models: Mapping[Path, ModelHeader]) -> list[Path]:
-    """The models that are not the best of their method; final models compete too.
+    """The models of runs that are not the best of their method; final models do not compete.
 
     Models compete if their cells differ in seed and fold only. The best has the highest Dice on its
     own validation part (a model without it is worse than one with it); of equal ones it is the
     first in the order of `models`.
     """
     best: dict[str, Path] = {}
-    for path, header in models.items():
+    runs = {path: header for path, header in models.items() if not header.final}
+    for path, header in runs.items():
         rival = best.setdefault(_group(header.cell), path)
         if _rank(header) > _rank(models[rival]):
             best[_group(header.cell)] = path
-    return [path for path in models if path not in best.values()]
+    return [path for path in runs if path not in best.values()]
 
 
 def remove_worse_models(folder: Path, *, also_kept_all: bool = False) -> list[Path]:
-    """Remove the models that are not the best of their method, with their model cards.
+    """Remove the models of runs that are not the best of their method, with their model cards.
+
+    Final models in this folder are never removed.
 
     Args:
         folder: need not exist.
-        also_kept_all: remove also models of runs with `--keep all`, and final models in this
-            folder; otherwise only those that were kept as "best" are removed.
+        also_kept_all: remove also models of runs with `--keep all`; otherwise only those that were
+            kept as "best" are removed.
 
     Returns:
         The paths of the removed models.

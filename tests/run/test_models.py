@@ -65,6 +65,14 @@ def test_models_of_a_run_that_keeps_all_are_removed_on_request_only(folder: Path
     assert seeds(folder) == [("lora[rank=8]", 0), ("lora", 1)]
 
 
+def test_final_models_neither_are_removed_nor_remove_others(folder: Path) -> None:
+    for path, header in list_models(folder).items():
+        if header.cell.seed > 0:
+            rewrite(path, "final")
+    assert remove_worse_models(folder, also_kept_all=True) == []
+    assert seeds(folder) == [("lora[rank=8]", 0), ("lora", 0), ("lora", 1), ("lora", 2)]
+
+
 def rewrite(path: Path, rule: str) -> None:
     metadata = read_header(path).to_metadata() | {"rule": rule}
     save_file(load_file(path), path, metadata)
