@@ -21,6 +21,8 @@ FIT = "square"
 
 _LATER_FIELDS = frozenset({"origin"})  # the first files do not have them
 RULES = ("best", "all", "final")
+_WORDS = frozenset({"prompts", "rule", "scaling", "fit", "version"})  # not written as JSON
+_LISTS = frozenset({"base", "classes", "repeats", "history"})  # the other fields are objects
 
 
 @dataclass(frozen=True)
@@ -154,12 +156,15 @@ class ModelHeader:
         Raises:
             KeyError, TypeError, ValueError: a field is missing or has another form.
         """
-        words = {"prompts", "rule", "scaling", "fit", "version"}
         values: dict[str, Any] = {}
         for spec in dataclasses.fields(cls):
             if spec.name in metadata or spec.name not in _LATER_FIELDS:
                 text = metadata[spec.name]
-                values[spec.name] = text if spec.name in words else json.loads(text)
+                values[spec.name] = text if spec.name in _WORDS else _parsed(spec.name, text)
+        for row in (values["cell"]["task"], values["cell"]["recipe"], *values["history"]):
+            _expect("a part of cell or history", row, dict)
+        for names in (values["classes"], *values["trained_on"].values()):
+            _expect("classes or trained_on", names, list)
         cell = {key: value for key, value in values["cell"].items() if key != "id"}
         norm, pattern = values["base"]
         if values["rule"] not in RULES:
@@ -174,6 +179,17 @@ class ModelHeader:
             "history": tuple(values["history"]),
         }
         return cls(**values)
+
+
+def _parsed(name: str, text: str) -> Any:
+    """A field from its JSON; ValueError or TypeError if it has another form."""
+    return _expect(name, json.loads(text), list if name in _LISTS else dict)
+
+
+def _expect(name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r:.40}, expected {kind.__name__}")
+    return value
 
 
 def without_paths(cell: Cell) -> Cell:

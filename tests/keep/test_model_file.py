@@ -248,6 +248,18 @@ DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no cell": (lambda path: with_metadata(path, cell="{}"), "cannot read .* as a kept model"),
     "bad JSON": (lambda path: with_metadata(path, classes="[1,"), "cannot read .* as a kept model"),
     "bad traits": (lambda path: with_metadata(path, images="{}"), "cannot read"),
+    "cell is a list": (
+        lambda path: with_metadata(path, cell="[]"),
+        "cell is \\[\\], expected dict",
+    ),
+    "task is a word": (lambda path: with_cell(path, task="x"), "is 'x', expected dict"),
+    "names are a list": (lambda path: with_metadata(path, trained_on="[1]"), "trained_on is"),
+    "names are a word": (
+        lambda path: with_metadata(path, trained_on='{"train": "a"}'),
+        "trained_on is 'a', expected list",
+    ),
+    "metrics are a number": (lambda path: with_metadata(path, metrics="1"), "metrics is 1"),
+    "history of numbers": (lambda path: with_metadata(path, history="[1]"), "is 1, expected dict"),
     "bad rule": (lambda path: with_metadata(path, rule="some"), "rule is 'some'"),
     "no tensor": (
         lambda path: save_file({}, path, header_of(cell("lora")).to_metadata()),
