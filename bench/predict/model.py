@@ -126,9 +126,15 @@ class KeptModel:
             One segmentation for each slice.
 
         Raises:
-            UserError: a slice cannot be used, or the number of slices is not `depth`.
+            UserError: a slice cannot be used, the number of slices is not `depth`, or the model
+                takes prompts.
             DivergedError: a logit is not finite.
         """
+        if self.takes_prompts:
+            raise UserError(
+                f"{self.path} takes prompts, and predict_stack does not: predict a volume with the"
+                " command predict and --prompts, or with predict_files"
+            )
         if len(slices) != self.depth:
             raise UserError(f"{len(slices)} slices are given: this model takes {self.depth}")
         images = [as_pixels(one, levels) for one in slices]

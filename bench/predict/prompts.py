@@ -139,8 +139,8 @@ def read_prompts(
 def prompts_of(name: str, prompts: Mapping[str, ImagePrompts], path: Path) -> ImagePrompts:
     """The prompts of an image by its file name; the endings of both names need not agree.
 
-    The ending is all from the last dot on, the number of a slice included. The whole name is looked
-    for first, and the first entry that fits counts.
+    The ending is all from the last dot on, without the number of a slice, which must agree. The
+    whole name is looked for first, and the first entry that fits counts.
 
     Args:
         name: file name of the image; for a slice with `#` and its number behind it.
@@ -150,14 +150,20 @@ def prompts_of(name: str, prompts: Mapping[str, ImagePrompts], path: Path) -> Im
     Raises:
         UserError: there are none.
     """
-    for word in (name, Path(name).stem):
+    for word in (name, _without_ending(name)):
         for image, some in prompts.items():
-            if word in (image, Path(image).stem):
+            if word in (image, _without_ending(image)):
                 return some
     raise UserError(
         f"{path} has no prompts for '{name}': add its rows (a row without coordinates if it shows"
         " no object)"
     )
+
+
+def _without_ending(name: str) -> str:
+    """The name "scan" for "scan.tif", and "scan#3" for slice 3, "scan.tif#3"."""
+    file, mark, number = name.rpartition("#")
+    return Path(file).stem + mark + number if number.isdecimal() and mark else Path(name).stem
 
 
 def _of_rows(

@@ -11,7 +11,9 @@ import tifffile
 from kept_models import make_kept_model
 from PIL import Image
 
+import bench
 from bench.cli import main
+from bench.predict.prompts import ImagePrompts, prompts_of
 
 Change = Callable[[Path], list[str]]
 
@@ -169,6 +171,14 @@ WRONG: dict[str, tuple[str, Change, str]] = {
         lambda f: prompted(f, BOX + "b.png,1,1,1,9,9"),
         "has no prompts for 'a.png': add its rows",
     ),
+    "another slice": (
+        "boxes",
+        lambda f: [
+            *prompted(f, BOX + "vol.tif#0,1,1,1,9,9"),
+            *image(f / "vol.tif", np.stack([grey(), grey()])),
+        ][1:],
+        "has no prompts for 'vol.tif#1': add its rows",
+    ),
     "points for boxes": (
         "boxes",
         lambda f: prompted(f, "image,class,x,y\na.png,1,3,3"),
@@ -236,3 +246,19 @@ def test_it_is_refused_in_one_sentence(
     assert output.err.count("\n") == 1
     assert pytest.importorskip("re").search(words, output.err), output.err
     assert not (tmp_path / "out" / "table.csv").exists()
+
+
+def test_slices_for_a_model_that_takes_prompts_are_refused(models: Path) -> None:
+    model = bench.load_model(models / "boxes.safetensors", device="cpu")
+    with pytest.raises(bench.UserError, match="takes prompts, and predict_stack does not"):
+        model.predict_stack([grey()])
+
+
+def test_prompts_of_a_slice_need_no_ending_but_its_number() -> None:
+    some = ImagePrompts(np.zeros((0, 4)), np.zeros((0, 0, 2)), np.zeros(0, np.int64))
+    for known in ("a.tif#3", "a#3"):
+        assert prompts_of("a.tif#3", {known: some}, Path("p.csv")) is some
+    for other in ("a.tif#2", "a#2", "a.tif", "a"):
+        with pytest.raises(bench.UserError, match=r"has no prompts for 'a\.tif#3'"):
+            prompts_of("a.tif#3", {other: some}, Path("p.csv"))
+    assert prompts_of("a#1.png", {"a#1": some}, Path("p.csv")) is some
