@@ -48,16 +48,16 @@ def environment(device: str) -> dict[str, Any]:
     """Versions, hardware and source of this run, as stored in `Record.env`. Imports torch.
 
     Args:
-        device: such as "cpu" or "cuda".
+        device: such as "cpu", "cuda" (the current CUDA device) or "cuda:1".
 
     Returns:
         "commit" and "dirty" of `source_state`, "python", "system", "cpu", "cores", "threads" (of
-        torch), "device" (as given), "gpu" (name of the current CUDA device; None on a CPU) and
+        torch), "device" (as given), "gpu" (name of that CUDA device; None on a CPU) and
         "packages" (name to version, None if a package is not installed).
     """
     import torch
 
-    gpu = torch.cuda.get_device_name() if device.startswith("cuda") else None
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {
         **source_state(),
         "python": platform.python_version(),
