@@ -67,7 +67,7 @@ class CostCard:
     Attributes:
         label: the method with its options, as in tables.
         task: the task that it was counted for.
-        prompts: `Method.prompts`, also where the options make the prompts automatic.
+        prompts: the prompt origin of the method with these options.
         batch: number of images, or stacks of slices, in the training step.
         added_params: parameters that the plain foundation model does not have; all parameters for a
             method from scratch.
@@ -216,7 +216,7 @@ def cost_card(
     return CostCard(
         label=Cell(method.name, "", task, recipe, options).label,
         task=task,
-        prompts=method.prompts,
+        prompts=method.prompt_origin(options),
         batch=batch,
         added_params=count_added(module),
         counts=count_model(Model(module, task, recipe), batch),

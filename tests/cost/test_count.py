@@ -188,3 +188,8 @@ def test_what_cannot_be_counted_leaves_the_others_alone(
     told = capsys.readouterr()
     assert [card["method"] for card in json.loads(told.out)] == ["samed"]
     assert "left out: sam_adapter on mobile_sam: SAM-Adapter" in told.err
+
+
+def test_a_card_names_the_prompt_origin_of_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    cards = asked(capsys, "--methods", "zero_shot[prompt=box|image]", "--image-size", "64")
+    assert [card["prompts"] for card in cards] == ["oracle", "automatic"]
