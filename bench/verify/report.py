@@ -21,6 +21,7 @@ from bench.verify.values import Finding, first_difference
 _DRAWN_BY = re.compile(r"Matplotlib v[\w.+]+")
 _LISTED = 3  # files of one folder that are not stored; more are counted
 _LEDGERS = re.compile(r'<section class="view" id="(ledger-[^"]+)"')
+_NOT_TEXT = "is not a text file in UTF-8"
 
 
 @dataclass
@@ -105,7 +106,10 @@ def _shortened(paths: set[Path]) -> list[str]:
 
 
 def _difference(stored: Path, fresh: Path) -> str | None:
-    old, new = stored.read_text(), fresh.read_text()
+    try:
+        old, new = stored.read_text(), fresh.read_text()
+    except UnicodeDecodeError:
+        return _NOT_TEXT
     if stored.suffix != ".svg" or old == new:
         return first_difference(old, new)
     versions = [_DRAWN_BY.findall(text[:4000]) for text in (old, new)]
@@ -118,7 +122,12 @@ def _check_ledgers(
     folder: Path, records: Mapping[str, Record], images: RecordImages, check: ReportCheck
 ) -> None:
     for path in sorted(folder.glob("ledger/*.md")):
-        if (note := read_note(path.read_text())) is None:
+        try:
+            stored = path.read_text()
+        except UnicodeDecodeError:
+            check.findings.append(Finding(path, _NOT_TEXT))
+            continue
+        if (note := read_note(stored)) is None:
             check.findings.append(Finding(path, "has no note of the request that it answers"))
             continue
         try:
@@ -127,7 +136,7 @@ def _check_ledgers(
             check.skipped.append(f"{path.name}: {error}")
             continue
         check.counts["ledger"] = check.counts.get("ledger", 0) + 1
-        if message := first_difference(path.read_text(), fresh):
+        if message := first_difference(stored, fresh):
             check.findings.append(Finding(path, message))
 
 

@@ -163,6 +163,19 @@ def test_every_change_by_hand_is_found(
     assert any(message in finding.message for finding in findings), findings
 
 
+def test_bytes_that_are_not_text_are_findings(results: Path) -> None:
+    paths = {results / name for name in ("tables/made.md", "plots/made_classes.svg", "ledger/x.md")}
+    (results / "report.html").unlink()  # and other figures, which take time
+    shutil.rmtree(results / "plots")
+    for folder in ("plots", "ledger"):
+        (results / folder).mkdir()
+    for path in paths:
+        path.write_bytes(b"\xff\xfe")
+    findings = verify(results, load).findings
+    assert {one.path for one in findings} == paths
+    assert {one.message for one in findings} == {"is not a text file in UTF-8"}
+
+
 def test_figures_of_another_matplotlib_are_not_compared(results: Path) -> None:
     replace_in("plots/made_classes.svg", "Matplotlib v", "Matplotlib v0.")(results)
     assert verify(results, load).findings == ()
