@@ -19,12 +19,13 @@ def prediction_interval(
         Lower and upper bound, in the unit of the values.
 
     Raises:
-        StatisticsError: only one value.
-        ZeroDivisionError: no values, or `further` is 0.
+        StatisticsError: fewer than two values.
+        ZeroDivisionError: `further` is 0.
     """
     from scipy.special import stdtrit  # Student's quantile; scipy.stats takes seconds to import
 
     count = len(values)
+    deviation = stdev(values)
     quantile = float(stdtrit(count - 1, (1 + confidence) / 2))
-    half = quantile * math.sqrt(1 / count + 1 / further) * stdev(values)
+    half = quantile * math.sqrt(1 / count + 1 / further) * deviation
     return fmean(values) - half, fmean(values) + half

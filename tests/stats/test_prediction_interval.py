@@ -1,5 +1,7 @@
 """The prediction interval: a worked example, and its coverage by simulation."""
 
+from statistics import StatisticsError
+
 import numpy as np
 import pytest
 
@@ -19,3 +21,9 @@ def test_it_holds_the_further_mean_as_often_as_it_says() -> None:
         low, high = prediction_interval(list(values[:6]), 2, 0.99)
         inside += low <= values[6:].mean() <= high
     assert inside / 2_000 == pytest.approx(0.99, abs=0.008)
+
+
+@pytest.mark.parametrize("values", [[], [0.5]])
+def test_fewer_than_two_values_have_no_interval(values: list[float]) -> None:
+    with pytest.raises(StatisticsError):
+        prediction_interval(values, 2, 0.95)
