@@ -98,6 +98,9 @@ def score_sums_of(
         if not all(runs):
             return None
     classes = records[0].classes
+    score, _, class_name = ours.partition("/")
+    if class_name and score in ("dice", "iou"):
+        return pooled_overlap(runs, ("", class_name), iou=score == "iou")
     match ours:
         case "dice_dataset" | "iou_dataset":
             return pooled_overlap(runs, classes, iou=ours == "iou_dataset")

@@ -228,10 +228,13 @@ def get_column(key: str) -> Column:
 
     Args:
         key: of a column; what comes after a "/", such as the organ in `dice_volume_mean/liver`, is
-            left out. (`dice/pore` has no column, because `dice` is none.)
+            left out. The score of one class, such as `dice/pore` or `iou/pore`, has the column of
+            all classes, here `dice_dataset` or `iou_dataset`.
 
     Raises:
         StopIteration: no column has that key.
     """
-    whole = key.partition("/")[0]
+    whole, _, class_name = key.partition("/")
+    if class_name and whole in ("dice", "iou"):
+        whole += "_dataset"
     return next(column for column in (*COLUMNS, *MORE) if column.key == whole)
