@@ -94,9 +94,9 @@ def read_options(options: Mapping[str, Any]) -> tuple[Request, RunSettings]:
         Both; what is not given has its default. Ranges and names of values are not checked.
 
     Raises:
-        UserError: an option does not exist, or its value has the wrong type.
-        TypeError: "methods" or "datasets" is missing, or an option that takes a list has a value
-            that is neither text, a whole number, a path nor iterable, such as None.
+        UserError: an option does not exist, its value has the wrong type, or the path of a dataset
+            contains a comma.
+        TypeError: "methods" or "datasets" is missing.
     """
     known = [field.name for field in (*fields(Request), *fields(RunSettings))]
     for name in options:
@@ -112,10 +112,16 @@ def read_options(options: Mapping[str, Any]) -> tuple[Request, RunSettings]:
 
 def _text(value: Any, name: str) -> str:
     """The value as text, as the command line takes it."""
-    if isinstance(value, str | int | Path):
-        return str(value)
-    joined = ",".join(map(str, value))
-    return f"{joined}," if name == "seeds" else joined  # "3," is the seed 3, and "3" three seeds
+    is_list = not isinstance(value, str | int | Path)
+    if is_list and not isinstance(value, Iterable):
+        raise UserError(f"{name} is {value!r}: give text, a whole number or a list")
+    words = list(value) if is_list else [value]
+    for word in words:
+        if isinstance(word, Path) and "," in str(word):
+            raise UserError(f"{name} has the path '{word}': give a path without a comma")
+    joined = ",".join(map(str, words))
+    # "3," is the seed 3, and "3" three seeds
+    return f"{joined}," if is_list and name == "seeds" else joined
 
 
 def _typed(cls: type[Settings], values: Mapping[str, Any]) -> Settings:

@@ -30,7 +30,7 @@ def predict_cost(
     Args:
         methods: names with options, as `"lora[rank=1|4],adapter"` or a list of such names.
         backbones: names; one, a list, or separated by commas.
-        image_size: side in pixels, not checked; None for each backbone's own.
+        image_size: side in pixels; None for each backbone's own.
         classes: foreground classes.
         depth: consecutive slices in one stack; 1 for images.
         images: number of training images; a quarter as many are counted as test images for hours.
@@ -49,8 +49,8 @@ def predict_cost(
         and the cause in the column `reason`, which is "" otherwise.
 
     Raises:
-        UserError: a method, backbone, GPU or precision is unknown, or another number than
-            `image_size` is out of range.
+        UserError: a method, backbone, GPU or precision is unknown, or a number is out of
+            range.
 
     Example:
         >>> table = bench.predict_cost("lora,full", "sam_vit_b", image_size=1024, gpu="rtx 4070")
@@ -61,9 +61,10 @@ def predict_cost(
     from bench.cost.predict.gpus import find_gpu
     from bench.cost.predict.table import predict_rows
 
-    tasks = _tasks(backbones, image_size, classes, depth)
     numbers = {"images": images, "steps": steps, "batch_size": batch_size, "accumulate": accumulate}
-    _check({"classes": classes, "depth": depth, **numbers})
+    sides = {} if image_size is None else {"image_size": image_size}
+    _check({**sides, "classes": classes, "depth": depth, **numbers})
+    tasks = _tasks(backbones, image_size, classes, depth)
     if precision not in ("bf16", "fp32"):
         raise no_such("precision", precision, ("bf16", "fp32"))
     recipe = Recipe(
