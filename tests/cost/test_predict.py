@@ -166,3 +166,9 @@ def test_an_unknown_device_is_refused() -> None:
         predict_memory(
             method(), {}, Task(3, 8, "none", "random"), Recipe(1e-3, batch_size=1), device="tpu"
         )
+
+
+def test_inference_of_a_model_that_does_not_train_cannot_be_left_out() -> None:
+    task = Task(2, 64, "sam_nano", "random")
+    with pytest.raises(UserError, match="inference_batch is 0, and zero_shot trains no parameters"):
+        predict_memory(get_method("zero_shot"), {}, task, Recipe(0.0), inference_batch=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.cost.memory import MemorySplit, StorageMeter, measure_memory
 from bench.cost.predict.fake import DEVICES, fake_model
-from bench.errors import no_such
+from bench.errors import UserError, no_such
 from bench.learn.frozen import MOST_BYTES
 from bench.learn.loop import make_optimizer, train_step
 from bench.learn.model import Model, ModelInput
@@ -90,7 +90,8 @@ def predict_memory(
         The parts in bytes. For a model without trainable parameters they are those of inference.
 
     Raises:
-        UserError: an option, the loss or the device is not allowed.
+        UserError: an option, the loss or the device is not allowed, or `inference_batch` is below 1
+            for a model without trainable parameters.
         UnsupportedError: the method cannot do this task, or has no blocks to checkpoint.
         NotPredictedError: an operator of the model does not run on fake tensors.
     """
@@ -98,6 +99,11 @@ def predict_memory(
         raise no_such("device", device, DEVICES)
     rounding = CUDA_ROUNDING if device == "cuda" else 1
     with fake_model(method, options, task, recipe, device) as model:
+        if inference_batch < 1 and not model.trainable:
+            raise UserError(
+                f"inference_batch is {inference_batch}, and {method.name} trains no parameters:"
+                " give 1 or more"
+            )
         inference = _predict_inference(model, inference_batch, rounding)
         if not model.trainable:
             weights = _bytes_of([*model.module.parameters(), *model.module.buffers()], rounding)
