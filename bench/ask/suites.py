@@ -287,8 +287,8 @@ def _suites() -> dict[str, Suite]:
     file = PUBLISHED / "suites.toml"
     if not file.is_file():
         raise UserError(
-            f"the file of the suites, '{file}', does not exist: run suites in a checkout of the"
-            " project"
+            f"the file of the suites, '{file}', does not exist: it is part of the project, so"
+            " install the package again or restore the file"
         )
     suites = tomllib.loads(file.read_text())
     return {name: _suite(name, values) for name, values in suites.items()}

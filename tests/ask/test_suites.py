@@ -17,6 +17,7 @@ from bench.ask.suites import (
     Suite,
     SuiteChoice,
     SuiteLine,
+    _suites,
     expand_suite,
     get_suite,
     list_suites,
@@ -278,6 +279,15 @@ def test_one_specimen_is_scored_by_its_own_images() -> None:
     assert entry.measured == pytest.approx(sum(own) / 3)
     assert entry.measured != pytest.approx(page([], runs).entries[1].measured)
     assert entry.bounds is None, "one specimen has no interval"
+
+
+def test_without_its_file_no_suite_can_be_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("bench.ask.suites.PUBLISHED", tmp_path)
+    monkeypatch.setattr("bench.ask.suites._suites", _suites.__wrapped__)
+    with pytest.raises(UserError, match=r"suites\.toml', does not exist: .* install the package"):
+        list_suites()
 
 
 def test_counts_are_reproduced_in_all_printed_digits() -> None:
