@@ -51,7 +51,7 @@ class GeneratorSettings:
         points_per_batch: clicks decoded at once; three fp32 maps of the image's size each.
 
     Raises:
-        UserError: a value is out of range. That a crop gets one click or more is not checked.
+        UserError: a value is out of range, or a crop of the last layer gets no click.
     """
 
     points_per_side: int = 100
@@ -73,6 +73,12 @@ class GeneratorSettings:
         for name in ("crop_layers", "min_area_px"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} {getattr(self, name)} is negative: give 0 or more")
+        least = self.crop_points_factor**self.crop_layers
+        if self.points_per_side < least:
+            raise UserError(
+                f"points_per_side {self.points_per_side} leaves no click in a crop of the last"
+                f" layer: give crop_points_factor**crop_layers = {least} or more"
+            )
 
 
 # sam_nano never predicts an IoU above 0.9 for its masks, so the report's settings would drop all of

@@ -280,6 +280,7 @@ def test_needs_labelled_objects_of_one_class() -> None:
         ({"points_per_side": 0}, "points_per_side 0 is too small: give 1 or more"),
         ({"stability": 1.5}, "stability 1.5 is out of range: give 0 to 1"),
         ({"crop_layers": -1}, "crop_layers -1 is negative: give 0 or more"),
+        ({"points_per_side": 8, "crop_layers": 2, "crop_points_factor": 3}, "= 9 or more"),
     ],
 )
 def test_refuses_settings(asked: dict[str, Any], sentence: str) -> None:
