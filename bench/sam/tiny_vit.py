@@ -89,8 +89,7 @@ def from_public(state: Mapping[str, Any]) -> dict[str, Any]:
     """Rename the tensors of the public MobileSAM checkpoint to the names that this project uses.
 
     Args:
-        state: values by the names of the checkpoint. Names of this project are not recognised: they
-            get a wrong name.
+        state: values by the names of the checkpoint; names of this project stay as they are.
 
     Returns:
         The values by the new names, without the indices of attention biases, which are computed.
@@ -104,7 +103,7 @@ def from_public(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _renamed(name: str) -> str:
     prefix = "image_encoder."
-    if not name.startswith(prefix) or name.startswith(prefix + "neck."):
+    if not name.startswith(prefix) or name.startswith((prefix + "neck.", prefix + "trunk.")):
         return name
     name = name.removeprefix(prefix)
     name = re.sub(

@@ -15,7 +15,7 @@ from bench.plugins.registry import get_method
 from bench.sam import Prompts, load_sam
 from bench.sam.build import build_sam
 from bench.sam.encoder import checkpoint_blocks
-from bench.sam.tiny_vit import TinyViTEncoder
+from bench.sam.tiny_vit import TinyViTEncoder, from_public
 from bench.spec import Task
 
 # Encoder at 224, 512 and 1024 px, and the whole model at 1024 px, counted in the original code.
@@ -136,6 +136,12 @@ def test_mobile_sam_reads_the_public_checkpoint(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "mobile_sam.pt")
     read = load_sam(Task(2, 1024, "mobile_sam", str(tmp_path / "mobile_sam.pt"))).state_dict()
     assert all(torch.equal(read[key], value) for key, value in sam.state_dict().items())
+
+
+def test_mobile_sam_reads_the_names_of_this_project() -> None:
+    with torch.device("meta"):
+        state = build_sam("mobile_sam", 64).state_dict()
+    assert from_public(state).keys() == state.keys()
 
 
 def test_tiny_vit_has_the_reports_parts() -> None:
