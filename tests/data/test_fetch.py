@@ -329,6 +329,23 @@ def test_damaged_and_ambiguous_archives_are_refused(tmp_path: Path) -> None:
             unpack(tmp_path / name, tmp_path / f"to {name}")
 
 
+def test_a_refusal_says_where_unpacking_stopped(tmp_path: Path) -> None:
+    archive, folder = tmp_path / "a.zip", tmp_path / "folder"
+    archive.write_bytes(zipped({"a.png": b"a", "b.png": b"b"}))
+    folder.mkdir()
+    (folder / "b.png").write_bytes(b"own")
+    with pytest.raises(
+        BadArchiveError, match=r"already has \('.*b.png'\): unpacking stopped there"
+    ):
+        unpack(archive, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "a.png": b"a",
+        "b.png": b"own",
+    }
+    with pytest.raises(BadArchiveError, match=r"1 files, .*: unpacking stopped at 'b.png'"):
+        unpack(archive, tmp_path / "other", Limits(entries=1))
+
+
 def test_a_refused_archive_leaves_nothing(server: Server, tmp_path: Path) -> None:
     server.content = zipped({"good.png": b"good", "../bad.png": b"bad"})
     with pytest.raises(BadArchiveError, match="leads out of the folder"):

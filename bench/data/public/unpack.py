@@ -85,7 +85,8 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
         ) from error
     except _CLASH as error:
         raise BadArchiveError(
-            f"'{archive}' holds one name twice ('{error.filename}'): nothing of it was unpacked"
+            f"'{archive}' holds one name twice, or one that the folder already has"
+            f" ('{error.filename}'): unpacking stopped there"
         ) from error
     except OSError as error:
         raise UserError(
@@ -103,7 +104,7 @@ def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
         if number > limits.entries or written + entry.size > most:
             raise BadArchiveError(
                 f"'{archive}' unpacks to more than {most} bytes or {limits.entries} files, more"
-                " than any collection of images: nothing of it was unpacked"
+                f" than any collection of images: unpacking stopped at {entry.name!r}"
             )
         target = folder / PurePosixPath(entry.name)
         if entry.is_folder:
@@ -125,7 +126,7 @@ def _refuse_harm(archive: Path, entry: _Entry) -> None:
     if escapes or nameless or not entry.is_plain:
         what = "leads out of the folder" if entry.is_plain else "is a link or a device"
         raise BadArchiveError(
-            f"'{archive}' holds {entry.name!r}, which {what}: nothing of it was unpacked"
+            f"'{archive}' holds {entry.name!r}, which {what}: unpacking stopped there"
         )
 
 
