@@ -60,8 +60,9 @@ class KeptModel:
 
     @property
     def takes_prompts(self) -> bool:
-        """Whether prompts must be given; not for a model that works as a mask generator."""
-        return self.model.prompt_rule is not None and self._own_evaluation != "generator"
+        """Whether prompts must be given; a mask generator and `prompt=image` need none."""
+        rule = self.model.prompt_rule
+        return rule is not None and rule.kind != "image" and self._own_evaluation != "generator"
 
     @property
     def depth(self) -> int:
@@ -94,7 +95,7 @@ class KeptModel:
         Raises:
             UserError: the image cannot be read or is not like those of the training, the prompts do
                 not fit the model, `evaluation` cannot be used, or the model takes stacks of slices.
-            DivergedError: a logit of the whole image is not finite.
+            DivergedError: a logit is not finite.
         """
         if self.depth > 1:
             raise UserError(
@@ -103,10 +104,11 @@ class KeptModel:
         pixels = as_pixels(Path(image) if isinstance(image, str) else image, levels)
         prompts = None
         if any(prompt is not None for prompt in (boxes, points, classes)) or self.takes_prompts:
-            if self.model.prompt_rule is None:
+            rule = self.model.prompt_rule
+            if rule is None or not self.takes_prompts:
                 raise UserError("this model takes no prompts: leave boxes, points, classes out")
             count = self.model.task.num_classes
-            prompts = ImagePrompts.of(self.model.prompt_rule, count, boxes, points, classes)
+            prompts = ImagePrompts.of(rule, count, boxes, points, classes)
         self.check_kind(pixels, levels, "the image")
         chosen = self.choose_evaluation(pixels.size, evaluation)
         return self._joined(list(self.bands(pixels.rows, chosen, prompts)), chosen)
@@ -193,7 +195,7 @@ class KeptModel:
             raise UserError(
                 f"evaluation cannot be '{requested}': give one of {', '.join(EVALUATIONS)}"
             )
-        whole_only = self.takes_prompts or self.depth > 1
+        whole_only = self.model.prompt_rule is not None or self.depth > 1
         if self._generator is not None:
             if requested != "auto":
                 raise UserError("this model works as a mask generator: give --evaluation auto")
@@ -220,7 +222,7 @@ class KeptModel:
             prompts: of this image, for a model that takes them; used for "whole" only.
 
         Raises:
-            DivergedError: a logit is not finite, for "whole".
+            DivergedError: a logit is not finite.
         """
         if evaluation == "tiles":
             for part, logits in tile_bands(
@@ -238,7 +240,7 @@ class KeptModel:
             floats = inside.astype(np.float32)
             yield Band(everything, inside.astype(np.uint8), floats, np.zeros_like(floats), objects)
             return
-        joined = None
+        joined = self._whole_boxes(1)
         if prompts is not None:
             joined = prompts.at_side(image.shape, self.model.task.image_size)
             joined = joined.to(self.model.device)
@@ -257,7 +259,7 @@ class KeptModel:
         Raises:
             DivergedError: a logit is not finite.
         """
-        joined = None
+        joined = self._whole_boxes(len(images))
         if prompts:
             side = self.model.task.image_size
             parts = [
@@ -267,6 +269,13 @@ class KeptModel:
         slices = [image.rows[0 : image.size[0]] for image in images]
         logits = full_logits(self.model, slices, joined)
         return [band_of(slice(0, len(one)), full) for one, full in zip(slices, logits, strict=True)]
+
+    def _whole_boxes(self, count: int) -> Prompts | None:
+        """One box around each of `count` whole images; None unless that is the model's prompt."""
+        rule = self.model.prompt_rule
+        if rule is None or rule.kind != "image":
+            return None
+        return rule.example(self.model.task.image_size, count).to(self.model.device)
 
     @property
     def _window(self) -> tuple[int, int]:
@@ -284,13 +293,11 @@ class KeptModel:
 
     def _window_logits(self, windows: Tensor) -> Tensor:
         """Logits (B, K, h, w) of windows (B, 3, h, w) uint8, resized as images of the training."""
-        self.model.module.eval()
         side, size = self.model.task.image_size, windows.shape[-2:]
         if tuple(size) != (side, side):
             images = [resize_image(one, side) for one in windows.permute(0, 2, 3, 1).numpy()]
             windows = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        with torch.no_grad():
-            logits = self.model.forward(windows.to(self.model.device))
+        logits = self.model.predict(windows.to(self.model.device))
         return logits if logits.shape[-2:] == size else resize_logits(logits, size)
 
     def _joined(self, bands: Sequence[Band], evaluation: str) -> Segmentation:

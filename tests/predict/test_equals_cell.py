@@ -78,7 +78,8 @@ def assert_same_maps(cell: Cell, folder: Path) -> None:
     test = split(collection, fold=cell.fold, folds=cell.folds).test
     settings = PredictionSettings()
     rule = model.model.prompt_rule
-    if rule is not None:
+    if model.takes_prompts:
+        assert rule is not None
         prompts = oracle_csv(folder / "prompts.csv", rule, test, collection)
         settings = replace(settings, prompts=prompts)
     pictures = open_pictures([item.image for item in test if isinstance(item.image, Path)])
@@ -115,6 +116,11 @@ def test_tiles_equal_those_of_the_cell(tmp_path: Path) -> None:
 def test_points_equal_those_of_the_cell(tmp_path: Path) -> None:
     images = make_folder(tmp_path / "images", 6)
     assert_same_maps(tiny_cell("sam_lora", str(images), prompt="point", clicks=2), tmp_path)
+
+
+def test_a_box_around_the_whole_image_needs_no_prompts(tmp_path: Path) -> None:
+    images = make_folder(tmp_path / "images", 6)
+    assert_same_maps(tiny_cell("medsam", str(images), prompt="image"), tmp_path)
 
 
 def test_stacks_equal_those_of_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
