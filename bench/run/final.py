@@ -9,7 +9,7 @@ import torch
 from bench.data.items import Item
 from bench.data.split import Split
 from bench.data.traits import ImageTraits
-from bench.errors import UnsupportedError, UserError
+from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.keep.header import ModelHeader, Score, without_paths
 from bench.keep.model_card import write_card
 from bench.keep.model_file import save_model
@@ -53,9 +53,8 @@ def train_final(
         The header of the file.
 
     Raises:
-        UserError: the dataset or the method cannot be used, nothing is trainable, or a file cannot
-            be written.
-        DivergedError: the loss is not finite.
+        UserError: the dataset or the method cannot be used, nothing is trainable, the loss is not
+            finite, or a file cannot be written.
         torch.OutOfMemoryError, MemoryError: the memory does not suffice.
     """
     cell = training.cell
@@ -71,7 +70,7 @@ def train_final(
         if not model.trainable:
             raise UserError(f"{cell.label} has nothing to train: choose a method that trains")
         history = train_model(model, cell, collection, Split(items, (), ()), say)
-    except UnsupportedError as error:
+    except (UnsupportedError, DivergedError) as error:
         raise UserError(f"{cell.label} cannot be trained here: {error}") from error
     header = ModelHeader(
         cell=without_paths(cell),

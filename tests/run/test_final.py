@@ -52,3 +52,10 @@ def test_a_method_without_training_is_refused(cell: Cell, tmp_path: Path) -> Non
     with pytest.raises(UserError, match="zero_shot has nothing to train"):
         train_final(training, "cpu", tmp_path / "m.safetensors", lambda event: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_that_diverges_ends_in_one_sentence(cell: Cell, tmp_path: Path) -> None:
+    training = FinalTraining(replace(cell, recipe=replace(cell.recipe, lr=1e30)))
+    with pytest.raises(UserError, match="frozen_head cannot be trained here: the loss became"):
+        train_final(training, "cpu", tmp_path / "m.safetensors", lambda event: None)
+    assert list(tmp_path.iterdir()) == []
