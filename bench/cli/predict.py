@@ -94,7 +94,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         UserError: an option is not allowed, an image cannot be opened, the model cannot be loaded,
             no image could be predicted, or an output cannot be written.
-        DivergedError: a logit is not finite.
     """
     from bench.predict.job import PredictionSettings
     from bench.predict.memory import return_large_blocks

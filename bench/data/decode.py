@@ -32,7 +32,8 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns at first
 STRETCH = (0.1, 99.9)  # percentiles
 _PLAIN_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA"})
 _TIFFFILE_CODECS = frozenset({1, 8, 32773, 32946, 34925})  # none, deflate, PackBits, LZMA
-_UNREADABLE = (
+# What decoders raise for a damaged file.
+UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError),
     *(zlib.error, struct.error),
 )
@@ -225,7 +226,7 @@ def load(pixels: Pixels) -> Raster:
         return _load_pillow(pixels)
     except UserError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"cannot read {describe(pixels)} as an image ({reason}); replace or remove the file"

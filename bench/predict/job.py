@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bench.data.decode import Levels
 from bench.data.stacks import stack_starts
-from bench.errors import UserError
+from bench.errors import DivergedError, UserError
 from bench.evaluate.tiles import ImageRows
 from bench.files import file_sha256, write_atomic
 from bench.predict.model import KeptModel
@@ -135,7 +135,6 @@ def predict_files(
     Raises:
         UserError: the settings are not allowed or do not fit the model, the prompts cannot be read,
             or `out` cannot be written.
-        DivergedError: a logit is not finite.
     """
     settings.check()
     prompts = _read_prompts(model, settings)
@@ -143,28 +142,30 @@ def predict_files(
     outcomes, states = [], []
     for number, picture in enumerate(pictures, start=1):
         path = out / ".done" / f"{picture.name}.json"
-        state, began = done_before(path, out, made_from | stamp(picture)), time.monotonic()
-        if state is None:
-            job = _PictureJob(model, picture, out, settings, prompts)
+        began, seconds = time.monotonic(), None
 
-            def report(share: float, picture: Picture = picture, number: int = number) -> None:
-                say(PictureProgress(picture.name, number, len(pictures), share))
+        def report(share: float, picture: Picture = picture, number: int = number) -> None:
+            say(PictureProgress(picture.name, number, len(pictures), share))
 
-            try:
-                state = job.run(made_from | stamp(picture), report)
-            except OSError as error:
-                raise UserError(
-                    f"cannot write to {out} ({error.strerror or error}): give --out a folder that"
-                    " you may write to, with enough space; the same command then goes on"
-                ) from error
-            except UserError as error:
-                outcomes.append(PictureDone(picture.name, None, "", str(error)))
-                say(outcomes[-1])
-                continue
+        try:
+            inputs = made_from | stamp(picture)
+            state = done_before(path, out, inputs)
+            done = state is not None
+            if state is None:
+                state = _PictureJob(model, picture, out, settings, prompts).run(inputs, report)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {out} ({error.strerror or error}): give --out a folder that"
+                " you may write to, with enough space; the same command then goes on"
+            ) from error
+        except (UserError, DivergedError) as error:
+            outcomes.append(PictureDone(picture.name, None, "", _reason(picture, error)))
+            say(outcomes[-1])
+            continue
+        if not done:
             write_atomic(path, json.dumps(asdict(state)))
-            outcome = PictureDone(picture.name, time.monotonic() - began, state.evaluation)
-        else:
-            outcome = PictureDone(picture.name, None, state.evaluation)
+            seconds = time.monotonic() - began
+        outcome = PictureDone(picture.name, seconds, state.evaluation)
         states.append(state)
         outcomes.append(outcome)
         say(outcome)
@@ -326,6 +327,16 @@ def _read_prompts(model: KeptModel, settings: PredictionSettings) -> dict[str, I
             " FILE, a CSV file or (boxes only) a COCO file"
         )
     return read_prompts(settings.prompts, rule, model.header.classes)
+
+
+def _reason(picture: Picture, error: Exception) -> str:
+    """Why a picture was not predicted, in one sentence with its name."""
+    if not isinstance(error, DivergedError):
+        return str(error)
+    return (
+        f"cannot predict {picture.path}: {str(error).partition(':')[0]}; train the model again with"
+        " --precision fp32 or a lower learning rate"
+    )
 
 
 def _plain(settings: PredictionSettings) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from bench.data.decode import LARGEST_PX, SUFFIXES, Levels, Raster, describe, lo
 from bench.data.traits import kind_of, shown_values, size_of
 from bench.errors import UserError
 from bench.evaluate.tiles import ImageRows
-from bench.predict.tiff_rows import TiffRows
+from bench.predict.tiff_rows import DAMAGED, TiffRows
 
 VOLUMES = (".nii", ".nii.gz")
 TIFF = (".tif", ".tiff")
@@ -69,9 +69,16 @@ class Picture:
                 values of this slice or image alone.
 
         Raises:
-            UserError: the file cannot be read, or its values cannot be shown.
-            OSError, ValueError or IndexError: a large or stacked TIFF file is damaged or gone.
+            UserError: the file is damaged or gone, or its values cannot be shown.
         """
+        try:
+            return self._read(index, levels)
+        except UserError:
+            raise
+        except DAMAGED as error:
+            raise _unreadable(self.path, error) from error
+
+    def _read(self, index: int, levels: Levels | None) -> Pixels8:
         if is_volume(self.path):
             return as_pixels(nifti.read_slice(self.path, index), levels)
         if self.slices > 1:
@@ -157,16 +164,18 @@ def _open(path: Path, name: str) -> Picture:
                 return Picture(name, path, *_layout(path, file.series[0]))
         height, width = size_of(path)
     except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"cannot read {path} as an image ({reason}): replace or remove it"
-        ) from error
+        raise _unreadable(path, error) from error
     if height * width > LARGEST_PX:
         raise UserError(
             f"{path} has more than {LARGEST_PX / 1e6:.0f} million pixels: save it as TIFF, which is"
             " read in parts"
         )
     return Picture(name, path, 1, (height, width))
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(f"cannot read {path} as an image ({reason}): replace or remove it")
 
 
 def _layout(path: Path, series: Any) -> tuple[int, tuple[int, int]]:

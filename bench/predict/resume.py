@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.errors import UserError
 from bench.predict.pictures import Picture
 from bench.predict.table import Row
 
@@ -32,9 +33,12 @@ def stamp(picture: Picture) -> dict[str, Any]:
     """Values that change when the file of a picture changes: "path", "bytes" and "ns" (date).
 
     Raises:
-        OSError: the file does not exist any more.
+        UserError: the file does not exist any more.
     """
-    status = picture.path.stat()
+    try:
+        status = picture.path.stat()
+    except OSError as error:
+        raise UserError(f"cannot read {picture.path} ({error.strerror}): replace it") from error
     return {"path": str(picture.path.resolve()), "bytes": status.st_size, "ns": status.st_mtime_ns}
 
 

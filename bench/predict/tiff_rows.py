@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from bench.data.decode import STRETCH, Levels, Raster, UInt8, show
+from bench.data.decode import STRETCH, UNREADABLE, Levels, Raster, UInt8, show
 from bench.data.traits import kind_of, shown_values
 from bench.errors import UserError
 
+DAMAGED = (*UNREADABLE, RuntimeError)  # of a damaged file; the last one is that of imagecodecs
 BLOCK_PX = 8_000_000  # pixels of the rows that one scan reads at once
 
 
@@ -67,19 +68,20 @@ class TiffRows:
 
     def _stored(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Values as stored, (h, W) or (h, W, C)."""
-        if self._contiguous:
-            mapped = tifffile.memmap(self._path, series=0, mode="r")
-            trailing = mapped.shape[-1:] if self._page.samplesperpixel > 1 else ()
-            # A copy, so that the mapped pages do not stay in memory.
-            return np.array(mapped.reshape(*self.shape[:2], *trailing)[start:stop])
         try:
-            return self._decoded(start, stop)
-        except (ValueError, TypeError, OSError, IndexError, RuntimeError) as error:
+            return self._mapped(start, stop) if self._contiguous else self._decoded(start, stop)
+        except DAMAGED as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"cannot read rows of '{self._path}' ({reason}): save it uncompressed or with zlib"
-                " compression, in strips or tiles"
+                f"cannot read rows of '{self._path}' ({reason}): replace it if it is damaged, else"
+                " save it uncompressed or with zlib compression, in strips or tiles"
             ) from error
+
+    def _mapped(self, start: int, stop: int) -> npt.NDArray[Any]:
+        mapped = tifffile.memmap(self._path, series=0, mode="r")
+        trailing = mapped.shape[-1:] if self._page.samplesperpixel > 1 else ()
+        # A copy, so that the mapped pages do not stay in memory.
+        return np.array(mapped.reshape(*self.shape[:2], *trailing)[start:stop])
 
     def _decoded(self, start: int, stop: int) -> npt.NDArray[Any]:
         page = self._page

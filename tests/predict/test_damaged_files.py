@@ -1,0 +1,104 @@
+"""One image that cannot be read or predicted does not stop the others."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from kept_models import make_kept_model
+
+import bench
+from bench.cli import main
+from bench.predict.job import PredictionSettings, predict_files
+from bench.predict.model import KeptModel
+from bench.predict.pictures import open_pictures
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (3, 40, 48), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_kept_model(tmp_path_factory.mktemp("models") / "m.safetensors")
+
+
+def damaged_page(path: Path, pixels: Any = PIXELS) -> None:
+    """A compressed TIFF file whose last page is not zlib data."""
+    tifffile.imwrite(path, pixels, compression="zlib", photometric="minisblack")
+    with tifffile.TiffFile(path) as file:
+        last = file.pages[-1]
+        start, count = last.dataoffsets[0], last.databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[start : start + count] = b"?" * count
+    path.write_bytes(content)
+
+
+def cut_block(path: Path, pixels: Any = PIXELS) -> None:
+    """An uncompressed TIFF file without its last rows."""
+    tifffile.imwrite(
+        path, pixels, photometric="minisblack", metadata={"axes": "ZYX"[-pixels.ndim :]}
+    )
+    path.write_bytes(path.read_bytes()[: -pixels.nbytes // 2])
+
+
+@pytest.mark.parametrize("damage", [damaged_page, cut_block])
+@pytest.mark.parametrize("large", [False, True], ids=["stack", "large"])
+def test_a_damaged_file_is_named_and_the_others_are_predicted(
+    damage: Callable[..., None],
+    large: bool,
+    kept: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if large:
+        monkeypatch.setattr("bench.predict.pictures.LARGE_PX", 1000)
+    damage(tmp_path / "bad.tif", PIXELS[0] if large else PIXELS)
+    tifffile.imwrite(tmp_path / "good.tif", PIXELS[1])
+    images, out = [str(tmp_path / f"{name}.tif") for name in ("bad", "good")], tmp_path / "out"
+    assert main(["predict", "--model", str(kept), *images, "--out", str(out)]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert "failed bad: cannot read" in text
+    assert "bad.tif" in text
+    assert "cannot write" not in text
+    assert [path.name for path in (out / "labels").iterdir()] == ["good.png"]
+    assert "bad" not in (out / "table.csv").read_text()
+    assert main(["predict", "--model", str(kept), images[0], "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith("error: cannot read")
+
+
+@pytest.mark.parametrize("evaluation", ["whole", "tiles"])
+def test_a_model_of_nan_ends_in_one_sentence(
+    evaluation: str,
+    kept: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = bench.load_model(kept, device="cpu")
+    with torch.no_grad():
+        for parameter in model.model.module.parameters():
+            parameter.fill_(torch.nan)
+    monkeypatch.setattr("bench.predict.model.load_model", lambda path, **options: model)
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS[0])
+    arguments = ["predict", "--model", str(kept), str(tmp_path / "a.tif"), "--out", str(tmp_path)]
+    assert main([*arguments, "--evaluation", evaluation]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: cannot predict {tmp_path / 'a.tif'}: ")
+    assert "are not finite (NaN or infinity)" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "table.csv").exists()
+
+
+def test_a_file_that_disappears_does_not_stop_the_others(kept: Path, tmp_path: Path) -> None:
+    model: KeptModel = bench.load_model(kept, device="cpu")
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", PIXELS[0])
+    pictures = open_pictures([tmp_path / "a.tif", tmp_path / "b.tif"])
+    (tmp_path / "a.tif").unlink()
+    first, second = predict_files(model, pictures, tmp_path / "out", PredictionSettings())
+    assert first.error is not None
+    assert str(tmp_path / "a.tif") in first.error
+    assert second.error is None
