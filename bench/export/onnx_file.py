@@ -147,8 +147,8 @@ def onnx_difference(module: nn.Module, task: Task, path: Path) -> tuple[float, i
         path: of the ONNX file.
 
     Returns:
-        The largest difference of the logits (see `largest_difference`), and the number of pixels
-        with another class in both batches together.
+        The largest difference of the logits, relative (see `largest_difference`), and the number
+        of pixels with another class in both batches together.
 
     Raises:
         UserError: onnxruntime is not installed.

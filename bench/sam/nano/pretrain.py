@@ -219,7 +219,10 @@ def run_phase(
 
 
 def start_anneal(plan: Plan, folder: Path, steps: int) -> tuple[Plan, Path]:
-    """Prepare a trial: training from the newest kept checkpoint with a falling learning rate.
+    """Prepare a trial: end the training early, from the newest kept checkpoint.
+
+    It trains as in the last phase of the plan (side of the images, prompts, rate): after a warm-up
+    the learning rate falls.
 
     The run itself is not changed: the trial has its own folder inside `folder`, which gets a copy
     of the checkpoint, unless it has one from an earlier part of the same trial.
@@ -227,7 +230,7 @@ def start_anneal(plan: Plan, folder: Path, steps: int) -> tuple[Plan, Path]:
     Args:
         plan: the recipe of the run.
         folder: of the checkpoints of the run.
-        steps: number of steps with a falling learning rate.
+        steps: number of steps of the trial, with its warm-up.
 
     Returns:
         Plan and folder of the trial.
