@@ -53,6 +53,7 @@ def test_a_damaged_file_is_named_and_the_others_are_predicted(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # no line break inside the path
     if large:
         monkeypatch.setattr("bench.predict.pictures.LARGE_PX", 1000)
     damage(tmp_path / "bad.tif", PIXELS[0] if large else PIXELS)
