@@ -94,7 +94,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         per_volume=tuple(scoring.volumes),
         history=tuple(history),
         cost=replace(cost, train_wall_s=train_wall),
-        env=environment(device.type) | {"split": _describe(replace(parts, test=items))},
+        env=environment(str(device)) | {"split": _describe(replace(parts, test=items))},
     )
     if store.keep != "none":
         origin = {"source": collection.source, "licence": collection.licence}
