@@ -5,7 +5,6 @@ from segment_anything.modeling import Sam as Sam
 from bench.sam.build import load_sam as load_sam
 from bench.sam.lora import LoRALinear as LoRALinear
 from bench.sam.lora import add_lora as add_lora
-from bench.sam.lora import merge_lora as merge_lora
 from bench.sam.prompts import PromptRule as PromptRule
 from bench.sam.prompts import Prompts as Prompts
 from bench.sam.segmenter import ConvHead as ConvHead

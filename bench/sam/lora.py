@@ -8,7 +8,7 @@ import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 
-from bench.sam.surgery import merge, replace_modules, require
+from bench.sam.surgery import replace_modules, require
 
 
 class LowRank(nn.Module):
@@ -137,15 +137,3 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
         replace_modules(block, r"attn\.proj", lambda layer: LoRALinear(layer, rank, alpha))
     if "m" in targets:
         replace_modules(block, r"mlp\.(lin|fc)\d", lambda layer: LoRALinear(layer, rank, alpha))
-
-
-def merge_lora(model: nn.Module) -> nn.Module:
-    """Return a copy of the model with all LoRA updates merged into the weights of their layers.
-
-    The outputs are the same but for rounding. The merged layers have the tensor names of the base
-    model; other modules of a method stay in the copy. The model itself is not changed.
-
-    Raises:
-        UnsupportedError: the model has no LoRA layer.
-    """
-    return merge(model, LoRALinear)

@@ -142,15 +142,14 @@ def freeze_other_blocks(encoder: Any, blocks: str) -> None:
             freeze(block)
 
 
-def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
+def merge(model: nn.Module) -> nn.Module:
     """Return a copy of the model in which every mergeable module is merged.
 
     The outputs are the same but for rounding. The merged modules have the tensor names of the base
-    model; modules of other kinds stay in the copy.
+    model; other modules of a method stay in the copy.
 
     Args:
         model: remains unchanged.
-        kind: class of the modules to merge, which have `merged()`.
 
     Raises:
         UnsupportedError: the model has no such module, or one of them cannot be merged.
@@ -158,8 +157,8 @@ def merge(model: nn.Module, kind: type[Any] = Mergeable) -> nn.Module:
     merged = copy.deepcopy(model)
     names: list[str] = []
     for name, part in merged.named_modules():
-        # A mergeable module merges its own submodules.
-        if isinstance(part, kind) and not name.startswith(tuple(f"{outer}." for outer in names)):
+        inside = name.startswith(tuple(f"{outer}." for outer in names))
+        if isinstance(part, Mergeable) and not inside:  # it merges its own submodules
             names.append(name)
     if not names:
         raise UnsupportedError(

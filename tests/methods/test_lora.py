@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.errors import UnsupportedError
 from bench.plugins.registry import get_method
-from bench.sam import LoRALinear, add_lora, freeze, load_sam, merge, merge_lora
+from bench.sam import LoRALinear, add_lora, freeze, load_sam, merge
 from bench.sam.build import ARCHITECTURES, build_sam
 from bench.spec import Task
 
@@ -108,7 +108,7 @@ def test_merging_keeps_outputs_and_gives_the_bases_names(
     name: str, backbone: str, options: dict[str, Any]
 ) -> None:
     model = as_if_trained(build(name, backbone, **options))
-    merged = merge_lora(model)
+    merged = merge(model)
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         features, plain = model.image_encoder(images), merged.get_submodule("image_encoder")(images)
@@ -124,7 +124,7 @@ def test_merging_keeps_outputs_and_gives_the_bases_names(
 def test_merging_leaves_the_model_itself_alone() -> None:
     model = as_if_trained(build("lora"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    merge_lora(model)
+    merge(model)
     after = model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -192,4 +192,4 @@ def test_a_slice_equals_pefts_lora_on_a_layer_of_its_own(key: str) -> None:
         adapted.lora_B["default"].weight.copy_(ours.updates[key].b.weight)
     x = torch.rand(5, 12)
     torch.testing.assert_close(ours(x)[:, rows], theirs(x))
-    torch.testing.assert_close(merge_lora(nn.Sequential(ours))(x)[:, rows], theirs(x))
+    torch.testing.assert_close(merge(nn.Sequential(ours))(x)[:, rows], theirs(x))
