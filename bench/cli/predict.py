@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     Sets the number of threads of this process, and lets it round tiny numbers to 0.
 
     Raises:
-        UserError: an option is not allowed, an image cannot be opened, the model cannot be loaded,
-            no image could be predicted, or an output cannot be written.
+        UserError: an option or a path is not allowed, the model cannot be loaded, no image could be
+            predicted, or an output cannot be written.
     """
     from bench.predict.job import PredictionSettings
     from bench.predict.memory import return_large_blocks

@@ -22,11 +22,17 @@ def depth(file: Path) -> int:
     """Number of slices.
 
     Raises:
-        UserError: nibabel is missing, or the file is not a NIfTI volume. This and the next hold for
-            all functions here.
+        UserError: nibabel is missing, or the file is not a NIfTI volume of three axes. This and the
+            next hold for all functions here.
         OSError, EOFError or zlib.error: the file is missing or damaged.
     """
-    return int(_open(file).shape[2])
+    return shape(file)[0]
+
+
+def shape(file: Path) -> tuple[int, int, int]:
+    """Number of slices, and height and width of each; only the header is read."""
+    across, down, along = _open(file).shape
+    return along, down, across
 
 
 def spacing_mm(file: Path) -> tuple[float, float, float]:
@@ -96,6 +102,15 @@ def _open(file: Path) -> Any:
     except ImportError as error:
         raise UserError(f"reading '{file}' needs nibabel: pip install nibabel") from error
     try:
-        return nibabel.load(file)
-    except nibabel.filebasedimages.ImageFileError as error:
+        volume = nibabel.load(file)
+    except (
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+    ) as error:
         raise UserError(f"'{file}' is not a NIfTI volume; get it again") from error
+    if len(volume.shape) != 3:
+        raise UserError(
+            f"'{file}' has the shape {volume.shape}, and a volume has three axes: save one volume"
+            " in each file"
+        )
+    return volume

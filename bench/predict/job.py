@@ -142,31 +142,31 @@ def predict_files(
     outcomes, states = [], []
     for number, picture in enumerate(pictures, start=1):
         path = out / ".done" / f"{picture.name}.json"
-        began, seconds = time.monotonic(), None
+        began, seconds = time.monotonic(), None  # None: predicted before
 
         def report(share: float, picture: Picture = picture, number: int = number) -> None:
             say(PictureProgress(picture.name, number, len(pictures), share))
 
         try:
+            if picture.error is not None:
+                raise UserError(picture.error)
             inputs = made_from | stamp(picture)
             state = done_before(path, out, inputs)
-            done = state is not None
             if state is None:
                 state = _PictureJob(model, picture, out, settings, prompts).run(inputs, report)
+                seconds = time.monotonic() - began
         except OSError as error:
             raise UserError(
                 f"cannot write to {out} ({error.strerror or error}): give --out a folder that"
                 " you may write to, with enough space; the same command then goes on"
             ) from error
         except (UserError, DivergedError) as error:
-            outcomes.append(PictureDone(picture.name, None, "", _reason(picture, error)))
-            say(outcomes[-1])
-            continue
-        if not done:
-            write_atomic(path, json.dumps(asdict(state)))
-            seconds = time.monotonic() - began
-        outcome = PictureDone(picture.name, seconds, state.evaluation)
-        states.append(state)
+            outcome = PictureDone(picture.name, None, "", _reason(picture, error))
+        else:
+            if seconds is not None:
+                write_atomic(path, json.dumps(asdict(state)))
+            outcome = PictureDone(picture.name, seconds, state.evaluation)
+            states.append(state)
         outcomes.append(outcome)
         say(outcome)
     if states:

@@ -53,12 +53,15 @@ class Picture:
         path: of the file.
         slices: number of slices; 1 for a single image.
         size: height and width in pixels.
+        error: why the file cannot be opened, in one sentence; None where it can. Slices and size
+            are 0 then.
     """
 
     name: str
     path: Path
     slices: int
     size: tuple[int, int]
+    error: str | None = None
 
     def read(self, index: int = 0, levels: Levels | None = None) -> Pixels8:
         """One slice, or the image; close it after use (`Pixels8.close`).
@@ -122,13 +125,13 @@ def as_pixels(pixels: Path | npt.NDArray[Any], levels: Levels | None = None) -> 
 def open_pictures(paths: Iterable[Path]) -> list[Picture]:
     """The images in files and folders, in the order given; those of a folder by path.
 
-    Only headers are read, but of a NIfTI volume everything. A folder is searched with its
-    subfolders. A file that is named twice is opened once.
+    Only headers are read. A folder is searched with its subfolders. A file that is named twice is
+    opened once. A file has an `error` if it is damaged, an image that is not TIFF is too large, or
+    a file has further axes than those of a stack.
 
     Raises:
-        UserError: a path does not exist, a folder holds no images, a file is not an image or cannot
-            be read, an image that is not TIFF is too large, a TIFF file has further axes than those
-            of a stack, two files cannot get different names, or no path is given.
+        UserError: a path does not exist, a folder holds no images, a file has another ending than
+            those of images, two files cannot get different names, or no path is given.
     """
     files: list[Path] = []
     for path in paths:
@@ -155,22 +158,29 @@ def open_pictures(paths: Iterable[Path]) -> list[Picture]:
 
 
 def _open(path: Path, name: str) -> Picture:
-    if is_volume(path):
-        across = nifti.read_slice(path, 0).shape
-        return Picture(name, path, nifti.depth(path), (across[0], across[1]))
     try:
-        if path.suffix.lower() in TIFF:
-            with tifffile.TiffFile(path) as file:
-                return Picture(name, path, *_layout(path, file.series[0]))
-        height, width = size_of(path)
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
-        raise _unreadable(path, error) from error
+        slices, height, width = _shape(path)
+    except UserError as error:
+        return Picture(name, path, 0, (0, 0), str(error))
+    except (*DAMAGED, tifffile.TiffFileError) as error:
+        return Picture(name, path, 0, (0, 0), str(_unreadable(path, error)))
+    return Picture(name, path, slices, (height, width))
+
+
+def _shape(path: Path) -> tuple[int, int, int]:
+    """Number of slices, and height and width, from the header of a file."""
+    if is_volume(path):
+        return nifti.shape(path)
+    if path.suffix.lower() in TIFF:
+        with tifffile.TiffFile(path) as file:
+            return _series_shape(path, file.series[0])
+    height, width = size_of(path)
     if height * width > LARGEST_PX:
         raise UserError(
             f"{path} has more than {LARGEST_PX / 1e6:.0f} million pixels: save it as TIFF, which is"
             " read in parts"
         )
-    return Picture(name, path, 1, (height, width))
+    return 1, height, width
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
@@ -178,7 +188,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"cannot read {path} as an image ({reason}): replace or remove it")
 
 
-def _layout(path: Path, series: Any) -> tuple[int, tuple[int, int]]:
+def _series_shape(path: Path, series: Any) -> tuple[int, int, int]:
     """Number of slices, and height and width, of a series of a TIFF file."""
     lengths = dict(zip(series.axes, series.shape, strict=True))
     extra = [axis for axis, length in lengths.items() if axis not in "YXS" and length > 1]
@@ -188,14 +198,14 @@ def _layout(path: Path, series: Any) -> tuple[int, tuple[int, int]]:
             " stack of slices, without further channels or times"
         )
     slices = lengths[extra[0]] if extra else 1
-    return slices, (lengths["Y"], lengths["X"])
+    return slices, lengths["Y"], lengths["X"]
 
 
 def _read_page(path: Path, index: int) -> npt.NDArray[Any]:
     """Slice (H, W) or (H, W, C) of a stack."""
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        slices, (height, width) = _layout(path, series)
+        slices, height, width = _series_shape(path, series)
         samples = series.shape[-1:] if series.axes.endswith("S") else ()
         if series.dataoffset is not None:  # one block, which need not have one page per slice
             mapped = tifffile.memmap(path, series=0, mode="r")

@@ -70,6 +70,42 @@ def test_a_damaged_file_is_named_and_the_others_are_predicted(
     assert capsys.readouterr().err.startswith("error: cannot read")
 
 
+def test_damaged_files_of_a_folder_are_named_and_the_others_are_predicted(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    monkeypatch.setenv("COLUMNS", "1000")  # no line break inside the path
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    tifffile.imwrite(folder / "good.tif", PIXELS[0])
+    volume = nibabel.Nifti1Image(PIXELS.transpose(2, 1, 0), np.eye(4))
+    for name, ending, part in (
+        ("voxels", ".nii", 0.5),
+        ("stream", ".nii.gz", 0.5),
+        ("header", ".nii", 0.01),
+        ("packed", ".nii.gz", 0.01),
+    ):
+        path = folder / f"{name}{ending}"
+        nibabel.save(volume, path)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(part * len(content))])
+    content = bytearray(volume.to_bytes())
+    content[70:72] = b"??"  # data type
+    (folder / "type.nii").write_bytes(content)
+    nibabel.save(
+        nibabel.Nifti1Image(np.zeros((4, 4, 2, 2), np.uint8), np.eye(4)), folder / "4d.nii"
+    )
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4), np.uint8), np.eye(4)), folder / "2d.nii")
+    (folder / "photo.png").write_bytes(b"not a PNG file")
+    assert main(["predict", "--model", str(kept), str(folder), "--out", str(out)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    failed = [line for line in lines if line.startswith("failed")]
+    expected = {"voxels", "stream", "header", "packed", "type", "4d", "2d", "photo"}
+    assert {line.split()[1].rstrip(":") for line in failed} == expected
+    assert all(str(folder) in line for line in failed)
+    assert [path.name for path in (out / "labels").iterdir()] == ["good.png"]
+
+
 @pytest.mark.parametrize("evaluation", ["whole", "tiles"])
 def test_a_model_of_nan_ends_in_one_sentence(
     evaluation: str,
