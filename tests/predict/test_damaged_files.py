@@ -89,9 +89,9 @@ def test_damaged_files_of_a_folder_are_named_and_the_others_are_predicted(
         nibabel.save(volume, path)
         content = path.read_bytes()
         path.write_bytes(content[: int(part * len(content))])
-    content = bytearray(volume.to_bytes())
-    content[70:72] = b"??"  # data type
-    (folder / "type.nii").write_bytes(content)
+    unknown = bytearray(volume.to_bytes())
+    unknown[70:72] = b"??"  # data type
+    (folder / "type.nii").write_bytes(unknown)
     nibabel.save(
         nibabel.Nifti1Image(np.zeros((4, 4, 2, 2), np.uint8), np.eye(4)), folder / "4d.nii"
     )
