@@ -68,7 +68,7 @@ class Model:
         prompt_rule: how prompts are made from the ground truth; None if it takes no prompts.
         stages: the steps of its encoder, in order; empty if the module has no stages.
         frozen_stages: number of stages before the first one with a trainable parameter; all of them
-            if there is no such stage.
+            if there is no such stage. 0 if training uses the module's own loss, which needs images.
 
     Raises:
         UserError: the recipe names an unknown loss.
@@ -80,13 +80,13 @@ class Model:
         self.loss_function = get_loss(recipe.loss)
         self.prompt_rule: PromptRule | None = getattr(module, "prompt_rule", None)
         self.stages: list[Stage] = module.stages() if isinstance(module, Staged) else []
+        self._staged = module if isinstance(module, Staged) else None
+        self._own_loss = module if isinstance(module, HasTrainingLoss) else None
         self.frozen_stages = 0
-        for stage in self.stages:
+        for stage in () if self._trains_with_own_loss else self.stages:
             if any(parameter.requires_grad for parameter in stage.parameters):
                 break
             self.frozen_stages += 1
-        self._staged = module if isinstance(module, Staged) else None
-        self._own_loss = module if isinstance(module, HasTrainingLoss) else None
 
     @property
     def device(self) -> torch.device:
@@ -174,7 +174,7 @@ class Model:
             images: (B, 3, S, S) uint8.
             masks: class indices (B, S, S).
         """
-        if self._own_loss is None or self.recipe.loss_at != "image":
+        if self._own_loss is None or not self._trains_with_own_loss:
             return None
         with self._autocast():
             return self._own_loss.training_loss(to_unit(images), masks, self._loss_in_fp32)
@@ -194,6 +194,10 @@ class Model:
             return self._own_loss.training_loss(images, masks, self.loss_function)
         others = () if prompts is None else (prompts,)
         return self.loss_function(self.module(images, *others), masks)
+
+    @property
+    def _trains_with_own_loss(self) -> bool:
+        return self._own_loss is not None and self.recipe.loss_at == "image"
 
     def _autocast(self) -> torch.autocast:
         enabled = self.recipe.precision == "bf16"

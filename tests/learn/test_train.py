@@ -1,6 +1,7 @@
 """Schedule and loop, on worked examples."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from bench.errors import DivergedError
 from bench.learn import frozen
 from bench.learn.images import LabelledImages
 from bench.learn.loop import fit, learning_rate
+from bench.learn.losses import Loss
 from bench.learn.model import Model
 from bench.plugins.registry import get_method
 from bench.sam.prompts import PromptRule, Prompts
+from bench.sam.stages import Stage
 from bench.spec import Recipe, Task
 
 TASK = Task(2, 8, "none", "random")
@@ -94,6 +97,42 @@ def test_frozen_outputs_that_take_too_much_room_are_made_again(
     assert not plain.encoded
     found = torch.cat([model.forward(part) for part in images.split(2)])
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+class FrozenWithOwnLoss(nn.Module):
+    """A frozen stage, a trainable layer, and a training loss that stores the images it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 3, 1).requires_grad_(False)
+        self.head = nn.Conv2d(3, 2, 1)
+        self.images: list[torch.Tensor] = []
+
+    def stages(self) -> list[Stage]:
+        return [Stage.of(self.encoder)]
+
+    def decode(
+        self, features: torch.Tensor, prompts: Prompts | None = None, low: bool = False
+    ) -> torch.Tensor:
+        logits: torch.Tensor = self.head(features)
+        return logits
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.decode(self.encoder(images))
+
+    def training_loss(self, images: torch.Tensor, masks: torch.Tensor, loss: Loss) -> torch.Tensor:
+        self.images.append(images)
+        return loss(self(images), masks)
+
+
+def test_a_loss_of_the_module_gets_images_although_a_stage_is_frozen() -> None:
+    module = FrozenWithOwnLoss()
+    recipe = Recipe(lr=0.1, steps=1, batch_size=6, precision="fp32")
+    model = Model(module, TASK, recipe)
+    fit(model, halves(), seed=0, report=lambda row: None, validate=lambda: None, points=1)
+    (images,) = module.images
+    assert images.unique().tolist() == [0, 1]
+    assert Model(module, TASK, replace(recipe, loss_at="decoder")).frozen_stages == 1
 
 
 def test_prompts_of_a_training_come_from_instances() -> None:
