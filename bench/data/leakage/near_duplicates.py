@@ -222,46 +222,48 @@ class Index:
         matches: dict[int, Match] = {}
         if query.digest is None:
             return []
-        for number, match in self._confirmed(query):
+        identical = self.same[query.digest]
+        for number, match in self._confirmed(query, identical):
             known = matches.get(number, match)
             matches[number] = max(known, match, key=lambda m: (m.kind == "copy", m.score))
-        matches |= dict.fromkeys(self.same[query.digest], Match("identical", 1.0, 1.0, 0))
+        matches |= dict.fromkeys(identical, Match("identical", 1.0, 1.0, 0))
         return sorted(matches.items())
 
-    def _confirmed(self, query: Features) -> Iterator[tuple[int, Match]]:
-        for number, orientation in self._same_hash(query):
+    def _confirmed(self, query: Features, identical: list[int]) -> Iterator[tuple[int, Match]]:
+        """Matches with other images than the identical ones, which need no confirmation."""
+        for number, orientation in self._same_hash(query, identical):
             square = _orient(query.square, orientation)
             score, shared = _correlate(square, self.features[number].square, (0, 0), slack=0)
             if score >= CONFIRMED:
                 yield number, Match("copy", score, shared, orientation)
-        for number, orientation, shift in self._voted(query):
+        for number, orientation, shift in self._voted(query, identical):
             band, other = _orient(query.band, orientation), self.features[number].band
             score, shared = _correlate(band, other, shift, slack=SLACK)
             if score >= CONFIRMED and shared >= LEAST_SHARED:
                 whole = band.shape == other.shape and shared >= ALL_SHARED
                 yield number, Match("copy" if whole else "overlap", score, shared, orientation)
 
-    def _same_hash(self, query: Features) -> Iterator[tuple[int, int]]:
-        """Number and orientation of the images whose hash is nearly the same."""
+    def _same_hash(self, query: Features, identical: list[int]) -> Iterator[tuple[int, int]]:
+        """Number and orientation of the other images whose hash is nearly the same."""
         differing = (query.hashes.shape[1] - query.hashes @ self.hashes.T) / 2
+        differing[:, identical] = np.inf
         for orientation, number in np.argwhere(differing <= SAME_HASH).tolist():
             yield number, orientation
 
-    def _voted(self, query: Features) -> Iterator[tuple[int, int, Shift]]:
-        """Number, orientation and offset of the images that share several windows."""
+    def _voted(self, query: Features, identical: list[int]) -> Iterator[tuple[int, int, Shift]]:
+        """Number, orientation and offset of the other images that share several windows."""
         alike = (query.windows @ self.windows.T).reshape(len(query.windows), len(self.features), -1)
         nearest = alike.argmax(2)
         similarity = np.take_along_axis(alike, nearest[..., None], 2)[..., 0]
+        similarity[:, identical] = 0
         window, image = np.nonzero(similarity > ALIKE)
         there = nearest[window, image]
         orientation = RELATIVE[query.orientations[window], self.orientations[image, there]]
         moved = np.stack([_follow(query.places, query.band.shape, o) for o in range(8)])
         shift = self.places[image, there] - moved[orientation, window]
         proposals: dict[tuple[int, int, Shift], None] = {}
-        for start in (
-            0,
-            BIN // 2,
-        ):  # two grids, as equal votes may be on both sides of a border of one
+        # Two grids, as equal votes may be on both sides of a border of one.
+        for start in (0, BIN // 2):
             row, column = (shift + start).T // BIN + FAR
             ballots = ((image * 8 + orientation) * 2 * FAR + row) * 2 * FAR + column
             _, chosen, votes = np.unique(ballots, return_inverse=True, return_counts=True)
