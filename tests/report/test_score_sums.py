@@ -85,6 +85,11 @@ def test_a_seed_without_one_of_its_images_has_no_figure() -> None:
     assert score_sums_of("pq_dataset", older) is None
 
 
+def test_a_pooled_score_is_not_replaced_by_the_mean_over_images() -> None:
+    with pytest.raises(ValueError, match="ledgers do not pool 'aji_dataset' over images"):
+        score_sums_of("aji_dataset", RUNS["objects"])
+
+
 def test_folds_count_when_all_are_there() -> None:
     runs = RUNS["objects"][:2]
 

@@ -60,8 +60,7 @@ def score_sums_of(
 
     Args:
         ours: name of the score or cost in records, or `epoch_wall_s` or `last_epoch_loss`. Only
-            Dice, IoU, PQ and accuracy of all images together are pooled; of every other score, such
-            as `aji_dataset` or `ber_dataset`, the mean over images or volumes is taken.
+            Dice, IoU, PQ and accuracy of all images together are pooled.
         records: the successful records of one line, for all its seeds and folds.
         specimens: name of each dataset to the one specimen whose images count; None or empty for
             all. Values of whole runs do not depend on it.
@@ -71,6 +70,7 @@ def score_sums_of(
         have different images, no image is of the specimen, or a record lacks the score or value.
 
     Raises:
+        ValueError: another pooled score, such as `aji_dataset`: the mean over images is different.
         StopIteration: the score is not pooled, not of volumes, and no column has its name.
     """
     by_seed: dict[int, list[Record]] = {}
@@ -111,6 +111,8 @@ def score_sums_of(
     if volumes:
         organs = [organ] if organ else [f"/{name}" for name in classes[1:]]
         return mean_score(runs, *(measure + name for name in organs))
+    if score.endswith("_dataset"):
+        raise ValueError(f"ledgers do not pool '{score}' over images: add it to score_sums_of")
     return mean_score(runs, get_column(ours).image_score or ours)
 
 
