@@ -85,9 +85,12 @@ def make_bank(
 
     Raises:
         UserError: `kind` is unknown.
+        ValueError: the number of pairs is not a multiple of D.
     """
     if kind not in KINDS:
         raise no_such("augmentation", kind, KINDS)
+    if len(pairs) % depth:
+        raise ValueError(f"{len(pairs)} slices do not make whole stacks of {depth}")
     slices = [(Image.fromarray(image), Image.fromarray(mask)) for image, mask in pairs]
     sources = [slices[start : start + depth] for start in range(0, len(slices), depth)]
     count = KINDS[kind].count(views, len(sources))

@@ -42,6 +42,11 @@ def bank(views: int, kind: str = "standard", seed: int = 0) -> Bank:
     return make_bank(PAIRS, views=views, size=32, kind=kind, seed=seed)
 
 
+def test_slices_that_do_not_make_whole_stacks_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 slices do not make whole stacks of 2"):
+        make_bank(PAIRS, views=2, size=32, kind="none", seed=0, depth=2)
+
+
 @pytest.mark.parametrize(
     ("kind", "views", "shown", "numbered"),
     [
