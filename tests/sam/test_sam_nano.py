@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from bench.errors import UserError
 from bench.sam import load_sam
 from bench.sam.build import NANO_WEIGHTS
 from bench.sam.nano.evaluate import box_shapes, by_size, held_out, labelled, prompted_iou, tiles
@@ -43,6 +45,18 @@ def test_real_instances_are_found_by_their_box(data_root: Path) -> None:
     sam = load_sam(Task(2)).eval()
     for name in ("dsb2018", "emps"):
         assert prompted_iou(sam, labelled(data_root / name))["box"].mean() > 0.65
+
+
+def test_images_of_another_part_do_not_replace_a_part_without_images(tmp_path: Path) -> None:
+    for kind in ("images", "masks", "instances"):
+        (tmp_path / kind).mkdir()
+        for name in "ab":
+            Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / kind / f"{name}.png")
+    assert len(list(labelled(tmp_path))) == 2, "no split: all images"
+    (tmp_path / "split.json").write_text('{"train": ["a"], "val": ["b"]}')
+    assert len(list(labelled(tmp_path, "val"))) == 1
+    with pytest.raises(UserError, match="has no images in the part 'test'"):
+        list(labelled(tmp_path))
 
 
 def test_the_shapes_of_a_box_are_its_ellipse_and_itself() -> None:

@@ -60,17 +60,23 @@ def labelled(folder: Path, part: str = "test") -> Iterator[Scene]:
 
     Args:
         folder: with images/, masks/ and instances/.
-        part: "train", "val" or "test" of its split; without a split, or if the split does not have
-            this part, all images are yielded.
+        part: "train", "val" or "test" of its split; without a split all images are yielded.
 
     Raises:
-        UserError: the folder or a file cannot be read, or an image has no instances. It is raised
-            when images are taken from the iterator.
+        UserError: the folder or a file cannot be read, its split does not have this part, or an
+            image has no instances. It is raised when images are taken from the iterator.
     """
     collection = read_folder(folder)
-    names = (collection.official or {}).get(part)
+    names = [item.name for item in collection.items]
+    if collection.official is not None:
+        names = list(collection.official.get(part, ()))
+    if not names:
+        raise UserError(
+            f"the split of {folder} has no images in the part '{part}': add images to this part, or"
+            " remove the file of the split to use all images"
+        )
     for item in collection.items:
-        if names is not None and item.name not in names:
+        if item.name not in names:
             continue
         if item.instances is None:
             raise UserError(f"{folder} has no instances: give a folder with instances/<id>.png")
@@ -203,14 +209,14 @@ def watch_scenes(side: int, folders: tuple[Path, ...]) -> dict[str, list[Scene]]
     Args:
         side: side of the images in pixels.
         folders: labelled folders, each of another name; the first `WATCHED_TILES` tiles of the
-            validation part are used, or of all images if there is no such part.
+            validation part are used, or of all images if the folder has no split.
 
     Returns:
         "procedural" and "domains" (scenes that resemble micrographs), `WATCHED_SCENES` each, and
         the name of each folder, to images and instances.
 
     Raises:
-        UserError: a folder cannot be read or has no instances.
+        UserError: a folder cannot be read, or has no instances or an empty validation part.
     """
     sets = {
         "procedural": list(held_out(WATCHED_SCENES, side)),
