@@ -8,6 +8,7 @@ import torch
 from pytorch_msssim import ms_ssim as their_ms_ssim
 from segmentation_models_pytorch.losses import FocalLoss, JaccardLoss
 from torch import Tensor, nn
+from torch.testing import assert_close
 from torchvision.ops import sigmoid_focal_loss
 
 from bench.data.items import IGNORE
@@ -42,8 +43,6 @@ with warnings.catch_warnings():
     from monai.losses.dice import DiceCELoss, DiceLoss
     from monai.losses.focal_loss import FocalLoss as MonaiFocalLoss
 
-same = torch.testing.assert_close
-
 
 def case(classes: int, side: int = 12) -> tuple[Tensor, Tensor]:
     """Logits and masks that hold every class in every image."""
@@ -65,7 +64,7 @@ def test_cross_entropy_skips_ignored_pixels() -> None:
     masks[0, :2] = IGNORE
     kept = masks != IGNORE
     expected = nn.functional.cross_entropy(logits.permute(0, 2, 3, 1)[kept], masks[kept].long())
-    torch.testing.assert_close(cross_entropy(logits, masks), expected)
+    assert_close(cross_entropy(logits, masks), expected)
     everything = torch.full((2, 4, 4), IGNORE, dtype=torch.uint8)
     assert cross_entropy(logits, everything) == 0
 
@@ -98,13 +97,13 @@ def test_balanced_cross_entropy_of_a_worked_example() -> None:
     each = nn.functional.cross_entropy(logits, masks.long(), reduction="none")
     weights = torch.tensor([[[1, 1], [1, math.sqrt(3)]]])
     expected = (weights * each).sum() / weights.sum()
-    torch.testing.assert_close(balanced_cross_entropy(logits, masks), expected)
+    assert_close(balanced_cross_entropy(logits, masks), expected)
     one_class = torch.zeros(1, 2, 2, dtype=torch.uint8)
     plain = cross_entropy(logits, one_class)
-    torch.testing.assert_close(balanced_cross_entropy(logits, one_class), plain)
+    assert_close(balanced_cross_entropy(logits, one_class), plain)
     nothing = torch.full((1, 2, 2), IGNORE, dtype=torch.uint8)
     assert balanced_cross_entropy(logits, nothing) == 0
-    torch.testing.assert_close(balanced_ce_dice(logits, masks), expected + soft_dice(logits, masks))
+    assert_close(balanced_ce_dice(logits, masks), expected + soft_dice(logits, masks))
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -125,8 +124,8 @@ def test_the_sum_of_the_equal_protocol_is_that_of_its_parts_computed_plainly(cla
     dice = (2 * (p * truth).sum((0, 2, 3)) + 1) / (p.sum((0, 2, 3)) + counts + 1)
     expected = entropy + 1 - dice.mean()
     expected.backward()
-    same(balanced_ce_dice(logits, masks), expected.detach(), rtol=1e-6, atol=1e-6)
-    same(ours.grad, plain.grad, rtol=1e-6, atol=1e-6)
+    assert_close(balanced_ce_dice(logits, masks), expected.detach(), rtol=1e-6, atol=1e-6)
+    assert_close(ours.grad, plain.grad, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -134,42 +133,42 @@ def test_squared_dice_is_monai_s(classes: int) -> None:
     logits, masks = case(classes)
     theirs = DiceLoss(softmax=True, to_onehot_y=True, squared_pred=True, batch=True)
     expected = theirs(logits, masks[:, None].long())
-    same(squared_dice(logits, masks), expected)
+    assert_close(squared_dice(logits, masks), expected)
     entropy = nn.functional.cross_entropy(logits, masks.long())
-    same(ce_squared_dice(logits, masks), 0.2 * entropy + 0.8 * expected)
+    assert_close(ce_squared_dice(logits, masks), 0.2 * entropy + 0.8 * expected)
 
 
 def test_jaccard_is_that_of_segmentation_models_pytorch() -> None:
     logits, masks = case(3)
     theirs = JaccardLoss("multiclass", smooth=1.0)
-    same(jaccard(logits, masks), theirs(logits, masks.long()))
+    assert_close(jaccard(logits, masks), theirs(logits, masks.long()))
 
 
 def test_binary_losses_are_those_of_one_logit() -> None:
     logits, masks, z, t = binary()
-    same(bce(logits, masks), nn.BCEWithLogitsLoss()(z, t))
+    assert_close(bce(logits, masks), nn.BCEWithLogitsLoss()(z, t))
     twice = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.0))
-    same(bce_positive_twice(logits, masks), twice(z, t))
+    assert_close(bce_positive_twice(logits, masks), twice(z, t))
     positive, negative = t.sum(), (1 - t).sum()
     balanced = nn.BCEWithLogitsLoss(pos_weight=negative / positive)(z, t)
-    same(balanced_bce(logits, masks), positive / (positive + negative) * balanced)
-    same(binary_dice(logits, masks), DiceLoss(sigmoid=True, squared_pred=True)(z, t))
-    same(bce_binary_dice(logits, masks), DiceCELoss(sigmoid=True, squared_pred=True)(z, t))
+    assert_close(balanced_bce(logits, masks), positive / (positive + negative) * balanced)
+    assert_close(binary_dice(logits, masks), DiceLoss(sigmoid=True, squared_pred=True)(z, t))
+    assert_close(bce_binary_dice(logits, masks), DiceCELoss(sigmoid=True, squared_pred=True)(z, t))
 
 
 def test_focal_is_torchvision_s_and_another_library_s() -> None:
     logits, masks, z, t = binary()
     expected = sigmoid_focal_loss(z, t, alpha=0.25, gamma=2, reduction="mean")
-    same(focal(logits, masks), expected)
-    same(focal(logits, masks), FocalLoss("binary", alpha=0.25, gamma=2.0)(z, t))
+    assert_close(focal(logits, masks), expected)
+    assert_close(focal(logits, masks), FocalLoss("binary", alpha=0.25, gamma=2.0)(z, t))
 
 
 def test_softmax_focal_is_monai_s() -> None:
     """MONAI takes the mean over pixels and the 4 classes, so it is a quarter of ours."""
     logits, masks = case(4)
     theirs = MonaiFocalLoss(use_softmax=True, to_onehot_y=True, alpha=0.25, gamma=2.0)
-    same(softmax_focal(logits, masks), 4 * theirs(logits, masks[:, None].long()))
-    same(softmax_focal(*case(2)), focal(*case(2)))
+    assert_close(softmax_focal(logits, masks), 4 * theirs(logits, masks[:, None].long()))
+    assert_close(softmax_focal(*case(2)), focal(*case(2)))
 
 
 def test_the_two_focal_losses_of_a_worked_example() -> None:
@@ -190,8 +189,8 @@ def test_soft_iou_is_a_mean_over_images() -> None:
     logits, masks, z, t = binary()
     p = z.sigmoid()
     each = [1 - (p[i] * t[i]).sum() / (p[i] + t[i] - p[i] * t[i]).sum() for i in range(3)]
-    same(soft_iou(logits, masks), torch.stack(each).mean())
-    same(bce_soft_iou(logits, masks), bce(logits, masks) + torch.stack(each).mean())
+    assert_close(soft_iou(logits, masks), torch.stack(each).mean())
+    assert_close(bce_soft_iou(logits, masks), bce(logits, masks) + torch.stack(each).mean())
     absent = torch.zeros(1, 12, 12, dtype=torch.uint8)
     assert soft_iou(logits[:1], absent) == 1
 
@@ -205,7 +204,7 @@ def test_ms_ssim_is_that_of_pytorch_msssim(side: int) -> None:
     near = 0.7 * truth + 0.3 * soft
     for p in (near, soft):
         expected = 1 - their_ms_ssim(p, truth, data_range=1.0)
-        same(ms_ssim(p.log(), masks), expected, atol=2e-5, rtol=0)
+        assert_close(ms_ssim(p.log(), masks), expected, atol=2e-5, rtol=0)
     with pytest.raises(UserError, match="needs images of 176 px or more, not 175"):
         ms_ssim(logits[..., :175], masks[..., :175])
 
@@ -228,16 +227,16 @@ def test_a_better_prediction_costs_less_in_every_term_of_the_unet3plus_loss() ->
     terms = (focal, jaccard, ms_ssim)
     good, bad = (8 * truth, masks), (truth, masks)
     assert all(loss(*good) < loss(*bad) for loss in terms)
-    same(focal_jaccard_ms_ssim(*bad), sum((loss(*bad) for loss in terms), torch.zeros(())))
+    assert_close(focal_jaccard_ms_ssim(*bad), sum((loss(*bad) for loss in terms), torch.zeros(())))
     exchanged = softmax_focal(*bad) - focal(*bad)
-    same(softmax_focal_jaccard_ms_ssim(*bad), focal_jaccard_ms_ssim(*bad) + exchanged)
+    assert_close(softmax_focal_jaccard_ms_ssim(*bad), focal_jaccard_ms_ssim(*bad) + exchanged)
 
 
 def test_several_classes_are_each_against_the_rest() -> None:
     logits, masks = case(4)
     p = logits.softmax(1)[:, 1:]
     truth = torch.stack([masks == k for k in (1, 2, 3)], 1).float()
-    same(bce(logits, masks), nn.functional.binary_cross_entropy(p, truth))
+    assert_close(bce(logits, masks), nn.functional.binary_cross_entropy(p, truth))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -246,7 +245,7 @@ def test_pixels_without_a_label_count_for_nothing(name: str) -> None:
     masks[:, 40:90, 20:] = IGNORE
     other = logits.clone()
     other[:, :, 40:90, 20:] = torch.randn_like(other[:, :, 40:90, 20:])
-    same(LOSSES[name](other, masks), LOSSES[name](logits, masks))
+    assert_close(LOSSES[name](other, masks), LOSSES[name](logits, masks))
     nothing = torch.full_like(masks, IGNORE)
     assert LOSSES[name](logits, nothing).isfinite()
 

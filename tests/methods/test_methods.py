@@ -50,20 +50,20 @@ def every(methods: list[Method]) -> pytest.MarkDecorator:
 
 
 @pytest.mark.parametrize(
-    ("method", "promise"),
+    ("method", "check"),
     [
         pytest.param(
             method,
-            promise,
-            id=f"{method.name}-{promise.__name__}",
-            marks=[pytest.mark.slow] if promise is completes_a_cell else [],
+            check,
+            id=f"{method.name}-{check.__name__}",
+            marks=[pytest.mark.slow] if check is completes_a_cell else [],
         )
         for method in METHODS
-        for promise in promises_of(method)
+        for check in promises_of(method)
     ],
 )
-def test_keeps_its_contract(method: Method, promise: Callable[[Method, Task], None]) -> None:
-    promise(method, TASK)
+def test_keeps_its_contract(method: Method, check: Callable[[Method, Task], None]) -> None:
+    check(method, TASK)
 
 
 @every(TRAINED)

@@ -169,7 +169,7 @@ def test_one_dataset_at_a_time(store: Store) -> None:
         find_records([store.folder / "records" / "nothing.json"])
 
 
-def refused(store: Store, images: Collection, match: str) -> None:
+def assert_refused(store: Store, images: Collection, match: str) -> None:
     def compare(records: list[Record]) -> None:
         compare_conventions(records, store.predictions, lambda name: images)
 
@@ -179,11 +179,11 @@ def refused(store: Store, images: Collection, match: str) -> None:
 
 def test_what_cannot_be_compared_is_refused(store: Store) -> None:
     cell: Cell = add(store, "wild", LINES, *WILD).cell
-    refused(store, collection([0, 1], [1, 0]), "differ from those that .* was tested on")
+    assert_refused(store, collection([0, 1], [1, 0]), "differ from those that .* was tested on")
     path = store.predictions(cell) / "line_1.png"
     path.unlink()
-    refused(store, LINES, "has no stored prediction .*line_1.png")
+    assert_refused(store, LINES, "has no stored prediction .*line_1.png")
     Image.fromarray(line([0, 1])).save(path)
-    refused(store, LINES, "the class map of 'line_1' in .* does not fit")
+    assert_refused(store, LINES, "the class map of 'line_1' in .* does not fit")
     store.write(make_failure(cell))
-    refused(store, LINES, "has the status oom and no predictions")
+    assert_refused(store, LINES, "has the status oom and no predictions")
