@@ -11,8 +11,10 @@ from records import CLASSES, ENV, make_cell, make_failure, make_record, report_o
 
 from bench.report.compare.comparison import make_comparisons
 from bench.report.compare.label_budgets import find_budgets
+from bench.report.page.charts import charts_of
 from bench.report.page.tables import folds_lines
 from bench.report.plots.label_budgets import draw_budgets
+from bench.report.plots.pareto import draw_pareto
 from bench.report.plots.style import assign, style
 from bench.report.records.frame import to_frame
 from bench.report.tables.folds import folds_markdown, folds_table
@@ -99,6 +101,22 @@ def test_rows_of_one_label_tell_backbone_weights_and_prompts() -> None:
     ]
     _, parts = folds_lines(found)
     assert {prompts: len(rows) for prompts, rows in parts.items()} == {"none": 3, "oracle": 1}
+
+
+def test_a_row_without_all_folds_is_on_no_pareto_front() -> None:
+    pixels = image(10, 10, 10)
+    easy = make_record(make_cell("full", folds=3), dice=0.9)
+    frame = to_frame([*(fold(n, 0.5, pixels) for n in range(3)), easy])
+    (comparison,) = make_comparisons(frame)
+    looks = assign(frame, comparison.rows)
+    places = [place for place, row in enumerate(comparison.rows) if len(row.folds) == 3]
+    assert len(comparison.rows) == 2
+    fronts = charts_of(comparison, looks)["fronts"]["trainable_params dice_dataset"]
+    assert fronts == [places]
+    figure = draw_pareto(comparison, looks)
+    assert figure is not None
+    steps = [line for line in figure.axes[0].lines if line.get_drawstyle().startswith("steps")]
+    assert [np.asarray(line.get_ydata()).tolist() for line in steps] == [[50.0]]
 
 
 def test_one_split_has_no_table_of_folds(tmp_path: Path) -> None:

@@ -108,8 +108,7 @@ def _common_request(comparison: Comparison, block: Block) -> tuple[Any, ...]:
 
 
 def _scores(block: Block) -> _Scores:
-    ranked = (block.rows[place] for place in block.ranked)
-    return {row.name: row for row in ranked if row.values[DICE.key].figure is not None}
+    return {row.name: row for row in block.measured(DICE)}
 
 
 def _common(

@@ -39,6 +39,11 @@ class Block:
     notes: tuple[str, ...] = field(default=())
     ranked: tuple[int, ...] = field(default=())
 
+    def measured(self, *columns: Column) -> list[Row]:
+        """The ranked rows that have a value of all these columns, in their order."""
+        ranked = (self.rows[place] for place in self.ranked)
+        return [row for row in ranked if all(row.values[c.key].figure is not None for c in columns)]
+
 
 def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     """Sort the rows, and mark the best of every column.

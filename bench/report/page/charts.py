@@ -42,7 +42,7 @@ def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
         "rows" (names, looks, prompts and status), "accuracies" and "costs" (axes, of columns with a
         value), "figures" (of each column and row: figure and spread in the shown unit, None if
         there is none, and both as texts), "fronts" (by "cost accuracy" the Pareto fronts of
-        complete rows, one for each prompt origin whose costs can be compared), "curves" (loss and
+        ranked rows, one for each prompt origin whose costs can be compared), "curves" (loss and
         validation Dice in per cent by step, means over runs), "memory" (mean MiB of each part) and
         "images" (`images_of`).
     """
@@ -149,21 +149,15 @@ def _has(comparison: Comparison, column: Column) -> bool:
 
 
 def _fronts(comparison: Comparison, cost: Column, accuracy: Column) -> Iterator[list[int]]:
-    """One for each origin of prompts, of rows that may be ranked; positions by cost."""
-    measured = [
-        (place, row)
-        for place, row in enumerate(comparison.rows)
-        if row.complete
-        and row.values[cost.key].figure is not None
-        and row.values[accuracy.key].figure is not None
-    ]
+    """One for each origin of prompts, of its ranked rows; positions by cost."""
     sign = 1 if accuracy.better == "higher" else -1
-    for prompts in dict.fromkeys(row.prompts for _, row in measured):
-        block = [(place, row) for place, row in measured if row.prompts == prompts]
-        if hindrance(cost, [row for _, row in block]) is None:
-            costs = [row.values[cost.key].figure or 0.0 for _, row in block]
-            merits = [sign * (row.values[accuracy.key].figure or 0.0) for _, row in block]
-            yield [block[i][0] for i in pareto_front(costs, merits, cost.better)]
+    for block in comparison.blocks:
+        rows = block.measured(cost, accuracy)
+        if rows and hindrance(cost, rows) is None:
+            costs = [row.values[cost.key].figure or 0.0 for row in rows]
+            merits = [sign * (row.values[accuracy.key].figure or 0.0) for row in rows]
+            front = pareto_front(costs, merits, cost.better)
+            yield [comparison.rows.index(rows[i]) for i in front]
 
 
 def _curve(place: int, row: Row) -> Iterator[dict[str, Any]]:

@@ -54,8 +54,8 @@ def pareto_front(
 def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
     """Draw Dice against each of `COSTS` that is measured, one panel each, with its Pareto fronts.
 
-    There is a front for each prompt origin, of the rows whose runs were all successful; none if
-    their costs cannot be compared (`hindrance`). Rows without a Dice are named in the legend.
+    There is a front for each prompt origin, of the ranked rows; none if their costs cannot be
+    compared (`hindrance`). Rows without a Dice are named in the legend.
 
     Args:
         comparison: of one table.
@@ -74,7 +74,7 @@ def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure |
     figure.suptitle(comparison.title, fontsize=12)
     panels = figure.subplots(2, 3, sharey=True)
     drawn = [
-        (axes, column, _panel(axes, column, shown, looks))
+        (axes, column, _panel(axes, column, comparison, shown, looks))
         for axes, column in zip(panels.flat, costs, strict=False)
     ]
     for axes in panels[:, 0]:
@@ -96,13 +96,17 @@ def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure |
 
 
 def _panel(
-    axes: Axes, column: Column, shown: Sequence[Row], looks: Mapping[Row, Series]
+    axes: Axes,
+    column: Column,
+    comparison: Comparison,
+    shown: Sequence[Row],
+    looks: Mapping[Row, Series],
 ) -> list[Row]:
     """Draw the points and fronts of one cost; the rows that have it."""
     rows = [row for row in shown if row.values[column.key].figure is not None]
     missing = [row.label for row in shown if row not in rows]
     _set_scale(axes, column, rows)
-    _draw_fronts(axes, column, rows)
+    _draw_fronts(axes, column, comparison)
     for row, (cost, dice) in zip(rows, _points(column, rows), strict=True):
         spread = row.values[DICE.key].spread
         axes.errorbar(
@@ -125,13 +129,13 @@ def _panel(
     return rows
 
 
-def _draw_fronts(axes: Axes, column: Column, rows: Sequence[Row]) -> None:
-    """One front for each origin of prompts, of rows that may be ranked."""
-    for prompts in dict.fromkeys(row.prompts for row in rows):
-        block = [row for row in rows if row.prompts == prompts and row.complete]
-        if not block or hindrance(column, block) is not None:
+def _draw_fronts(axes: Axes, column: Column, comparison: Comparison) -> None:
+    """One front for each origin of prompts, of the ranked rows that have both values."""
+    for block in comparison.blocks:
+        rows = block.measured(column, DICE)
+        if not rows or hindrance(column, rows) is not None:
             continue
-        x, y = _points(column, block).T
+        x, y = _points(column, rows).T
         front = pareto_front(x.tolist(), y.tolist(), column.better)
         where: Literal["pre", "post"] = "post" if column.better == "lower" else "pre"
         axes.step(x[front], y[front], where=where, color=FAINT, lw=1.5, zorder=1)
