@@ -133,8 +133,9 @@ class Model:
         """
         if small and self._staged is None:
             raise UnsupportedError(
-                "the recipe needs the small logits of SAM's decoder (loss_at='decoder'), and this"
-                " model does not have that decoder"
+                "the recipe takes the loss at four times the side of SAM's image embedding"
+                " (loss_at='decoder'), and this model does not run in stages that give one:"
+                " give a recipe with loss_at='image'"
             )
         with self._autocast():
             if self._staged is None:

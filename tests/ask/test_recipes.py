@@ -371,7 +371,7 @@ def test_the_loss_can_be_taken_at_the_decoder_s_side() -> None:
     expected = get_loss(recipe.loss)(small, centre)
     loss = train_step(model, make_optimizer(model), ModelInput(images), masks)
     torch.testing.assert_close(loss, expected.detach())
-    with pytest.raises(UnsupportedError, match="the small logits of SAM's decoder"):
+    with pytest.raises(UnsupportedError, match="this model does not run in stages"):
         Model(nn.Conv2d(3, 2, 1), model.task, recipe).logits(ModelInput(images), small=True)
 
 
