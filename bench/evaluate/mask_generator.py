@@ -137,7 +137,6 @@ def generate_instances(
 
     Raises:
         DivergedError: a logit or a predicted IoU is not finite.
-        ZeroDivisionError: the settings leave no click for a crop.
     """
     generator = _Generator(
         sam.eval(),
