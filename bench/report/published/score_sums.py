@@ -83,7 +83,7 @@ def score_sums_of(
         return None
     if ours in RUN_FIGURES:
         return _of_runs(ours, list(by_seed.values()))
-    measure, volumes, organ = ours.partition("_volume_mean")
+    volumes = "_volume_mean" in ours
     runs = [  # the folds of a seed test every image once
         [row for one in runs_of_seed for row in (one.per_volume if volumes else one.per_image)]
         for runs_of_seed in by_seed.values()
@@ -97,7 +97,13 @@ def score_sums_of(
         runs = [[row for row in rows if row["group"] == specimen] for rows in runs]
         if not all(runs):
             return None
-    classes = records[0].classes
+    return _of_images(ours, runs, records[0].classes)
+
+
+def _of_images(
+    ours: str, runs: Sequence[Sequence[Mapping[str, Any]]], classes: Sequence[str]
+) -> ScoreSums:
+    """The sums of a score of images or volumes; of each seed, their scores in `runs`."""
     score, _, class_name = ours.partition("/")
     if class_name and score in ("dice", "iou"):
         return pooled_overlap(runs, ("", class_name), iou=score == "iou")
@@ -108,6 +114,7 @@ def score_sums_of(
             return pooled_accuracy(runs, classes)
         case "pq_dataset":
             return pooled_quality(runs, classes)
+    measure, volumes, organ = ours.partition("_volume_mean")
     if volumes:
         organs = [organ] if organ else [f"/{name}" for name in classes[1:]]
         return mean_score(runs, *(measure + name for name in organs))
