@@ -28,7 +28,6 @@ COLOUR = 1 << 24  # added to the code of a coloured mask pixel, so that blue dif
 
 LARGEST_PX = 150_000_000  # decoding an image of this size as RGB and floats takes 2.3 GB
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns at first
-
 STRETCH = (0.1, 99.9)  # percentiles
 _PLAIN_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA"})
 _TIFFFILE_CODECS = frozenset({1, 8, 32773, 32946, 34925})  # none, deflate, PackBits, LZMA
