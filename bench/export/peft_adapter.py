@@ -13,7 +13,7 @@ from bench.cost import trained_state
 from bench.errors import UnsupportedError
 from bench.export.agreement import check_images, largest_difference, to_unit
 from bench.export.libraries import import_library
-from bench.export.plain_sam import SamSizes
+from bench.export.plain_sam import sam_with_encoder
 from bench.sam.lora import LoRALinear
 from bench.sam.segmenter import SamSegmenter
 from bench.spec import Task
@@ -61,20 +61,12 @@ def base_sam(module: SamSegmenter, task: Task) -> Sam:
     Raises:
         UnsupportedError: `segment_anything` does not have this image encoder.
     """
-    sam = SamSizes.of(task).build()
     encoder = copy.deepcopy(module.image_encoder)
     for part in list(encoder.modules()):
         for name, layer in list(part.named_children()):
             if isinstance(layer, LoRALinear):
                 setattr(part, name, layer.base)
-    state, expected = encoder.state_dict(), sam.image_encoder.state_dict()
-    odd = sorted(state.keys() ^ expected.keys())
-    if odd:
-        raise UnsupportedError(
-            f"its image encoder has {len(odd)} other tensors than SAM's (first: {odd[0]})"
-        )
-    sam.image_encoder.load_state_dict(state)
-    return sam
+    return sam_with_encoder(encoder, task)
 
 
 def as_one_update(layer: LoRALinear) -> tuple[Tensor, Tensor, float]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.errors import UnsupportedError
 from bench.export.libraries import import_library
-from bench.export.plain_sam import SamSizes
+from bench.export.plain_sam import sam_with_encoder
 from bench.sam.segmenter import SamSegmenter
 from bench.spec import Task
 
@@ -40,20 +40,12 @@ def tuner_base(module: SamSegmenter, task: Task) -> Sam:
             f"its tuner subtracts its initial values ({start}) from the weights of SAM, so it does"
             " not fit the original weights"
         )
-    sam = SamSizes.of(task).build()
     encoder = _library_layers(module)
     for part in list(encoder.modules()):
         for name, layer in list(part.named_children()):
             if _is_tuned(layer):
                 setattr(part, name, layer.get_base_layer())
-    state, expected = encoder.state_dict(), sam.image_encoder.state_dict()
-    odd = sorted(state.keys() ^ expected.keys())
-    if odd:
-        raise UnsupportedError(
-            f"its tuner leaves {len(odd)} other tensors than SAM's (first: {odd[0]})"
-        )
-    sam.image_encoder.load_state_dict(state)
-    return sam
+    return sam_with_encoder(encoder, task)
 
 
 def write_tuner(module: SamSegmenter, base: Sam, folder: Path) -> None:

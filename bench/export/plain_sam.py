@@ -103,6 +103,29 @@ class SamSizes:
         ).eval()
 
 
+def sam_with_encoder(encoder: nn.Module, task: Task) -> Sam:
+    """A SAM of `segment_anything` with the weights of an image encoder, in evaluation mode.
+
+    Its prompt encoder and mask decoder have random weights.
+
+    Args:
+        encoder: its tensors are copied.
+        task: what the model of the encoder was built for.
+
+    Raises:
+        UnsupportedError: `segment_anything` does not have this image encoder.
+    """
+    sam = SamSizes.of(task).build()
+    state, expected = encoder.state_dict(), sam.image_encoder.state_dict()
+    odd = sorted(state.keys() ^ expected.keys())
+    if odd:
+        raise UnsupportedError(
+            f"its image encoder has {len(odd)} other tensors than SAM's (first: {odd[0]})"
+        )
+    sam.image_encoder.load_state_dict(state)
+    return sam
+
+
 def merged_copy(module: nn.Module) -> nn.Module:
     """A copy of a model in which all modules that can be merged (`Mergeable`) are merged.
 
