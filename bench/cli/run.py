@@ -29,6 +29,7 @@ commands (COMMAND --help shows their options):
   models                       list the trained models that runs kept, or remove the worse ones
   train --model FILE           train the final model of a method on train and validation images
   predict --model FILE IMAGES  predict images with a kept model
+  export --model FILE          write a kept model in the format of another library
   check-method NAME            check that a method keeps its contract
   check-dataset NAME           check that a dataset keeps its contract
   guard                        check that a change of the code left accuracy, cost and speed alone

@@ -279,6 +279,8 @@ def test_help_is_quick_and_does_without_torch() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert told[0].startswith("usage: sam-bench --methods LIST --dataset LIST")
+    commands = {line.split()[0] for line in told if line.startswith("  ") and line.strip()}
+    assert set(cli.COMMANDS) <= commands
     assert told[-2] == "[]"
     assert float(told[-1]) < 1.5  # seconds of CPU
 
