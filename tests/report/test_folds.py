@@ -152,6 +152,13 @@ def test_budgets_are_the_images_that_were_trained_on() -> None:
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "14"]
 
 
+def test_a_budget_of_all_images_does_not_replace_the_runs_without_a_budget() -> None:
+    records = [budget(None, 14, 0.8), budget(14, 14, 0.6, 1), budget(2, 2, 0.5)]
+    (budgets,) = find_budgets(make_comparisons(to_frame(records)))
+    assert [images for images, _ in budgets.steps] == [2, 14, 14]
+    assert budgets.numbers == [2, 14]
+
+
 def test_other_recipes_and_other_data_are_other_curves() -> None:
     other = dataclasses.replace(
         budget(1, 1, 0.3), cell=dataclasses.replace(make_cell(labels=1), dataset_sha="e" * 64)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,13 +19,18 @@ class Budgets:
     Attributes:
         title: the dataset, and the common settings that are not the defaults.
         slug: the title as a file name.
-        steps: number of labelled training images (mean over the runs, rounded) to comparison,
-            smallest number first. Of comparisons with the same number, only one is kept.
+        steps: number of labelled training images (mean over the runs, rounded) and comparison,
+            smallest number first; several comparisons may have the same number.
     """
 
     title: str
     slug: str
-    steps: Mapping[int, Comparison]
+    steps: Sequence[tuple[int, Comparison]]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of labelled training images, each once, smallest first."""
+        return list(dict.fromkeys(images for images, _ in self.steps))
 
 
 def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
@@ -44,7 +49,7 @@ def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
     several = [group for group in groups.values() if len(group) > 1]
     names = names_of([_without_labels(group[0][1]) for group in several])
     return [
-        Budgets(", ".join(words), slug, dict(sorted(group, key=lambda step: step[0])))
+        Budgets(", ".join(words), slug, sorted(group, key=lambda step: step[0]))
         for group, (words, slug) in zip(several, names, strict=True)
     ]
 

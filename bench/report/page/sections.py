@@ -138,7 +138,7 @@ def _budgets(report: Report) -> Iterator[Section]:
     for budgets in find_budgets(report.comparisons):
         data = {"budgets": pack(budgets_of(budgets, report.looks))}
         name = f"labels-{budgets.slug}"
-        facts = {"title": budgets.title, "steps": budgets.steps}
+        facts = {"title": budgets.title, "numbers": budgets.numbers}
         yield Section(name, budgets.slug, "Label budgets", "budgets.html.j2", facts, data)
 
 

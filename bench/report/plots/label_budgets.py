@@ -28,7 +28,7 @@ def budget_curves(
         without a Dice have no point.
     """
     points: dict[Series, list[tuple[int, Row]]] = defaultdict(list)
-    for images, comparison in budgets.steps.items():
+    for images, comparison in budgets.steps:
         for row in comparison.rows:
             if row.values[DICE.key].figure is not None:
                 points[looks[row]].append((images, row))
@@ -74,7 +74,7 @@ def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series]) -> Figure:
     if (legend := axes.get_legend()) is not None:
         legend.remove()
     axes.set_xscale("log", base=2)
-    axes.set_xticks(list(budgets.steps), [str(images) for images in budgets.steps])
+    axes.set_xticks(budgets.numbers, [str(images) for images in budgets.numbers])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training images")
     axes.set_ylabel(DICE.header)
