@@ -18,6 +18,7 @@ SCHEMA = 2
 # What `bench.data.decode` does; a model gets its images in the same way.
 SCALING = "8-bit values as they are; others: percentiles 0.1 and 99.9 of each image to 0 and 255"
 FIT = "square"
+MAGNIFIED = 1.5  # images up to so many times the longest one of the training are predicted whole
 
 _LATER_FIELDS = frozenset({"origin"})  # the first files do not have them
 RULES = ("best", "all", "final")

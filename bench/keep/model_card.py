@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.files import write_atomic
-from bench.keep.header import ModelHeader, Score
+from bench.keep.header import MAGNIFIED, ModelHeader, Score
 from bench.plugins.registry import get_method
 from bench.wording import counted
 
@@ -154,10 +154,10 @@ def _limits(header: ModelHeader) -> Iterator[str]:
         " `--allow-other-images` is given"
     )
     yield (
-        f"Images with a side above {1.5 * traits.longest:.0f} px are predicted in windows, so that"
-        " things keep the size that they had in training"
+        f"Images with a side above {MAGNIFIED * traits.longest:.0f} px are predicted in windows, so"
+        " that things keep the size that they had in training"
     )
-    yield "Both sides are resized to a square: the aspect of an image is not kept, as SAM would"
+    yield "Images are resized to a square, so their aspect is not kept; SAM itself keeps it"
     if header.prompts == "oracle":
         yield (
             "It needs boxes or points. Its scores used prompts made from the truth; prompts that a"

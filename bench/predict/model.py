@@ -20,7 +20,7 @@ from bench.evaluate.mask_generator import (
 )
 from bench.evaluate.tiles import ImageRows, tile_bands
 from bench.evaluate.whole import full_logits, resize_logits
-from bench.keep.header import ModelHeader
+from bench.keep.header import MAGNIFIED, ModelHeader
 from bench.keep.model_file import load_module
 from bench.learn.model import Model
 from bench.predict.pictures import Pixels8, as_pixels
@@ -29,7 +29,6 @@ from bench.predict.segmentation import Band, Segmentation, band_of, bands_of
 from bench.run.schedule import RunSettings
 from bench.sam.prompts import Prompts
 
-MAGNIFIED = 1.5  # images up to so many times the longest one of the training are predicted whole
 BATCH = 8
 BATCH_PX = BATCH * 512 * 512  # pixels of the windows that are predicted at once
 EVALUATIONS = ("auto", "whole", "tiles")
