@@ -299,8 +299,10 @@ class Cost:
     batch of `recipe.batch_size`. FLOPs are 2 x multiply-adds. The four parts of the memory sum
     to `train_peak_bytes`. Throughputs are medians over timed blocks, with their interquartile
     range. `memory_source` is "cuda allocator" or "tensor accounting". All definitions are in
-    docs/protocol/costs.md. The names end in the unit: `_params` and `_flops` are numbers, `_bytes`
-    bytes, `_images_per_s` images (or slices) per second, `_s` seconds.
+    docs/protocol/costs.md. `data_bytes` is the
+    memory of the images of training and validation and of the features kept of them: apart from
+    the model's, and not part of the peak. The names end in the unit: `_params` and `_flops` are
+    numbers, `_bytes` bytes, `_images_per_s` images (or slices) per second, `_s` seconds.
     """
 
     trainable_params: int
@@ -320,6 +322,7 @@ class Cost:
     infer_images_per_s: float | None = None
     infer_images_per_s_iqr: float | None = None
     train_wall_s: float | None = None
+    data_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
-"""The bank: all augmented views that a cell trains on, made once.
+"""The bank: all augmented views that a cell trains on.
 
 The number of views is fixed, so that the output of frozen layers can be computed once per view and
-reused in all epochs. Where an original code draws a transform with probability p for each image,
-"mirror" and "turns" apply that transform to a share p of the views of each image.
+reused in all epochs. An image is decoded when its views are drawn and then forgotten, so that the
+memory does not depend on the size and number of the images. Where an original code draws a
+transform with probability p for each image, "mirror" and "turns" apply that transform to a share p
+of the views of each image.
 
 Images become squares by plain resizing, aspect not kept, as in SAMed, MedSAM and SAM-Adapter; the
 windows of "windows" and "sliding" are square crops and not resized.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,18 +22,24 @@ from bench.data import transforms
 from bench.data.transforms import Labels, Transform, UInt8
 from bench.errors import no_such
 
+# An image (H, W, 3) uint8 with its labels (H, W): class indices as uint8, or instance numbers as
+# int32, or first the one and then the other.
+Sample = tuple[UInt8, Labels] | tuple[UInt8, Labels, Labels]
+
 
 @dataclass(frozen=True, eq=False)
 class Bank:
     """Training views; N rows, where each D consecutive ones are a stack of D slices.
 
     Attributes:
-        images: (N, S, S, 3) uint8.
+        images: (N, S, S, 3) uint8; the memory is in the order (N, 3, S, S) of a model's input.
         masks: (N, S, S) class indices uint8, or instance numbers int32.
+        instances: instance numbers (N, S, S) int32; None where samples have one kind of labels.
     """
 
     images: UInt8
     masks: Labels
+    instances: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,8 +60,100 @@ class Kind:
     count: Callable[[int, int], int] = max
 
 
+class Views:
+    """The views of some images, drawn when they are needed and spread evenly over the images.
+
+    View v shows image v modulo the number of images, transformed as the kind prescribes. It depends
+    on `seed` and v only: more views begin with the fewer ones, and other labels of the same images
+    have the same views.
+
+    With a depth above 1 a view is a stack of slices: all have the same transform, and about half of
+    the transformed views, at random, have the slices in reverse order.
+
+    Args:
+        samples: at least one, a multiple of D; sizes may differ. A sample is taken each time that
+            views of it are drawn, so the sequence may decode files.
+        views: N; if it is less than the number of images (or stacks), that number is made. "none"
+            makes one view of each image, "mirror" two, "turns" whole cycles of four of each.
+        size: side S of the views in pixels.
+        kind: a name in `KINDS`, where each is described.
+        seed: of the random windows, turns and intensities.
+        depth: D; each D consecutive samples are a stack of slices of one size, and each D rows of
+            a bank one view.
+
+    Raises:
+        UserError: `kind` is unknown.
+        ValueError: the number of samples is not a multiple of D.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        views: int,
+        size: int,
+        kind: str,
+        seed: int,
+        depth: int = 1,
+    ) -> None:
+        if kind not in KINDS:
+            raise no_such("augmentation", kind, KINDS)
+        if len(samples) % depth:
+            raise ValueError(f"{len(samples)} slices do not make whole stacks of {depth}")
+        self.size, self.depth = size, depth
+        self._samples, self._kind, self._seed = samples, KINDS[kind], seed
+        self._sources = len(samples) // depth
+        self._count = self._kind.count(views, self._sources)
+
+    def __len__(self) -> int:
+        """Number of views: images or stacks."""
+        return self._count
+
+    def draw(self, views: Iterable[int] | None = None) -> Bank:
+        """Draw some views, or all: D rows for each, in the order given.
+
+        Args:
+            views: their numbers, from 0, at least one; each image is decoded once for all its
+                views. None for all.
+        """
+        numbers = list(range(self._count) if views is None else views)
+        of_source: dict[int, list[int]] = {}
+        for place, view in enumerate(numbers):
+            of_source.setdefault(view % self._sources, []).append(place)
+        bank: Bank | None = None
+        for source, places in of_source.items():
+            first = source * self.depth
+            stack = [self._samples[row] for row in range(first, first + self.depth)]
+            bank = bank or self._empty(len(numbers), [part.dtype for part in stack[0][1:]])
+            pictures = [tuple(map(Image.fromarray, sample)) for sample in stack]
+            del stack
+            for place in places:
+                self._fill(bank, place * self.depth, pictures, numbers[place])
+        assert bank is not None, "at least one view is drawn"
+        return bank
+
+    def _empty(self, views: int, types: Sequence[np.dtype[Any]]) -> Bank:
+        rows, size = views * self.depth, self.size
+        images = np.empty((rows, 3, size, size), np.uint8).transpose(0, 2, 3, 1)
+        return Bank(images, *(np.empty((rows, size, size), kind) for kind in types))
+
+    def _fill(
+        self, bank: Bank, row: int, pictures: Sequence[tuple[Image.Image, ...]], view: int
+    ) -> None:
+        """Draw one view into the rows of a bank from `row` on."""
+        transform = self._kind.turn(view // self._sources)
+        if self.depth > 1 and transform is not transforms.whole and _upside_down(self._seed, view):
+            pictures = pictures[::-1]
+        targets = [bank.masks] if bank.instances is None else [bank.masks, bank.instances]
+        for place, (image, *labels) in enumerate(pictures, start=row):
+            for target, label in zip(targets, labels, strict=True):
+                # The same transform for every slice and every kind of labels.
+                rng = np.random.default_rng([self._seed, view])
+                bank.images[place], target[place] = transform(image, label, self.size, rng)
+
+
 def make_bank(
-    pairs: Sequence[tuple[UInt8, Labels]],
+    samples: Sequence[Sample],
     *,
     views: int,
     size: int,
@@ -60,51 +161,11 @@ def make_bank(
     seed: int,
     depth: int = 1,
 ) -> Bank:
-    """Make the views of some images and masks, spread evenly over the images.
+    """Draw all views of some images; arguments and errors as of `Views`.
 
-    View v shows image v modulo the number of images, transformed as the kind prescribes. It depends
-    on `seed` and v only: a larger bank begins with the smaller one, and a second bank with other
-    labels of the same images has the same views.
-
-    With a depth above 1 a view is a stack of slices: all have the same transform, and about half of
-    the transformed views, at random, have the slices in reverse order.
-
-    Args:
-        pairs: at least one, a multiple of D: image (H, W, 3) uint8 and labels (H, W): class
-            indices as uint8, or instance numbers as int32; sizes may differ between pairs.
-        views: N; if it is less than the number of images (or stacks), that number is made. "none"
-            makes one view of each image, "mirror" two, "turns" whole cycles of four of each.
-        size: side S of the views in pixels.
-        kind: a name in `KINDS`, where each is described.
-        seed: of the random windows, turns and intensities.
-        depth: D; each D consecutive pairs are a stack of slices of one size, and each D rows of the
-            result one view.
-
-    Returns:
-        The views; with a depth of D, N views are N x D rows.
-
-    Raises:
-        UserError: `kind` is unknown.
-        ValueError: the number of pairs is not a multiple of D.
+    With a depth of D, N views are N x D rows.
     """
-    if kind not in KINDS:
-        raise no_such("augmentation", kind, KINDS)
-    if len(pairs) % depth:
-        raise ValueError(f"{len(pairs)} slices do not make whole stacks of {depth}")
-    slices = [(Image.fromarray(image), Image.fromarray(mask)) for image, mask in pairs]
-    sources = [slices[start : start + depth] for start in range(0, len(slices), depth)]
-    count = KINDS[kind].count(views, len(sources))
-    images = np.empty((count * depth, size, size, 3), np.uint8)
-    masks = np.empty((count * depth, size, size), pairs[0][1].dtype)
-    for view in range(count):
-        transform = KINDS[kind].turn(view // len(sources))
-        stack = sources[view % len(sources)]
-        if depth > 1 and transform is not transforms.whole and _upside_down(seed, view):
-            stack = stack[::-1]
-        for row, (image, mask) in enumerate(stack, start=view * depth):
-            rng = np.random.default_rng([seed, view])  # the same transform for every slice
-            images[row], masks[row] = transform(image, mask, size, rng)
-    return Bank(images, masks)
+    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth).draw()
 
 
 def resize_image(image: UInt8, size: int) -> UInt8:

@@ -1,16 +1,44 @@
-"""Labelled images as tensors on the device of a model."""
+"""Labelled images as tensors on the device of a model.
+
+Training takes them in batches: from memory, or where all views would need more than `MOST_BYTES`,
+drawn from the files for each batch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from bench.data.bank import Bank, make_bank
+from bench.data.bank import Bank, Sample, Views
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
 from bench.sam.prompts import PromptRule, Prompts
+
+# Views that need more are not kept, by type of device. The memory of a CPU is the user's own.
+MOST_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}
+
+
+class TrainingImages(Protocol):
+    """What training takes its batches from.
+
+    Attributes:
+        depth: D; every D consecutive rows are the slices of one stack.
+        nbytes: bytes of the images that stay in memory during the training.
+    """
+
+    @property
+    def depth(self) -> int: ...  # noqa: D102 - see the attributes
+
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+
+    def __len__(self) -> int:
+        """Number of rows: images, or slices of all stacks."""
+
+    def batch(self, rows: Sequence[int]) -> "LabelledImages":
+        """Some of the rows: whole stacks."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +62,16 @@ class LabelledImages:
     depth: int = 1
 
     @classmethod
-    def of(
-        cls,
-        bank: Bank,
-        device: torch.device,
-        instances: Bank | None = None,
-        depth: int = 1,
-    ) -> "LabelledImages":
+    def of(cls, bank: Bank, device: torch.device, depth: int = 1) -> "LabelledImages":
         """Images and masks of a bank on `device`; instance numbers stay on the CPU.
 
         Args:
             bank: views of images and masks.
             device: of the images and masks.
-            instances: the same views, with instance numbers as masks; None for no instances.
             depth: number of slices of a stack.
         """
         images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
-        numbers = None if instances is None else torch.from_numpy(instances.masks)
+        numbers = None if bank.instances is None else torch.from_numpy(bank.instances)
         masks = torch.from_numpy(bank.masks).to(device)
         return cls(images.to(device), masks, instances=numbers, depth=depth)
 
@@ -77,8 +98,105 @@ class LabelledImages:
             self, images=self.images.to(device), masks=self.masks.to(device), prompts=prompts
         )
 
+    def batch(self, rows: Sequence[int]) -> "LabelledImages":
+        """Some of the rows, without prompts."""
+        index = list(rows)
+        instances = None if self.instances is None else self.instances[index]
+        return LabelledImages(
+            self.images[index], self.masks[index], instances=instances, depth=self.depth
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of images, masks and instance numbers."""
+        tensors = (self.images, self.masks, self.instances)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
     def __len__(self) -> int:
         return len(self.images)
+
+
+@dataclass(frozen=True)
+class DrawnImages:
+    """Training images that are drawn from the files for each batch.
+
+    Attributes:
+        views: where they come from.
+        device: of the images and masks of the batches.
+    """
+
+    views: Views
+    device: torch.device
+    nbytes: int = 0
+
+    @property
+    def depth(self) -> int:
+        """Slices of a stack."""
+        return self.views.depth
+
+    def batch(self, rows: Sequence[int]) -> LabelledImages:
+        """Draw some rows: whole stacks."""
+        stacks = [row // self.depth for row in rows[:: self.depth]]
+        return LabelledImages.of(self.views.draw(stacks), self.device, self.depth)
+
+    def __len__(self) -> int:
+        return len(self.views) * self.depth
+
+
+class _Samples(Sequence[Sample]):
+    """Items that are decoded each time they are taken.
+
+    The last `depth` samples are kept, because stacks of slices overlap.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], collection: Collection, depth: int, instances: bool
+    ) -> None:
+        self._items, self._collection = items, collection
+        self._instances = instances and any(item.instances is not None for item in items)
+        self._kept: dict[int, Sample] = {}  # by identity of the item, the oldest first
+        self._most = depth if depth > 1 else 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, number: int) -> Sample:  # type: ignore[override]  # no slices
+        item = self._items[number]
+        sample = self._kept.pop(id(item), None) or self._decode(item)
+        if self._most:
+            self._kept[id(item)] = sample
+        if len(self._kept) > self._most:
+            del self._kept[next(iter(self._kept))]
+        return sample
+
+    def _decode(self, item: Item) -> Sample:
+        image, mask = decode(item, self._collection)
+        if not self._instances:
+            return image, mask
+        return image, mask, instance_numbers(item, mask.shape)
+
+
+def training_images(
+    stacks: Sequence[tuple[Item, ...]],
+    collection: Collection,
+    *,
+    views: int,
+    kind: str,
+    size: int,
+    seed: int,
+    device: torch.device,
+    instances: bool,
+) -> TrainingImages:
+    """The views to train on: in memory, or drawn when needed where they need `MOST_BYTES`.
+
+    Both give the same batches. Arguments and errors are those of `make_labelled_images`; the errors
+    of files that are drawn when needed are raised by the batches.
+    """
+    sources = _views(stacks, collection, views, kind, size, seed, instances)
+    rows = len(sources) * sources.depth
+    if rows * size**2 * (8 if instances else 4) > MOST_BYTES.get(device.type, MOST_BYTES["cpu"]):
+        return DrawnImages(sources, device)
+    return LabelledImages.of(sources.draw(), device, sources.depth)
 
 
 def make_labelled_images(
@@ -92,12 +210,12 @@ def make_labelled_images(
     device: torch.device,
     instances: bool,
 ) -> LabelledImages:
-    """Decode items and make their bank of views.
+    """Decode items and draw all their views.
 
     Args:
         stacks: at least one; all have the same number of slices; (item,) for a single image.
         collection: the collection of the items.
-        views: number of views as for `bench.data.bank.make_bank`, like `kind` and `seed`; a view of
+        views: number of views as for `bench.data.bank.Views`, like `kind` and `seed`; a view of
             a stack has one row for each slice.
         kind: kind of augmentation.
         size: side S of the views in pixels.
@@ -112,14 +230,20 @@ def make_labelled_images(
         UserError: a file cannot be read, image and mask differ in size, a mask holds a value
             without a class, or the kind is unknown.
     """
+    sources = _views(stacks, collection, views, kind, size, seed, instances)
+    return LabelledImages.of(sources.draw(), device, sources.depth)
+
+
+def _views(
+    stacks: Sequence[tuple[Item, ...]],
+    collection: Collection,
+    views: int,
+    kind: str,
+    size: int,
+    seed: int,
+    instances: bool,
+) -> Views:
     depth = len(stacks[0])
     items = [item for stack in stacks for item in stack]
-    pairs = [decode(item, collection) for item in items]
-    make = partial(make_bank, views=views, size=size, kind=kind, seed=seed, depth=depth)
-    if not instances or all(item.instances is None for item in items):
-        return LabelledImages.of(make(pairs), device, depth=depth)
-    numbered = [
-        (image, instance_numbers(item, mask.shape))
-        for (image, mask), item in zip(pairs, items, strict=True)
-    ]
-    return LabelledImages.of(make(pairs), device, make(numbered), depth)
+    samples = _Samples(items, collection, depth, instances)
+    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth)

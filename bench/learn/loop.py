@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.errors import DivergedError
 from bench.learn.frozen import run_frozen_stages
-from bench.learn.images import LabelledImages
+from bench.learn.images import LabelledImages, TrainingImages
 from bench.learn.model import Model, ModelInput
 from bench.sam.prompts import Prompts
 from bench.spec import Recipe
@@ -128,7 +128,7 @@ def _parts(model: Model, rows: int) -> list[slice]:
 
 def fit(
     model: Model,
-    bank: LabelledImages,
+    bank: TrainingImages,
     *,
     seed: int,
     report: Report,
@@ -143,15 +143,16 @@ def fit(
 
     Args:
         model: its recipe has the settings of the training.
-        bank: the augmented views, on the device of the model.
+        bank: the augmented views; their batches are on the device of the model.
         seed: seed of the order of the batches and of the training prompts.
         report: called about twice per second, and at each point of the curve, with step, epoch
-            (images so far, divided by those of an epoch), loss and images_per_s.
+            (images so far, divided by those of an epoch), loss, images_per_s and data_bytes (the
+            images in memory, with the output of frozen stages).
         validate: returns the mean Dice on the validation part, or None; it is only recorded, and no
             model is selected by it. It may change the mode of the module.
         points: number of points of the curve; fewer steps give as many points as steps.
-        keep_frozen: run frozen stages once per view and keep their output, if it fits, see
-            `run_frozen_stages`.
+        keep_frozen: run frozen stages once per view and keep their output, if the views are in
+            memory and the output fits, see `run_frozen_stages`.
 
     Returns:
         The learning curve: for each point step, epoch, mean loss since the previous point, and
@@ -165,7 +166,8 @@ def fit(
     """
     model.module.train()
     recipe, optimizer = model.recipe, make_optimizer(model)
-    inputs = run_frozen_stages(model, bank.images) if keep_frozen else ModelInput(bank.images)
+    encoded = _encoded(model, bank) if keep_frozen else None
+    data_bytes = bank.nbytes + (0 if encoded is None else encoded.rows.nbytes)
     rng = np.random.default_rng(seed)
     curve: list[dict[str, float]] = []
     losses: list[Tensor] = []
@@ -175,11 +177,12 @@ def fit(
     for step, rows in enumerate(_batches(recipe, bank, rng)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
-        masks, prompts = bank.masks[rows], None
+        batch = bank.batch(rows)
+        masks, prompts = batch.masks, None
         if model.prompt_rule is not None:
-            instances = None if bank.instances is None else bank.instances[rows]
-            prompts, masks = model.prompt_rule.for_training(masks, rng, instances)
-        losses.append(train_step(model, optimizer, inputs[rows], masks, prompts))
+            prompts, masks = model.prompt_rule.for_training(masks, rng, batch.instances)
+        inputs = ModelInput(batch.images) if encoded is None else encoded[rows]
+        losses.append(train_step(model, optimizer, inputs, masks, prompts))
         images += len(rows)
         now, done = time.perf_counter(), step + 1
         if done in marks or now - reported > 0.5:
@@ -189,7 +192,8 @@ def fit(
                 "epoch": images / epoch_images,
                 "loss": _mean_loss(losses, done),
             }
-            report({**row, "images_per_s": images / (now - began)})
+            speed = images / (now - began)
+            report({**row, "images_per_s": speed, "data_bytes": float(data_bytes)})
             if done in marks:
                 losses = []
                 dice = validate()
@@ -198,7 +202,15 @@ def fit(
     return curve
 
 
-def _batches(recipe: Recipe, bank: LabelledImages, rng: np.random.Generator) -> Iterator[list[int]]:
+def _encoded(model: Model, bank: TrainingImages) -> ModelInput | None:
+    """Return the output of the frozen stages for all views; None if it is not kept."""
+    if not isinstance(bank, LabelledImages):  # drawn for each batch: perhaps more than are used
+        return None
+    inputs = run_frozen_stages(model, bank.images)
+    return inputs if inputs.encoded else None
+
+
+def _batches(recipe: Recipe, bank: TrainingImages, rng: np.random.Generator) -> Iterator[list[int]]:
     """Yield the rows of each batch: whole stacks, in a new random order in each pass."""
     order: list[int] = []
     left = 0  # images of the epoch that no batch has used yet

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.evaluate.modes import get_mode
 from bench.evaluate.scoring import Prediction, Scoring
 from bench.evaluate.whole import validation_dice
-from bench.learn.images import make_labelled_images
+from bench.learn.images import make_labelled_images, training_images
 from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.plugins.registry import get_method, load_collection
@@ -70,8 +69,15 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     predictions = mode.predict(model, items, tested)
     in_domain = mode.predict(model, parts.test, collection) if cell.test_dataset else iter(())
 
-    began = time.perf_counter()
-    history = train_model(model, cell, collection, parts, say)
+    began, data_bytes = time.perf_counter(), 0
+
+    def say_and_keep(progress: CellProgress) -> None:
+        nonlocal data_bytes
+        if isinstance(progress, TrainingProgress):
+            data_bytes = progress.data_bytes
+        say(progress)
+
+    history = train_model(model, cell, collection, parts, say_and_keep)
     train_wall = time.perf_counter() - began if history else None
 
     say(PhaseStarted("evaluate"))
@@ -93,7 +99,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         per_image=tuple(scoring.images),
         per_volume=tuple(scoring.volumes),
         history=tuple(history),
-        cost=replace(cost, train_wall_s=train_wall),
+        cost=replace(cost, train_wall_s=train_wall, data_bytes=data_bytes if history else None),
         env=environment(str(device)) | {"split": _describe(replace(parts, test=items))},
     )
     if store.keep != "none":
@@ -178,26 +184,35 @@ def train_model(
     if not model.trainable:
         return []
     recipe, depth = cell.recipe, cell.task.depth
-    images = partial(
-        make_labelled_images,
-        collection=collection,
-        size=cell.task.image_size,
-        seed=cell.seed,
-        device=model.device,
-        instances=model.prompt_rule is not None,
-    )
+    settings: dict[str, Any] = {
+        "collection": collection,
+        "size": cell.task.image_size,
+        "seed": cell.seed,
+        "device": model.device,
+        "instances": model.prompt_rule is not None,
+    }
     shown = stacks(parts.val, depth)[: max(1, VALIDATION_IMAGES // depth)]
     validation = None
     if shown:
-        validation = images(shown, views=0, kind="none").with_prompts(model.prompt_rule)
+        validation = make_labelled_images(shown, views=0, kind="none", **settings)
+        validation = validation.with_prompts(model.prompt_rule)
     # More views than the steps take would be made in vain.
     views = min(recipe.bank_views, recipe.steps * recipe.batch_size)
+    shown_bytes = 0 if validation is None else validation.nbytes
     return fit(
         model,
-        images(stacks(parts.train, depth, step=1), views=views, kind=recipe.augmentation),
+        training_images(
+            stacks(parts.train, depth, step=1), views=views, kind=recipe.augmentation, **settings
+        ),
         seed=cell.seed,
         report=lambda row: say(
-            TrainingProgress(int(row["step"]), row["epoch"], row["loss"], row["images_per_s"])
+            TrainingProgress(
+                int(row["step"]),
+                row["epoch"],
+                row["loss"],
+                row["images_per_s"],
+                int(row["data_bytes"]) + shown_bytes,
+            )
         ),
         validate=lambda: None if validation is None else validation_dice(model, validation),
     )

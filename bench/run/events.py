@@ -32,12 +32,15 @@ class TrainingProgress:
             fraction.
         loss: mean since the last point of the training curve.
         images_per_s: mean since the first step.
+        data_bytes: images for training and validation that are in memory, with the output of frozen
+            stages; not the model.
     """
 
     step: int
     epoch: float
     loss: float
     images_per_s: float
+    data_bytes: int = 0
 
 
 CellProgress = PhaseStarted | TrainingProgress

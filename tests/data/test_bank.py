@@ -1,11 +1,12 @@
 import hashlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from bench.data.bank import KINDS, Bank, make_bank, resize_image, resize_mask
+from bench.data.bank import KINDS, Bank, Views, make_bank, resize_image, resize_mask
 from bench.data.items import IGNORE
 from bench.errors import UserError
 
@@ -263,3 +264,28 @@ def test_every_kind_says_what_it_does() -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(UserError, match=r"no augmentation 'standart'. Did you mean 'standard'"):
         bank(4, kind="standart")
+
+
+def test_views_that_are_drawn_alone_equal_those_of_the_bank() -> None:
+    samples = [(image, mask, 3 * mask.astype(np.int32)) for image, mask in NOISE]
+    made = make_bank(samples, views=9, size=32, kind="standard", seed=4)
+    views = Views(samples, views=9, size=32, kind="standard", seed=4)
+    drawn = views.draw([7, 2, 4])
+    np.testing.assert_array_equal(drawn.images, made.images[[7, 2, 4]])
+    np.testing.assert_array_equal(drawn.masks, made.masks[[7, 2, 4]])
+    assert made.instances is not None
+    assert drawn.instances is not None
+    np.testing.assert_array_equal(drawn.instances, made.instances[[7, 2, 4]])
+    np.testing.assert_array_equal(made.instances, 3 * made.masks.astype(np.int32))
+
+
+def test_each_image_is_taken_once_for_all_its_views_and_then_given_back() -> None:
+    taken: list[int] = []
+
+    class Files(list[tuple[UInt8, UInt8]]):
+        def __getitem__(self, number: Any) -> Any:
+            taken.append(number)
+            return super().__getitem__(number)
+
+    make_bank(Files(PAIRS), views=40, size=16, kind="standard", seed=0)
+    assert taken == [0, 1, 2]

@@ -150,7 +150,7 @@ def test_prompts_of_a_training_come_from_instances() -> None:
     images, masks = np.zeros((2, 8, 8, 3), np.uint8), np.ones((2, 8, 8), np.uint8)
     numbered = np.ones((2, 8, 8), np.int32)
     numbered[:, 4:] = 2
-    views = LabelledImages.of(Bank(images, masks), torch.device("cpu"), Bank(images, numbered))
+    views = LabelledImages.of(Bank(images, masks, numbered), torch.device("cpu"))
     recipe = Recipe(lr=0.1, steps=1, batch_size=2, precision="fp32")
     model = Model(Prompted(), TASK, recipe)
     fit(model, views, seed=0, report=lambda row: None, validate=lambda: None)
