@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.cost.predict.gpus import Gpu, judge, largest_peak
+from bench.cost.predict.gpus import Gpu, largest_peak
 from bench.cost.predict.memory import VALIDATION_BATCH, MemoryPrediction, predict_memory
 from bench.errors import UnsupportedError, UserError
 from bench.plugins.registry import Method
@@ -23,6 +23,7 @@ class Plan:
         task: what the model is built for.
         recipe: how it is trained.
         views: augmented images, or stacks of slices, that training keeps on the device.
+        device: "cuda" or "cpu".
     """
 
     method: Method
@@ -30,9 +31,10 @@ class Plan:
     task: Task
     recipe: Recipe
     views: int
+    device: str = "cuda"
 
     def memory(self, inference: bool = True) -> MemoryPrediction:
-        """The memory of a cell on CUDA, or that of its training step; raises as `predict_memory`.
+        """The memory of a cell, or that of its training step; raises as `predict_memory`.
 
         Args:
             inference: also predict the validation during the training; without it `inference` of
@@ -43,7 +45,7 @@ class Plan:
             self.options,
             self.task,
             self.recipe,
-            device="cuda",
+            device=self.device,
             views=self.views,
             inference_batch=max(1, VALIDATION_BATCH // self.task.depth) if inference else 0,
         )
@@ -85,6 +87,16 @@ def largest_batch(plan: Plan, gpu: Gpu) -> int:
 
 
 def cheapest_change(plan: Plan, gpu: Gpu) -> str | None:
+    """The first change with which `judge` says that the training fits; see `change_below`.
+
+    Args:
+        plan: the training that does not fit.
+        gpu: where it is to run.
+    """
+    return change_below(plan, largest_peak(gpu.memory_bytes))
+
+
+def change_below(plan: Plan, limit: int) -> str | None:
     """The first change that makes the training fit, in the words of the command line.
 
     Checkpointing, bf16 and accumulation are tried first, one by one and together, then also
@@ -93,17 +105,17 @@ def cheapest_change(plan: Plan, gpu: Gpu) -> str | None:
 
     Args:
         plan: the training that does not fit.
-        gpu: where it is to run.
+        limit: the largest `cell_peak` that fits, in bytes.
 
     Returns:
-        The change, with which `judge` gives "fits"; None if no change is enough.
+        The change; None if no change is enough.
     """
     for words, changed in _changes(plan):
         try:
             peak = changed.memory().cell_peak
         except (UnsupportedError, UserError):  # no blocks to checkpoint, or a side that is refused
             continue
-        if judge(peak, gpu.memory_bytes) == "fits":
+        if peak <= limit:
             return words
     return None
 
