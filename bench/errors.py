@@ -13,6 +13,10 @@ class UserError(ValueError):
     """
 
 
+class WriteError(UserError):
+    """A file cannot be written, for example because the disk is full."""
+
+
 def no_such(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error that `name` is not a known `kind`; it is returned, not raised.
 

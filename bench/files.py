@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.errors import WriteError
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> Path:
@@ -22,7 +22,7 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> 
         `path`.
 
     Raises:
-        UserError: the file cannot be written, for example because the disk is full.
+        WriteError: the file cannot be written, for example because the disk is full.
     """
     with atomic_path(path, durable=durable) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -43,8 +43,8 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
             that they survive a loss of power.
 
     Raises:
-        UserError: an OSError occurred, also one of the block, for example because the disk is full.
-            Other errors of the block are passed on.
+        WriteError: an OSError occurred, also one of the block, for example because the disk is
+            full. Other errors of the block are passed on.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
+        raise WriteError(
             f"cannot write '{path}' ({error.strerror or error}): free some space or choose another "
             "folder, then run the command again"
         ) from error
