@@ -4,6 +4,7 @@ A file's axes are x to the left or right, y to the front or back, z along the bo
 (H, W) = (y, x) at one z, as viewers show it. Reading needs nibabel, the extra `volumes`.
 """
 
+import gzip
 import importlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -85,15 +86,27 @@ def read_labels(file: Path, number: int) -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)  # images and labels of one patient
 def _voxels(file: Path) -> npt.NDArray[Any]:
-    return np.asarray(_open(file).dataobj)
+    return np.asarray(_checked(file).dataobj)
 
 
 @lru_cache(maxsize=4)
 def _levels(file: Path) -> npt.NDArray[np.uint8]:
-    values = np.asarray(_open(file).dataobj, np.float32)
+    values = np.asarray(_checked(file).dataobj, np.float32)
     body = values[values > 0]
     top = float(np.percentile(body, BRIGHTEST)) if body.size else 1.0
     return np.asarray((values / top * 255).clip(0, 255).round(), np.uint8)
+
+
+def _checked(file: Path) -> Any:
+    """As `_open`; a compressed file is read to its end first.
+
+    Its checksum is there, and nibabel stops before it.
+    """
+    if file.suffix == ".gz":
+        with gzip.open(file) as stream:
+            while stream.read(1 << 20):
+                pass
+    return _open(file)
 
 
 def _open(file: Path) -> Any:
