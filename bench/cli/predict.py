@@ -12,15 +12,19 @@ from bench.errors import UserError
 from bench.wording import counted
 
 if TYPE_CHECKING:
-    from bench.predict.job import PictureDone, PredictionSettings
+    from bench.predict.job import PictureDone
     from bench.predict.model import KeptModel
     from bench.predict.pictures import Picture
+    from bench.predict.settings import PredictionSettings
 
+SHOWN = 20  # failed images that are named
 EXAMPLES = """examples:
   %(prog)s --model my.safetensors new_images --out predictions
   %(prog)s --model my.safetensors mosaic.tif --maps uncertainty --pixel-size 0.25
   %(prog)s --model my.safetensors new_images --format geojson,imagej
   %(prog)s --model boxes.safetensors new_images --prompts boxes.csv
+
+exit codes: 0 if all images are predicted, 1 if some failed, 2 if all failed or nothing can be done
 """
 
 
@@ -95,10 +99,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         UserError: an option or a path is not allowed, the model cannot be loaded, no image could be
             predicted, or an output cannot be written.
     """
-    from bench.predict.job import PredictionSettings
     from bench.predict.memory import return_large_blocks
     from bench.predict.model import load_model
     from bench.predict.pictures import open_pictures
+    from bench.predict.settings import PredictionSettings
 
     settings = PredictionSettings(
         evaluation=arguments.evaluation,
@@ -195,14 +199,21 @@ def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console) -> i
     """Name the failures and the outputs; the exit code.
 
     Raises:
-        UserError: no image could be predicted.
+        UserError: no image could be predicted. Its message is the reason, or how many failed.
     """
     failed = [outcome for outcome in outcomes if outcome.error is not None]
-    if len(failed) == len(outcomes):
-        raise UserError(str(failed[0].error))
-    for outcome in failed:
-        console.print(f"[red]failed[/] {plain(outcome.name)}: {plain(outcome.error)}")
     done = len(outcomes) - len(failed)
+    if len(outcomes) == 1 and failed:
+        raise UserError(str(failed[0].error))
+    for outcome in failed[:SHOWN]:
+        line = f"[red]failed[/] {plain(outcome.name)}: {plain(outcome.error)}"
+        console.print(line, soft_wrap=True)
+    if len(failed) > SHOWN:
+        console.print(f"[red]failed[/] {counted(len(failed) - SHOWN, 'further image')}")
+    if not done:
+        raise UserError(
+            f"none of {counted(len(failed), 'image')} could be predicted: see the reasons above"
+        )
     console.print(
         plain(
             f"{counted(done, 'image')} predicted: {out}/labels, overlays, table.csv, objects.csv"

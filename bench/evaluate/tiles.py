@@ -86,6 +86,7 @@ def tile_bands(
     size: int | tuple[int, int],
     overlap: float = OVERLAP,
     batch: int = 8,
+    start: int = 0,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Class logits of an image, band by band: rows that no further window covers, from the top.
 
@@ -101,9 +102,11 @@ def tile_bands(
         size: height and width of a window in pixels, or one number for both.
         overlap: share of a window that the next one covers too, in [0, 1).
         batch: number of windows per call of `predict`.
+        start: first row whose logits are wanted, from 0; windows above it are left out. The logits
+            are those of a call without `start`, bit for bit.
 
     Yields:
-        The rows, and their logits (K, rows, W) fp32 on the CPU.
+        The rows, and their logits (K, rows, W) fp32 on the CPU; nothing if `start` is the height.
 
     Raises:
         UserError: an overlap outside [0, 1), a size or batch below 1, or an image of another shape
@@ -118,17 +121,22 @@ def tile_bands(
         _starts(side, part, overlap) for side, part in zip(padded.shape[:2], window, strict=True)
     )
     down, across = _shares(tops, tall), _shares(lefts, wide)
+    ends = [*(top - above for top in tops[1:]), height]  # of the rows that each yields
+    first = next((index for index, end in enumerate(ends) if end > start), len(tops))
     carried: Tensor | None = None
     for index, top in enumerate(tops):
+        if first == len(tops) or top + tall <= tops[first]:
+            continue  # no wanted row is in these windows
         strip = padded[top : top + tall]
         summed = _blend(predict, strip, lefts, across, batch).mul_(down[index][:, None])
         if carried is not None:
             summed[:, : carried.shape[1]] += carried
         done = tops[index + 1] - top if index + 1 < len(tops) else tall
-        rows = slice(max(top - above, 0), min(top + done - above, height))
-        inside = slice(rows.start + above - top, rows.stop + above - top)
         carried = summed[:, done:].clone()
-        yield rows, summed[:, inside, before : before + width]
+        if index >= first:
+            rows = slice(max(top - above, start), ends[index])
+            inside = slice(rows.start + above - top, rows.stop + above - top)
+            yield rows, summed[:, inside, before : before + width]
         del summed  # not kept while the next row of windows is predicted
 
 

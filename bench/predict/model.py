@@ -211,7 +211,7 @@ class KeptModel:
         return self._own_evaluation
 
     def bands(
-        self, rows: ImageRows, evaluation: str, prompts: ImagePrompts | None = None
+        self, rows: ImageRows, evaluation: str, prompts: ImagePrompts | None = None, start: int = 0
     ) -> Iterator[Band]:
         """Predict an image from top to bottom; one band, or several for "tiles".
 
@@ -219,14 +219,16 @@ class KeptModel:
             rows: (H, W, 3) uint8.
             evaluation: of `choose_evaluation`.
             prompts: of this image, for a model that takes them; used for "whole" only.
+            start: first row that is wanted; above 0 for "tiles", or H, which gives no band.
 
         Raises:
             DivergedError: a logit is not finite.
         """
+        if start == rows.shape[0]:
+            return
         if evaluation == "tiles":
-            for part, logits in tile_bands(
-                self._window_logits, rows, self._window, batch=self._batch
-            ):
+            windows = self._window_logits, rows, self._window
+            for part, logits in tile_bands(*windows, batch=self._batch, start=start):
                 yield from bands_of(part, logits)
                 del logits  # not kept while the next windows are predicted
             return

@@ -1,11 +1,9 @@
 """The files of a prediction: label maps, maps of probabilities, and overlay pictures."""
 
 import math
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,98 +27,103 @@ COLOURS = np.array(
 )
 
 
-class MapFile:
-    """A map (H, W), or (D, H, W) of D slices, that is written row by row.
+def write_map(
+    path: Path,
+    rows: IO[bytes],
+    shape: tuple[int, int, int],
+    dtype: npt.DTypeLike,
+    tiff: bool = False,
+) -> Path:
+    """Write a map (H, W), or (D, H, W) of D slices, from the file of its rows.
 
-    The rows go to a temporary file in the folder of the output first, which is made if needed. So
-    the memory holds one slice, or some rows of one above `STRIP_PX`. The output appears with
-    `write`, complete or not at all. It is PNG for one slice of uint8 values with at most
-    `LARGEST_PX` pixels, otherwise TIFF.
+    The memory holds one slice, or some rows of one above `STRIP_PX`. The output appears complete or
+    not at all, and replaces an old file. It is PNG for one slice of uint8 values with at most
+    `LARGEST_PX` pixels, otherwise TIFF: one strip per slice, which every program reads, or tiles
+    for slices above `STRIP_PX`.
 
     Args:
         path: of the output without its ending.
-        size: height and width.
-        slices: D; 1 for an image.
+        rows: the values as they are in memory, of the slices one after the other; at its start.
+        shape: D, H, W; D is 1 for an image.
         dtype: of the values.
         tiff: write TIFF also where PNG could hold the map.
+
+    Returns:
+        The path of the output, with its ending.
+
+    Raises:
+        WriteError: it cannot be written.
     """
+    slices, height, width = shape
+    kind = np.dtype(dtype)
+    png = kind == np.uint8 and slices == 1 and height * width <= LARGEST_PX and not tiff
+    path = path.with_name(path.name + (".png" if png else ".tif"))
+    with atomic_path(path) as temporary:
+        if png:
+            values = np.frombuffer(rows.read(), kind).reshape(height, width)
+            Image.fromarray(values).save(temporary, format="PNG")
+        else:
+            write_tiff(temporary, _strips(rows, shape, kind), shape, kind)
+    return path
 
-    def __init__(
-        self, path: Path, size: tuple[int, int], slices: int, dtype: Any, tiff: bool = False
-    ) -> None:
-        self._size, self._slices, self._dtype = size, slices, np.dtype(dtype)
-        large = size[0] * size[1] > LARGEST_PX
-        self._png = self._dtype == np.uint8 and slices == 1 and not large and not tiff
-        self.path = path.with_name(path.name + (".png" if self._png else ".tif"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._rows = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115
 
-    def __enter__(self) -> "MapFile":
-        return self
+def write_tiff(
+    path: Path,
+    strips: Callable[[int], Iterator[npt.NDArray[Any]]],
+    shape: tuple[int, int, int],
+    kind: np.dtype[Any],
+    **settings: Any,
+) -> None:
+    """Write a TIFF file as in `write_map`.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove the temporary file."""
-        self._rows.close()
+    Args:
+        path: of the file.
+        strips: from a number of rows to the rows from top to bottom, so many at once, of which none
+            crosses the end of a slice.
+        shape: D, H, W.
+        kind: type of the values.
+        settings: further ones of `tifffile.imwrite`.
+    """
+    slices, height, width = shape
+    tiled = height * width > STRIP_PX
+    tifffile.imwrite(
+        path,
+        _tiles(strips(TILE_PX), width) if tiled else strips(height),
+        shape=shape if slices > 1 else shape[1:],
+        dtype=kind,
+        tile=(TILE_PX, TILE_PX) if tiled else None,
+        rowsperstrip=None if tiled else height,
+        compression="zlib",
+        photometric="minisblack",
+        bigtiff=math.prod(shape) * kind.itemsize > 2**32 - 2**25,
+        **{"metadata": {"axes": "ZYX" if slices > 1 else "YX"}, **settings},
+    )
 
-    def add(self, rows: npt.NDArray[Any]) -> None:
-        """Append rows (h, W) from top to bottom; those of the slices one after the other."""
-        self._rows.write(np.ascontiguousarray(rows, self._dtype).data)
 
-    def write(self) -> Path:
-        """Write the output when all rows were added; returns its path. An old file is replaced.
+def _tiles(strips: Iterator[npt.NDArray[Any]], width: int) -> Iterator[npt.NDArray[Any]]:
+    """Tiles from left to right and from top to bottom, those at the edges filled with 0."""
+    for rows in strips:
+        for left in range(0, width, TILE_PX):
+            tile = np.zeros((TILE_PX, TILE_PX), rows.dtype)
+            part = rows[:, left : left + TILE_PX]
+            tile[: part.shape[0], : part.shape[1]] = part
+            yield tile
 
-        Raises:
-            UserError: the file cannot be written.
-        """
-        self._rows.seek(0)
-        with atomic_path(self.path) as temporary:
-            if self._png:
-                values = np.frombuffer(self._rows.read(), self._dtype).reshape(self._size)
-                Image.fromarray(values).save(temporary, format="PNG")
-            else:
-                self._write_tiff(temporary)
-        return self.path
 
-    def _write_tiff(self, path: Path) -> None:
-        """One strip per slice, which every program reads; tiles for slices above `STRIP_PX`."""
-        height, width = self._size
-        tiled = height * width > STRIP_PX
-        shape = (self._slices, height, width) if self._slices > 1 else (height, width)
-        tifffile.imwrite(
-            path,
-            self._tiles() if tiled else self._strips(height),
-            shape=shape,
-            dtype=self._dtype,
-            tile=(TILE_PX, TILE_PX) if tiled else None,
-            rowsperstrip=None if tiled else height,
-            compression="zlib",
-            photometric="minisblack",
-            bigtiff=math.prod(shape) * self._dtype.itemsize > 2**32 - 2**25,
-            metadata={"axes": "ZYX" if self._slices > 1 else "YX"},
-        )
+def _strips(
+    file: IO[bytes], shape: tuple[int, int, int], kind: np.dtype[Any]
+) -> Callable[[int], Iterator[npt.NDArray[Any]]]:
+    """The argument `strips` of `write_tiff`, from a file of rows."""
+    slices, height, width = shape
 
-    def _tiles(self) -> Iterator[npt.NDArray[Any]]:
-        """Tiles from left to right and from top to bottom, those at the edges filled with 0."""
-        for rows in self._strips(TILE_PX):
-            for left in range(0, self._size[1], TILE_PX):
-                tile = np.zeros((TILE_PX, TILE_PX), self._dtype)
-                part = rows[:, left : left + TILE_PX]
-                tile[: part.shape[0], : part.shape[1]] = part
-                yield tile
-
-    def _strips(self, tall: int) -> Iterator[npt.NDArray[Any]]:
-        """Rows from top to bottom, `tall` at once; a strip never crosses the end of a slice."""
-        height, width = self._size
-        for _ in range(self._slices):
+    def read(tall: int) -> Iterator[npt.NDArray[Any]]:
+        for _ in range(slices):
             for top in range(0, height, tall):
                 rows = min(tall, height - top)
-                content = self._rows.read(rows * width * self._dtype.itemsize)
-                yield np.frombuffer(content, self._dtype).reshape(rows, width)
+                content = file.read(rows * width * kind.itemsize)
+                yield np.frombuffer(content, kind).reshape(rows, width)
+
+    return read
 
 
 class Overlay:
@@ -150,7 +153,7 @@ class Overlay:
             self._next += self._step * len(self._rows[-1])
 
     def write(self, path: Path) -> Path:
-        """Write the picture as PNG; returns its path. UserError if it cannot be written."""
+        """Write the picture as PNG; returns its path. WriteError if it cannot be written."""
         with atomic_path(path) as temporary:
             Image.fromarray(np.concatenate(self._rows)).save(temporary, format="PNG")
         return path

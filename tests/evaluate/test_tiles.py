@@ -49,6 +49,18 @@ def test_windows_may_be_oblong(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(tiled, whole(image))
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("shape", [(130, 40), (97, 20), (9, 5)])
+def test_windows_may_start_at_any_row(shape: tuple[int, int], overlap: float) -> None:
+    image = picture(*shape)
+    whole = tile_logits(at_places, image, 32, overlap)
+    for start in range(0, shape[0], 7):
+        bands = list(tile_bands(at_places, image, 32, overlap, start=start))
+        assert bands[0][0].start == start
+        assert torch.equal(torch.cat([band for _, band in bands], dim=1), whole[:, start:])
+    assert list(tile_bands(at_places, image, 32, overlap, start=shape[0])) == []
+
+
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8])
 @pytest.mark.parametrize("shape", [(64, 64), (100, 75), (33, 131), (20, 75), (9, 5), (1, 40)])
 def test_a_model_of_single_pixels_says_the_same_in_windows(

@@ -12,9 +12,10 @@ from kept_models import make_kept_model
 
 import bench
 from bench.cli import main
-from bench.predict.job import PredictionSettings, predict_files
+from bench.predict.job import predict_files
 from bench.predict.model import KeptModel
 from bench.predict.pictures import open_pictures
+from bench.predict.settings import PredictionSettings
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (3, 40, 48), np.uint8)
 
@@ -89,6 +90,11 @@ def test_damaged_files_of_a_folder_are_named_and_the_others_are_predicted(
         nibabel.save(volume, path)
         content = path.read_bytes()
         path.write_bytes(content[: int(part * len(content))])
+    nibabel.save(volume, folder / "checksum.nii.gz")
+    content = bytearray((folder / "checksum.nii.gz").read_bytes())
+    content[-8] ^= 1  # of the sum of the values, which can all be decoded
+    (folder / "checksum.nii.gz").write_bytes(content)
+    (folder / "tail.nii.gz").write_bytes(content[:-4])
     unknown = bytearray(volume.to_bytes())
     unknown[70:72] = b"??"  # data type
     (folder / "type.nii").write_bytes(unknown)
@@ -101,6 +107,7 @@ def test_damaged_files_of_a_folder_are_named_and_the_others_are_predicted(
     lines = capsys.readouterr().out.splitlines()
     failed = [line for line in lines if line.startswith("failed")]
     expected = {"voxels", "stream", "header", "packed", "type", "4d", "2d", "photo"}
+    expected |= {"checksum", "tail"}
     assert {line.split()[1].rstrip(":") for line in failed} == expected
     assert all(str(folder) in line for line in failed)
     assert [path.name for path in (out / "labels").iterdir()] == ["good.png"]
@@ -139,3 +146,24 @@ def test_a_file_that_disappears_does_not_stop_the_others(kept: Path, tmp_path: P
     assert first.error is not None
     assert str(tmp_path / "a.tif") in first.error
     assert second.error is None
+
+
+def test_the_first_twenty_failures_are_named_and_the_others_counted(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # no line break inside the path
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for number in range(23):
+        (folder / f"{number:02d}.png").write_bytes(b"not a PNG file")
+    assert main(["predict", "--model", str(kept), str(folder), "--out", str(out)]) == 2
+    output = capsys.readouterr()
+    lines = [line for line in output.out.splitlines() if line.startswith("failed")]
+    assert [line.split()[1] for line in lines[:20]] == [f"{number:02d}:" for number in range(20)]
+    assert lines[20:] == ["failed 3 further images"]
+    assert output.err.splitlines() == [
+        "error: none of 23 images could be predicted: see the reasons above"
+    ]
+    tifffile.imwrite(folder / "good.tif", PIXELS[0])
+    assert main(["predict", "--model", str(kept), str(folder), "--out", str(out)]) == 1
+    assert "failed 3 further images" in capsys.readouterr().out

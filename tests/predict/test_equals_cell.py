@@ -19,9 +19,10 @@ from bench.data.items import Collection, Item
 from bench.data.split import split
 from bench.errors import UserError
 from bench.plugins.registry import Method, get_method, list_methods, load_collection
-from bench.predict.job import PredictionSettings, predict_files
+from bench.predict.job import predict_files
 from bench.predict.model import KeptModel
 from bench.predict.pictures import open_pictures
+from bench.predict.settings import PredictionSettings
 from bench.run.cell import run_cell
 from bench.run.store import Store
 from bench.sam.prompts import PromptRule, nearest

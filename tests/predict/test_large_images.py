@@ -1,5 +1,6 @@
 """Images that are read and written in strips; outputs of a command that is run twice."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from PIL import Image
 import bench
 from bench.data.decode import STRETCH, read_image
 from bench.data.traits import ImageTraits
-from bench.predict.job import PredictionSettings, predict_files
+from bench.predict.job import predict_files
 from bench.predict.model import KeptModel
-from bench.predict.outputs import MapFile
+from bench.predict.outputs import write_map
 from bench.predict.pictures import open_pictures
+from bench.predict.settings import PredictionSettings
 from bench.predict.tiff_rows import TiffRows, percentiles
 
 HOW: dict[str, dict[str, Any]] = {
@@ -130,21 +132,7 @@ def test_large_maps_are_tiled(
     monkeypatch.setattr("bench.predict.outputs.STRIP_PX", 1000)
     monkeypatch.setattr("bench.predict.outputs.TILE_PX", 32)
     values: Any = np.random.default_rng(0).integers(0, 200, (slices, *size)).astype(dtype)
-    with MapFile(tmp_path / "a", size, slices, dtype, tiff=True) as file:
-        for rows in np.array_split(values.reshape(-1, size[1]), 9):
-            file.add(rows)
-        path = file.write()
+    path = write_map(tmp_path / "a", BytesIO(values.tobytes()), values.shape, dtype, tiff=True)
     np.testing.assert_array_equal(tifffile.imread(path), values.squeeze())
     with tifffile.TiffFile(path) as written:
         assert written.pages.first.is_tiled
-
-
-def test_a_map_appears_complete_or_not_at_all(tmp_path: Path) -> None:
-    with MapFile(tmp_path / "a", (4, 5), 2, np.uint8) as file:
-        for number in range(2):
-            file.add(np.full((4, 5), number))
-        assert list(tmp_path.glob("*")) == []
-        path = file.write()
-    values = tifffile.imread(path)
-    assert values.shape == (2, 4, 5)
-    assert values[1].min() == 1

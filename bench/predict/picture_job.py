@@ -1,0 +1,229 @@
+"""The prediction of one picture with all its outputs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.stacks import stack_starts
+from bench.errors import UserError
+from bench.evaluate.scoring import Map
+from bench.evaluate.tiles import ImageRows
+from bench.predict.model import KeptModel
+from bench.predict.objects import ObjectMeter
+from bench.predict.outputs import Overlay, write_map
+from bench.predict.pictures import Picture, Pixels8
+from bench.predict.prompts import ImagePrompts, prompts_of
+from bench.predict.resume import PictureState
+from bench.predict.segmentation import BAND_PX, Band
+from bench.predict.settings import MAPS, PredictionSettings
+from bench.predict.table import Row, object_rows, readings_row
+from bench.predict.unfinished import Unfinished
+
+TYPES = {"labels": np.uint8, "objects": np.int32}  # of stored maps; others are float32
+
+
+class PictureJob:
+    """Predicts one picture and writes its maps and overlay.
+
+    Args:
+        model: of `load_model`.
+        picture: of `open_pictures`.
+        out: folder of all outputs.
+        settings: how.
+        prompts: of `read_prompts`; empty for a model that takes none.
+    """
+
+    def __init__(
+        self,
+        model: KeptModel,
+        picture: Picture,
+        out: Path,
+        settings: PredictionSettings,
+        prompts: dict[str, ImagePrompts],
+    ) -> None:
+        self.picture, self.out = picture, out
+        self._model, self._settings, self._prompts = model, settings, prompts
+
+    @property
+    def state_path(self) -> Path:
+        """File of what remains to be remembered, see `PictureState`."""
+        return self.out / ".done" / f"{self.picture.name}.json"
+
+    def run(self, made_from: dict[str, Any], report: Callable[[float], None]) -> PictureState:
+        """Write the outputs; goes on behind the rows that an earlier command has left.
+
+        Args:
+            made_from: what the prediction depends on.
+            report: called with the share that is done, in [0, 1].
+
+        Returns:
+            What remains to be remembered.
+
+        Raises:
+            UserError: the picture cannot be read, or this model cannot predict it.
+            DivergedError: a logit is not finite.
+            WriteError or OSError: an output cannot be written.
+        """
+        picture, class_names = self.picture, self._model.header.classes
+        evaluation = self._model.choose_evaluation(picture.size, self._settings.evaluation)
+        separated = ("objects",) if evaluation == "generator" else ()
+        names = ("labels", *self._settings.maps, *separated)
+        types = {name: np.dtype(TYPES.get(name, np.float32)) for name in names}
+        state, counts = PictureState(made_from, evaluation), np.zeros(len(class_names), np.int64)
+        folder = self.out / ".done" / f"{picture.name}.rows"
+        with Unfinished(folder, picture.size[1], types, made_from) as maps:
+            for index, (image, bands) in enumerate(self._slices(evaluation, maps.rows)):
+                measures = self._predict(index, image, bands, maps, report)
+                row, objects = self._rows(index, measures, maps.sums[index])
+                state.rows.append(row | {"evaluation": evaluation})
+                state.objects += objects
+                counts += measures.counts
+            for name in names:
+                target, shape = self.out / name / picture.name, (picture.slices, *picture.size)
+                path = write_map(target, maps.file(name), shape, types[name], self._settings.tiff)
+                state.files.append(str(path.relative_to(self.out)))
+        if picture.slices > 1:
+            whole = readings_row(counts.tolist(), None, class_names, 1.0)
+            state.rows.append({"image": picture.name, "slice": "all", **whole})
+        return state
+
+    def _predict(
+        self,
+        index: int,
+        image: ImageRows,
+        bands: Iterator[Band],
+        maps: Unfinished,
+        report: Callable[[float], None],
+    ) -> "_Measures":
+        """Predict one slice, or the image, write its overlay, and measure it."""
+        picture = self.picture
+        shown = Overlay(picture.size) if index == picture.slices // 2 else None
+        measures = _Measures(len(self._model.header.classes), image, shown)
+        self._measure_again(index, maps, measures)
+        if len(maps.sums) == index:
+            maps.sums.append(dict.fromkeys(MAPS, 0.0))
+        for band in bands:
+            values: dict[str, npt.NDArray[Any]] = {
+                "labels": band.classes,
+                "probability": band.foreground,
+                "uncertainty": band.uncertainty,
+            }
+            if band.objects is not None:
+                values["objects"] = band.objects
+            maps.add(values)
+            for name in MAPS:
+                maps.sums[index][name] += float(values[name].sum(dtype=np.float64))
+            measures.add(band.rows.start, band.classes, band.objects)
+            maps.save()
+            report((index + band.rows.stop / picture.size[0]) / picture.slices)
+        if shown is not None:
+            shown.write(self.out / "overlays" / f"{picture.name}.png")
+        return measures
+
+    def _measure_again(self, index: int, maps: Unfinished, measures: "_Measures") -> None:
+        """Measure the rows of a slice that an earlier command has left."""
+        height, width = self.picture.size
+        first = index * height
+        separated = maps.has("objects")
+        # A mask generator gives a slice as one band, and its numbers belong to the whole slice.
+        step = height if separated else max(1, BAND_PX // width)
+        for start in range(first, min(maps.rows, first + height), step):
+            stop = min(start + step, maps.rows, first + height)
+            numbers = maps.read("objects", start, stop) if separated else None
+            measures.add(start - first, maps.read("labels", start, stop), numbers)
+
+    def _rows(
+        self, index: int, measures: "_Measures", sums: dict[str, float]
+    ) -> tuple[Row, list[Row]]:
+        """The row of a slice, or of the image, and those of its objects."""
+        picture, settings, names = self.picture, self._settings, self._model.header.classes
+        number = index if picture.slices > 1 else None
+        objects, pixels = measures.meter.finish(settings.min_area), int(measures.counts.sum())
+        row = {
+            "image": picture.name,
+            "slice": number,
+            "height": picture.size[0],
+            "width": picture.size[1],
+            **readings_row(measures.counts.tolist(), objects, names, settings.pixel_size),
+            "mean_probability": sums["probability"] / pixels,
+            "mean_uncertainty": sums["uncertainty"] / pixels,
+        }
+        return row, object_rows(picture.name, number, objects, names, settings.pixel_size)
+
+    def _slices(self, evaluation: str, done: int) -> Iterator[tuple[ImageRows, Iterator[Band]]]:
+        """Each slice in order, with the bands that remain.
+
+        Args:
+            evaluation: of the model.
+            done: number of rows that are predicted already, over all slices.
+        """
+        height, depth = self.picture.size[0], self._model.depth
+        if depth > 1:
+            yield from self._stacks(done // height)
+            return
+        for index in range(self.picture.slices):
+            pixels = self._read(index)
+            start = min(max(done - index * height, 0), height)
+            prompts = self._prompts_of(index)
+            try:
+                yield pixels.rows, self._model.bands(pixels.rows, evaluation, prompts, start)
+            finally:
+                pixels.close()
+
+    def _stacks(self, done: int) -> Iterator[tuple[ImageRows, Iterator[Band]]]:
+        """As `_slices`, for a model that takes stacks; the first `done` slices are predicted."""
+        picture, depth = self.picture, self._model.depth
+        if picture.slices < depth:
+            raise UserError(
+                f"{picture.path} has {picture.slices} slices, but this model takes stacks of"
+                f" {depth}: give a volume, as TIFF of several pages or NIfTI"
+            )
+        passed = 0
+        for start in stack_starts(picture.slices, depth):
+            stack = [self._read(index) for index in range(start, start + depth)]
+            drawn = [self._prompts_of(index) for index in range(start, start + depth)]
+            bands: list[Band] = []
+            if start + depth > done:
+                bands = self._model.stack_bands(stack, [one for one in drawn if one is not None])
+            for index in range(passed, start + depth):
+                band = bands[index - start : index - start + 1] if index >= done else []
+                yield stack[index - start].rows, iter(band)
+            passed = start + depth
+
+    def _read(self, index: int) -> Pixels8:
+        pixels = self.picture.read(index, self._settings.levels)
+        self._model.check_kind(pixels, self._settings.levels, str(self.picture.path))
+        return pixels
+
+    def _prompts_of(self, index: int) -> ImagePrompts | None:
+        """Prompts of the image; those of a slice have its number from 0 behind the name and `#`."""
+        if not self._model.takes_prompts:
+            return None
+        assert self._settings.prompts is not None, "checked before"
+        name = self.picture.path.name
+        if self.picture.slices > 1:
+            name = f"{name}#{index}"
+        return prompts_of(name, self._prompts, self._settings.prompts)
+
+
+class _Measures:
+    """What is read off the rows of a slice as they come.
+
+    Attributes:
+        counts: (K,) number of pixels of each class.
+        meter: of the objects.
+    """
+
+    def __init__(self, num_classes: int, image: ImageRows, shown: Overlay | None) -> None:
+        self.counts, self.meter = np.zeros(num_classes, np.int64), ObjectMeter(num_classes)
+        self._image, self._shown = image, shown
+
+    def add(self, top: int, classes: Map, numbers: npt.NDArray[np.int32] | None) -> None:
+        """Take in the next rows (h, W), the first of them with the number `top` in the slice."""
+        self.counts += np.bincount(classes.ravel(), minlength=len(self.counts))
+        self.meter.add(classes, numbers)
+        if self._shown is not None:
+            self._shown.add(self._image[top : top + len(classes)], classes, top)
