@@ -1,12 +1,16 @@
 """Items and collections."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.data.contents import Contents
 
 IGNORE = 255  # mask value of unlabelled pixels: no loss, no score
 
@@ -28,6 +32,7 @@ class Item:
         volume: name of the scan that this is a slice of; "" for a single image. The slices of a
             scan have one size and one group, and the order of their items is their order.
         spacing_mm: distance of slices, height and width of a pixel, in mm; None where unknown.
+        selection: what of the image, and of its mask and instances, is read.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Item:
     instances: Pixels | None = None
     volume: str = ""
     spacing_mm: tuple[float, float, float] | None = None
+    selection: Selection = WHOLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +63,8 @@ class Collection:
         source: address or paper.
         images_may_be_shown: whether its images may be published with the results.
         notes: what the reader assumed, shown to the user.
+        left_out: files that the reader found and does not use, in words.
+        contents: what the files of each item hold, where the reader looked; else empty.
     """
 
     name: str
@@ -68,6 +76,8 @@ class Collection:
     source: str = ""
     images_may_be_shown: bool = False
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    contents: "tuple[Contents, ...]" = ()
 
     def __post_init__(self) -> None:
         """Refuse two classes of one name: scores are stored by name."""
@@ -81,3 +91,10 @@ class Collection:
     def num_classes(self) -> int:
         """Number of classes, background included."""
         return len(self.classes)
+
+    def select(self, selection: Selection) -> "Collection":
+        """The same collection with a selection of channels and frame for each image."""
+        if selection == WHOLE:
+            return self
+        items = tuple(replace(item, selection=selection) for item in self.items)
+        return replace(self, items=items)

@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median_low
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
-from PIL import Image
 
-from bench.data.decode import Raster, load
-from bench.data.items import Item, Pixels
+from bench.data.items import Item
+from bench.data.raster import Raster, load, size_of
 
 SAMPLE = 64  # images that are decoded to find their kind
 
@@ -85,24 +82,3 @@ def kind_of(values: npt.NDArray[Any]) -> tuple[str, str]:
         rgb = values[..., :3]
         colour = bool((rgb != rgb[..., :1]).any())
     return np.dtype(values.dtype).name, "colour" if colour else "grey"
-
-
-def size_of(pixels: Pixels) -> tuple[int, int]:
-    """Height and width in pixels: of an array, or from the header of a file.
-
-    A rotation that the EXIF data of a file ask for is not applied, though `load` applies it.
-
-    Args:
-        pixels: array (H, W) or (H, W, C), or the path of an image file.
-
-    Raises:
-        OSError or ValueError: the file cannot be read as an image.
-    """
-    if not isinstance(pixels, Path):
-        return pixels.shape[0], pixels.shape[1]
-    if pixels.suffix.lower() in (".tif", ".tiff"):
-        with tifffile.TiffFile(pixels) as file:
-            page = file.series[0].keyframe
-            return page.imagelength, page.imagewidth
-    with Image.open(pixels) as image:
-        return image.height, image.width

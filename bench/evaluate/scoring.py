@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.decode import read_instances
+from bench.data.decode import instance_numbers
 from bench.data.items import IGNORE, Collection, Item
 from bench.metrics import (
     ImageReadings,
@@ -197,4 +197,6 @@ def _saliency() -> _Family:
 
 
 def _instances(one: Prediction) -> Any:
-    return None if one.item.instances is None else read_instances(one.item.instances)
+    """Instance numbers of the truth; None without any, as in prompts: components are objects."""
+    numbers = instance_numbers(one.item, one.truth.shape)
+    return numbers if numbers.any() else None

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from bench.data.decode import LARGEST_PX
+from bench.data.raster import LARGEST_PX
 from bench.evaluate.scoring import Map
 from bench.files import atomic_path
 

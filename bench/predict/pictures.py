@@ -10,8 +10,9 @@ import numpy.typing as npt
 import tifffile
 
 from bench.data import nifti
-from bench.data.decode import LARGEST_PX, SUFFIXES, Levels, Raster, describe, load, show
-from bench.data.traits import kind_of, shown_values, size_of
+from bench.data.decode import Levels, show
+from bench.data.raster import LARGEST_PX, SUFFIXES, Raster, describe, load, size_of
+from bench.data.traits import kind_of, shown_values
 from bench.errors import UserError
 from bench.evaluate.tiles import ImageRows
 from bench.predict.tiff_rows import DAMAGED, TiffRows

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from bench.data.decode import STRETCH, UNREADABLE, Levels, Raster, UInt8, show
+from bench.data.decode import STRETCH, Levels, show
+from bench.data.raster import UNREADABLE, Raster, UInt8
 from bench.data.traits import kind_of, shown_values
 from bench.errors import UserError
 

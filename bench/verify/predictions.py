@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.decode import decode_mask, read_mask
+from bench.data.decode import decode_mask
 from bench.data.items import Collection
+from bench.data.masks import read_mask
 from bench.errors import UserError
 from bench.evaluate.modes import get_mode
 from bench.evaluate.scoring import Prediction, Scoring

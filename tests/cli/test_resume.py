@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from folders import MIXED, make_folder
 
-from bench.data.decode import read_mask
+from bench.data.masks import read_mask
 from bench.run.store import Store
 
 pytestmark = pytest.mark.slow

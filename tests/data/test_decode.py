@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from bench.data.decode import COLOUR, decode, read_image, read_instances, read_mask
+from bench.data.decode import decode, decode_mask, read_image
 from bench.data.items import IGNORE, Collection, Item
+from bench.data.masks import COLOUR, read_instances, read_mask
 from bench.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -101,8 +102,10 @@ def test_float_tiff_and_nan(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.tif")[-1, -1, 0] == 255
     ramp[0, 0] = np.nan
     tifffile.imwrite(tmp_path / "a.tif", ramp)
-    with pytest.raises(UserError, match=r"a\.tif' holds NaN"):
-        read_image(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[0, 0, 0] == 0
+    item = Item("x", tmp_path / "a.tif", np.ones((10, 10), np.uint8), "g")
+    for mask in (decode(item, collection(item))[1], decode_mask(item, collection(item))):
+        assert np.argwhere(mask == IGNORE).tolist() == [[0, 0]]
 
 
 def test_alpha_is_dropped_and_palettes_are_applied(tmp_path: Path) -> None:
@@ -237,7 +240,7 @@ def test_decode_maps_stored_values() -> None:
 
 def test_decode_maps_colours_and_negative_ignore() -> None:
     code = COLOUR + 0xFF0000
-    stored = np.array([0, code, -1], np.int32)[MASK]
+    stored = np.array([0, code, -1])[MASK]
     item = Item("x", GREY, stored, "g")
     mask = decode(item, collection(item, mask_values={0: 0, code: 1, -1: IGNORE}))[1]
     np.testing.assert_array_equal(mask, np.array([0, 1, IGNORE], np.uint8)[MASK])

@@ -8,10 +8,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from bench.data.decode import COLOUR, decode, read_instances
+from bench.data.decode import decode
 from bench.data.fingerprint import fingerprint
 from bench.data.folder.read import read_folder
 from bench.data.items import IGNORE, Collection
+from bench.data.masks import COLOUR, read_instances
 from bench.data.split import split
 from bench.errors import UserError
 
@@ -138,7 +139,8 @@ def test_split_files(tmp_path: Path, name: str, content: Any) -> None:
 def test_instances_are_optional_per_image(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "instances").mkdir()
-    Image.fromarray(np.ones((10, 12), np.uint16)).save(tmp_path / "instances" / "b.png")
+    mask = np.array(Image.open(tmp_path / "masks" / "b.png"))
+    Image.fromarray((mask > 0).astype(np.uint16)).save(tmp_path / "instances" / "b.png")
     first, second, _ = read_folder(tmp_path).items
     assert first.instances is None
     assert second.instances == tmp_path / "instances" / "b.png"
@@ -173,7 +175,7 @@ def test_minus_1_next_to_grey_levels_is_unlabelled(tmp_path: Path) -> None:
 
 def test_other_values_below_0_need_a_declaration(tmp_path: Path) -> None:
     folder = index_masks(tmp_path, np.array([[-2, 0, 1]], np.int16))
-    with pytest.raises(UserError, match="hold the value -2; list the classes in"):
+    with pytest.raises(UserError, match=r"hold the value -2, .*classes\.json' as .*-2"):
         read_folder(folder)
     write(folder / "classes.json", {"ground": 0, "object": 1, "ignore": -2})
     collection = read_folder(folder)
@@ -211,6 +213,7 @@ def test_colour_instances_are_objects(tmp_path: Path) -> None:
     (folder / "instances").mkdir()
     colours = np.zeros((10, 12, 3), np.uint8)
     colours[2:4, 2:5], colours[6:9, 2:5] = (20, 5, 45), (208, 166, 233)
+    Image.fromarray(colours.any(axis=-1).astype(np.uint8)).save(folder / "masks/b.png")
     Image.fromarray(colours).save(folder / "instances/b.png")
     item = read_folder(folder).items[1]
     assert item.instances is not None

@@ -1,17 +1,26 @@
-"""Classes and their stored mask values, as a folder declares them or as guessed from its masks."""
+"""Classes and their stored mask values, as a folder declares them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data.decode import COLOUR, show_value
 from bench.data.items import IGNORE
+from bench.data.masks import COLOUR, NOT_FINITE, show_value
 from bench.errors import UserError
 
-MAX_VALUES = 64  # more distinct values than this are not classes but blurred edges
 MAX_CLASSES = IGNORE  # indices 0 to 254
-UNLABELLED = -1  # the usual value of unlabelled pixels in signed masks
+OTHERS = "others"  # in a declaration: all values that it does not list
+IGNORED = ("ignore", "ignored", "ignore_index", "ignore_label")
+BACKGROUND = ("background", "bg")
+# Keys under which files of other programs hold their classes.
+_WRAPPERS = ("classes", "labels", "categories", "names", "class_names", "id2label", "label2id")
+_NAMES = ("name", "label", "class", "title", "class_name")
+_VALUES = ("value", "id", "index", "class_id", "pixel_value", "trainId")
+_COLOURS = ("color", "colour", "rgb", "color_rgb")
 
 
 @dataclass(frozen=True)
@@ -21,12 +30,17 @@ class Classes:
     Attributes:
         names: name of each class, by index; the background first.
         values: stored mask value to class index, or to `IGNORE` for unlabelled pixels.
-        notes: what was guessed, as sentences for the user; empty where classes are declared.
+        notes: what was assumed, as sentences for the user.
+        others: class index, or `IGNORE`, of all values that are not listed; None: there must be
+            none.
+        numbered: whether the mask values also number the objects.
     """
 
     names: tuple[str, ...]
     values: dict[int, int]
     notes: tuple[str, ...] = ()
+    others: int | None = None
+    numbered: bool = False
 
     @property
     def mask_values(self) -> dict[int, int] | None:
@@ -34,158 +48,195 @@ class Classes:
         identity = {**{k: k for k in range(len(self.names))}, IGNORE: IGNORE}
         return None if self.values.items() <= identity.items() else self.values
 
-
-def classes_by_name(declared: Mapping[str, Any], file: Path) -> Classes:
-    """Classes from {name: stored value}, indexed as listed: the first is the background.
-
-    A value is an integer (128 or "128") or a colour such as "#ff0000"; the name "ignore" marks
-    unlabelled pixels and is not a class.
-
-    Args:
-        declared: name to stored value.
-        file: where it is declared, for messages.
-
-    Raises:
-        UserError: a value cannot be read, two classes have one value, or there are fewer than two
-            or more than `MAX_CLASSES` classes.
-    """
-    named = {name: _value(value, file) for name, value in declared.items()}
-    ignored = named.pop("ignore", None)
-    return _table(list(named.items()), ignored, file)
+    def complete(self, stored: Iterable[int]) -> "Classes":
+        """With all stored values that are not listed, where the declaration has `OTHERS`."""
+        if self.others is None:
+            return self
+        rest = {value: self.others for value in stored if value not in self.values}
+        return replace(self, values={**self.values, **rest})
 
 
-def classes_by_value(declared: Mapping[str, str] | list[str], ignored: Any, file: Path) -> Classes:
-    """Classes from {stored value: name} or a list of names, indexed in the order of the values.
-
-    Thus the lowest value is the background. Values are written as in `classes_by_name`.
+def declare(names: Mapping[str, Any], ignored: Sequence[int] | str = ()) -> str:
+    """The text of a `classes.json`, as `read_declaration` reads it.
 
     Args:
-        declared: stored value to name, or the names of the values 0, 1, ...
-        ignored: stored value of unlabelled pixels; None if there is none. It is not a class, even
-            if `declared` names it.
-        file: where it is declared, for messages.
-
-    Raises:
-        UserError: a value cannot be read, two classes have one name or value, or there are fewer
-            than two or more than `MAX_CLASSES` classes.
+        names: name of each class to its stored value or values, the background first.
+        ignored: values of unlabelled pixels, or `OTHERS`.
     """
-    pairs = declared.items() if isinstance(declared, dict) else enumerate(declared)
-    named = sorted((_value(value, file), str(name)) for value, name in pairs)
-    ignored = None if ignored is None else _value(ignored, file)
-    return _table([(name, value) for value, name in named if value != ignored], ignored, file)
+    content = {name: _written(value) for name, value in names.items()}
+    if len(ignored):
+        content["ignore"] = _written(ignored)
+    return json.dumps(content, ensure_ascii=False)
 
 
-def guess_classes(masks: Sequence[Sequence[int]], lossy: Path | None, root: Path) -> Classes:
-    """Guess the classes of a folder from all stored values of its masks; `notes` say how.
+def _written(value: Any) -> Any:
+    if isinstance(value, int):
+        return value if value < COLOUR else show_value(value)
+    if isinstance(value, str):
+        return value
+    values = [_written(one) for one in value]
+    return values[0] if len(values) == 1 else values
 
-    Values 0 to K-1 are class indices; 255 next to at least 0 and 1 marks unlabelled pixels, and so
-    does -1. Any other set (0 and 255; 0, 128, 255; colours) counts up from its lowest value.
+
+def read_declaration(
+    content: Any, file: Path, stored: Iterable[int], ignored: Any = None
+) -> Classes:
+    """Classes from what people write: see the docstring of `bench.data.folder.sidecars`.
+
+    With names first, classes are indexed as listed; with values first, in the order of the values.
+    A class called "background" is the first in any case.
 
     Args:
-        masks: the distinct values of each mask, as `read_mask` gives them.
-        lossy: one mask whose file format changes values, or None.
-        root: the folder, for messages.
+        content: of a JSON file.
+        file: it, for messages.
+        stored: all values of the masks; if some are colours, those of a class count, not its id.
+        ignored: stored values of unlabelled pixels; None if there are none.
 
     Raises:
-        UserError: fewer than two values besides -1, more than `MAX_VALUES` (or with `lossy`, more
-            than two), values below -1, or some masks with indices and others with grey levels up to
-            255.
+        UserError: the content lists no classes, a value cannot be read, two classes have one name
+            or value, or there are fewer than two or more than `MAX_CLASSES` classes.
     """
-    stored = sorted({value for mask in masks for value in mask} - {UNLABELLED})
-    unlabelled = any(UNLABELLED in mask for mask in masks)
-    way_out = (
-        f'list the classes in \'{root / "classes.json"}\', as in {{"background": 0, "object": 1}}'
-    )
-    if len(stored) < 2:
+    stored = list(stored)
+    coloured = any(value >= COLOUR for value in stored)
+    if isinstance(content, dict) and (key := _wrapper(content)):
+        ignored = next((content[word] for word in IGNORED if word in content), ignored)
+        content = content[key]
+    pairs = _pairs(content, file, coloured)
+    for name, value in pairs:
+        if name.casefold() in IGNORED and ignored is None:
+            ignored = value
+    read = partial(_values, file=file, stored=stored)
+    lost = [] if ignored in (None, OTHERS) else read(ignored, coloured=False)
+    named = [(name, value) for name, value in pairs if name.casefold() not in IGNORED]
+    triples = all(isinstance(value, list) and len(value) == 3 for _, value in named)
+    listed = [
+        (name, [] if value == OTHERS else read(value, coloured=triples or coloured))
+        for name, value in named
+    ]
+    kept = [(name, values) for name, values in listed if not values or not set(values) <= set(lost)]
+    others = [name for name, value in named if value == OTHERS]
+    if ignored == OTHERS:
+        others.append("ignore")
+    return _table(kept, lost, others, file)
+
+
+def _wrapper(content: Mapping[str, Any]) -> str | None:
+    """The key under which a file holds its classes; None if it lists them itself."""
+    for key in _WRAPPERS:
+        if isinstance(content.get(key), dict | list) and (
+            len(content) == 1
+            or not all(isinstance(v, int | str | list) for v in content.values())
+            or key in ("id2label", "classes")
+        ):
+            return key
+    return None
+
+
+def _pairs(content: Any, file: Path, coloured: bool) -> list[tuple[str, Any]]:
+    """Name and value of each class; those with their values as keys in the order of the values."""
+    if isinstance(content, list):
+        if all(isinstance(entry, dict) for entry in content):
+            return [_of_entry(entry, index, file, coloured) for index, entry in enumerate(content)]
+        if all(isinstance(entry, list) and len(entry) == 2 for entry in content):
+            return [(str(name), value) for name, value in content]
+        if any(isinstance(entry, dict | list) for entry in content):
+            content = None
+        else:
+            return [(str(name), index) for index, name in enumerate(content)]
+    if not isinstance(content, dict) or not content:
         raise UserError(
-            f"all masks in '{root}' hold the one value {', '.join(map(show_value, stored))}; label "
-            f"a second class or {way_out}"
+            f"'{file}' lists no classes; write them as in {declare({'background': 0, 'object': 1})}"
         )
-    if len(stored) > MAX_VALUES or (lossy and len(stored) > 2):
-        cause = f"'{lossy}' is a JPEG" if lossy else "blurred or resampled edges, or instances"
+    if all(isinstance(entry, dict) for entry in content.values()):
+        entries = [
+            {"id": key, **entry} if _is_value(key) else {"name": key, **entry}
+            for key, entry in content.items()
+        ]
+        return [_of_entry(entry, index, file, coloured) for index, entry in enumerate(entries)]
+    if all(_is_value(key) and not _is_value(name) for key, name in content.items()):
+        by_value = sorted((_value(key, file), key, name) for key, name in content.items())
+        return [(str(name), key) for _, key, name in by_value]
+    return list(content.items())
+
+
+def _of_entry(entry: Mapping[str, Any], index: int, file: Path, coloured: bool) -> tuple[str, Any]:
+    """Name and value of a class that is described by an object."""
+    name = next((entry[key] for key in _NAMES if key in entry), None)
+    if name is None:
         raise UserError(
-            f"the masks in '{root}' hold {len(stored)} different values, which is not a class map "
-            f"({cause}); save them as PNG with one value per class, without smoothing"
+            f"'{file}' has a class without a name ({json.dumps(entry)}); give each class a"
+            ' "name" and a "value"'
         )
-    if stored[0] < 0:
-        raise UserError(f"the masks in '{root}' hold the value {stored[0]}; {way_out}")
-    _refuse_mixed_scale(masks, stored, root)
-    guess = _from_values(stored, way_out)
-    if not unlabelled:
-        return guess
-    notes = (f"mask value {UNLABELLED} taken as unlabelled", *guess.notes)
-    return Classes(guess.names, {**guess.values, UNLABELLED: IGNORE}, notes)
+    keys = (*_COLOURS, *_VALUES) if coloured else _VALUES
+    value = next((entry[key] for key in keys if entry.get(key) is not None), index)
+    return str(name), value
 
 
-def _refuse_mixed_scale(masks: Sequence[Sequence[int]], stored: list[int], root: Path) -> None:
-    """Raise UserError where some masks hold objects as 1, 2, ... and others as levels up to 255."""
-    levels = stored[1:]
-    low, high = set(levels[: len(levels) // 2]), set(levels[len(levels) // 2 :])
-    if stored[0] != 0 or max(high, default=0) != IGNORE or low != set(range(1, len(high) + 1)):
-        return
-    if any(low & set(mask) and high & set(mask) for mask in masks):
-        return
-    raise UserError(
-        f"the masks in '{root}' hold {', '.join(map(show_value, sorted(low)))} or "
-        f"{', '.join(map(show_value, sorted(high)))}, never both in one mask: the same classes may "
-        f"be saved in two ways; save all masks in one way, or list the classes in "
-        f"'{root / 'classes.json'}', with \"ignore\": {IGNORE} if {IGNORE} marks unlabelled pixels"
-    )
+def _is_value(text: Any) -> bool:
+    """Whether a key is a mask value."""
+    if isinstance(text, int | float | list):
+        return True
+    word = str(text)
+    return word.lstrip("-").isdecimal() or (word.startswith("#") and len(word) in (7, 13))
 
 
-def _from_values(stored: list[int], way_out: str) -> Classes:
-    """Class indices where the values are 0 to K-1 and perhaps 255, else counted upwards."""
-    shown = ", ".join(map(show_value, stored))
-    labelled = [value for value in stored if value != IGNORE]
-    if labelled == list(range(len(labelled))) and (len(labelled) > 1 or IGNORE not in stored):
-        names = ["background", *(f"class {index}" for index in labelled[1:])]
-        note = f"mask values {shown} taken as class indices"
-        if IGNORE in stored:
-            note += f", {IGNORE} as unlabelled"
-        return _guess(
-            names, {value: value for value in stored}, f"{note}; to change this, {way_out}"
+def _values(value: Any, file: Path, stored: Sequence[int], coloured: bool) -> list[int]:
+    """Stored values of one class: a value, a list, a range "8..15", or a colour [r, g, b]."""
+    if isinstance(value, list):
+        triple = len(value) == 3 and all(
+            isinstance(part, int) and not isinstance(part, bool) and 0 <= part <= 255
+            for part in value
         )
-    if len(stored) == 2:
-        names = ["background", "object"]
-    else:
-        names = ["background", *(f"value {show_value(value)}" for value in stored[1:])]
-    note = f"mask values {shown} taken as classes 0 to {len(stored) - 1} ({', '.join(names)})"
-    indices = {value: index for index, value in enumerate(stored)}
-    return _guess(names, indices, f"{note}; to change this, {way_out}")
+        if coloured and triple:
+            return [_value("#" + "".join(f"{part:02x}" for part in value), file)]
+        return [_value(part, file) for part in value]
+    if span := re.fullmatch(r"\s*(-?\d+)\s*\.\.\s*(-?\d+)\s*", str(value)):
+        return [one for one in stored if int(span[1]) <= one <= int(span[2])]
+    return [_value(value, file)]
 
 
-def _guess(names: list[str], values: dict[int, int], note: str) -> Classes:
-    return Classes(tuple(names), values, (note,))
-
-
-def _table(named: list[tuple[str, int]], ignored: int | None, file: Path) -> Classes:
+def _table(
+    named: list[tuple[str, list[int]]], ignored: list[int], others: list[str], file: Path
+) -> Classes:
+    first = [pair for pair in named if pair[0].casefold() in BACKGROUND]
+    named = first + [pair for pair in named if pair not in first]
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"'{file}' has two classes '{twice[0]}'; give each class its own name")
-    stored = [value for _, value in named]
-    if len(set(stored)) != len(stored) or ignored in stored:
+    stored = [value for _, values in named for value in values]
+    if len(set(stored)) != len(stored) or not set(ignored).isdisjoint(stored) or len(others) > 1:
         raise UserError(f"'{file}' has one mask value for two classes; make the values distinct")
     if not 2 <= len(named) <= MAX_CLASSES:
         raise UserError(
             f"'{file}' names {len(named)} classes; name 2 to {MAX_CLASSES}, the background first"
         )
-    values = {value: index for index, (_, value) in enumerate(named)}
-    if ignored is not None:
-        values[ignored] = IGNORE
-    return Classes(tuple(name for name, _ in named), values)
+    values = {value: index for index, (_, some) in enumerate(named) for value in some}
+    values |= dict.fromkeys(ignored, IGNORE)
+    notes = []
+    if not first and any(min(some, default=1) <= 0 for _, some in named[1:]):
+        notes.append(f"'{names[0]}' is the background, because '{file.name}' names it first")
+    rest = None
+    if others:
+        rest = IGNORE if others[0] == "ignore" else names.index(others[0])
+    return Classes(tuple(names), values, tuple(notes), rest)
 
 
 def _value(text: Any, file: Path) -> int:
     """Stored mask value of 128, "128" or "#ff0000"; grey colours are grey levels, as decoded."""
     try:
-        if not str(text).startswith("#"):
+        word = str(text).strip()
+        if word.casefold() == "nan":
+            return NOT_FINITE
+        if not word.startswith("#"):
             if isinstance(text, bool) or int(text) != float(text):
                 raise ValueError
             return int(text)
-        code = int(str(text)[1:], 16)
+        code = int(word[1:], 16)
     except (TypeError, ValueError, OverflowError):
         raise UserError(
             f"'{file}' has the mask value {text!r}; use an integer or a colour like \"#ff0000\""
         ) from None
-    red, green, blue = code >> 16, code >> 8 & 255, code & 255
+    bits = 8 if len(word) <= 7 else 16
+    low = (1 << bits) - 1
+    red, green, blue = code >> 2 * bits, code >> bits & low, code & low
     return red if red == green == blue else COLOUR + code

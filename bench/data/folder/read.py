@@ -9,55 +9,46 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from bench.data.decode import (
-    SUFFIXES,
-    check_sizes,
-    load,
-    mask_codes,
-    read_image,
-    read_instances,
-    show_value,
-    undeclared,
+from bench.data.contents import inspect
+from bench.data.folder.checks import check_alpha, check_declared, check_instances, file_notes
+from bench.data.folder.guess import guess_classes
+from bench.data.folder.sidecars import (
+    SIDECARS,
+    read_classes,
+    read_groups,
+    read_meta,
+    read_split,
 )
-from bench.data.folder.classes import Classes, guess_classes
-from bench.data.folder.sidecars import read_classes, read_groups, read_meta, read_split
 from bench.data.items import Collection, Item
+from bench.data.raster import SUFFIXES
+from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError
+from bench.wording import counted
 
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation")
 INSTANCES = ("instances", "instance")
-
-_LOSSY = frozenset({".jpg", ".jpeg"})
+_FOLDERS = (IMAGES, MASKS, INSTANCES)
 _ENDINGS = re.compile(
     r"[-_. ](images?|img|masks?|labels?|gt|seg|segmentation|annotations?|instances?)$", re.I
 )
 
 
-class _Contents(NamedTuple):
-    """Stored values of one mask, and the colour of each in its palette."""
-
-    values: list[int]
-    colours: dict[int, tuple[int, ...]]
-
-
-def read_folder(path: str | Path) -> Collection:
+def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
     """Read and check a folder of labelled images.
-
-    Hidden files, files of other formats and instance maps without an image are left out silently.
 
     Args:
         path: a folder with the subfolders images/ and masks/ (or another name in `IMAGES`,
             `MASKS`); "~" is not expanded.
+        selection: channels and frame of the images; masks and instances have the frame already, or
+            are cropped likewise.
 
     Returns:
         The collection, named as the folder, items in the order of their file names; they refer to
-        the files. Its `notes` say what was assumed.
+        the files. Its `notes` say what was assumed, and `left_out` which files are not used.
 
     Raises:
         UserError: the first fault of a file, and how to correct it.
@@ -67,20 +58,33 @@ def read_folder(path: str | Path) -> Collection:
     if not root.is_dir():
         raise UserError(f"'{root}' is not a folder; name one that holds images/ and masks/")
     meta = read_meta(root)
-    pairs = _pairs(root)
+    left_out: list[str] = []
+    pairs = _pairs(root, left_out)
     groups = read_groups(root, meta, pairs.keys())
-    instances = _instances(root, pairs)
+    instances = _instances(root, pairs, left_out)
     items = tuple(
-        Item(name, image, mask, groups.get(name, name), instances.get(name))
+        Item(
+            *(name, image, mask, groups.get(name, name), instances.get(name)),
+            selection=selection,
+        )
         for name, (image, mask) in pairs.items()
     )
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        contents = list(pool.map(_inspect, items))
-    classes = read_classes(root, meta) or _guess_classes(root, items, contents)
-    for item, content in zip(items, contents, strict=True):
-        if unknown := sorted(set(content.values) - classes.values.keys()):
-            raise undeclared(item, unknown, classes.values)
-    notes = [*classes.notes, *_palette_notes(contents)]
+        contents = tuple(pool.map(inspect, items))
+    check_alpha(items, contents)
+    stored = sorted({value for content in contents for value in content.values})
+    declared = read_classes(root, meta, stored)
+    if declared is None:
+        classes = guess_classes(root, items, contents)
+    else:
+        classes = declared.complete(stored)
+        check_declared(root, items, contents, classes)
+    if classes.numbered and not instances:
+        items = tuple(replace(item, instances=item.mask) for item in items)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            contents = tuple(pool.map(inspect, items))
+    notes = [*classes.notes, *file_notes(contents)]
+    notes += check_instances(items, contents, classes)
     if not groups:
         notes.append("no specimen groups: each image counts as its own specimen")
     elif alone := sum(item.name not in groups for item in items):
@@ -99,13 +103,15 @@ def read_folder(path: str | Path) -> Collection:
         licence=str(meta.get("licence", meta.get("license", ""))),
         source=str(meta.get("source", meta.get("origin", ""))),
         notes=tuple(notes),
+        left_out=(*left_out, *_unknown_entries(root)),
+        contents=contents,
     )
 
 
-def _pairs(root: Path) -> dict[str, tuple[Path, Path]]:
+def _pairs(root: Path, left_out: list[str]) -> dict[str, tuple[Path, Path]]:
     """Image and mask of each item, by name in sorted order."""
-    images = _files(_subfolder(root, IMAGES))
-    masks = _files(_subfolder(root, MASKS))
+    images = _files(_subfolder(root, IMAGES), left_out)
+    masks = _files(_subfolder(root, MASKS), left_out)
     if not images:
         raise UserError(f"'{root}' has no images; put {', '.join(sorted(SUFFIXES))} files there")
     matched = _match(images, masks)
@@ -123,12 +129,19 @@ def _pairs(root: Path) -> dict[str, tuple[Path, Path]]:
     return {name: (images[name], matched[name]) for name in images}
 
 
-def _instances(root: Path, pairs: dict[str, tuple[Path, Path]]) -> dict[str, Path]:
+def _instances(
+    root: Path, pairs: dict[str, tuple[Path, Path]], left_out: list[str]
+) -> dict[str, Path]:
     """Instance maps by name; an image may lack one."""
     folder = next((root / name for name in INSTANCES if (root / name).is_dir()), None)
     if folder is None:
         return {}
-    return _match({name: image for name, (image, _) in pairs.items()}, _files(folder))
+    files = _files(folder, left_out)
+    matched = _match({name: image for name, (image, _) in pairs.items()}, files)
+    used = set(matched.values())
+    if spare := [file.name for file in files.values() if file not in used]:
+        left_out.append(f"{folder.name}/: {_some(spare, 'map')} without an image")
+    return matched
 
 
 def _subfolder(root: Path, names: Sequence[str]) -> Path:
@@ -140,15 +153,37 @@ def _subfolder(root: Path, names: Sequence[str]) -> Path:
     return folder
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Image files by stem, in sorted order, without hidden files and other formats."""
+def _files(folder: Path, left_out: list[str]) -> dict[str, Path]:
+    """Image files by stem, in sorted order; what else there is is added to `left_out`."""
     files: dict[str, Path] = {}
+    others: dict[str, list[str]] = {"folder": [], "hidden file": [], "file": []}
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith(".") or file.is_dir():
-            continue
-        if (other := files.setdefault(file.stem, file)) is not file:
+        if file.is_dir():
+            others["folder"].append(file.name)
+        elif file.name.startswith("."):
+            others["hidden file"].append(file.name)
+        elif file.suffix.lower() not in SUFFIXES:
+            others["file"].append(file.name)
+        elif (other := files.setdefault(file.stem, file)) is not file:
             raise UserError(f"'{other}' and '{file}' share one name; keep one or rename it")
+    left_out += [f"{folder.name}/: {_some(names, kind)}" for kind, names in others.items() if names]
     return files
+
+
+def _some(names: Sequence[str], kind: str) -> str:
+    """A number of things with the first names, as "3 files (a.txt, b.txt, ...)"."""
+    more = ", ..." if len(names) > 4 else ""
+    return f"{counted(len(names), kind)} ({', '.join(names[:4])}{more})"
+
+
+def _unknown_entries(root: Path) -> list[str]:
+    """Files and folders next to images/ that are not read."""
+    used = {next((name for name in some if (root / name).is_dir()), "") for some in _FOLDERS}
+    entries = sorted(root.iterdir())
+    folders = [entry.name for entry in entries if entry.is_dir() and entry.name not in used]
+    files = [entry.name for entry in entries if entry.is_file() and entry.name not in SIDECARS]
+    files = [name for name in files if not name.startswith((".", "README", "LICENSE"))]
+    return [_some(names, kind) for names, kind in ((folders, "folder"), (files, "file")) if names]
 
 
 def _match(images: dict[str, Path], others: dict[str, Path]) -> dict[str, Path]:
@@ -161,50 +196,3 @@ def _match(images: dict[str, Path], others: dict[str, Path]) -> dict[str, Path]:
             raise UserError(f"'{other}' and '{file}' belong to one image; keep one of them")
     matched = {stem: others.get(stem) or bare.get(_ENDINGS.sub("", stem)) for stem in images}
     return {stem: file for stem, file in matched.items() if file is not None}
-
-
-def _inspect(item: Item) -> _Contents:
-    """Decode all files of an item, compare their sizes, and list the values of its mask."""
-    raster = load(item.mask)
-    codes = mask_codes(raster.values, item.mask)
-    image = read_image(item.image)
-    check_sizes(item, image.shape[:2], codes.shape)
-    if isinstance(item.instances, Path):
-        _check_instances(item.instances, item.name, codes.shape)
-    values = np.unique(codes).tolist()
-    palette = raster.palette
-    return _Contents(values, {} if palette is None else {v: tuple(palette[v]) for v in values})
-
-
-def _check_instances(file: Path, name: str, shape: tuple[int, ...]) -> None:
-    """Raise UserError unless the instance map of an image is readable, of its size, not lossy."""
-    numbers = read_instances(file)
-    if numbers.shape != shape:
-        raise UserError(
-            f"instances '{file}' differ in size from image '{name}'; "
-            "make them the same size or remove the file"
-        )
-    if file.suffix.lower() in _LOSSY and (count := np.unique(numbers).size) > 2:
-        raise UserError(
-            f"instances '{file}' hold {count} different numbers, but a JPEG changes numbers; "
-            "save instances as PNG or TIFF, without smoothing"
-        )
-
-
-def _guess_classes(root: Path, items: Sequence[Item], contents: Sequence[_Contents]) -> Classes:
-    masks = (item.mask for item in items)
-    lossy = (mask for mask in masks if isinstance(mask, Path) and mask.suffix.lower() in _LOSSY)
-    return guess_classes([content.values for content in contents], next(lossy, None), root)
-
-
-def _palette_notes(contents: Sequence[_Contents]) -> list[str]:
-    """A warning where one index has different colours in different masks."""
-    colours: dict[int, tuple[int, ...]] = {}
-    for content in contents:
-        for value, colour in content.colours.items():
-            if colours.setdefault(value, colour) != colour:
-                return [
-                    f"index {show_value(value)} has different colours in different masks: classes "
-                    "follow the index, so check that it always means the same"
-                ]
-    return []

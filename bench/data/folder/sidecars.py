@@ -4,23 +4,33 @@ All are optional:
 
 - `meta.json`: {"classes": {"0": name, ...} or [name, ...], "ignore_index": 255, "licence": ...,
   "source": ..., "items": {id: {"group": ...}}}
-- `classes.json`: {name: mask value, ..., "ignore": 255}, the background first; instead of meta.json
+- `classes.json`: {name: mask value, ..., "ignore": 255}, the background first; instead of
+  meta.json. A value is an integer, a colour "#ff0000" or [255, 0, 0], a list of values,
+  a range "100..199", or "others". Also
+  {mask value: name}, [name, ...], a list of {"name": ..., "value" or "id" or "color": ...}, and
+  each of these under "classes", "labels", "categories", "names", "id2label" or "label2id".
+- `classes.txt` (or `labels.txt`, `labelmap.txt`): a class in each line: its name, or with its value
+  before or behind it, as in "1 grain" or "grain: 255,0,0"; instead of classes.json
 - `split.json`: {"train": [id, ...], "val": [...], "test": [...]}, or `split.csv`: id,part
 - `groups.csv`: id,group; instead of the groups of meta.json
 """
 
 import csv
 import json
+import re
 from collections.abc import Collection as Sized
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data.decode import SUFFIXES
-from bench.data.folder.classes import Classes, classes_by_name, classes_by_value
+from bench.data.folder.classes import Classes, read_declaration
+from bench.data.raster import SUFFIXES
 from bench.errors import UserError
 
+CLASS_LISTS = ("classes.txt", "labels.txt", "labelmap.txt")
 SPLIT_FILES = ("split.json", "splits.json", "split.csv", "splits.csv")
+SIDECARS = frozenset({"classes.json", *CLASS_LISTS, "meta.json", "groups.csv", *SPLIT_FILES})
 PARTS = {
     **{"train": "train", "training": "train"},
     **{"val": "val", "valid": "val", "validation": "val", "dev": "val"},
@@ -39,24 +49,56 @@ def read_meta(root: Path) -> dict[str, Any]:
     return _read_json(file) if file.is_file() else {}
 
 
-def read_classes(root: Path, meta: dict[str, Any]) -> Classes | None:
-    """Classes declared in `classes.json`, else in `meta.json`; None without a declaration.
+def read_classes(root: Path, meta: dict[str, Any], stored: Iterable[int]) -> Classes | None:
+    """Classes declared in `classes.json`, a text file or `meta.json`; None without a declaration.
 
     Args:
         root: the folder.
         meta: contents of its `meta.json`.
+        stored: all values of its masks.
 
     Raises:
-        UserError: as `read_meta`, `classes_by_name` and `classes_by_value`, or "classes" in `meta`
-            is neither an object nor a list.
+        UserError: as `read_meta` and `read_declaration`.
     """
     if (file := root / "classes.json").is_file():
-        return classes_by_name(_read_json(file), file)
+        return read_declaration(_load_json(file), file, stored)
+    if file := next((root / name for name in CLASS_LISTS if (root / name).is_file()), None):
+        return read_declaration(list_of_lines(_read_text(file)), file, stored)
     if not (declared := meta.get("classes")):
         return None
     if not isinstance(declared, dict | list):
         raise UserError(f"'{root / 'meta.json'}' must list classes as an object or a list of names")
-    return classes_by_value(declared, meta.get("ignore_index"), root / "meta.json")
+    return read_declaration(declared, root / "meta.json", stored, meta.get("ignore_index"))
+
+
+def list_of_lines(text: str) -> Any:
+    """The classes of a text file, as `read_declaration` takes them.
+
+    All lines must have one form: value and name, name and colour, name and value, or the name
+    alone. Empty lines and those that begin with "# " are left out, as is "::" at the end.
+    """
+    lines = [line.strip().removesuffix("::") for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("# ")]
+    for pattern, order in _LINES:
+        found = [pattern.fullmatch(line) for line in lines]
+        pairs = [[match[order[0]], match[order[1]]] for match in found if match]
+        if len(pairs) == len(lines) and len({name for name, _ in pairs}) == len(lines):
+            return [[name, _as_value(value)] for name, value in pairs]
+    return lines
+
+
+def _as_value(text: str) -> Any:
+    numbers = re.findall(r"\d+", text) if re.search(r"\d[\s,]+\d", text) else []
+    return list(map(int, numbers)) if numbers else text
+
+
+# What a line of a list of classes holds: pattern, and its groups of name and value.
+_GAP = r"[\s,:;=]+"
+_LINES = (
+    (re.compile(rf"(-?\d+|#[0-9a-fA-F]{{6}}){_GAP}(\D.*)"), (2, 1)),
+    (re.compile(rf"(.*?\D){_GAP}(\d+[\s,]+\d+[\s,]+\d+)"), (1, 2)),
+    (re.compile(rf"(.*?[^\s,:;=]){_GAP}(-?\d+|#[0-9a-fA-F]{{6}})"), (1, 2)),
+)
 
 
 def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, str]:
@@ -143,17 +185,21 @@ def _match_id(label: str, ids: Sized[str], file: Path) -> str:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
+    content = _load_json(file)
+    if not isinstance(content, dict):
+        raise UserError(f"'{file}' must hold one JSON object, as in {{...}}; correct the file")
+    return content
+
+
+def _load_json(file: Path) -> Any:
     try:
-        content = json.loads(
+        return json.loads(
             file.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_unique, file)
         )
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"'{file}' is not valid JSON ({error}); correct the file") from error
-    if not isinstance(content, dict):
-        raise UserError(f"'{file}' must hold one JSON object, as in {{...}}; correct the file")
-    return content
 
 
 def _unique(file: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -168,10 +214,7 @@ def _unique(file: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read_csv(file: Path, *headers: str) -> list[tuple[str, str]]:
     """Rows of two columns, separated by comma, semicolon or tab, without a header row."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except ValueError as error:
-        raise UserError(f"'{file}' is not UTF-8 text ({error}); save it as UTF-8") from error
+    lines = _read_text(file).splitlines()
     delimiter = max(",;\t", key="".join(lines[:1]).count)
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     rows = [row for row in rows if any(row)]
@@ -180,3 +223,10 @@ def _read_csv(file: Path, *headers: str) -> list[tuple[str, str]]:
     if bad := next((row for row in rows if len(row) != 2), None):
         raise UserError(f"'{file}' has a row {bad}; each row must be an id and a {headers[0]}")
     return [(row[0], row[1]) for row in rows]
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except ValueError as error:
+        raise UserError(f"'{file}' is not UTF-8 text ({error}); save it as UTF-8") from error

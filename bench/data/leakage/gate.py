@@ -132,4 +132,5 @@ def _shared_groups(sides: dict[str, tuple[Item, ...]], a: str, b: str) -> Iterat
 def _reduction(items: Sequence[Item]) -> int:
     """Factor by which all images are reduced, from the median size of some of them."""
     some = items[:: ceil(len(items) / 15)] if items else []
-    return ceil(median(max(read_image(item.image).shape) for item in some) / SIDE) if some else 1
+    sides = [max(read_image(item.image, item.selection).shape) for item in some]
+    return ceil(median(sides) / SIDE) if some else 1

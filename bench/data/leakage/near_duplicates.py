@@ -105,7 +105,7 @@ def extract(item: Item, factor: int, points: int) -> Features:
     Raises:
         UserError: the image cannot be read.
     """
-    picture = Image.fromarray(read_image(item.image)).convert("L")
+    picture = Image.fromarray(read_image(item.image, item.selection)).convert("L")
     grey = np.asarray(picture)
     digest = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
     band = _band(picture.reduce(factor))

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench.data.decode import decode_mask, read_mask
+from bench.data.decode import decode_mask
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection, Item
+from bench.data.masks import read_mask
 from bench.errors import UserError
 from bench.metrics.cases import Case, read_case
 from bench.metrics.conventions import CONVENTIONS

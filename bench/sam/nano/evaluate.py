@@ -22,8 +22,9 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from bench.data.bank import resize_image
-from bench.data.decode import decode, read_instances
+from bench.data.decode import decode
 from bench.data.folder.read import read_folder
+from bench.data.masks import read_instances
 from bench.errors import UserError
 from bench.sam.build import load_sam
 from bench.sam.decoder import predict_masks
