@@ -20,7 +20,7 @@ PLUGINS = sorted([*(ROOT / "methods").glob("*.py"), *(ROOT / "datasets").glob("*
 ROOMS = {
     "cli": "contract verify report report.page report.conventions report.published report.tables"
     " report.plots report.compare report.records guard export predict run keep ask cost plugins sam"
-    " data data.public",
+    " data data.layouts data.public",
     "api": "report.tables report.compare report.records run ask cost sam",
     "verify": "report report.page report.published report.compare report.records run ask"
     " evaluate metrics data stats",
@@ -43,13 +43,14 @@ ROOMS = {
     "cost": "learn plugins sam",
     "evaluate": "learn sam metrics data",
     "learn": "sam data",
-    "plugins": "data data.public data.folder",
+    "plugins": "data data.layouts data.public data.folder",
     "nets": "sam",
     "sam.nano": "sam data data.folder draw",
     "sam": "data data.public",
     "metrics": "data",
     "data.leakage": "data",
     "data.public": "data.folder data",
+    "data.layouts": "data.folder data",
     "data.folder": "data",
     "data": "",
     "stats": "",

@@ -1,10 +1,11 @@
-"""Public image collections: list, download and check them; preview augmented images."""
+"""Image collections: list, download and check public ones; preview and import folders."""
 
 import argparse
 from pathlib import Path
 
 from rich.console import Console
 
+from bench.cli.data_import import add_import, run_import
 from bench.cli.fetching import fetch_all
 from bench.cli.parsing import ArgumentParser, plain
 from bench.errors import UserError
@@ -15,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     parser = ArgumentParser(
         command="data",
         description="Public image collections, kept in a cache and used by --dataset NAME, and a"
-        " picture of augmented images of a collection or folder.",
+        " picture of augmented images of a collection or folder, and folders of other layouts.",
         epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -40,11 +41,12 @@ def parser() -> argparse.ArgumentParser:
         default=Path("results/local/preview.png"),
         help="[%(default)s]",
     )
+    add_import(actions)
     return parser
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List, fetch, check or preview collections; fetch and preview write files.
+    """List, fetch, check, preview or import collections; the last two and fetch write files.
 
     Returns:
         The exit code: 1 if a check finds files missing or wrong, otherwise 0.
@@ -52,8 +54,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         UserError: a name or a value is not allowed or missing, or a download fails.
     """
-    if arguments.action == "preview":
-        return _preview(arguments, console)
+    if arguments.action in ("preview", "import"):
+        return (_preview if arguments.action == "preview" else run_import)(arguments, console)
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

@@ -26,6 +26,7 @@ commands (COMMAND --help shows their options):
   weights list|fetch|check     public checkpoints of the large backbones
   data list|fetch|check        public image collections
   data preview NAME            a picture of augmented training images
+  data import SOURCE TARGET    convert a folder of another layout (COCO, VOC, YOLO, nnU-Net, ...)
   models                       list the trained models that runs kept, or remove the worse ones
   train --model FILE           train the final model of a method on train and validation images
   predict --model FILE IMAGES  predict images with a kept model

@@ -1,0 +1,123 @@
+"""The action `data import`: convert folders of other layouts."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.cli.parsing import plain
+from bench.errors import UserError
+from bench.wording import counted, program_name
+
+PURPOSE = "convert a folder of another layout (COCO, VOC, YOLO, nnU-Net, ...) to images/ and masks/"
+
+
+def add_import(actions: Any) -> None:
+    """Add the action to the parser of `data`."""
+    action = actions.add_parser(
+        "import",
+        help=PURPOSE,
+        description=f"{PURPOSE[0].upper()}{PURPOSE[1:]}. The folder SOURCE is not changed."
+        " Layouts: docs/import.md.",
+    )
+    action.add_argument("source", metavar="SOURCE", type=Path, help="folder to read")
+    action.add_argument(
+        "target", metavar="TARGET", type=Path, nargs="?", help="folder to write [only recognise]"
+    )
+    action.add_argument("--layout", metavar="NAME", default="", help="of SOURCE [recognised]")
+    action.add_argument(
+        "--masks", metavar="GLOB", default="", help='which files are masks, as "*_roi.png"'
+    )
+    action.add_argument(
+        "--images", metavar="GLOB", default="", help='which files are images, as "*_flair.nii.gz"'
+    )
+    action.add_argument(
+        "--groups",
+        metavar="RULE",
+        default="",
+        help="specimens: folders, none, or a regular expression for the path of an image",
+    )
+    action.add_argument(
+        "--instances", action="store_true", help="mask values number objects, not classes"
+    )
+    action.add_argument(
+        "--channels", metavar="LIST", default="", help="channels for red, green, blue, as 0,2,1"
+    )
+    action.add_argument(
+        "--levels", metavar="LOW,HIGH", default="", help="values for black and white, as -160,240"
+    )
+    action.add_argument(
+        "--skip", action="store_true", help="leave out and list what cannot be converted"
+    )
+    action.add_argument(
+        "--overwrite", action="store_true", help="replace TARGET if an import made it"
+    )
+
+
+def run_import(arguments: argparse.Namespace, console: Console) -> int:
+    """Import a folder and print what was done; without a target, print what it looks like.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        UserError: as `import_folder`, or an option has a wrong value.
+    """
+    from bench.data.layouts.draft import Options
+    from bench.data.layouts.importing import choose_layout, import_folder
+    from bench.data.layouts.registry import LAYOUTS
+    from bench.data.layouts.source import Source
+
+    source = arguments.source.expanduser()
+    options = Options(
+        images=arguments.images,
+        masks=arguments.masks,
+        groups=arguments.groups,
+        instances=arguments.instances,
+        channels=_channels(arguments.channels),
+        levels=_levels(arguments.levels),
+        skip=arguments.skip,
+    )
+    if arguments.target is None:
+        name, reason = choose_layout(Source(source), arguments.layout)
+        _print(console, f"{LAYOUTS[name].title} ({name}): {reason}")
+        _print(console, f"to import it: {program_name()} data import {source} TARGET")
+        return 0
+    target = arguments.target.expanduser()
+    done = import_folder(
+        source, target, layout=arguments.layout, options=options, overwrite=arguments.overwrite
+    )
+    _print(console, f"{LAYOUTS[done.layout].title} ({done.layout}): {done.reason}")
+    _print(console, f"{counted(done.images, 'image')} in '{target}'")
+    for sentence in done.sentences:
+        _print(console, f"  {sentence}")
+    if done.fault:
+        _print(console, f"not ready yet: {done.fault}")
+    else:
+        _print(console, f"classes: {', '.join(done.classes)}")
+        _print(console, f"next: {program_name()} --methods lora --dataset {target} --dry-run")
+    return 0
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(plain(text), soft_wrap=True)
+
+
+def _channels(text: str) -> tuple[int, ...]:
+    words = text.split(",") if text else []
+    if len(words) > 3 or not all(word.strip().isdigit() for word in words):
+        raise UserError(f"--channels is '{text}': give one to three numbers from 0, as 0,2,1")
+    return tuple(map(int, words))
+
+
+def _levels(text: str) -> tuple[float, float] | None:
+    if not text:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise UserError(f"--levels is '{text}': give two numbers, as --levels=-160,240") from None
+    if not low < high:
+        raise UserError(f"--levels is '{text}': the first number must be the lower one")
+    return low, high

@@ -1,0 +1,134 @@
+"""NumPy archives: one image and its mask in each .npz file, or all images in one array.
+
+Names of arrays say what they hold: image, img, x, data or raw; mask, label, y, seg or gt; with
+train, val or test before or after them for the parts (train_images.npy, y_test).
+"""
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bench.data.decode import UNREADABLE
+from bench.data.layouts.draft import Draft, Options, Report, Sample
+from bench.data.layouts.pictures import Stack, as_planes
+from bench.data.layouts.planes import Place, samples_of
+from bench.data.layouts.source import Source, part_of, stem, unique_names
+from bench.errors import UserError
+
+_IMAGE = re.compile(r"(images?|imgs?|x|data|raw|inputs?)$", re.I)
+_MASK = re.compile(r"(masks?|labels?|y|segs?|segmentations?|gts?|targets?)$", re.I)
+_PART = re.compile(r"(?:^|[ _-])(train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?)(?:$|[ _-])", re.I)
+
+
+def recognise(source: Source) -> str | None:
+    """Why the folder looks like arrays: names of arrays in .npz files, or a pair of .npy files."""
+    for name in source.with_suffix(".npz")[:20]:
+        for image, mask, _ in _pairs(_names(source, name)):
+            return f"'{name}' holds the arrays '{image}' and '{mask}'"
+    for image, mask, _ in _pairs([stem(name) for name in source.with_suffix(".npy")]):
+        return f"'{image}.npy' and '{mask}.npy' are arrays of images and of masks"
+    return None
+
+
+def convert(source: Source, options: Options, report: Report) -> Draft:
+    """Images of the arrays; the first of three or four axes counts images or slices.
+
+    Slices of a file with one image become a volume, and the images of an array of many are single
+    images.
+
+    Raises:
+        UserError: arrays differ in length, or hold no numbers.
+    """
+    table: dict[str, int | str] | None = None
+    if options.instances:
+        table = {"background": 0, "object": 1}
+    return Draft(table, _samples(source, options, report))
+
+
+def _names(source: Source, name: str) -> list[str]:
+    try:
+        with np.load(source.files[name], allow_pickle=False) as archive:
+            return list(archive)
+    except UNREADABLE:
+        return []
+
+
+def _pairs(names: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Names of the arrays of images and of masks of each part."""
+    for part in ("", "train", "val", "test"):
+        of_part = [name for name in names if _split_name(name)[1] == part]
+        images = [name for name in of_part if _IMAGE.match(_split_name(name)[0])]
+        masks = [name for name in of_part if _MASK.match(_split_name(name)[0])]
+        if len(images) == 1 and len(masks) == 1:
+            yield images[0], masks[0], part
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """What an array holds, and its part."""
+    match = _PART.search(name)
+    if not match:
+        return name, ""
+    rest = f"{name[: match.start()]}{name[match.end() :]}".strip(" _-")
+    return rest, part_of(match[1].lower())
+
+
+def _samples(source: Source, options: Options, report: Report) -> Iterator[Sample]:
+    archives = source.with_suffix(".npz")
+    names = unique_names(archives)
+    for name in archives:
+        try:
+            with np.load(source.files[name], allow_pickle=False) as archive:
+                pairs = [(archive[x], archive[y], part) for x, y, part in _pairs(list(archive))]
+        except UNREADABLE as error:
+            report.fault(name, f"cannot be read ({error})", "save it without Python objects")
+            continue
+        if not pairs:
+            report.leave_out(name, "no arrays called image and mask")
+        for images, masks, part in pairs:
+            part = part or part_of(posixpath.dirname(name))
+            prefix = f"{names[name]}_{part}" if len(pairs) > 1 else names[name]
+            yield from _convert(prefix, name, images, masks, part, options, report)
+    files = {stem(name): name for name in source.with_suffix(".npy")}
+    for image, mask, part in _pairs(list(files)):
+        try:
+            images = np.load(source.files[files[image]], allow_pickle=False)
+            masks = np.load(source.files[files[mask]], allow_pickle=False)
+        except UNREADABLE as error:
+            report.fault(files[image], f"cannot be read ({error})", "save it anew")
+            continue
+        prefix = part or "image"
+        yield from _convert(prefix, files[image], images, masks, part, options, report)
+
+
+def _convert(
+    prefix: str,
+    name: str,
+    images: Any,
+    masks: Any,
+    part: str,
+    options: Options,
+    report: Report,
+) -> Iterator[Sample]:
+    if masks.ndim == images.ndim and masks.ndim > 2 and masks.shape[-1] == 1:
+        masks = masks[..., 0]
+    try:
+        shown, stored = Stack(as_planes(images, name, report)), Stack(_mask_planes(masks, name))
+    except UserError as error:
+        report.fault(name, f"cannot be used: {error}", "save it anew")
+        return
+    loose = bool(part) or name.lower().endswith(".npy")
+    place = Place(prefix, name, name, "", part, loose)
+    yield from samples_of(place, shown, stored, options, report)
+
+
+def _mask_planes(masks: Any, name: str) -> Any:
+    """Planes (N, H, W) of masks."""
+    if masks.ndim not in (2, 3) or masks.dtype.kind not in "buif":
+        raise UserError(
+            f"'{name}' has masks of the shape {masks.shape} and type {masks.dtype}; save class "
+            "indices (H, W) or (N, H, W)"
+        )
+    return masks[None] if masks.ndim == 2 else masks

@@ -1,0 +1,124 @@
+"""One folder of masks for each class: masks/crack/a.png and masks/pore/a.png of images/a.png."""
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.data.decode import read_mask
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
+from bench.data.layouts.mask_names import bare_stem, is_mask_folder
+from bench.data.layouts.pictures import size_of
+from bench.data.layouts.source import Source, part_of, stem, unique_names
+from bench.errors import UserError
+
+
+def recognise(source: Source) -> str | None:
+    """Why the folder looks like this: a folder of masks with at least two folders of classes."""
+    classes = _classes(source)
+    if len(classes) < 2:
+        return None
+    first = next(iter(classes.values()))[0]
+    return f"'{posixpath.dirname(posixpath.dirname(first))}/' has a folder for each class"
+
+
+def convert(source: Source, options: Options, report: Report) -> Draft:
+    """One mask of all classes: what is not zero in the file of a class belongs to it.
+
+    Where two classes overlap, the pixel belongs to the one with fewer pixels in the image. An image
+    may lack the file of a class, but not of all.
+    """
+    classes = _classes(source)
+    return Draft(class_table(list(classes), "this layout"), _samples(source, classes, report))
+
+
+def _classes(source: Source) -> dict[str, list[str]]:
+    """Mask files of each class, by the name of its folder, which lies in a folder of masks.
+
+    Folders of one mask folder are classes only where their files have names in common, and where
+    no folder of images has the same name, as that of a patient would.
+    """
+    folders: dict[str, list[str]] = defaultdict(list)
+    elsewhere = set()
+    for name in source.pictures:
+        *_, parent, folder, _file = ["", "", *name.split("/")]
+        if is_mask_folder(parent) and not part_of(folder):
+            folders[folder].append(name)
+        else:
+            elsewhere.add(folder)
+    stems = {folder: {_key(name, folder) for name in names} for folder, names in folders.items()}
+    shared = [
+        folder
+        for folder in folders
+        if folder not in elsewhere
+        and any(stems[folder] & stems[other] for other in folders if other != folder)
+    ]
+    return {folder: folders[folder] for folder in shared}
+
+
+def _key(name: str, folder: str) -> str:
+    """The name of the image of a mask, without endings for masks or for the class."""
+    key = bare_stem(stem(name)).casefold()
+    return key.removesuffix(f"_{folder.casefold()}")
+
+
+def _samples(source: Source, classes: dict[str, list[str]], report: Report) -> Iterator[Sample]:
+    masks: dict[str, dict[str, str]] = defaultdict(dict)
+    files = {name for names in classes.values() for name in names}
+    for folder, names in classes.items():
+        for name in names:
+            masks[_key(name, folder)][folder] = name
+    others = [name for name in source.pictures if name not in files]
+    images = {name: bare_stem(stem(name)).casefold() for name in others}
+    for key in masks.keys() - set(images.values()):
+        report.fault(next(iter(masks[key].values())), "has no image of its name", "add the image")
+    kept = {name: masks[key] for name, key in images.items() if key in masks}
+    for name in images:
+        if name not in kept:
+            report.leave_out(name, "no mask")
+    unique = unique_names(kept)
+    for name, parts in kept.items():
+        size = size_of(source, name, report)
+        mask = _combine(source, name, parts, list(classes), size, report)
+        if mask is not None:
+            yield Sample(
+                unique[name],
+                name,
+                source.files[name],
+                mask,
+                None,
+                "",
+                part_of(posixpath.dirname(name)),
+            )
+
+
+def _combine(
+    source: Source,
+    name: str,
+    parts: dict[str, str],
+    order: list[str],
+    size: tuple[int, int],
+    report: Report,
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+    inside = {}
+    for folder, file in parts.items():
+        try:
+            values = read_mask(source.files[file])
+        except UserError as error:
+            report.fault(file, f"cannot be read: {error}", "replace it")
+            return None
+        if values.shape != size:
+            reason = f"differs in size from '{name}'"
+            report.fault(file, reason, "make them the same size")
+            return None
+        if np.unique(values).size > 2:
+            reason = "holds more than two values, so it is not the mask of one class"
+            report.fault(file, reason, "save 0 outside and 255 inside, without smoothing")
+            return None
+        inside[folder] = values != 0
+    mask = np.zeros(size, np.uint8)
+    for folder in sorted(inside, key=lambda folder: -int(inside[folder].sum())):
+        report.counts["overlapping pixel"] += int((mask[inside[folder]] > 0).sum())
+        mask[inside[folder]] = order.index(folder) + 1
+    return mask

@@ -1,0 +1,162 @@
+"""CVAT for images 1.1: one XML file with polygons, boxes, ellipses and run lengths."""
+
+import posixpath
+from collections.abc import Iterator
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
+from bench.data.layouts.pictures import size_of
+from bench.data.layouts.shapes import Shape, paint, polygon
+from bench.data.layouts.source import Source, part_of, unique_names
+from bench.errors import UserError
+
+_AREAS = ("polygon", "box", "ellipse", "mask")
+
+
+def recognise(source: Source) -> str | None:
+    """Why the folder looks like CVAT: an XML file <annotations> with <image> or <track>."""
+    files = _files(source)
+    return f"'{files[0]}' is an XML file of CVAT" if files else None
+
+
+def convert(source: Source, options: Options, report: Report) -> Draft:
+    """Masks and instances; objects of a higher z_order are on top.
+
+    Raises:
+        UserError: a file holds video tracks or no objects, or an image or an object is faulty.
+    """
+    records: list[tuple[str, Element]] = []
+    names: list[str] = []
+    for name in _files(source):
+        root = ElementTree.fromstring(source.text(name))
+        if root.find("track") is not None:
+            raise UserError(f"'{name}' holds tracks of a video; export it as CVAT for images 1.1")
+        names += [str(e.text) for e in root.iterfind("meta//label/name")]
+        records += [(name, image) for image in root.iterfind("image")]
+    used = [shape.get("label", "") for _, image in records for shape in image if _is_area(shape)]
+    if not used:
+        raise UserError("the XML files hold no polygons or masks; export an annotated task")
+    names = list(dict.fromkeys(names)) or sorted(set(used))
+    if unknown := sorted(set(used) - set(names)):
+        raise UserError(f"label '{unknown[0]}' has objects but no entry in <labels>; export again")
+    classes = [label for label in names if label in used]
+    if idle := [label for label in names if label not in used]:
+        report.note(f"labels without an object are no classes: {', '.join(idle)}")
+    table = class_table(classes, "the XML file")
+    foreground = [label for label in classes if not is_background(label)]
+    indices = {
+        label: foreground.index(label) + 1 if label in foreground else 0 for label in classes
+    }
+    return Draft(table, _samples(source, records, indices, report))
+
+
+def _is_area(shape: Element) -> bool:
+    return shape.tag in _AREAS
+
+
+def _files(source: Source) -> list[str]:
+    files = []
+    for name in source.with_suffix(".xml"):
+        with source.files[name].open("rb") as file:
+            if b"<annotations" not in file.read(4096):
+                continue
+        try:
+            root = ElementTree.fromstring(source.text(name))
+        except ElementTree.ParseError as error:
+            raise UserError(f"'{name}' is not valid XML ({error}); export it again") from error
+        if root.tag == "annotations" and (
+            root.find("image") is not None or root.find("track") is not None
+        ):
+            files.append(name)
+    return files
+
+
+def _samples(
+    source: Source, records: list[tuple[str, Element]], indices: dict[str, int], report: Report
+) -> Iterator[Sample]:
+    places: dict[str, Element] = {}
+    for name, record in records:
+        label = record.get("name", "")
+        file = source.find_picture(label, posixpath.dirname(name))
+        if file is None:
+            report.fault(label, f"is listed in '{name}' but is not there", "add the image")
+        elif file in places:
+            report.fault(label, "is listed twice", "keep one of the entries")
+        else:
+            places[file] = record
+    for file in source.pictures:
+        if file not in places:
+            report.leave_out(file, "not listed in the XML file")
+    names = unique_names(places)
+    for file, record in places.items():
+        height, width = size_of(source, file, report)
+        declared = (record.get("height", str(height)), record.get("width", str(width)))
+        if declared != (str(height), str(width)):
+            reason = (
+                f"is {width} x {height} pixels but the XML file says {declared[1]} x {declared[0]}"
+            )
+            report.fault(file, reason, "export both from one task")
+            continue
+        shapes: list[Shape] = []
+        try:
+            for element in record:
+                if _is_area(element):
+                    shapes.append(_shape(element, indices, height, width, report))
+                elif element.tag != "tag":
+                    report.counts[f"{element.tag} without an area, which is not drawn"] += 1
+        except (ValueError, TypeError):
+            report.fault(file, f"has a malformed {element.tag}", "export it again")
+            continue
+        if not shapes:
+            report.counts["image without objects"] += 1
+        mask, numbers = paint(shapes, height, width, report)
+        part = part_of(posixpath.dirname(file)) or part_of(record.get("subset", ""))
+        yield Sample(names[file], file, source.files[file], mask, numbers, "", part)
+
+
+def _shape(
+    element: Element, indices: dict[str, int], height: int, width: int, report: Report
+) -> Shape:
+    """The pixels of an object; ValueError or TypeError where a number is missing or wrong."""
+    index, level = indices[element.get("label", "")], int(element.get("z_order", "0"))
+    if element.tag == "mask":
+        return _mask(element, index, height, width, level)
+    if element.tag == "polygon":
+        pairs = str(element.get("points")).split(";")
+        points = np.array([[float(word) for word in pair.split(",")] for pair in pairs])
+        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+            raise ValueError
+    elif element.tag == "box":
+        left, top, right, bottom = (_number(element, key) for key in ("xtl", "ytl", "xbr", "ybr"))
+        points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    else:
+        x, y, across, down = (_number(element, key) for key in ("cx", "cy", "rx", "ry"))
+        angles = np.linspace(0, 2 * np.pi, max(32, int(8 * max(across, down))), endpoint=False)
+        points = np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], 1)
+    if turned := float(element.get("rotation", "0")):
+        centre = (points.min(0) + points.max(0)) / 2
+        angle = np.radians(turned)
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        points = (points - centre) @ turn + centre
+    if points.min() < 0 or (points > (width, height)).any():
+        report.counts["polygon cut at the border of the image"] += 1
+    return polygon(index, [points.tolist()], height, width, level)
+
+
+def _number(element: Element, key: str) -> float:
+    return float(str(element.get(key)))
+
+
+def _mask(element: Element, index: int, height: int, width: int, level: int) -> Shape:
+    """Run lengths along the rows of a box, the first of pixels outside the object."""
+    left, top, wide, high = (
+        int(_number(element, key)) for key in ("left", "top", "width", "height")
+    )
+    runs = [int(word) for word in str(element.get("rle")).split(",")]
+    if sum(runs) != wide * high or min(left, top) < 0 or left + wide > width or top + high > height:
+        raise ValueError
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(high, wide)
+    return Shape(index, top, left, inside, level)

@@ -1,0 +1,146 @@
+"""QuPath GeoJSON: one file of polygons for each image, with holes, named by classification."""
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+from bench.data.items import IGNORE
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
+from bench.data.layouts.pictures import size_of
+from bench.data.layouts.shapes import Shape, merge, paint, polygon
+from bench.data.layouts.source import Source, part_of, stem, unique_names
+from bench.data.libraries import import_optional
+from bench.errors import UserError
+
+_SUFFIXES = (".geojson", ".json")
+_UNNAMED = "object"
+
+
+def recognise(source: Source) -> str | None:
+    """Why the folder looks like GeoJSON: a file of features with geometries."""
+    for name in source.sample_json(_SUFFIXES):
+        if _features(source.json_like(name)):
+            return f"'{name}' holds GeoJSON features"
+    return None
+
+
+def convert(source: Source, options: Options, report: Report) -> Draft:
+    """Masks and instances; holes stay empty, and the class "Ignore*" is unlabelled.
+
+    As in QuPath, classes whose name ends with "*" are no classes: regions of "Ignore*" become
+    ignored pixels, others (such as "Region*") are left out.
+
+    Raises:
+        UserError: a file has no image, or a geometry is malformed.
+    """
+    documents: dict[str, list[dict[str, Any]]] = {}
+    for name in source.with_suffix(*_SUFFIXES):
+        content = source.json(name)
+        features = _features(content)
+        if features or (isinstance(content, dict) and content.get("features") == []):
+            documents[name] = features
+        else:
+            report.leave_out(name, "a JSON file without GeoJSON features")
+    labels = {_label(feature) for features in documents.values() for feature in features}
+    named = sorted(label for label in labels if label and not label.endswith("*"))
+    if "" in labels and named:
+        report.note(f"objects without a classification are the class '{_UNNAMED}'")
+    names = [*named, *([_UNNAMED] if "" in labels and _UNNAMED not in named else [])]
+    table = class_table(names, "the GeoJSON files", ignored="Ignore*" in labels)
+    order = [label for label in names if not is_background(label)]
+    indices = {label: order.index(label) + 1 if label in order else 0 for label in names}
+    indices |= {"": indices.get(_UNNAMED, 0), "Ignore*": IGNORE}
+    return Draft(table, _samples(source, documents, indices, report))
+
+
+def _features(content: Any) -> list[dict[str, Any]]:
+    """The features of a file; empty for other content."""
+    if isinstance(content, dict):
+        content = content.get("features", [content] if content.get("type") == "Feature" else None)
+    if not isinstance(content, list) or not content:
+        return []
+    fits = all(isinstance(entry, dict) and "geometry" in entry for entry in content)
+    return content if fits else []
+
+
+def _label(feature: dict[str, Any]) -> str:
+    properties = feature.get("properties") or {}
+    named = properties.get("classification") or properties.get("label") or ""
+    return str(named.get("name", "")) if isinstance(named, dict) else str(named)
+
+
+def _samples(
+    source: Source,
+    documents: dict[str, list[dict[str, Any]]],
+    indices: dict[str, int],
+    report: Report,
+) -> Iterator[Sample]:
+    files: dict[str, str] = {}
+    for name in documents:
+        file = source.find_picture(stem(name), posixpath.dirname(name))
+        if file is None:
+            report.fault(name, "has no image of its name", "add the image under the same name")
+        elif file in files:
+            report.fault(name, f"and '{files[file]}' are for one image", "keep one of them")
+        else:
+            files[file] = name
+    for file in source.pictures:
+        if file not in files:
+            report.leave_out(file, "no GeoJSON file")
+    names = unique_names(files)
+    for file, name in files.items():
+        height, width = size_of(source, file, report)
+        shapes: list[Shape] = []
+        try:
+            for feature in documents[name]:
+                shapes += _shape(feature, indices, height, width, report)
+        except UserError as error:
+            if not report.skip:
+                raise UserError(f"'{name}': {error}") from error
+            report.leave_out(name, str(error))
+            continue
+        mask, numbers = paint(shapes, height, width, report)
+        part = part_of(posixpath.dirname(file))
+        yield Sample(names[file], file, source.files[file], mask, numbers, "", part)
+
+
+def _shape(
+    feature: dict[str, Any], indices: dict[str, int], height: int, width: int, report: Report
+) -> list[Shape]:
+    """The object of a feature; none for lines, points and classes with "*"."""
+    shapely = import_optional("shapely.geometry", "reading GeoJSON", "import")
+    errors = import_optional("shapely.errors", "reading GeoJSON", "import")
+    label = _label(feature)
+    if label not in indices:
+        report.counts[f"region of the class '{label}', which is left out"] += 1
+        return []
+    try:
+        geometry = shapely.shape(feature["geometry"])
+    except (errors.ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as e:
+        raise UserError(f"a geometry is not GeoJSON ({e}); export it again") from e
+    if geometry.geom_type not in ("Polygon", "MultiPolygon"):
+        report.counts[f"{geometry.geom_type} without an area, which is not drawn"] += 1
+        return []
+    if geometry.is_empty:
+        raise UserError("a polygon has no points; export it again")
+    if not geometry.is_valid:
+        report.counts["polygon that crosses itself"] += 1
+    left, top, right, bottom = geometry.bounds
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+        raise UserError(
+            f"a polygon lies outside the {width} x {height} pixels of its image; export the image "
+            "at the resolution of the annotations"
+        )
+    if min(left, top) < 0 or right > width or bottom > height:
+        report.counts["polygon cut at the border of the image"] += 1
+    parts = [geometry] if geometry.geom_type == "Polygon" else list(geometry.geoms)
+    drawn = [
+        polygon(
+            indices[label],
+            [ring.coords[:] for ring in (part.exterior, *part.interiors)],
+            height,
+            width,
+        )
+        for part in parts
+    ]
+    return [merge(drawn, height, width)]

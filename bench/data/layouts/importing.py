@@ -1,0 +1,152 @@
+"""Import a foreign folder, or say what it looks like."""
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from bench.data.decode import show_value
+from bench.data.folder.read import read_folder
+from bench.data.layouts.draft import Options, Report
+from bench.data.layouts.groups import check_groups
+from bench.data.layouts.pairs import is_own_layout
+from bench.data.layouts.registry import LAYOUTS, recognise
+from bench.data.layouts.source import Source
+from bench.data.layouts.write import check_target, write_folder
+from bench.errors import UserError, no_such
+from bench.wording import counted
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        layout: name of the layout.
+        reason: why the folder has it.
+        images: number of images in the target.
+        sentences: counts, assumptions and what was left out.
+        classes: name of each class as the target is read, and its mask value where this is not its
+            index; empty where the target cannot be read yet.
+        fault: why the target cannot be read yet, for example because mask values have no sure
+            meaning; "" where it can.
+    """
+
+    layout: str
+    reason: str
+    images: int
+    sentences: tuple[str, ...]
+    classes: tuple[str, ...]
+    fault: str
+
+
+def import_folder(
+    source: Path,
+    target: Path,
+    *,
+    layout: str = "",
+    options: Options | None = None,
+    overwrite: bool = False,
+) -> Imported:
+    """Convert a foreign folder into one that `--dataset` reads.
+
+    Args:
+        source: folder to read; nothing in it is changed.
+        target: folder to write; it appears when it is complete.
+        layout: name of the layout; "" to recognise it.
+        options: what the user says about the folder.
+        overwrite: whether the target may be replaced, if an import made it.
+
+    Raises:
+        UserError: the target exists, no or several layouts fit, or the folder is faulty.
+    """
+    options = options or Options()
+    check_groups(options.groups)
+    folder = Source(source)
+    check_target(target, source, overwrite)
+    name, reason = choose_layout(folder, layout)
+    report = Report(options.skip)
+    if folder.hidden:
+        report.note(f"left out {counted(folder.hidden, 'hidden file')}")
+    draft = LAYOUTS[name].convert(folder, options, report)
+    images = write_folder(draft, target, options, report, f"{source.resolve().name} ({name})")
+    classes, fault = _read(target)
+    return Imported(name, reason, images, tuple(report.sentences()), classes, fault)
+
+
+def choose_layout(source: Source, layout: str) -> tuple[str, str]:
+    """The layout of a folder and the reason for it.
+
+    Args:
+        source: the folder.
+        layout: name that the user gave; "" to recognise it.
+
+    Raises:
+        UserError: there is no such layout, none or several fit, or the folder needs no import.
+    """
+    if layout and layout not in LAYOUTS:
+        raise no_such("layout", layout, LAYOUTS)
+    if layout:
+        reason = LAYOUTS[layout].recognise(source)
+        return layout, reason or "as --layout says"
+    if is_own_layout(source):
+        raise UserError(
+            f"'{source.root}' needs no import: use it as --dataset (to import it still, add "
+            "--layout pairs)"
+        )
+    reasons = recognise(source)
+    if not reasons:
+        raise UserError(
+            f"'{source.root}' has no layout that is known here ({', '.join(LAYOUTS)}); it holds "
+            f"{_contents(source)}; see docs/import.md for the layouts, or name the mask files with "
+            "--layout pairs --masks GLOB"
+        )
+    if len(reasons) > 1:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise UserError(
+            f"'{source.root}' has {len(reasons)} layouts ({listed}); choose one with --layout NAME"
+        )
+    return next(iter(reasons.items()))
+
+
+def hint(folder: Path, program: str) -> str:
+    """What a folder looks like that `--dataset` cannot read, and how to import it.
+
+    Args:
+        folder: the folder.
+        program: how the user calls this program.
+
+    Returns:
+        A clause for an error message; "" where no layout is recognised.
+    """
+    try:
+        source = Source(folder)
+        reasons = {} if is_own_layout(source) else recognise(source)
+    except UserError:
+        return ""
+    if not reasons:
+        return ""
+    titles = " or ".join(LAYOUTS[name].title for name in reasons)
+    choice = "" if len(reasons) == 1 else f" --layout {next(iter(reasons))}"
+    target = folder.with_name(f"{folder.resolve().name}_imported")
+    words = f"{shlex.quote(str(folder))} {shlex.quote(str(target))}{choice}"
+    return f"it looks like {titles}: {program} data import {words}"
+
+
+def _contents(source: Source) -> str:
+    """Numbers of files by suffix, such as "12 .png, 3 .xml"."""
+    counts = Counter(PurePosixPath(n).suffix.lower() or "no suffix" for n in source.files)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5)) or "no files"
+
+
+def _read(target: Path) -> tuple[tuple[str, ...], str]:
+    """Classes of the target as the benchmark reads it, or why it cannot."""
+    try:
+        collection = read_folder(target)
+    except UserError as error:
+        return (), str(error)
+    values = {index: value for value, index in (collection.mask_values or {}).items()}
+    return tuple(
+        f"{index} {name}" + (f" (value {show_value(values[index])})" if index in values else "")
+        for index, name in enumerate(collection.classes)
+    ), ""

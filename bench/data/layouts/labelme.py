@@ -1,0 +1,174 @@
+"""labelme: one JSON file for each image, with polygons, rectangles, circles and small masks."""
+
+import base64
+import binascii
+import io
+import json
+import math
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bench.data.items import IGNORE
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
+from bench.data.layouts.pictures import size_of
+from bench.data.layouts.shapes import Shape, merge, paint, polygon
+from bench.data.layouts.source import Source, part_of, unique_names
+from bench.errors import UserError
+
+_AREAS = ("polygon", "rectangle", "circle", "mask")
+_IGNORED = ("__ignore__", "_ignore_", "ignore")
+
+
+def recognise(source: Source) -> str | None:
+    """Why the folder looks like labelme: a JSON file with "shapes" and "imagePath"."""
+    name = next((n for n in source.sample_json() if _fits(source.json_like(n))), None)
+    return f"'{name}' holds shapes and an imagePath" if name else None
+
+
+def convert(source: Source, options: Options, report: Report) -> Draft:
+    """Masks and instances from the shapes; shapes with one label and group id are one object.
+
+    Classes are in the order of `labels.txt`, else of the alphabet. The label "__ignore__" marks
+    pixels without a label.
+
+    Raises:
+        UserError: a file, an image or a shape is faulty.
+    """
+    documents = {}
+    for name in source.with_suffix(".json"):
+        document = source.json(name)
+        if _fits(document):
+            document["imageData"] = bool(document.get("imageData"))  # large: read again if needed
+            documents[name] = document
+        else:
+            report.leave_out(name, "a JSON file without shapes")
+    used = {str(shape.get("label")) for doc in documents.values() for shape in doc["shapes"]}
+    listed = [n for n in source.files if posixpath.basename(n).lower() == "labels.txt"]
+    if listed:
+        lines = [line.strip() for line in source.text(listed[0]).splitlines()]
+        labels = [line for line in lines if line]
+        if extra := sorted(used - set(labels)):
+            raise UserError(
+                f"label '{extra[0]}' is not in '{listed[0]}'; add it, or remove the file"
+            )
+    else:
+        labels = sorted(used)
+    names = [label for label in labels if label not in _IGNORED and not is_background(label)]
+    ignored = any(label in used for label in _IGNORED)
+    table = class_table(names, "labelme", ignored=ignored)
+    indices = {label: names.index(label) + 1 for label in names}
+    indices |= dict.fromkeys(_IGNORED, IGNORE)
+    indices |= {label: 0 for label in used if is_background(label)}
+    return Draft(table, _samples(source, documents, indices, report))
+
+
+def _fits(document: Any) -> bool:
+    return (
+        isinstance(document, dict)
+        and isinstance(document.get("shapes"), list)
+        and ("imagePath" in document)
+    )
+
+
+def _samples(
+    source: Source, documents: dict[str, Any], indices: dict[str, int], report: Report
+) -> Iterator[Sample]:
+    names = unique_names(documents)
+    used = set()
+    for name, document in documents.items():
+        near = posixpath.dirname(name)
+        label = str(document["imagePath"] or name)
+        file = source.find_picture(label, near) or source.find_picture(
+            posixpath.basename(name), near
+        )
+        if file:
+            used.add(file)
+            image: Any = source.files[file]
+            height, width = size_of(source, file, report)
+        elif document.get("imageData"):
+            image = _embedded(name, json.loads(source.text(name))["imageData"])
+            height, width = image.shape[:2]
+            report.counts["image taken out of its JSON file"] += 1
+        else:
+            report.fault(name, f"means the image '{label}', which is not there", "add the image")
+            continue
+        declared = document.get("imageHeight"), document.get("imageWidth")
+        if None not in declared and declared != (height, width):
+            reason = (
+                f"says {declared[1]} x {declared[0]} pixels (width x height) but the image is "
+                f"{width} x {height}"
+            )
+            report.fault(name, reason, "label the image that belongs to it")
+            continue
+        shapes = _shapes(name, document, indices, height, width, report)
+        if shapes is None:
+            continue
+        mask, numbers = paint(shapes, height, width, report)
+        yield Sample(
+            names[name], file or name, image, mask, numbers, "", part_of(posixpath.dirname(name))
+        )
+    for file in source.pictures:
+        if file not in used:
+            report.leave_out(file, "no JSON file")
+
+
+def _shapes(
+    name: str, document: Any, indices: dict[str, int], height: int, width: int, report: Report
+) -> list[Shape] | None:
+    """The objects of an image; None if it is faulty."""
+    grouped: dict[Any, list[Shape]] = defaultdict(list)
+    for number, record in enumerate(document["shapes"]):
+        kind = record.get("shape_type") or "polygon"
+        if kind not in _AREAS:
+            report.counts[f"{kind} without an area, which is not drawn"] += 1
+            continue
+        points = record.get("points") or []
+        if len(points) < (3 if kind == "polygon" else 2):
+            report.fault(name, f"has a {kind} of {len(points)} points", "correct it in labelme")
+            return None
+        index = indices[str(record.get("label"))]
+        xs, ys = [p[0] for p in points], [p[1] for p in points]
+        if min(xs) < 0 or min(ys) < 0 or max(xs) > width or max(ys) > height:
+            report.counts["shape cut at the border of the image"] += 1
+        shape = _draw(name, index, kind, points, record, height, width)
+        group = record.get("group_id")
+        grouped[(index, group) if group is not None else f"shape {number}"].append(shape)
+    return [merge(shapes, height, width) for shapes in grouped.values()]
+
+
+def _draw(
+    name: str, index: int, kind: str, points: Any, record: Any, height: int, width: int
+) -> Shape:
+    if kind == "rectangle":
+        (left, top), (right, bottom) = points[:2]
+        points = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    elif kind == "circle":
+        (x, y), (edge_x, edge_y) = points[:2]
+        radius = math.hypot(edge_x - x, edge_y - y)
+        angles = np.linspace(0, 2 * np.pi, max(32, math.ceil(8 * radius)), endpoint=False)
+        points = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1)
+    elif kind == "mask":
+        small = np.asarray(_embedded(name, record.get("mask") or "")) > 0
+        left, top = (round(value) for value in points[0])
+        whole = np.zeros((height, width), bool)
+        part = small[max(0, -top) : height - top, max(0, -left) : width - left]
+        top, left = max(0, top), max(0, left)
+        whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return Shape(index, 0, 0, whole)
+    return polygon(index, [points], height, width)
+
+
+def _embedded(name: str, text: str) -> Any:
+    """The image in a JSON file, as base64."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+            return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except (OSError, ValueError, binascii.Error) as error:
+        raise UserError(
+            f"'{name}' holds an image that cannot be read; add the image file"
+        ) from error

@@ -1,0 +1,300 @@
+"""Read image and mask files of all formats: single images, stacks, channels, volumes.
+
+A file that `bench.data.decode` reads as it is, is passed on as a path and later copied. Everything
+else becomes one array for each plane: pages, slices and time points are planes, in this order of
+axes; OME, ImageJ and NIfTI files name their axes. Of several channels, three become red, green and
+blue. Values wider than 8 bits of a stack or of chosen channels become 0 to 255 by percentiles 0.1
+and 99.9 of each channel of the whole file, so that the slices of a scan stay comparable.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image, ImageOps, ImageSequence
+
+from bench.data.decode import LARGEST_PX, STRETCH, SUFFIXES, UNREADABLE, UInt8, load, scale
+from bench.data.items import Pixels
+from bench.data.layouts.draft import Options, Report
+from bench.data.layouts.source import Source
+from bench.data.libraries import import_optional
+from bench.errors import UserError
+
+_PLAIN_AXES = ("YX", "YXS", "SYX")
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The content of a file.
+
+    Attributes:
+        planes: (N, H, W) or (N, H, W, C), as stored.
+        file: set where the file is a single image that needs no conversion.
+        spacing_mm: distance of planes, height and width of a pixel; None if unknown.
+        orientation: directions of the axes of a NIfTI file, such as "RAS"; "" for others.
+    """
+
+    planes: npt.NDArray[Any]
+    file: Path | None = None
+    spacing_mm: tuple[float, ...] | None = None
+    orientation: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a plane."""
+        return self.planes.shape[1], self.planes.shape[2]
+
+
+def read_stack(source: Source, name: str, report: Report) -> Stack:
+    """Read a file of any format in `bench.data.layouts.source.PICTURES`.
+
+    Args:
+        source: the folder.
+        name: path of the file in it.
+        report: gets a note on axes that are not certain.
+
+    Raises:
+        UserError: the file is damaged or has axes that are not an image or a stack of images.
+    """
+    file = source.files[name]
+    lower = name.lower()
+    try:
+        if lower.endswith((".nii", ".nii.gz")):
+            return _read_nifti(file)
+        if lower.endswith(".npy"):
+            return Stack(as_planes(np.load(file, allow_pickle=False), name, report))
+        if lower.endswith((".tif", ".tiff")) and (stack := _read_tiff(file, name, report)):
+            return stack
+        if file.suffix.lower() in SUFFIXES:
+            values = load(file).values
+            return Stack(values[None], file)
+        return _read_pillow(file)
+    except UserError:
+        raise
+    except (*UNREADABLE, EOFError) as error:
+        raise UserError(
+            f"cannot read '{file}' ({str(error).splitlines()[0] if str(error) else error!r}); "
+            "replace or remove the file"
+        ) from error
+
+
+def is_stack(file: Path) -> bool:
+    """Whether a TIFF file holds several planes or channels that are not colours."""
+    if file.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            return _used_axes(tiff.series[0]) not in _PLAIN_AXES
+    except UNREADABLE:
+        return False
+
+
+def _used_axes(series: Any) -> str:
+    """Names of the axes, without those of length 1 other than height and width."""
+    pairs = zip(series.axes, series.shape, strict=True)
+    return "".join(axis for axis, length in pairs if axis in "YX" or length > 1)
+
+
+def as_planes(values: npt.NDArray[Any], name: str, report: Report) -> npt.NDArray[Any]:
+    """An array of 2 to 4 axes as planes; a last axis of at most 4 is that of channels.
+
+    Raises:
+        UserError: it has other axes, or does not hold numbers.
+    """
+    if values.dtype.kind not in "buif":
+        raise UserError(f"'{name}' holds {values.dtype} and not numbers; save an array of numbers")
+    if values.ndim == 2:
+        return values[None]
+    if values.ndim == 3 and values.shape[-1] <= 4:
+        return values[None]
+    if values.ndim == 3 or (values.ndim == 4 and values.shape[-1] <= 4):
+        report.note("arrays: the first axis counts images or slices, a last one of 1 to 4 channels")
+        return values
+    raise UserError(
+        f"'{name}' has the shape {values.shape}; save images as (H, W), (H, W, channels), or a "
+        "stack (N, H, W) or (N, H, W, channels)"
+    )
+
+
+def image_planes(stack: Stack, name: str, options: Options, report: Report) -> list[Pixels]:
+    """The images of a file: its path, or arrays (H, W) or (H, W, 3).
+
+    Args:
+        stack: content of the file.
+        name: path in the source, for messages.
+        options: channels and levels.
+        report: gets a note on how values and channels were changed.
+
+    Raises:
+        UserError: a channel is named that the file does not have.
+    """
+    planes = stack.planes
+    if stack.file and not options.channels and not options.levels:
+        return [stack.file]
+    if planes.ndim == 4:
+        planes = _choose(planes, name, options, report)
+    elif options.channels and options.channels != (0,):
+        raise UserError(
+            f"--channels {','.join(map(str, options.channels))}: '{name}' has one channel; leave "
+            "the option out"
+        )
+    if planes.dtype == np.uint8 and not options.levels:
+        return list(planes)
+    if planes.dtype == bool:
+        return list(planes.astype(np.uint8) * np.uint8(255))
+    if not options.levels and len(planes) == 1 and planes.ndim == 3:
+        return list(planes)  # stored as it is: the reader stretches single images
+    if not np.isfinite(planes).all():
+        raise UserError(f"'{name}' holds NaN or infinite values; replace them")
+    return list(_to_uint8(planes, options, report))
+
+
+def mask_planes(stack: Stack, name: str) -> list[Pixels]:
+    """The masks of a file: its path, or arrays (H, W) as stored.
+
+    Raises:
+        UserError: the file has several channels that are not colours.
+    """
+    if stack.file:
+        return [stack.file]
+    planes = stack.planes
+    if planes.ndim == 4:
+        if planes.shape[-1] == 1:
+            planes = planes[..., 0]
+        elif planes.shape[-1] not in (3, 4) or planes.dtype != np.uint8:
+            raise UserError(
+                f"mask '{name}' has {planes.shape[-1]} channels; save one value for each pixel"
+            )
+    return list(planes)
+
+
+def size_of(source: Source, name: str, report: Report) -> tuple[int, int]:
+    """Height and width of a single image, as it will be shown.
+
+    Raises:
+        UserError: as `read_stack`, or the file is a stack.
+    """
+    stack = read_stack(source, name, report)
+    if len(stack.planes) > 1:
+        raise UserError(
+            f"'{name}' is a stack of {len(stack.planes)} images, but its labels are for one; save "
+            "one image in each file"
+        )
+    return stack.size
+
+
+def _choose(
+    planes: npt.NDArray[Any], name: str, options: Options, report: Report
+) -> npt.NDArray[Any]:
+    """Channels (N, H, W) or (N, H, W, 3) as the options say, else the first three."""
+    count = planes.shape[-1]
+    chosen = options.channels or tuple(range(min(count, 3)))
+    if outside := [channel for channel in chosen if channel >= count]:
+        raise UserError(
+            f"--channels names channel {outside[0]}, but '{name}' has {count} (0 to {count - 1}); "
+            "choose among these"
+        )
+    if count > 3 or options.channels:
+        shown = ", ".join(map(str, chosen))
+        report.note(f"channels {shown} of {count} are used (others: --channels 0,2,1)")
+    if len(chosen) == 1:
+        return planes[..., chosen[0]]
+    if len(chosen) == 2:
+        report.note("two channels became red and green; blue is zero")
+        third = np.zeros_like(planes[..., 0])
+        return np.stack([planes[..., chosen[0]], planes[..., chosen[1]], third], -1)
+    return planes[..., list(chosen)]
+
+
+def _to_uint8(planes: npt.NDArray[Any], options: Options, report: Report) -> UInt8:
+    """Grey levels by the options, else by percentiles of each channel of all planes."""
+    channels = planes[..., None] if planes.ndim == 3 else planes
+    shown = np.empty(channels.shape, np.uint8)
+    for channel in range(channels.shape[-1]):
+        values = channels[..., channel]
+        low, high = options.levels or np.percentile(values, STRETCH)
+        if high <= low:
+            low, high = float(values.min()), float(values.max())
+        for plane, target in zip(values, shown, strict=True):
+            target[..., channel] = scale(plane, (float(low), float(high)))
+    if options.levels:
+        report.note(f"values {options.levels[0]:g} to {options.levels[1]:g} became 0 to 255")
+    else:
+        report.note(
+            "values wider than 8 bits became 0 to 255 by percentiles 0.1 and 99.9 of each channel "
+            "of a file (fixed values: --levels LOW,HIGH)"
+        )
+    return shown[..., 0] if planes.ndim == 3 else shown
+
+
+def _read_nifti(file: Path) -> Stack:
+    nibabel = import_optional("nibabel", f"reading '{file}'", "import")
+    errors = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
+    try:
+        volume = nibabel.load(file)
+        values = np.asarray(volume.dataobj)
+    except errors as error:
+        raise UserError(f"'{file}' is not a NIfTI volume; get it again") from error
+    if values.ndim == 5 and values.shape[3] == 1:  # vectors
+        values = values[:, :, :, 0]
+    if values.ndim not in (2, 3, 4):
+        raise UserError(f"'{file}' has the shape {values.shape}; save volumes of three axes")
+    values = values[:, :, None] if values.ndim == 2 else values
+    planes = np.moveaxis(values, (2, 1, 0), (0, 1, 2))  # (z, y, x[, channel])
+    across, down, along = (*map(float, volume.header.get_zooms()[:3]), 1.0)[:3]
+    orientation = "".join(nibabel.aff2axcodes(volume.affine))
+    return Stack(planes, None, (along, down, across), orientation)
+
+
+def _read_tiff(file: Path, name: str, report: Report) -> Stack | None:
+    """Planes by the named axes; None for a single image, which the folder reader reads."""
+    with tifffile.TiffFile(file) as tiff:
+        series = tiff.series[0]
+        if len(tiff.series) > 1:
+            report.note(f"of the {len(tiff.series)} series of '{name}' the first is used")
+        axes, shape = series.axes, series.shape
+        used = _used_axes(series)
+        if used in _PLAIN_AXES:
+            return None
+        try:
+            values = series.asarray()
+        except ValueError:  # a compression that needs imagecodecs
+            with Image.open(file) as image:
+                pages = np.stack([np.array(page) for page in ImageSequence.Iterator(image)])
+            values = pages.reshape(shape)
+        if series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.dtype == bool:
+            values = ~values
+    values = values.reshape([n for axis, n in zip(axes, shape, strict=True) if axis in used])
+    kept = "".join(axis for axis in axes if axis in used)
+    if "Y" not in kept or "X" not in kept or values.size > 8 * LARGEST_PX:
+        raise UserError(f"'{name}' has the axes {axes} of {shape}; save images or a stack of them")
+    channels = [place for place, axis in enumerate(kept) if axis in "CS"]
+    planes = [place for place, axis in enumerate(kept) if axis not in "CSYX"]
+    values = values.transpose([*planes, kept.index("Y"), kept.index("X"), *channels])
+    height, width = series.shape[axes.index("Y")], series.shape[axes.index("X")]
+    report.note(
+        f"TIFF axes {axes} (such as '{name}'): "
+        + ("each plane is an image" if planes else "one image of several channels"),
+        f"TIFF axes {axes}",
+    )
+    count = [math.prod(values.shape[len(planes) + 2 :])] if channels else []
+    return Stack(values.reshape(-1, height, width, *count))
+
+
+def _read_pillow(file: Path) -> Stack:
+    with Image.open(file) as image:
+        if image.width * image.height > LARGEST_PX:
+            raise UserError(f"'{file}' has more than {LARGEST_PX / 1e6:.0f} million pixels; cut it")
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise UserError(f"'{file}' is an animation of {frames} images; save them one by one")
+        shown = ImageOps.exif_transpose(image)
+        if shown.mode == "P" and file.suffix.lower() != ".gif":
+            return Stack(np.array(shown)[None])
+        if shown.mode not in ("L", "I", "I;16", "F", "RGB", "RGBA", "1"):
+            shown = shown.convert("RGB")
+        return Stack(np.array(shown)[None])

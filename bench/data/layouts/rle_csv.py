@@ -1,0 +1,162 @@
+"""Kaggle's run lengths: a CSV with one row for each object or class of an image.
+
+Runs are pairs of a start, counted from 1 down the columns of the image, and a length.
+"""
+
+import csv
+import io
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
+from bench.data.layouts.pictures import size_of
+from bench.data.layouts.shapes import Shape, paint, region
+from bench.data.layouts.source import Source, natural, part_of, unique_names
+from bench.errors import UserError
+
+_IDS = ("imageid", "image_id", "id", "image", "img", "filename", "image_label", "imageid_classid")
+_RUNS = ("encodedpixels", "rle_mask", "rle", "encoding", "rlemask", "pixels")
+_CLASSES = ("classid", "class_id", "class", "label", "category")
+_JOINED = ("image_label", "imageid_classid")  # "a.jpg_Fish"
+
+
+def recognise(source: Source) -> str | None:
+    """Why the folder looks like run lengths: a CSV with a column of ids and one of runs."""
+    files = _tables(source)
+    return f"'{files[0]}' has columns of image ids and of run lengths" if files else None
+
+
+def convert(source: Source, options: Options, report: Report) -> Draft:
+    """Masks and instances; every row is an object, and an image without runs has none.
+
+    Raises:
+        UserError: a row is malformed or its runs leave the image.
+    """
+    rows: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    tables = _tables(source)
+    seen: dict[tuple[str, str, str], str] = {}
+    for name in tables:
+        for label, kind, runs in _rows(source, name):
+            if runs and seen.setdefault((label, kind, runs), name) != name:
+                raise UserError(
+                    f"'{label}' is in '{seen[label, kind, runs]}' and in '{name}'; "
+                    "keep one of the tables"
+                )
+            rows[label].append((kind, runs))
+    kinds = {kind for entries in rows.values() for kind, runs in entries if runs}
+    if not kinds:
+        raise UserError(f"'{tables[0]}' holds no runs; get the table of the training images")
+    names = sorted(kinds, key=natural)
+    shown = ["object"] if names == [""] else [f"class {n}" if n.isdigit() else n for n in names]
+    table = class_table(shown, f"'{tables[0]}'")
+    report.note("run lengths are read as Kaggle writes them: from 1, down the columns")
+    indices = {kind: index for index, kind in enumerate(names, 1)}
+    return Draft(table, _samples(source, rows, indices, report))
+
+
+def _header(line: str) -> list[str]:
+    return [word.strip().strip('"').lower() for word in line.lstrip("\ufeff").split(",")]
+
+
+def _tables(source: Source) -> list[str]:
+    names = []
+    for name in source.with_suffix(".csv"):
+        with source.files[name].open(encoding="utf-8", errors="replace") as file:
+            header = _header(file.readline())
+        known = any(word in _IDS for word in header) and any(word in _RUNS for word in header)
+        if known and not re.search(r"sample_?submission", name, re.I):
+            names.append(name)
+    return names
+
+
+def _rows(source: Source, name: str) -> Iterator[tuple[str, str, str]]:
+    """Image, class and runs of each row."""
+    csv.field_size_limit(1 << 30)
+    reader = csv.reader(io.StringIO(source.text(name), newline=""))
+    header = [word.strip().lower() for word in next(reader)]
+    image = next(place for place, word in enumerate(header) if word in _IDS)
+    runs = next(place for place, word in enumerate(header) if word in _RUNS)
+    kind = next((place for place, word in enumerate(header) if word in _CLASSES), None)
+    for number, row in enumerate(reader, 2):
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise UserError(
+                f"'{name}' has {len(row)} cells in row {number} but {len(header)} columns; mend it"
+            )
+        label, text = row[image].strip(), row[runs].strip()
+        text = "" if text in ("-1", "nan") else text
+        if header[image] in _JOINED:
+            label, _, found = label.rpartition("_")
+            yield label, found, text
+        else:
+            yield label, "" if kind is None else row[kind].strip(), text
+
+
+def _samples(
+    source: Source,
+    rows: dict[str, list[tuple[str, str]]],
+    indices: dict[str, int],
+    report: Report,
+) -> Iterator[Sample]:
+    files: dict[str, str] = {}
+    for label in rows:
+        file = source.find_picture(label)
+        if file is None:
+            report.fault(label, "is in the table but is not there", "add the image")
+        else:
+            files[file] = label
+    for name in source.pictures:
+        if name not in files:
+            report.leave_out(name, "not in the table")
+    names = unique_names(files)
+    for file, label in files.items():
+        height, width = size_of(source, file, report)
+        shapes: list[Shape] = []
+        reason = ""
+        for kind, text in rows[label]:
+            if not text:
+                continue
+            inside = _decode(text, height, width)
+            if isinstance(inside, str):
+                reason = inside
+                break
+            shapes.append(region(indices[kind], inside))
+        if reason:
+            report.fault(file, reason, "correct the row, or get the image that belongs to it")
+            continue
+        if not shapes:
+            report.counts["image without objects"] += 1
+        mask, numbers = paint(shapes, height, width, report)
+        yield Sample(
+            names[file],
+            file,
+            source.files[file],
+            mask,
+            numbers,
+            "",
+            part_of(posixpath.dirname(file)),
+        )
+
+
+def _decode(
+    text: str, height: int, width: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | str:
+    """Pixels (H, W) of runs, or what is wrong with them."""
+    try:
+        values = np.array(text.split(), np.int64)
+    except ValueError:
+        return "has runs that are not whole numbers"
+    if len(values) % 2:
+        return "has a run without a length"
+    starts, lengths = values[::2] - 1, values[1::2]
+    if starts.min() < 0 or lengths.min() < 0 or (starts + lengths).max() > height * width:
+        return f"has runs outside its {width} x {height} pixels (width x height)"
+    flat = np.zeros(height * width, bool)
+    for start, length in zip(starts, lengths, strict=True):
+        flat[start : start + length] = True
+    return flat.reshape((height, width), order="F")

@@ -1,0 +1,175 @@
+"""YOLO segmentation: a text file of polygons for each image, and names of classes in data.yaml."""
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
+from bench.data.layouts.pictures import size_of
+from bench.data.layouts.shapes import Shape, paint, polygon
+from bench.data.layouts.source import Source, part_of, stem, unique_names
+from bench.data.libraries import import_optional
+from bench.errors import UserError
+
+_NOT_LABELS = ("classes", "labels", "train", "val", "test", "readme", "notes", "requirements")
+
+
+def recognise(source: Source) -> str | None:
+    """Why the folder looks like YOLO: text files of a class number and at least three points."""
+    for name in _label_files(source)[:50]:
+        for line in source.text(name).splitlines()[:5]:
+            if (
+                len(values := _numbers(line)) >= 7
+                and len(values) % 2
+                and values[0] == int(values[0])
+            ):
+                return f"'{name}' holds lines of a class number and the points of a polygon"
+    return None
+
+
+def convert(source: Source, options: Options, report: Report) -> Draft:
+    """Masks and instances; an image without a text file has no objects, as the format says.
+
+    Raises:
+        UserError: a line is not a polygon, a class has no name, or data.yaml is malformed.
+    """
+    lines = {name: _lines(source, name, report) for name in _label_files(source)}
+    names = _names(source)
+    used = sorted({index for entries in lines.values() for index, _ in entries or []})
+    if not used:
+        raise UserError("the text files hold no polygons; export for segmentation, not detection")
+    if names is None:
+        names = {index: f"class {index}" for index in used}
+        report.note("no data.yaml names the classes: they are called by their number")
+    if lacking := [index for index in used if index not in names]:
+        raise UserError(
+            f"the text files hold class {lacking[0]}, which data.yaml does not name "
+            f"({', '.join(map(str, names))}); add its name"
+        )
+    order = sorted(names)
+    table = class_table([names[index] for index in order], "data.yaml")
+    if len(table) != len(order) + 1:
+        raise UserError("data.yaml names a class background, but YOLO has none; rename it")
+    indices = {index: place for place, index in enumerate(order, 1)}
+    return Draft(table, _samples(source, lines, indices, report))
+
+
+def _label_files(source: Source) -> list[str]:
+    names = source.with_suffix(".txt")
+    return [n for n in names if not stem(n).lower().startswith(_NOT_LABELS) or "labels/" in n]
+
+
+def _numbers(line: str) -> list[float]:
+    try:
+        return [float(word) for word in line.split()]
+    except ValueError:
+        return []
+
+
+def _lines(source: Source, name: str, report: Report) -> list[tuple[int, list[float]]] | None:
+    """Class and coordinates of each line; None if a line is faulty."""
+    entries = []
+    for number, line in enumerate(source.text(name).splitlines(), 1):
+        values = _numbers(line)
+        if not values and not line.strip():
+            continue
+        if len(values) == 5:
+            reason = f"holds a box in line {number}"
+        elif len(values) < 7 or len(values) % 2 == 0 or values[0] != int(values[0]):
+            reason = f"has no class number and polygon in line {number}"
+        else:
+            entries.append((int(values[0]), values[1:]))
+            continue
+        report.fault(name, reason, "export polygons (segmentation)")
+        return None
+    return entries
+
+
+def _names(source: Source) -> dict[int, str] | None:
+    """Names of classes by number, of data.yaml or classes.txt; None without a file."""
+    yaml = import_optional("yaml", "reading data.yaml", "import")
+    for name in source.with_suffix(".yaml", ".yml"):
+        try:
+            content = yaml.safe_load(source.text(name))
+        except yaml.YAMLError as error:
+            reason = re.sub(r"\s+", " ", str(error))
+            raise UserError(f"'{name}' is not valid YAML ({reason}); correct it") from error
+        named = content.get("names") if isinstance(content, dict) else None
+        if isinstance(named, list):
+            return {index: str(label) for index, label in enumerate(named)}
+        if isinstance(named, dict) and all(str(key).isdigit() for key in named):
+            return {int(index): str(label) for index, label in named.items()}
+    for name in source.files:
+        if posixpath.basename(name).lower() == "classes.txt":
+            lines = [line.strip() for line in source.text(name).splitlines() if line.strip()]
+            return dict(enumerate(lines))
+    return None
+
+
+def _samples(source: Source, lines: dict[str, Any], indices: dict[int, int], report: Report) -> Any:
+    return _convert_images(source, _match(source, lines, report), lines, indices, report)
+
+
+def _match(source: Source, lines: dict[str, Any], report: Report) -> dict[str, str | None]:
+    """The text file of each image, by the path with "images" for "labels", else by its stem."""
+    pictures = {posixpath.splitext(name)[0]: name for name in source.pictures}
+    labels: dict[str, str | None] = {}
+    for name in lines:
+        path = posixpath.splitext(name)[0]
+        folders = path.split("/")
+        swapped = "/".join("images" if word == "labels" else word for word in folders)
+        file = pictures.get(swapped) or source.find_picture(
+            posixpath.basename(path), posixpath.dirname(name)
+        )
+        if file is None:
+            report.fault(name, "has no image of the same name", "add the image")
+        else:
+            labels[file] = name
+    for name in source.pictures:
+        labels.setdefault(name, None)
+    return labels
+
+
+def _convert_images(
+    source: Source,
+    labels: dict[str, str | None],
+    lines: dict[str, Any],
+    indices: dict[int, int],
+    report: Report,
+) -> Iterator[Sample]:
+    names = unique_names(labels)
+    for file, label in labels.items():
+        entries = [] if label is None else lines[label]
+        if entries is None:
+            continue
+        if not entries:
+            report.counts["image without objects"] += 1
+        height, width = size_of(source, file, report)
+        shapes: list[Shape] = []
+        for index, values in entries:
+            points = np.array(values).reshape(-1, 2)
+            if points.min() < 0 or points.max() > 1:
+                if points.min() < -0.5 or points.max() > 1.5:
+                    report.fault(
+                        label or file,
+                        "holds coordinates in pixels or far outside the image",
+                        "save them as shares of width and height, 0 to 1",
+                    )
+                    break
+                report.counts["polygon cut at the border of the image"] += 1
+            ring = (points * (width, height)).tolist()
+            shapes.append(polygon(indices[index], [ring], height, width))
+        else:
+            mask, numbers = paint(shapes, height, width, report)
+            yield Sample(
+                names[file],
+                file,
+                source.files[file],
+                mask,
+                numbers,
+                "",
+                part_of(posixpath.dirname(file)),
+            )
