@@ -11,6 +11,7 @@ from bench.data.items import Collection
 from bench.errors import UserError, no_such
 from bench.plugins.discover import Plugins
 from bench.spec import OptionValue, PromptSource, Recipe
+from bench.wording import program_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -295,7 +296,14 @@ def load_collection(name_or_path: str) -> Collection:
         raise UserError(f"{unknown}; or give the path of a folder of images and masks")
     from bench.data.folder.read import read_folder
 
-    return read_folder(folder)
+    try:
+        return read_folder(folder)
+    except UserError as error:
+        from bench.data.layouts.importing import hint
+
+        if not (how := hint(folder, program_name())):
+            raise
+        raise UserError(f"{error}; {how}") from error
 
 
 def _drawn(dataset: Dataset) -> Collection:
