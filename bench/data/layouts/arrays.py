@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.decode import UNREADABLE
 from bench.data.layouts.draft import Draft, Options, Report, Sample
 from bench.data.layouts.pictures import Stack, as_planes
 from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.source import Source, part_of, stem, unique_names
+from bench.data.raster import UNREADABLE
 from bench.errors import UserError
 
 _IMAGE = re.compile(r"(images?|imgs?|x|data|raw|inputs?)$", re.I)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.decode import read_mask
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
 from bench.data.layouts.mask_names import is_mask_folder
 from bench.data.layouts.pictures import Stack
@@ -20,6 +19,7 @@ from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.shapes import Shape, merge, paint, polygon
 from bench.data.layouts.source import Source, part_of, stem
 from bench.data.libraries import import_optional
+from bench.data.masks import read_mask
 from bench.errors import UserError
 
 _LABELS = ("SEG", "RTSTRUCT")

@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bench.data.decode import show_value
 from bench.data.folder.read import read_folder
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.groups import check_groups
@@ -13,6 +12,7 @@ from bench.data.layouts.pairs import is_own_layout
 from bench.data.layouts.registry import LAYOUTS, recognise
 from bench.data.layouts.source import Source
 from bench.data.layouts.write import check_target, write_folder
+from bench.data.masks import show_value
 from bench.errors import UserError, no_such
 from bench.wording import counted
 

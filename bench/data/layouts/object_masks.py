@@ -4,11 +4,11 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bench.data.decode import read_mask
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
 from bench.data.layouts.pictures import size_of
 from bench.data.layouts.shapes import paint, region
 from bench.data.layouts.source import Source, part_of, unique_names
+from bench.data.masks import read_mask
 from bench.errors import UserError
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bench.data.decode import SUFFIXES, read_mask
 from bench.data.layouts import class_folders
 from bench.data.layouts.draft import Draft, Options, Report, Sample
 from bench.data.layouts.groups import FEW_FOLDERS, own_folder
@@ -27,6 +26,8 @@ from bench.data.layouts.mask_names import (
 from bench.data.layouts.pictures import Stack, is_stack, read_stack
 from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.source import Source, matches, part_of, stem, unique_names
+from bench.data.masks import read_mask
+from bench.data.raster import SUFFIXES
 from bench.errors import UserError
 
 _SETS = ("|", "|train", "|val", "|test")  # one array of all images: `bench.data.layouts.arrays`

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image, ImageOps, ImageSequence
 
-from bench.data.decode import LARGEST_PX, STRETCH, SUFFIXES, UNREADABLE, UInt8, load, scale
+from bench.data.decode import STRETCH, scale
 from bench.data.items import Pixels
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.source import Source
 from bench.data.libraries import import_optional
+from bench.data.raster import LARGEST_PX, SUFFIXES, UNREADABLE, UInt8, load
 from bench.errors import UserError
 
 _PLAIN_AXES = ("YX", "YXS", "SYX")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.data.decode import read_mask
 from bench.data.items import Pixels
 from bench.data.layouts.draft import Options, Report, Sample
 from bench.data.layouts.pictures import Stack, image_planes, mask_planes
+from bench.data.masks import read_mask
 from bench.errors import UserError
 
 

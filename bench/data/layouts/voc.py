@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from bench.data.decode import read_mask
 from bench.data.layouts.draft import Draft, Options, Report, Sample
 from bench.data.layouts.source import Source, stem
+from bench.data.masks import read_mask
 from bench.errors import UserError
 
 _MASKS = ("SegmentationClassPNG", "SegmentationClass")

@@ -13,10 +13,11 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from bench.data.decode import SUFFIXES, load, mask_codes
 from bench.data.items import Pixels
 from bench.data.layouts.draft import Draft, Options, Report, Sample
 from bench.data.layouts.groups import group_of
+from bench.data.masks import mask_codes
+from bench.data.raster import SUFFIXES, load
 from bench.errors import UserError
 
 MARK = "imported"  # the key of meta.json that says that an import made the folder
@@ -130,7 +131,7 @@ def _write_sample(sample: Sample, work: Path, report: Report) -> set[int] | None
     """Write image, mask and instances; the values of the mask, or None for a faulty sample."""
     try:
         image = load(sample.image).values
-        codes = mask_codes(load(sample.mask).values, sample.mask)
+        codes = mask_codes(load(sample.mask), sample.mask)
     except UserError as error:
         report.fault(sample.origin, f"cannot be read: {error}", "replace the file")
         return None
