@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -116,6 +117,12 @@ def _refuse_if_in_use(device: torch.device, own_bytes: int) -> None:
         )
 
 
+def _device_of(tensor: Tensor) -> torch.device:
+    if isinstance(tensor, FakeTensor) and not tensor.fake_mode.in_kernel_invocation:
+        return tensor.fake_device
+    return tensor.device
+
+
 @dataclass(eq=False)
 class _Block:
     """One storage that is not yet freed. The weak reference reports when it is freed."""
@@ -158,12 +165,13 @@ class StorageMeter(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run the operator; register its results, and its inputs, which may be older than this."""
+        if func is torch.ops.prim.device.default:  # two of three calls of fake tensors; no memory
+            return _device_of(args[0])
         kwargs = kwargs or {}
-        for leaf in tree_leaves((args, kwargs)):
-            self._note(leaf)
+        self._note_all(args)
+        self._note_all(kwargs)
         result = func(*args, **kwargs)
-        for leaf in tree_leaves(result):
-            self._note(leaf)
+        self._note_all(result)
         self._keep_peak()
         return result
 
@@ -191,10 +199,18 @@ class StorageMeter(TorchDispatchMode):
             parts[block.part] += block.nbytes
         return parts
 
+    def _note_all(self, values: Any) -> None:
+        if isinstance(values, Tensor):
+            self._note(values)
+        elif isinstance(values, tuple | list):
+            for value in values:
+                self._note_all(value)
+        elif isinstance(values, dict):
+            for value in values.values():
+                self._note_all(value)
+
     def _note(self, value: Any) -> _Block | None:
         if not isinstance(value, Tensor):
-            return None
-        if value.device.type != self._device_type:  # the storage of a fake tensor is on meta
             return None
         storage = value.untyped_storage()
         address, nbytes = storage._cdata, storage.nbytes()
@@ -202,6 +218,8 @@ class StorageMeter(TorchDispatchMode):
         block = self._blocks.get(address)
         if block is not None and block.nbytes == nbytes:
             return block
+        if value.device.type != self._device_type:  # the storage of a fake tensor is on meta
+            return None
         # A new storage, or a resized one: it gets a new block, so that the recorded peak keeps the
         # old size.
         self.live += nbytes - (block.nbytes if block else 0)

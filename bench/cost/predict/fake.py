@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from bench.cost.predict.remember import RememberingFakeMode
 from bench.errors import UnsupportedError
 from bench.learn.model import Model
 from bench.plugins.registry import Method
@@ -55,7 +56,7 @@ def fake_model(
     """
     with torch.device("meta"):
         module = method.build(task, **options).to("meta")
-    fakes = FakeTensorMode(allow_non_fake_inputs=True)
+    fakes = RememberingFakeMode()
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         if device == "cuda":
