@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.cli.data_check import add_selection_options, check_folders
 from bench.cli.data_import import add_import, run_import
 from bench.cli.fetching import fetch_all
 from bench.cli.parsing import ArgumentParser, plain
@@ -23,10 +24,17 @@ def parser() -> argparse.ArgumentParser:
     for name, purpose in (
         ("list", "list collections, their sources, and which are downloaded"),
         ("fetch", "download collections that have a stable public address"),
-        ("check", "compare downloaded files with their checksums"),
+        (
+            "check",
+            "say what is read of folders and datasets; compare downloaded files with their"
+            " checksums",
+        ),
     ):
         action = actions.add_parser(name, help=purpose, description=purpose)
-        action.add_argument("names", nargs="*", help="collections [all]")
+        folders = ", folders" if name == "check" else ""
+        action.add_argument("names", nargs="*", help=f"collections{folders} [all public ones]")
+        if name == "check":
+            add_selection_options(action)
     purpose = "draw a picture of augmented images of a collection"
     preview = actions.add_parser("preview", help=purpose, description=purpose)
     preview.add_argument("name", help="collection, or a folder of images and masks")
@@ -34,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument(
         "--image-size", metavar="PX", type=int, default=256, help="side of the views [%(default)s]"
     )
+    add_selection_options(preview)
     preview.add_argument(
         "--out",
         metavar="FILE",
@@ -62,7 +71,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from bench.data.public.download import check_collection, collection_folder, fetch_collection
     from bench.data.public.sources import SOURCES, find_source
 
-    sources = {name: find_source(name) for name in arguments.names or SOURCES}
+    names = arguments.names
+    if arguments.action == "check":
+        names = [name for name in names if name in SOURCES]
+        others = [name for name in arguments.names if name not in SOURCES]
+        check_folders(others, arguments, console)
+        if others and not names:
+            return 0
+    sources = {name: find_source(name) for name in names or SOURCES}
     if arguments.action == "fetch":
         fetched = [name for name, source in SOURCES.items() if source.archives]
         fetch_all(arguments.names, fetched, fetch_collection, console)
@@ -87,6 +103,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _preview(arguments: argparse.Namespace, console: Console) -> int:
+    from bench.data.selection import Selection
     from bench.plugins.registry import load_collection
     from bench.report.plots.preview import write_preview
 
@@ -94,7 +111,8 @@ def _preview(arguments: argparse.Namespace, console: Console) -> int:
         raise UserError(f"--image-size is {arguments.image_size}: give 1 or more")
     if arguments.out.suffix.lower() != ".png":
         raise UserError(f"--out is '{arguments.out}': give a file that ends in .png")
-    collection = load_collection(arguments.name)
+    selection = Selection.parse(arguments.channels, arguments.crop)
+    collection = load_collection(arguments.name, selection)
     path = write_preview(collection, arguments.augmentation, arguments.image_size, 0, arguments.out)
     console.print(plain(path), soft_wrap=True)
     return 0

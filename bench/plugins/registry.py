@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.items import Collection
+from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError, no_such
 from bench.plugins.discover import Plugins
 from bench.spec import OptionValue, PromptSource, Recipe
@@ -272,11 +273,12 @@ def unavailable_datasets() -> dict[str, str]:
     return dict(_DATASETS.unavailable)
 
 
-def load_collection(name_or_path: str) -> Collection:
+def load_collection(name_or_path: str, selection: Selection = WHOLE) -> Collection:
     """Read the labelled images of a registered dataset, or of a folder of images and masks.
 
     Args:
         name_or_path: a registered name; otherwise the path of a folder ("~" is expanded).
+        selection: channels and frame of the images.
 
     Raises:
         UserError: there is no such dataset and no such folder, the dataset cannot be used here, its
@@ -284,12 +286,13 @@ def load_collection(name_or_path: str) -> Collection:
     """
     dataset = _DATASETS.find(name_or_path)
     if dataset is not None:
-        return replace(
+        collection = replace(
             _from_files(dataset) if dataset.in_files else _drawn(dataset),
             licence=dataset.licence,
             source=dataset.source,
             images_may_be_shown=dataset.images_may_be_shown,
         )
+        return collection.select(selection)
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
         unknown = no_such("dataset", name_or_path, _DATASETS.names())
@@ -297,7 +300,7 @@ def load_collection(name_or_path: str) -> Collection:
     from bench.data.folder.read import read_folder
 
     try:
-        return read_folder(folder)
+        return read_folder(folder, selection)
     except UserError as error:
         from bench.data.layouts.importing import hint
 

@@ -10,12 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench.data.decode import decode, instance_numbers
-from bench.data.folder.read import read_folder
-from bench.data.items import IGNORE
-from bench.errors import UserError
-from tests.support.troubled_folders import (
+from troubled_folders import (
     SIDES,
     U8,
     Folder,
@@ -37,6 +32,11 @@ from tests.support.troubled_folders import (
     wide_png,
     with_instances,
 )
+
+from bench.data.decode import decode, instance_numbers
+from bench.data.folder.read import read_folder
+from bench.data.items import IGNORE
+from bench.errors import UserError
 
 INDEX = ("background", "class 1")
 INDICES = ("background", "class 1", "class 2")

@@ -228,7 +228,7 @@ def _refuse_never_together(masks: MaskValues) -> None:
     if any(some & set(low) and some & set(high) for some in held):
         return
     names = list(named([0, *low]) if len(low) > 1 else ["background", "object"])
-    merged = {names[0]: min(masks.total)}
+    merged: dict[str, object] = {names[0]: min(masks.total)}
     merged |= {n: [a, b] for n, a, b in zip(names[1:], low, high, strict=True)}
     raise UserError(
         f"masks hold {listed(low)} or {listed(high)}, never both in one mask, as"

@@ -62,8 +62,9 @@ def read_classes(root: Path, meta: dict[str, Any], stored: Iterable[int]) -> Cla
     """
     if (file := root / "classes.json").is_file():
         return read_declaration(_load_json(file), file, stored)
-    if file := next((root / name for name in CLASS_LISTS if (root / name).is_file()), None):
-        return read_declaration(list_of_lines(_read_text(file)), file, stored)
+    for file in (root / name for name in CLASS_LISTS):
+        if file.is_file():
+            return read_declaration(list_of_lines(_read_text(file)), file, stored)
     if not (declared := meta.get("classes")):
         return None
     if not isinstance(declared, dict | list):

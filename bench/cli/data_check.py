@@ -1,0 +1,65 @@
+"""Say what is read of a folder or dataset: the command `data check` for what is not downloaded."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from bench.cli.parsing import plain
+
+if TYPE_CHECKING:
+    from bench.data.reading import Reading
+
+
+def add_selection_options(parser: Any) -> None:
+    """Add `--channels` and `--crop` to a parser or to a group of its options."""
+    parser.add_argument(
+        "--channels",
+        metavar="LIST",
+        help="channels to read as red, green and blue (or one as grey), by number from 0 or name,"
+        " as 0,2,1 or DAPI [the first three]",
+    )
+    parser.add_argument(
+        "--crop",
+        metavar="EDGES",
+        help="pixels to cut off, as bottom=60 or top=10,bottom=60; masks of the size that is left"
+        " stay as they are",
+    )
+
+
+def check_folders(names: list[str], arguments: argparse.Namespace, console: Console) -> None:
+    """Print what is read of datasets and folders.
+
+    Args:
+        names: registered names, or paths of folders.
+        arguments: with `channels` and `crop`.
+        console: to print on.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    from bench.data.reading import Reading
+    from bench.data.selection import Selection
+    from bench.plugins.registry import load_collection
+
+    selection = Selection.parse(arguments.channels, arguments.crop)
+    for name in names:
+        show_reading(Reading.of(load_collection(name, selection)), console)
+
+
+def show_reading(reading: "Reading", console: Console) -> None:
+    """Print all facts about a collection, what was assumed, and what is left out."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    facts = Table(title=plain(reading.name), box=None, show_header=False, title_justify="left")
+    for fact, text in reading.rows():
+        facts.add_row(fact, plain(text))
+    console.print(facts)
+    classes = Table("Class", "Share of labelled pixels", "Images", box=SIMPLE_HEAD)
+    for one in reading.classes:
+        classes.add_row(plain(one.name), f"{one.share:.3%}", str(one.images))
+    console.print(classes)
+    for title, lines in (("assumed", reading.assumed), ("left out", reading.left_out)):
+        for line in lines or ["nothing"]:
+            console.print(plain(f"{title}: {line}"), soft_wrap=True)
