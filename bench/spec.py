@@ -85,6 +85,9 @@ class Task:
         backbone: name of the foundation model; "none" for methods that train from scratch.
         weights: "pretrained", "random" (always so without a backbone), or the path of a checkpoint.
         depth: number of consecutive slices in a stack; 1 for single images.
+        channels: which channels of an image are read, as in `bench.data.selection.Selection`; ""
+            for the default. The same for the next field.
+        crop: pixels that are cut off at the edges of an image, such as "bottom=60"; "" for none.
     """
 
     num_classes: int
@@ -92,6 +95,8 @@ class Task:
     backbone: str = "sam_nano"
     weights: str = "pretrained"
     depth: int = 1
+    channels: str = ""
+    crop: str = ""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def load_datasets(request: Request) -> dict[str, LoadedDataset]:
 
     datasets = {}
     for name in request.dataset_names:
-        collection = load_collection(name)
+        collection = load_collection(name, request.selection)
         sha = fingerprint(collection)
         other, other_sha = load_test_collection(request, collection, sha)
         leaks = tuple(_leaks(request, collection, other, fold) for fold in range(request.folds))
@@ -94,6 +94,7 @@ def expand(
     cells: list[Cell] = []
     notes: list[str] = []
     for name, dataset in (load_datasets(request) if datasets is None else datasets).items():
+        notes += _readings(dataset)
         images, assumptions = _training_images(request, dataset.collection)
         notes += assumptions
         if dataset.other is not None:
@@ -117,6 +118,16 @@ def expand(
     notes += [f"{cell.dataset_name}: {leak}" for cell in once.values() for leak in cell.leaks[:5]]
     notes += [_recipe_note(cell) for cell in once.values() if cell.protocol == "published"]
     return list(once.values()), list(dict.fromkeys(notes))
+
+
+def _readings(dataset: LoadedDataset) -> Iterator[str]:
+    """What was read of a dataset, and of the one that is tested on."""
+    from bench.data.reading import Reading
+
+    for collection in filter(None, (dataset.collection, dataset.other)):
+        reading = Reading.of(collection)
+        yield f"{collection.name}: {reading.summary}"
+        yield from (f"{collection.name}: left out: {text}" for text in reading.left_out)
 
 
 def _training_images(
@@ -242,7 +253,10 @@ def _task(
         raise no_such("backbone", backbone, ARCHITECTURES)
     weights = str(request.checkpoint) if request.checkpoint else request.weights
     size = image_size or ARCHITECTURES[backbone].image_size
-    task = Task(num_classes, size, backbone, weights, request.depth)
+    selected = request.selection
+    task = Task(
+        *(num_classes, size, backbone, weights, request.depth), selected.channels, selected.crop
+    )
     path = weights_path(task)
     if path is None:
         return task, "", ""

@@ -31,7 +31,7 @@ def load_test_collection(
 
     if request.test_dataset is None:
         return None, ""
-    other = load_collection(request.test_dataset)
+    other = load_collection(request.test_dataset, request.selection)
     if other.classes != collection.classes:
         raise UserError(
             f"--test-dataset '{other.name}' has the classes {', '.join(other.classes)}, but"

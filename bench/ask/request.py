@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bench.data.selection import Selection
 from bench.errors import UserError, no_such
 from bench.evaluate.modes import get_mode
 
@@ -51,6 +52,9 @@ class Request:
         test_dataset: name or folder of another dataset with the same classes, all images of which
             are the test images; None for the test part.
         allow_leakage: run even if images of different parts overlap.
+        channels: channels of the images to read as red, green and blue, or one as grey: numbers
+            from 0 or names, separated by commas; None for the default.
+        crop: pixels to cut off at the edges of the images, as in "bottom=60"; None for none.
     """
 
     methods: str
@@ -77,6 +81,8 @@ class Request:
     split: str | None = None
     test_dataset: str | None = None
     allow_leakage: bool = False
+    channels: str | None = None
+    crop: str | None = None
 
     @property
     def dataset_names(self) -> list[str]:
@@ -114,6 +120,15 @@ class Request:
         if numbers[0] < 1:
             raise UserError("--seeds 0 runs nothing: give a number of seeds, or seeds as 0,1,2")
         return range(numbers[0])
+
+    @property
+    def selection(self) -> Selection:
+        """Channels and frame of the images.
+
+        Raises:
+            UserError: as `Selection.parse`.
+        """
+        return Selection.parse(self.channels, self.crop)
 
     @property
     def ratio(self) -> str:
@@ -180,7 +195,7 @@ class Request:
                 f"--split {self.split} and --folds {self.folds} both set the size of the parts:"
                 " give one of them"
             )
-        _ = self.ratio  # raises its error for a ratio that is not allowed
+        _ = self.ratio, self.selection  # raise their errors
         if self.augmentation is not None:
             from bench.data.bank import KINDS
 

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from bench.cli.cells import add_run_options, prepare_run, run_and_report
 from bench.cli.completion import PrintCompletion
+from bench.cli.data_check import add_selection_options
 from bench.cli.listing import show_list
 from bench.cli.parsing import ArgumentParser
 from bench.errors import UserError
@@ -25,6 +26,7 @@ commands (COMMAND --help shows their options):
   cost                         parameters, FLOPs and file size of methods, without data or weights
   weights list|fetch|check     public checkpoints of the large backbones
   data list|fetch|check        public image collections
+  data check FOLDER            say what is read of a folder of images and masks
   data preview NAME            a picture of augmented training images
   data import SOURCE TARGET    convert a folder of another layout (COCO, VOC, YOLO, nnU-Net, ...)
   models                       list the trained models that runs kept, or remove the worse ones
@@ -100,6 +102,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="test on all images of another dataset or folder with the same classes",
     )
+    add_selection_options(what)
     what.add_argument(
         "--allow-leakage",
         action="store_true",

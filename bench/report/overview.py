@@ -11,6 +11,7 @@ from bench.report.compare.comparison import Comparison
 from bench.report.compare.label_budgets import find_budgets
 from bench.report.plots.gallery import Lookup, write_gallery
 from bench.report.plots.write import write_plots
+from bench.report.records.readings import readings_of
 from bench.report.tables.folds import folds_markdown, folds_table, write_folds
 from bench.report.tables.ranks import ranks_markdown
 from bench.report.tables.write import markdown, write_tables
@@ -54,7 +55,7 @@ def write_report(
     files += write_plots(frame, plots, comparisons)
     files += write_gallery(frame, predictions, images or {}, plots, comparisons)
     files.append(write_atomic(folder / "figures.md", _figures(comparisons, files, folder)))
-    return [*files, write_atomic(folder / "index.md", _overview(comparisons))]
+    return [*files, write_atomic(folder / "index.md", _overview(frame, comparisons))]
 
 
 def rewrite(
@@ -86,7 +87,7 @@ def rewrite(
         galleries = [folder / "plots" / path.name for path in stored.glob("*_gallery.png")]
         text = _figures(comparisons, [*files, *galleries], folder)
         files.append(write_atomic(folder / "figures.md", text))
-    return [*files, write_atomic(folder / "index.md", _overview(comparisons))]
+    return [*files, write_atomic(folder / "index.md", _overview(frame, comparisons))]
 
 
 def _write_tables(frame: DataFrame, comparisons: list[Comparison], folder: Path) -> list[Path]:
@@ -94,9 +95,11 @@ def _write_tables(frame: DataFrame, comparisons: list[Comparison], folder: Path)
     return files + write_folds(comparisons, folder / "tables")
 
 
-def _overview(comparisons: list[Comparison]) -> str:
+def _overview(frame: DataFrame, comparisons: list[Comparison]) -> str:
     """Every table. The text depends on the records only, not on which files are stored."""
     parts = ["# Results", _READ_ME]
+    if readings := readings_of(frame):
+        parts.append("\n".join(["## Images", "", *(f"* {text}" for text in readings)]))
     for comparison in comparisons:
         parts += [f"## {comparison.title}", markdown(comparison).rstrip()]
         if not folds_table(comparison).empty:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from bench.cost.measure import measure_cost
 from bench.data.items import Collection
+from bench.data.reading import Reading
 from bench.data.split import Split, split
 from bench.data.stacks import stacks
 from bench.errors import DivergedError, UnsupportedError, UserError
@@ -23,6 +24,7 @@ from bench.plugins.registry import get_method, load_collection
 from bench.run.environment import environment
 from bench.run.events import CellProgress, PhaseStarted, TrainingProgress
 from bench.run.models import keep_model
+from bench.run.record_images import selection_of
 from bench.run.store import Store
 from bench.sam.encoder import checkpoint_blocks
 from bench.spec import Cell, PromptSource, Record, Status
@@ -57,11 +59,11 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     """
     recipe = cell.recipe
     say(PhaseStarted("data"))
-    collection = load_collection(cell.dataset)
+    collection = load_collection(cell.dataset, selection_of(cell))
     parts = split_of(cell, collection)
     tested, items = collection, parts.test
     if cell.test_dataset:
-        tested = load_collection(cell.test_dataset)
+        tested = load_collection(cell.test_dataset, selection_of(cell))
         items = tested.items
     model = build_model(cell, device)
     # What the evaluation cannot do is refused here, before the training.
@@ -100,7 +102,11 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         per_volume=tuple(scoring.volumes),
         history=tuple(history),
         cost=replace(cost, train_wall_s=train_wall, data_bytes=data_bytes if history else None),
-        env=environment(str(device)) | {"split": _describe(replace(parts, test=items))},
+        env=environment(str(device))
+        | {
+            "split": _describe(replace(parts, test=items)),
+            "reading": _reading(collection, tested),
+        },
     )
     if store.keep != "none":
         origin = {"source": collection.source, "licence": collection.licence}
@@ -226,6 +232,14 @@ def prompt_origin(cell: Cell) -> PromptSource:
     """
     method = get_method(cell.method)
     return get_mode(cell.recipe.evaluation).prompt_origin(method.prompt_origin(cell.options))
+
+
+def _reading(collection: Collection, tested: Collection) -> dict[str, Any]:
+    """What was read of the images, and of those that are tested."""
+    facts = Reading.of(collection).to_dict()
+    if tested is not collection:
+        facts["tested_on"] = f"{tested.name}: {Reading.of(tested).summary}"
+    return facts
 
 
 def _describe(parts: Split) -> dict[str, Any]:

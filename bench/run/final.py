@@ -17,6 +17,7 @@ from bench.plugins.registry import load_collection
 from bench.run.cell import build_model, prompt_origin, split_of, train_model
 from bench.run.environment import environment
 from bench.run.events import CellProgress, PhaseStarted
+from bench.run.record_images import selection_of
 from bench.spec import Cell
 
 
@@ -59,7 +60,7 @@ def train_final(
     """
     cell = training.cell
     say(PhaseStarted("data"))
-    collection = load_collection(cell.dataset)
+    collection = load_collection(cell.dataset, selection_of(cell))
     parts = split_of(cell, collection)
     used = training_parts(parts, training.everything)
     items = tuple(item for some in used.values() for item in some)

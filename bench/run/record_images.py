@@ -4,35 +4,43 @@ from collections.abc import Callable, Iterable
 
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection
+from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError
 from bench.spec import Cell
+
+
+def selection_of(cell: Cell) -> Selection:
+    """Channels and frame of the images of a cell."""
+    return Selection(cell.task.channels, cell.task.crop)
 
 
 class RecordImages:
     """The collections of cells. Each collection is loaded and hashed once.
 
     Args:
-        load: function from the name or path of a dataset to its collection, such as
-            `load_collection`.
+        load: function from the name or path of a dataset, and a selection, to its collection,
+            such as `load_collection`.
     """
 
-    def __init__(self, load: Callable[[str], Collection]) -> None:
+    def __init__(self, load: Callable[[str, Selection], Collection]) -> None:
         self._load = load
-        self._loaded: dict[str, tuple[Collection, str] | None] = {}
+        self._loaded: dict[tuple[str, Selection], tuple[Collection, str] | None] = {}
 
-    def load(self, dataset: str) -> tuple[Collection, str] | None:
+    def load(self, dataset: str, selection: Selection = WHOLE) -> tuple[Collection, str] | None:
         """The collection of a dataset and its fingerprint; None if it cannot be loaded.
 
         Args:
             dataset: name or path.
+            selection: channels and frame of its images.
         """
-        if dataset not in self._loaded:
+        key = dataset, selection
+        if key not in self._loaded:
             try:
-                collection = self._load(dataset)
-                self._loaded[dataset] = collection, fingerprint(collection)
+                collection = self._load(dataset, selection)
+                self._loaded[key] = collection, fingerprint(collection)
             except UserError:
-                self._loaded[dataset] = None
-        return self._loaded[dataset]
+                self._loaded[key] = None
+        return self._loaded[key]
 
     def of_cell(self, cell: Cell) -> Collection | str:
         """The collection of the test images of a cell, or a sentence why it is not available.
@@ -40,7 +48,7 @@ class RecordImages:
         It is available if it can be loaded and its fingerprint is that of the cell. It holds all
         images of the collection, not only those of the test part.
         """
-        loaded = self.load(cell.tested_dataset)
+        loaded = self.load(cell.tested_dataset, selection_of(cell))
         if loaded is None:
             return f"{cell.tested_name}: its images are not on this machine"
         collection, sha = loaded

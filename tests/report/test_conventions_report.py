@@ -72,7 +72,7 @@ HALF = [0, 1, 1, 0, 2, 0], [0, 1, 1, 0, 0, 0]
 def test_a_false_alarm_turns_the_ranking(store: Store) -> None:
     add(store, "wild", LINES, *WILD)
     add(store, "careful", LINES, *CAREFUL)
-    (found,) = compare_conventions(store.read_all(), store.predictions, lambda name: LINES)
+    (found,) = compare_conventions(store.read_all(), store.predictions, lambda *_: LINES)
     (block,) = found.blocks
     # Class 1: (1 + 2/3) / 2; class 2: (1 + 1) / 2 with the false alarm, (1 + 0) / 2 without.
     assert block.scores["wild"]["SAMed", "dice"] == pytest.approx((5 / 6 + 1) / 2)
@@ -89,7 +89,7 @@ def test_a_false_alarm_turns_the_ranking(store: Store) -> None:
 def test_scores_are_means_over_seeds(store: Store) -> None:
     add(store, "lora", LINES, *CAREFUL)
     add(store, "lora", LINES, *HALF, seed=1)
-    (found,) = compare_conventions(store.read_all(), store.predictions, lambda name: LINES)
+    (found,) = compare_conventions(store.read_all(), store.predictions, lambda *_: LINES)
     figure = found.blocks[0].scores["lora"]["suite", "dice"]
     # Careful: 2 * 3 / 7 and 1; half: 1 and 2 / 3.
     assert figure == pytest.approx(((6 / 7 + 1) / 2 + (1 + 2 / 3) / 2) / 2)
@@ -98,7 +98,7 @@ def test_scores_are_means_over_seeds(store: Store) -> None:
 def test_slices_are_gathered_to_volumes(store: Store) -> None:
     slices = collection([0, 1, 1, 0, 2, 2], [0, 1, 1, 0, 0, 0], volume="scan")
     add(store, "wild", slices, *WILD)
-    (found,) = compare_conventions(store.read_all(), store.predictions, lambda name: slices)
+    (found,) = compare_conventions(store.read_all(), store.predictions, lambda *_: slices)
     # The volume holds class 2: 2 voxels found, 1 too many; class 1: 3 of 4.
     figure = found.blocks[0].scores["wild"]["SAMed", "dice"]
     assert figure == pytest.approx((6 / 7 + 4 / 5) / 2)
@@ -108,7 +108,7 @@ def test_slices_are_gathered_to_volumes(store: Store) -> None:
 def test_prompts_of_different_origin_are_not_compared(store: Store) -> None:
     add(store, "wild", LINES, *WILD)
     add(store, "careful", LINES, *CAREFUL, prompts="oracle")
-    (found,) = compare_conventions(store.read_all(), store.predictions, lambda name: LINES)
+    (found,) = compare_conventions(store.read_all(), store.predictions, lambda *_: LINES)
     assert [block.prompts for block in found.blocks] == ["none", "oracle"]
     assert not any(block.order_changes for block in found.blocks)
 
@@ -138,7 +138,7 @@ def test_tables_tell_figures_ranks_and_flips(store: Store) -> None:
     add(store, "careful", LINES, *CAREFUL)
     console = Console(width=140, file=io.StringIO())
     for table in conventions_tables(
-        compare_conventions(store.read_all(), store.predictions, lambda name: LINES)
+        compare_conventions(store.read_all(), store.predictions, lambda *_: LINES)
     ):
         console.print(table)
     assert isinstance(console.file, io.StringIO)
@@ -171,7 +171,7 @@ def test_one_dataset_at_a_time(store: Store) -> None:
 
 def assert_refused(store: Store, images: Collection, match: str) -> None:
     def compare(records: list[Record]) -> None:
-        compare_conventions(records, store.predictions, lambda name: images)
+        compare_conventions(records, store.predictions, lambda *_: images)
 
     with pytest.raises(UserError, match=match):
         compare(store.read_all())

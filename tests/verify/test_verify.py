@@ -17,6 +17,7 @@ from bench.ask.grid import LoadedDataset
 from bench.ask.suites import SuiteChoice, expand_suite, get_suite
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection, Item
+from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError
 from bench.evaluate.scoring import Prediction, Scoring
 from bench.report.compare.comparison import make_comparisons
@@ -33,7 +34,7 @@ ITEMS = tuple(Item(f"i{n}", mask * 80, mask, f"g{n}") for n, mask in enumerate(M
 MADE = Collection("made", CLASSES, ITEMS)
 
 
-def load(name: str) -> Collection:
+def load(name: str, selection: Selection = WHOLE) -> Collection:
     if name not in ("made", "steel"):
         raise UserError("not here")
     return dataclasses.replace(MADE, name=name)

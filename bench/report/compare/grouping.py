@@ -21,9 +21,10 @@ def table_key(cell: Cell) -> tuple[Any, ...]:
 
     Two cells are in the same table if, and only if, their keys are equal. The key holds the names
     and fingerprints of the datasets, label budget, folds, split, protocol, classes, image size,
-    depth, and under `equal` the recipe without the learning rate.
+    depth, channels, crop, and under `equal` the recipe without the learning rate.
     """
     task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
+    task += (cell.task.channels, cell.task.crop)
     # `equal` prescribes the whole recipe except the learning rate; under `published`, every method
     # has its own recipe.
     recipe = _without_rate(cell.recipe) if cell.protocol == "equal" else None
@@ -95,6 +96,10 @@ def words_of(cell: Cell) -> tuple[str, ...]:
         words.append(f"{cell.folds} folds")
     if cell.task.depth != Task.depth:
         words.append(f"depth {cell.task.depth}")
+    if cell.task.channels:
+        words.append(f"channels {cell.task.channels}")
+    if cell.task.crop:
+        words.append(f"crop {cell.task.crop}")
     if cell.protocol == "equal":
         for part in dataclasses.fields(Recipe):
             value = getattr(cell.recipe, part.name)

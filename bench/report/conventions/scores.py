@@ -12,6 +12,7 @@ from bench.data.decode import decode_mask
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection, Item
 from bench.data.masks import read_mask
+from bench.data.selection import Selection
 from bench.errors import UserError
 from bench.metrics.cases import Case, read_case
 from bench.metrics.conventions import CONVENTIONS
@@ -26,10 +27,11 @@ from bench.report.conventions.order_changes import (
 )
 from bench.report.records.frame import to_frame
 from bench.report.records.rows import Row
+from bench.run.record_images import selection_of
 from bench.run.store import Store
 from bench.spec import Cell, Record
 
-Load = Callable[[str], Collection]
+Load = Callable[[str, Selection], Collection]
 Folder = Callable[[Cell], Path]  # from a cell to the folder of its class maps
 
 
@@ -114,7 +116,8 @@ def compare_conventions(
     Args:
         records: records of successful runs.
         folder: from a cell to the folder of its class maps, as `Store.predictions`.
-        load: from the name or path of a dataset to its images, as `load_collection`.
+        load: from the name or path of a dataset and a selection to its images, as
+            `load_collection`.
 
     Returns:
         One result for each table, sorted as by `make_comparisons`. Rows without runs for all folds
@@ -130,22 +133,27 @@ def compare_conventions(
             raise UserError(
                 f"{record.cell.id} has the status {record.status} and no predictions: leave it out"
             )
-    collections: dict[tuple[str, str], Collection] = {}
+    collections: dict[tuple[str, ...], Collection] = {}
     for cell in (record.cell for record in records):
-        key = (cell.tested_dataset, cell.tested_sha)
+        key = _images_of(cell)
         if key not in collections:
             collections[key] = _load(cell, load)
     compared = []
     for one in make_comparisons(to_frame(records)):
         blocks = tuple(_score(block, collections, folder) for block in one.blocks)
         cells = cast("list[Cell]", [cell for row in one.rows for cell in row.records["cell"]])
-        used = collections[cells[0].tested_dataset, cells[0].tested_sha]
+        used = collections[_images_of(cells[0])]
         compared.append(ScoredComparison(one.title, blocks, tuple(_notes(used, one.blocks))))
     return compared
 
 
+def _images_of(cell: Cell) -> tuple[str, ...]:
+    """What the images of a cell depend on."""
+    return cell.tested_dataset, cell.tested_sha, cell.task.channels, cell.task.crop
+
+
 def _load(cell: Cell, load: Load) -> Collection:
-    collection = load(cell.tested_dataset)
+    collection = load(cell.tested_dataset, selection_of(cell))
     if fingerprint(collection) != cell.tested_sha:
         raise UserError(
             f"the images of '{cell.tested_dataset}' differ from those that {cell.id} was tested on:"
@@ -155,15 +163,13 @@ def _load(cell: Cell, load: Load) -> Collection:
 
 
 def _score(
-    block: Block, collections: Mapping[tuple[str, str], Collection], folder: Folder
+    block: Block, collections: Mapping[tuple[str, ...], Collection], folder: Folder
 ) -> ScoredBlock:
     labels = Counter(row.label for row in block.rows)
     scores = {}
     for row in _comparable(block):
         runs = [
-            _figures(
-                read_cases(cell, images, collections[cell.tested_dataset, cell.tested_sha], folder)
-            )
+            _figures(read_cases(cell, images, collections[_images_of(cell)], folder))
             for cell, images in zip(row.ok["cell"], row.ok["per_image"], strict=True)
         ]
         scores[row.label if labels[row.label] == 1 else row.name] = {
