@@ -134,6 +134,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         checkpoint=arguments.checkpoint,
         allow_other_images=arguments.allow_other_images,
     )
+    if crop := model.model.task.crop:
+        note = f"trained on images cropped by {crop}; the files are predicted as a whole"
+        console.print(f"[dim]note: {plain(note)}[/]")
     outcomes = _predict(model, pictures, arguments.out, settings, console)
     exit_code = _report(outcomes, arguments.out, console)
     if formats:

@@ -80,7 +80,10 @@ def _what(header: ModelHeader) -> Iterator[str]:
     weights = f", SHA-256 `{cell.weights_sha}`" if cell.weights_sha else ""
     yield f"Backbone: {task.backbone}, weights {task.weights}{weights}"
     stack = f", {task.depth} slices at once" if task.depth > 1 else ""
-    yield f"Input: {task.image_size} x {task.image_size} px{stack}; prompts: {header.prompts}"
+    channels = f"; channels {task.channels}" if task.channels else ""
+    crop = f"; trained on images cropped by {task.crop}" if task.crop else ""
+    size = f"{task.image_size} x {task.image_size} px"
+    yield f"Input: {size}{stack}{channels}{crop}; prompts: {header.prompts}"
     kind = "final model of the command `train`" if header.final else "model of one cell"
     yield f"This file: {kind} `{cell.id}`, made by sam-adapt-bench {header.version}"
 

@@ -100,7 +100,8 @@ class KeptModel:
             raise UserError(
                 f"this model takes stacks of {self.depth} slices: use predict_stack, or a volume"
             )
-        pixels = as_pixels(Path(image) if isinstance(image, str) else image, levels)
+        source = Path(image) if isinstance(image, str) else image
+        pixels = as_pixels(source, levels, self.model.task.channels)
         prompts = None
         if any(prompt is not None for prompt in (boxes, points, classes)) or self.takes_prompts:
             rule = self.model.prompt_rule
@@ -138,7 +139,7 @@ class KeptModel:
             )
         if len(slices) != self.depth:
             raise UserError(f"{len(slices)} slices are given: this model takes {self.depth}")
-        images = [as_pixels(one, levels) for one in slices]
+        images = [as_pixels(one, levels, self.model.task.channels) for one in slices]
         for one in images:
             self.check_kind(one, levels, "a slice")
         return [self._joined([band], "whole") for band in self.stack_bands(images)]

@@ -194,7 +194,7 @@ class PictureJob:
             passed = start + depth
 
     def _read(self, index: int) -> Pixels8:
-        pixels = self.picture.read(index, self._settings.levels)
+        pixels = self.picture.read(index, self._settings.levels, self._model.model.task.channels)
         self._model.check_kind(pixels, self._settings.levels, str(self.picture.path))
         return pixels
 

@@ -11,7 +11,7 @@ import tifffile
 
 from bench.data import nifti
 from bench.data.decode import Levels, show
-from bench.data.raster import LARGEST_PX, SUFFIXES, Raster, describe, load, size_of
+from bench.data.raster import LARGEST_PX, SUFFIXES, Raster, describe, load, orientation, size_of
 from bench.data.traits import kind_of, shown_values
 from bench.errors import UserError
 from bench.evaluate.tiles import ImageRows
@@ -64,36 +64,40 @@ class Picture:
     size: tuple[int, int]
     error: str | None = None
 
-    def read(self, index: int = 0, levels: Levels | None = None) -> Pixels8:
+    def read(self, index: int = 0, levels: Levels | None = None, channels: str = "") -> Pixels8:
         """One slice, or the image; close it after use (`Pixels8.close`).
 
         Args:
             index: of the slice, from 0; not used for a single image.
             levels: values that become 0 and 255; None: as for the images of a training, from the
                 values of this slice or image alone.
+            channels: that the model was trained on, as in `bench.data.selection.Selection`.
 
         Raises:
             UserError: the file is damaged or gone, or its values cannot be shown.
         """
         try:
-            return self._read(index, levels)
+            return self._read(index, levels, channels)
         except UserError:
             raise
         except DAMAGED as error:
             raise _unreadable(self.path, error) from error
 
-    def _read(self, index: int, levels: Levels | None) -> Pixels8:
+    def _read(self, index: int, levels: Levels | None, channels: str) -> Pixels8:
         if is_volume(self.path):
-            return as_pixels(nifti.read_slice(self.path, index), levels)
+            return as_pixels(nifti.read_slice(self.path, index), levels, channels)
         if self.slices > 1:
-            return as_pixels(_read_page(self.path, index), levels)
-        if self.path.suffix.lower() in TIFF and self.size[0] * self.size[1] > LARGE_PX:
+            return as_pixels(_read_page(self.path, index), levels, channels)
+        large = self.size[0] * self.size[1] > LARGE_PX
+        if self.path.suffix.lower() in TIFF and large and not channels and _has_rows(self.path):
             rows = TiffRows(self.path, levels)
             return Pixels8(rows, rows.kind)
-        return as_pixels(self.path, levels)
+        return as_pixels(self.path, levels, channels)
 
 
-def as_pixels(pixels: Path | npt.NDArray[Any], levels: Levels | None = None) -> Pixels8:
+def as_pixels(
+    pixels: Path | npt.NDArray[Any], levels: Levels | None = None, channels: str = ""
+) -> Pixels8:
     """Read a file or an array as the images of a training are read.
 
     Args:
@@ -101,10 +105,11 @@ def as_pixels(pixels: Path | npt.NDArray[Any], levels: Levels | None = None) -> 
             is alpha, which is dropped.
         levels: values that become 0 and 255; None: as for the images of a training, see
             `bench.data.decode`.
+        channels: as of `Picture.read`.
 
     Raises:
-        UserError: the file cannot be read, the array has another shape or holds no numbers, or a
-            value is NaN or infinite.
+        UserError: the file cannot be read or lacks a channel, the array has another shape or holds
+            no numbers, or a value is NaN or infinite.
     """
     if isinstance(pixels, Path):
         raster = load(pixels)
@@ -120,7 +125,7 @@ def as_pixels(pixels: Path | npt.NDArray[Any], levels: Levels | None = None) -> 
                 " numbers, at least one pixel"
             )
         raster = Raster(pixels)
-    return Pixels8(show(raster, describe(pixels), levels), kind_of(shown_values(raster)))
+    return Pixels8(show(raster, describe(pixels), levels, channels), kind_of(shown_values(raster)))
 
 
 def open_pictures(paths: Iterable[Path]) -> list[Picture]:
@@ -193,13 +198,23 @@ def _series_shape(path: Path, series: Any) -> tuple[int, int, int]:
     """Number of slices, and height and width, of a series of a TIFF file."""
     lengths = dict(zip(series.axes, series.shape, strict=True))
     extra = [axis for axis, length in lengths.items() if axis not in "YXS" and length > 1]
-    if len(extra) > 1 or extra == ["C"]:
+    if extra == ["C"] and "S" not in series.axes:
+        extra = []
+    if len(extra) > 1:
         raise UserError(
             f"{path} has the axes {series.axes} of lengths {series.shape}: save one image, or one"
             " stack of slices, without further channels or times"
         )
     slices = lengths[extra[0]] if extra else 1
-    return slices, lengths["Y"], lengths["X"]
+    size = lengths["Y"], lengths["X"]
+    return slices, *(size[::-1] if slices == 1 and orientation(series.keyframe) > 4 else size)
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether the rows of a TIFF file are those of the image: upright, without further channels."""
+    with tifffile.TiffFile(path) as file:
+        page = file.series[0].keyframe
+        return orientation(page) == 1 and "C" not in file.series[0].axes
 
 
 def _read_page(path: Path, index: int) -> npt.NDArray[Any]:

@@ -73,6 +73,17 @@ def grey(number: int) -> Array:
     return (noise + 60 * two(number)).astype(U8)
 
 
+BAR = 20  # rows of the information bar of `barred`
+
+
+def barred(number: int) -> Array:
+    """An image of 90 rows, the last of them an information bar with text."""
+    pixels = np.pad(grey(number), ((30, BAR), (0, 0)), mode="reflect")
+    pixels[-BAR:] = 0
+    pixels[-14:-6, 4:30:3] = 255
+    return pixels
+
+
 def save(pixels: Array, file: Path, **options: Any) -> Path:
     """Write an image file by its ending; TIFF with the type of the pixels."""
     file.parent.mkdir(parents=True, exist_ok=True)
