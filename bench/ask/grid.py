@@ -94,7 +94,7 @@ def expand(
     cells: list[Cell] = []
     notes: list[str] = []
     for name, dataset in (load_datasets(request) if datasets is None else datasets).items():
-        notes += _readings(dataset)
+        notes += _image_facts(dataset)
         images, assumptions = _training_images(request, dataset.collection)
         notes += assumptions
         if dataset.other is not None:
@@ -120,14 +120,14 @@ def expand(
     return list(once.values()), list(dict.fromkeys(notes))
 
 
-def _readings(dataset: LoadedDataset) -> Iterator[str]:
+def _image_facts(dataset: LoadedDataset) -> Iterator[str]:
     """What was read of a dataset, and of the one that is tested on."""
-    from bench.data.reading import Reading
+    from bench.data.facts import CollectionFacts
 
     for collection in filter(None, (dataset.collection, dataset.other)):
-        reading = Reading.of(collection)
-        yield f"{collection.name}: {reading.summary}"
-        yield from (f"{collection.name}: left out: {text}" for text in reading.left_out)
+        facts = CollectionFacts.of(collection)
+        yield f"{collection.name}: {facts.summary}"
+        yield from (f"{collection.name}: left out: {text}" for text in facts.left_out)
 
 
 def _training_images(

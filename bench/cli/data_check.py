@@ -8,7 +8,7 @@ from rich.console import Console
 from bench.cli.parsing import plain
 
 if TYPE_CHECKING:
-    from bench.data.reading import Reading
+    from bench.data.facts import CollectionFacts
 
 
 def add_selection_options(parser: Any) -> None:
@@ -38,28 +38,28 @@ def check_folders(names: list[str], arguments: argparse.Namespace, console: Cons
     Raises:
         UserError: one cannot be read.
     """
-    from bench.data.reading import Reading
+    from bench.data.facts import CollectionFacts
     from bench.data.selection import Selection
     from bench.plugins.registry import load_collection
 
     selection = Selection.parse(arguments.channels, arguments.crop)
     for name in names:
-        show_reading(Reading.of(load_collection(name, selection)), console)
+        show_facts(CollectionFacts.of(load_collection(name, selection)), console)
 
 
-def show_reading(reading: "Reading", console: Console) -> None:
+def show_facts(facts: "CollectionFacts", console: Console) -> None:
     """Print all facts about a collection, what was assumed, and what is left out."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    facts = Table(title=plain(reading.name), box=None, show_header=False, title_justify="left")
-    for fact, text in reading.rows():
-        facts.add_row(fact, plain(text))
-    console.print(facts)
+    table = Table(title=plain(facts.name), box=None, show_header=False, title_justify="left")
+    for fact, text in facts.rows():
+        table.add_row(fact, plain(text))
+    console.print(table)
     classes = Table("Class", "Share of labelled pixels", "Images", box=SIMPLE_HEAD)
-    for one in reading.classes:
+    for one in facts.classes:
         classes.add_row(plain(one.name), f"{one.share:.3%}", str(one.images))
     console.print(classes)
-    for title, lines in (("assumed", reading.assumed), ("left out", reading.left_out)):
+    for title, lines in (("assumed", facts.assumed), ("left out", facts.left_out)):
         for line in lines or ["nothing"]:
             console.print(plain(f"{title}: {line}"), soft_wrap=True)

@@ -48,7 +48,7 @@ def spacing_mm(file: Path) -> tuple[float, float, float]:
 def read_slice(file: Path, number: int) -> npt.NDArray[Any]:
     """Values (H, W) of slice `number`, counted from 0, scaled as the file says.
 
-    It shares the memory of the volume, which is kept: copy it before a change.
+    It shares the memory of the volume, which is kept, so it cannot be written to.
     """
     return _voxels(file)[..., number].T
 
@@ -58,7 +58,7 @@ def read_levels(file: Path, number: int) -> npt.NDArray[np.uint8]:
 
     The value 0 becomes 0, and percentile `BRIGHTEST` of the values above 0 of the whole volume
     becomes 255; values outside are clipped. The array shares the memory of the volume, which is
-    kept: copy it before a change.
+    kept, so it cannot be written to.
     """
     return _levels(file)[..., number].T
 
@@ -86,7 +86,7 @@ def read_labels(file: Path, number: int) -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)  # images and labels of one patient
 def _voxels(file: Path) -> npt.NDArray[Any]:
-    return np.asarray(_checked(file).dataobj)
+    return _locked(np.asarray(_checked(file).dataobj))
 
 
 @lru_cache(maxsize=4)
@@ -94,7 +94,13 @@ def _levels(file: Path) -> npt.NDArray[np.uint8]:
     values = np.asarray(_checked(file).dataobj, np.float32)
     body = values[values > 0]
     top = float(np.percentile(body, BRIGHTEST)) if body.size else 1.0
-    return np.asarray((values / top * 255).clip(0, 255).round(), np.uint8)
+    return _locked(np.asarray((values / top * 255).clip(0, 255).round(), np.uint8))
+
+
+def _locked(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array, made read-only: all slices share it."""
+    values.flags.writeable = False
+    return values
 
 
 def _checked(file: Path) -> Any:

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from bench.cost.measure import measure_cost
+from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
-from bench.data.reading import Reading
 from bench.data.split import Split, split
 from bench.data.stacks import stacks
 from bench.errors import DivergedError, UnsupportedError, UserError
@@ -105,7 +105,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         env=environment(str(device))
         | {
             "split": _describe(replace(parts, test=items)),
-            "reading": _reading(collection, tested),
+            "images": _image_facts(collection, tested),
         },
     )
     if store.keep != "none":
@@ -234,11 +234,11 @@ def prompt_origin(cell: Cell) -> PromptSource:
     return get_mode(cell.recipe.evaluation).prompt_origin(method.prompt_origin(cell.options))
 
 
-def _reading(collection: Collection, tested: Collection) -> dict[str, Any]:
+def _image_facts(collection: Collection, tested: Collection) -> dict[str, Any]:
     """What was read of the images, and of those that are tested."""
-    facts = Reading.of(collection).to_dict()
+    facts = CollectionFacts.of(collection).to_dict()
     if tested is not collection:
-        facts["tested_on"] = f"{tested.name}: {Reading.of(tested).summary}"
+        facts["tested_on"] = f"{tested.name}: {CollectionFacts.of(tested).summary}"
     return facts
 
 

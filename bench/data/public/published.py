@@ -32,7 +32,7 @@ def read_published(
     classes: tuple[str, ...],
     mask_values: dict[int, int] | None = None,
 ) -> Collection:
-    """List a public collection, its items in the order of their names (plain: of their files).
+    """List a public collection, its items in the order of their names.
 
     A folder in the plain layout is read by `read_folder`, which decodes all files. In the layout of
     the publisher files must exist, but are decoded later.
@@ -59,7 +59,14 @@ def read_published(
                 f"{len(classes)} ({', '.join(classes)}); correct its class list, "
                 "or use the folder as --dataset"
             )
-        return replace(collection, name=name, classes=classes)
+        order = sorted(range(len(collection.items)), key=lambda n: collection.items[n].name)
+        return replace(
+            collection,
+            name=name,
+            classes=classes,
+            items=tuple(collection.items[number] for number in order),
+            contents=tuple(collection.contents[number] for number in order),
+        )
     try:
         listing = reader(root)
     except UserError:

@@ -30,7 +30,7 @@ from bench.report.page.tables import (
 from bench.report.plots.gallery import Lookup
 from bench.report.plots.style import Series, assign
 from bench.report.records.columns import DICE
-from bench.report.records.readings import readings_of
+from bench.report.records.image_facts import image_facts_of
 from bench.report.records.rows import Row
 from bench.report.tables.ranks import ranks_table
 from bench.spec import Record
@@ -97,7 +97,7 @@ def _overview(report: Report) -> Iterator[Section]:
     shown = [one for one in whole if len(one.rows) > 1 or one.dataset not in compared]
     shown = shown or list(report.comparisons)
     facts: dict[str, Any] = {"parts": overview_table(shown, report.looks), "column": DICE}
-    facts["images"] = readings_of(report.frame)
+    facts["images"] = image_facts_of(report.frame)
     heads = [(one.slug, one.title) for one in shown]
     yield Section("overview", "Overview", "", "overview.html.j2", {**facts, "heads": heads})
 

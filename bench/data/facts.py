@@ -33,7 +33,7 @@ class ClassFacts:
 
 
 @dataclass(frozen=True)
-class Reading:
+class CollectionFacts:
     """What was read of a collection.
 
     Attributes:
@@ -68,7 +68,7 @@ class Reading:
     left_out: tuple[str, ...]
 
     @classmethod
-    def of(cls, collection: Collection) -> "Reading":
+    def of(cls, collection: Collection) -> "CollectionFacts":
         """Summarise a collection; its files are decoded if the reader did not keep their contents.
 
         The parts are those of the split with all defaults.

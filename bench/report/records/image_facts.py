@@ -4,14 +4,14 @@ from typing import Any
 
 import pandas as pd
 
-_FACTS = tuple(f"env/reading/{name}" for name in ("summary", "tested_on", "assumed", "left_out"))
+_FACTS = tuple(f"env/images/{name}" for name in ("summary", "tested_on", "assumed", "left_out"))
 
 
-def readings_of(frame: pd.DataFrame) -> list[str]:
+def image_facts_of(frame: pd.DataFrame) -> list[str]:
     """One sentence for each collection that was read, in the order of the runs.
 
     Args:
-        frame: of `to_frame`. Records of older versions have no reading and are passed over.
+        frame: of `to_frame`. Records of older versions have none and are passed over.
     """
     names = [cell.images_label for cell in frame["cell"]]
     columns = [_column(frame, fact) for fact in _FACTS]
