@@ -24,7 +24,7 @@ ROOMS = {
     "api": "report.tables report.compare report.records run ask cost sam",
     "verify": "report report.page report.published report.compare report.records run ask"
     " evaluate metrics data stats",
-    "report": "report.tables report.plots report.compare",
+    "report": "report.tables report.plots report.compare report.records",
     "report.page": "report.published report.tables report.plots report.compare report.records"
     " ask data",
     "report.conventions": "report.compare report.records run metrics data",
