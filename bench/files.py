@@ -74,6 +74,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def cache_folder() -> Path:
+    """Folder of downloaded files and of results about files, which may not exist.
+
+    $SAM_BENCH_CACHE as it is, else `sam-adapt-bench` in $XDG_CACHE_HOME or ~/.cache.
+    """
+    own = os.environ.get("SAM_BENCH_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(own) if own else Path(home) / "sam-adapt-bench"
+
+
 def shipped_results() -> Path:
     """The folder `results` inside the installed package, else next to it as in a checkout.
 

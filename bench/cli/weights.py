@@ -35,8 +35,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from bench.data.public.fetch import cache_folder
-    from bench.files import file_sha256
+    from bench.files import cache_folder, file_sha256
     from bench.sam.weights import PUBLIC, cached_weights, fetch, public
 
     names = arguments.names or list(PUBLIC)

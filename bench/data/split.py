@@ -4,17 +4,15 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
-from bench.data.decode import decode_mask
 from bench.data.items import Collection, Item
+from bench.data.present import present_classes
 from bench.errors import UserError
 
 SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}  # of the items, where no split is published
+WITHOUT_VALIDATION = "no validation part, so no validation Dice and no choice by it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +44,10 @@ def split(
     """Split a collection; `seed` only decides which training images a label budget keeps.
 
     One fold: the published split, else `SHARES` of the items; a missing validation part is taken
-    from the training groups. More folds: the groups are distributed over folds of about equal size;
+    from the training groups, and stays empty if there is only one. Two groups are divided into a
+    training and a test part. More folds: the groups are distributed over folds of about equal size;
     one fold is the test part, and a fifth of the others the validation part. Groups are never
-    divided, except by a published split; each part has at least one item.
+    divided, except by a published split; each part but validation has at least one item.
 
     All masks of the training and test parts are decoded, for the notes on absent classes.
 
@@ -81,6 +80,8 @@ def split(
         if collection.official:
             notes.append("cross-validation: the published split is not used")
         parts = _by_group(collection, fold, folds, shares_of(ratio))
+        if not parts["val"]:
+            notes.append(f"{WITHOUT_VALIDATION}: there are too few specimen groups")
     if labels is not None:
         parts["train"] = _budget(parts["train"], labels, seed)
     notes += _absent_classes(collection, parts)
@@ -146,13 +147,20 @@ def _official(collection: Collection, notes: list[str]) -> dict[str, list[Item]]
         notes.append(f"{left_out} images are in no part of the published split and are not used")
     if not parts["val"]:
         parts["train"], parts["val"] = _carve(collection, parts["train"])
-        notes.append("the published split has no validation part: taken from its training groups")
+        notes.append(
+            "the published split has no validation part: taken from its training groups"
+            if parts["val"]
+            else f"{WITHOUT_VALIDATION}: the training part has one specimen group"
+        )
     return parts
 
 
 def _by_group(
     collection: Collection, fold: int, folds: int, shares: dict[str, float]
 ) -> dict[str, list[Item]]:
+    if folds == 1 and len({item.group for item in collection.items}) == 2:
+        train, test = _deal(collection, collection.items, (shares["train"], shares["test"]))
+        return {"train": train, "val": [], "test": test}
     if folds == 1:
         return dict(zip(SHARES, _deal(collection, collection.items, shares.values()), strict=True))
     dealt = _deal(collection, collection.items, [1 / folds] * folds)
@@ -162,7 +170,9 @@ def _by_group(
 
 
 def _carve(collection: Collection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """Training and validation items in the proportion of `SHARES`."""
+    """Training and validation items in the proportion of `SHARES`; one group trains alone."""
+    if len({item.group for item in items}) == 1:
+        return list(items), []
     known = SHARES["train"] + SHARES["val"]
     train, val = _deal(collection, items, (SHARES["train"] / known, SHARES["val"] / known))
     return train, val
@@ -215,14 +225,11 @@ def _rank(name: str) -> str:
 def _absent_classes(collection: Collection, parts: dict[str, list[Item]]) -> list[str]:
     """One note for each class that does not occur in the train or test part."""
     notes = []
-    with ThreadPoolExecutor() as pool:
-        for part in ("train", "test"):
-            present = set[int]().union(
-                *pool.map(lambda item: np.unique(decode_mask(item, collection)), parts[part])
-            )
-            notes += [
-                f"class '{name}' does not occur in the {part} part"
-                for index, name in enumerate(collection.classes)
-                if index not in present
-            ]
+    for part in ("train", "test"):
+        present = set[int]().union(*present_classes(collection, parts[part]))
+        notes += [
+            f"class '{name}' does not occur in the {part} part"
+            for index, name in enumerate(collection.classes)
+            if index not in present
+        ]
     return notes

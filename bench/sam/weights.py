@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from bench.data.public.fetch import Public, Say, cache_folder, fetch_file
+from bench.data.public.fetch import Public, Say, fetch_file
 from bench.errors import no_such
+from bench.files import cache_folder
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything/"
 PUBLIC = {

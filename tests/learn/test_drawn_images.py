@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def item(number: int, volume: str = "") -> Item:
     return Item(f"i{number}", image, mask, "g", mask.astype(np.uint16) * 7, volume)
 
 
-def views(stacks: list[tuple[Item, ...]], **settings: Any) -> LabelledImages | DrawnImages:
+def views(stacks: Sequence[tuple[Item, ...]], **settings: Any) -> LabelledImages | DrawnImages:
     items = tuple(dict.fromkeys(one for stack in stacks for one in stack))
     made = training_images(
         stacks,

@@ -5,14 +5,11 @@ names, `bench.data.folder.sidecars` for optional files, and `bench.data.decode` 
 files are decoded once here, so that errors appear before training.
 """
 
-import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from bench.data.contents import inspect
 from bench.data.folder.checks import check_alpha, check_declared, check_instances, file_notes
 from bench.data.folder.guess import guess_classes
 from bench.data.folder.sidecars import (
@@ -22,6 +19,7 @@ from bench.data.folder.sidecars import (
     read_meta,
     read_split,
 )
+from bench.data.inspected import inspect_all
 from bench.data.items import Collection, Item
 from bench.data.raster import SUFFIXES
 from bench.data.selection import WHOLE, Selection
@@ -69,8 +67,7 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
         )
         for name, (image, mask) in pairs.items()
     )
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        contents = tuple(pool.map(inspect, items))
+    contents = inspect_all(items)
     check_alpha(items, contents)
     stored = sorted({value for content in contents for value in content.values})
     declared = read_classes(root, meta, stored)
@@ -81,8 +78,7 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
         check_declared(root, items, contents, classes)
     if classes.numbered and not instances:
         items = tuple(replace(item, instances=item.mask) for item in items)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            contents = tuple(pool.map(inspect, items))
+        contents = inspect_all(items)
     notes = [*classes.notes, *file_notes(contents)]
     notes += check_instances(items, contents, classes)
     if not groups:

@@ -6,24 +6,18 @@ resized copy of a whole image is. docs/evidence.md has the rates of misses and f
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
-from math import ceil, sqrt
-from statistics import median
 from typing import Literal
 
-from bench.data.decode import read_image
 from bench.data.items import Item
-from bench.data.leakage.near_duplicates import ORIENTATIONS, Index, extract
+from bench.data.leakage.near_duplicates import INVERSE, ORIENTATIONS
+from bench.data.leakage.pairs import Pair, find_pairs
 from bench.data.split import SHARES, Split
 from bench.errors import UserError
 
 Kind = Literal["group", "identical", "copy", "overlap"]
 
-SIDE = 400  # px; images are reduced by a whole number until the typical one is no longer than this
-POINTS, FEWEST = 200, 20  # windows per image; fewer where COMPARISONS would be exceeded
-COMPARISONS = 8e9  # of windows, about 20 s on one core
 NAMED = 5  # leaks that an error names
 
 
@@ -69,41 +63,53 @@ class Leak:
         return f"{one} and {other} share {self.shared or 0:.0%} of the smaller one's area ({how})"
 
 
-def find_leaks(parts: Split) -> list[Leak]:
+def find_leaks(parts: Split, pairs: Sequence[Pair] | None = None) -> list[Leak]:
     """Find overlaps between the parts of a split, validation included; inside a part none.
-
-    Every image is decoded. Some overlaps are missed, see the module; an image of one value is never
-    found to share pixels.
 
     Args:
         parts: training, validation and test items.
+        pairs: of `find_pairs` for all items of the parts; None to search them now.
 
     Returns:
         First one leak for each group and each two parts that it is in, with its first item in each;
-        then one for each pair of images of two parts that are found to share pixels, also within a
-        group.
+        then one for each pair of images of two parts that share pixels, also within a group.
 
     Raises:
         UserError: an image cannot be read.
     """
     sides: dict[str, tuple[Item, ...]] = {name: getattr(parts, name) for name in SHARES}
     leaks = [leak for pair in combinations(sides, 2) for leak in _shared_groups(sides, *pair)]
-    items = [item for side in sides.values() for item in side]
-    factor = _reduction(items)
-    pairs = sum(len(sides[a]) * len(sides[b]) for a, b in combinations(sides, 2))
-    points = min(POINTS, max(FEWEST, int(sqrt(COMPARISONS / max(pairs, 1)))))
-    with ThreadPoolExecutor() as pool:
-        features = iter(list(pool.map(lambda item: extract(item, factor, points), items)))
-    by_part = {part: [next(features) for _ in side] for part, side in sides.items()}
-    for a, b in combinations(sides, 2):
-        if not sides[b]:
-            continue
-        index = Index(by_part[b])
-        for item, query in zip(sides[a], by_part[a], strict=True):
-            for number, (kind, score, shared, orientation) in index.matches(query):
-                other, how = sides[b][number].name, ORIENTATIONS[orientation]
-                leaks.append(Leak(kind, item.name, a, other, b, score, shared, how))
-    return leaks
+    if pairs is None:
+        pairs = find_pairs([item for side in sides.values() for item in side])
+    order = list(sides)
+    place = {
+        item.name: (order.index(part), number)
+        for part, side in sides.items()
+        for number, item in enumerate(side)
+    }
+    crossing: list[tuple[tuple[int, int], tuple[int, int], Pair]] = []
+    for pair in pairs:
+        if pair.first in place and pair.second in place:
+            one, other = place[pair.first], place[pair.second]
+            if one[0] > other[0]:
+                one, other, pair = other, one, _turned(pair)
+            if one[0] < other[0]:
+                crossing.append((one, other, pair))
+    crossing.sort(key=lambda entry: (entry[0][0], entry[1][0], entry[0][1], entry[1][1]))
+    return leaks + [leak_of(pair, order[one[0]], order[other[0]]) for one, other, pair in crossing]
+
+
+def leak_of(pair: Pair, first_part: str, second_part: str) -> Leak:
+    """The leak that a pair of images of two parts is."""
+    kind, score, shared, orientation = pair.match
+    how = ORIENTATIONS[orientation]
+    return Leak(kind, pair.first, first_part, pair.second, second_part, score, shared, how)
+
+
+def _turned(pair: Pair) -> Pair:
+    """The same pair in the other order."""
+    match = pair.match._replace(orientation=INVERSE[pair.match.orientation])
+    return Pair(pair.second, pair.first, match)
 
 
 def leakage_error(leaks: Sequence[Leak]) -> UserError:
@@ -127,10 +133,3 @@ def _shared_groups(sides: dict[str, tuple[Item, ...]], a: str, b: str) -> Iterat
     second = {item.group: item.name for item in reversed(sides[b])}
     for group in sorted(first.keys() & second.keys()):
         yield Leak("group", first[group], a, second[group], b, group=group)
-
-
-def _reduction(items: Sequence[Item]) -> int:
-    """Factor by which all images are reduced, from the median size of some of them."""
-    some = items[:: ceil(len(items) / 15)] if items else []
-    sides = [max(read_image(item.image, item.selection).shape) for item in some]
-    return ceil(median(sides) / SIDE) if some else 1

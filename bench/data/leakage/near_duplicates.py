@@ -8,10 +8,9 @@ Hashes and local windows propose pairs, then the correlation of their pixels dec
   its own gradient. Similar windows vote for the relative orientation and offset of their images.
 - Correlation of the band-passed pixels in that orientation and at that offset, without the
   quarter of the shared region that correlates most: one bright object or a scale bar in both images
-  is not a leak.
+  is not a leak. What is left must have structure in several places, or the same noise and texture.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
@@ -19,26 +18,22 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from scipy import fft, ndimage
 
-from bench.data.decode import read_image
-from bench.data.items import Item
+from bench.data.leakage.features import Bands, Features, Floats, Ints, band_pass
 
 Kind = Literal["identical", "copy", "overlap"]
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.intp]
 Shift = tuple[int, int]
 
-SQUARE = 96  # px, side of the thumbnail that confirms a whole image
 SAME_HASH = 12  # of the 63 bits of a hash may differ
-GRID = np.arange(-9, 10, 3)  # px from the centre of a window to its 7 x 7 samples
 ALIKE = 0.85  # correlation above which two windows are similar
 VOTES, BIN, SLACK = 3, 6, 2  # windows that must agree; their tolerance in px; px of refinement
 FAR = 1 << 16  # bins, more than any offset
 BLOCKS = 4  # along each side of the shared region
 LEAST_SHARED, ALL_SHARED = 0.1, 0.95  # of the smaller image's area
 CONFIRMED = 0.7  # correlation of the shared region
+FEWEST_BLOCKS = 4.0  # of the 12 that are left, which must hold structure
+IN_FULL, FEWEST_IN_FULL = 0.95, 3.0  # correlation and number of all 16 blocks, for whole images
+SAME_GRAIN = 0.4  # correlation of noise and fine texture where fewer blocks hold structure
 HOPELESS = 0.2  # correlation before refinement; confirmed pairs have 0.3 even a few px off
 
 # Bits of an orientation, in the order of use: 4 transposes, 2 reverses rows, 1 columns.
@@ -52,29 +47,7 @@ ORIENTATIONS = (
     "turned by 90 degrees anticlockwise",
     "mirrored along its other diagonal",
 )
-
-
-class Features(NamedTuple):
-    """Features of an image; H, W are its reduced sides, K the number of windows.
-
-    Attributes:
-        digest: hash of size and grey values; None for an image of one value, which is never
-            reported as a duplicate.
-        square: (SQUARE, SQUARE) band-passed thumbnail.
-        hashes: (8, 63) of -1, 0, 1, for each of `ORIENTATIONS`.
-        band: (H, W) band-passed image.
-        places: (K, 2) row and column of the centres of the windows.
-        windows: (K, 49) samples with mean 0 and length 1; zeros if there are fewer points.
-        orientations: (K,) from each window to its canonical orientation.
-    """
-
-    digest: bytes | None
-    square: Floats
-    hashes: Floats
-    band: Floats
-    places: Ints
-    windows: Floats
-    orientations: Ints
+INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)  # orientation of B relative to A, from that of A to B
 
 
 class Match(NamedTuple):
@@ -85,87 +58,13 @@ class Match(NamedTuple):
         score: correlation of the shared region without the quarter that correlates most, at least
             `CONFIRMED`; 1 if identical.
         shared: shared region as a share of the smaller image, 0..1.
-        orientation: of the query relative to the image of the index, in `ORIENTATIONS`.
+        orientation: of the first image relative to the second, in `ORIENTATIONS`.
     """
 
     kind: Kind
     score: float
     shared: float
     orientation: int
-
-
-def extract(item: Item, factor: int, points: int) -> Features:
-    """Compute the features of an image.
-
-    Args:
-        item: the image.
-        factor: reduction of its sides, an integer, the same for all images.
-        points: K, its number of windows, the same for all images.
-
-    Raises:
-        UserError: the image cannot be read.
-    """
-    picture = Image.fromarray(read_image(item.image, item.selection)).convert("L")
-    grey = np.asarray(picture)
-    digest = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
-    band = _band(picture.reduce(factor))
-    places = _distinct_points(band, points)
-    windows, orientations = _windows(band, places)
-    spare = points - len(places)
-    return Features(
-        digest=digest if grey.min() < grey.max() else None,
-        square=_band(picture.resize((SQUARE, SQUARE), Image.Resampling.BOX)),
-        hashes=_hashes(picture),
-        band=band,
-        places=np.pad(places, ((0, spare), (0, 0))),
-        windows=np.pad(windows, ((0, spare), (0, 0))),
-        orientations=np.pad(orientations, (0, spare)),
-    )
-
-
-def _band(picture: Image.Image) -> Floats:
-    """Structure of about 3 to 15 px: neither noise nor shading."""
-    fine = ndimage.gaussian_filter(np.asarray(picture, np.float32), 1.5, truncate=3)
-    return np.asarray(fine - ndimage.uniform_filter(fine, 15), np.float32)
-
-
-def _hashes(picture: Image.Image) -> Floats:
-    """Hash (8, 63) of an image in each orientation: mirroring negates the odd frequencies."""
-    small = picture.resize((32, 32), Image.Resampling.BOX)
-    signs = np.sign(fft.dctn(np.asarray(small, np.float32))[:8, :8])
-    odd = np.resize([1, -1], 8).astype(np.float32)
-    turned = [signs.T if o & 4 else signs for o in range(8)]
-    turned = [s * odd[:, None] if o & 2 else s for o, s in enumerate(turned)]
-    turned = [s * odd if o & 1 else s for o, s in enumerate(turned)]
-    return np.stack(turned).reshape(8, 64)[:, 1:]
-
-
-def _distinct_points(band: Floats, count: int) -> Ints:
-    """Row and column (K, 2) of the strongest local extrema whose windows are inside the image."""
-    strength = np.abs(band)
-    peak = (strength == ndimage.maximum_filter(strength, 7)) & (strength > 1)
-    edge = GRID[-1]
-    peak[:edge], peak[-edge:], peak[:, :edge], peak[:, -edge:] = False, False, False, False
-    places = np.argwhere(peak)
-    order = np.argsort(-strength[*places.T], kind="stable")
-    return places[order[:count]]
-
-
-def _windows(band: Floats, places: Ints) -> tuple[Floats, Ints]:
-    """Windows (K, 49) in a canonical orientation, which does not depend on turns and flips."""
-    rows, columns = (places[:, :, None] + GRID).transpose(1, 0, 2)
-    window = band[rows[:, :, None], columns[:, None, :]]
-    down, right = (window * GRID[:, None]).sum((1, 2)), (window * GRID).sum((1, 2))
-    steep = np.abs(down) > np.abs(right)
-    window = np.where(steep[:, None, None], window.transpose(0, 2, 1), window)
-    down, right = np.where(steep, right, down), np.where(steep, down, right)
-    window = np.where((down < 0)[:, None, None], window[:, ::-1], window)
-    window = np.where((right < 0)[:, None, None], window[:, :, ::-1], window)
-    flat = window.reshape(len(places), GRID.size**2)
-    flat = flat - flat.mean(1, keepdims=True)
-    length = np.linalg.norm(flat, axis=1, keepdims=True)
-    orientations = 4 * steep + 2 * (down < 0) + (right < 0)
-    return flat / np.maximum(length, 1e-6), orientations.astype(np.intp)
 
 
 def _orient(image: Floats, orientation: int) -> Floats:
@@ -188,7 +87,7 @@ def _relative() -> Ints:
     """Orientation (8, 8) from one image to another, given the orientation of each to a third."""
     mark = np.arange(4, dtype=np.float32).reshape(2, 2)
     codes = [_orient(mark, o).tobytes() for o in range(8)]
-    inverse = [codes.index(_orient(mark, o).tobytes()) for o in (0, 1, 2, 3, 4, 6, 5, 7)]
+    inverse = [codes.index(_orient(mark, o).tobytes()) for o in INVERSE]
     chain = [[_orient(_orient(mark, a), inverse[b]).tobytes() for b in range(8)] for a in range(8)]
     return np.array([[codes.index(end) for end in row] for row in chain], np.intp)
 
@@ -197,69 +96,99 @@ RELATIVE = _relative()
 
 
 class Index:
-    """Features of the images of one part, stacked to compare an image with all of them at once.
+    """Features of some images, stacked to compare an image with all of them at once.
 
     Args:
         features: of each image, at least one, all with the same number of windows.
+        bands: the band-passed images.
     """
 
-    def __init__(self, features: Sequence[Features]) -> None:
-        self.features = features
+    def __init__(self, features: Sequence[Features], bands: Bands) -> None:
+        self.features, self.bands = features, bands
         self.same: defaultdict[bytes | None, list[int]] = defaultdict(list)
         for number, one in enumerate(features):
             self.same[one.digest].append(number)
-        self.hashes = np.stack([one.hashes[0] for one in features])
+        self.hashes = np.stack([one.hashes[0] for one in features]).astype(np.float32)
         self.windows = np.concatenate([one.windows for one in features])
         self.places = np.stack([one.places for one in features])
         self.orientations = np.stack([one.orientations for one in features])
 
-    def matches(self, query: Features) -> list[tuple[int, Match]]:
-        """Numbers of the images that share pixels with the query, each with its best match.
+    def matches(self, number: int, start: int) -> list[tuple[int, Match]]:
+        """Numbers of the images that share pixels with an image, each with its best match.
 
-        They are sorted and count from 0. "identical" is the best, then "copy", then the highest
-        score. A query of one value has none.
+        They are sorted. "identical" is the best, then "copy", then the highest score. An image of
+        one value has none.
+
+        Args:
+            number: of the image, from 0.
+            start: number of the first image that it is compared with, above `number`.
+
+        Raises:
+            UserError: an image cannot be read again.
         """
         matches: dict[int, Match] = {}
-        if query.digest is None:
+        query = self.features[number]
+        if query.digest is None or start >= len(self.features):
             return []
-        identical = self.same[query.digest]
-        for number, match in self._confirmed(query, identical):
-            known = matches.get(number, match)
-            matches[number] = max(known, match, key=lambda m: (m.kind == "copy", m.score))
+        identical = [other for other in self.same[query.digest] if other >= start]
+        for other, match in self._confirmed(number, identical, start):
+            known = matches.get(other, match)
+            matches[other] = max(known, match, key=lambda m: (m.kind == "copy", m.score))
         matches |= dict.fromkeys(identical, Match("identical", 1.0, 1.0, 0))
         return sorted(matches.items())
 
-    def _confirmed(self, query: Features, identical: list[int]) -> Iterator[tuple[int, Match]]:
+    def _confirmed(
+        self, query_number: int, identical: list[int], start: int
+    ) -> Iterator[tuple[int, Match]]:
         """Matches with other images than the identical ones, which need no confirmation."""
-        for number, orientation in self._same_hash(query, identical):
-            square = _orient(query.square, orientation)
-            score, shared = _correlate(square, self.features[number].square, (0, 0), slack=0)
-            if score >= CONFIRMED:
-                yield number, Match("copy", score, shared, orientation)
-        for number, orientation, shift in self._voted(query, identical):
-            band, other = _orient(query.band, orientation), self.features[number].band
-            score, shared = _correlate(band, other, shift, slack=SLACK)
-            if score >= CONFIRMED and shared >= LEAST_SHARED:
-                whole = band.shape == other.shape and shared >= ALL_SHARED
-                yield number, Match("copy" if whole else "overlap", score, shared, orientation)
+        query = self.features[query_number]
+        for number, orientation in self._same_hash(query, identical, start):
+            square = _orient(band_pass(query.small), orientation)
+            other = band_pass(self.features[number].small)
+            match = _correlate(square, other, (0, 0), slack=0)
+            if match.score >= CONFIRMED and (match.spread or match.in_full):
+                yield number, Match("copy", match.score, match.shared, orientation)
+        for number, orientation, shift in self._voted(query, identical, start):
+            turned, other = _orient(self.bands[query_number], orientation), self.bands[number]
+            match = _correlate(turned, other, shift, slack=SLACK)
+            if match.score < CONFIRMED or match.shared < LEAST_SHARED:
+                continue
+            if match.spread or self._same_grain(query_number, number, orientation, match.shift):
+                whole = turned.shape == other.shape and match.shared >= ALL_SHARED
+                kind: Kind = "copy" if whole else "overlap"
+                yield number, Match(kind, match.score, match.shared, orientation)
 
-    def _same_hash(self, query: Features, identical: list[int]) -> Iterator[tuple[int, int]]:
+    def _same_grain(self, query: int, number: int, orientation: int, shift: Shift) -> bool:
+        """Whether the noise and fine texture of the shared region agree, not only a few objects."""
+        one, other = _orient(self.bands.grain(query), orientation), self.bands.grain(number)
+        left, right = (_clipped(part) for part in _region(one, other, shift))
+        sums = _sums(left, right)
+        return _quotient(sums) >= SAME_GRAIN and _blocks_that_count(sums) >= FEWEST_BLOCKS
+
+    def _same_hash(
+        self, query: Features, identical: list[int], start: int
+    ) -> Iterator[tuple[int, int]]:
         """Number and orientation of the other images whose hash is nearly the same."""
-        differing = (query.hashes.shape[1] - query.hashes @ self.hashes.T) / 2
-        differing[:, identical] = np.inf
+        hashes = query.hashes.astype(np.float32)
+        differing = (hashes.shape[1] - hashes @ self.hashes[start:].T) / 2
+        differing[:, np.array(identical, np.intp) - start] = np.inf
         for orientation, number in np.argwhere(differing <= SAME_HASH).tolist():
-            yield number, orientation
+            yield start + number, orientation
 
-    def _voted(self, query: Features, identical: list[int]) -> Iterator[tuple[int, int, Shift]]:
+    def _voted(
+        self, query: Features, identical: list[int], start: int
+    ) -> Iterator[tuple[int, int, Shift]]:
         """Number, orientation and offset of the other images that share several windows."""
-        alike = (query.windows @ self.windows.T).reshape(len(query.windows), len(self.features), -1)
+        points = len(query.windows)
+        alike = query.windows @ self.windows[start * points :].T
+        alike = alike.reshape(points, len(self.features) - start, -1)
         nearest = alike.argmax(2)
         similarity = np.take_along_axis(alike, nearest[..., None], 2)[..., 0]
-        similarity[:, identical] = 0
+        similarity[:, np.array(identical, np.intp) - start] = 0
         window, image = np.nonzero(similarity > ALIKE)
-        there = nearest[window, image]
+        there, image = nearest[window, image], image + start
         orientation = RELATIVE[query.orientations[window], self.orientations[image, there]]
-        moved = np.stack([_follow(query.places, query.band.shape, o) for o in range(8)])
+        moved = np.stack([_follow(query.places, query.shape, o) for o in range(8)])
         shift = self.places[image, there] - moved[orientation, window]
         proposals: dict[tuple[int, int, Shift], None] = {}
         # Two grids, as equal votes may be on both sides of a border of one.
@@ -274,8 +203,27 @@ class Index:
         return iter(proposals)
 
 
-def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> tuple[float, float]:
-    """Correlation of the shared region of two images, and its share of the smaller image.
+class _Agreement(NamedTuple):
+    """How well the shared region of two images agrees.
+
+    Attributes:
+        score: correlation without the quarter of the blocks that correlates most, -1..1.
+        shared: the region as a share of the smaller image.
+        shift: of the first image in the second, after refinement.
+        spread: whether the blocks that are left have structure in several places. On a plain
+            background one or two blobs decide instead, which are alike in many images.
+        in_full: whether nearly all structure of the region agrees, in at least a few blocks.
+    """
+
+    score: float
+    shared: float
+    shift: Shift = (0, 0)
+    spread: bool = False
+    in_full: bool = False
+
+
+def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> _Agreement:
+    """Compare the shared region of two images.
 
     Args:
         a: (H, W), its point (0, 0) is at `shift` in b.
@@ -284,11 +232,27 @@ def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> tuple[float
         slack: px around `shift` to search for the best correlation.
     """
     if _correlation(*_region(a, b, shift)) < HOPELESS:
-        return 0.0, 0.0
+        return _Agreement(0.0, 0.0)
     steps = range(-slack, slack + 1)
-    regions = [_region(a, b, (shift[0] + y, shift[1] + x)) for y in steps for x in steps]
-    left, right = max(regions, key=lambda pair: _correlation(*pair))
-    return _without_strongest(left, right), left.size / min(a.size, b.size)
+    shifts = [(shift[0] + y, shift[1] + x) for y in steps for x in steps]
+    best = max(shifts, key=lambda one: _correlation(*_region(a, b, one)))
+    left, right = _region(a, b, best)
+    sums = _sums(left, right)
+    kept = sums[:, np.argsort(sums[0], kind="stable")[: ceil(0.75 * BLOCKS**2)]]
+    return _Agreement(
+        score=_quotient(kept),
+        shared=left.size / min(a.size, b.size),
+        shift=best,
+        spread=_blocks_that_count(kept) >= FEWEST_BLOCKS,
+        in_full=_quotient(sums) >= IN_FULL and _blocks_that_count(sums) >= FEWEST_IN_FULL,
+    )
+
+
+def _clipped(grain: Floats) -> Floats:
+    """Fine structure with strong values cut off, so that noise counts and not the outlines."""
+    size = np.abs(grain[grain != 0])
+    most = 3 * float(np.median(size)) if size.size else 0.0
+    return grain.clip(-most, most)
 
 
 def _region(a: Floats, b: Floats, shift: Shift) -> tuple[Floats, Floats]:
@@ -309,14 +273,22 @@ def _correlation(a: Floats, b: Floats) -> float:
     return float(np.vdot(a, b)) / sqrt(energy) if energy > 0 else 0.0
 
 
-def _without_strongest(a: Floats, b: Floats) -> float:
-    """Correlation without the quarter of the blocks that correlates most."""
-    if not a.size:
-        return 0.0
-    sums = np.array([_block_sums(x) for x in (a * b, a * a, b * b)], np.float64)
-    kept = np.argsort(sums[0], kind="stable")[: ceil(0.75 * BLOCKS**2)]
-    product, first, second = sums[:, kept].sum(1).tolist()
+def _quotient(sums: npt.NDArray[np.float64]) -> float:
+    """Correlation from the sums (3, blocks) of a b, a a and b b."""
+    product, first, second = sums.sum(1).tolist()
     return product / sqrt(first * second) if first * second > 0 else 0.0
+
+
+def _blocks_that_count(sums: npt.NDArray[np.float64]) -> float:
+    """(sum of e)^2 / sum of e^2 of the energies e of the blocks: from 0 to their number."""
+    energy = np.sqrt(sums[1] * sums[2])
+    squares = float((energy**2).sum())
+    return float(energy.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def _sums(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
+    """Sums (3, blocks) of a b, a a and b b."""
+    return np.array([_block_sums(x) for x in (a * b, a * a, b * b)], np.float64)
 
 
 def _block_sums(values: Floats) -> list[float]:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy.typing as npt
 from PIL import Image
 
-from bench.data.public.fetch import cache_folder
-from bench.files import atomic_path
+from bench.files import atomic_path, cache_folder
 
 Keep = Callable[[str, Sequence[Path], Callable[[], npt.NDArray[Any]]], Path]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.public.fetch import Public, Say, cache_folder, fetch_file
+from bench.data.public.fetch import Public, Say, fetch_file
 from bench.data.public.sources import Source, find_source
 from bench.data.public.unpack import BadArchiveError, unpack
 from bench.errors import UserError
-from bench.files import file_sha256, write_atomic
+from bench.files import cache_folder, file_sha256, write_atomic
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Download published files: interrupted downloads resume, and only checked files are kept."""
 
 import http.client
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -38,16 +37,6 @@ class Public:
     def name(self) -> str:
         """The file's name: the last part of its URL."""
         return self.address.rsplit("/", 1)[-1]
-
-
-def cache_folder() -> Path:
-    """Folder of downloaded files, which may not exist.
-
-    $SAM_BENCH_CACHE as it is, else `sam-adapt-bench` in $XDG_CACHE_HOME or ~/.cache.
-    """
-    own = os.environ.get("SAM_BENCH_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own) if own else Path(home) / "sam-adapt-bench"
 
 
 def fetch_file(file: Public, target: Path, say: Say, instead: str) -> Path:

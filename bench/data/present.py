@@ -1,0 +1,66 @@
+"""The classes that occur in the mask of each image, found once for each mask."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from bench.data.decode import decode_mask
+from bench.data.items import Collection, Item
+from bench.data.parallel import for_each, threads_for
+from bench.data.remember import Remembered
+
+_KNOWN: WeakKeyDictionary[Item, frozenset[int]] = WeakKeyDictionary()
+
+
+def present_classes(collection: Collection, items: Sequence[Item]) -> list[frozenset[int]]:
+    """Class indices, and `IGNORE`, in the mask of each item.
+
+    Masks are decoded once: the result is kept as long as the item, and for files in the cache too.
+
+    Args:
+        collection: of the items.
+        items: some of its items.
+
+    Raises:
+        UserError: as `decode_mask`.
+    """
+    unknown = [item for item in items if item not in _KNOWN]
+    files = [item.mask for item in unknown if isinstance(item.mask, Path)]
+    if len(files) < len(unknown) or not files:
+        _decode(collection, unknown)
+    else:
+        _recall(collection, unknown, files)
+    return [_KNOWN[item] for item in items]
+
+
+def _recall(collection: Collection, items: Sequence[Item], files: Sequence[Path]) -> None:
+    """Take what the cache has, decode the other masks, and write the cache."""
+    table = repr((collection.num_classes, sorted((collection.mask_values or {}).items())))
+    memory = Remembered(
+        f"classes-{hashlib.sha256(table.encode()).hexdigest()[:8]}", files[0].parent
+    )
+    for item, file in zip(items, files, strict=True):
+        stored = memory.recall(f"{file} {item.selection}", [file]) if file.exists() else None
+        if stored is not None:
+            _KNOWN[item] = frozenset(stored)
+    missing = [item for item in items if item not in _KNOWN]
+    _decode(collection, missing)
+    for item in missing:
+        assert isinstance(item.mask, Path), "the caller has only files"
+        memory.keep(f"{item.mask} {item.selection}", [item.mask], sorted(_KNOWN[item]))
+    memory.save()
+
+
+def _decode(collection: Collection, items: Sequence[Item]) -> None:
+    if not items:
+        return
+
+    def values(item: Item) -> frozenset[int]:
+        counts = np.bincount(decode_mask(item, collection).ravel(), minlength=1)
+        return frozenset(np.flatnonzero(counts).tolist())
+
+    results = for_each(values, items, "reading masks", threads_for(items))
+    _KNOWN.update(zip(items, results, strict=True))

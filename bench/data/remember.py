@@ -1,0 +1,92 @@
+"""Results about files, remembered between commands by path, size and time of change.
+
+They are JSON files in `read` of the cache folder, one for each folder of images and subject. Each
+is written in one step, so that commands may run at the same time: of two that write at once, the
+results of one are kept. What is lost is computed again.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.files import cache_folder, write_atomic
+
+MOST_FILES = 200  # the ones written last stay
+MOST_RESULTS = 100_000  # in each file
+SETTLED_S = 2.0  # a file that changed so lately may change again within one tick of its clock
+
+
+class Remembered:
+    """Results about the files of one folder.
+
+    Args:
+        subject: what the results are, with an edition of the code that computes them.
+        folder: of the files; it need not exist.
+    """
+
+    def __init__(self, subject: str, folder: Path) -> None:
+        name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self._path = cache_folder() / "read" / f"{subject}-{name}.json"
+        self._results: dict[str, list[Any]] = {}
+        self._changed = False
+        # A damaged file is as good as none: it is written again.
+        with suppress(OSError, ValueError):
+            stored = json.loads(self._path.read_text())
+            if isinstance(stored, dict):
+                self._results = stored
+
+    def recall(self, name: str, files: Sequence[Path]) -> Any | None:
+        """The result of that name; None if there is none, or a file has changed.
+
+        Raises:
+            OSError: a file does not exist.
+        """
+        entry = self._results.get(name)
+        if not isinstance(entry, list) or len(entry) != 2 or entry[0] != _state(files):
+            return None
+        return entry[1]
+
+    def keep(self, name: str, files: Sequence[Path], result: Any) -> None:
+        """Keep a result, unless one of its files has changed in the last `SETTLED_S` seconds.
+
+        Args:
+            name: what it is recalled by.
+            files: that it depends on.
+            result: plain containers that JSON can hold, not None.
+
+        Raises:
+            OSError: a file does not exist.
+        """
+        latest = max((file.stat().st_mtime for file in files), default=0.0)
+        if time.time() - latest < SETTLED_S:
+            return
+        self._results.pop(name, None)  # the newest last
+        self._results[name] = [_state(files), result]
+        self._changed = True
+
+    def save(self) -> None:
+        """Write the results, if there are new ones; the oldest of too many are removed.
+
+        A cache that cannot be written costs time only, so it is no error.
+        """
+        if not self._changed:
+            return
+        for name in list(self._results)[:-MOST_RESULTS]:
+            del self._results[name]
+        with suppress(UserError, OSError):
+            write_atomic(self._path, json.dumps(self._results))
+            self._changed = False
+            files = sorted(self._path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
+            for file in files[:-MOST_FILES]:
+                file.unlink(missing_ok=True)
+
+
+def _state(files: Sequence[Path]) -> str:
+    """Hash of paths, sizes and times of change."""
+    states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:32]
