@@ -193,6 +193,8 @@ class Cell:
         test_dataset: name or path of another dataset, all images of which are the test images; ""
             for the test part of `dataset`. As of `dataset`, the id holds the last part of a path.
         test_sha: fingerprint of the contents of `test_dataset`; empty if there is none.
+        joined: groups that this program joined to one because their images overlap: the names of
+            each set of groups.
     """
 
     method: str
@@ -211,6 +213,7 @@ class Cell:
     split: str = ""
     test_dataset: str = ""
     test_sha: str = ""
+    joined: tuple[tuple[str, ...], ...] = ()
 
     @property
     def label(self) -> str:
@@ -291,6 +294,7 @@ class Cell:
                 "task": Task(**values["task"]),
                 "recipe": Recipe(**values["recipe"]),
                 "leaks": tuple(values.get("leaks", ())),
+                "joined": tuple(tuple(groups) for groups in values.get("joined", ())),
             }
         )
 

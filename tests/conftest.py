@@ -21,6 +21,18 @@ def offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(socket.socket, name, _local_only(getattr(socket.socket, name)))
 
 
+@pytest.fixture(autouse=True)
+def own_results_about_files(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Remember results about files in a temporary folder, not in the cache of the user."""
+    from bench.data import remember
+
+    if "SAM_BENCH_CACHE" not in os.environ:
+        folder = tmp_path_factory.getbasetemp() / "remembered"
+        monkeypatch.setattr(remember, "cache_folder", lambda: folder)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder of real labelled images, which are not part of the repository."""

@@ -20,7 +20,7 @@ PLUGINS = sorted([*(ROOT / "methods").glob("*.py"), *(ROOT / "datasets").glob("*
 ROOMS = {
     "cli": "contract verify report report.page report.conventions report.published report.tables"
     " report.plots report.compare report.records guard export predict run keep ask cost plugins sam"
-    " data data.layouts data.public",
+    " data data.layouts data.public data.leakage",
     "api": "report.tables report.compare report.records run ask cost sam",
     "verify": "report report.page report.published report.compare report.records run ask"
     " evaluate metrics data stats",

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
+from bench.ask.independence import check_independence
 from bench.ask.method_words import parse_methods
-from bench.ask.other_tests import find_leaks_between, load_test_collection
+from bench.ask.other_tests import load_test_collection
 from bench.ask.request import Request
 from bench.data.items import Collection
 from bench.errors import UserError, no_such
@@ -32,6 +33,8 @@ class LoadedDataset:
             parts.
         other: the collection that is tested on in place of the test part; None if there is none.
         other_sha: fingerprint of its contents; empty if there is none.
+        joined: groups of `collection` that were joined because images overlap.
+        notes: sentences on these groups.
     """
 
     collection: Collection
@@ -39,12 +42,14 @@ class LoadedDataset:
     leaks: tuple[tuple[str, ...], ...]
     other: Collection | None = None
     other_sha: str = ""
+    joined: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load_datasets(request: Request) -> dict[str, LoadedDataset]:
     """Read every dataset of a request, compute its fingerprint and look for overlapping images.
 
-    Each fold is searched, which decodes all images and can take minutes.
+    This decodes all images, unless results about the files are remembered.
 
     Returns:
         The datasets by their names as typed.
@@ -60,8 +65,12 @@ def load_datasets(request: Request) -> dict[str, LoadedDataset]:
         collection = load_collection(name, request.selection)
         sha = fingerprint(collection)
         other, other_sha = load_test_collection(request, collection, sha)
-        leaks = tuple(_leaks(request, collection, other, fold) for fold in range(request.folds))
-        datasets[name] = LoadedDataset(collection, sha, leaks, other, other_sha)
+        checked = check_independence(request, collection, other)
+        datasets[name] = LoadedDataset(
+            *(checked.collection, sha, checked.leaks, other, other_sha),
+            joined=checked.joined,
+            notes=checked.notes,
+        )
     return datasets
 
 
@@ -96,7 +105,7 @@ def expand(
     for name, dataset in (load_datasets(request) if datasets is None else datasets).items():
         notes += _image_facts(dataset)
         images, assumptions = _training_images(request, dataset.collection)
-        notes += assumptions
+        notes += [*assumptions, *(f"{dataset.collection.name}: {note}" for note in dataset.notes)]
         if dataset.other is not None:
             notes += [f"{dataset.other.name}: {note}" for note in dataset.other.notes]
         for cell in _models(request, methods, name, dataset, notes):
@@ -182,6 +191,7 @@ def _models(
                 split=request.ratio,
                 test_dataset=_test_address(request, dataset),
                 test_sha=dataset.other_sha,
+                joined=dataset.joined,
                 weights_sha=weights_sha,
             )
 
@@ -199,26 +209,6 @@ def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
         if (method, options) not in requested:
             requested.append((method, options))
     return requested
-
-
-def _leaks(
-    request: Request, collection: Collection, other: Collection | None, fold: int
-) -> tuple[str, ...]:
-    """Describe the overlapping images in different parts, without any label budget.
-
-    Raises:
-        UserError: there are such images, and the request does not allow them.
-    """
-    from bench.data.leakage.gate import find_leaks, leakage_error
-    from bench.data.split import split
-
-    parts = split(collection, fold=fold, folds=request.folds, ratio=request.ratio)
-    leaks = find_leaks(parts)
-    if other is not None:
-        leaks += find_leaks_between(parts, other)
-    if leaks and not request.allow_leakage:
-        raise leakage_error(leaks)
-    return tuple(map(str, leaks))
 
 
 def _address(name: str, collection: Collection) -> str:

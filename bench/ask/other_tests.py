@@ -63,7 +63,9 @@ def find_leaks_between(parts: Split, other: Collection) -> "list[Leak]":
     Raises:
         UserError: an image cannot be read.
     """
-    from bench.data.leakage.gate import find_leaks
+    from bench.data.leakage.gate import leak_of
+    from bench.data.leakage.pairs import find_pairs
 
-    leaks = find_leaks(Split(parts.train, parts.val, other.items))
-    return [leak for leak in leaks if leak.second_part == "test" and leak.kind != "group"]
+    trained = (*parts.train, *parts.val)
+    part_of = {item.name: "train" for item in parts.train} | {v.name: "val" for v in parts.val}
+    return [leak_of(pair, part_of[pair.first], "test") for pair in find_pairs(trained, other.items)]

@@ -173,10 +173,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise UserError("--json goes with --list: give both")
     from bench.ask.grid import expand
     from bench.ask.request import Request, pick_fields
+    from bench.cli.overlaps import proposing_groups
+    from bench.cli.reading import showing_reading
 
     for option, value in (("methods", arguments.methods), ("dataset", arguments.datasets)):
         if value is None:
             raise UserError(f"--{option} is missing: see --list for names and --help for examples")
     settings = prepare_run(arguments)
-    cells, notes = expand(Request(**pick_fields(Request, vars(arguments))))
+    with proposing_groups(arguments.out), showing_reading(console):
+        cells, notes = expand(Request(**pick_fields(Request, vars(arguments))))
     return run_and_report(cells, notes, settings, arguments, console)

@@ -36,24 +36,24 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def for_each(
-    work: Callable[[T], Result], things: Sequence[T], what: str, threads: int | None = None
+    work: Callable[[T], Result], inputs: Sequence[T], what: str, threads: int | None = None
 ) -> list[Result]:
-    """The results of some work, in the order of the things; progress is reported.
+    """The results of some work, in the order of the inputs; progress is reported.
 
     Args:
-        work: called once for each thing, in several threads; the first error is raised.
-        things: such as items.
+        work: called once for each input, in several threads; the first error is raised.
+        inputs: such as items.
         what: the work in two or three words, such as "reading masks".
         threads: at most; None for the number of CPUs of this process, up to `MOST_THREADS`.
     """
     listener = _LISTENER.get() or (lambda what, done, total: None)
     results: list[Result] = []
-    listener(what, 0, len(things))
+    listener(what, 0, len(inputs))
     with ThreadPoolExecutor(threads or cpus()) as pool:
         try:
-            for result in pool.map(work, things):
+            for result in pool.map(work, inputs):
                 results.append(result)
-                listener(what, len(results), len(things))
+                listener(what, len(results), len(inputs))
         except BaseException:
             pool.shutdown(cancel_futures=True)  # not the rest of a large set first
             raise

@@ -4,11 +4,11 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from bench.data.items import Collection, Item
-from bench.data.present import present_classes
+from bench.data.mask_classes import present_classes
 from bench.errors import UserError
 
 SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}  # of the items, where no split is published
@@ -87,6 +87,24 @@ def split(
     notes += _absent_classes(collection, parts)
     train, val, test = (tuple(parts[name]) for name in SHARES)
     return Split(train, val, test, tuple(notes))
+
+
+def join_groups(collection: Collection, joined: Sequence[Sequence[str]]) -> Collection:
+    """The collection with some groups joined into one; its fingerprint then differs.
+
+    Args:
+        collection: any.
+        joined: names of the groups that become one; the first is its name.
+    """
+    if not joined:
+        return collection
+    name_of = {group: groups[0] for groups in joined for group in groups}
+    return replace(
+        collection,
+        items=tuple(
+            replace(item, group=name_of.get(item.group, item.group)) for item in collection.items
+        ),
+    )
 
 
 def canonical_ratio(text: str) -> str:

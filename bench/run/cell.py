@@ -11,7 +11,7 @@ from PIL import Image
 from bench.cost.measure import measure_cost
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
-from bench.data.split import Split, split
+from bench.data.split import Split, join_groups, split
 from bench.data.stacks import stacks
 from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.evaluate.modes import get_mode
@@ -132,14 +132,14 @@ def split_of(cell: Cell, collection: Collection) -> Split:
     """The parts of a cell's dataset.
 
     Args:
-        cell: gives fold, seed, label budget and ratio.
+        cell: gives fold, seed, label budget, ratio, and the groups that are joined.
         collection: the dataset of the cell, not the one of `--test-dataset`.
 
     Raises:
         UserError: the dataset cannot be split in this way.
     """
     return split(
-        collection,
+        join_groups(collection, cell.joined),
         fold=cell.fold,
         folds=cell.folds,
         seed=cell.seed,

@@ -154,7 +154,7 @@ def test_a_checkpoint_is_known_by_its_contents_not_its_place(folder: Path, tmp_p
 def test_epochs_are_passes_over_the_bank_of_the_same_budget(
     plugins: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.data.leakage.gate.find_leaks", lambda parts: [])
+    monkeypatch.setattr("bench.data.leakage.pairs.find_pairs", lambda items: [])
 
     @register_dataset("many", classes=("ground", "object"), source="", licence="")
     def many() -> list[Item]:
@@ -215,8 +215,17 @@ def test_a_method_from_scratch_has_no_backbone_and_no_weights(folder: Path) -> N
 def test_leakage_stops_a_run_or_goes_on_record(folder: Path) -> None:
     first, *_, last = sorted((folder / "images").iterdir())
     shutil.copy(first, last)
+    joined = cells(folder, "frozen_head", folds=4)
+    assert all(cell.joined == ((first.stem, last.stem),) for cell in joined)
+    assert all(not cell.leaks for cell in joined)
+    assert Cell.from_dict(json.loads(json.dumps(joined[0].to_dict()))) == joined[0]
+    assert dataclasses.replace(joined[0], joined=()).id != joined[0].id
+    names = [path.stem for path in sorted((folder / "images").iterdir())]
+    split = {"train": names[:4], "test": names[4:]}
+    (folder / "split.json").write_text(json.dumps(split))
     with pytest.raises(UserError, match=r"has the same pixels as .*--allow-leakage"):
-        cells(folder, "frozen_head", folds=4)
+        cells(folder, "frozen_head")
+    (folder / "split.json").unlink()
     asked = Request(
         methods="frozen_head", datasets=str(folder), weights="random", folds=4, allow_leakage=True
     )

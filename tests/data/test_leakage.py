@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from bench.data.folder.read import read_folder
-from bench.data.items import Item
+from bench.data.items import Collection, Item
 from bench.data.leakage.gate import Leak, find_leaks, leakage_error
 from bench.data.split import Split, split
 from bench.draw.texture import smooth_noise
@@ -177,6 +177,31 @@ def test_images_without_content_are_no_leak() -> None:
     assert not find_leaks(parts([empty, tiny, grains(0)], [empty, tiny, grains(1)]))
 
 
+def blobs(seed: int, count: int = 3) -> Grey:
+    """A few equal discs (H, W) on a plain background with the noise of a camera."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:240, :320]
+    image = np.full((240, 320), 60.0)
+    for _ in range(count):
+        row, column = rng.uniform(20, 220), rng.uniform(20, 300)
+        image[np.hypot(y - row, x - column) < 12] = 170
+    return np.asarray(np.clip(image + rng.normal(0, 2, image.shape), 0, 255), np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_few_blobs_on_a_plain_background_are_no_leak(count: int) -> None:
+    images = [blobs(seed, count) for seed in range(9)]
+    assert not find_leaks(parts(images[:4], images[4:]))
+
+
+def test_a_copy_of_a_few_blobs_is_found() -> None:
+    source = blobs(1)
+    leaks = find_leaks(parts([blobs(0), source], [blobs(2), np.fliplr(source) // 2 + 20]))
+    assert only(leaks).kind == "copy"
+    shared = find_leaks(parts([blobs(0), source[:, :220]], [blobs(2), source[:, 100:]]))
+    assert only(shared).kind == "overlap"
+
+
 def test_small_images_are_compared_as_a_whole() -> None:
     small = grains(1)[:16, :20]
     assert only(planted(np.fliplr, small)).kind == "copy"
@@ -227,7 +252,8 @@ def test_each_kind_has_its_sentence() -> None:
 
 def test_the_refusal_names_the_first_pairs_and_the_way_on() -> None:
     leaks = [Leak("identical", f"a{n}", "train", f"b{n}", "test", 1.0, 1.0) for n in range(8)]
-    error = leakage_error(leaks)
+    empty = Collection("c", ("ground", "object"), ())
+    error = leakage_error(leaks, empty, [])
     assert isinstance(error, UserError)
     text = str(error)
     assert "\n" not in text
@@ -235,7 +261,7 @@ def test_the_refusal_names_the_first_pairs_and_the_way_on() -> None:
     assert str(leaks[5]) not in text
     assert "and 3 more" in text
     assert "--allow-leakage" in text
-    assert "more;" not in str(leakage_error(leaks[:2]))
+    assert "more;" not in str(leakage_error(leaks[:2], empty, []))
 
 
 def test_steel_is_free_of_leaks_until_one_is_planted() -> None:

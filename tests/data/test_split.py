@@ -138,7 +138,7 @@ def test_folds_set_the_official_split_aside() -> None:
     assert parts.notes == ("cross-validation: the published split is not used",)
 
 
-@pytest.mark.parametrize(("sizes", "folds"), [([1], 1), ([50], 1), ([9, 9], 1), ([1] * 3, 4)])
+@pytest.mark.parametrize(("sizes", "folds"), [([1], 1), ([50], 1), ([9, 9], 3), ([1] * 3, 4)])
 def test_too_few_groups(sizes: list[int], folds: int) -> None:
     with pytest.raises(UserError, match="too few specimen groups") as raised:
         split(made(sizes), folds=folds)
@@ -198,3 +198,20 @@ def test_a_ratio_is_refused_where_the_split_is_published_or_made_for_folds() -> 
         split(made([1] * 9), folds=3, ratio="7:2:1")
     with pytest.raises(UserError, match="--split 7:2:1 and --folds 3 both set"):
         Request("lora", "steel", split="7:2:1", folds=3).check()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "official", "expected"),
+    [
+        ([1, 1], {"train": ("g0-0",), "test": ("g1-0",)}, (1, 0, 1)),
+        ([1, 1, 1], {"train": ("g0-0",), "test": ("g1-0", "g2-0")}, (1, 0, 2)),
+        ([1, 1, 1], {"train": ("g0-0", "g1-0"), "test": ("g2-0",)}, (1, 1, 1)),
+        ([2, 1], None, (2, 0, 1)),
+    ],
+)
+def test_two_or_three_images_run_without_a_validation_part(
+    sizes: list[int], official: dict[str, tuple[str, ...]] | None, expected: tuple[int, ...]
+) -> None:
+    parts = split(made(sizes, official=official))
+    assert (len(parts.train), len(parts.val), len(parts.test)) == expected
+    assert any("no validation part, so" in note for note in parts.notes) == (expected[1] == 0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from bench.data.items import Item
+from bench.data.items import Collection, Item
 from bench.data.leakage.near_duplicates import INVERSE, ORIENTATIONS
 from bench.data.leakage.pairs import Pair, find_pairs
 from bench.data.split import SHARES, Split
@@ -112,18 +112,39 @@ def _turned(pair: Pair) -> Pair:
     return Pair(pair.second, pair.first, match)
 
 
-def leakage_error(leaks: Sequence[Leak]) -> UserError:
+class LeakageError(UserError):
+    """Images of different parts overlap.
+
+    Attributes:
+        leaks: all of them.
+        collection: what was split.
+        pairs: all pairs of its images that overlap, also inside a part.
+    """
+
+    def __init__(
+        self, message: str, leaks: Sequence[Leak], collection: Collection, pairs: Sequence[Pair]
+    ) -> None:
+        super().__init__(message)
+        self.leaks, self.collection, self.pairs = tuple(leaks), collection, tuple(pairs)
+
+
+def leakage_error(
+    leaks: Sequence[Leak], collection: Collection, pairs: Sequence[Pair]
+) -> LeakageError:
     """The error that stops a run; it is returned, not raised.
 
     Args:
         leaks: at least one; the message names the first `NAMED` pairs, and what the user can do.
+        collection: what was split.
+        pairs: of `find_pairs` for all its items.
     """
     named = "; ".join(map(str, leaks[:NAMED]))
     more = f"; and {len(leaks) - NAMED} more" if len(leaks) > NAMED else ""
-    return UserError(
+    return LeakageError(
         f"the parts of the split are not independent: {named}{more}; put these images "
         "into one part (one group in groups.csv), remove the copies, or pass --allow-leakage to "
-        "run even so, which the records state"
+        "run even so, which the records state",
+        *(leaks, collection, pairs),
     )
 
 

@@ -2,14 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from math import ceil, sqrt
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from bench.data.decode import read_image
-from bench.data.items import Collection, Item
+from bench.data.items import Item
 from bench.data.leakage.features import Bands, Features, extract, grey
 from bench.data.leakage.near_duplicates import Index, Match
 from bench.data.parallel import for_each, threads_for
@@ -95,24 +94,6 @@ def joined_groups(items: Sequence[Item], pairs: Sequence[Pair]) -> tuple[tuple[s
     for group in parent:
         members.setdefault(root(group), []).append(group)
     return tuple(tuple(groups) for groups in members.values() if len(groups) > 1)
-
-
-def join_groups(collection: Collection, joined: Sequence[Sequence[str]]) -> Collection:
-    """The collection with some groups joined into one; its fingerprint then differs.
-
-    Args:
-        collection: any.
-        joined: of `joined_groups`; the first name of each becomes that of the group.
-    """
-    if not joined:
-        return collection
-    name_of = {group: groups[0] for groups in joined for group in groups}
-    return replace(
-        collection,
-        items=tuple(
-            replace(item, group=name_of.get(item.group, item.group)) for item in collection.items
-        ),
-    )
 
 
 def _search(items: Sequence[Item], others: Sequence[Item]) -> list[Pair]:

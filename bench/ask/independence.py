@@ -1,0 +1,103 @@
+"""Make sure that the parts of a dataset are independent before anything is trained."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.ask.other_tests import find_leaks_between
+from bench.ask.request import Request
+from bench.data.items import Collection
+from bench.wording import counted
+
+if TYPE_CHECKING:
+    from bench.data.leakage.gate import Leak
+    from bench.data.leakage.pairs import Pair
+    from bench.data.split import Split
+
+Groups = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Independence:
+    """What the check of a dataset gave.
+
+    Attributes:
+        collection: the collection, with groups joined where their images overlap.
+        leaks: for each fold, sentences on the shared groups and overlapping images of different
+            parts, which the request allows.
+        joined: the groups that were joined, see `Cell.joined`.
+        notes: what was joined, for the reader of the results.
+    """
+
+    collection: Collection
+    leaks: tuple[tuple[str, ...], ...]
+    joined: Groups = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_independence(
+    request: Request, collection: Collection, other: Collection | None
+) -> Independence:
+    """Look for images that also occur, whole or in part, in another part of the split.
+
+    All pairs of images are compared once, for all folds. Where this program makes the split and
+    images of different parts overlap, the groups of all overlapping images are joined, and the
+    split is made again; not with `request.allow_leakage`. Other overlaps stop the request.
+
+    Args:
+        request: gives folds, ratio and what is allowed.
+        collection: what is split.
+        other: what is tested on in place of the test part; None for nothing.
+
+    Raises:
+        LeakageError: there are overlaps, and the request does not allow them.
+        UserError: an image cannot be read, or the dataset cannot be split.
+    """
+    from bench.data.leakage.gate import leakage_error
+    from bench.data.leakage.pairs import find_pairs, joined_groups
+    from bench.data.split import join_groups
+
+    pairs = find_pairs(collection.items)
+    leaks = _leaks_of_folds(request, collection, pairs)
+    joined: Groups = ()
+    makes_split = request.folds > 1 or not collection.official
+    if any(leaks) and makes_split and not request.allow_leakage:
+        joined = joined_groups(collection.items, pairs)
+        collection = join_groups(collection, joined)
+        leaks = _leaks_of_folds(request, collection, pairs)
+    if other is not None:
+        parts = _split(request, collection, 0)
+        between = tuple(find_leaks_between(parts, other))
+        leaks = tuple((*some, *between) for some in leaks)
+    if any(leaks) and not request.allow_leakage:
+        first = next(some for some in leaks if some)
+        raise leakage_error(first, collection, pairs)
+    sentences = tuple(tuple(map(str, some)) for some in leaks)
+    return Independence(collection, sentences, joined, _notes(joined))
+
+
+def _leaks_of_folds(
+    request: Request, collection: Collection, pairs: "list[Pair]"
+) -> "tuple[tuple[Leak, ...], ...]":
+    """The leaks of each fold, without any label budget."""
+    from bench.data.leakage.gate import find_leaks
+
+    folds = range(request.folds)
+    return tuple(tuple(find_leaks(_split(request, collection, fold), pairs)) for fold in folds)
+
+
+def _split(request: Request, collection: Collection, fold: int) -> "Split":
+    from bench.data.split import split
+
+    return split(collection, fold=fold, folds=request.folds, ratio=request.ratio)
+
+
+def _notes(joined: Groups) -> tuple[str, ...]:
+    if not joined:
+        return ()
+    named = "; ".join(", ".join(groups[:4]) for groups in joined[:3])
+    more = "; ..." if len(joined) > 3 or any(len(groups) > 4 for groups in joined) else ""
+    total = counted(sum(map(len, joined)), "specimen group")
+    return (
+        f"images of {total} overlap, so that they stay in one part of the split they were joined"
+        f" to {len(joined)}: {named}{more} (--allow-leakage keeps them apart)",
+    )

@@ -1,0 +1,46 @@
+"""The progress of reading many images."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from bench.data.parallel import listening
+
+FIRST_S = 2.0  # what is read faster needs no bar
+LINE_S = 30.0  # between two lines in a log
+
+
+@contextmanager
+def showing_reading(console: Console) -> Iterator[None]:
+    """Inside this block, show a bar of what is read; in a log, a line at least every 30 s.
+
+    Args:
+        console: to print on.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    began, last = time.monotonic(), time.monotonic()
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    tasks = {}
+
+    def listen(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if not console.is_terminal:
+            if now - last >= LINE_S or (done == total and now - began >= LINE_S):
+                console.print(f"{what}: {done} of {total}", soft_wrap=True)
+                last = now
+        elif now - began >= FIRST_S or what in tasks:
+            if what not in tasks:
+                bar.start()
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+    try:
+        with listening(listen):
+            yield
+    finally:
+        bar.stop()

@@ -1,0 +1,116 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.ask.independence import check_independence
+from bench.ask.request import Request
+from bench.cli.overlaps import proposing_groups
+from bench.data.folder.read import read_folder
+from bench.data.leakage.gate import find_leaks
+from bench.data.leakage.pairs import find_pairs, joined_groups
+from bench.data.split import join_groups, split
+from bench.draw.texture import smooth_noise
+from bench.errors import UserError
+
+REQUEST = Request(methods="frozen_head", datasets="mine")
+
+
+def scene(seed: int, width: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    level = 128 + 25 * smooth_noise(rng, (120, width), 24) + 20 * smooth_noise(rng, (120, width), 7)
+    return np.asarray(np.clip(level + rng.normal(0, 4, level.shape), 0, 255), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two scenes in three overlapping tiles each, of which the outer ones share nothing."""
+    root = tmp_path / "mine"
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for seed in range(2):
+        whole = scene(seed, 360)
+        for number, start in enumerate((0, 90, 180)):
+            tile = whole[:, start : start + 160]
+            Image.fromarray(tile).save(root / "images" / f"s{seed}t{number}.png")
+            mask = (tile > 128).astype(np.uint8)
+            Image.fromarray(mask).save(root / "masks" / f"s{seed}t{number}.png")
+    for seed in range(2, 8):
+        Image.fromarray(scene(seed, 160)).save(root / "images" / f"x{seed}.png")
+        shutil.copy(root / "masks" / "s0t0.png", root / "masks" / f"x{seed}.png")
+    return root
+
+
+def test_chains_of_overlaps_join_one_group_and_the_split_then_holds(folder: Path) -> None:
+    collection = read_folder(folder)
+    pairs = find_pairs(collection.items)
+    assert {(pair.first, pair.second) for pair in pairs} == {
+        *(("s0t0", "s0t1"), ("s0t1", "s0t2"), ("s1t0", "s1t1"), ("s1t1", "s1t2")),
+    }
+    groups = joined_groups(collection.items, pairs)
+    assert groups == (("s0t0", "s0t1", "s0t2"), ("s1t0", "s1t1", "s1t2"))
+    checked = check_independence(REQUEST, collection, None)
+    assert checked.joined == groups
+    assert checked.leaks == ((),)
+    assert "images of 6 specimen groups overlap" in checked.notes[0]
+    assert not find_leaks(split(checked.collection))
+    allowed = Request(methods="frozen_head", datasets="mine", allow_leakage=True)
+    assert check_independence(allowed, collection, None).joined == ()
+
+
+def test_independent_parts_stay_as_they_are_although_images_of_one_part_overlap(
+    folder: Path,
+) -> None:
+    parts = {"train": ["s0t0", "s0t1", "s0t2", "s1t0", "s1t1", "s1t2", "x2"]}
+    parts |= {"val": ["x3"], "test": ["x4", "x5", "x6", "x7"]}
+    (folder / "split.json").write_text(json.dumps(parts))
+    checked = check_independence(REQUEST, read_folder(folder), None)
+    assert (checked.joined, checked.leaks) == ((), ((),))
+
+
+def test_one_pass_with_the_proposed_files_mends_a_split_of_the_user(
+    folder: Path, tmp_path: Path
+) -> None:
+    names = [path.stem for path in sorted((folder / "images").iterdir())]
+    parts = {"train": names[::2], "test": names[1::2]}
+    (folder / "split.json").write_text(json.dumps(parts))
+    with (
+        pytest.raises(UserError, match="copy these files into the folder"),
+        proposing_groups(tmp_path / "out"),
+    ):
+        check_independence(REQUEST, read_folder(folder), None)
+    made = tmp_path / "out" / "overlaps" / "mine"
+    rows = list(csv.reader((made / "overlaps.csv").read_text().splitlines()))
+    assert {(row[1], row[3]) for row in rows[1:]} == {
+        *(("s0t0", "s0t1"), ("s0t2", "s0t1"), ("s1t1", "s1t0"), ("s1t1", "s1t2")),
+    }
+    for name in ("groups.csv", "split.json"):
+        shutil.copy(made / name, folder / name)
+    mended = read_folder(folder)
+    assert check_independence(REQUEST, mended, None).leaks == ((),)
+    assert {item.group for item in mended.items if item.name.startswith("s0")} == {"s0t0"}
+
+
+def test_the_same_pairs_come_from_files_that_are_remembered(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.data.remember.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("bench.data.remember.SETTLED_S", -1.0)
+    first = find_pairs(read_folder(folder).items)
+    monkeypatch.setattr("bench.data.leakage.pairs._search", None)
+    monkeypatch.setattr("bench.data.inspected.inspect", None)
+    again = read_folder(folder)
+    assert find_pairs(again.items) == first
+    Image.fromarray(scene(9, 160)).save(folder / "images" / "x7.png")
+    with pytest.raises(TypeError):
+        read_folder(folder)
+
+
+def test_groups_join_under_the_name_of_the_first(folder: Path) -> None:
+    collection = join_groups(read_folder(folder), (("s0t0", "x2"), ("x3", "x4")))
+    groups = {item.name: item.group for item in collection.items}
+    assert (groups["x2"], groups["x4"], groups["x5"]) == ("s0t0", "x3", "x5")
