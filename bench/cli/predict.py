@@ -114,14 +114,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         tiff=arguments.tiff,
     )
     settings.check()
+    if arguments.threads is not None and arguments.threads < 1:
+        raise UserError(f"--threads is {arguments.threads}: give 1 or more")
+    pictures = open_pictures(arguments.images)
     formats = _words(arguments.format)
     if formats:
         from bench.export.predictions import check_formats
 
-        check_formats(formats)
-    if arguments.threads is not None and arguments.threads < 1:
-        raise UserError(f"--threads is {arguments.threads}: give 1 or more")
-    pictures = open_pictures(arguments.images)
+        check_formats(formats, pictures)
     import torch
 
     if arguments.threads is not None:

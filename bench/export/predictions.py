@@ -1,28 +1,27 @@
-"""Write the predictions of a folder in formats of viewers and annotation tools."""
+"""Write the predictions of a folder in formats of viewers and annotation tools.
+
+Label maps are read, and files are written, in parts: the memory holds one slice, or some rows and
+the runs of the objects of a large one.
+"""
 
 import gzip
-import io
 import json
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
-import tifffile
-from PIL import Image
 
 from bench.errors import UserError
 from bench.export.libraries import import_library
 from bench.export.regions import Region, regions_of
-from bench.files import atomic_path, write_atomic
-from bench.predict.outputs import COLOURS
+from bench.export.stored_maps import Rows, stored_slices
+from bench.files import atomic_path
+from bench.predict.outputs import COLOURS, write_tiff
 from bench.predict.pictures import Picture, is_volume
-
-Map = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,27 +30,36 @@ class PredictedPicture:
 
     Attributes:
         picture: what was predicted.
-        classes: (D, H, W) class indices of its D slices; D is 1 for an image.
-        numbers: (D, H, W) numbers of objects where the model separates them, else None.
+        out: folder of the predictions.
         class_names: of the K classes, the background first.
         pixel_size: side of a pixel, in micrometres for OME-TIFF (1: not given) and in millimetres
             for NIfTI (not used where the picture is NIfTI).
         min_area: smaller objects, in pixels, are left out of `slices`; `classes` still has them.
+        separated: whether the model separates objects, and `out` holds their numbers.
     """
 
     picture: Picture
-    classes: Map
-    numbers: Map | None
+    out: Path
     class_names: tuple[str, ...]
     pixel_size: float
     min_area: int
+    separated: bool
+
+    def classes(self) -> Iterator[Iterator[Rows]]:
+        """For each slice, or the image, rows (h, W) of class indices from top to bottom."""
+        return stored_slices(self.out / "labels", self.picture)
 
     def slices(self) -> Iterator[tuple[int | None, list[Region]]]:
-        """Number of each slice, from 0 (None for a single image), and its objects."""
-        for index, classes in enumerate(self.classes):
-            numbers = None if self.numbers is None else self.numbers[index]
+        """Number of each slice, from 0 (None for a single image), and its objects.
+
+        Raises:
+            UserError: a stored map cannot be read, or it is too fragmented (see `regions_of`).
+        """
+        numbers = stored_slices(self.out / "objects", self.picture) if self.separated else None
+        for index, bands in enumerate(self.classes()):
             number = index if self.picture.slices > 1 else None
-            yield number, regions_of(classes, numbers, self.min_area)
+            regions = regions_of(bands, None if numbers is None else next(numbers), self.min_area)
+            yield number, regions
 
 
 def write_formats(
@@ -82,20 +90,14 @@ def write_formats(
         The written files.
 
     Raises:
-        UserError: a format is unknown, its library is missing, or a file cannot be written.
-        OSError: `out` does not hold the label map of a picture.
+        UserError: a format is unknown, its library is missing, or it cannot hold a picture or one
+            of its objects; or a label map in `out` is missing or damaged.
+        WriteError: a file cannot be written.
     """
-    check_formats(formats)
+    check_formats(formats, pictures)
     paths, entries = [], []
     for picture in pictures:
-        predicted = PredictedPicture(
-            picture,
-            _stored(out / "labels", picture),
-            _stored(out / "objects", picture) if separated else None,
-            class_names,
-            pixel_size,
-            min_area,
-        )
+        predicted = PredictedPicture(picture, out, class_names, pixel_size, min_area, separated)
         for name in formats:
             if name == "coco":
                 entries.append(predicted)
@@ -107,63 +109,77 @@ def write_formats(
     return paths
 
 
-def check_formats(formats: Sequence[str]) -> None:
-    """Check the names of formats, and that their libraries are installed.
+def check_formats(formats: Sequence[str], pictures: Sequence[Picture] = ()) -> None:
+    """Check the names of formats, their libraries, and whether they can hold the pictures.
 
     Raises:
-        UserError: a format is unknown, or a library of it is not installed.
+        UserError: a format is unknown, a library of it is not installed, or a picture has a side
+            above `LARGEST_SIDE`, the largest number that `imagej` and `nifti` can store.
     """
     for name in formats:
         if name not in LIBRARIES:
             raise UserError(f"--format cannot be '{name}': give {', '.join(LIBRARIES)}")
         for library in LIBRARIES[name]:
             import_library(library, f"--format {name}")
-
-
-def _stored(folder: Path, picture: Picture) -> Map:
-    """A stored map of a picture as (D, H, W)."""
-    path = folder / f"{picture.name}.png"
-    if path.exists():
-        values = np.asarray(Image.open(path))
-    else:
-        values = np.asarray(tifffile.imread(path.with_suffix(".tif")))
-    return values.reshape(picture.slices, *picture.size)
+        for picture in pictures:
+            if name in ("imagej", "nifti") and max(picture.size) > LARGEST_SIDE:
+                raise UserError(
+                    f"{picture.path} has {picture.size[1]} x {picture.size[0]} pixels, and {name}"
+                    f" files hold up to {LARGEST_SIDE} on each side: give --format coco, geojson or"
+                    " ome-tiff"
+                )
 
 
 def _write_coco(entries: Sequence[PredictedPicture], path: Path) -> Path:
     """COCO JSON with compressed run lengths; each slice of a volume is an image of its own."""
-    masks = import_library("pycocotools.mask", "--format coco")
     images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for entry in entries:
-        height, width = entry.picture.size
-        for number, regions in entry.slices():
-            name = entry.picture.path.name + ("" if number is None else f"#{number}")
-            images.append(
-                {"id": len(images) + 1, "file_name": name, "height": height, "width": width}
-            )
-            for region in regions:
-                counts = _coco_counts(region, height, width)
-                code = masks.frPyObjects({"counts": counts, "size": [height, width]}, height, width)
-                tall, wide = region.inside.shape
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": len(images),
-                        "category_id": region.class_index,
-                        "segmentation": {**code, "counts": code["counts"].decode()},
-                        "area": region.area,
-                        "bbox": [region.left, region.top, wide, tall],
-                        "iscrowd": 0,
-                    }
-                )
     categories = [
         {"id": index, "name": name}
         for index, name in enumerate(entries[0].class_names)
         if index > 0
     ]
-    document = {"images": images, "annotations": annotations, "categories": categories}
-    return write_atomic(path, json.dumps(document))
+
+    def annotations() -> Iterator[dict[str, Any]]:
+        count = 0
+        for entry in entries:
+            height, width = entry.picture.size
+            for number, regions in entry.slices():
+                name = entry.picture.path.name + ("" if number is None else f"#{number}")
+                image = {"id": len(images) + 1, "file_name": name}
+                images.append(image | {"height": height, "width": width})
+                for region in regions:
+                    count += 1
+                    yield {"id": count, "image_id": len(images), **_coco_object(region, entry)}
+
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"annotations": ')
+        _write_list(file, annotations())
+        file.write(f', "images": {json.dumps(images)}, "categories": {json.dumps(categories)}}}')
+    return path
+
+
+def _write_list(file: IO[str], entries: Iterator[dict[str, Any]]) -> None:
+    """Write a JSON list one entry at a time, each in its line."""
+    file.write("[")
+    for number, entry in enumerate(entries):
+        file.write(",\n" if number else "\n")
+        json.dump(entry, file)
+    file.write("\n]")
+
+
+def _coco_object(region: Region, entry: PredictedPicture) -> dict[str, Any]:
+    """An annotation without its numbers."""
+    masks = import_library("pycocotools.mask", "--format coco")
+    height, width = entry.picture.size
+    counts = _coco_counts(region, height, width)
+    code = masks.frPyObjects({"counts": counts, "size": [height, width]}, height, width)
+    return {
+        "category_id": region.class_index,
+        "segmentation": {**code, "counts": code["counts"].decode()},
+        "area": region.area,
+        "bbox": list(region.box),
+        "iscrowd": 0,
+    }
 
 
 def _coco_counts(region: Region, height: int, width: int) -> list[int]:
@@ -178,32 +194,40 @@ def _coco_counts(region: Region, height: int, width: int) -> list[int]:
 def _write_geojson(entry: PredictedPicture, path: Path) -> Path:
     """A FeatureCollection of annotations for QuPath, in pixels, y down."""
     shapely = import_library("shapely", "--format geojson")
-    features: list[dict[str, Any]] = []
-    for number, regions in entry.slices():
-        for region in regions:
-            geometry = shapely.geometry.mapping(region.outline())
-            if number is not None:
-                geometry["plane"] = {"c": -1, "z": number, "t": 0}
-            name = entry.class_names[region.class_index]
-            colour = COLOURS[(region.class_index - 1) % len(COLOURS)].tolist()
-            features.append(
-                {
+
+    def features() -> Iterator[dict[str, Any]]:
+        count = 0
+        for number, regions in entry.slices():
+            for region in regions:
+                geometry = shapely.geometry.mapping(region.outline())
+                if number is not None:
+                    geometry["plane"] = {"c": -1, "z": number, "t": 0}
+                name = entry.class_names[region.class_index]
+                colour = COLOURS[(region.class_index - 1) % len(COLOURS)].tolist()
+                yield {
                     "type": "Feature",
-                    "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{path.name}/{len(features)}")),
+                    "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{path.name}/{count}")),
                     "geometry": geometry,
                     "properties": {
                         "objectType": "annotation",
                         "classification": {"name": name, "color": colour},
                     },
                 }
-            )
-    return write_atomic(path, json.dumps({"type": "FeatureCollection", "features": features}))
+                count += 1
+
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": ')
+        _write_list(file, features())
+        file.write("}")
+    return path
 
 
 def _write_imagej(entry: PredictedPicture, path: Path) -> Path:
     """A zip file of regions for ImageJ's ROI manager."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for number, regions in entry.slices():
             for count, region in enumerate(regions, start=1):
                 place = "" if number is None else f"{number + 1:04d}-"
@@ -211,7 +235,7 @@ def _write_imagej(entry: PredictedPicture, path: Path) -> Path:
                 roi = _imagej_region(region, name)
                 roi.position = 0 if number is None else number + 1
                 archive.writestr(f"{name.replace('/', '_')}.roi", roi.tobytes())
-    return write_atomic(path, content.getvalue())
+    return path
 
 
 def _imagej_region(region: Region, name: str) -> Any:
@@ -238,33 +262,61 @@ def _imagej_region(region: Region, name: str) -> Any:
 
 
 def _write_ome_tiff(entry: PredictedPicture, path: Path) -> Path:
-    """The class map as OME-TIFF (axes ZYX), with the size of a pixel in micrometres."""
-    metadata: dict[str, Any] = {"axes": "ZYX", "Name": entry.picture.name}
+    """The class map as OME-TIFF, with the size of a pixel in micrometres."""
+    picture = entry.picture
+    axes = "ZYX" if picture.slices > 1 else "YX"
+    metadata: dict[str, Any] = {"axes": axes, "Name": picture.name}
     if entry.pixel_size != 1:
         metadata |= {"PhysicalSizeX": entry.pixel_size, "PhysicalSizeY": entry.pixel_size}
+
+    def strips(tall: int) -> Iterator[Rows]:
+        for bands in entry.classes():
+            yield from _of_height(bands, tall)
+
     with atomic_path(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            entry.classes,
-            ome=True,
-            compression="zlib",
-            photometric="minisblack",
-            metadata=metadata,
-        )
+        shape = (picture.slices, *picture.size)
+        write_tiff(temporary, strips, shape, np.dtype(np.uint8), ome=True, metadata=metadata)
     return path
+
+
+def _of_height(bands: Iterator[Rows], tall: int) -> Iterator[Rows]:
+    """The same rows of a slice, `tall` at once; the last ones may be fewer."""
+    waiting: list[Rows] = []
+    count = 0
+    for band in bands:
+        while count + len(band) >= tall:
+            yield np.concatenate([*waiting, band[: tall - count]])
+            band, waiting, count = band[tall - count :], [], 0
+        waiting.append(band)
+        count += len(band)
+    if count:
+        yield np.concatenate(waiting)
 
 
 def _write_nifti(entry: PredictedPicture, path: Path) -> Path:
     """The class map as NIfTI with the axes x, y, z; on the grid of the source if that is NIfTI."""
     nibabel = import_library("nibabel", "--format nifti")
-    size = entry.pixel_size
+    size, picture = entry.pixel_size, entry.picture
     affine = np.diag([size, size, size, 1.0])
-    if is_volume(entry.picture.path):
-        affine = nibabel.load(entry.picture.path).affine
-    image = nibabel.Nifti1Image(np.ascontiguousarray(entry.classes.transpose(2, 1, 0)), affine)
-    return write_atomic(path, gzip.compress(image.to_bytes(), mtime=0))
+    if is_volume(picture.path):
+        affine = nibabel.load(picture.path).affine
+    shape = (picture.size[1], picture.size[0], picture.slices)
+    empty = np.broadcast_to(np.uint8(0), shape)  # without memory
+    header = nibabel.Nifti1Image(empty, affine).header
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("wb") as packed,
+        gzip.GzipFile("", "wb", fileobj=packed, mtime=0) as file,
+    ):
+        header.write_to(file)
+        file.write(bytes(int(header.get_data_offset()) - file.tell()))
+        for bands in entry.classes():  # x is the fastest axis in the file, as in the rows
+            for rows in bands:
+                file.write(np.ascontiguousarray(rows).data)
+    return path
 
 
+LARGEST_SIDE = 32_767  # signed 16-bit numbers
 Write = Callable[[PredictedPicture, Path], Path]
 FORMATS: dict[str, tuple[str, Write]] = {
     "geojson": (".geojson", _write_geojson),

@@ -1,6 +1,7 @@
 """Predict files and folders into a folder of label maps, overlays and tables; can be resumed."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -8,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DivergedError, UserError, WriteError
-from bench.files import file_sha256, write_atomic
+from bench.files import atomic_path, file_sha256, write_atomic
 from bench.predict.model import KeptModel
 from bench.predict.picture_job import PictureJob
 from bench.predict.pictures import Picture
 from bench.predict.prompts import ImagePrompts, read_prompts
-from bench.predict.resume import PictureState, done_before, stamp
+from bench.predict.resume import PictureState, done_before, objects_path, stamp, state_path
 from bench.predict.settings import PredictionSettings
-from bench.predict.table import OBJECT_COLUMNS, to_csv
+from bench.predict.table import OBJECT_COLUMNS, columns_of, write_header, write_rows
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,28 @@ def predict_files(
             states.append(state)
         say(outcome)
     if states:
-        rows = [row for state in states for row in state.rows]
-        objects = [row for state in states for row in state.objects]
-        write_atomic(out / "table.csv", to_csv(rows))
-        write_atomic(out / "objects.csv", to_csv(objects, OBJECT_COLUMNS))
+        _write_tables(out, states, [done.name for done in outcomes if done.error is None])
     return outcomes
+
+
+def _write_tables(out: Path, states: Sequence[PictureState], names: Sequence[str]) -> None:
+    """Write `table.csv` and `objects.csv` of the pictures that are done."""
+    rows = [row for state in states for row in state.rows]
+    columns = columns_of(rows)
+    with (
+        atomic_path(out / "table.csv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        write_header(file, columns)
+        write_rows(file, rows, columns)
+    with (
+        atomic_path(out / "objects.csv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        write_header(file, OBJECT_COLUMNS)
+        for name in names:
+            with objects_path(out, name).open(encoding="utf-8", newline="") as part:
+                shutil.copyfileobj(part, file)
 
 
 def _predict(
@@ -119,11 +137,11 @@ def _predict(
         if picture.error is not None:
             raise UserError(picture.error)
         inputs = made_from | stamp(picture)
-        state = done_before(job.state_path, job.out, inputs)
+        state = done_before(job.out, picture.name, inputs)
         if state is not None:
             return PictureDone(picture.name, None, state.evaluation), state
         state = job.run(inputs, report)
-        write_atomic(job.state_path, json.dumps(asdict(state)))
+        write_atomic(state_path(job.out, picture.name), json.dumps(asdict(state)))
     except WriteError:
         raise
     except OSError as error:

@@ -11,15 +11,16 @@ from bench.data.stacks import stack_starts
 from bench.errors import UserError
 from bench.evaluate.scoring import Map
 from bench.evaluate.tiles import ImageRows
+from bench.files import atomic_path
 from bench.predict.model import KeptModel
 from bench.predict.objects import ObjectMeter
 from bench.predict.outputs import Overlay, write_map
 from bench.predict.pictures import Picture, Pixels8
 from bench.predict.prompts import ImagePrompts, prompts_of
-from bench.predict.resume import PictureState
+from bench.predict.resume import PictureState, objects_path
 from bench.predict.segmentation import BAND_PX, Band
 from bench.predict.settings import MAPS, PredictionSettings
-from bench.predict.table import Row, object_rows, readings_row
+from bench.predict.table import OBJECT_COLUMNS, Row, object_rows, readings_row, write_rows
 from bench.predict.unfinished import Unfinished
 
 TYPES = {"labels": np.uint8, "objects": np.int32}  # of stored maps; others are float32
@@ -47,11 +48,6 @@ class PictureJob:
         self.picture, self.out = picture, out
         self._model, self._settings, self._prompts = model, settings, prompts
 
-    @property
-    def state_path(self) -> Path:
-        """File of what remains to be remembered, see `PictureState`."""
-        return self.out / ".done" / f"{self.picture.name}.json"
-
     def run(self, made_from: dict[str, Any], report: Callable[[float], None]) -> PictureState:
         """Write the outputs; goes on behind the rows that an earlier command has left.
 
@@ -74,12 +70,16 @@ class PictureJob:
         types = {name: np.dtype(TYPES.get(name, np.float32)) for name in names}
         state, counts = PictureState(made_from, evaluation), np.zeros(len(class_names), np.int64)
         folder = self.out / ".done" / f"{picture.name}.rows"
-        with Unfinished(folder, picture.size[1], types, made_from) as maps:
+        with (
+            Unfinished(folder, picture.size[1], types, made_from) as maps,
+            atomic_path(objects_path(self.out, picture.name)) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as table,
+        ):
             for index, (image, bands) in enumerate(self._slices(evaluation, maps.rows)):
                 measures = self._predict(index, image, bands, maps, report)
                 row, objects = self._rows(index, measures, maps.sums[index])
                 state.rows.append(row | {"evaluation": evaluation})
-                state.objects += objects
+                write_rows(table, objects, OBJECT_COLUMNS)
                 counts += measures.counts
             for name in names:
                 target, shape = self.out / name / picture.name, (picture.slices, *picture.size)
@@ -137,7 +137,7 @@ class PictureJob:
 
     def _rows(
         self, index: int, measures: "_Measures", sums: dict[str, float]
-    ) -> tuple[Row, list[Row]]:
+    ) -> tuple[Row, Iterator[Row]]:
         """The row of a slice, or of the image, and those of its objects."""
         picture, settings, names = self.picture, self._settings, self._model.header.classes
         number = index if picture.slices > 1 else None

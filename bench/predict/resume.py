@@ -18,15 +18,23 @@ class PictureState:
         made_from: model, settings and file from which it was predicted.
         evaluation: "whole", "tiles" or "generator".
         files: paths of its maps, relative to the folder of the outputs; not the overlay.
-        rows: its rows of `table.csv`.
-        objects: its rows of `objects.csv`.
+        rows: its rows of `table.csv`; those of `objects.csv` are in the file `objects_path`.
     """
 
     made_from: dict[str, Any]
     evaluation: str
     files: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    objects: list[Row] = field(default_factory=list)
+
+
+def state_path(out: Path, name: str) -> Path:
+    """File of the state of a picture."""
+    return out / ".done" / f"{name}.json"
+
+
+def objects_path(out: Path, name: str) -> Path:
+    """File of the rows of a picture in `objects.csv`, which can be millions; without the header."""
+    return out / ".done" / f"{name}.objects.csv"
 
 
 def stamp(picture: Picture) -> dict[str, Any]:
@@ -42,21 +50,22 @@ def stamp(picture: Picture) -> dict[str, Any]:
     return {"path": str(picture.path.resolve()), "bytes": status.st_size, "ns": status.st_mtime_ns}
 
 
-def done_before(path: Path, out: Path, made_from: dict[str, Any]) -> PictureState | None:
+def done_before(out: Path, name: str, made_from: dict[str, Any]) -> PictureState | None:
     """The stored state of a picture that was predicted before.
 
     Args:
-        path: file of the state.
         out: folder of the outputs.
+        name: of the picture.
         made_from: model, settings and file from which the picture is predicted now.
 
     Returns:
-        The state; None if there is none that can be read, one of its `files` is missing, or it was
+        The state; None if there is none that can be read, one of its files is missing, or it was
         made from other values.
     """
     try:
-        state = PictureState(**json.loads(path.read_text()))
+        state = PictureState(**json.loads(state_path(out, name).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    complete = all((out / file).is_file() for file in state.files)
+    files = [objects_path(out, name), *(out / file for file in state.files)]
+    complete = all(file.is_file() for file in files)
     return state if complete and state.made_from == made_from else None

@@ -1,9 +1,8 @@
 """What is read off predictions, as rows of CSV files."""
 
 import csv
-import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
 
 import numpy as np
 
@@ -49,7 +48,7 @@ def readings_row(
 
 def object_rows(
     image: str, index: int | None, objects: Objects, class_names: Sequence[str], pixel_size: float
-) -> list[Row]:
+) -> Iterator[Row]:
     """One row per object; lengths in the unit of `pixel_size`, areas in its square.
 
     The places x and y are centres of mass, from the upper left corner of the image.
@@ -61,13 +60,13 @@ def object_rows(
         class_names: K names.
         pixel_size: side of a pixel.
 
-    Returns:
-        One dict with the keys `OBJECT_COLUMNS` for each object; the objects of all classes are
+    Yields:
+        A dict with the keys `OBJECT_COLUMNS` for each object; the objects of all classes are
         numbered together from 1.
     """
     diameters = diameters_of_areas(objects.areas, pixel_size)
-    return [
-        {
+    for number in range(len(objects)):
+        yield {
             "image": image,
             "slice": index,
             "class": class_names[objects.classes[number]],
@@ -77,25 +76,32 @@ def object_rows(
             "x": (float(objects.columns[number]) + 0.5) * pixel_size,
             "y": (float(objects.rows[number]) + 0.5) * pixel_size,
         }
-        for number in range(len(objects))
-    ]
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
-    """CSV text with a header line; None, and columns that a row does not have, are empty.
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """The columns of all rows, in the order in which they occur first."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def write_rows(file: IO[str], rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows as CSV without a header line; None, and columns that a row has not, are empty.
 
     Floats are written with six significant digits.
 
     Args:
+        file: to append to.
         rows: of the table.
-        columns: the first ones; others follow in the order in which they occur.
+        columns: all of them.
+
+    Raises:
+        ValueError: a row has another column.
     """
-    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
+    csv.DictWriter(file, columns, lineterminator="\n").writerows(
         {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
         for row in rows
     )
-    return text.getvalue()
+
+
+def write_header(file: IO[str], columns: Sequence[str]) -> None:
+    """Write the header line of a CSV file."""
+    csv.writer(file, lineterminator="\n").writerow(columns)

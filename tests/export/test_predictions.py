@@ -4,6 +4,7 @@ to write them: the same pixels of every object."""
 import json
 import sys
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bench.data.components import label_components
 from bench.errors import UserError
 from bench.export.predictions import check_formats, write_formats
 from bench.export.regions import regions_of
+from bench.predict.outputs import write_map
 from bench.predict.pictures import Picture
 
 NAMES = ("matrix", "grain", "pore")
@@ -133,10 +135,87 @@ def test_regions_of_imagej_are_read_by_roifile(predicted: tuple[Path, Picture]) 
 def test_objects_that_a_model_separates_stay_apart() -> None:
     classes = np.ones((4, 6), np.uint8)
     numbers = np.repeat([[5, 5, 5, 2, 2, 2]], 4, axis=0)
-    areas = [region.area for region in regions_of(classes, numbers)]
+    areas = [region.area for region in regions_of([classes], [numbers])]
     assert areas == [12, 12]
-    assert [region.left for region in regions_of(classes, numbers)] == [0, 3]
-    assert regions_of(classes, numbers, min_area=13) == []
+    assert [region.box for region in regions_of([classes], [numbers])] == [
+        (0, 0, 3, 4),
+        (3, 0, 3, 4),
+    ]
+    assert regions_of([classes], [numbers], min_area=13) == []
+
+
+def test_objects_are_found_and_measured_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spirals, holes and noise cut anywhere: components of scipy, outlines by their union."""
+    shapely = pytest.importorskip("shapely")
+    monkeypatch.setattr("bench.export.regions.MASK_PX", 100)
+    random = np.random.default_rng(0)
+    for tall in (1, 3, 7, 40):
+        classes = random.integers(0, 3, (20, 26)).astype(np.uint8)
+        classes = np.kron(classes, np.ones((2, 2), np.uint8)) if tall % 2 else classes
+        regions = regions_of([classes[top : top + tall] for top in range(0, len(classes), tall)])
+        ours = [(region.class_index, region.area, region.box) for region in regions]
+        theirs = []
+        for index in (1, 2):
+            labels = label_components(classes == index)
+            for number in range(1, labels.max() + 1):
+                rows, columns = np.nonzero(labels == number)
+                box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+                theirs.append((index, len(rows), tuple(map(int, box)), rows.mean(), columns.mean()))
+        theirs.sort(key=lambda entry: (entry[0], *entry[3:]))
+        assert ours == [entry[:3] for entry in theirs]
+        for region in regions:
+            strips = shapely.box(region.starts, region.rows, region.ends, region.rows + 1)
+            assert region.outline().is_valid
+            assert region.outline().equals(shapely.union_all(strips))
+
+
+def test_outlines_and_maps_that_are_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = np.eye(40, dtype=np.uint8)
+    classes[0] = classes[:, 0] = 1
+    (comb, *_) = regions_of([np.maximum(classes, np.arange(40, dtype=np.uint8) % 2)])
+    monkeypatch.setattr("bench.export.regions.MAX_CORNERS", 50)
+    with pytest.raises(UserError, match="give --format coco or ome-tiff for this image"):
+        comb.outline()
+    monkeypatch.setattr("bench.export.regions.MAX_RUNS", 50)
+    with pytest.raises(UserError, match="too fragmented for coco, geojson and imagej"):
+        regions_of([classes])
+    wide = Picture("a", Path("a.tif"), 1, (10, 40_000))
+    for name in ("imagej", "nifti"):
+        with pytest.raises(UserError, match=f"a.tif has 40000 x 10 pixels, and {name} files hold"):
+            check_formats([name], [wide])
+    check_formats(["coco", "geojson", "ome-tiff"], [wide])
+
+
+def test_maps_in_tiles_give_the_same_files(
+    predicted: tuple[Path, Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, picture = predicted
+    formats = ["geojson", "imagej", "ome-tiff", "nifti", "coco"]
+    for module in ("nibabel", "pycocotools", "roifile", "shapely"):
+        pytest.importorskip(module)
+    monkeypatch.setattr("bench.predict.outputs.STRIP_PX", 100)
+    monkeypatch.setattr("bench.predict.outputs.TILE_PX", 16)
+    content = BytesIO(classes_with_holes().tobytes())
+    write_map(tmp_path / "labels" / "a", content, (1, 40, 52), np.uint8, tiff=True)
+    for ours, theirs in zip(
+        write_formats([picture], tmp_path, formats, NAMES),
+        write_formats([picture], out, formats, NAMES),
+        strict=True,
+    ):
+        if ours.suffix == ".zip":
+            with zipfile.ZipFile(ours) as one, zipfile.ZipFile(theirs) as other:
+                assert one.namelist() == other.namelist()
+                assert all(one.read(name) == other.read(name) for name in one.namelist())
+        elif ours.suffix == ".tif":  # has a random identifier
+            np.testing.assert_array_equal(tifffile.imread(ours), tifffile.imread(theirs))
+        else:
+            assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_damaged_label_map_is_named(predicted: tuple[Path, Picture], tmp_path: Path) -> None:
+    _, picture = predicted
+    with pytest.raises(UserError, match=r"cannot read the prediction in .*labels of .*a.png"):
+        write_formats([picture], tmp_path, ["ome-tiff"], NAMES)
 
 
 def test_volumes_become_ome_tiff_and_nifti_on_their_grid(tmp_path: Path) -> None:

@@ -91,10 +91,10 @@ def test_damaged_files_of_a_folder_are_named_and_the_others_are_predicted(
         content = path.read_bytes()
         path.write_bytes(content[: int(part * len(content))])
     nibabel.save(volume, folder / "checksum.nii.gz")
-    content = bytearray((folder / "checksum.nii.gz").read_bytes())
-    content[-8] ^= 1  # of the sum of the values, which can all be decoded
-    (folder / "checksum.nii.gz").write_bytes(content)
-    (folder / "tail.nii.gz").write_bytes(content[:-4])
+    packed = bytearray((folder / "checksum.nii.gz").read_bytes())
+    packed[-8] ^= 1  # of the sum of the values, which can all be decoded
+    (folder / "checksum.nii.gz").write_bytes(packed)
+    (folder / "tail.nii.gz").write_bytes(packed[:-4])
     unknown = bytearray(volume.to_bytes())
     unknown[70:72] = b"??"  # data type
     (folder / "type.nii").write_bytes(unknown)
