@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.plugins.checkout import adopt_plugin_folders
 
 if TYPE_CHECKING:
+    from bench.api.choose import choose as choose
     from bench.api.compare import compare as compare
     from bench.api.predict_cost import predict_cost as predict_cost
     from bench.api.results import Results as Results
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from bench.spec import Task as Task
 
 _HOME = {
+    "choose": "bench.api.choose",
     "compare": "bench.api.compare",
     "predict_cost": "bench.api.predict_cost",
     "Results": "bench.api.results",

@@ -18,12 +18,14 @@ PLUGINS = sorted([*(ROOT / "methods").glob("*.py"), *(ROOT / "datasets").glob("*
 # Rooms of bench/ from top to bottom, each with the rooms it may import: only rooms further down.
 # The modules that lie directly in bench/ are open to all of them.
 ROOMS = {
-    "cli": "contract verify report report.page report.conventions report.published report.tables"
+    "cli": "choice "
+    "contract verify report report.page report.conventions report.published report.tables"
     " report.plots report.compare report.records guard export predict run keep ask cost plugins sam"
     " data data.layouts data.public data.leakage",
-    "api": "report.tables report.compare report.records run ask cost sam",
-    "verify": "report report.page report.published report.compare report.records run ask"
+    "api": "choice report.tables report.compare report.records run ask cost sam",
+    "verify": "choice report report.page report.published report.compare report.records run ask"
     " evaluate metrics data stats",
+    "choice": "report.plots report.records run ask cost plugins data stats",
     "report": "report.tables report.plots report.compare report.records",
     "report.page": "report.published report.tables report.plots report.compare report.records"
     " ask data",

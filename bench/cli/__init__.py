@@ -18,7 +18,7 @@ from bench.plugins.folders import plugin_folders
 # The main job has no word of its own.
 COMMANDS = (
     *("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data"),
-    *("models", "train", "predict", "export"),
+    *("choose", "models", "train", "predict", "export"),
     *("check-method", "check-dataset"),
 )
 

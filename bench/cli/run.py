@@ -29,6 +29,7 @@ commands (COMMAND --help shows their options):
   data check FOLDER            say what is read of a folder of images and masks
   data preview NAME            a picture of augmented training images
   data import SOURCE TARGET    convert a folder of another layout (COCO, VOC, YOLO, nnU-Net, ...)
+  choose                       the best method for your images, within limits
   models                       list the trained models that runs kept, or remove the worse ones
   train --model FILE           train the final model of a method on train and validation images
   predict --model FILE IMAGES  predict images with a kept model

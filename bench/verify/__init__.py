@@ -6,6 +6,7 @@
 - Tables and overview: written again from the records and compared as text.
 - Figures in SVG: drawn again from the records, compared if the same version of matplotlib drew
   them. Files of pixels (PNG) are not compared.
+- Comebacks, if the folder has them: computed again from the records.
 - Ledgers and page: written again if the images are on this machine, without pictures of images.
 
 Kept models are not checked.
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.choice.comebacks import FILE, find_comebacks, to_text
 from bench.data.items import Collection
 from bench.errors import UserError
 from bench.run.record_images import RecordImages
@@ -23,7 +25,7 @@ from bench.spec import Record
 from bench.verify.predictions import check_predictions
 from bench.verify.records import wrong_summaries
 from bench.verify.report import check_report
-from bench.verify.values import Finding
+from bench.verify.values import Finding, first_difference
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ def verify(folder: Path, load: Callable[[str], Collection]) -> Verdict:
         compared |= report.counts
         findings += report.findings
         skipped += report.skipped
+        if (comebacks := folder / FILE).is_file():
+            compared["prior"] = 1
+            message = first_difference(comebacks.read_text(), to_text(find_comebacks(records)))
+            findings += [Finding(comebacks, message)] if message else []
     else:
         skipped.append("tables, figures, ledgers and page: some records are not valid")
     return Verdict(compared, tuple(findings), tuple(skipped))

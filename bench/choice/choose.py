@@ -1,0 +1,127 @@
+"""Choose a method: what the command `choose` and `bench.choose` have in common."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.ask.request import Request
+from bench.choice.comebacks import load_comebacks, quantiles
+from bench.choice.commands import next_commands
+from bench.choice.criterion import Criterion
+from bench.choice.limits import LeftOut, Limits
+from bench.choice.live import Clock, hold
+from bench.choice.setup import Setup, shorten
+from bench.choice.verdict import Verdict
+from bench.choice.words import Paragraph, describe
+from bench.cost.predict.gpus import find_gpu
+from bench.cost.predict.time import probe_speed
+from bench.run.schedule import Emit, RunSettings
+from bench.run.store import Store
+from bench.wording import program_name
+
+NONE = Limits()
+PROBE_S = 1.0  # seconds of the measurement of the speed of this machine
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The result of `choose`.
+
+    Attributes:
+        verdict: the recommended method, what cannot be told from it, and the race.
+        left_out: methods that did not run because of a limit, with the reasons.
+        notes: sentences on datasets.
+        conditions: sentences on how the methods were compared.
+        request: what was to be compared.
+        out: the results folder with the records.
+        limits: of the user.
+    """
+
+    verdict: Verdict
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    conditions: tuple[str, ...]
+    request: Request
+    out: Path
+    limits: Limits = NONE
+
+    @property
+    def limits_by_column(self) -> dict[str, float]:
+        """Key of a cost to its limit, in the unit of records."""
+        limits = {"infer_images_per_s": self.limits.min_speed}
+        if self.limits.max_memory is not None:
+            limits["train_peak_bytes"] = find_gpu(self.limits.max_memory).memory_bytes
+        return {key: value for key, value in limits.items() if value is not None}
+
+    @property
+    def recommended(self) -> str | None:
+        """The recommended method with its options; None if no method could be compared."""
+        best = self.verdict.recommended
+        return None if best is None else best.name
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """The methods that cannot be told from it, itself included, cheapest first."""
+        return tuple(member.name for member in self.verdict.set)
+
+    @property
+    def dropped(self) -> dict[str, str]:
+        """The methods that left the race or did not run, each with the reason."""
+        dropped = {one.name: one.reason for one in self.left_out}
+        dropped |= {one.evidence.name: one.reason for one in self.verdict.race.dropped}
+        return dropped | dict.fromkeys(self.verdict.not_run, "not run, the time was up")
+
+    def paragraphs(self) -> list[Paragraph]:
+        """The report in words."""
+        commands: list[str] = []
+        if self.verdict.recommended is not None:
+            commands = next_commands(self.verdict, self.request, program_name(), self.out)
+        return describe(self.verdict, self.left_out, self.conditions, commands)
+
+    def __str__(self) -> str:
+        """The report as text."""
+        parts = (f"{part.title}\n" + "\n".join(part.lines) for part in self.paragraphs())
+        return "\n\n".join(parts)
+
+
+def hold_choice(
+    setup: Setup,
+    request: Request,
+    criterion: Criterion,
+    limits: Limits,
+    settings: RunSettings,
+    store: Store,
+    clock: Clock,
+    emit: Emit,
+) -> Choice:
+    """Hold the race of a setup.
+
+    Args:
+        setup: of `bench.choice.setup.set_up`.
+        request: what was set up; the comebacks of its own dataset do not count.
+        criterion: what methods are compared by.
+        limits: of the user.
+        settings: how cells run.
+        store: an open results folder.
+        clock: with the time of the command.
+        emit: called with each event.
+
+    Raises:
+        UserError: as `bench.run.schedule.run_cells`, or the comebacks cannot be read.
+    """
+    if limits.max_seconds is not None:
+        device = settings.find_device()
+        speed = probe_speed(device, request.precision or "bf16", PROBE_S).flops
+        setup = shorten(setup, limits.max_seconds, speed, store.folder)
+    clock.operations = setup.operations
+    name = Path(request.dataset_names[0]).name
+    prior = quantiles(load_comebacks(), without=name)
+    decision = hold(setup.arms, store, settings, prior, criterion, limits.measured, clock, emit)
+    return Choice(
+        decision.verdict,
+        setup.left_out,
+        setup.notes,
+        setup.conditions,
+        request,
+        store.folder,
+        limits,
+    )

@@ -1,0 +1,63 @@
+"""The commands that follow a choice: train, predict, and learn more."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from bench.ask.request import Request
+from bench.choice.arms import Evidence
+from bench.choice.verdict import Verdict
+from bench.plugins.registry import get_method
+from bench.spec import Cell
+
+_NAMES = {"backbones": "backbone", "datasets": "dataset"}  # fields with other names as options
+_APART = ("methods", "datasets", "seeds", "folds", "labels", "lr")  # written by each command
+
+
+def next_commands(verdict: Verdict, request: Request, program: str, out: Path) -> list[str]:
+    """The commands to train the recommended method, to predict with it, and to learn more.
+
+    Args:
+        verdict: with a recommended method.
+        request: what was compared; its settings are repeated.
+        program: name of the program.
+        out: the results folder.
+
+    Raises:
+        ValueError: no method is recommended.
+    """
+    best = verdict.recommended
+    if best is None:
+        raise ValueError("no method is recommended")
+    common = ["--dataset", request.datasets, *_settings(request), "--out", str(out)]
+    one = ["--methods", best.arm.cells[0].label, *_rate(best)]
+    runs = ["--folds", str(request.folds)] if request.folds > 1 else []
+    cells = [member.evidence.arm.cells[0] for member in verdict.set]
+    names = ",".join(dict.fromkeys(cell.label for cell in cells))
+    seeds = 2 * max(1, len(best.arm.cells) // request.folds)
+    train = ["train", *one, *common, "--labels", request.labels, "--model", "best.safetensors"]
+    commands = [
+        train,
+        ["predict", "--model", "best.safetensors", "NEW_IMAGES"],
+        ["choose", "--methods", names, *common, *runs, "--seeds", str(seeds)],
+        [*one, *common, *runs, "--labels", "5,10,20,all", "--seeds", "3"],
+    ]
+    return [shlex.join([program, *words]) for words in commands]
+
+
+def _rate(best: Evidence) -> Iterator[str]:
+    """The learning rate, if it is not the method's own."""
+    cell: Cell = best.arm.cells[0]
+    if cell.protocol == "equal" and cell.recipe.lr != (get_method(cell.method).lr or 0.0):
+        yield from ("--lr", f"{cell.recipe.lr:g}")
+
+
+def _settings(request: Request) -> Iterator[str]:
+    """The options of a request that are not the defaults."""
+    for field in fields(Request):
+        value = getattr(request, field.name)
+        if field.name in _APART or value == field.default:
+            continue
+        option = "--" + _NAMES.get(field.name, field.name).replace("_", "-")
+        yield from [option] if value is True else [option, str(value)]

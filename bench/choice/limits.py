@@ -1,0 +1,173 @@
+"""Limits of the user: which methods cannot fit by prediction, and in what order the rest runs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.choice.arms import Arm
+from bench.choice.race import Measured
+from bench.cost.count import cost_card
+from bench.cost.predict.fit import Plan
+from bench.cost.predict.gpus import GIB, find_gpu, judge
+from bench.errors import UnsupportedError, UserError
+from bench.plugins.registry import get_method
+
+_UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a method may need; None for no limit.
+
+    Attributes:
+        max_memory: memory of a GPU, as "8GB" or its name; the predicted training must fit into it.
+        max_seconds: time of the whole command.
+        max_params: parameters of the whole model, frozen ones included.
+        min_speed: images per second in inference, as measured here.
+        scratch: whether methods that are trained from scratch may take part.
+    """
+
+    max_memory: str | None = None
+    max_seconds: float | None = None
+    max_params: int | None = None
+    min_speed: float | None = None
+    scratch: bool = True
+
+    @property
+    def measured(self) -> Measured:
+        """Those that are compared with values that runs measure."""
+        return Measured(self.max_params, self.min_speed)
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: a limit is not above 0, or the memory cannot be read.
+        """
+        for option, value in (
+            ("max-time", self.max_seconds),
+            ("max-params", self.max_params),
+            ("min-speed", self.min_speed),
+        ):
+            if value is not None and not value > 0:
+                raise UserError(f"--{option} is {value:g}: give a number above 0")
+        if self.max_memory is not None:
+            find_gpu(self.max_memory)
+
+
+def read_limits(options: Mapping[str, Any]) -> Limits:
+    """The limits as a user writes them, checked.
+
+    Args:
+        options: max_memory, max_time, max_params, min_speed and no_scratch; None or missing for no
+            limit. Times and numbers may be text or numbers.
+
+    Raises:
+        UserError: a value cannot be read or is not above 0.
+    """
+    seconds, params = options.get("max_time"), options.get("max_params")
+    limits = Limits(
+        options.get("max_memory"),
+        parse_time(seconds) if isinstance(seconds, str) else seconds,
+        parse_count(params) if isinstance(params, str) else params,
+        options.get("min_speed"),
+        not options.get("no_scratch", False),
+    )
+    limits.check()
+    return limits
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A method that does not run.
+
+    Attributes:
+        name: of the method.
+        reason: a phrase.
+    """
+
+    name: str
+    reason: str
+
+
+def parse_time(text: str) -> float:
+    """Seconds of a time as "90s", "20min", "2h" or "1.5h".
+
+    Raises:
+        UserError: the text is not such a time.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h)\s*", text)
+    if match is None:
+        raise UserError(f"--max-time cannot be '{text}': give a time as 90s, 20min or 2h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def parse_count(text: str) -> int:
+    """A number of parameters as "500000", "5M" or "0.5M".
+
+    Raises:
+        UserError: the text is not such a number.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kM]?)\s*", text)
+    if match is None:
+        raise UserError(f"--max-params cannot be '{text}': give a number as 500000 or 5M")
+    return round(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6}[match[2]])
+
+
+def apply_limits(
+    arms: Sequence[Arm], limits: Limits, images: int
+) -> tuple[list[tuple[Arm, float]], list[LeftOut]]:
+    """Leave out the methods that cannot fit, and put the rest in order, fewest operations first.
+
+    Parameters and operations are counted without weights or images. Memory is predicted for CUDA
+    (`bench.cost.predict`), which takes seconds for each method. A method whose memory cannot be
+    predicted takes part.
+
+    Args:
+        arms: the methods.
+        limits: of the user.
+        images: number of training images.
+
+    Returns:
+        The methods that take part, each with the operations of the training of one run; and the
+        others with the reasons.
+
+    Raises:
+        UserError: the memory cannot be read, or an option of a method is out of range.
+    """
+    kept: list[tuple[float, int, Arm]] = []
+    left_out = []
+    for arm in arms:
+        reason, operations = _judge(arm, limits, images)
+        if reason:
+            left_out.append(LeftOut(arm.name, reason))
+        else:
+            kept.append((operations, arm.position, arm))
+    ordered = sorted(kept, key=lambda one: one[:2])
+    return [(arm, operations) for operations, _, arm in ordered], left_out
+
+
+def _judge(arm: Arm, limits: Limits, images: int) -> tuple[str, float]:
+    """Why a method is left out, or "", and the operations of one of its runs."""
+    cell = arm.cells[0]
+    method = get_method(cell.method)
+    if method.from_scratch and not limits.scratch:
+        return "it is trained from scratch", 0.0
+    try:
+        counts = cost_card(method, cell.options, cell.task).counts
+    except UnsupportedError as error:
+        return f"it cannot do this task: {error}", 0.0
+    if limits.max_params is not None and counts.total_params > limits.max_params:
+        return f"it has {counts.total_params / 1e6:.2f} M parameters", 0.0
+    recipe = cell.recipe
+    if limits.max_memory is not None:
+        views = max(images, min(recipe.bank_views, recipe.steps * recipe.batch_size))
+        plan = Plan(method, cell.options, cell.task, recipe, views if method.lr else 0)
+        try:
+            peak = plan.memory().cell_peak
+        except UnsupportedError:  # not predicted: it may fit
+            peak = 0
+        if judge(peak, find_gpu(limits.max_memory).memory_bytes) == "no":
+            return f"it needs {peak / GIB:.1f} GiB and more (predicted for CUDA)", 0.0
+    return "", float(counts.train_step_flops * recipe.batch_size * recipe.steps)

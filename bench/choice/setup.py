@@ -1,0 +1,150 @@
+"""Prepare a race: from a request and limits to the methods that take part."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.ask.grid import expand
+from bench.ask.request import Request
+from bench.choice.arms import Arm, make_arms, uses_validation
+from bench.choice.criterion import Criterion
+from bench.choice.limits import LeftOut, Limits, apply_limits
+from bench.choice.tune import with_variants
+from bench.errors import UserError
+from bench.files import write_atomic
+from bench.plugins.registry import list_methods
+from bench.run.cell import prompt_origin
+from bench.spec import Cell
+
+RUNS = 3  # seeds with one split
+SHORTEST = 4  # divides the steps at most
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A race that can begin.
+
+    Attributes:
+        arms: the methods, in the order in which they run.
+        left_out: methods that cannot fit.
+        notes: sentences on datasets.
+        conditions: sentences on how the methods are compared that belong to the verdict.
+        operations: id of a cell to the operations of its training.
+    """
+
+    arms: tuple[Arm, ...]
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    operations: dict[str, float]
+    conditions: tuple[str, ...] = ()
+
+
+def all_methods() -> str:
+    """Every method that needs no prompts, as for `--methods`."""
+    return ",".join(method.name for method in list_methods() if method.prompts == "none")
+
+
+def complete(request: Request) -> Request:
+    """The request with the methods and seeds that are missing in it ("").
+
+    All methods without prompts; three seeds with one split, one seed with folds.
+    """
+    seeds = request.seeds or (str(RUNS) if request.folds == 1 else "1")
+    return replace(request, methods=request.methods or all_methods(), seeds=seeds)
+
+
+def set_up(request: Request, criterion: Criterion, limits: Limits, *, tune: bool) -> Setup:
+    """Expand a request, apply the limits, and put the methods in order.
+
+    Args:
+        request: one dataset and one label budget.
+        criterion: what methods are compared by.
+        limits: of the user.
+        tune: whether variants of each method take part.
+
+    Raises:
+        UserError: the request is not valid, names several datasets or label budgets, the criterion
+            needs folds, or no method is left.
+    """
+    limits.check()
+    for option, values in (("dataset", request.dataset_names), ("labels", request.label_budgets)):
+        if len(values) != 1:
+            raise UserError(f"--{option} names {len(values)}: a choice is made for one")
+    cells, notes = expand(request)
+    if tune:
+        if request.protocol != "equal":
+            raise UserError("--tune needs --protocol equal: published recipes are kept as they are")
+        cells = with_variants(cells)
+    arms = make_arms(cells, {cell.id: prompt_origin(cell) for cell in cells})
+    if not uses_validation(arms[0], criterion) and request.folds == 1:
+        raise UserError(
+            f"--by {criterion.name} compares held-out parts: give --folds 3 as well (only Dice is"
+            " measured on the validation part)"
+        )
+    taking_part, left_out = apply_limits(arms, limits, _images(request))
+    if not taking_part:
+        reasons = "; ".join(f"{one.name}: {one.reason}" for one in left_out)
+        raise UserError(f"no method fits these limits: raise one of them ({reasons})")
+    operations = {cell.id: count for arm, count in taking_part for cell in arm.cells}
+    return Setup(tuple(arm for arm, _ in taking_part), tuple(left_out), tuple(notes), operations)
+
+
+def _images(request: Request) -> int:
+    from bench.data.split import split
+    from bench.plugins.registry import load_collection
+
+    (labels,) = request.label_budgets
+    collection = load_collection(request.dataset_names[0])
+    return len(split(collection, folds=request.folds, labels=labels, ratio=request.ratio).train)
+
+
+def shorten(setup: Setup, seconds: float, speed: float, folder: Path) -> Setup:
+    """Complete short runs where the time is too short for one run of all methods.
+
+    The steps are halved, then divided by four, until one run of every method is expected to take
+    half of the time at most. What was decided for a set of cells is stored in the results folder,
+    so that a command that goes on later decides the same.
+
+    Args:
+        setup: with the full number of steps.
+        seconds: time of the command.
+        speed: operations per second that training reaches on this machine.
+        folder: the results folder.
+    """
+    file = folder / "choice" / f"{_key(setup.arms)}.json"
+    if file.is_file():
+        divisor = int(json.loads(file.read_text())["divide_steps_by"])
+    else:
+        expected = sum(setup.operations[arm.cells[0].id] for arm in setup.arms) / speed
+        divisor = 1
+        while divisor < SHORTEST and expected / divisor > seconds / 2:
+            divisor *= 2
+        write_atomic(file, json.dumps({"divide_steps_by": divisor}) + "\n")
+    if divisor == 1:
+        return setup
+    arms: list[Arm] = []
+    operations: dict[str, float] = {}
+    for arm in setup.arms:
+        cells = tuple(_shorter(cell, divisor) for cell in arm.cells)
+        count = setup.operations[arm.cells[0].id] / divisor
+        operations |= {cell.id: count for cell in cells}
+        arms.append(replace(arm, cells=cells))
+    steps = arms[0].cells[0].recipe.steps
+    note = (
+        f"The time is too short for full runs of all methods: they are compared after {steps}"
+        " steps, with a complete schedule."
+    )
+    return replace(setup, arms=tuple(arms), operations=operations, conditions=(note,))
+
+
+def _shorter(cell: Cell, divisor: int) -> Cell:
+    steps = max(1, cell.recipe.steps // divisor)
+    return replace(cell, recipe=replace(cell.recipe, steps=steps))
+
+
+def _key(arms: Sequence[Arm]) -> str:
+    """A name for a set of cells, in whatever order."""
+    names = sorted(cell.id for arm in arms for cell in arm.cells)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]

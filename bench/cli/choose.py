@@ -1,0 +1,210 @@
+"""Choose the best method for a collection of images, or replay how well that works."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bench.cli.cells import add_run_options, prepare_run
+from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.run import add_grid_options, add_recipe_options
+from bench.errors import UserError
+from bench.wording import counted
+
+if TYPE_CHECKING:
+    from bench.choice.replay import Replayed
+    from bench.choice.setup import Setup
+
+EXAMPLES = """examples:
+  %(prog)s --dataset my_images --max-memory 8GB --max-time 2h
+  %(prog)s --dataset my_images --methods lora,full,unet --tune --max-time 1h
+  %(prog)s --dataset my_images --folds 3 --by pq
+  %(prog)s --replay
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `choose`."""
+    parser = ArgumentParser(
+        command="choose",
+        description="Choose the best method for a collection of images, within limits of memory,"
+        " time, size and speed. One run of every method that fits, further runs for those that are"
+        " close. It may be stopped at any time; the same command goes on.",
+        epilog=EXAMPLES,
+    )
+    add_grid_options(parser)
+    parser.set_defaults(seeds="", methods="")
+    limits = parser.add_argument_group("what to choose by, and limits")
+    limits.add_argument(
+        "--by",
+        metavar="SCORE",
+        default="dice",
+        help="dice, iou, boundary_iou, hd95, pq, aji, ap, d50 or phase_fraction [%(default)s]",
+    )
+    limits.add_argument("--max-memory", metavar="SIZE", help="of the GPU, as 8GB or 'rtx 4070'")
+    limits.add_argument("--max-time", metavar="TIME", help="of this command, as 20min or 2h")
+    limits.add_argument("--max-params", metavar="N", help="of the whole model, as 5M")
+    limits.add_argument("--min-speed", metavar="X", type=float, help="images/s in inference here")
+    limits.add_argument(
+        "--no-scratch", action="store_true", help="no methods that are trained from scratch"
+    )
+    limits.add_argument(
+        "--tune",
+        action="store_true",
+        help="also compare learning rates and one option of each method, five variants of each",
+    )
+    add_recipe_options(parser)
+    add_run_options(parser)
+    others = parser.add_argument_group("instead of choosing")
+    others.add_argument(
+        "--replay",
+        action="store_true",
+        help="replay the policy on stored records: what it would have chosen, at what cost",
+    )
+    others.add_argument(
+        "--results",
+        metavar="FOLDER",
+        type=Path,
+        help="with --replay: the records [results/reference]",
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Hold the race and print the verdict, or replay the policy; returns the exit code.
+
+    Returns:
+        0, or 1 if nothing can be recommended.
+
+    Raises:
+        UserError: an option is missing or a value is not allowed, or as `run_and_report`.
+    """
+    if arguments.replay:
+        return _replay(arguments.results, console)
+    if arguments.results is not None:
+        raise UserError("--results goes with --replay: give both, or --out for a choice")
+    if arguments.datasets is None:
+        raise UserError("--dataset is missing: give a name or a folder of images and masks")
+    return _choose(arguments, console)
+
+
+def _choose(arguments: argparse.Namespace, console: Console) -> int:
+    from rich.live import Live
+
+    from bench.ask.request import Request, pick_fields
+    from bench.choice.choose import hold_choice
+    from bench.choice.criterion import get_criterion
+    from bench.choice.limits import read_limits
+    from bench.choice.live import Clock
+    from bench.choice.page import write_choice
+    from bench.choice.setup import complete, set_up
+    from bench.cli.progress import Progress
+    from bench.run.events import Event
+    from bench.run.store import Store
+
+    limits = read_limits(vars(arguments))
+    clock = Clock(limits.max_seconds)
+    criterion = get_criterion(arguments.by)
+    settings = prepare_run(arguments)
+    request = complete(Request(**pick_fields(Request, vars(arguments))))
+    setup = set_up(request, criterion, limits, tune=arguments.tune)
+    for note in setup.notes:
+        console.print(f"[dim]note: {plain(note)}[/]", soft_wrap=True)
+    if arguments.dry_run:
+        return _show_setup(setup, console)
+    settings.find_device()
+    store = Store.open(arguments.out)
+    progress = Progress()
+
+    def show(event: Event) -> None:
+        if (line := progress.update(event)) is not None:
+            console.print(line)
+
+    with Live(progress, console=console, transient=True, refresh_per_second=4):
+        choice = hold_choice(setup, request, criterion, limits, settings, store, clock, show)
+    for part in choice.paragraphs():
+        console.print(f"[bold]{plain(part.title)}[/]")
+        for line in part.lines:
+            console.print(plain(f"  {line}"), soft_wrap=part.commands)
+    console.print(plain(f"page: {write_choice(choice)[-1]}"), soft_wrap=True)
+    return 0 if choice.recommended is not None else 1
+
+
+def _show_setup(setup: "Setup", console: Console) -> int:
+    for arm in setup.arms:
+        console.print(plain(f"{arm.name}: up to {counted(len(arm.cells), 'run')}"))
+    for one in setup.left_out:
+        console.print(plain(f"{one.name}: left out, {one.reason}"), soft_wrap=True)
+    return 0
+
+
+def _replay(folder: Path | None, console: Console) -> int:
+    from bench.choice.replay import replay
+    from bench.files import shipped_results
+    from bench.run.store import Store
+
+    records = Store(folder or shipped_results() / "reference").read_all()
+    replayed = replay(records)
+    _show_replay(replayed, console)
+    return 0
+
+
+def _show_replay(replayed: "Sequence[Replayed]", console: Console) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+
+    right = ("Methods", "Regret", "Worst", "Compute", "Set", "Best in it")
+    table = Table(
+        Column("Dataset", no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in right),
+        Column("Chosen", overflow="fold"),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for one in replayed:
+        table.add_row(
+            plain(one.dataset),
+            str(one.methods),
+            f"{fmean(one.regrets):.2f}",
+            f"{max(one.regrets):.2f}",
+            f"{fmean(one.compute):.0%}",
+            f"{fmean(one.set_sizes):.1f}",
+            f"{one.holds_best:.0%}",
+            plain(", ".join(one.chosen)),
+        )
+    console.print(table)
+    for line in _summary(replayed):
+        console.print(plain(line), soft_wrap=True)
+
+
+def _summary(replayed: "Sequence[Replayed]") -> list[str]:
+    """Sentences on all datasets together."""
+    regrets = [regret for one in replayed for regret in one.regrets]
+    fixed = {
+        name: [one.fixed[name] for one in replayed]
+        for name in replayed[0].fixed
+        if all(name in one.fixed for one in replayed)
+    }
+    fixed["best on the other datasets"] = [one.elsewhere for one in replayed]
+    lost = [f"{name} on {one.dataset}" for one in replayed for name in one.loses_to()]
+    bounds = [one.bound_holds for one in replayed if one.bound_holds is not None]
+    bounded = f"{fmean(bounds):.0%}" if bounds else "no"
+    return [
+        f"All {len(replayed)} datasets: mean regret {fmean(regrets):.2f} points, worst"
+        f" {max(regrets):.2f}; compute {fmean(fmean(one.compute) for one in replayed):.1%} of all"
+        " methods with three seeds (mean over the datasets).",
+        f"The set holds the best in {fmean(one.holds_best for one in replayed):.1%} of half-sample"
+        " replays, and the best on the other half in"
+        f" {fmean(one.holds_other_best for one in replayed):.1%}; the bound of the loss holds in"
+        f" {bounded} of those with enough specimens.",
+        "Mean and worst regret of fixed choices: "
+        + ", ".join(f"{name} {fmean(r):.1f} / {max(r):.1f}" for name, r in fixed.items())
+        + ".",
+        "Fixed choices that are better than the recommendation and not in its set: "
+        + (", ".join(lost) or "none")
+        + ".",
+    ]

@@ -1,0 +1,201 @@
+"""The command `choose` and `bench.choose`: limits, the clock, the report, wrong use."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from folders import make_folder
+from planted_races import planted_cells, planted_race, planted_record
+
+import bench
+from bench import cli
+from bench.ask.request import Request
+from bench.choice.arms import make_arms
+from bench.choice.choose import Choice
+from bench.choice.commands import next_commands
+from bench.choice.criterion import DICE
+from bench.choice.limits import LeftOut, Limits, apply_limits, parse_count, parse_time
+from bench.choice.live import Clock, TimeIsUp, hold
+from bench.choice.page import write_choice
+from bench.choice.policy import decide
+from bench.choice.race import NO_LIMITS
+from bench.choice.setup import Setup, shorten
+from bench.choice.tune import VARIANTS, with_variants
+from bench.errors import UserError
+from bench.run.events import CellFinished, CellProgressed, CellStarted, PhaseStarted
+from bench.run.schedule import RunSettings
+from bench.run.store import Store
+
+PRIOR = {"few parameters": 3.0}
+REQUEST = Request(methods="lora", datasets="my images", steps=50)
+
+
+def make_choice(out: Path) -> Choice:
+    arms, records = planted_race({"lora": 80.0, "full": 79.5, "unet": 40.0}, seed=1)
+    verdict = decide(arms, records, PRIOR).verdict
+    left_out = (LeftOut("swin", "it needs 9.1 GiB and more (predicted for CUDA)"),)
+    return Choice(verdict, left_out, (), ("Compared after 50 steps.",), REQUEST, out)
+
+
+def test_the_report_says_the_verdict_first_and_names_what_was_given_up(tmp_path: Path) -> None:
+    choice = make_choice(tmp_path)
+    parts = {part.title: part for part in choice.paragraphs()}
+    assert list(parts) == ["Verdict", "Costs", "Given up by the limits", "Race", "Next"]
+    assert parts["Verdict"].lines[0] == f"Use {choice.recommended}."
+    assert "Compared after 50 steps." in parts["Verdict"].lines
+    assert any("at most" in line for line in parts["Verdict"].lines)
+    assert "swin: it needs 9.1 GiB" in parts["Given up by the limits"].lines[0]
+    assert "unet: dropped after 1 run, " in parts["Race"].lines[-1]
+    assert choice.dropped["swin"].startswith("it needs")
+    assert str(choice).startswith("Verdict\nUse ")
+
+
+def test_the_page_links_to_the_records_and_shows_the_figure(tmp_path: Path) -> None:
+    choice = make_choice(tmp_path)
+    names = {path.name for path in write_choice(choice)}
+    assert names == {"choose.md", "choose.html", "choose_pareto.png", "choose_pareto.svg"}
+    page = (tmp_path / "choose.html").read_text()
+    for evidence in choice.verdict.race.evidence:
+        for run in evidence.runs.values():
+            assert f'href="records/{run.record.cell.id}.json"' in page
+    assert "choose_pareto.svg" in (tmp_path / "choose.md").read_text()
+
+
+def test_commands_repeat_the_settings_and_are_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = make_choice(tmp_path)
+    commands = next_commands(choice.verdict, REQUEST, "sam-bench", Path("out"))
+    assert all("--steps 50" in one for one in commands if "predict" not in one)
+    assert all("'my images'" in one for one in commands if "predict" not in one)
+    for name in ("run", *cli.COMMANDS):
+        monkeypatch.setattr(cli.command_module(name), "run", lambda *_: 0)
+    assert [one for one in commands if cli.main(shlex.split(one)[1:]) != 0] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["choose"], "--dataset is missing"),
+        (["choose", "--dataset", "x", "--max-time", "soon"], "give a time as 90s, 20min or 2h"),
+        (["choose", "--dataset", "x", "--max-params", "-1"], "give a number as 500000 or 5M"),
+        (["choose", "--dataset", "x", "--max-memory", "lots"], "GPU 'lots' is not known"),
+        (["choose", "--dataset", "x", "--min-speed", "0"], "--min-speed is 0: give a number above"),
+        (["choose", "--dataset", "x", "--by", "dise"], "Did you mean 'dice'"),
+        (["choose", "--dataset", "x", "--results", "y"], "--results goes with --replay"),
+        (["choose", "--replay", "--results", "nowhere"], "nothing to replay"),
+    ],
+)
+def test_wrong_use_is_one_sentence(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_another_score_than_dice_needs_folds(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "images")
+    with pytest.raises(UserError, match="--by iou compares held-out parts: give --folds 3"):
+        bench.choose(folder, "unet", by="iou", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_times_and_counts() -> None:
+    assert [parse_time(text) for text in ("90s", "20min", "1.5h")] == [90, 1200, 5400]
+    assert [parse_count(text) for text in ("500000", "5M", "0.5M")] == [500000, 5000000, 500000]
+
+
+def test_limits_leave_methods_out_with_the_reason_and_order_the_rest() -> None:
+    cells = planted_cells(["frozen_head", "unet"], runs=1)
+    scratch = [
+        replace(cell, task=replace(cell.task, backbone="none", weights="random"))
+        for cell in cells["unet"]
+    ]
+    arms = make_arms([*scratch, *cells["frozen_head"]])
+    kept, left_out = apply_limits(arms, Limits(scratch=False), images=8)
+    assert [(one.name, one.reason) for one in left_out] == [("unet", "it is trained from scratch")]
+    assert [arm.name for arm, _ in kept] == ["frozen_head"]
+    ordered, _ = apply_limits(arms, Limits(), images=8)
+    assert [arm.name for arm, _ in ordered] == ["frozen_head", "unet"]  # fewest operations first
+    _, none_fits = apply_limits(arms, Limits(max_params=1000), images=8)
+    assert {one.name for one in none_fits} == {"frozen_head", "unet"}
+    assert all("M parameters" in one.reason for one in none_fits)
+
+
+@pytest.mark.slow
+def test_a_training_that_does_not_fit_the_memory_is_left_out() -> None:
+    (cell,) = planted_cells(["full"], runs=1)["full"]
+    big = replace(cell, task=replace(cell.task, backbone="sam_vit_b", image_size=1024))
+    kept, left_out = apply_limits(make_arms([big]), Limits(max_memory="4GB"), images=8)
+    assert not kept
+    assert "GiB and more (predicted for CUDA)" in left_out[0].reason
+
+
+def test_the_clock_stops_a_cell_that_would_not_end_in_time() -> None:
+    cells = planted_cells(["a", "b"], runs=2)
+    now = iter([0.0, 10.0, 10.0, 40.0, 106.0])
+    clock = Clock(100.0, now=lambda: next(now))
+    record = planted_record(cells["a"][0], {0: 80.0}, 80)
+    clock.watch(CellStarted(cells["a"][0]))  # nothing is known yet
+    clock.watch(CellFinished(record, 61.0))
+    assert clock.expected(cells["a"][1]) == 61
+    clock.watch(CellStarted(cells["b"][0]))
+    with pytest.raises(TimeIsUp):
+        clock.watch(CellStarted(cells["a"][1]))  # 40 + 61 s
+    with pytest.raises(TimeIsUp):
+        clock.watch(CellProgressed(cells["b"][0], PhaseStarted("evaluate")))
+
+
+def test_a_race_in_a_store_ends_without_running_what_is_there(tmp_path: Path) -> None:
+    arms, records = planted_race({"a": 80.0, "b": 60.0})
+    store = Store.open(tmp_path)
+    for record in records:
+        store.write(record)
+    decision = hold(
+        arms, store, RunSettings(device="cpu"), PRIOR, DICE, NO_LIMITS, Clock(None), _refuse
+    )
+    assert decision == decide(arms, store.read_all(), PRIOR)
+    assert decision.verdict.finished
+
+
+def _refuse(event: object) -> None:
+    raise AssertionError(f"nothing should run: {event}")
+
+
+def test_short_runs_are_complete_and_are_decided_once(tmp_path: Path) -> None:
+    arms = make_arms(cell for part in planted_cells(["a", "b"]).values() for cell in part)
+    operations = {cell.id: 1e9 for arm in arms for cell in arm.cells}
+    setup = Setup(tuple(arms), (), (), operations)
+    assert shorten(setup, 100.0, 1e9, tmp_path / "long") == setup
+    short = shorten(setup, 1.0, 1e9, tmp_path)  # 2 s for one run of each, 0.5 s at most
+    assert {cell.recipe.steps for arm in short.arms for cell in arm.cells} == {50}
+    assert "after 50 steps" in short.conditions[0]
+    assert shorten(setup, 100.0, 1e12, tmp_path).arms == short.arms  # as was decided
+
+
+def test_variants_have_the_same_budget_and_are_named() -> None:
+    cells = [planted_cells([name], runs=1)[name][0] for name in ("lora", "unet", "decoder_only")]
+    variants = with_variants(cells)
+    by_method = {
+        name: [cell for cell in variants if cell.method == name]
+        for name in ("lora", "unet", "decoder_only")
+    }
+    assert [len(part) for part in by_method.values()] == [VARIANTS] * 3
+    names = [arm.name for arm in make_arms(variants)]
+    assert len(set(names)) == 3 * VARIANTS
+    assert "lora[rank=1] lr=0.001" in names or "lora[rank=1]" in names
+
+
+@pytest.mark.slow
+def test_a_choice_from_python_goes_on_from_its_records(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "images", count=12)
+    options = {"steps": 2, "image_size": 64, "out": tmp_path / "out", "device": "cpu"}
+    first = bench.choose(folder, "frozen_head,unet", seeds=2, **options)
+    assert first.recommended in ("frozen_head", "unet")
+    ran: list[object] = []
+    again = bench.choose(folder, "frozen_head,unet", seeds=2, progress=ran.append, **options)
+    assert not [event for event in ran if isinstance(event, CellStarted)]
+    assert again.verdict == first.verdict
