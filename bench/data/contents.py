@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.data.decode import check_sizes, instance_numbers, read_stored, show_selected
 from bench.data.items import Item
-from bench.data.masks import Codes, label_in_alpha
+from bench.data.masks import LARGEST_NUMBER, Codes, label_in_alpha
 from bench.data.raster import Raster, UInt8, load
 from bench.errors import UserError
 
@@ -62,7 +62,7 @@ def inspect(item: Item) -> Contents:
     full = image.values.shape[0], image.values.shape[1]
     shown = show_selected(image, item.image, item.selection)
     mask = load(item.mask)
-    codes = read_stored(item, full)
+    codes = read_stored(item, full, mask)
     check_sizes(item, shown.shape[:2], codes.shape)
     values = value_counts(codes)
     palette = mask.palette
@@ -89,14 +89,14 @@ def inspect(item: Item) -> Contents:
         colours={} if palette is None else {v: tuple(palette[v].tolist()) for v in values},
         alpha=_alpha_label(mask),
         white_is_zero=mask.inverted,
-        numbers=None if numbers is None else np.unique(numbers[inside]).size,
+        numbers=None if numbers is None else len(value_counts(numbers[inside])),
         inside=value_counts(codes[inside]),
     )
 
 
 def value_counts(codes: Codes) -> dict[int, int]:
     """Stored value to its number of pixels, in ascending order."""
-    if codes.dtype == np.uint8:
+    if codes.size and codes.min() >= 0 and codes.max() <= LARGEST_NUMBER:
         counts = np.bincount(codes.ravel())
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     values, found = np.unique(codes, return_counts=True)

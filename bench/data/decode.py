@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.items import IGNORE, Collection, Item, Pixels
-from bench.data.masks import NOT_FINITE, Codes, read_instances, read_mask, show_value
+from bench.data.masks import NOT_FINITE, Codes, mask_codes, read_instances, show_value
 from bench.data.raster import Raster, UInt8, describe, holds_fractions, load, pick, size_of
 from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError
@@ -166,7 +166,7 @@ def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32
     return numbers
 
 
-def read_stored(item: Item, full: tuple[int, ...]) -> Codes:
+def read_stored(item: Item, full: tuple[int, ...], mask: Raster | None = None) -> Codes:
     """Stored values (H, W) of an item's mask in the selected frame.
 
     A mask that already has the size of the frame is not cropped.
@@ -174,11 +174,12 @@ def read_stored(item: Item, full: tuple[int, ...]) -> Codes:
     Args:
         item: the item.
         full: (H, W) of its whole image; not used without a crop.
+        mask: its mask, where it was loaded before.
 
     Raises:
         UserError: as `read_mask`.
     """
-    stored = read_mask(item.mask)
+    stored = mask_codes(load(item.mask) if mask is None else mask, item.mask)
     if item.selection.crop and stored.shape == full:
         return item.selection.cut(stored, describe(item.mask))
     return stored

@@ -133,7 +133,7 @@ def test_stacks_equal_those_of_the_cell(tmp_path: Path, monkeypatch: pytest.Monk
         for number, item in enumerate(sorted(plain.items, key=lambda item: item.name))
     )
     volumes = replace(plain, items=items)
-    monkeypatch.setattr("bench.run.cell.load_collection", lambda name: volumes)
+    monkeypatch.setattr("bench.run.cell.load_collection", lambda *_: volumes)
     cell = tiny_cell("med_sa", str(images), depth=3, dims=3)
     store, model = trained(cell, tmp_path)
     test = split(volumes).test

@@ -237,7 +237,7 @@ def test_ledgers_follow_from_the_records(steel: Store) -> None:
 
 
 def test_without_images_no_ledger_is_compared(steel: Store) -> None:
-    def nowhere(name: str) -> Collection:
+    def nowhere(name: str, selection: Selection) -> Collection:
         raise UserError(f"no {name}")
 
     verdict = verify(steel.folder, nowhere)
