@@ -8,6 +8,7 @@ import foreign_dicom
 import numpy as np
 import pytest
 
+from bench.cli import main
 from bench.data.decode import decode_mask
 from bench.data.folder.read import read_folder
 from bench.data.layouts.importing import import_folder
@@ -64,3 +65,21 @@ def test_masks_equal_the_truth(tmp_path: Path, kind: str) -> None:
         expected = np.vectorize(lambda value: values.get(value, value))(truth[item.name])
         np.testing.assert_array_equal(decode_mask(item, collection), expected)
     assert is_own_layout(Source(tmp_path / "target"))
+
+
+@pytest.mark.slow
+def test_a_cell_trains_on_each_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    targets = []
+    makers = [make for name, (make, _) in LAYOUTS.items() if not name.startswith("pairs ")]
+    for number, make in enumerate(makers):
+        raw, target = Path(f"raw{number}"), f"target{number}"
+        raw.mkdir()
+        make(raw)
+        assert main(["data", "import", str(raw), target]) == 0
+        targets.append(target)
+    recipe = "--steps 2 --batch-size 2 --image-size 64 --allow-leakage --threads 1"
+    words = ["--methods", "decoder_only", "--dataset", ",".join(targets), *recipe.split()]
+    assert main([*words, "--out", "results"]) == 0, capsys.readouterr().out

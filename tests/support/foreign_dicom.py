@@ -15,11 +15,11 @@ SPACING = 0.5  # mm
 
 
 def series(root: Path) -> Iterator[tuple[int, Dataset]]:
-    """Two patients of four slices each, saved in another order than their positions."""
-    for patient in range(2):
+    """Four patients of two slices each, saved in another order than their positions."""
+    for patient in range(4):
         uid = generate_uid(entropy_srcs=[f"series {patient}"])
-        for place in (2, 0, 3, 1):
-            number = 4 * patient + place
+        for place in (1, 0):
+            number = 2 * patient + place
             slice_ = _base("CT", f"slice {number}", uid, f"secret {patient}")
             slice_.InstanceNumber = place + 1
             slice_.ImagePositionPatient = [-10, -20, 5 * place]
@@ -27,7 +27,7 @@ def series(root: Path) -> Iterator[tuple[int, Dataset]]:
             slice_.PixelSpacing = [SPACING, SPACING]
             slice_.RescaleSlope, slice_.RescaleIntercept = 1, -1024
             _pixels(slice_, foreign.image(number).astype(np.uint16) * 4, 16)
-            path = root / f"P{patient}" / "CT" / f"{(7 * place) % 4}.dcm"
+            path = root / f"P{patient}" / "CT" / f"{7 + place}.dcm"
             path.parent.mkdir(parents=True, exist_ok=True)
             slice_.save_as(path, enforce_file_format=True)
             yield number, slice_
@@ -36,12 +36,12 @@ def series(root: Path) -> Iterator[tuple[int, Dataset]]:
 def dicom_seg(root: Path) -> dict[str, foreign.Mask]:
     """One DICOM SEG for each patient, with one frame for each segment of each slice."""
     slices = dict(series(root))
-    for patient in range(2):
+    for patient in range(4):
         seg = _base("SEG", f"seg {patient}", generate_uid(), f"secret {patient}")
         seg.SegmentationType = "BINARY"
         seg.SegmentSequence = Sequence([_segment(1, "grain"), _segment(2, "pore")])
         frames, groups = [], []
-        for number in range(4 * patient, 4 * patient + 4):
+        for number in range(2 * patient, 2 * patient + 2):
             for index in (1, 2):
                 frames.append(foreign.mask(number) == index)
                 groups.append(_frame(index, slices[number]))
@@ -57,7 +57,7 @@ def dicom_seg(root: Path) -> dict[str, foreign.Mask]:
 def dicom_contours(root: Path) -> dict[str, foreign.Mask]:
     """One RTSTRUCT for each patient, of rectangles along the edges of pixels."""
     slices = dict(series(root))
-    for patient in range(2):
+    for patient in range(4):
         struct = _base("RTSTRUCT", f"rt {patient}", generate_uid(), f"secret {patient}")
         struct.StructureSetROISequence = Sequence()
         struct.ROIContourSequence = Sequence()
@@ -65,7 +65,7 @@ def dicom_contours(root: Path) -> dict[str, foreign.Mask]:
             region, contours = Dataset(), Dataset()
             region.ROINumber, region.ROIName = index, name
             contours.ReferencedROINumber, contours.ContourSequence = index, Sequence()
-            for number in range(4 * patient, 4 * patient + 4):
+            for number in range(2 * patient, 2 * patient + 2):
                 box = dict(foreign.boxes(number))[index]
                 contours.ContourSequence.append(_contour(box, slices[number]))
             struct.StructureSetROISequence.append(region)
@@ -77,15 +77,15 @@ def dicom_contours(root: Path) -> dict[str, foreign.Mask]:
 def dicom_pictures(root: Path) -> dict[str, foreign.Mask]:
     """One PNG for each slice in another folder, in the order of the names, as in CHAOS."""
     for number, _ in series(root):
-        patient, place = divmod(number, 4)
-        name = f"mask_{(7 * place) % 4:03d}.png"
+        patient, place = divmod(number, 2)
+        name = f"mask_{place:03d}.png"
         foreign.save(root / f"P{patient}" / "Ground" / name, foreign.mask(number))
     return _truth()
 
 
 def _truth() -> dict[str, foreign.Mask]:
     return {
-        f"patient{number // 4 + 1:03d}_1_s{number % 4:03d}": foreign.mask(number)
+        f"patient{number // 2 + 1:03d}_1_s{number % 2:03d}": foreign.mask(number)
         for number in range(8)
     }
 

@@ -163,16 +163,21 @@ def _inside(segmentation: Any, height: int, width: int, report: Report) -> tuple
         return None, "has an object with a box only"
     if isinstance(segmentation, dict):
         size, counts = segmentation.get("size"), segmentation.get("counts")
-        if list(size or []) != [height, width] or not isinstance(counts, str | list):
+        if size != [height, width] or not isinstance(counts, str | list):
             return None, f"has a run-length mask of the size {size}, not {[height, width]}"
-        if isinstance(counts, list):
-            if sum(counts) != height * width or min(counts) < 0:
-                return None, "has a run-length mask that does not fill the image"
-            runs = coco.frPyObjects(segmentation, height, width)
-        else:
-            runs = {"size": size, "counts": counts.encode()}
-        return coco.decode(runs), ""
+        try:
+            if isinstance(counts, list):
+                runs = coco.frPyObjects(segmentation, height, width)
+            else:
+                runs = {"size": size, "counts": counts.encode()}
+            if isinstance(counts, str) or (sum(counts) == height * width and min(counts) >= 0):
+                return coco.decode(runs), ""
+        except (ValueError, TypeError, OverflowError):
+            return None, "has a damaged run-length mask"
+        return None, "has a run-length mask that does not fill the image"
     rings = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    if any(not isinstance(value, int | float) for ring in rings for value in ring):
+        return None, "has a polygon of something else than numbers"
     if any(len(ring) < 6 or len(ring) % 2 for ring in rings):
         return None, "has a polygon with fewer than three points"
     xs, ys = [x for ring in rings for x in ring[::2]], [y for ring in rings for y in ring[1::2]]

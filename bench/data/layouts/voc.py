@@ -1,6 +1,7 @@
 """Pascal VOC: JPEGImages, SegmentationClass, SegmentationObject, lists of names in ImageSets."""
 
 import posixpath
+from collections import defaultdict
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
@@ -101,16 +102,18 @@ def _samples(source: Source, report: Report) -> Iterator[Sample]:
         and not name.endswith(".npy")
     }
     used = set()
+    pictures: dict[str, list[str]] = defaultdict(list)
+    for name in source.pictures:
+        if "Segmentation" not in name:
+            pictures[stem(name)].append(name)
     for mask in masks:
-        file = source.find_picture(f"{images}/{stem(mask)}.jpg")
-        if file is None or posixpath.basename(posixpath.dirname(file)).startswith("Segmentation"):
-            candidates = [
-                n for n in source.pictures if stem(n) == stem(mask) and "Segmentation" not in n
-            ]
-            if not candidates:
-                report.fault(mask, "has no image in JPEGImages", "add the image")
-                continue
-            file = candidates[0]
+        files = pictures[stem(mask)]
+        file = next(
+            (n for n in files if posixpath.dirname(n) == images), files[0] if files else None
+        )
+        if file is None:
+            report.fault(mask, "has no image in JPEGImages", "add the image")
+            continue
         used.add(file)
         numbers = None
         if stem(mask) in objects:
