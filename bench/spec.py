@@ -5,9 +5,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass, field
+from functools import cache
+from types import NoneType
+from typing import Any, Literal, get_args
+
+from bench.costs import Cost, PredictedCost
+from bench.json_kinds import expect_kinds, kinds_of, read_part
 
 Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
 PromptSource = Literal["none", "automatic", "oracle"]
@@ -30,6 +34,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True)
 OptionValue = int | float | str | bool
 
 
+@cache
 def _later_fields(cls: type) -> tuple[tuple[str, Any], ...]:
     """Names and defaults of the fields that the first records do not have."""
     return tuple(
@@ -46,33 +51,10 @@ def _last_part(path: str) -> str:
 def _identity(part: "Cell | Task | Recipe") -> dict[str, Any]:
     """The fields that enter the id: all first ones, and later ones that differ from a default."""
     values = dict(vars(part))
-    for name, default in _LATER_FIELDS[type(part)]:
+    for name, default in _later_fields(type(part)):
         if name in _NOT_IN_ID or values[name] == default:
             del values[name]
     return values
-
-
-def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
-    """The types that JSON may hold for each field of a dataclass."""
-    stored = {float: (float, int), tuple: (list, tuple), Mapping: (dict,), Literal: (str,)}
-    kinds: dict[str, tuple[type, ...]] = {}
-    for name, hint in get_type_hints(cls).items():
-        parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        outer = [get_origin(part) or part for part in parts]
-        kinds[name] = tuple(
-            kind
-            for part in outer
-            for kind in ((dict,) if is_dataclass(part) else stored.get(part, (part,)))
-        )
-    return kinds
-
-
-def _expect(kinds: Mapping[str, tuple[type, ...]], values: Mapping[str, Any]) -> None:
-    """Raise TypeError for the first value that has another type."""
-    for name, value in values.items():
-        if name in kinds and not isinstance(value, kinds[name]):
-            allowed = dict.fromkeys(kind.__name__ for kind in kinds[name])
-            raise TypeError(f"{name} is {value!r:.40}, expected {' or '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -285,53 +267,16 @@ class Cell:
             KeyError, TypeError: a field is missing, unknown or of another type. Whether a name
                 exists or a number is in range is not checked.
         """
-        _expect(_KINDS[cls], values)
-        _expect(_KINDS[Task], values["task"])
-        _expect(_KINDS[Recipe], values["recipe"])
+        expect_kinds(kinds_of(cls), values)
         return cls(
             **{
                 **values,
-                "task": Task(**values["task"]),
-                "recipe": Recipe(**values["recipe"]),
+                "task": read_part(Task, values["task"]),
+                "recipe": read_part(Recipe, values["recipe"]),
                 "leaks": tuple(values.get("leaks", ())),
                 "joined": tuple(tuple(groups) for groups in values.get("joined", ())),
             }
         )
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a method costs; None for what cannot be measured here.
-
-    All values of training are None if nothing is trained. `forward_flops` and `forward_macs_fvcore`
-    are for one image (or stack) of `task.image_size`; `train_step_flops` and the memory are for one
-    batch of `recipe.batch_size`. FLOPs are 2 x multiply-adds. The four parts of the memory sum
-    to `train_peak_bytes`. Throughputs are medians over timed blocks, with their interquartile
-    range. `memory_source` is "cuda allocator" or "tensor accounting". All definitions are in
-    docs/protocol/costs.md. `data_bytes` is the
-    memory of the images of training and validation and of the features kept of them: apart from
-    the model's, and not part of the peak. The names end in the unit: `_params` and `_flops` are
-    numbers, `_bytes` bytes, `_images_per_s` images (or slices) per second, `_s` seconds.
-    """
-
-    trainable_params: int
-    total_params: int
-    checkpoint_bytes: int
-    forward_flops: int | None = None
-    forward_macs_fvcore: int | None = None
-    train_step_flops: int | None = None
-    train_peak_bytes: int | None = None
-    weights_bytes: int | None = None
-    gradients_bytes: int | None = None
-    optimizer_bytes: int | None = None
-    activations_bytes: int | None = None
-    memory_source: str | None = None
-    train_images_per_s: float | None = None
-    train_images_per_s_iqr: float | None = None
-    infer_images_per_s: float | None = None
-    infer_images_per_s_iqr: float | None = None
-    train_wall_s: float | None = None
-    data_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -351,6 +296,7 @@ class Record:
         history: one mapping for each progress point of the training: step, epoch, loss, and
             val_dice (of at most 24 validation images) where it is defined.
         cost: parameters, FLOPs, memory and throughput; None if the run failed.
+        predicted: what was predicted of the cost before the run; None if nothing was predicted.
         env: hardware, versions and commit of the run.
         error: one sentence, for every status but "ok".
         schema: version of this format.
@@ -368,15 +314,18 @@ class Record:
     env: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
     schema: int = SCHEMA
+    predicted: PredictedCost | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The record, with the id of its cell, as plain containers that JSON can hold."""
         plain = {
             spec.name: getattr(self, spec.name)
             for spec in dataclasses.fields(self)
-            if spec.name not in ("cell", "cost")
+            if spec.name not in ("cell", "cost", "predicted")
         }
         cost = None if self.cost is None else dict(vars(self.cost))
+        if self.predicted is not None:  # records without a prediction are as before there were any
+            plain["predicted"] = dict(vars(self.predicted))
         return {"id": self.cell.id, "cell": self.cell.to_dict(), "cost": cost, **plain}
 
     @classmethod
@@ -386,33 +335,24 @@ class Record:
         Raises:
             KeyError, TypeError, ValueError: the values do not describe a record.
         """
-        _expect(_KINDS[cls], values)
-        _expect(_KINDS[Cost], values["cost"] or {})
-        _expect(dict.fromkeys(values["metrics"], (float, int, NoneType)), values["metrics"])
+        expect_kinds(kinds_of(cls), values)
+        expect_kinds(dict.fromkeys(values["metrics"], (float, int, NoneType)), values["metrics"])
         for name in ("per_image", "per_volume", "history"):
             for row in values.get(name, ()):
-                _expect({name: (dict,)}, {name: row})
+                expect_kinds({name: (dict,)}, {name: row})
         if values["status"] not in get_args(Status):
             raise ValueError(
                 f"status is {values['status']!r}, expected one of {', '.join(get_args(Status))}"
             )
-        known = {k: v for k, v in values.items() if k != "id"}
         return cls(
             **{
-                **known,
+                **{key: value for key, value in values.items() if key != "id"},
                 "cell": Cell.from_dict(values["cell"]),
-                "cost": None if values["cost"] is None else Cost(**values["cost"]),
+                "cost": read_part(Cost, values["cost"]),
+                "predicted": read_part(PredictedCost, values.get("predicted")),
                 "classes": tuple(values["classes"]),
                 "per_image": tuple(values["per_image"]),
                 "per_volume": tuple(values.get("per_volume", ())),  # older records have none
                 "history": tuple(values["history"]),
             }
         )
-
-
-_LATER_FIELDS: dict[type, tuple[tuple[str, Any], ...]] = {
-    cls: _later_fields(cls) for cls in (Cell, Task, Recipe)
-}
-_KINDS: dict[type, dict[str, tuple[type, ...]]] = {
-    cls: _kinds(cls) for cls in (Task, Recipe, Cell, Cost, Record)
-}

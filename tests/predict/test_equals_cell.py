@@ -13,6 +13,7 @@ from folders import make_folder
 from PIL import Image
 
 import bench
+from bench.costs import Cost
 from bench.data.bank import resize_mask
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
@@ -26,7 +27,7 @@ from bench.predict.settings import PredictionSettings
 from bench.run.cell import run_cell
 from bench.run.store import Store
 from bench.sam.prompts import PromptRule, nearest
-from bench.spec import Cell, Cost, Recipe, Task
+from bench.spec import Cell, Recipe, Task
 
 FAST = {"lora", "unet", "medsam"}
 SIDE = 64

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from bench.costs import Cost
 from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import write_report
 from bench.report.records.frame import to_frame
-from bench.spec import Cell, Cost, OptionValue, PromptSource, Recipe, Record, Status, Task
+from bench.spec import Cell, OptionValue, PromptSource, Recipe, Record, Status, Task
 
 CLASSES = ("matrix", "carbide", "spheroidite")
 

@@ -9,7 +9,10 @@ from bench.report.records.columns import Column
 from bench.spec import Record
 
 # Rows of single images and points of training have plots of their own.
-_APART = ("id", "cell", "cost", "metrics", "env", "per_image", "per_volume", "history", "classes")
+_APART = (
+    *("id", "cell", "cost", "predicted", "metrics", "env"),
+    *("per_image", "per_volume", "history", "classes"),
+)
 
 
 def provenance_of(comparison: Comparison, records: Mapping[str, Record]) -> dict[str, Any]:

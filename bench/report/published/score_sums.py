@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.costs import Cost
 from bench.report.records.columns import get_column
-from bench.spec import Cost, Record
+from bench.spec import Record
 from bench.stats.bootstrap import (
     ScoreSums,
     mean_score,

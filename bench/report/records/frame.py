@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from bench.costs import Cost
 from bench.errors import UserError
 from bench.report.records.columns import COLUMNS, HARDWARE
 from bench.report.records.weights import name_weights
-from bench.spec import Cell, Cost, Recipe, Record
+from bench.spec import Cell, Recipe, Record
 
 NESTED = ("cell", "classes", "per_image", "history")  # not numbers or text: kept out of CSV
 
