@@ -42,8 +42,23 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         help="trained models to keep in OUT/models: none, best (of each method, by validation"
         " Dice), all [%(default)s]",
     )
+    group.add_argument(
+        "--fit-memory",
+        action="store_true",
+        help="pass batches in as few parts as fit into the memory (as --accumulate, same batch)",
+    )
+    group.add_argument(
+        "--no-predict",
+        dest="predict",
+        action="store_false",
+        help="do not predict the memory and time of each cell (it takes seconds)",
+    )
     add_out(group)
-    group.add_argument("--dry-run", action="store_true", help="list the cells, then exit")
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="list the cells, predict their time and memory, then exit",
+    )
     return group
 
 
@@ -75,7 +90,7 @@ def run_and_report(
 ) -> int:
     """Run the cells without a record, write the report, and name the failures; see `run_cells`.
 
-    A dry run only lists the cells with their states and writes nothing.
+    A dry run only lists the cells with their states, predicts what is to do, and writes nothing.
 
     Args:
         cells: the grid, each cell once.
@@ -93,11 +108,16 @@ def run_and_report(
     """
     from bench.run.store import Store
 
-    settings.find_device()  # an unavailable device is refused before anything is written
+    device = settings.find_device()  # if it is not available, nothing is written
+    if settings.fit_memory:
+        from bench.run.fit_memory import fit_memory
+
+        cells, choices = fit_memory(cells, Store(arguments.out), device)
+        notes = [*notes, *choices]
     for note in notes:
         console.print(f"[dim]note: {plain(note)}[/]")
     if arguments.dry_run:
-        return _dry_run(cells, Store(arguments.out), console)
+        return _dry_run(cells, Store(arguments.out), settings, console)
     store = Store.open(arguments.out)
     records = _run(cells, store, settings, console)
     write_all(store, console)
@@ -139,7 +159,25 @@ def _show_models(store: "Store", console: Console) -> None:
         console.print(plain(f"{total}: {store.models}"), soft_wrap=True)
 
 
-def _dry_run(cells: "Sequence[Cell]", store: "Store", console: Console) -> int:
+def _dry_run(
+    cells: "Sequence[Cell]", store: "Store", settings: "RunSettings", console: Console
+) -> int:
+    records = [store.read(cell) for cell in cells]
+    _list(cells, records, console)
+    missing = [cell for cell, record in zip(cells, records, strict=True) if record is None]
+    summary = f"{counted(len(cells), 'cell')}, {len(missing)} to do, in {store.folder}"
+    console.print(plain(summary), soft_wrap=True)
+    if missing and settings.predict:
+        from bench.cli.forecast import show_forecast
+        from bench.run.threads import choose_threads
+
+        threads, _ = choose_threads(settings.threads, cells, store.stream())
+        show_forecast(missing, settings.find_device(), threads, console)
+    return 0
+
+
+def _list(cells: "Sequence[Cell]", records: "Sequence[Record | None]", console: Console) -> None:
+    """Print a table of the cells with their states."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
@@ -152,7 +190,6 @@ def _dry_run(cells: "Sequence[Cell]", store: "Store", console: Console) -> int:
         pad_edge=False,
         collapse_padding=True,
     )
-    records = [store.read(cell) for cell in cells]
     for cell, record, *words in zip(cells, records, *varying.values(), strict=True):
         table.add_row(
             plain(cell.label),
@@ -164,10 +201,6 @@ def _dry_run(cells: "Sequence[Cell]", store: "Store", console: Console) -> int:
             "to do" if record is None else record.status,
         )
     console.print(table)
-    missing = records.count(None)
-    summary = f"{counted(len(cells), 'cell')}, {missing} to do, in {store.folder}"
-    console.print(plain(summary), soft_wrap=True)
-    return 0
 
 
 def varying_columns(cells: "Sequence[Cell]") -> dict[str, list[str]]:

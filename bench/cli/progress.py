@@ -12,16 +12,23 @@ from bench.run.events import (
     CellProgress,
     CellProgressed,
     CellStarted,
+    CostPredicted,
     Event,
     PhaseStarted,
     RunStarted,
     TrainingProgress,
     WaitingForOtherRun,
 )
-from bench.spec import Cell
+from bench.run.memory_words import memory_warning
+from bench.spec import Cell, Recipe, Task
 from bench.wording import counted
 
-_PHASES = {"data": "reading images", "evaluate": "evaluating", "measure": "measuring cost"}
+_PHASES = {
+    "data": "reading images",
+    "predict": "predicting memory and time",
+    "evaluate": "evaluating",
+    "measure": "measuring cost",
+}
 
 
 class Progress:
@@ -42,9 +49,10 @@ class Progress:
         self.waiting = 0
         self._began = 0.0
         self._durations: list[float] = []
+        self._warned: set[tuple[str, Task, Recipe]] = set()
 
     def update(self, event: Event) -> Text | None:
-        """Take an event in; returns a line that remains: a note, or the end of a cell."""
+        """Take an event in; returns a line that remains: a note, warning, or the end of a cell."""
         match event:
             case RunStarted(cells, note=note):
                 self.total = len(cells)
@@ -52,6 +60,8 @@ class Progress:
             case CellStarted(cell):
                 self.cell, self.progress, self.waiting = cell, None, 0
                 self._began = time.monotonic()
+            case CellProgressed(cell, CostPredicted(predicted)):
+                return self._warn(cell, memory_warning(cell, predicted))
             case CellProgressed(_, progress):
                 self.progress = progress
             case WaitingForOtherRun(cells):
@@ -59,6 +69,14 @@ class Progress:
             case CellFinished():
                 return self._finish(event)
         return None
+
+    def _warn(self, cell: Cell, sentence: str) -> Text | None:
+        """A line that remains; None for no sentence, or if there was one of another seed."""
+        key = cell.label, cell.task, cell.recipe
+        if not sentence or key in self._warned:
+            return None
+        self._warned.add(key)
+        return Text(f"warning: {sentence}", "yellow")
 
     def _finish(self, event: CellFinished) -> Text:
         self.finished += 1
@@ -107,7 +125,7 @@ class Progress:
                 f"{self.progress.images_per_s:.1f} images/s",
             ]
         elif isinstance(self.progress, PhaseStarted):
-            step = 0 if self.progress.phase == "data" else steps
+            step = 0 if self.progress.phase in ("data", "predict") else steps
             words = [_PHASES[self.progress.phase]]
         left = self._left(step / steps)
         if left is not None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from bench.cost.measure import measure_cost
+from bench.costs import PredictedCost
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
 from bench.data.split import Split, join_groups, split
@@ -21,9 +22,11 @@ from bench.learn.images import make_labelled_images, training_images
 from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.plugins.registry import get_method, load_collection
+from bench.run.device_memory import available_bytes
 from bench.run.environment import environment
-from bench.run.events import CellProgress, PhaseStarted, TrainingProgress
+from bench.run.events import CellProgress, CostPredicted, PhaseStarted, TrainingProgress
 from bench.run.models import keep_model
+from bench.run.predictor import CostPredictor, training_size
 from bench.run.record_images import selection_of
 from bench.run.store import Store
 from bench.sam.encoder import checkpoint_blocks
@@ -33,7 +36,13 @@ Say = Callable[[CellProgress], None]
 VALIDATION_IMAGES = 24  # enough for a curve; the validation part selects nothing
 
 
-def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record:
+def run_cell(
+    cell: Cell,
+    device: torch.device,
+    store: Store,
+    say: Say,
+    predictor: CostPredictor | None = None,
+) -> Record:
     """Train, evaluate and measure one cell.
 
     The seed of torch's generator is changed.
@@ -44,6 +53,8 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
         store: the predicted class maps of all test images are written to it, and unless `keep` is
             "none" the model with its card; older ones of this cell are replaced.
         say: called with each event of progress.
+        predictor: predicts the memory and time of the cell before the model is built; None for no
+            prediction.
 
     Returns:
         The record, with the status "ok"; it is not written.
@@ -65,6 +76,7 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
     if cell.test_dataset:
         tested = load_collection(cell.test_dataset, selection_of(cell))
         items = tested.items
+    forecast = predictor and _predict(cell, parts, str(device), predictor, say)
     model = build_model(cell, device)
     # What the evaluation cannot do is refused here, before the training.
     mode = get_mode(recipe.evaluation)
@@ -107,12 +119,23 @@ def run_cell(cell: Cell, device: torch.device, store: Store, say: Say) -> Record
             "split": _describe(replace(parts, test=items)),
             "images": _image_facts(collection, tested),
         },
+        predicted=forecast,
     )
     if store.keep != "none":
         origin = {"source": collection.source, "licence": collection.licence}
         predicted = replace(parts, test=(*parts.test, *items))
         keep_model(model.module, record, predicted, origin, store.model(cell), store.keep)
     return record
+
+
+def _predict(
+    cell: Cell, parts: Split, device: str, predictor: CostPredictor, say: Say
+) -> PredictedCost:
+    say(PhaseStarted("predict"))
+    images = training_size(cell, parts)
+    predicted = predictor.predict(cell, images, device, available_bytes(device))
+    say(CostPredicted(predicted, images, predictor))
+    return predicted
 
 
 def _in_domain(predictions: Iterator[Prediction], collection: Collection) -> dict[str, Any]:
@@ -247,7 +270,14 @@ def _describe(parts: Split) -> dict[str, Any]:
     return {**sizes, "notes": list(parts.notes)}
 
 
-def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> None:
+def work(
+    cell: Cell,
+    device_name: str,
+    threads: int,
+    store: Store,
+    say: Say,
+    predictor: CostPredictor | None = None,
+) -> None:
     """Run a cell and write its record, whatever its outcome; the body of a cell's process.
 
     An error of the cell is in the record and not raised. The process keeps the number of threads,
@@ -259,6 +289,7 @@ def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> 
         threads: number of CPU threads of torch in this process.
         store: an open results folder.
         say: called with each event of progress.
+        predictor: as for `run_cell`.
 
     Raises:
         UserError: the record cannot be written, or the method of a cell that failed is unknown.
@@ -268,7 +299,7 @@ def work(cell: Cell, device_name: str, threads: int, store: Store, say: Say) -> 
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
     device = torch.device(device_name)
     try:
-        record = run_cell(cell, device, store, say)
+        record = run_cell(cell, device, store, say, predictor)
     except (torch.OutOfMemoryError, MemoryError) as error:
         record = failure(cell, "oom", str(error) or "out of memory", device_name)
     except DivergedError as error:

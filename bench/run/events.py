@@ -1,11 +1,12 @@
 """Events: what a running cell and the scheduler report, one dataclass for each kind."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from bench.costs import PredictedCost
 from bench.spec import Cell, Record
 
-Phase = Literal["data", "evaluate", "measure"]
+Phase = Literal["data", "predict", "evaluate", "measure"]
 
 
 @dataclass(frozen=True)
@@ -13,8 +14,8 @@ class PhaseStarted:
     """A running cell begins a phase other than training.
 
     Attributes:
-        phase: "data" (read the images), "evaluate" (predict and score the test images) or
-            "measure" (measure the cost).
+        phase: "data" (read the images), "predict" (predict memory and time), "evaluate" (predict
+            and score the test images) or "measure" (measure the cost).
     """
 
     phase: Phase
@@ -43,7 +44,22 @@ class TrainingProgress:
     data_bytes: int = 0
 
 
-CellProgress = PhaseStarted | TrainingProgress
+@dataclass(frozen=True)
+class CostPredicted:
+    """What a running cell will need, before its training.
+
+    Attributes:
+        predicted: memory and time; `predicted.fits` says whether the memory suffices.
+        training_images: images, or stacks of slices, of the training part.
+        predictor: the `bench.run.predictor.CostPredictor` that made it, for the next cell.
+    """
+
+    predicted: PredictedCost
+    training_images: int
+    predictor: Any = None
+
+
+CellProgress = PhaseStarted | TrainingProgress | CostPredicted
 
 
 @dataclass(frozen=True)

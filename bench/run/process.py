@@ -24,7 +24,20 @@ _MAIN_MODULE = threading.Lock()  # one thread at a time replaces it
 
 
 class ProcessDiedError(RuntimeError):
-    """The process ended without finishing its work."""
+    """The process ended without finishing its work.
+
+    Args:
+        code: its exit code; the negative number of a signal that ended it.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(_describe_exit(code))
+        self.code = code
+
+    @property
+    def killed(self) -> bool:
+        """Whether it was killed (signal 9), as the system does when memory runs out."""
+        return self.code == -signal.SIGKILL
 
 
 def start_server(*modules: str) -> None:
@@ -83,7 +96,7 @@ def isolate(
         process.kill()
         process.join()
     if process.exitcode:
-        raise ProcessDiedError(_describe_exit(process.exitcode))
+        raise ProcessDiedError(process.exitcode)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ cells that another run holds are awaited. The scheduler prints nothing; it emits
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from bench.errors import UserError
 from bench.run.events import (
@@ -14,18 +16,24 @@ from bench.run.events import (
     CellProgress,
     CellProgressed,
     CellStarted,
+    CostPredicted,
     Event,
     RunFinished,
     RunStarted,
     WaitingForOtherRun,
 )
+from bench.run.memory_words import explain
 from bench.run.models import remove_worse_models, write_cards
 from bench.run.process import ProcessDiedError, isolate, start_server
 from bench.run.store import KEEP_RULES, Store
 from bench.run.threads import choose_threads
 from bench.spec import Cell, Record
 
+if TYPE_CHECKING:
+    from bench.run.predictor import CostPredictor
+
 LONGEST_S = 1_000_000  # largest time limit of a cell; the system's own limit is near
+SEARCH_S = 120  # most seconds that the search for a smaller training takes
 POLL_S = 1  # pause before claims of other runs are tried again
 
 Emit = Callable[[Event], None]
@@ -45,6 +53,9 @@ class RunSettings:
         keep: which trained models are kept in the folder `models`: "none"; "best", of the cells
             that differ in seed and fold only the one with the highest Dice on its validation part;
             or "all".
+        predict: predict the memory and time of each cell before its training, for its record.
+        fit_memory: the cells are those of `bench.run.fit_memory.fit_memory`, which must be called
+            before; their records say so.
     """
 
     device: str = "auto"
@@ -52,6 +63,8 @@ class RunSettings:
     timeout: float | None = None
     retry: bool = False
     keep: str = "best"
+    predict: bool = True
+    fit_memory: bool = False
 
     def check(self) -> None:
         """Check all values but the device.
@@ -121,6 +134,7 @@ def run_cells(
     # An unreadable record stops the run now, not hours later.
     threads, note = choose_threads(settings.threads, cells, store.stream())
     settings = replace(settings, threads=threads)
+    predictor = _new_predictor(settings)
     emit(RunStarted(tuple(cells), threads, note))
     records: list[Record] = []
     pending = list(cells)
@@ -131,7 +145,7 @@ def run_cells(
                 if not claimed:
                     held.append(cell)
                     continue
-                finished = _finish(cell, store, device, settings, emit)
+                finished, predictor = _finish(cell, store, device, settings, emit, predictor)
             records.append(finished.record)
             if finished.ran and settings.keep == "best":
                 remove_worse_models(store.models)
@@ -146,17 +160,30 @@ def run_cells(
     return tuple(records)
 
 
+def _new_predictor(settings: RunSettings) -> "CostPredictor | None":
+    from bench.run.predictor import CostPredictor  # imports torch
+
+    return CostPredictor(fitted=settings.fit_memory) if settings.predict else None
+
+
 def _finish(
-    cell: Cell, store: Store, device: str, settings: RunSettings, emit: Emit
-) -> CellFinished:
-    """Run a claimed cell, unless its record is to be kept."""
+    cell: Cell,
+    store: Store,
+    device: str,
+    settings: RunSettings,
+    emit: Emit,
+    predictor: "CostPredictor | None",
+) -> "tuple[CellFinished, CostPredictor | None]":
+    """Run a claimed cell, unless its record is to be kept; also return what has been predicted."""
     record = store.read(cell)
     if record is not None and not _runs_again(record, settings.retry):
-        return CellFinished(record, None)
+        return CellFinished(record, None), predictor
     emit(CellStarted(cell))
     began = time.monotonic()
-    record = _run_isolated(cell, store, device, settings, emit)
-    return CellFinished(record, time.monotonic() - began)
+    record, prediction = _run_isolated(cell, store, device, settings, emit, predictor)
+    if prediction is not None:
+        predictor = prediction.predictor
+    return CellFinished(record, time.monotonic() - began), predictor
 
 
 def _runs_again(record: Record, retry: bool) -> bool:
@@ -165,22 +192,60 @@ def _runs_again(record: Record, retry: bool) -> bool:
 
 
 def _run_isolated(
-    cell: Cell, store: Store, device: str, settings: RunSettings, emit: Emit
-) -> Record:
-    """Run a cell in a process of its own; it has a record afterwards."""
+    cell: Cell,
+    store: Store,
+    device: str,
+    settings: RunSettings,
+    emit: Emit,
+    predictor: "CostPredictor | None",
+) -> tuple[Record, CostPredicted | None]:
+    """Run a cell in a process of its own; it has a record afterwards, which is returned.
+
+    Also return the prediction of the cell, if there is one.
+    """
     from bench.run.cell import failure, work  # imports torch
 
+    prediction: CostPredicted | None = None
+
     def emit_progress(progress: CellProgress) -> None:
+        nonlocal prediction
+        if isinstance(progress, CostPredicted):
+            prediction = progress
         emit(CellProgressed(cell, progress))
 
-    threads, limit_s = settings.threads, settings.timeout
+    threads, limit_s, killed = settings.threads, settings.timeout, False
     assert threads is not None, "run_cells has chosen a number"
+    body = partial(work, predictor=predictor)
     try:
-        isolate(work, cell, device, threads, store, on_event=emit_progress, limit_s=limit_s)
+        isolate(body, cell, device, threads, store, on_event=emit_progress, limit_s=limit_s)
     except TimeoutError as error:
         store.write(failure(cell, "timeout", str(error), device))
     except ProcessDiedError as error:
+        killed = error.killed
         store.write(failure(cell, "failed", str(error), device))
     record = store.read(cell)
     assert record is not None, "a cell that ends without an error has written its record"
-    return record
+    if prediction is not None and record.status != "ok":
+        record = _with_prediction(record, prediction, device, killed)
+        store.write(record)
+    return record, prediction
+
+
+def _with_prediction(
+    record: Record, prediction: CostPredicted, device: str, killed: bool
+) -> Record:
+    """The record of a failure with its prediction, and where memory ran out, with a way out."""
+    from bench.run.out_of_memory import send_smaller_change
+
+    predicted = prediction.predicted
+    if record.status != "oom" and not killed:
+        return replace(record, predicted=predicted)
+    smaller: list[str | None] = []
+    if record.status == "oom" and predicted.fits == "fits":
+        plain = replace(prediction, predictor=None)
+        body = partial(send_smaller_change, record.cell, plain, device)
+        try:
+            isolate(body, on_event=smaller.append, limit_s=SEARCH_S)
+        except (TimeoutError, ProcessDiedError):
+            smaller.append(None)  # the failure is recorded without a way out
+    return explain(record, predicted, *smaller)

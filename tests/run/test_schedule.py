@@ -102,7 +102,7 @@ def test_cells_of_another_run_are_awaited_while_the_others_run(
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(TimeoutError("not done after 5 s"), "timeout"), (ProcessDiedError("killed"), "failed")],
+    [(TimeoutError("not done after 5 s"), "timeout"), (ProcessDiedError(-9), "failed")],
 )
 def test_a_cell_that_dies_has_a_record(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str

@@ -1,0 +1,138 @@
+"""Choose the number of parts of a batch with which cells fit into the memory of the device."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from bench.costs import PredictedCost
+from bench.run.device_memory import available_bytes
+from bench.run.memory_words import memory_warning
+from bench.run.predictor import CostPredictor
+from bench.run.process import isolate
+from bench.run.store import Store
+from bench.run.training_sizes import TrainingSizes
+from bench.spec import Cell
+from bench.wording import counted
+
+# The update of an accumulated batch equals that of the whole batch for these losses, without
+# BatchNorm and pixels without a label: docs/protocol/training.md.
+MEAN_LOSSES = frozenset(
+    {"ce", "bce", "bce_positive_twice", "focal", "softmax_focal", "soft_iou", "binary_dice"}
+    | {"bce_soft_iou", "bce_binary_dice"}
+)
+
+
+def fit_memory(cells: Sequence[Cell], store: Store, device: str) -> tuple[list[Cell], list[str]]:
+    """The cells with the largest parts of a batch that fit, and what was chosen in sentences.
+
+    The batch size stays as it is, and all parts have the same size. Under the `equal` protocol all
+    cells with the same batch and image size have the same number of parts, since their recipes must
+    not differ; under `published` each cell has its own. The number is part of the recipe and of the
+    id, as if it were typed (`--accumulate`). Where several numbers fit, the one that most records
+    of the folder have is taken again, so that a second run finds its records.
+
+    Args:
+        cells: what is to run.
+        store: results folder; it need not exist.
+        device: name of a torch device.
+
+    Raises:
+        UserError: a dataset or a record cannot be read.
+    """
+    groups: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        equal = cell.protocol == "equal"
+        shared = (cell.recipe.batch_size, cell.task.image_size, cell.task.depth)
+        groups[shared if equal else (cell.label, cell.task, cell.recipe)].append(cell)
+    search = _Search(free_bytes(device), device)
+    chosen: dict[str, Cell] = {}
+    notes: list[str] = []
+    for group in groups.values():
+        parts = _most_recorded(group, search.parts(group, notes), store)
+        notes += _notes(group, parts)
+        chosen |= {cell.id: _with_parts(cell, parts) for cell in group}
+    return [chosen[cell.id] for cell in cells], notes
+
+
+def free_bytes(device: str) -> int | None:
+    """As `available_bytes`, for a process that must not use the CUDA device itself."""
+    if not device.startswith("cuda"):
+        return available_bytes(device)
+    sizes: list[int | None] = []
+    isolate(send_available_bytes, device, on_event=sizes.append)
+    return sizes[0]
+
+
+def send_available_bytes(device: str, send: Callable[[int | None], None]) -> None:
+    """Send the result of `available_bytes`; the body of a process."""
+    send(available_bytes(device))
+
+
+class _Search:
+    """Looks for numbers of parts with which cells fit.
+
+    Args:
+        available: free memory of the device in bytes; None if it is not known.
+        device: name of a torch device.
+    """
+
+    def __init__(self, available: int | None, device: str) -> None:
+        self._available, self._device = available, device
+        self._sizes, self._predictor = TrainingSizes(), CostPredictor(with_time=False)
+
+    def parts(self, group: Sequence[Cell], notes: list[str]) -> list[int]:
+        """The numbers of parts with which all cells of a group fit, the smallest first.
+
+        Cells that fit with no number are left out, and named in `notes`. All cells of the group
+        have the same batch size.
+        """
+        recipe = group[0].recipe
+        least = recipe.accumulate
+        size = recipe.batch_size
+        numbers = [n for n in range(least, size + 1) if size % n == 0] or [least]
+        for cell in group:
+            fitting = [n for n in numbers if n >= least]
+            for number in fitting:
+                predicted = self._predict(_with_parts(cell, number))
+                if predicted.fits in ("fits", None):
+                    least = max(least, number)
+                    break
+            else:
+                notes.append(f"--fit-memory: {memory_warning(cell, predicted)}")
+        return [n for n in numbers if n >= least]
+
+    def _predict(self, cell: Cell) -> PredictedCost:
+        size = self._sizes.of(cell)
+        return self._predictor.predict(cell, size, self._device, self._available)
+
+
+def _most_recorded(group: Sequence[Cell], numbers: Sequence[int], store: Store) -> int:
+    """The number of parts that most records of a group have; of equal ones the first."""
+
+    def recorded(number: int) -> int:
+        return sum(store.path(_with_parts(cell, number)).exists() for cell in group)
+
+    return max(numbers, key=recorded)
+
+
+def _with_parts(cell: Cell, number: int) -> Cell:
+    return replace(cell, recipe=replace(cell.recipe, accumulate=number))
+
+
+def _notes(group: Sequence[Cell], parts: int) -> list[str]:
+    """What was chosen, in a sentence, if anything was."""
+    recipe = group[0].recipe
+    if parts == recipe.accumulate:
+        return [f"--fit-memory: batches of {recipe.batch_size} fit as they are"]
+    what = f"{counted(parts, 'part')} of {recipe.batch_size // parts}"
+    names = ", ".join(dict.fromkeys(cell.label for cell in group))
+    losses = sorted({cell.recipe.loss for cell in group} - MEAN_LOSSES)
+    unequal = (
+        f"; with the loss {', '.join(losses)} the update is not that of the whole batch"
+        if losses
+        else ""
+    )
+    return [
+        f"--fit-memory: batches of {recipe.batch_size} in {what} (--accumulate {parts}):"
+        f" {names}{unequal}"
+    ]

@@ -1,0 +1,154 @@
+"""What a run will need, predicted before it: memory, whether it fits, and seconds of training."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench.cost.count import cost_card
+from bench.cost.predict.fit import Plan, change_below
+from bench.cost.predict.memory import MemoryPrediction
+from bench.cost.predict.time import Speed, predict_hours, probe_speed
+from bench.costs import PredictedCost
+from bench.data.bank import KINDS
+from bench.data.split import Split
+from bench.data.stacks import stacks
+from bench.errors import UnsupportedError
+from bench.learn.images import MOST_BYTES
+from bench.plugins.registry import get_method
+from bench.run.device_memory import largest_run_peak, verdict_of
+from bench.spec import Cell
+
+PROBE_S = 1.0  # of the speed of the device, once in a command
+
+
+@dataclass
+class CostPredictor:
+    """The predictions of a command so far: equal configurations are predicted once.
+
+    Attributes:
+        known: configuration to what was predicted for it.
+        speeds: precision to the speed of the device, which is measured when it is first needed.
+        with_time: predict seconds, too.
+        fitted: the parts of batches are those that `--fit-memory` chose.
+    """
+
+    known: dict[Any, PredictedCost] = field(default_factory=dict)
+    speeds: dict[str, Speed] = field(default_factory=dict)
+    with_time: bool = True
+    fitted: bool = False
+
+    def predict(
+        self, cell: Cell, training_images: int, device: str, available: int | None
+    ) -> PredictedCost:
+        """Predict a run on this machine.
+
+        A method whose model cannot be built or predicted has a prediction with a `reason`: the run
+        itself tells what is wrong.
+
+        Args:
+            cell: the run. Runs that differ in seed, fold and dataset only have one configuration.
+            training_images: images, or stacks of slices, of the training part.
+            device: name of a torch device. Its speed depends on the number of threads of this
+                process.
+            available: of `available_bytes`.
+        """
+        plan = plan_of(cell, training_images, device)
+        key = _key(plan)
+        before = self.known.get(key) or _predict(plan, self.speeds if self.with_time else None)
+        accumulate = cell.recipe.accumulate if self.fitted else None
+        predicted = replace(before, available_bytes=available, fitted_accumulate=accumulate)
+        if predicted.run_peak_bytes is not None and available is not None:
+            fits = verdict_of(device, predicted.run_peak_bytes, available)
+            if fits != predicted.fits:
+                limit = largest_run_peak(device, available, "largest")
+                change = None if fits == "fits" or not plan.method.lr else change_below(plan, limit)
+                predicted = replace(predicted, fits=fits, change=change)
+        self.known[key] = predicted
+        return predicted
+
+    def knows(self, cell: Cell, training_images: int, device: str) -> bool:
+        """Whether the configuration of a run has been predicted before; see `predict`."""
+        return _key(plan_of(cell, training_images, device)) in self.known
+
+
+def _key(plan: Plan) -> tuple[Any, ...]:
+    """What the prediction of a plan depends on."""
+    options = tuple(sorted(plan.options.items()))
+    recipe = replace(plan.recipe, lr=0.0)
+    return plan.method.name, options, plan.task, recipe, plan.views, plan.device
+
+
+def training_size(cell: Cell, parts: Split) -> int:
+    """The number of images, or stacks of slices, of the training part of a cell."""
+    return len(stacks(parts.train, cell.task.depth, step=1))
+
+
+def plan_of(cell: Cell, training_images: int, device: str) -> Plan:
+    """The training of a cell, as `bench.cost.predict` takes it.
+
+    Args:
+        cell: the run.
+        training_images: of `training_size`.
+        device: name of a torch device.
+    """
+    method, recipe, depth = get_method(cell.method), cell.recipe, cell.task.depth
+    kind = "cuda" if device.startswith("cuda") else "cpu"
+    wanted = min(recipe.bank_views, recipe.steps * recipe.batch_size)
+    views = KINDS[recipe.augmentation].count(wanted, training_images) if method.lr else 0
+    if views * depth * 4 * cell.task.image_size**2 > MOST_BYTES[kind]:
+        views = 0  # they are drawn for each batch
+    task = replace(cell.task, weights="random")  # no weights are read
+    return Plan(method, cell.options, task, recipe, views, kind)
+
+
+def _predict(plan: Plan, speeds: dict[str, Speed] | None) -> PredictedCost:
+    """Predict memory, and with `speeds` time, without the available memory."""
+    kind: Any = plan.device
+    try:
+        run, step = _memory(plan)
+        seconds = None if speeds is None or not plan.method.lr else _seconds(plan, run, speeds)
+    except UnsupportedError as error:
+        return PredictedCost(kind, reason=str(error))
+    except Exception as error:  # a method's bug: its cell runs into it and records it
+        return PredictedCost(kind, reason=f"{type(error).__name__}: {error}".splitlines()[0])
+    predicted = PredictedCost(kind, run_peak_bytes=run.cell_peak, kept_bytes=run.kept)
+    if step is None:
+        return predicted
+    # At the end, a copy of the model is measured; on a CPU, the model itself stays in memory.
+    measured = step.peak + (step.weights if kind == "cpu" else 0)
+    likely, low, high = seconds or (None, None, None)
+    return replace(
+        predicted,
+        run_peak_bytes=max(run.cell_peak, measured),
+        train_peak_bytes=step.peak,
+        weights_bytes=step.weights,
+        gradients_bytes=step.gradients,
+        optimizer_bytes=step.optimizer,
+        activations_bytes=step.activations,
+        train_wall_s=likely,
+        train_wall_s_low=low,
+        train_wall_s_high=high,
+    )
+
+
+def _memory(plan: Plan) -> tuple[MemoryPrediction, MemoryPrediction | None]:
+    """The memory of the run, and that of the step that records measure; None without training."""
+    run = plan.memory()
+    if not plan.method.lr:
+        return run, None
+    if run.kept == plan.views * plan.task.depth * 4 * plan.task.image_size**2:
+        return run, replace(run, kept=0)  # no embeddings are kept: it is the same step
+    return run, replace(plan, views=0).memory(inference=False)
+
+
+def _seconds(
+    plan: Plan, memory: MemoryPrediction, speeds: dict[str, Speed]
+) -> tuple[float, float, float]:
+    """Likely, least and most seconds of the training."""
+    recipe = plan.recipe
+    if recipe.precision not in speeds:
+        speeds[recipe.precision] = probe_speed(plan.device, recipe.precision, PROBE_S)
+    counts = cost_card(plan.method, plan.options, plan.task).counts
+    activations = memory.activations * recipe.accumulate
+    speed = speeds[recipe.precision]
+    hours = predict_hours(counts, activations, speed, recipe.steps, recipe.batch_size, 0)
+    return hours.likely * 3600, hours.low * 3600, hours.high * 3600
