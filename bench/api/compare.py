@@ -47,7 +47,8 @@ def compare(
             path), allow_leakage.
             Recipe: protocol, image_size (pixels), depth (slices), epochs, steps, batch_size, lr,
             precision, loss, augmentation, evaluation, checkpointing, accumulate.
-            How to run it: device, threads, timeout (seconds for each cell), retry, keep.
+            How to run it: device, threads, timeout (seconds for each cell), retry, keep,
+            predict (memory and time of each run, before it), fit_memory.
             `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:
@@ -70,8 +71,12 @@ def compare(
     settings.check()
     warm_up()
     cells, notes = expand(request)
-    settings.find_device()
-    store = Store.open(Path(out))
+    device, store = settings.find_device(), Store.open(Path(out))
+    if settings.fit_memory:
+        from bench.run.fit_memory import fit_memory
+
+        cells, choices = fit_memory(cells, store, device)
+        notes += choices
 
     def emit(event: Event) -> None:
         if isinstance(event, RunStarted) and event.note:
