@@ -10,8 +10,7 @@ from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args
 
-from bench.costs import Cost, PredictedCost
-from bench.json_kinds import expect_kinds, kinds_of, read_part
+from bench.record_values import Cost, PredictedCost, expect_kinds, kinds_of, read_part
 
 Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
 PromptSource = Literal["none", "automatic", "oracle"]

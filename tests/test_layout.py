@@ -137,7 +137,7 @@ def test_no_room_is_allowed_an_import_that_it_does_not_make() -> None:
 
 
 def test_few_modules_lie_outside_the_rooms() -> None:
-    assert len(list((ROOT / "bench").glob("*.py"))) <= 6
+    assert len(list((ROOT / "bench").glob("*.py"))) <= 7
 
 
 def test_plugins_do_not_import_what_drives_them() -> None:

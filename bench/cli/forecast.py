@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from bench.cli.parsing import plain
-from bench.costs import PredictedCost
+from bench.record_values import PredictedCost
 from bench.run.memory_words import gib, memory_warning
 from bench.spec import Cell
 from bench.wording import counted

@@ -15,11 +15,11 @@ from bench.cost import (
     on_meta,
 )
 from bench.cost.count import count_model
-from bench.costs import Cost
 from bench.learn.frozen import run_frozen_stages
 from bench.learn.images import LabelledImages
 from bench.learn.loop import make_optimizer, train_step
 from bench.learn.model import Model, ModelInput
+from bench.record_values import Cost
 
 # Each measurement takes 2 to 5 s, and its interquartile range shows if the machine was busy.
 WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0

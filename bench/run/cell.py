@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from bench.cost.measure import measure_cost
-from bench.costs import PredictedCost
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
 from bench.data.split import Split, join_groups, split
@@ -22,6 +21,7 @@ from bench.learn.images import make_labelled_images, training_images
 from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.plugins.registry import get_method, load_collection
+from bench.record_values import PredictedCost
 from bench.run.device_memory import available_bytes
 from bench.run.environment import environment
 from bench.run.events import CellProgress, CostPredicted, PhaseStarted, TrainingProgress

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.costs import PredictedCost
+from bench.record_values import PredictedCost
 from bench.spec import Cell, Record
 
 Phase = Literal["data", "predict", "evaluate", "measure"]

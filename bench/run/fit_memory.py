@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bench.costs import PredictedCost
+from bench.record_values import PredictedCost
 from bench.run.device_memory import available_bytes
 from bench.run.memory_words import memory_warning
 from bench.run.predictor import CostPredictor

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bench.costs import PredictedCost
+from bench.record_values import PredictedCost
 from bench.spec import Cell, Record
 
 

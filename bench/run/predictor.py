@@ -7,13 +7,13 @@ from bench.cost.count import cost_card
 from bench.cost.predict.fit import Plan, change_below
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.time import Speed, predict_hours, probe_speed
-from bench.costs import PredictedCost
 from bench.data.bank import KINDS
 from bench.data.split import Split
 from bench.data.stacks import stacks
 from bench.errors import UnsupportedError
 from bench.learn.images import MOST_BYTES
 from bench.plugins.registry import get_method
+from bench.record_values import PredictedCost
 from bench.run.device_memory import largest_run_peak, verdict_of
 from bench.spec import Cell
 

@@ -13,7 +13,6 @@ from folders import make_folder
 from PIL import Image
 
 import bench
-from bench.costs import Cost
 from bench.data.bank import resize_mask
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
@@ -24,6 +23,7 @@ from bench.predict.job import predict_files
 from bench.predict.model import KeptModel
 from bench.predict.pictures import open_pictures
 from bench.predict.settings import PredictionSettings
+from bench.record_values import Cost
 from bench.run.cell import run_cell
 from bench.run.store import Store
 from bench.sam.prompts import PromptRule, nearest

@@ -13,8 +13,8 @@ from records import make_cell, make_record
 from bench.cost.predict.fit import Plan
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.time import Speed
-from bench.costs import PredictedCost
 from bench.learn.images import MOST_BYTES
+from bench.record_values import PredictedCost
 from bench.run import predictor as module
 from bench.run.cell import run_cell
 from bench.run.predictor import CostPredictor, plan_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.costs import Cost
+from bench.record_values import Cost
 from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import write_report
 from bench.report.records.frame import to_frame

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.costs import Cost
+from bench.record_values import Cost
 from bench.report.records.columns import get_column
 from bench.spec import Record
 from bench.stats.bootstrap import (

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.costs import Cost
 from bench.errors import UserError
+from bench.record_values import Cost
 from bench.report.records.columns import COLUMNS, HARDWARE
 from bench.report.records.weights import name_weights
 from bench.spec import Cell, Recipe, Record
