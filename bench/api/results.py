@@ -50,7 +50,7 @@ class Results:
         `image_size` (pixels), `protocol`, `labels` (NA for all), `fold`, `seed`; `test_dataset` and
         `split` where a run has them; `recipe/<field>`; `prompts`, `status` and `error`; each metric
         (overlaps in [0, 1]) and each cost by its name, in the units of docs/protocol.md, NaN or
-        None where not measured; `env/<fact>`.
+        None where not measured; `env/<fact>`; `predicted/<field>` where a run was predicted.
 
         Raises:
             UserError: there are no records.

@@ -12,6 +12,7 @@ from bench.report.compare.label_budgets import find_budgets
 from bench.report.plots.gallery import Lookup, write_gallery
 from bench.report.plots.write import write_plots
 from bench.report.records.image_facts import image_facts_of
+from bench.report.records.prediction_error import prediction_error
 from bench.report.tables.folds import folds_markdown, folds_table, write_folds
 from bench.report.tables.ranks import ranks_markdown
 from bench.report.tables.write import markdown, write_tables
@@ -97,7 +98,7 @@ def _write_tables(frame: DataFrame, comparisons: list[Comparison], folder: Path)
 
 def _overview(frame: DataFrame, comparisons: list[Comparison]) -> str:
     """Every table. The text depends on the records only, not on which files are stored."""
-    parts = ["# Results", _READ_ME]
+    parts = ["# Results", _READ_ME, *filter(None, [prediction_error(frame)])]
     if images := image_facts_of(frame):
         parts.append("\n".join(["## Images", "", *(f"* {text}" for text in images)]))
     for comparison in comparisons:

@@ -4,6 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bench.plugins.registry import get_method
 from bench.record_values import PredictedCost
 from bench.run.device_memory import available_bytes
 from bench.run.memory_words import memory_warning
@@ -20,6 +24,7 @@ MEAN_LOSSES = frozenset(
     {"ce", "bce", "bce_positive_twice", "focal", "softmax_focal", "soft_iou", "binary_dice"}
     | {"bce_soft_iou", "bce_binary_dice"}
 )
+_MEANS = {f"the loss {name}" for name in MEAN_LOSSES}
 
 
 def fit_memory(cells: Sequence[Cell], store: Store, device: str) -> tuple[list[Cell], list[str]]:
@@ -107,10 +112,11 @@ class _Search:
 
 
 def _most_recorded(group: Sequence[Cell], numbers: Sequence[int], store: Store) -> int:
-    """The number of parts that most records of a group have; of equal ones the first."""
+    """The number of parts that most successful records have; of equal ones the first."""
 
     def recorded(number: int) -> int:
-        return sum(store.path(_with_parts(cell, number)).exists() for cell in group)
+        records = (store.read(_with_parts(cell, number)) for cell in group)
+        return sum(record is not None and record.status == "ok" for record in records)
 
     return max(numbers, key=recorded)
 
@@ -120,19 +126,32 @@ def _with_parts(cell: Cell, number: int) -> Cell:
 
 
 def _notes(group: Sequence[Cell], parts: int) -> list[str]:
-    """What was chosen, in a sentence, if anything was."""
+    """What was chosen, and where the update is not that of the whole batch."""
     recipe = group[0].recipe
     if parts == recipe.accumulate:
         return [f"--fit-memory: batches of {recipe.batch_size} fit as they are"]
     what = f"{counted(parts, 'part')} of {recipe.batch_size // parts}"
     names = ", ".join(dict.fromkeys(cell.label for cell in group))
-    losses = sorted({cell.recipe.loss for cell in group} - MEAN_LOSSES)
-    unequal = (
-        f"; with the loss {', '.join(losses)} the update is not that of the whole batch"
-        if losses
-        else ""
-    )
-    return [
-        f"--fit-memory: batches of {recipe.batch_size} in {what} (--accumulate {parts}):"
-        f" {names}{unequal}"
+    notes = [
+        f"--fit-memory: batches of {recipe.batch_size} in {what} (--accumulate {parts}): {names}"
     ]
+    unequal = sorted({f"the loss {cell.recipe.loss}" for cell in group} - _MEANS)
+    unequal += dict.fromkeys(
+        f"BatchNorm in {cell.label}" for cell in group if _has_batch_norm(cell)
+    )
+    if unequal:
+        notes.append(
+            f"--fit-memory: {', '.join(unequal)}: computed for each part, so the update is not that"
+            " of the whole batch"
+        )
+    return notes
+
+
+def _has_batch_norm(cell: Cell) -> bool:
+    """Whether the model has BatchNorm layers; False for one that cannot be built."""
+    try:
+        with torch.device("meta"):
+            module = get_method(cell.method).build(cell.task, **cell.options)
+    except Exception:  # its cell runs into the error and records it
+        return False
+    return any(isinstance(part, _BatchNorm) for part in module.modules())

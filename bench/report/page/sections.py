@@ -31,6 +31,7 @@ from bench.report.plots.gallery import Lookup
 from bench.report.plots.style import Series, assign
 from bench.report.records.columns import DICE
 from bench.report.records.image_facts import image_facts_of
+from bench.report.records.prediction_error import prediction_error
 from bench.report.records.rows import Row
 from bench.report.tables.ranks import ranks_table
 from bench.spec import Record
@@ -98,6 +99,7 @@ def _overview(report: Report) -> Iterator[Section]:
     shown = shown or list(report.comparisons)
     facts: dict[str, Any] = {"parts": overview_table(shown, report.looks), "column": DICE}
     facts["images"] = image_facts_of(report.frame)
+    facts["prediction_error"] = prediction_error(report.frame)
     heads = [(one.slug, one.title) for one in shown]
     yield Section("overview", "Overview", "", "overview.html.j2", {**facts, "heads": heads})
 

@@ -22,10 +22,11 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Return a data frame with one row for each record, in the units of the record.
 
     Columns: the request (`id`, `label`, `dataset`, ..., `recipe/<field>`), `prompts`, `status` and
-    `error`, every metric and cost by its name, `env/<fact>`, and the `NESTED` ones. Values that a
-    record does not have are missing (None or NaN). All of `COLUMNS`, costs and `HARDWARE` exist;
-    `test_dataset`, `split` and other metrics and facts only if a record has them. `weights` holds
-    the names of `name_weights`. Scores of single volumes are not included.
+    `error`, every metric and cost by its name, `env/<fact>`, `predicted/<field>` where a run was
+    predicted, and the `NESTED` ones. Values that a record does not have are missing (None or NaN).
+    All of `COLUMNS`, costs and `HARDWARE` exist; `test_dataset`, `split`, predictions and other
+    metrics and facts only if a record has them. `weights` holds the names of `name_weights`. Scores
+    of single volumes are not included.
 
     Args:
         records: successful and failed ones, in the order of the rows.
@@ -57,6 +58,7 @@ def _row(record: Record) -> dict[str, Any]:
         **record.metrics,
         **cost,
         **dict(_facts("env", record.env)),
+        **dict(_facts("predicted", vars(record.predicted) if record.predicted else {})),
         "classes": record.classes,
         "per_image": record.per_image,
         "history": record.history,
