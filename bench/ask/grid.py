@@ -99,7 +99,7 @@ def expand(
     methods = _methods(request)
     request.check()
     _check_published(request, [method for method, _ in methods])
-    seeds = request.seed_numbers
+    seeds, rates = request.seed_numbers, request.learning_rates
     cells: list[Cell] = []
     notes: list[str] = []
     for name, dataset in (load_datasets(request) if datasets is None else datasets).items():
@@ -113,12 +113,13 @@ def expand(
             cells += [
                 replace(
                     cell,
-                    recipe=recipe_of(request, method, images[labels]),
+                    recipe=recipe_of(replace(request, lr=rate), method, images[labels]),
                     fold=fold,
                     seed=seed,
                     labels=labels,
                     leaks=dataset.leaks[fold],
                 )
+                for rate in rates[: None if method.lr else 1]  # some methods train nothing
                 for labels in images
                 for fold in range(request.folds)
                 for seed in seeds
@@ -262,7 +263,7 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
     Under `equal` it is a pass over the bank, and every batch is full, as with a number of steps.
 
     Args:
-        request: gives the protocol and the changes.
+        request: gives the protocol and the changes; one learning rate at most.
         method: gives its published recipe, or its learning rate where it has none or under `equal`.
         images: number of training images.
 

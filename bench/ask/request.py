@@ -40,7 +40,7 @@ class Request:
             of an epoch of the recipe; cannot be combined with `steps`.
         steps: number of optimiser steps.
         batch_size: images, or stacks of `depth` slices, in one step.
-        lr: peak learning rate, instead of each method's own.
+        lr: peak learning rate, instead of each method's own; several as in "1e-3|3e-3".
         precision: "bf16" (autocast) or "fp32".
         loss: name of a loss, instead of the recipe's.
         augmentation: kind of augmentation bank, instead of the recipe's.
@@ -71,7 +71,7 @@ class Request:
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
-    lr: float | None = None
+    lr: float | str | None = None
     precision: str | None = None
     loss: str | None = None
     augmentation: str | None = None
@@ -153,6 +153,24 @@ class Request:
             None if word == "all" else _number(word, "--labels", 1, " or all") for word in words
         ]
 
+    @property
+    def learning_rates(self) -> list[float | None]:
+        """The learning rates, each once; None alone for each method's own.
+
+        Raises:
+            UserError: a value is not a number above 0.
+        """
+        if self.lr is None:
+            return [None]
+        words = str(self.lr).split("|")
+        try:
+            rates = [float(word) for word in words]
+        except ValueError:
+            rates = [math.nan]
+        if not all(0 < rate < math.inf for rate in rates):
+            raise UserError(f"--lr is {self.lr}: give a number above 0, or several as 1e-3|3e-3")
+        return list(dict.fromkeys(rates))
+
     def check(self) -> None:
         """Check the values that do not depend on datasets and methods.
 
@@ -181,8 +199,7 @@ class Request:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise UserError(f"--lr is {self.lr:g}: give a number above 0")
+        _ = self.learning_rates  # raises its error for a value that is not allowed
         if self.precision is not None and self.precision not in PRECISIONS:
             raise no_such("precision", self.precision, PRECISIONS)
         mode = None if self.evaluation is None else get_mode(self.evaluation)

@@ -9,6 +9,7 @@ from bench.choice.commands import next_commands
 from bench.choice.criterion import Criterion
 from bench.choice.limits import LeftOut, Limits
 from bench.choice.live import Clock, hold
+from bench.choice.outlook import outlook
 from bench.choice.setup import Setup, shorten
 from bench.choice.verdict import Verdict
 from bench.choice.words import Paragraph, describe
@@ -34,6 +35,7 @@ class Choice:
         request: what was to be compared.
         out: the results folder with the records.
         limits: of the user.
+        outlook: sentences on what more labels and more steps would bring.
     """
 
     verdict: Verdict
@@ -43,6 +45,7 @@ class Choice:
     request: Request
     out: Path
     limits: Limits = NONE
+    outlook: tuple[str, ...] = ()
 
     @property
     def limits_by_column(self) -> dict[str, float]:
@@ -75,7 +78,7 @@ class Choice:
         commands: list[str] = []
         if self.verdict.recommended is not None:
             commands = next_commands(self.verdict, self.request, program_name(), self.out)
-        return describe(self.verdict, self.left_out, self.conditions, commands)
+        return describe(self.verdict, self.left_out, self.conditions, self.outlook, commands)
 
     def __str__(self) -> str:
         """The report as text."""
@@ -116,6 +119,7 @@ def hold_choice(
     name = Path(request.dataset_names[0]).name
     prior = quantiles(load_comebacks(), without=name)
     decision = hold(setup.arms, store, settings, prior, criterion, limits.measured, clock, emit)
+    best = decision.verdict.recommended
     return Choice(
         decision.verdict,
         setup.left_out,
@@ -124,4 +128,5 @@ def hold_choice(
         request,
         store.folder,
         limits,
+        tuple(outlook(best, store.stream(), criterion)) if best is not None else (),
     )

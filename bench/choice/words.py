@@ -40,6 +40,7 @@ def describe(
     verdict: Verdict,
     left_out: Sequence[LeftOut],
     conditions: Sequence[str],
+    outlook: Sequence[str],
     commands: Sequence[str],
 ) -> list[Paragraph]:
     """The report on a verdict.
@@ -48,6 +49,7 @@ def describe(
         verdict: what was decided.
         left_out: methods that did not run because of a limit.
         conditions: sentences on how the methods were compared, such as shorter runs.
+        outlook: sentences on more labels and more time.
         commands: what to do next.
     """
     best = verdict.recommended
@@ -67,6 +69,8 @@ def describe(
     ordered = (*verdict.race.alive, *(one.evidence for one in verdict.race.dropped))
     sources = ((), *(_ids(one) for one in ordered))
     parts.append(Paragraph("Race", tuple(_race(verdict)), sources=sources))
+    if outlook:
+        parts.append(Paragraph("More labels, more time", tuple(outlook)))
     if commands:
         parts.append(Paragraph("Next", tuple(commands), commands=True))
     return parts

@@ -132,7 +132,9 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     ):
         recipe.add_argument(name, metavar="N", type=int, help=note)
     recipe.set_defaults(depth=1)
-    recipe.add_argument("--lr", metavar="X", type=float, help="peak learning rate [the method's]")
+    recipe.add_argument(
+        "--lr", metavar="X", help="peak learning rate, or several as '1e-3|3e-3' [the method's]"
+    )
     recipe.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     recipe.add_argument("--loss", metavar="NAME", help="another loss than the recipe's")
     recipe.add_argument("--augmentation", metavar="NAME", help="another bank than the recipe's")

@@ -92,6 +92,17 @@ def test_the_grid_is_every_combination(folder: Path) -> None:
     assert {cell.id for cell in again} == set(ids)
 
 
+def test_learning_rates_are_a_grid_except_for_methods_that_train_nothing(folder: Path) -> None:
+    made = cells(folder, "lora,zero_shot", lr="1e-3|3e-3|0.001")
+    assert [(cell.method, cell.recipe.lr) for cell in made] == [
+        ("lora", 0.001),
+        ("lora", 0.003),
+        ("zero_shot", 0.001),
+    ]
+    (single,) = cells(folder, "lora", lr="3e-3")
+    assert single.id == cells(folder, "lora", lr=3e-3)[0].id == made[1].id
+
+
 def test_seeds_are_a_count_or_a_list(folder: Path) -> None:
     assert [cell.seed for cell in cells(folder, seeds="3")] == [0, 1, 2]
     assert [cell.seed for cell in cells(folder, seeds="3,")] == [3]

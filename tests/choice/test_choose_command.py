@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from folders import make_folder
@@ -192,7 +193,12 @@ def test_variants_have_the_same_budget_and_are_named() -> None:
 @pytest.mark.slow
 def test_a_choice_from_python_goes_on_from_its_records(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "images", count=12)
-    options = {"steps": 2, "image_size": 64, "out": tmp_path / "out", "device": "cpu"}
+    options: dict[str, Any] = {
+        "steps": 2,
+        "image_size": 64,
+        "out": tmp_path / "out",
+        "device": "cpu",
+    }
     first = bench.choose(folder, "frozen_head,unet", seeds=2, **options)
     assert first.recommended in ("frozen_head", "unet")
     ran: list[object] = []

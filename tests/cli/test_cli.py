@@ -132,6 +132,7 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --evaluation tile", nothing, r"no evaluation 'tile'\. Did you mean 'tiles'"),
     (f"{LORA} --augmentation flip", nothing, r"no augmentation 'flip'.* standard"),
     (f"{LORA} --lr 0", nothing, r"--lr is 0: give a number above 0"),
+    (f"{LORA} --lr 1e-3|much", nothing, r"or several as 1e-3\|3e-3"),
     (f"{LORA} --threads 0", nothing, r"--threads is 0: give 1 or more"),
     (f"{LORA} --timeout 0", nothing, r"--timeout is 0: give seconds, up to"),
     (f"{LORA} --timeout nan", nothing, r"--timeout is nan: give seconds, up to"),
