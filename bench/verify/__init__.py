@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.choice.comebacks import FILE, find_comebacks, to_text
 from bench.data.items import Collection
+from bench.data.selection import Selection
 from bench.errors import UserError
 from bench.run.record_images import RecordImages
 from bench.run.store import RecordError, Store, read_record
@@ -45,13 +46,14 @@ class Verdict:
     skipped: tuple[str, ...]
 
 
-def verify(folder: Path, load: Callable[[str], Collection]) -> Verdict:
+def verify(folder: Path, load: Callable[[str, Selection], Collection]) -> Verdict:
     """Compute what a results folder holds again and compare it; the folder is not changed.
 
     Args:
         folder: results folder, with `records/`.
-        load: function from the name or path of a dataset to its collection, such as
-            `load_collection`. A UserError of it means that the images are not on this machine.
+        load: function from the name or path of a dataset, and a selection, to its collection,
+            such as `load_collection`. A UserError of it means that the images are not on this
+            machine.
 
     Returns:
         What was compared, what differs and what was skipped. A file that is not a valid record is

@@ -44,7 +44,7 @@ def test_facts_are_those_of_the_files(root: Path) -> None:
     for index, images in ((0, 3), (1, 3), (2, 2)):
         share = sum(int((mask == index).sum()) for mask in masks) / labelled
         name = "background" if index == 0 else f"class {index}"
-        assert facts.classes[index] == ClassFacts(name, pytest.approx(share), images)
+        assert facts.classes[index] == ClassFacts(name, share, images)
     assert facts.unlabelled == pytest.approx(48 / (3 * 40 * 48))
     assert (facts.instances, facts.numbered, facts.specimens) == (2, 1, 2)
     assert facts.parts == {}

@@ -26,7 +26,8 @@ class Folder:
 
     Attributes:
         make: makes it at a path.
-        classes: names of the classes that are read at once, or after the mend.
+        classes: names of the classes that are read at once, or after the mend; not compared if
+            there are none.
         truth: the mask of image "a" as it must be read then; None: not compared.
         note: pattern of one of the notes then; "" for any.
         refused: pattern of the sentence that refuses the folder; "" if it is read at once.

@@ -20,6 +20,7 @@ BACKGROUND = ("background", "bg")
 _WRAPPERS = ("classes", "labels", "categories", "names", "class_names", "id2label", "label2id")
 _NAMES = ("name", "label", "class", "title", "class_name")
 _VALUES = ("value", "id", "index", "class_id", "pixel_value", "trainId")
+_TRIPLE = r"[\[(]?\s*\d{1,3}\s*[,; ]\s*\d{1,3}\s*[,; ]\s*\d{1,3}\s*[\])]?"  # red, green, blue
 _COLOURS = ("color", "colour", "rgb", "color_rgb")
 
 
@@ -123,10 +124,11 @@ def read_declaration(
 def _wrapper(content: Mapping[str, Any]) -> str | None:
     """The key under which a file holds its classes; None if it lists them itself."""
     for key in _WRAPPERS:
-        if isinstance(content.get(key), dict | list) and (
-            len(content) == 1
-            or not all(isinstance(v, int | str | list) for v in content.values())
-            or key in ("id2label", "classes")
+        held = content.get(key)
+        if isinstance(held, dict):
+            return key
+        if isinstance(held, list) and any(
+            isinstance(one, dict | list) or not _is_value(one) for one in held
         ):
             return key
     return None
@@ -154,7 +156,9 @@ def _pairs(content: Any, file: Path, coloured: bool) -> list[tuple[str, Any]]:
         ]
         return [_of_entry(entry, index, file, coloured) for index, entry in enumerate(entries)]
     if all(_is_value(key) and not _is_value(name) for key, name in content.items()):
-        by_value = sorted((_value(key, file), key, name) for key, name in content.items())
+        by_value = sorted(
+            (_values(key, file, (), coloured), key, name) for key, name in content.items()
+        )
         return [(str(name), key) for _, key, name in by_value]
     return list(content.items())
 
@@ -177,7 +181,7 @@ def _is_value(text: Any) -> bool:
     if isinstance(text, int | float | list):
         return True
     word = str(text)
-    return word.lstrip("-").isdecimal() or (word.startswith("#") and len(word) in (7, 13))
+    return bool(re.fullmatch(rf"-?\d+|#([0-9a-fA-F]{{3}}){{1,4}}|{_TRIPLE}", word))
 
 
 def _values(value: Any, file: Path, stored: Sequence[int], coloured: bool) -> list[int]:
@@ -190,6 +194,8 @@ def _values(value: Any, file: Path, stored: Sequence[int], coloured: bool) -> li
         if coloured and triple:
             return [_value("#" + "".join(f"{part:02x}" for part in value), file)]
         return [_value(part, file) for part in value]
+    if isinstance(value, str) and re.fullmatch(_TRIPLE, value):
+        return _values([int(part) for part in re.findall(r"\d+", value)], file, stored, True)
     if span := re.fullmatch(r"\s*(-?\d+)\s*\.\.\s*(-?\d+)\s*", str(value)):
         return [one for one in stored if int(span[1]) <= one <= int(span[2])]
     return [_value(value, file)]
@@ -231,6 +237,8 @@ def _value(text: Any, file: Path) -> int:
             if isinstance(text, bool) or int(text) != float(text):
                 raise ValueError
             return int(text)
+        if len(word) == 4:  # "#f00", as in style sheets
+            word = "#" + "".join(2 * digit for digit in word[1:])
         code = int(word[1:], 16)
     except (TypeError, ValueError, OverflowError):
         raise UserError(

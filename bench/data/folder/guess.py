@@ -31,6 +31,7 @@ USUAL_IGNORE = frozenset(
     {255, 65535, 2**32 - 1, 2**31 - 1, -(2**31), -100, -128, -32768, -(2**63), 2**63 - 1}
 )
 RARE = 1e-4  # share of all pixels below which a value may be stray pixels
+TINY = 5e-4  # the same, where most values have so few pixels
 RARE_IN_MASK, RARE_PX = 1e-3, 4  # and in each mask: share, or number up to half a percent
 MANY_OBJECTS = 8  # more values than this in one mask may number its objects
 LEAST_PX = 4  # mean size of such objects
@@ -200,6 +201,9 @@ def _refuse_stray(masks: MaskValues) -> None:
             if value in content.values
         )
     ]
+    tiny = [value for value, count in total.items() if count < TINY * pixels]
+    if len(tiny) > max(2, len(total) // 2):  # a mask has few classes and many stray values
+        rare = sorted({*rare, *tiny})
     kept = [value for value in total if value not in rare]
     if len(total) < 3 or not rare or len(kept) < 2:
         return

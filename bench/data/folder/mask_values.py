@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from bench.data.contents import Contents
 from bench.data.items import Item
-from bench.data.masks import NOT_FINITE, show_value
+from bench.data.masks import COLOUR, NOT_FINITE, show_value
 
 UNLABELLED = -1  # the usual value of unlabelled pixels in signed masks
 _LOSSY = (".jpg", ".jpeg")
@@ -72,8 +73,15 @@ def peaks_of(total: Mapping[int, int]) -> list[int]:
     return sorted(peaks)
 
 
-def ranges(total: Mapping[int, int]) -> dict[str, str]:
-    """Ranges around the most frequent values: a quarter of the way to the next one."""
+def ranges(total: Mapping[int, int]) -> dict[str, Any]:
+    """Ranges around the most frequent values: a quarter of the way to the next one.
+
+    Colours have no order: the most frequent ones stand for themselves.
+    """
+    if max(total) >= COLOUR:
+        frequent = sorted(total, key=lambda value: -total[value])[:8]
+        least = 0.01 * sum(total.values())
+        return named(sorted(v for n, v in enumerate(frequent) if n < 2 or total[v] >= least))
     peaks = peaks_of(total)
     gaps = [(after - before) // 4 for before, after in pairwise(peaks)]
     lowest = [min(total), *(peak - gap for peak, gap in zip(peaks[1:], gaps, strict=True))]

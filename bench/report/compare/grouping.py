@@ -23,8 +23,8 @@ def table_key(cell: Cell) -> tuple[Any, ...]:
     and fingerprints of the datasets, label budget, folds, split, protocol, classes, image size,
     depth, channels, crop, and under `equal` the recipe without the learning rate.
     """
-    task = (cell.task.num_classes, cell.task.image_size, cell.task.depth)
-    task += (cell.task.channels, cell.task.crop)
+    one = cell.task
+    task = (one.num_classes, one.image_size, one.depth, one.channels, one.crop)
     # `equal` prescribes the whole recipe except the learning rate; under `published`, every method
     # has its own recipe.
     recipe = _without_rate(cell.recipe) if cell.protocol == "equal" else None
