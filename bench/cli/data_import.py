@@ -45,7 +45,10 @@ def add_import(actions: Any) -> None:
         "--channels", metavar="LIST", default="", help="channels for red, green, blue, as 0,2,1"
     )
     action.add_argument(
-        "--levels", metavar="LOW,HIGH", default="", help="values for black and white, as -160,240"
+        "--levels",
+        metavar="LOW,HIGH",
+        default="",
+        help="values of black and white, as --levels=-160,240",
     )
     action.add_argument(
         "--skip", action="store_true", help="leave out and list what cannot be converted"

@@ -22,6 +22,7 @@ from bench.data.layouts.shapes import paint, polygon, region
 from bench.data.layouts.source import part_of
 from bench.data.masks import read_mask
 from bench.errors import UserError
+from bench.plugins.registry import load_collection
 
 # pycocotools with NumPy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
@@ -65,7 +66,7 @@ def test_coco_masks_equal_those_of_pycocotools(tmp_path: Path) -> None:
     foreign.save(tmp_path / "raw" / "images" / "a.png", image)
     foreign.save(tmp_path / "raw" / "images" / "b.png", image)
     ring = [3.2, 4.1, 30.7, 8.9, 25.3, 40.6, 70, 20, 9.4, 33.3]
-    annotations = [
+    annotations: list[dict[str, Any]] = [
         {"id": 1, "image_id": 1, "category_id": 5, "segmentation": [ring], "iscrowd": 0},
         {"id": 2, "image_id": 1, "category_id": 5, "iscrowd": 1},
     ]
@@ -157,8 +158,8 @@ def test_slices_of_a_volume_are_one_specimen_and_keep_their_brightness(tmp_path:
 def test_instances_on_request(tmp_path: Path) -> None:
     for name in foreign.NAMES:
         foreign.save(tmp_path / "raw" / f"{name}.png", foreign.image(0))
-        cells = (np.arange(foreign.HEIGHT * foreign.WIDTH) // 16 * 5).astype(np.uint16)
-        cells = cells.reshape(foreign.HEIGHT, foreign.WIDTH)
+        pixels = np.arange(foreign.HEIGHT * foreign.WIDTH).reshape(foreign.HEIGHT, foreign.WIDTH)
+        cells = (pixels // 16 * 5).astype(np.uint16)
         foreign.save(tmp_path / "raw" / f"{name}_mask.png", cells)
     import_folder(tmp_path / "raw", tmp_path / "target", options=Options(instances=True))
     collection = read_folder(tmp_path / "target")
@@ -223,7 +224,7 @@ def test_what_is_left_out_is_listed(tmp_path: Path) -> None:
     done = import_folder(tmp_path / "raw", tmp_path / "target", options=Options(skip=True))
     assert done.images == 7
     assert "left out 1 file (not listed in the JSON files), such as 'more/z.png'" in done.sentences
-    assert "left out 1 hidden file" in done.sentences
+    assert "left out 1 hidden name (such as .DS_Store)" in done.sentences
     left_out = read(tmp_path / "target" / "meta.json")["imported"]["left_out"]
     assert [path for path, _ in left_out] == ["image_6.png", "more/z.png"]
 
@@ -273,14 +274,32 @@ def test_a_stopped_import_leaves_no_target_and_the_next_begins_anew(
 
 def test_dataset_says_how_to_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     foreign.coco(tmp_path / "raw")
-    words = ["--methods", "lora", "--dataset", str(tmp_path / "raw"), "--dry-run"]
-    assert main(words) == 2
     command = f"data import {tmp_path / 'raw'} {tmp_path / 'raw_imported'}"
-    error = capsys.readouterr().err
-    assert f"it looks like COCO JSON: sam-bench {command}" in error
+    with pytest.raises(UserError, match=f"it looks like COCO JSON: sam-bench {command}"):
+        load_collection(str(tmp_path / "raw"))
     assert main(command.split()) == 0
+    assert len(load_collection(str(tmp_path / "raw_imported")).items) == foreign.COUNT
     assert main(["data", "import", str(tmp_path / "raw")]) == 0
     assert "COCO JSON (coco): 'annotations/instances_test2017.json'" in capsys.readouterr().out
+
+
+def test_a_fault_of_a_plain_folder_gets_no_advice_to_import(tmp_path: Path) -> None:
+    for number, name in enumerate(foreign.NAMES):
+        foreign.save(tmp_path / "images" / f"{name}.png", foreign.image(number))
+        foreign.save(tmp_path / "masks" / f"{name}.png", foreign.mask(number))
+    (tmp_path / "masks" / "image_3.png").unlink()
+    with pytest.raises(UserError, match="1 of 8 images have no mask") as caught:
+        load_collection(str(tmp_path))
+    assert "looks like" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [foreign.coco, foreign.labelme, foreign.yolo, foreign.cvat])
+def test_a_damaged_image_is_left_out_on_request(tmp_path: Path, make: Any) -> None:
+    make(tmp_path / "raw")
+    next((tmp_path / "raw").rglob("image_6.png")).write_bytes(b"damaged")
+    done = import_folder(tmp_path / "raw", tmp_path / "target", options=Options(skip=True))
+    assert done.images == foreign.COUNT - 1
+    assert any("image_6" in line for line in done.sentences)
 
 
 def test_a_folder_that_needs_no_import_is_not_converted(tmp_path: Path) -> None:

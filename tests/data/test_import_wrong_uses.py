@@ -160,7 +160,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "coco: damaged image": (
         plus(foreign.coco, lambda root: (root / "test2017/image_6.png").write_bytes(b"PNG?")),
-        "image_6.png' as an image .*; replace",
+        "'test2017/image_6.png' cannot be read .*; replace the file",
     ),
     "labelme: not JSON": (
         changed(foreign.labelme, "image_1.json", "{"),

@@ -80,7 +80,7 @@ def _samples(source: Source, classes: dict[str, list[str]], report: Report) -> I
     unique = unique_names(kept)
     for name, parts in kept.items():
         size = size_of(source, name, report)
-        mask = _combine(source, name, parts, list(classes), size, report)
+        mask = size and _combine(source, name, parts, list(classes), size, report)
         if mask is not None:
             yield Sample(
                 unique[name],

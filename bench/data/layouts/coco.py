@@ -132,7 +132,10 @@ def _shapes(
     report: Report,
 ) -> list[Shape] | None:
     """The objects of an image; None if it is faulty."""
-    height, width = size_of(source, file, report)
+    size = size_of(source, file, report)
+    if size is None:
+        return None
+    height, width = size
     declared = (record.setdefault("height", height), record.setdefault("width", width))
     if declared != (height, width):
         reason = (

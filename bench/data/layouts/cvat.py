@@ -92,7 +92,10 @@ def _samples(
             report.leave_out(file, "not listed in the XML file")
     names = unique_names(places)
     for file, record in places.items():
-        height, width = size_of(source, file, report)
+        size = size_of(source, file, report)
+        if size is None:
+            continue
+        height, width = size
         declared = (record.get("height", str(height)), record.get("width", str(width)))
         if declared != (str(height), str(width)):
             reason = (

@@ -217,18 +217,16 @@ def _segments(
 ) -> Iterator[tuple[str, Shape]]:
     """Frames of a DICOM SEG, each of one segment of one slice."""
     pydicom = import_optional("pydicom", "reading DICOM", "import")
-    frames = np.atleast_3d(pydicom.dcmread(source.files[name]).pixel_array)
-    frames = (
-        frames
-        if frames.ndim == 3 and len(frames) > 1
-        else frames.reshape(-1, int(header.Rows), int(header.Columns))
-    )
+    size = int(header.Rows), int(header.Columns)
+    frames = pydicom.dcmread(source.files[name]).pixel_array.reshape(-1, *size)
     labels = {int(s.SegmentNumber): str(s.SegmentLabel) for s in header.SegmentSequence}
     for frame, groups in zip(frames, header.PerFrameFunctionalGroupsSequence, strict=True):
         number = int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         origin = groups.DerivationImageSequence[0].SourceImageSequence[0]
-        index = names.index(labels[number]) + 1
-        yield str(origin.ReferencedSOPInstanceUID), Shape(index, 0, 0, frame > 0)
+        uid, index = str(origin.ReferencedSOPInstanceUID), names.index(labels[number]) + 1
+        if uid in headers and (int(headers[uid].Rows), int(headers[uid].Columns)) != size:
+            raise ValueError("its frames differ in size from their slices")
+        yield uid, Shape(index, 0, 0, frame > 0)
 
 
 def _contours(

@@ -89,7 +89,10 @@ def _samples(
             report.leave_out(file, "no GeoJSON file")
     names = unique_names(files)
     for file, name in files.items():
-        height, width = size_of(source, file, report)
+        size = size_of(source, file, report)
+        if size is None:
+            continue
+        height, width = size
         shapes: list[Shape] = []
         try:
             for feature in documents[name]:

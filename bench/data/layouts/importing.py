@@ -1,18 +1,21 @@
 """Import a foreign folder, or say what it looks like."""
 
+import posixpath
 import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bench.data.folder.read import read_folder
+from bench.data.folder.read import IMAGES, MASKS, read_folder
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.groups import check_groups
 from bench.data.layouts.pairs import is_own_layout
+from bench.data.layouts.pictures import is_stack
 from bench.data.layouts.registry import LAYOUTS, recognise
 from bench.data.layouts.source import Source
 from bench.data.layouts.write import check_target, write_folder
 from bench.data.masks import show_value
+from bench.data.raster import SUFFIXES
 from bench.errors import UserError, no_such
 from bench.wording import counted
 
@@ -67,9 +70,17 @@ def import_folder(
     name, reason = choose_layout(folder, layout)
     report = Report(options.skip)
     if folder.hidden:
-        report.note(f"left out {counted(folder.hidden, 'hidden file')}")
-    draft = LAYOUTS[name].convert(folder, options, report)
-    images = write_folder(draft, target, options, report, f"{source.resolve().name} ({name})")
+        report.note(f"left out {counted(folder.hidden, 'hidden name')} (such as .DS_Store)")
+    try:
+        draft = LAYOUTS[name].convert(folder, options, report)
+        images = write_folder(draft, target, options, report, f"{source.resolve().name} ({name})")
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"'{source}' has labels that are not sound {LAYOUTS[name].title} ({error!r}); export "
+            "it again"
+        ) from error
     classes, fault = _read(target)
     return Imported(name, reason, images, tuple(report.sentences()), classes, fault)
 
@@ -124,7 +135,7 @@ def hint(folder: Path, program: str) -> str:
         reasons = {} if is_own_layout(source) else recognise(source)
     except UserError:
         return ""
-    if not reasons:
+    if not reasons or (list(reasons) == ["pairs"] and _is_nearly_own(source)):
         return ""
     titles = " or ".join(LAYOUTS[name].title for name in reasons)
     choice = "" if len(reasons) == 1 else f" --layout {next(iter(reasons))}"
@@ -133,10 +144,23 @@ def hint(folder: Path, program: str) -> str:
     return f"it looks like {titles}: {program} data import {words}"
 
 
+def _is_nearly_own(source: Source) -> bool:
+    """Whether images and masks lie in folders that `--dataset` reads, in formats that it reads."""
+    folders = {posixpath.dirname(name).lower() for name in source.pictures}
+    formats = {posixpath.splitext(name)[1].lower() for name in source.pictures}
+    stacks = any(is_stack(source.files[name]) for name in source.pictures)
+    known = folders & {*IMAGES} and folders & {*MASKS} and formats <= SUFFIXES
+    return bool(known) and not stacks
+
+
 def _contents(source: Source) -> str:
     """Numbers of files by suffix, such as "12 .png, 3 .xml"."""
     counts = Counter(PurePosixPath(n).suffix.lower() or "no suffix" for n in source.files)
     return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5)) or "no files"
+
+
+def _value(index: int, value: int) -> str:
+    return "" if value == index else f" (mask value {show_value(value)})"
 
 
 def _read(target: Path) -> tuple[tuple[str, ...], str]:
@@ -147,6 +171,6 @@ def _read(target: Path) -> tuple[tuple[str, ...], str]:
         return (), str(error)
     values = {index: value for value, index in (collection.mask_values or {}).items()}
     return tuple(
-        f"{index} {name}" + (f" (value {show_value(values[index])})" if index in values else "")
+        f"{index} {name}" + _value(index, values.get(index, index))
         for index, name in enumerate(collection.classes)
     ), ""

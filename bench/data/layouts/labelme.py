@@ -89,14 +89,20 @@ def _samples(
         if file:
             used.add(file)
             image: Any = source.files[file]
-            height, width = size_of(source, file, report)
+            size = size_of(source, file, report)
         elif document.get("imageData"):
-            image = _embedded(name, json.loads(source.text(name))["imageData"])
-            height, width = image.shape[:2]
+            image = _embedded(json.loads(source.text(name))["imageData"])
+            if image is None:
+                report.fault(name, "holds an image that cannot be read", "add the image file")
+                continue
+            size = image.shape[:2]
             report.counts["image taken out of its JSON file"] += 1
         else:
             report.fault(name, f"means the image '{label}', which is not there", "add the image")
             continue
+        if size is None:
+            continue
+        height, width = size
         declared = document.get("imageHeight"), document.get("imageWidth")
         if None not in declared and declared != (height, width):
             reason = (
@@ -153,7 +159,10 @@ def _draw(
         angles = np.linspace(0, 2 * np.pi, max(32, math.ceil(8 * radius)), endpoint=False)
         points = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1)
     elif kind == "mask":
-        small = np.asarray(_embedded(name, record.get("mask") or "")) > 0
+        small = _embedded(record.get("mask"))
+        if small is None or small.ndim != 2:
+            raise UserError(f"'{name}' holds a mask that cannot be read; draw it again in labelme")
+        small = small > 0
         left, top = (round(value) for value in points[0])
         whole = np.zeros((height, width), bool)
         part = small[max(0, -top) : height - top, max(0, -left) : width - left]
@@ -163,12 +172,10 @@ def _draw(
     return polygon(index, [points], height, width)
 
 
-def _embedded(name: str, text: str) -> Any:
-    """The image in a JSON file, as base64."""
+def _embedded(text: Any) -> Any:
+    """The image that is written as base64 in a JSON file; None if it cannot be read."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(text))) as image:
             return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except (OSError, ValueError, binascii.Error) as error:
-        raise UserError(
-            f"'{name}' holds an image that cannot be read; add the image file"
-        ) from error
+    except (OSError, ValueError, TypeError, binascii.Error):
+        return None

@@ -47,6 +47,8 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
 def _root(source: Source) -> str | None:
     for name in source.with_suffix("dataset.json"):
         root = posixpath.dirname(name)
+        if posixpath.basename(name) != "dataset.json":
+            continue
         inside = posixpath.join(root, "labelsTr/")
         if any(other.startswith(inside) for other in source.pictures):
             return root

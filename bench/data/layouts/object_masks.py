@@ -49,6 +49,8 @@ def _samples(source: Source, report: Report) -> Iterator[Sample]:
     names = unique_names(kept)
     for image, masks in kept.items():
         size = size_of(source, image, report)
+        if size is None:
+            continue
         shapes = []
         for mask in masks:
             try:

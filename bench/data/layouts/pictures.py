@@ -23,6 +23,7 @@ from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.source import Source
 from bench.data.libraries import import_optional
 from bench.data.raster import LARGEST_PX, SUFFIXES, UNREADABLE, UInt8, load
+from bench.data.raster import size_of as header_size
 from bench.errors import UserError
 
 _PLAIN_AXES = ("YX", "YXS", "SYX")
@@ -173,18 +174,24 @@ def mask_planes(stack: Stack, name: str) -> list[Pixels]:
     return list(planes)
 
 
-def size_of(source: Source, name: str, report: Report) -> tuple[int, int]:
-    """Height and width of a single image, as it will be shown.
+def size_of(source: Source, name: str, report: Report) -> tuple[int, int] | None:
+    """Height and width of a single image, as it will be shown; None for a faulty one.
 
     Raises:
-        UserError: as `read_stack`, or the file is a stack.
+        UserError: it cannot be read or is a stack, unless the report leaves it out.
     """
-    stack = read_stack(source, name, report)
+    file = source.files[name]
+    try:
+        if file.suffix.lower() in SUFFIXES and not is_stack(file):
+            return header_size(file)
+        stack = read_stack(source, name, report)
+    except (UserError, *UNREADABLE) as error:
+        report.fault(name, f"cannot be read ({error})", "replace the file")
+        return None
     if len(stack.planes) > 1:
-        raise UserError(
-            f"'{name}' is a stack of {len(stack.planes)} images, but its labels are for one; save "
-            "one image in each file"
-        )
+        reason = f"is a stack of {len(stack.planes)} images, but its labels are for one"
+        report.fault(name, reason, "save one image in each file")
+        return None
     return stack.size
 
 

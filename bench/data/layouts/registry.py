@@ -20,6 +20,7 @@ from bench.data.layouts import (
 )
 from bench.data.layouts.draft import Draft, Options, Report
 from bench.data.layouts.source import Source
+from bench.errors import UserError
 
 
 class Layout(NamedTuple):
@@ -58,6 +59,21 @@ LAYOUTS = {
 
 
 def recognise(source: Source) -> dict[str, str]:
-    """Names of all layouts that a folder has, with the reason for each."""
-    reasons = {name: layout.recognise(source) for name, layout in LAYOUTS.items()}
-    return {name: reason for name, reason in reasons.items() if reason}
+    """Names of all layouts that a folder has, with the reason for each.
+
+    Raises:
+        UserError: no layout fits, and one would if a file or a name were mended.
+    """
+    reasons: dict[str, str] = {}
+    faults: list[UserError] = []
+    for name, layout in LAYOUTS.items():
+        try:
+            reason = layout.recognise(source)
+        except UserError as error:
+            faults.append(error)
+            continue
+        if reason:
+            reasons[name] = reason
+    if faults and not reasons:
+        raise faults[0]
+    return reasons

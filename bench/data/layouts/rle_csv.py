@@ -115,7 +115,10 @@ def _samples(
             report.leave_out(name, "not in the table")
     names = unique_names(files)
     for file, label in files.items():
-        height, width = size_of(source, file, report)
+        size = size_of(source, file, report)
+        if size is None:
+            continue
+        height, width = size
         shapes: list[Shape] = []
         reason = ""
         for kind, text in rows[label]:

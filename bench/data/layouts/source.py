@@ -30,7 +30,7 @@ class Source:
         root: the folder.
         files: each file by its path in the folder: "/" between names, Unicode in the form NFC, in
             natural order (2 before 10). Hidden files and those of systems (__MACOSX) are left out.
-        hidden: number of files that were left out for this reason.
+        hidden: number of files and folders that were left out for this reason.
 
     Raises:
         UserError: it is not a folder, cannot be read, or holds a link that leads out of it.
@@ -53,12 +53,14 @@ class Source:
         self.files = dict(sorted(found.items(), key=lambda entry: natural(entry[0])))
 
     def _walk(self, root: Path) -> Iterable[tuple[str, Path]]:
-        for folder, folders, names in os.walk(root):
+        for folder, folders, names in os.walk(root, onerror=_raise):
             here = Path(folder)
             for name in folders:
                 if (here / name).is_symlink():
                     raise _link(here / name)
-            folders[:] = [n for n in folders if not n.startswith((".", "__MACOSX"))]
+            shown = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+            self.hidden += len(folders) - len(shown)
+            folders[:] = shown
             for name in names:
                 file = here / name
                 if name.startswith(".") or name in ("Thumbs.db", "desktop.ini"):
@@ -177,6 +179,10 @@ class Source:
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
         return _index(self.pictures, lambda name: stem(name).casefold())
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _index(names: Iterable[str], key: Any) -> dict[str, list[str]]:

@@ -117,7 +117,11 @@ def _samples(source: Source, report: Report) -> Iterator[Sample]:
         used.add(file)
         numbers = None
         if stem(mask) in objects:
-            numbers = read_mask(source.files[objects[stem(mask)]])
+            try:
+                numbers = read_mask(source.files[objects[stem(mask)]])
+            except UserError as error:
+                report.fault(objects[stem(mask)], f"cannot be read: {error}", "replace the file")
+                continue
             numbers = np.where(numbers == _VOID, 0, numbers)
             report.counts["object"] += int(np.unique(numbers[numbers > 0]).size)
         name = stem(mask)

@@ -14,9 +14,9 @@ import tifffile
 from PIL import Image
 
 from bench.data.items import Pixels
-from bench.data.layouts.draft import Draft, Options, Report, Sample
+from bench.data.layouts.draft import BACKGROUND, Draft, Options, Report, Sample
 from bench.data.layouts.groups import group_of
-from bench.data.masks import mask_codes
+from bench.data.masks import COLOUR, NOT_FINITE, mask_codes, show_value
 from bench.data.raster import SUFFIXES, load
 from bench.errors import UserError
 
@@ -111,7 +111,7 @@ def _write_all(draft: Draft, work: Path, options: Options, report: Report) -> li
         if draft.classes is None and len(values) > MOST_VALUES:
             raise UserError(
                 f"the masks hold more than {MOST_VALUES} different values, such as "
-                f"{', '.join(map(str, sorted(values)[:4]))}: if they number objects, add "
+                f"{', '.join(map(show_value, sorted(values)[:4]))}: if they number objects, add "
                 "--instances; otherwise save them without smoothing"
             )
         written.append(Sample(sample.name, sample.origin, work, work, None, group, sample.part))
@@ -119,12 +119,25 @@ def _write_all(draft: Draft, work: Path, options: Options, report: Report) -> li
         reasons = f": {report.left_out[0][1]}" if report.left_out else ""
         raise UserError(f"no image could be converted{reasons}; see docs/import.md for the layouts")
     if draft.classes is None:
-        shown = ", ".join(map(str, sorted(values)))
-        report.note(
-            f"the source names no classes; its masks hold the values {shown}: list them in "
-            'classes.json of the target, as in {"background": 0, "object": 255}'
-        )
+        report.note(_naming(sorted(values)))
     return written
+
+
+def _naming(values: list[int]) -> str:
+    """That the source names no classes, with the classes.json to write."""
+    labels = [value for value in values if value != NOT_FINITE]
+    named: dict[str, int | str] = {}
+    for value in labels:
+        if value < 0 and len(labels) > 2:
+            named["ignore"] = value
+        else:
+            name = f"class {len(named)}" if named.keys() - {"ignore"} else BACKGROUND
+            named[name] = show_value(value) if value >= COLOUR else value
+    shown = ", ".join(map(show_value, labels))
+    return (
+        f"the source names no classes; its masks hold {shown}: to name them, write classes.json in "
+        f"the target, as in {json.dumps(named)}"
+    )
 
 
 def _write_sample(sample: Sample, work: Path, report: Report) -> set[int] | None:
@@ -209,7 +222,8 @@ def _split(written: list[Sample], report: Report) -> dict[str, list[str]]:
         )
         parts = {"train": parts["train"], "val": [], "test": parts["val"]}
     if not (parts["train"] and parts["test"]):
-        if named := [part for part, names in parts.items() if names]:
+        named = [part for part, names in parts.items() if names]
+        if named and len(parts[named[0]]) < len(written):
             report.note(f"only the part {named[0]} has masks: no split.json was written")
         return {}
     for part, names in parts.items():

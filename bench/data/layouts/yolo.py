@@ -14,7 +14,7 @@ from bench.data.layouts.source import Source, part_of, stem, unique_names
 from bench.data.libraries import import_optional
 from bench.errors import UserError
 
-_NOT_LABELS = ("classes", "labels", "train", "val", "test", "readme", "notes", "requirements")
+_NOT_LABELS = ("classes", "labels", "train", "val", "test", "readme", "notes")
 
 
 def recognise(source: Source) -> str | None:
@@ -58,8 +58,11 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
 
 
 def _label_files(source: Source) -> list[str]:
-    names = source.with_suffix(".txt")
-    return [n for n in names if not stem(n).lower().startswith(_NOT_LABELS) or "labels/" in n]
+    """Text files in folders labels/; without such folders, those with the name of an image."""
+    names = [n for n in source.with_suffix(".txt") if stem(n).lower() not in _NOT_LABELS]
+    inside = [name for name in names if "labels" in name.lower().split("/")[:-1]]
+    stems = {stem(name) for name in source.pictures}
+    return inside or [name for name in names if stem(name) in stems]
 
 
 def _numbers(line: str) -> list[float]:
@@ -147,7 +150,10 @@ def _convert_images(
             continue
         if not entries:
             report.counts["image without objects"] += 1
-        height, width = size_of(source, file, report)
+        size = size_of(source, file, report)
+        if size is None:
+            continue
+        height, width = size
         shapes: list[Shape] = []
         for index, values in entries:
             points = np.array(values).reshape(-1, 2)
