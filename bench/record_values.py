@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
-from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Part = TypeVar("Part")
+_KINDS: dict[type, dict[str, tuple[type, ...]]] = {}  # of the classes that were read so far
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,14 @@ class PredictedCost:
     reason: str = ""
 
 
-@cache
 def kinds_of(cls: type) -> dict[str, tuple[type, ...]]:
     """The types that JSON may hold for each field of a dataclass."""
+    if cls not in _KINDS:
+        _KINDS[cls] = _find_kinds(cls)
+    return _KINDS[cls]
+
+
+def _find_kinds(cls: type) -> dict[str, tuple[type, ...]]:
     stored = {float: (float, int), tuple: (list, tuple), Mapping: (dict,), Literal: (str,)}
     kinds: dict[str, tuple[type, ...]] = {}
     for name, hint in get_type_hints(cls).items():

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
-from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args
 
@@ -33,7 +32,6 @@ _CANONICAL = json.JSONEncoder(sort_keys=True)
 OptionValue = int | float | str | bool
 
 
-@cache
 def _later_fields(cls: type) -> tuple[tuple[str, Any], ...]:
     """Names and defaults of the fields that the first records do not have."""
     return tuple(
@@ -50,7 +48,7 @@ def _last_part(path: str) -> str:
 def _identity(part: "Cell | Task | Recipe") -> dict[str, Any]:
     """The fields that enter the id: all first ones, and later ones that differ from a default."""
     values = dict(vars(part))
-    for name, default in _later_fields(type(part)):
+    for name, default in _LATER_FIELDS[type(part)]:
         if name in _NOT_IN_ID or values[name] == default:
             del values[name]
     return values
@@ -355,3 +353,8 @@ class Record:
                 "history": tuple(values["history"]),
             }
         )
+
+
+_LATER_FIELDS: dict[type, tuple[tuple[str, Any], ...]] = {
+    cls: _later_fields(cls) for cls in (Cell, Task, Recipe)
+}

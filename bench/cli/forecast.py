@@ -68,8 +68,8 @@ def _sentences(
             for name in ("train_wall_s_low", "train_wall_s", "train_wall_s_high")
         )
         yield (
-            f"predicted time here: {duration(likely)} ({duration(low)} to {duration(high)}) for"
-            f" {counted(len(timed), 'cell')}, one after the other"
+            f"predicted time: {duration(likely)} on this machine ({duration(low)} to"
+            f" {duration(high)}) for {counted(len(timed), 'cell')}, one after the other"
         )
         cell, largest = max(pairs, key=lambda pair: pair[1].run_peak_bytes or 0)
         free = "" if available is None else f" of {gib(available)} that are free"

@@ -76,7 +76,7 @@ def run_cell(
     if cell.test_dataset:
         tested = load_collection(cell.test_dataset, selection_of(cell))
         items = tested.items
-    forecast = predictor and _predict(cell, parts, str(device), predictor, say)
+    forecast = _predict(cell, parts, str(device), predictor, say) if predictor else None
     model = build_model(cell, device)
     # What the evaluation cannot do is refused here, before the training.
     mode = get_mode(recipe.evaluation)

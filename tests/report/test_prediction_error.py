@@ -58,4 +58,4 @@ def test_the_overview_says_it_once_and_only_with_predictions() -> None:
     )
     assert new.count(sentence) == 1
     assert new.replace(sentence, "") == old
-    assert [any("predicted" in name for name in frame) for frame in frames] == [True, False]
+    assert [any("predicted" in str(name) for name in frame) for frame in frames] == [True, False]

@@ -47,4 +47,4 @@ def _pairs(frame: pd.DataFrame, columns: tuple[str, str]) -> pd.DataFrame:
 
 
 def _worst(pairs: pd.DataFrame, errors: pd.Series) -> str:
-    return str(pairs["label"][errors.idxmax()])
+    return str(pairs["label"].iloc[int(errors.to_numpy().argmax())])
