@@ -67,6 +67,8 @@ class Task:
         channels: which channels of an image are read, as in `bench.data.selection.Selection`; ""
             for the default. The same for the next field.
         crop: pixels that are cut off at the edges of an image, such as "bottom=60"; "" for none.
+        fit: how images become squares: "square" resizes both sides, "pad" keeps the aspect ratio
+            and pads the right or lower side, as SAM does; see `bench.data.fit`.
     """
 
     num_classes: int
@@ -76,6 +78,7 @@ class Task:
     depth: int = 1
     channels: str = ""
     crop: str = ""
+    fit: str = "square"
 
 
 @dataclass(frozen=True)

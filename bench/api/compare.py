@@ -45,8 +45,8 @@ def compare(
             What to run: backbones, weights, checkpoint, seeds (a number of seeds, or a list of
             them), folds, labels, split (as "7:2:1"), test_dataset (a name, or a folder as text or
             path), allow_leakage.
-            Recipe: protocol, image_size (pixels), depth (slices), epochs, steps, batch_size, lr,
-            precision, loss, augmentation, evaluation, checkpointing, accumulate.
+            Recipe: protocol, fit, image_size (pixels), depth (slices), epochs, steps, batch_size,
+            lr, precision, loss, augmentation, evaluation, checkpointing, accumulate.
             How to run it: device, threads, timeout (seconds for each cell), retry, keep,
             predict (memory and time of each run, before it), fit_memory.
             `Request` and `RunSettings` describe each of them, with its default.

@@ -246,7 +246,8 @@ def _task(
     size = image_size or ARCHITECTURES[backbone].image_size
     selected = request.selection
     task = Task(
-        *(num_classes, size, backbone, weights, request.depth), selected.channels, selected.crop
+        *(num_classes, size, backbone, weights, request.depth, selected.channels, selected.crop),
+        fit=request.fit,
     )
     path = weights_path(task)
     if path is None:

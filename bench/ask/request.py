@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bench.data.fit import check_fit
 from bench.data.selection import Selection
 from bench.errors import UserError, no_such
 from bench.evaluate.modes import get_mode
@@ -55,6 +56,7 @@ class Request:
         channels: channels of the images to read as red, green and blue, or one as grey: numbers
             from 0 or names, separated by commas; None for the default.
         crop: pixels to cut off at the edges of the images, as in "bottom=60"; None for none.
+        fit: how images become squares, in `bench.data.fit.FITS`.
     """
 
     methods: str
@@ -83,6 +85,7 @@ class Request:
     allow_leakage: bool = False
     channels: str | None = None
     crop: str | None = None
+    fit: str = "square"
 
     @property
     def dataset_names(self) -> list[str]:
@@ -213,6 +216,7 @@ class Request:
                 " give one of them"
             )
         _ = self.ratio, self.selection  # raise their errors
+        check_fit(self.fit)
         if self.augmentation is not None:
             from bench.data.bank import KINDS
 

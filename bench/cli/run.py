@@ -133,6 +133,12 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         recipe.add_argument(name, metavar="N", type=int, help=note)
     recipe.set_defaults(depth=1)
     recipe.add_argument(
+        "--fit",
+        metavar="NAME",
+        default="square",
+        help="square (both sides resized) or pad (aspect ratio kept, as in SAM) [%(default)s]",
+    )
+    recipe.add_argument(
         "--lr", metavar="X", help="peak learning rate, or several as '1e-3|3e-3' [the method's]"
     )
     recipe.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")

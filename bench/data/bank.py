@@ -6,8 +6,8 @@ memory does not depend on the size and number of the images. Where an original c
 transform with probability p for each image, "mirror" and "turns" apply that transform to a share p
 of the views of each image.
 
-Images become squares by plain resizing, aspect not kept, as in SAMed, MedSAM and SAM-Adapter; the
-windows of "windows" and "sliding" are square crops and not resized.
+Views become squares as `bench.data.fit` describes; the windows of "windows" and "sliding" are
+square crops and neither resized nor padded.
 """
 
 import math
@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from bench.data import transforms
-from bench.data.transforms import Labels, Transform, UInt8
+from bench.data.fit import Labels, UInt8, check_fit, fitted_size, pad_image, pad_labels
+from bench.data.transforms import Transform
 from bench.errors import no_such
 
 # An image (H, W, 3) uint8 with its labels (H, W): class indices as uint8, or instance numbers as
@@ -52,12 +53,14 @@ class Kind:
     Attributes:
         text: what it does, for help texts and captions.
         turn: the transform of the n-th view of an image, n from 0.
+        native: whether its views are square windows at the resolution of the image.
         count: number of views, from the number requested and the number of images (or stacks).
     """
 
     text: str
     turn: Callable[[int], Transform]
     count: Callable[[int, int], int] = max
+    native: bool = False
 
 
 class Views:
@@ -80,9 +83,10 @@ class Views:
         seed: of the random windows, turns and intensities.
         depth: D; each D consecutive samples are a stack of slices of one size, and each D rows of
             a bank one view.
+        fit: how whole images and their windows become squares, in `bench.data.fit.FITS`.
 
     Raises:
-        UserError: `kind` is unknown.
+        UserError: `kind` or `fit` is unknown.
         ValueError: the number of samples is not a multiple of D.
     """
 
@@ -95,12 +99,14 @@ class Views:
         kind: str,
         seed: int,
         depth: int = 1,
+        fit: str = "square",
     ) -> None:
+        check_fit(fit)
         if kind not in KINDS:
             raise no_such("augmentation", kind, KINDS)
         if len(samples) % depth:
             raise ValueError(f"{len(samples)} slices do not make whole stacks of {depth}")
-        self.size, self.depth = size, depth
+        self.size, self.depth, self._fit = size, depth, fit
         self._samples, self._kind, self._seed = samples, KINDS[kind], seed
         self._sources = len(samples) // depth
         self._count = self._kind.count(views, self._sources)
@@ -146,10 +152,14 @@ class Views:
             pictures = pictures[::-1]
         targets = [bank.masks] if bank.instances is None else [bank.masks, bank.instances]
         for place, (image, *labels) in enumerate(pictures, start=row):
+            fit = "square" if self._kind.native else self._fit
+            size = fitted_size((image.height, image.width), self.size, fit)
             for target, label in zip(targets, labels, strict=True):
                 # The same transform for every slice and every kind of labels.
                 rng = np.random.default_rng([self._seed, view])
-                bank.images[place], target[place] = transform(image, label, self.size, rng)
+                pixels, values = transform(image, label, size, rng)
+                bank.images[place] = pad_image(pixels, self.size)
+                target[place] = pad_labels(values, self.size)
 
 
 def make_bank(
@@ -160,32 +170,13 @@ def make_bank(
     kind: str,
     seed: int,
     depth: int = 1,
+    fit: str = "square",
 ) -> Bank:
     """Draw all views of some images; arguments and errors as of `Views`.
 
     With a depth of D, N views are N x D rows.
     """
-    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth).draw()
-
-
-def resize_image(image: UInt8, size: int) -> UInt8:
-    """Resize an image to a square by bilinear interpolation, antialiased where it shrinks.
-
-    Args:
-        image: (H, W, 3) uint8.
-        size: side of the result (size, size, 3) in pixels; the aspect ratio is not kept.
-    """
-    return transforms.resize(Image.fromarray(image), size, Image.Resampling.BILINEAR)
-
-
-def resize_mask(mask: UInt8, size: int) -> UInt8:
-    """Resize a mask to a square by nearest neighbour, which adds no class but may lose small ones.
-
-    Args:
-        mask: (H, W) uint8.
-        size: side of the result (size, size) in pixels; the aspect ratio is not kept.
-    """
-    return transforms.resize(Image.fromarray(mask), size, Image.Resampling.NEAREST)
+    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth, fit=fit).draw()
 
 
 def _upside_down(seed: int, view: int) -> bool:
@@ -222,11 +213,13 @@ KINDS: Mapping[str, Kind] = {
         "windows anywhere at native resolution, quarter turns, mirror images, gamma, contrast, "
         "brightness",
         lambda lap: transforms.native_window,
+        native=True,
     ),
     "sliding": Kind(
         "windows at native resolution from a grid where they half overlap, as they are; when all "
         "have come, again with quarter turns, mirror images, gamma, contrast, brightness",
         transforms.sliding_window,
+        native=True,
     ),
     "none": _cycle("the whole image alone", transforms.whole),
     "mirror": _cycle(

@@ -52,7 +52,9 @@ def _name(item: Item) -> str:
 
 def _from_plain(stored: dict[str, Any]) -> Contents:
     """Inverse of `_asdict` after a way through JSON."""
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()
+    }
     for name in _WITH_VALUES:
         values[name] = {
             int(key): tuple(value) if isinstance(value, list) else value

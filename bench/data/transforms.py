@@ -1,27 +1,25 @@
-"""Transforms from an image and its labels to one square view of both.
+"""Transforms from an image and its labels to one view of both.
 
 Images are interpolated bilinearly, antialiased where they shrink; labels by nearest neighbour,
 which adds no class and no object.
 
-A `Transform` takes an RGB image, its class map or instance numbers of the same size, the side S of
-the view in pixels, and the source of randomness. It returns the view: (S, S, 3) uint8 and (S, S).
+A `Transform` takes an RGB image, its class map or instance numbers of the same size, the height and
+width of the view in pixels, and the source of randomness. It returns the view, (h, w, 3) uint8 and
+(h, w); a view that it turned by a quarter has the two exchanged.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from bench.data.fit import Labels, UInt8, resize
 from bench.data.items import IGNORE
 
-UInt8 = npt.NDArray[np.uint8]
-Labels = npt.NDArray[Any]
-View = tuple[UInt8, Labels]  # (S, S, 3) and (S, S)
-Transform = Callable[[Image.Image, Image.Image, int, np.random.Generator], View]
-Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
+View = tuple[UInt8, Labels]  # (h, w, 3) and (h, w)
+Size = tuple[int, int]  # height and width
+Transform = Callable[[Image.Image, Image.Image, Size, np.random.Generator], View]
 
 _WINDOW = (0.5, 1.0)  # window side over image side: up to twofold magnification
 _GAMMA = (0.7, 1.4)
@@ -31,29 +29,29 @@ _MAGNIFICATION = 2.5  # the largest, as in the steel report
 _SHARE = 0.5  # of the views that are rotated freely, and of those that are equalised
 
 
-def whole(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """The whole image, resized to a square; `rng` is not used."""
+def whole(image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator) -> View:
+    """The whole image, resized; `rng` is not used."""
     return (
         resize(image, size, Image.Resampling.BILINEAR),
         resize(mask, size, Image.Resampling.NEAREST),
     )
 
 
-def mirrored(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """The whole image, resized to a square and mirrored left to right; `rng` is not used."""
+def mirrored(image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator) -> View:
+    """The whole image, resized and mirrored left to right; `rng` is not used."""
     return _turn(whole(image, mask, size, rng), 0, True)
 
 
-def flipped(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """The whole image, resized to a square and reflected in one of four ways at random.
+def flipped(image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator) -> View:
+    """The whole image, resized and reflected in one of four ways at random.
 
     These are all results of a quarter turn that is followed by a flip.
     """
     return _turn(whole(image, mask, size, rng), int(rng.integers(4)), True)
 
 
-def rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-    """The whole image, turned by a random number of whole degrees in [-20, 19], then made square.
+def rotated(image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator) -> View:
+    """The whole image, turned by a random number of whole degrees in [-20, 19], then resized.
 
     Both are turned by nearest neighbour at their own size; the corners become black and class 0.
     """
@@ -62,11 +60,11 @@ def rotated(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Gen
 
 
 def random_window(
-    image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
+    image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator
 ) -> View:
-    """A window of 50 to 100 % of both sides (one share for both) at a random place, made square.
+    """A window of 50 to 100 % of both sides (one share for both) at a random place, resized.
 
-    It is in one of the eight orientations of a square, with random gamma, contrast and brightness.
+    It has one of the eight orientations of a rectangle, and random gamma, contrast and brightness.
     """
     scale = rng.uniform(*_WINDOW)
     width, height = scale * image.width, scale * image.height
@@ -80,7 +78,7 @@ def random_window(
 
 
 def turned_window(
-    image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
+    image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator
 ) -> View:
     """A window magnified up to 2.5 times, half of them turned by any angle, half equalised.
 
@@ -97,16 +95,17 @@ def turned_window(
 
 
 def native_window(
-    image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator
+    image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator
 ) -> View:
-    """A window of `size` x `size` px at a random place, at the resolution of the image.
+    """A window of `size`, a square, at a random place, at the resolution of the image.
 
-    It is in one of the eight orientations of a square, with random gamma, contrast and brightness.
+    It has one of the eight orientations of a rectangle, and random gamma, contrast and brightness.
     A smaller image is mirrored at its edges; the labels there are `IGNORE`, or instance number 0.
     """
-    left = int(rng.integers(max(image.width - size, 0) + 1))
-    upper = int(rng.integers(max(image.height - size, 0) + 1))
-    return _varied(_cut(image, mask, size, left, upper), rng)
+    side = size[0]
+    left = int(rng.integers(max(image.width - side, 0) + 1))
+    upper = int(rng.integers(max(image.height - side, 0) + 1))
+    return _varied(_cut(image, mask, side, left, upper), rng)
 
 
 def sliding_window(lap: int) -> Transform:
@@ -121,34 +120,19 @@ def sliding_window(lap: int) -> Transform:
         lap: number of the window, from 0; after the last window of the grid the first comes again.
     """
 
-    def cut(image: Image.Image, mask: Image.Image, size: int, rng: np.random.Generator) -> View:
-        uppers, lefts = (_starts(side, size) for side in (image.height, image.width))
+    def cut(image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator) -> View:
+        uppers, lefts = (_starts(side, size[0]) for side in (image.height, image.width))
         count = len(uppers) * len(lefts)
         place = int(np.random.default_rng(0).permutation(count)[lap % count])
         row, column = divmod(place, len(lefts))
-        view = _cut(image, mask, size, lefts[column], uppers[row])
+        view = _cut(image, mask, size[0], lefts[column], uppers[row])
         return view if lap < count else _varied(view, rng)
 
     return cut
 
 
-def resize(image: Image.Image, size: int, how: Image.Resampling, box: Box | None = None) -> Labels:
-    """The image, or a box of it, as a square array.
-
-    Args:
-        image: RGB, or a map of labels.
-        size: side of the result in pixels.
-        how: interpolation.
-        box: left, upper, right and lower edge of the part in pixels; None for the whole image.
-
-    Returns:
-        (size, size, 3) uint8, or (size, size) for labels.
-    """
-    return np.array(image.resize((size, size), how, box))
-
-
 def _turned(
-    image: Image.Image, mask: Image.Image, size: int, angle: float, rng: np.random.Generator
+    image: Image.Image, mask: Image.Image, size: Size, angle: float, rng: np.random.Generator
 ) -> View:
     """A window turned by `angle` in [0, pi / 2] radians, of random size and place inside the image.
 
@@ -171,10 +155,10 @@ def _turned(
         return source.transform((across, down), Image.Transform.AFFINE, matrix, how)
 
     # Sampled as finely as the image is, and only then made smaller: sampling does not antialias.
-    fine = max(size, math.ceil(width)), max(size, math.ceil(height))
+    fine = max(size[1], math.ceil(width)), max(size[0], math.ceil(height))
     return (
         resize(sample(image, *fine, Image.Resampling.BILINEAR), size, Image.Resampling.BILINEAR),
-        np.array(sample(mask, size, size, Image.Resampling.NEAREST)),
+        np.array(sample(mask, size[1], size[0], Image.Resampling.NEAREST)),
     )
 
 
@@ -201,7 +185,7 @@ def _starts(side: int, size: int) -> list[int]:
 
 
 def _varied(view: View, rng: np.random.Generator) -> View:
-    """The view in one of the eight orientations of a square, with random intensities."""
+    """The view in one of the eight orientations of a rectangle, with random intensities."""
     turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
     levels = _intensity(rng)
     pixels, labels = _turn(view, turns, mirror)

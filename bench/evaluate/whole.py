@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.bank import resize_image, resize_mask
 from bench.data.decode import decode, instance_numbers
+from bench.data.fit import fitted_size, resize_image, resize_mask
 from bench.data.items import Collection, Item
 from bench.data.stacks import stacks
 from bench.evaluate.scoring import Map, Prediction
@@ -17,7 +17,7 @@ from bench.learn.images import LabelledImages
 from bench.learn.model import Model
 from bench.metrics import confusion_matrix, dice_per_class
 from bench.metrics.overlap import mean_defined
-from bench.sam.prompts import PromptRule, Prompts, nearest
+from bench.sam.prompts import Prompts, nearest
 
 
 def predict_whole(
@@ -25,10 +25,11 @@ def predict_whole(
 ) -> Iterator[Prediction]:
     """Predict every item at the size of its mask.
 
-    The whole image is resized to the model's side and its logits back, bilinearly; then the class
-    with the largest logit wins. A model that takes prompts gets them from the ground truth, by its
-    rule. With a task of depth D, a model gets D consecutive slices of a volume at once; where the
-    last stack of a volume overlaps the one before, each slice is predicted in its first stack.
+    The whole image is resized to the model's side, or padded as the task says, and its logits back,
+    bilinearly; then the class with the largest logit wins. A model that takes prompts gets them
+    from the ground truth, by its rule. With a task of depth D, a model gets D consecutive slices of
+    a volume at once; where the last stack of a volume overlaps the one before, each slice is
+    predicted in its first stack.
 
     Args:
         model: as it is when the items are taken; its module is put into evaluation mode.
@@ -107,12 +108,11 @@ def decide(logits: Tensor) -> tuple[Map, npt.NDArray[np.float32]]:
 def _predict_stack(
     model: Model, stack: tuple[Item, ...], collection: Collection
 ) -> Iterator[Prediction]:
-    size = model.task.image_size
     pairs = [decode(item, collection) for item in stack]
     prompts = None
     if model.prompt_rule is not None:
         masks = [mask for _, mask in pairs]
-        prompts = _oracle_prompts(stack, masks, size, model.prompt_rule).to(model.device)
+        prompts = _oracle_prompts(stack, masks, model).to(model.device)
     logits = full_logits(model, [image for image, _ in pairs], prompts)
     for item, (_, mask), full in zip(stack, pairs, logits, strict=True):
         yield Prediction(item, mask, *decide(full))
@@ -135,11 +135,13 @@ def full_logits(
     Raises:
         DivergedError: a logit is not finite.
     """
-    resized = np.stack([resize_image(image, model.task.image_size) for image in images])
+    side, fit = model.task.image_size, model.task.fit
+    resized = np.stack([resize_image(image, side, fit) for image in images])
     batch = torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous()
     logits = model.predict(batch.to(model.device), prompts)
     for image, small in zip(images, logits, strict=True):
-        yield resize_logits(small[None], image.shape[:2])[0]
+        height, width = fitted_size(image.shape, side, fit)
+        yield resize_logits(small[None, :, :height, :width], image.shape[:2])[0]  # unpadded
 
 
 def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -155,14 +157,14 @@ def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
-def _oracle_prompts(
-    stack: tuple[Item, ...], masks: Sequence[Map], size: int, rule: PromptRule
-) -> Prompts:
+def _oracle_prompts(stack: tuple[Item, ...], masks: Sequence[Map], model: Model) -> Prompts:
     """Prompts of each item from its ground truth, in pixels of the model's input."""
+    rule, size, fit = model.prompt_rule, model.task.image_size, model.task.fit
+    assert rule is not None, "the model takes prompts"
     prompts = []
     for item, mask in zip(stack, masks, strict=True):
-        instances = nearest(instance_numbers(item, mask.shape), size)
-        prompts.append(rule.for_evaluation(resize_mask(mask, size), instances))
+        instances = nearest(instance_numbers(item, mask.shape), size, fit)
+        prompts.append(rule.for_evaluation(resize_mask(mask, size, fit), instances))
     return Prompts.join(prompts)
 
 

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bench.data.fit import FITS
 from bench.errors import UnsupportedError, UserError
 from bench.export.agreement import check_images, largest_difference, require_agreement, to_unit
 from bench.export.onnx_file import onnx_difference, onnx_program, write_onnx
@@ -40,6 +41,9 @@ FOLDERS = ("transformers", "peft")  # formats of several files
 SQUARES = (
     "images were resized to squares of {side} px in training, but {library} resizes the longer"
     " side and pads the other: resize images to {side} x {side} px before, or use predict"
+)
+PADDED = (
+    "images were resized and padded in training as {library} does it: give it images of any size"
 )
 STRETCH = "the method stretches the values of each image to 0 to 255: do this before"
 
@@ -201,8 +205,8 @@ def _write_onnx(job: _Job, out: Path) -> float:
     module, task = job.module, job.model.model.task
     program = onnx_program(module, task)
     job.notes.append(
-        f"input images (B, 3, {task.image_size}, {task.image_size}) float in [0, 1], resized to"
-        " squares; output logits"
+        f"input images (B, 3, {task.image_size}, {task.image_size}) float in [0, 1]: fit"
+        f" {task.fit}, {FITS[task.fit]}; output logits"
     )
     if job.model.model.prompt_rule is not None:
         job.notes.append("one prompt for each image; the mask is where the logits are above 0")
@@ -233,7 +237,9 @@ def _write_merged(job: _Job, out: Path) -> float:
 
 
 def _add_prompt_notes(job: _Job, module: SamSegmenter, library: str) -> None:
-    job.notes.append(SQUARES.format(side=job.model.model.task.image_size, library=library))
+    task = job.model.model.task
+    note = PADDED if task.fit == "pad" else SQUARES
+    job.notes.append(note.format(side=task.image_size, library=library))
     if module.pixels == "minmax":
         job.notes.append(STRETCH)
 

@@ -11,13 +11,12 @@ from safetensors import SafetensorError, safe_open
 
 from bench.data.traits import ImageTraits
 from bench.errors import UserError
-from bench.spec import Cell, PromptSource, Record
+from bench.spec import Cell, PromptSource, Record, Task
 from bench.wording import PROJECT, project_version
 
 SCHEMA = 2
 # What `bench.data.decode` does; a model gets its images in the same way.
 SCALING = "8-bit values as they are; others: percentiles 0.1 and 99.9 of each image to 0 and 255"
-FIT = "square"
 MAGNIFIED = 1.5  # images up to so many times the longest one of the training are predicted whole
 
 _LATER_FIELDS = frozenset({"origin"})  # the first files do not have them
@@ -63,7 +62,7 @@ class ModelHeader:
         cost: as in the record; empty for a final model.
         env: machine, versions and commit of the training.
         scaling: how pixel values become 0 to 255.
-        fit: how an image becomes a square: "square" resizes both sides, the aspect is not kept.
+        fit: how an image becomes a square, in `bench.data.fit.FITS`; as in the task of the cell.
         version: of this project.
     """
 
@@ -81,7 +80,7 @@ class ModelHeader:
     cost: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
     scaling: str = SCALING
-    fit: str = FIT
+    fit: str = Task.fit
     version: str = field(default_factory=project_version)
 
     @property
@@ -126,6 +125,7 @@ class ModelHeader:
             origin=origin,
             metrics=record.metrics,
             history=record.history,
+            fit=record.cell.task.fit,
             cost={} if record.cost is None else dict(vars(record.cost)),
             env=record.env,
         )

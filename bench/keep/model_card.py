@@ -4,9 +4,11 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench.data.fit import FITS
 from bench.files import write_atomic
 from bench.keep.header import MAGNIFIED, ModelHeader, Score
 from bench.plugins.registry import get_method
+from bench.spec import Task
 from bench.wording import counted
 
 SHOWN_NAMES = 200  # images that the card lists by name
@@ -83,6 +85,7 @@ def _what(header: ModelHeader) -> Iterator[str]:
     channels = f"; channels {task.channels}" if task.channels else ""
     crop = f"; trained on images cropped by {task.crop}" if task.crop else ""
     size = f"{task.image_size} x {task.image_size} px"
+    size += "" if task.fit == Task.fit else f" (fit {task.fit}: {FITS[task.fit]})"
     yield f"Input: {size}{stack}{channels}{crop}; prompts: {header.prompts}"
     kind = "final model of the command `train`" if header.final else "model of one cell"
     yield f"This file: {kind} `{cell.id}`, made by sam-adapt-bench {header.version}"

@@ -186,13 +186,14 @@ def training_images(
     seed: int,
     device: torch.device,
     instances: bool,
+    fit: str = "square",
 ) -> TrainingImages:
     """The views to train on: in memory, or drawn when needed where they need `MOST_BYTES`.
 
     Both give the same batches. Arguments and errors are those of `make_labelled_images`; the errors
     of files that are drawn when needed are raised by the batches.
     """
-    sources = _views(stacks, collection, views, kind, size, seed, instances)
+    sources = _views(stacks, collection, views, kind, size, seed, instances, fit)
     rows = len(sources) * sources.depth
     if rows * size**2 * (8 if instances else 4) > MOST_BYTES.get(device.type, MOST_BYTES["cpu"]):
         return DrawnImages(sources, device)
@@ -209,6 +210,7 @@ def make_labelled_images(
     seed: int,
     device: torch.device,
     instances: bool,
+    fit: str = "square",
 ) -> LabelledImages:
     """Decode items and draw all their views.
 
@@ -222,6 +224,7 @@ def make_labelled_images(
         seed: seed of the augmentation.
         device: device of the images and masks.
         instances: also make views of the instance numbers, if an item has labelled instances.
+        fit: how images become squares, in `bench.data.fit.FITS`.
 
     Returns:
         The views, without prompts.
@@ -230,7 +233,7 @@ def make_labelled_images(
         UserError: a file cannot be read, image and mask differ in size, a mask holds a value
             without a class, or the kind is unknown.
     """
-    sources = _views(stacks, collection, views, kind, size, seed, instances)
+    sources = _views(stacks, collection, views, kind, size, seed, instances, fit)
     return LabelledImages.of(sources.draw(), device, sources.depth)
 
 
@@ -242,8 +245,9 @@ def _views(
     size: int,
     seed: int,
     instances: bool,
+    fit: str,
 ) -> Views:
     depth = len(stacks[0])
     items = [item for stack in stacks for item in stack]
     samples = _Samples(items, collection, depth, instances)
-    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth)
+    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth, fit=fit)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench.data.bank import resize_image
 from bench.data.decode import Levels
+from bench.data.fit import fitted_size, resize_image
 from bench.errors import UnsupportedError, UserError
 from bench.evaluate.mask_generator import (
     SETTINGS,
@@ -244,7 +244,7 @@ class KeptModel:
             return
         joined = self._whole_boxes(1)
         if prompts is not None:
-            joined = prompts.at_side(image.shape, self.model.task.image_size)
+            joined = prompts.at_side(image.shape, self.model.task)
             joined = joined.to(self.model.device)
         (logits,) = full_logits(self.model, [image], joined)
         yield band_of(everything, logits)
@@ -263,9 +263,9 @@ class KeptModel:
         """
         joined = self._whole_boxes(len(images))
         if prompts:
-            side = self.model.task.image_size
+            task = self.model.task
             parts = [
-                one.at_side(image.size, side) for one, image in zip(prompts, images, strict=True)
+                one.at_side(image.size, task) for one, image in zip(prompts, images, strict=True)
             ]
             joined = Prompts.join(parts).to(self.model.device)
         slices = [image.rows[0 : image.size[0]] for image in images]
@@ -295,11 +295,12 @@ class KeptModel:
 
     def _window_logits(self, windows: Tensor) -> Tensor:
         """Logits (B, K, h, w) of windows (B, 3, h, w) uint8, resized as images of the training."""
-        side, size = self.model.task.image_size, windows.shape[-2:]
+        side, size, fit = self.model.task.image_size, windows.shape[-2:], self.model.task.fit
         if tuple(size) != (side, side):
-            images = [resize_image(one, side) for one in windows.permute(0, 2, 3, 1).numpy()]
+            images = [resize_image(one, side, fit) for one in windows.permute(0, 2, 3, 1).numpy()]
             windows = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        logits = self.model.predict(windows.to(self.model.device))
+        height, width = fitted_size(size, side, fit)
+        logits = self.model.predict(windows.to(self.model.device))[..., :height, :width]
         return logits if logits.shape[-2:] == size else resize_logits(logits, size)
 
     def _joined(self, bands: Sequence[Band], evaluation: str) -> Segmentation:

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bench.data.fit import fitted_size
 from bench.errors import UserError
 from bench.sam.prompts import PromptRule, Prompts
+from bench.spec import Task
 
 Floats = npt.NDArray[np.float64]
 COLUMNS = {"box": ("x0", "y0", "x1", "y1"), "point": ("x", "y")}
@@ -84,15 +86,15 @@ class ImagePrompts:
             return cls(values, np.zeros((count, 0, 2)), numbers.astype(np.int64))
         return cls(np.zeros((count, 0)), values, numbers.astype(np.int64))
 
-    def at_side(self, size: tuple[int, ...], side: int) -> Prompts:
+    def at_side(self, size: tuple[int, ...], task: Task) -> Prompts:
         """The prompts in pixels of a model's square input, as a batch of one image.
 
         Args:
             size: height and width of the image.
-            side: of the model's input.
+            task: of the model: its side, and how images become squares.
         """
-        height, width = size[:2]
-        scale = np.array([side / width, side / height])
+        (height, width), fitted = size[:2], fitted_size(size, task.image_size, task.fit)
+        scale = np.array([fitted[1] / width, fitted[0] / height])
         count = len(self.classes)
         boxes = self.boxes * np.tile(scale, 2) if self.boxes.size else np.zeros((count, 4))
         points = self.points * scale if self.points.size else np.zeros((count, 1, 2))

@@ -219,6 +219,7 @@ def train_model(
         "seed": cell.seed,
         "device": model.device,
         "instances": model.prompt_rule is not None,
+        "fit": cell.task.fit,
     }
     shown = stacks(parts.val, depth)[: max(1, VALIDATION_IMAGES // depth)]
     validation = None

@@ -84,6 +84,7 @@ def train_final(
         origin={"source": collection.source, "licence": collection.licence},
         repeats=training.repeats,
         history=tuple(history),
+        fit=cell.task.fit,
         env=environment(device),
     )
     header = save_model(model.module, path, header)

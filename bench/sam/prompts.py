@@ -10,6 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from bench.data.components import label_components
+from bench.data.fit import fitted_size, pad_labels
 from bench.data.items import IGNORE
 from bench.sam.surgery import require
 
@@ -248,19 +249,22 @@ def object_prompts(instances: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]
     )
 
 
-def nearest(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """Resize labels to a square by nearest neighbour; the aspect ratio is not kept.
+def nearest(values: npt.NDArray[Any], size: int, fit: str = "square") -> npt.NDArray[Any]:
+    """Resize labels to a square by nearest neighbour.
 
     Args:
         values: (H, W) of any integer type.
         size: side of the result in pixels.
+        fit: in `bench.data.fit.FITS`; padding is as of `pad_labels`.
 
     Returns:
         (size, size), of the same type.
     """
-    centres = (np.arange(size) + 0.5) / size
-    rows, columns = ((centres * side).astype(int) for side in values.shape)
-    return values[rows][:, columns]
+    rows, columns = (
+        ((np.arange(new) + 0.5) / new * old).astype(int)
+        for new, old in zip(fitted_size(values.shape, size, fit), values.shape, strict=True)
+    )
+    return pad_labels(values[rows][:, columns], size)
 
 
 def _components(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

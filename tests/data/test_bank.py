@@ -6,7 +6,8 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from bench.data.bank import KINDS, Bank, Views, make_bank, resize_image, resize_mask
+from bench.data.bank import KINDS, Bank, Views, make_bank
+from bench.data.fit import resize_image, resize_mask
 from bench.data.items import IGNORE
 from bench.errors import UserError
 

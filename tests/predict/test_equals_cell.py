@@ -13,8 +13,8 @@ from folders import make_folder
 from PIL import Image
 
 import bench
-from bench.data.bank import resize_mask
 from bench.data.decode import decode, instance_numbers
+from bench.data.fit import resize_mask
 from bench.data.items import Collection, Item
 from bench.data.split import split
 from bench.errors import UserError

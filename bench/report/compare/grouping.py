@@ -21,10 +21,10 @@ def table_key(cell: Cell) -> tuple[Any, ...]:
 
     Two cells are in the same table if, and only if, their keys are equal. The key holds the names
     and fingerprints of the datasets, label budget, folds, split, protocol, classes, image size,
-    depth, channels, crop, and under `equal` the recipe without the learning rate.
+    depth, channels, crop, fit, and under `equal` the recipe without the learning rate.
     """
     one = cell.task
-    task = (one.num_classes, one.image_size, one.depth, one.channels, one.crop)
+    task = (one.num_classes, one.image_size, one.depth, one.channels, one.crop, one.fit)
     # `equal` prescribes the whole recipe except the learning rate; under `published`, every method
     # has its own recipe.
     recipe = _without_rate(cell.recipe) if cell.protocol == "equal" else None
@@ -100,6 +100,8 @@ def words_of(cell: Cell) -> tuple[str, ...]:
         words.append(f"channels {cell.task.channels}")
     if cell.task.crop:
         words.append(f"crop {cell.task.crop}")
+    if cell.task.fit != Task.fit:
+        words.append(f"fit {cell.task.fit}")
     if cell.protocol == "equal":
         for part in dataclasses.fields(Recipe):
             value = getattr(cell.recipe, part.name)

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from bench.data.bank import resize_image
 from bench.data.decode import decode
+from bench.data.fit import resize_image
 from bench.data.folder.read import read_folder
 from bench.data.masks import read_instances
 from bench.errors import UserError
