@@ -136,9 +136,13 @@ def _run(
     from rich.live import Live
 
     from bench.cli.progress import Progress
+    from bench.cli.progress_log import ProgressLog
     from bench.run.events import Event
     from bench.run.schedule import run_cells
 
+    if not console.is_terminal:
+        with ProgressLog(console) as log:
+            return run_cells(cells, store, settings, log.update)
     progress = Progress()
 
     def show(event: Event) -> None:

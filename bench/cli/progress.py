@@ -113,29 +113,48 @@ class Progress:
     def __rich__(self) -> RenderableType:
         """The cell; below it a bar, the phase or epoch, loss and images/s, and the time left."""
         if self.cell is None:
-            note = f"waiting for another run to finish {counted(self.waiting, 'cell')}"
-            return Text(note if self.waiting else "", "dim")
-        steps, step, words = self.cell.recipe.steps, 0, ["starting"]
+            return Text(self.waiting_note if self.waiting else "", "dim")
+        words = self.words()
+        name = Text(no_wrap=True, overflow="ellipsis")
+        name.append(f"[{self.finished + 1}/{self.total}] ", "dim").append(_name(self.cell), "bold")
+        row = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=self.cell.recipe.steps, completed=self._step(), width=10)
+        row.add_row(bar, Text("  ".join(words), no_wrap=True, overflow="ellipsis"))
+        return Group(name, row)
+
+    def words(self) -> list[str]:
+        """The phase of the running cell or its step, epoch, loss and speed; then the time left."""
+        assert self.cell is not None, "a cell runs"
+        steps, words = self.cell.recipe.steps, ["starting"]
         if isinstance(self.progress, TrainingProgress):
-            step = self.progress.step
             words = [
-                f"step {step}/{steps}",
+                f"step {self.progress.step}/{steps}",
                 f"epoch {self.progress.epoch:.1f}",
                 f"loss {self.progress.loss:.3f}",
                 f"{self.progress.images_per_s:.1f} images/s",
             ]
         elif isinstance(self.progress, PhaseStarted):
-            step = 0 if self.progress.phase in ("data", "predict") else steps
             words = [_PHASES[self.progress.phase]]
-        left = self._left(step / steps)
-        if left is not None:
-            words.append(f"{_clock(left)} left")
-        name = Text(no_wrap=True, overflow="ellipsis")
-        name.append(f"[{self.finished + 1}/{self.total}] ", "dim").append(_name(self.cell), "bold")
-        row = Table.grid(padding=(0, 2))
-        bar = ProgressBar(total=steps, completed=step, width=10)
-        row.add_row(bar, Text("  ".join(words), no_wrap=True, overflow="ellipsis"))
-        return Group(name, row)
+        left = self._left(self._step() / steps)
+        return words if left is None else [*words, f"{_clock(left)} left"]
+
+    def _step(self) -> int:
+        """Steps done, as far as is known; all of them after the training."""
+        if isinstance(self.progress, TrainingProgress):
+            return self.progress.step
+        trained = isinstance(self.progress, PhaseStarted) and self.progress.phase != "data"
+        return self.cell.recipe.steps if trained and self.cell else 0
+
+    @property
+    def waiting_note(self) -> str:
+        """What is awaited."""
+        return f"waiting for another run to finish {counted(self.waiting, 'cell')}"
+
+    @property
+    def title(self) -> str:
+        """Number and name of the running cell."""
+        assert self.cell is not None, "a cell runs"
+        return f"[{self.finished + 1}/{self.total}] {_name(self.cell)}"
 
     def _left(self, share: float) -> float | None:
         """Seconds left; in the first cell as if it only trained, `share` of which is done."""

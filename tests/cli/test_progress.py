@@ -1,3 +1,4 @@
+import io
 import re
 import time
 from dataclasses import replace
@@ -7,6 +8,7 @@ from records import make_cell, make_failure, make_record
 from rich.console import Console
 
 from bench.cli.progress import Progress
+from bench.cli.progress_log import ProgressLog
 from bench.run.events import (
     CellFinished,
     CellProgressed,
@@ -161,3 +163,43 @@ def test_a_method_that_does_not_train_has_a_full_bar_at_once() -> None:
     progress.update(CellStarted(Cell("zero_shot", "steel", LONG.task, RECIPE)))
     progress.update(CellProgressed(LONG, PhaseStarted("evaluate")))
     assert shown(progress)[1].startswith("━" * 10)
+
+
+def logged(every_s: float = 30.0) -> tuple[ProgressLog, io.StringIO]:
+    file = io.StringIO()
+    return ProgressLog(Console(file=file, width=40), every_s), file
+
+
+def test_a_log_has_a_line_for_each_phase_and_one_every_half_minute(clock: Clock) -> None:
+    log, file = logged()
+    cell = make_cell(options={"rank": 8}, recipe=RECIPE)
+    log.update(RunStarted((cell, cell)))
+    log.update(CellStarted(cell))
+    log.update(CellProgressed(cell, PhaseStarted("data")))
+    for step in range(1, 75):  # one report per second
+        clock.now += 1
+        report = replace(TRAIN, step=step, data_bytes=50 << 20)
+        log.update(CellProgressed(cell, report))
+    log.update(CellProgressed(cell, PhaseStarted("evaluate")))
+    log.update(CellFinished(make_record(cell=cell), 80.0))
+    lines = file.getvalue().splitlines()
+    name = "[1/2] lora[rank=8] · steel · seed 0"
+    assert [line.partition(": ")[0] for line in lines[:-1]] == [name] * 6
+    said = [line.partition(": ")[2].partition("  ")[0] for line in lines[:-1]]
+    assert said == ["starting", "reading images", *["training"] * 3, "evaluating"]
+    assert "step 31/300" in lines[3]
+    assert "data 50 MiB" in lines[3]
+    assert lines[-1].startswith("[1/2] ok")
+    assert not re.search(r"[^\n\x20-\uffff]", file.getvalue())
+
+
+def test_a_phase_that_reports_nothing_is_printed_in_time() -> None:
+    log, file = logged(every_s=0.02)
+    with log:
+        log.update(RunStarted((LONG,)))
+        log.update(CellStarted(LONG))
+        log.update(CellProgressed(LONG, PhaseStarted("measure")))
+        until = time.monotonic() + 5
+        while file.getvalue().count("measuring cost") < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert file.getvalue().count("measuring cost") >= 3

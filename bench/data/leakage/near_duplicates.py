@@ -26,6 +26,7 @@ Shift = tuple[int, int]
 
 SAME_HASH = 12  # of the 63 bits of a hash may differ
 ALIKE = 0.85  # correlation above which two windows are similar
+AT_ONCE = 64  # images whose windows are compared with those of one image
 VOTES, BIN, SLACK = 3, 6, 2  # windows that must agree; their tolerance in px; px of refinement
 FAR = 1 << 16  # bins, more than any offset
 BLOCKS = 4  # along each side of the shared region
@@ -175,18 +176,38 @@ class Index:
         for orientation, number in np.argwhere(differing <= SAME_HASH).tolist():
             yield start + number, orientation
 
+    def _similar(
+        self, query: Features, identical: list[int], start: int
+    ) -> tuple[Ints, Ints, Ints]:
+        """Similar windows: number in the query, number of the image, and number in the image.
+
+        Of each image only the most similar window counts. Blocks of images fit into the cache of
+        the processor, and most have no similar window.
+        """
+        points, hits = len(query.windows), []
+        for first in range(start, len(self.features), AT_ONCE):
+            others = self.windows[first * points : (first + AT_ONCE) * points]
+            alike = query.windows @ others.T
+            if alike.max(initial=0) <= ALIKE:
+                continue
+            alike = alike.reshape(points, -1, points)
+            nearest = alike.argmax(2)
+            window, image = np.nonzero(alike.max(2) > ALIKE)
+            kept = ~np.isin(image + first, identical)
+            window, image = window[kept], image[kept]
+            hits.append((window, image + first, nearest[window, image]))
+        if not hits:
+            empty = np.empty(0, np.intp)
+            return empty, empty, empty
+        window, image, there = (np.concatenate(part) for part in zip(*hits, strict=True))
+        order = np.lexsort((image, window))  # as without blocks
+        return window[order], image[order], there[order]
+
     def _voted(
         self, query: Features, identical: list[int], start: int
     ) -> Iterator[tuple[int, int, Shift]]:
         """Number, orientation and offset of the other images that share several windows."""
-        points = len(query.windows)
-        alike = query.windows @ self.windows[start * points :].T
-        alike = alike.reshape(points, len(self.features) - start, -1)
-        nearest = alike.argmax(2)
-        similarity = np.take_along_axis(alike, nearest[..., None], 2)[..., 0]
-        similarity[:, np.array(identical, np.intp) - start] = 0
-        window, image = np.nonzero(similarity > ALIKE)
-        there, image = nearest[window, image], image + start
+        window, image, there = self._similar(query, identical, start)
         orientation = RELATIVE[query.orientations[window], self.orientations[image, there]]
         moved = np.stack([_follow(query.places, query.shape, o) for o in range(8)])
         shift = self.places[image, there] - moved[orientation, window]
