@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,11 +12,13 @@ from bench.choice.arms import Evidence
 from bench.choice.choose import Choice
 from bench.choice.words import Paragraph
 from bench.files import write_atomic
+from bench.record_values import Cost
+from bench.report.plots.labels import label_points
 from bench.report.plots.pareto import pareto_front
-from bench.report.plots.style import FAINT, INK, save, style
+from bench.report.plots.style import FAINT, INK, save, settle, style
 from bench.report.records.columns import COSTS, Column
-from bench.spec import Cost
 
+WIDE = 3  # panels in a row
 _FILL, _MARK = "#44AA99", "#CC6677"  # of the set, and of the recommendation
 
 _HEAD = (
@@ -96,15 +99,28 @@ def draw_choice(choice: Choice) -> Figure | None:
     if not scored:
         return None
     columns = [column for column in COSTS if any(_value(one, column) for one in scored)]
-    figure = Figure(figsize=(3.4 * len(columns), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
-    for axes, column in zip(panels, columns, strict=True):
-        _draw_panel(axes, column, scored, choice)
-    panels[0].set_ylabel(f"{choice.verdict.race.criterion.title}, as compared in the race")
+    rows = -(-len(columns) // WIDE)
+    figure = Figure(figsize=(11, 3.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, WIDE, sharey=True, squeeze=False)
+    drawn = [
+        (axes, _draw_panel(axes, column, scored, choice))
+        for axes, column in zip(panels.flat, columns, strict=False)
+    ]
+    for axes in panels[:, 0]:
+        axes.set_ylabel(f"{choice.verdict.race.criterion.title} in the race")
+    for axes in panels.flat[len(columns) :]:
+        axes.set_axis_off()
+    settle(figure)  # labels are placed for the final layout
+    for axes, points in drawn:
+        names = [name for name in points if name in choice.tied]
+        label_points(axes, np.array([points[name] for name in names]), names, [INK] * len(names))
     return figure
 
 
-def _draw_panel(axes: Axes, column: Column, scored: Sequence[Evidence], choice: Choice) -> None:
+def _draw_panel(
+    axes: Axes, column: Column, scored: Sequence[Evidence], choice: Choice
+) -> dict[str, tuple[float, float]]:
+    """Draw the methods against one cost; returns the place of each."""
     members = set(choice.tied)
     known = [one for one in scored if _value(one, column) is not None]
     costs = [(_value(one, column) or 0.0) * column.scale for one in known]
@@ -116,16 +132,15 @@ def _draw_panel(axes: Axes, column: Column, scored: Sequence[Evidence], choice: 
         axes.plot(cost, merit, "o", color=colour, zorder=3)
         if one.name == choice.recommended:
             axes.plot(cost, merit, "o", color=_MARK, fillstyle="none", markersize=12, zorder=4)
-        if one.name in members:
-            axes.annotate(
-                one.name, (cost, merit), (4, 4), textcoords="offset points", fontsize=8, color=INK
-            )
     limit = choice.limits_by_column.get(column.key)
     if limit is not None:
         axes.axvline(limit * column.scale, color=_MARK, linestyle="--")
     axes.set_xlabel(f"{column.axis or column.title} ({column.unit})")
     if min(costs) > 0 and max(costs) > 20 * min(costs):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
+    axes.margins(x=0.15, y=0.15)
+    return {one.name: (cost, merit) for one, cost, merit in zip(known, costs, merits, strict=True)}
 
 
 def _cost(one: Evidence) -> Cost | None:

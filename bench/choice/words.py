@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.choice.arms import Evidence
+from bench.choice.arms import Evidence, uses_validation
 from bench.choice.criterion import Criterion
 from bench.choice.limits import LeftOut
 from bench.choice.margins import FEWEST_SPECIMENS, LOOKS
-from bench.choice.race import Dropped
+from bench.choice.race import Dropped, Race
 from bench.choice.verdict import Verdict
 from bench.stats.paired import SIGNIFICANCE
 from bench.wording import counted
@@ -142,13 +142,20 @@ def _race(verdict: Verdict) -> list[str]:
     """What was compared, the order of the methods still in the race, and who left when and why."""
     race = verdict.race
     lines = [
-        f"{counted(len(race.evidence), 'method')}, {counted(race.rounds, 'complete round')}."
+        f"{counted(len(race.evidence), 'method')}, {counted(race.rounds, 'complete round')},"
+        f" compared by {_compared(race)}."
         f" Dropped: behind by more than the margin and, where {FEWEST_SPECIMENS} or more specimens"
         f" allow it, significantly ({LOOKS} looks, {SIGNIFICANCE:.0%} in all)."
     ]
     lines += [f"{one.name}: in the race, {_scores(one)}." for one in race.alive]
     lines += [f"{one.evidence.name}: {_when(one)}{one.reason}." for one in race.dropped]
     return lines
+
+
+def _compared(race: Race) -> str:
+    if race.evidence and uses_validation(race.evidence[0].arm, race.criterion):
+        return "the Dice of the validation part"
+    return f"the {race.criterion.title} of the held-out parts"
 
 
 def _scores(one: Evidence) -> str:
