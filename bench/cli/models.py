@@ -26,9 +26,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     `--prune` removes those of runs with `--keep all` too, see `remove_worse_models`. A results
     folder that does not exist has no models.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Column, Table
-
     from bench.run.models import list_models, remove_worse_models
     from bench.run.store import Store
 
@@ -36,21 +33,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.prune:
         removed = remove_worse_models(folder, also_kept_all=True)
         console.print(plain(f"removed {counted(len(removed), 'model')}"))
-    table = Table(
-        *("Method", "Dataset", "Seed", "Fold", "Dice (%)", "Kept as"),
-        Column("MiB", justify="right"),
-        Column("File", overflow="fold"),
-        box=SIMPLE_HEAD,
-    )
     models = list_models(folder)
     sizes = {path: path.stat().st_size / 2**20 for path in models}
     for path, header in models.items():
         cell, dice = header.cell, header.metrics.get("dice_dataset")
-        words = (cell.label, cell.dataset_name, cell.seed, cell.fold)
-        score = "" if dice is None else f"{100 * dice:.1f}"
-        table.add_row(*map(plain, (*words, score, header.rule, f"{sizes[path]:.2f}", path.name)))
-    if models:
-        console.print(table)
+        score = "no Dice" if dice is None else f"Dice {100 * dice:.1f} %"
+        place = f"seed {cell.seed}, fold {cell.fold}"
+        words = (cell.label, cell.dataset_name, place, score, f"kept as {header.rule}")
+        console.print(plain(str(path)), soft_wrap=True)
+        console.print(plain(f"  {' · '.join(words)} · {sizes[path]:.2f} MiB"), soft_wrap=True)
     total = f"{counted(len(models), 'model')}, {sum(sizes.values()):.1f} MiB, in {folder}"
     console.print(plain(total), soft_wrap=True)
     return 0

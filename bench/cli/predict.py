@@ -184,7 +184,9 @@ def _predict(
     from bench.predict.job import PictureDone, PictureProgress, predict_files
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Without a terminal, the end of a bar would be an empty line.
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         bar = progress.add_task("starting", total=float(len(pictures)))
 
         def show(event: PictureProgress | PictureDone) -> None:

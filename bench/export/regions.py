@@ -152,9 +152,9 @@ def regions_of(
     row = np.bincount(group, rows * lengths, count) / area
     column = np.bincount(group, (starts + ends - 1) * lengths / 2, count) / area
     members = _members(group)
-    class_of = [int(classes[runs[0]]) for runs in members]
+    class_of = np.array([classes[runs[0]] for runs in members], int)
     return [
-        Region(class_of[index], *(part[members[index]] for part in (rows, starts, ends)))
+        Region(int(class_of[index]), *(part[members[index]] for part in (rows, starts, ends)))
         for index in np.lexsort((column, row, class_of)).tolist()
         if area[index] >= min_area
     ]

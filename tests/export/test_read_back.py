@@ -30,7 +30,7 @@ def grains(side: int, seed: int) -> tuple[Any, Any]:
     random = np.random.default_rng(seed)
     count = side * side // 150
     centres = random.uniform(0, side, (count, 2))
-    places = np.stack(np.indices((side, side)), -1).reshape(-1, 2)
+    places = np.moveaxis(np.indices((side, side)), 0, -1).reshape(-1, 2)
     distance, nearest = (part.reshape(side, side) for part in cKDTree(centres).query(places))
     mask = random.choice(3, count, p=(0.45, 0.3, 0.25))[nearest].astype(np.uint8)
     mask[(distance < 2) & (random.random(count) < 0.5)[nearest]] = 0
