@@ -44,7 +44,7 @@ def compare(
             numbers or text; if the command line takes a list, a Python list is possible, too.
             What to run: backbones, weights, checkpoint, seeds (a number of seeds, or a list of
             them), folds, labels, split (as "7:2:1"), test_dataset (a name, or a folder as text or
-            path), allow_leakage.
+            path), channels (as "0,2,1"), crop (as "bottom=60"), allow_leakage.
             Recipe: protocol, fit, image_size (pixels), depth (slices), epochs, steps, batch_size,
             lr, precision, loss, augmentation, evaluation, checkpointing, accumulate.
             How to run it: device, threads, timeout (seconds for each cell), retry, keep,
