@@ -1,6 +1,7 @@
 """The action `data import`: convert folders of other layouts."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,9 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.target is None:
         name, reason = choose_layout(Source(source), arguments.layout)
         _print(console, f"{LAYOUTS[name].title} ({name}): {reason}")
-        _print(console, f"to import it: {program_name()} data import {source} TARGET")
+        _print(
+            console, f"to import it: {program_name()} data import {shlex.quote(str(source))} TARGET"
+        )
         return 0
     target = arguments.target.expanduser()
     done = import_folder(
@@ -99,7 +102,7 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
         _print(console, f"not ready yet: {done.fault}")
     else:
         _print(console, f"classes: {', '.join(done.classes)}")
-        _print(console, f"next: {program_name()} --methods lora --dataset {target} --dry-run")
+        _print(console, f"next: {program_name()} data check {shlex.quote(str(target))}")
     return 0
 
 

@@ -79,6 +79,7 @@ def test_a_cell_trains_on_each_layout(
         raw.mkdir()
         make(raw)
         assert main(["data", "import", str(raw), target]) == 0
+        assert main(["data", "check", target]) == 0
         targets.append(target)
     recipe = "--steps 2 --batch-size 2 --image-size 64 --allow-leakage --threads 1"
     words = ["--methods", "decoder_only", "--dataset", ",".join(targets), *recipe.split()]

@@ -81,7 +81,7 @@ def test_coco_masks_equal_those_of_pycocotools(tmp_path: Path) -> None:
     assert done.sentences[:3] == (
         "1 image without objects",
         "1 object",
-        "1 polygon cut at the border of the image",
+        "1 object cut at the border of the image",
     )
     library = coco.COCO(str(tmp_path / "raw" / "labels.json"))
     expected = np.where(crowd, 255, 0)

@@ -130,6 +130,10 @@ CASES: dict[str, tuple[Make, str]] = {
         coco(lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3, 4]])),
         "has a polygon with fewer than three points",
     ),
+    "coco: polygon outside": (
+        coco(lambda d: d["annotations"][0].update(segmentation=[[60, 1, 70, 1, 70, 9]])),
+        "'test2017/image_6.png' has an object outside the image; export",
+    ),
     "coco: run lengths of another size": (
         coco(lambda d: d["annotations"][0].update(segmentation={"size": [9, 9], "counts": [81]})),
         r"has a run-length mask of the size \[9, 9\]",
@@ -144,7 +148,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "coco: numbers as text": (
         coco(lambda d: d["annotations"][0].update(segmentation=[["a"] * 6])),
-        "has a polygon of something else than numbers",
+        "has an outline that is not pairs of numbers",
     ),
     "coco: another size": (
         coco(lambda d: d["images"][0].update(width=7)),
@@ -172,7 +176,11 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "labelme: point as polygon": (
         labelme(lambda d: d["shapes"][0].update(points=[[1, 1]])),
-        "has a polygon of 1 points; correct it in labelme",
+        "has a polygon with fewer than three points; correct it in labelme",
+    ),
+    "labelme: shape of something else": (
+        labelme(lambda d: d["shapes"].append(3)),
+        "'image_0.json' has a shape that is not an object",
     ),
     "labelme: label not listed": (
         changed(foreign.labelme, "labels.txt", "a grain\n"),
@@ -201,6 +209,10 @@ CASES: dict[str, tuple[Make, str]] = {
     "yolo: pixels": (
         changed(foreign.yolo, "labels/test/image_7.txt", "0 10 10 10 20 20 20\n"),
         "holds coordinates in pixels",
+    ),
+    "yolo: outside": (
+        changed(foreign.yolo, "labels/test/image_7.txt", "0 1.1 .1 1.2 .1 1.2 .2\n"),
+        "'labels/test/image_7.txt' has an object outside the image",
     ),
     "yolo: damaged YAML": (
         changed(foreign.yolo, "data.yaml", "names: [a"),
@@ -273,11 +285,11 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "geojson: outside": (
         plus(foreign.geojson, lambda root: edit(root / "image_0.geojson", _moved)),
-        "a polygon lies outside the 48 x 40 pixels of its image",
+        "'image_0.geojson' has an object outside the image; export image",
     ),
     "geojson: no polygon": (
         plus(foreign.geojson, lambda root: edit(root / "image_0.geojson", _broken)),
-        "'image_0.geojson': a geometry is not GeoJSON",
+        "'image_0.geojson' has a geometry that is not GeoJSON",
     ),
     "arrays: other shapes": (
         plus(foreign.npz, lambda root: np.savez(root / "image_0.npz", image=1, label=np.ones(3))),

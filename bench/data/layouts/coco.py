@@ -8,7 +8,7 @@ from typing import Any
 from bench.data.items import IGNORE
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
 from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Shape, paint, region
+from bench.data.layouts.shapes import Shape, as_ring, fault_of, paint, region
 from bench.data.layouts.source import Source, part_of, unique_names
 from bench.data.libraries import import_optional
 from bench.errors import UserError
@@ -43,7 +43,7 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
                     f"'{name}' calls category {category['id']} '{label}', another file "
                     f"'{categories[category['id']]}'; import the files one by one"
                 )
-    used = {
+    used: set[Any] = {
         entry["category_id"]
         for name, document in documents.items()
         for entry in _records(name, document, "annotations", "image_id", "category_id")
@@ -73,7 +73,9 @@ def _files(source: Source) -> list[str]:
 
 def _records(name: str, document: Any, key: str, *needed: str) -> list[dict[str, Any]]:
     for record in document[key]:
-        if not isinstance(record, dict) or any(field not in record for field in needed):
+        if not isinstance(record, dict) or any(
+            not isinstance(record.get(field), int | str) for field in needed
+        ):
             raise UserError(
                 f"'{name}' has an entry in {key} without {' or '.join(needed)}; export it again"
             )
@@ -178,16 +180,21 @@ def _inside(segmentation: Any, height: int, width: int, report: Report) -> tuple
         except (ValueError, TypeError, OverflowError):
             return None, "has a damaged run-length mask"
         return None, "has a run-length mask that does not fill the image"
+    if not isinstance(segmentation, list):
+        return None, "has an outline that is not pairs of numbers"
     rings = segmentation if isinstance(segmentation[0], list) else [segmentation]
-    if any(not isinstance(value, int | float) for ring in rings for value in ring):
-        return None, "has a polygon of something else than numbers"
-    if any(len(ring) < 6 or len(ring) % 2 for ring in rings):
-        return None, "has a polygon with fewer than three points"
-    xs, ys = [x for ring in rings for x in ring[::2]], [y for ring in rings for y in ring[1::2]]
-    if min(xs) < 0 or min(ys) < 0 or max(xs) > width or max(ys) > height:
-        report.counts["polygon cut at the border of the image"] += 1
+    points = [
+        as_ring(list(zip(ring[::2], ring[1::2], strict=True))) if _is_even(ring) else None
+        for ring in rings
+    ]
+    if reason := fault_of(points, height, width, report):
+        return None, reason
     runs = coco.frPyObjects(rings, height, width)
     return coco.decode(coco.merge(runs)), ""
+
+
+def _is_even(ring: Any) -> bool:
+    return isinstance(ring, list) and len(ring) % 2 == 0
 
 
 def _licence(documents: dict[str, Any]) -> dict[str, str]:

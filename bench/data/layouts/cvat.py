@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
 from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Shape, paint, polygon
+from bench.data.layouts.shapes import Points, Shape, as_ring, ellipse, fault_of, paint, polygon
 from bench.data.layouts.source import Source, part_of, unique_names
 from bench.errors import UserError
 
@@ -103,15 +103,8 @@ def _samples(
             )
             report.fault(file, reason, "export both from one task")
             continue
-        shapes: list[Shape] = []
-        try:
-            for element in record:
-                if _is_area(element):
-                    shapes.append(_shape(element, indices, height, width, report))
-                elif element.tag != "tag":
-                    report.counts[f"{element.tag} without an area, which is not drawn"] += 1
-        except (ValueError, TypeError):
-            report.fault(file, f"has a malformed {element.tag}", "export it again")
+        shapes = _shapes(file, record, indices, height, width, report)
+        if shapes is None:
             continue
         if not shapes:
             report.counts["image without objects"] += 1
@@ -120,33 +113,53 @@ def _samples(
         yield Sample(names[file], file, source.files[file], mask, numbers, "", part)
 
 
+def _shapes(
+    file: str, record: Element, indices: dict[str, int], height: int, width: int, report: Report
+) -> list[Shape] | None:
+    """The objects of an image; None if it is faulty."""
+    shapes = []
+    for element in record:
+        if _is_area(element):
+            try:
+                shape = _shape(element, indices, height, width, report)
+            except ValueError:
+                shape = f"has a malformed {element.tag}"
+            if isinstance(shape, str):
+                report.fault(file, shape, "export it again")
+                return None
+            shapes.append(shape)
+        elif element.tag != "tag":
+            report.counts[f"{element.tag} without an area, which is not drawn"] += 1
+    return shapes
+
+
 def _shape(
     element: Element, indices: dict[str, int], height: int, width: int, report: Report
-) -> Shape:
-    """The pixels of an object; ValueError or TypeError where a number is missing or wrong."""
+) -> Shape | str:
+    """The pixels of an object, or what is wrong with it.
+
+    ValueError where a number is missing or not one.
+    """
     index, level = indices[element.get("label", "")], int(element.get("z_order", "0"))
     if element.tag == "mask":
         return _mask(element, index, height, width, level)
+    ring: Points | None
     if element.tag == "polygon":
-        pairs = str(element.get("points")).split(";")
-        points = np.array([[float(word) for word in pair.split(",")] for pair in pairs])
-        if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-            raise ValueError
+        ring = as_ring([pair.split(",") for pair in str(element.get("points")).split(";")])
     elif element.tag == "box":
         left, top, right, bottom = (_number(element, key) for key in ("xtl", "ytl", "xbr", "ybr"))
-        points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+        ring = as_ring([(left, top), (right, top), (right, bottom), (left, bottom)])
     else:
-        x, y, across, down = (_number(element, key) for key in ("cx", "cy", "rx", "ry"))
-        angles = np.linspace(0, 2 * np.pi, max(32, int(8 * max(across, down))), endpoint=False)
-        points = np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], 1)
-    if turned := float(element.get("rotation", "0")):
-        centre = (points.min(0) + points.max(0)) / 2
+        ring = as_ring(ellipse(*(_number(element, key) for key in ("cx", "cy", "rx", "ry"))))
+    if ring is not None and (turned := float(element.get("rotation", "0"))):
+        centre = (ring.min(0) + ring.max(0)) / 2
         angle = np.radians(turned)
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        points = (points - centre) @ turn + centre
-    if points.min() < 0 or (points > (width, height)).any():
-        report.counts["polygon cut at the border of the image"] += 1
-    return polygon(index, [points.tolist()], height, width, level)
+        ring = (ring - centre) @ turn + centre
+    if reason := fault_of([ring], height, width, report):
+        return reason
+    assert ring is not None  # fault_of
+    return polygon(index, [ring], height, width, level)
 
 
 def _number(element: Element, key: str) -> float:

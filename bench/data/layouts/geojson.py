@@ -7,7 +7,7 @@ from typing import Any
 from bench.data.items import IGNORE
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
 from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Shape, merge, paint, polygon
+from bench.data.layouts.shapes import Shape, as_ring, fault_of, merge, paint, polygon
 from bench.data.layouts.source import Source, part_of, stem, unique_names
 from bench.data.libraries import import_optional
 from bench.errors import UserError
@@ -98,9 +98,8 @@ def _samples(
             for feature in documents[name]:
                 shapes += _shape(feature, indices, height, width, report)
         except UserError as error:
-            if not report.skip:
-                raise UserError(f"'{name}': {error}") from error
-            report.leave_out(name, str(error))
+            reason, _, remedy = str(error).partition("; ")
+            report.fault(name, reason, remedy or "export it again")
             continue
         mask, numbers = paint(shapes, height, width, report)
         part = part_of(posixpath.dirname(file))
@@ -120,23 +119,18 @@ def _shape(
     try:
         geometry = shapely.shape(feature["geometry"])
     except (errors.ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as e:
-        raise UserError(f"a geometry is not GeoJSON ({e}); export it again") from e
+        raise UserError(f"has a geometry that is not GeoJSON ({e}); export it again") from e
     if geometry.geom_type not in ("Polygon", "MultiPolygon"):
         report.counts[f"{geometry.geom_type} without an area, which is not drawn"] += 1
         return []
     if geometry.is_empty:
-        raise UserError("a polygon has no points; export it again")
+        raise UserError("has a polygon without points; export it again")
     if not geometry.is_valid:
         report.counts["polygon that crosses itself"] += 1
-    left, top, right, bottom = geometry.bounds
-    if right <= 0 or bottom <= 0 or left >= width or top >= height:
-        raise UserError(
-            f"a polygon lies outside the {width} x {height} pixels of its image; export the image "
-            "at the resolution of the annotations"
-        )
-    if min(left, top) < 0 or right > width or bottom > height:
-        report.counts["polygon cut at the border of the image"] += 1
     parts = [geometry] if geometry.geom_type == "Polygon" else list(geometry.geoms)
+    outlines = [as_ring(part.exterior.coords[:]) for part in parts]
+    if reason := fault_of(outlines, height, width, report):
+        raise UserError(f"{reason}; export image and annotations at one resolution")
     drawn = [
         polygon(
             indices[label],

@@ -16,7 +16,17 @@ from PIL import Image
 from bench.data.items import IGNORE
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
 from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Shape, merge, paint, polygon
+from bench.data.layouts.shapes import (
+    Points,
+    Shape,
+    as_ring,
+    ellipse,
+    fault_of,
+    merge,
+    paint,
+    polygon,
+    region,
+)
 from bench.data.layouts.source import Source, part_of, unique_names
 from bench.errors import UserError
 
@@ -42,7 +52,9 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     documents = {}
     for name in source.with_suffix(".json"):
         document = source.json(name)
-        if _fits(document):
+        if _fits(document) and not all(isinstance(shape, dict) for shape in document["shapes"]):
+            report.fault(name, "has a shape that is not an object", "save it again in labelme")
+        elif _fits(document):
             document["imageData"] = bool(document.get("imageData"))  # large: read again if needed
             documents[name] = document
         else:
@@ -133,43 +145,48 @@ def _shapes(
         if kind not in _AREAS:
             report.counts[f"{kind} without an area, which is not drawn"] += 1
             continue
-        points = record.get("points") or []
-        if len(points) < (3 if kind == "polygon" else 2):
-            report.fault(name, f"has a {kind} of {len(points)} points", "correct it in labelme")
+        ring = _outline(kind, record.get("points"))
+        if reason := fault_of([ring], height, width, report):
+            report.fault(name, reason, "correct it in labelme")
             return None
+        assert ring is not None  # fault_of
         index = indices[str(record.get("label"))]
-        xs, ys = [p[0] for p in points], [p[1] for p in points]
-        if min(xs) < 0 or min(ys) < 0 or max(xs) > width or max(ys) > height:
-            report.counts["shape cut at the border of the image"] += 1
-        shape = _draw(name, index, kind, points, record, height, width)
+        shape: Shape | None = polygon(index, [ring], height, width)
+        if kind == "mask":
+            shape = _mask(index, ring, record, height, width)
+        if shape is None:
+            report.fault(name, "has a mask that cannot be read", "draw it again in labelme")
+            return None
         group = record.get("group_id")
-        grouped[(index, group) if group is not None else f"shape {number}"].append(shape)
+        grouped[f"{index}, {group}" if group is not None else f"shape {number}"].append(shape)
     return [merge(shapes, height, width) for shapes in grouped.values()]
 
 
-def _draw(
-    name: str, index: int, kind: str, points: Any, record: Any, height: int, width: int
-) -> Shape:
-    if kind == "rectangle":
-        (left, top), (right, bottom) = points[:2]
-        points = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    elif kind == "circle":
-        (x, y), (edge_x, edge_y) = points[:2]
-        radius = math.hypot(edge_x - x, edge_y - y)
-        angles = np.linspace(0, 2 * np.pi, max(32, math.ceil(8 * radius)), endpoint=False)
-        points = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1)
-    elif kind == "mask":
-        small = _embedded(record.get("mask"))
-        if small is None or small.ndim != 2:
-            raise UserError(f"'{name}' holds a mask that cannot be read; draw it again in labelme")
-        small = small > 0
-        left, top = (round(value) for value in points[0])
-        whole = np.zeros((height, width), bool)
-        part = small[max(0, -top) : height - top, max(0, -left) : width - left]
-        top, left = max(0, top), max(0, left)
-        whole[top : top + part.shape[0], left : left + part.shape[1]] = part
-        return Shape(index, 0, 0, whole)
-    return polygon(index, [points], height, width)
+def _outline(kind: str, points: Any) -> Points | None:
+    """The outline of a shape; of a mask, that of its box."""
+    ring = as_ring(points)
+    if ring is None or kind == "polygon":
+        return ring
+    if len(ring) < 2:
+        return None
+    (left, top), (right, bottom) = ring[:2]
+    if kind == "circle":
+        radius = math.hypot(right - left, bottom - top)
+        return ellipse(left, top, radius, radius)
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
+def _mask(index: int, box: Points, record: Any, height: int, width: int) -> Shape | None:
+    """The pixels of a small image that begins at the corner of a box; None if it is damaged."""
+    small = _embedded(record.get("mask"))
+    if small is None or small.ndim != 2:
+        return None
+    left, top = (round(float(value)) for value in box[0])
+    whole = np.zeros((height, width), bool)
+    part = small[max(0, -top) : height - top, max(0, -left) : width - left] > 0
+    top, left = max(0, top), max(0, left)
+    whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return region(index, whole)
 
 
 def _embedded(text: Any) -> Any:

@@ -17,7 +17,8 @@ from bench.data.layouts.draft import Report
 from bench.data.libraries import import_optional
 
 Bool = npt.NDArray[np.bool_]
-Ring = Sequence[Sequence[float]]  # points (x, y) in pixels
+Points = npt.NDArray[np.float64]  # (N, 2), x and y in pixels
+Ring = Points | Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,45 @@ class Shape:
     left: int
     inside: Bool
     level: int = 0
+
+
+def as_ring(points: Any) -> Points | None:
+    """Points (N, 2) of a file as numbers; None where they are not finite numbers in pairs."""
+    try:
+        ring = np.asarray(points, float)
+    except (TypeError, ValueError):
+        return None
+    pairs = ring.ndim == 2 and ring.shape[1] >= 2
+    return ring[:, :2] if pairs and np.isfinite(ring).all() else None
+
+
+def fault_of(rings: Sequence[Points | None], height: int, width: int, report: Report) -> str:
+    """What is wrong with an outline, as the rest of a sentence on its image; "" if nothing is.
+
+    Args:
+        rings: of `as_ring`.
+        height: of the image, in pixels.
+        width: of the image.
+        report: counts outlines that are cut at the border of the image.
+    """
+    points = [ring for ring in rings if ring is not None]
+    if not points or len(points) < len(rings):
+        return "has an outline that is not pairs of numbers"
+    if min(map(len, points)) < 3:
+        return "has a polygon with fewer than three points"
+    low, high = np.concatenate(points).min(0), np.concatenate(points).max(0)
+    if (low >= (width, height)).any() or (high <= 0).any():
+        return "has an object outside the image"
+    if (low < 0).any() or (high > (width, height)).any():
+        report.counts["object cut at the border of the image"] += 1
+    return ""
+
+
+def ellipse(x: float, y: float, across: float, down: float) -> Points:
+    """Points (N, 2) of an ellipse with the centre (x, y) and these radii, in pixels."""
+    count = int(np.clip(8 * max(abs(across), abs(down)), 32, 20_000))
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], 1)
 
 
 def polygon(index: int, rings: Iterable[Ring], height: int, width: int, level: int = 0) -> Shape:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
 from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Shape, paint, polygon
+from bench.data.layouts.shapes import Shape, as_ring, fault_of, paint, polygon
 from bench.data.layouts.source import Source, part_of, stem, unique_names
 from bench.data.libraries import import_optional
 from bench.errors import UserError
@@ -156,17 +156,13 @@ def _convert_images(
         height, width = size
         shapes: list[Shape] = []
         for index, values in entries:
-            points = np.array(values).reshape(-1, 2)
-            if points.min() < 0 or points.max() > 1:
-                if points.min() < -0.5 or points.max() > 1.5:
-                    report.fault(
-                        label or file,
-                        "holds coordinates in pixels or far outside the image",
-                        "save them as shares of width and height, 0 to 1",
-                    )
-                    break
-                report.counts["polygon cut at the border of the image"] += 1
-            ring = (points * (width, height)).tolist()
+            ring = np.array(values).reshape(-1, 2) * (width, height)
+            reason = fault_of([as_ring(ring)], height, width, report)
+            if max(values) > 1.5:
+                reason = "holds coordinates in pixels, not in shares of width and height"
+            if reason:
+                report.fault(label or file, reason, "export it again")
+                break
             shapes.append(polygon(indices[index], [ring], height, width))
         else:
             mask, numbers = paint(shapes, height, width, report)
