@@ -47,7 +47,7 @@ def _classes(source: Source) -> dict[str, list[str]]:
             folders[folder].append(name)
         else:
             elsewhere.add(folder)
-    stems = {folder: {_key(name, folder) for name in names} for folder, names in folders.items()}
+    stems = {folder: set(_keys(folder, names)) for folder, names in folders.items()}
     shared = [
         folder
         for folder in folders
@@ -57,18 +57,25 @@ def _classes(source: Source) -> dict[str, list[str]]:
     return {folder: folders[folder] for folder in shared}
 
 
-def _key(name: str, folder: str) -> str:
-    """The name of the image of a mask, without endings for masks or for the class."""
-    key = bare_stem(stem(name)).casefold()
-    return key.removesuffix(f"_{folder.casefold()}")
+def _keys(folder: str, names: list[str]) -> dict[str, str]:
+    """Mask files of a class by the names of their images: without endings that all of them share.
+
+    Such endings are usual ones for masks, the name of the class, or a last word as in "a_MA".
+    """
+    stems = [bare_stem(stem(name)).casefold() for name in names]
+    endings = {text.rpartition("_")[2] for text in stems}
+    if len(endings) == 1 and len(names) > 1:
+        stems = [text.rpartition("_")[0] for text in stems]
+    ending = f"_{folder.casefold()}"
+    return {text.removesuffix(ending): name for text, name in zip(stems, names, strict=True)}
 
 
 def _samples(source: Source, classes: dict[str, list[str]], report: Report) -> Iterator[Sample]:
     masks: dict[str, dict[str, str]] = defaultdict(dict)
     files = {name for names in classes.values() for name in names}
     for folder, names in classes.items():
-        for name in names:
-            masks[_key(name, folder)][folder] = name
+        for key, name in _keys(folder, names).items():
+            masks[key][folder] = name
     others = [name for name in source.pictures if name not in files]
     images = {name: bare_stem(stem(name)).casefold() for name in others}
     for key in masks.keys() - set(images.values()):

@@ -51,13 +51,4 @@ def group_of(sample: Sample, options: Options) -> str:
 def own_folder(path: str) -> str:
     """The folders of an image without those that name a part or a kind of file, as "a/b"."""
     folders = path.split("/")[:-1]
-    return "/".join(name for name in folders if not _KINDS.match(name) and not _is_part(name))
-
-
-def _is_part(name: str) -> bool:
-    """Whether a folder is named for a part, as "train" or "val_2017" but not "test patient"."""
-    return bool(part_of(name)) and not re.sub(
-        r"(?i)train(ing)?|valid(ation)?|val|dev|test(ing)?|set|images?|masks?|labels?|[\W_\d]",
-        "",
-        name,
-    )
+    return "/".join(name for name in folders if not _KINDS.match(name) and not part_of(name))

@@ -67,7 +67,8 @@ def import_folder(
     check_groups(options.groups)
     folder = Source(source)
     check_target(target, source, overwrite)
-    name, reason = choose_layout(folder, layout)
+    by_name = "pairs" if options.images or options.masks else ""
+    name, reason = choose_layout(folder, layout or by_name)
     report = Report(options.skip)
     if folder.hidden:
         report.note(f"left out {counted(folder.hidden, 'hidden name')} (such as .DS_Store)")
@@ -99,7 +100,7 @@ def choose_layout(source: Source, layout: str) -> tuple[str, str]:
         raise no_such("layout", layout, LAYOUTS)
     if layout:
         reason = LAYOUTS[layout].recognise(source)
-        return layout, reason or "as --layout says"
+        return layout, reason or "as the options say"
     if is_own_layout(source):
         raise UserError(
             f"'{source.root}' needs no import: use it as --dataset (to import it still, add "
@@ -109,8 +110,8 @@ def choose_layout(source: Source, layout: str) -> tuple[str, str]:
     if not reasons:
         raise UserError(
             f"'{source.root}' has no layout that is known here ({', '.join(LAYOUTS)}); it holds "
-            f"{_contents(source)}; see docs/import.md for the layouts, or name the mask files with "
-            "--layout pairs --masks GLOB"
+            f"{_contents(source)}; see docs/import.md for the layouts, or name the files with "
+            '--images GLOB and --masks GLOB, as in --images "*_flair.nii.gz" --masks "*_seg.nii.gz"'
         )
     if len(reasons) > 1:
         listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -15,6 +15,7 @@ _IMAGE_WORDS = r"images?|imgs?|im|raw|originals?|orig|inputs?|pictures?|photos?|
 _INSTANCE_WORDS = r"cp_masks|instances?"
 _MASK_FOLDER = re.compile(rf"(?:(.*?)[ _.-]|(train|val|test))?(?:{_WORDS})(?:[ _-]images?)?", re.I)
 _IMAGE_FOLDER = re.compile(rf"(?:(.*?)[ _.-])?(?:{_IMAGE_WORDS}|jpegimages)", re.I)
+_KIND_FOLDER = re.compile(rf"(?:{_WORDS}|{_IMAGE_WORDS}|jpegimages)(?:[ _-]images?)?", re.I)
 _SUFFIX = re.compile(rf"(.*?)(?:^|[ _.-])(?:{_WORDS})", re.I)
 _PREFIX = re.compile(rf"(?:{_WORDS})[ _.-](.*)", re.I)
 _IMAGE_SUFFIX = re.compile(rf"(.*?)(?:^|[ _.-])(?:{_IMAGE_WORDS}|training|test)", re.I)
@@ -61,8 +62,8 @@ def bare_folder(path: str) -> str:
     """The path of a folder without what says that it holds images or masks, as "train" for both."""
     kept = []
     for name in path.split("/"):
-        match = _MASK_FOLDER.fullmatch(name) or _IMAGE_FOLDER.fullmatch(name)
-        if match and match.lastindex is None:
+        if _KIND_FOLDER.fullmatch(name):
             continue
+        match = _MASK_FOLDER.fullmatch(name) or _IMAGE_FOLDER.fullmatch(name)
         kept.append(next(group for group in match.groups() if group) if match else name)
     return "/".join(name for name in kept if name).casefold()

@@ -236,6 +236,8 @@ def _mask(source: Source, names: list[str], report: Report) -> Stack:
         raise UserError(
             f"'{names[0]}' and '{names[1]}' are not masks of 0 and 255 of one size; join them"
         )
-    report.note(f"several numbered masks of one image, such as '{names[1]}', became one mask")
+    report.note(
+        f"several numbered masks of one image, such as '{names[1]}', became one mask", "numbered"
+    )
     joined = np.maximum.reduce(layers)
     return Stack(joined[None])

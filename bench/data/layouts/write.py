@@ -131,7 +131,9 @@ def _naming(values: list[int]) -> str:
         if value < 0 and len(labels) > 2:
             named["ignore"] = value
         else:
-            name = f"class {len(named)}" if named.keys() - {"ignore"} else BACKGROUND
+            first = not named.keys() - {"ignore"}
+            other = "object" if len(labels) == 2 else f"class {len(named)}"
+            name = BACKGROUND if first else other
             named[name] = show_value(value) if value >= COLOUR else value
     shown = ", ".join(map(show_value, labels))
     return (
