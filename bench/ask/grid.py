@@ -63,6 +63,11 @@ def load_datasets(request: Request) -> dict[str, LoadedDataset]:
     datasets = {}
     for name in request.dataset_names:
         collection = load_collection(name, request.selection)
+        if request.split is not None and collection.official:  # also one equal to the default
+            raise UserError(
+                f"--split {request.split} cannot be used for '{collection.name}' because it has a"
+                " published split: leave it out"
+            )
         sha = fingerprint(collection)
         other, other_sha = load_test_collection(request, collection, sha)
         checked = check_independence(request, collection, other)
@@ -85,8 +90,8 @@ def expand(
 
     Args:
         request: what to run.
-        datasets: result of `load_datasets` for the same datasets, test dataset, folds and ratio, if
-            it was computed before; then `request.datasets` is not looked at.
+        datasets: result of `load_datasets` for the same test dataset, folds and ratio, if it was
+            computed before; it has at least the datasets of the request.
 
     Returns:
         The cells, each once, and the notes: on datasets, overlapping images (the first five of a
@@ -102,7 +107,9 @@ def expand(
     seeds, rates = request.seed_numbers, request.learning_rates
     cells: list[Cell] = []
     notes: list[str] = []
-    for name, dataset in (load_datasets(request) if datasets is None else datasets).items():
+    loaded = load_datasets(request) if datasets is None else datasets
+    for name in request.dataset_names:
+        dataset = loaded[name]
         notes += _image_facts(dataset)
         images, assumptions = _training_images(request, dataset.collection)
         notes += [*assumptions, *(f"{dataset.collection.name}: {note}" for note in dataset.notes)]

@@ -158,10 +158,10 @@ class SuiteChoice:
         """Return a value of `request` as text; "" if it is not given, None or the default.
 
         Args:
-            key: a field of `Request` that has a default.
+            key: a field of `Request`.
         """
         value = self.request.get(key)
-        return "" if value in (None, getattr(Request, key)) else str(value)
+        return "" if value in (None, getattr(Request, key, None)) else str(value)
 
 
 def list_suites() -> list[Suite]:

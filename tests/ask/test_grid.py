@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench import Item, Task, UnsupportedError, UserError, register_dataset, register_method
-from bench.ask.grid import expand
+from bench.ask.grid import expand, load_datasets
 from bench.ask.request import Request
 from bench.plugins import registry
 from bench.sam.build import build_sam
@@ -246,3 +246,21 @@ def test_leakage_stops_a_run_or_goes_on_record(folder: Path) -> None:
     leaking = next(cell for cell in found if cell.leaks)
     assert Cell.from_dict(json.loads(json.dumps(leaking.to_dict()))) == leaking
     assert dataclasses.replace(leaking, leaks=()).id == leaking.id
+
+
+@pytest.mark.parametrize("ratio", ["12:3:5", "7:2:1"])
+def test_a_ratio_does_not_replace_a_published_split(folder: Path, ratio: str) -> None:
+    names = sorted(path.stem for path in (folder / "images").iterdir())
+    split = {"train": names[:4], "val": names[4:6], "test": names[6:]}
+    (folder / "split.json").write_text(json.dumps(split))
+    assert len(cells(folder)) == 1
+    with pytest.raises(UserError, match=f"--split {ratio} .* a published split: leave it out"):
+        cells(folder, split=ratio)
+
+
+def test_only_the_datasets_of_the_request_are_taken_from_those_given(folder: Path) -> None:
+    both = f"{folder},{make_folder(folder.parent / 'other')}"
+    request = Request("frozen_head", both, image_size=64, weights="random")
+    datasets = load_datasets(request)
+    made, _ = expand(dataclasses.replace(request, datasets=str(folder)), datasets)
+    assert [cell.dataset for cell in made] == [str(folder)]

@@ -448,3 +448,10 @@ def test_lora_of_every_rank_is_scaled_by_one() -> None:
     ]
     assert points
     assert all(point["alpha"] == point["rank"] for point in points)
+
+
+def test_a_choice_of_what_has_no_default_is_text_too() -> None:
+    choice = SuiteChoice(request={"methods": "lora", "steps": None, "folds": 1})
+    assert [choice.chosen(key) for key in ("methods", "datasets", "steps", "folds")] == [
+        "lora", "", "", ""
+    ]  # fmt: skip
