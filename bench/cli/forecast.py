@@ -67,9 +67,10 @@ def _sentences(
             sum(getattr(predicted, name) or 0.0 for predicted in timed) + others
             for name in ("train_wall_s_low", "train_wall_s", "train_wall_s_high")
         )
+        order = ", one after the other" if len(timed) > 1 else ""
         yield (
             f"predicted time: {duration(likely)} on this machine ({duration(low)} to"
-            f" {duration(high)}) for {counted(len(timed), 'cell')}, one after the other"
+            f" {duration(high)}) for {counted(len(timed), 'cell')}{order}"
         )
         cell, largest = max(pairs, key=lambda pair: pair[1].run_peak_bytes or 0)
         free = "" if available is None else f" of {gib(available)} that are free"
@@ -82,8 +83,8 @@ def _sentences(
     yield from reasons
     if len(pairs) < total:
         yield (
-            f"{total - len(pairs)} of {counted(total, 'cell')} are not predicted, to save time:"
-            " run_bench.py cost --memory predicts single methods"
+            f"without {counted(total - len(pairs), 'cell')} of {total}, to save time: the command"
+            " cost predicts single methods"
         )
 
 
