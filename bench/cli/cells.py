@@ -172,11 +172,11 @@ def _dry_run(
     summary = f"{counted(len(cells), 'cell')}, {len(missing)} to do, in {store.folder}"
     console.print(plain(summary), soft_wrap=True)
     if missing and settings.predict:
-        from bench.cli.forecast import show_forecast
+        from bench.cli.grid_cost import show_grid_cost
         from bench.run.threads import choose_threads
 
         threads, _ = choose_threads(settings.threads, cells, store.stream())
-        show_forecast(missing, settings.find_device(), threads, console)
+        show_grid_cost(missing, settings.find_device(), threads, console)
     return 0
 
 

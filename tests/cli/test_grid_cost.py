@@ -10,8 +10,8 @@ from records import make_cell
 from rich.console import Console
 
 from bench import cli
-from bench.cli import forecast
-from bench.cli.forecast import duration, show_forecast
+from bench.cli import grid_cost
+from bench.cli.grid_cost import duration, show_grid_cost
 from bench.record_values import PredictedCost
 from bench.run import device_memory
 from bench.run.predictor import CostPredictor
@@ -33,14 +33,14 @@ def free(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(cells: list[Cell], predicted: dict[str, PredictedCost], monkeypatch: Any) -> list[str]:
-    """The lines of a forecast, 80 columns wide."""
+    """The lines of the prediction, 80 columns wide."""
 
     def predict(self: Any, cell: Cell, *others: Any) -> PredictedCost:
         return predicted[cell.method]
 
     monkeypatch.setattr(CostPredictor, "predict", predict)
     console = Console(width=80, record=True)
-    show_forecast(cells, "cpu", 1, console)
+    show_grid_cost(cells, "cpu", 1, console)
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
@@ -76,7 +76,7 @@ def test_what_is_not_predicted_says_why(monkeypatch: pytest.MonkeyPatch) -> None
 def test_late_configurations_are_left_out_but_not_known_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(forecast, "BUDGET_S", -1.0)
+    monkeypatch.setattr(grid_cost, "BUDGET_S", -1.0)
     monkeypatch.setattr(CostPredictor, "knows", lambda self, cell, *others: cell.method == "lora")
     cells = [make_cell("lora"), make_cell("full"), make_cell("unet", backbone="none")]
     lines = said(cells, {"lora": SMALL}, monkeypatch)

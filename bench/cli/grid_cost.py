@@ -17,7 +17,7 @@ OTHER_S = 25.0  # of a cell, in addition to the training: start, images, evaluat
 WARNINGS = 5  # that are shown
 
 
-def show_forecast(cells: Sequence[Cell], device: str, threads: int, console: Console) -> None:
+def show_grid_cost(cells: Sequence[Cell], device: str, threads: int, console: Console) -> None:
     """Predict cells that are to do, and print their time and largest memory on this machine.
 
     Equal configurations are predicted once, and no more after `BUDGET_S`.
