@@ -62,6 +62,14 @@ def wide(value: int) -> Any:
     return levels(0, value, of=two, kind=np.uint16)
 
 
+def tiles(number: int) -> Any:
+    """Touching squares in three rows, numbered from 1, on a background below."""
+    columns = np.minimum(np.arange(SIDES[1]) // 9, 4 + (number > 0))
+    rows = np.arange(SIDES[0]) // 9
+    numbers = rows[:, None] * (columns.max() + 1) + columns + 1
+    return np.where(rows[:, None] < 3, numbers, 0).astype(np.uint16)
+
+
 def framed(number: int) -> Any:
     """Index 0 in three columns at the left, then those of `three` plus 1."""
     return np.where(np.arange(SIDES[1]) < 3, 0, three(number) + 1)
@@ -135,6 +143,11 @@ FOLDERS: dict[str, Folder] = {
     "0/255 beside 0/65535": Folder(
         masks(per_file(wide(255), wide(65535))), truth=two(0), refused="255 or 65535, never"
     ),
+    "grey beside a colour": Folder(
+        masks(per_file(PAINTED, levels(0, 76, of=two))),
+        truth=two(0),
+        refused="76 or #ff0000, never both in one mask",
+    ),
     "classes in masks of their own": Folder(
         masks(per_file(two, levels(0, 2, of=two))), INDICES, two(0), "never both in one mask"
     ),
@@ -183,11 +196,25 @@ FOLDERS: dict[str, Folder] = {
         refused="hold the values -3, -2",
     ),
     "254 beside 0/1": Folder(masks(levels(0, 1, 254)), INDEX, IGNORED, refused="0, 1 and 254"),
+    "255 beside 1/2": Folder(
+        masks(levels(1, 2, 255)), ("background", "class 2"), IGNORED, refused="1, 2 and 255"
+    ),
     "NaN": Folder(signed(np.nan, np.float32), INDEX, IGNORED, "NaN .*unlabelled"),
     "infinity": Folder(signed(np.inf, np.float64), INDEX, IGNORED, "NaN or infinite .*unlabelled"),
     # Object numbers in masks/.
     "object numbers": Folder(
         masks(many), truth=MANY, note="up to 14 are object numbers", instances=12
+    ),
+    "object numbers on white": Folder(
+        masks(lambda n: np.where(many(n)[..., None] > 0, PAINT[many(n)], U8(255))),
+        truth=MANY,
+        refused=r'besides 255, .*"background": 255, "object": "others"',
+    ),
+    "as many numbers in each mask": Folder(
+        masks(lambda n: many(0)), truth=MANY, refused="if they number objects, write"
+    ),
+    "touching object numbers": Folder(
+        masks(tiles), truth=(tiles(0) > 0).astype(U8), note="up to 18 are", instances=15
     ),
     "few object numbers": Folder(masks(three), INDICES, three(0), "if they number objects"),
     "object numbers with gaps": Folder(

@@ -96,19 +96,22 @@ def _one_value(masks: MaskValues) -> UserError:
 def _objects(masks: MaskValues) -> Classes | None:
     """Masks whose values number objects, each one connected piece; None for others."""
     most = max(len(content.values) for content in masks.contents) - 1
-    if most <= MANY_OBJECTS or 0 not in masks.total or masks.lossy:
+    ground = min(masks.total)
+    if most <= MANY_OBJECTS or masks.lossy:
         return None
     values = parts = pixels = 0
     for codes in read_samples(masks.sample()):
-        if codes.min() == 0:
+        if codes.min() == ground:
             some, connected = pieces(codes)
             values, parts = values + some, parts + connected
-            pixels += int((codes > 0).sum())
+            pixels += int((codes != ground).sum())
     if parts > 1.1 * values or pixels < LEAST_PX * parts:
         return None
-    held = [[v for v in c.values if v not in (0, UNLABELLED)] for c in masks.contents]
+    held = [[v for v in c.values if v not in (ground, UNLABELLED)] for c in masks.contents]
     names = ("background", "object")
-    if all(some == list(range(1, len(some) + 1)) for some in held):
+    counts = {len(some) for some in held}
+    counted_up = all(some == list(range(1, len(some) + 1)) for some in held)
+    if ground == 0 and counted_up and (len(counts) > 1 or len(held) == 1):
         table = {value: int(value != 0) for value in masks.total}
         note = (
             f"mask values up to {max(masks.total)} are object numbers, because each mask counts"
@@ -116,9 +119,10 @@ def _objects(masks: MaskValues) -> Classes | None:
         )
         return Classes(names, table, (note,), numbered=True)
     raise UserError(
-        f"masks in '{masks.root}' hold up to {most} values besides 0, each one connected piece, as"
-        f" in {masks.holder(max(masks.total))}: they may number objects or be classes; if they"
-        f" number objects, write {masks.file} as {declare({names[0]: 0, names[1]: OTHERS})}, and"
+        f"masks in '{masks.root}' hold up to {most} values besides {show_value(ground)}, each one"
+        f" connected piece, as in {masks.holder(max(masks.total))}: they may number objects or be"
+        " classes; if they number objects, write"
+        f" {masks.file} as {declare({names[0]: ground, names[1]: OTHERS})}, and"
         " put a copy of the masks into instances/ if single objects matter; if they are classes,"
         " list each with its name there"
     )
@@ -221,18 +225,19 @@ def _is_rare(count: int, pixels: int) -> bool:
 
 def _refuse_never_together(masks: MaskValues) -> None:
     """Raise UserError where masks may hold the same class with different values."""
-    levels = [value for value in masks.total if 0 < value < COLOUR]
-    if len(levels) < 2 or list(masks.total) != [0, *levels]:
-        return
-    half = len(levels) // 2
-    low, high = levels[:half], levels[half:]
-    if len(low) != len(high) or are_indices([0, *levels]):
+    ground, *rest = masks.total
+    low = [value for value in rest if value < COLOUR]
+    high = [value for value in rest if value >= COLOUR]
+    if not high:  # grey levels only
+        half = len(low) // 2
+        low, high = low[:half], low[half:]
+    if not low or len(low) != len(high) or ground != 0 or are_indices(list(masks.total)):
         return
     held = [set(content.values) for content in masks.contents]
     if any(some & set(low) and some & set(high) for some in held):
         return
     names = list(named([0, *low]) if len(low) > 1 else ["background", "object"])
-    merged: dict[str, object] = {names[0]: min(masks.total)}
+    merged: dict[str, object] = {names[0]: ground}
     merged |= {n: [a, b] for n, a, b in zip(names[1:], low, high, strict=True)}
     raise UserError(
         f"masks hold {listed(low)} or {listed(high)}, never both in one mask, as"
@@ -257,7 +262,8 @@ def _classes(masks: MaskValues) -> Classes:
         notes = [f"{note}; {way_out} {declare(names, usual)}", *_perhaps_other(masks)]
         return Classes(tuple(names), values, tuple(notes))
     far = [value for value in stored[2:] if value >= 100 and value < COLOUR]
-    if far and are_indices([value for value in stored if value not in far]):
+    run = [value - stored[0] for value in stored if value not in far]
+    if far and stored[0] in (0, 1) and are_indices(run):
         kept = [value for value in stored if value not in far]
         raise UserError(
             f"masks hold class indices {listed(kept)} and {listed(far)}, as"
@@ -282,6 +288,7 @@ def _perhaps_other(masks: MaskValues) -> list[str]:
     if not all(held) or any(values != parts for values, parts in counted):
         return []
     return [
-        "each mask value is one connected piece in each mask; if they number objects, move masks/"
-        " to instances/ and save masks of 0 and 1"
+        "each mask value is one connected piece in each mask; if they number objects, write"
+        f" {masks.file}, as {declare({'background': 0, 'object': OTHERS})}, and put a copy of the"
+        " masks into instances/"
     ]
