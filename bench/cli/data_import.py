@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.cli.parsing import plain
+from bench.cli.reading import showing_reading
 from bench.errors import UserError
 from bench.wording import counted, program_name
 
@@ -91,9 +92,10 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
         )
         return 0
     target = arguments.target.expanduser()
-    done = import_folder(
-        source, target, layout=arguments.layout, options=options, overwrite=arguments.overwrite
-    )
+    with showing_reading(console):
+        done = import_folder(
+            source, target, layout=arguments.layout, options=options, overwrite=arguments.overwrite
+        )
     _print(console, f"{LAYOUTS[done.layout].title} ({done.layout}): {done.reason}")
     _print(console, f"{counted(done.images, 'image')} in '{target}'")
     for sentence in done.sentences:

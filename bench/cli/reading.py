@@ -31,13 +31,14 @@ def showing_reading(console: Console) -> Iterator[None]:
         now = time.monotonic()
         if not console.is_terminal:
             if now - last >= LINE_S or (done == total and now - began >= LINE_S):
-                console.print(f"{what}: {done} of {total}", soft_wrap=True)
+                of_all = f" of {total}" if total else ""
+                console.print(f"{what}: {done}{of_all}", soft_wrap=True)
                 last = now
         elif now - began >= FIRST_S or what in tasks:
             if what not in tasks:
                 bar.start()
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
+                tasks[what] = bar.add_task(what, total=total or None)
+            bar.update(tasks[what], completed=done, total=total or None)
 
     try:
         with listening(listen):

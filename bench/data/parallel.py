@@ -26,13 +26,26 @@ def listening(listener: Listener) -> Iterator[None]:
     """Inside this block, `listener` is told what is read: name of the work, steps done, all steps.
 
     Args:
-        listener: called in the thread that reads, at the start and after each step.
+        listener: called in the thread that reads, at the start and after each step; all steps are
+            0 where their number is not known.
     """
     token = _LISTENER.set(listener)
     try:
         yield
     finally:
         _LISTENER.reset(token)
+
+
+def tell(what: str, done: int, total: int = 0) -> None:
+    """Report progress of work that is not done by `for_each`.
+
+    Args:
+        what: as there.
+        done: number of steps.
+        total: of all steps; 0 where it is not known.
+    """
+    if listener := _LISTENER.get():
+        listener(what, done, total)
 
 
 def for_each(

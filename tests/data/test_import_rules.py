@@ -21,6 +21,7 @@ from bench.data.layouts.importing import import_folder
 from bench.data.layouts.shapes import paint, polygon, region
 from bench.data.layouts.source import part_of
 from bench.data.masks import read_mask
+from bench.data.parallel import listening
 from bench.errors import UserError
 from bench.plugins.registry import load_collection
 
@@ -245,6 +246,15 @@ def test_only_imported_folders_are_replaced_and_only_on_request(tmp_path: Path) 
     for other in (source, source / "inside", tmp_path):
         with pytest.raises(UserError, match="is not apart from"):
             import_folder(source, other)
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    foreign.yolo(tmp_path / "raw")
+    steps: list[tuple[str, int, int]] = []
+    with listening(lambda *step: steps.append(step)):
+        import_folder(tmp_path / "raw", tmp_path / "target")
+    converted = [(done, total) for what, done, total in steps if what == "converting images"]
+    assert converted == [(number + 1, 0) for number in range(foreign.COUNT)]
 
 
 def test_a_stopped_import_leaves_no_target_and_the_next_begins_anew(

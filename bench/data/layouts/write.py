@@ -17,6 +17,7 @@ from bench.data.items import Pixels
 from bench.data.layouts.draft import BACKGROUND, Draft, Options, Report, Sample
 from bench.data.layouts.groups import group_of
 from bench.data.masks import COLOUR, NOT_FINITE, mask_codes, show_value
+from bench.data.parallel import tell
 from bench.data.raster import SUFFIXES, load
 from bench.errors import UserError
 
@@ -114,6 +115,7 @@ def _write_all(draft: Draft, work: Path, options: Options, report: Report) -> li
                 f"{', '.join(map(show_value, sorted(values)[:4]))}: if they number objects, add "
                 "--instances; otherwise save them without smoothing"
             )
+        tell("converting images", len(written) + 1)
         written.append(Sample(sample.name, sample.origin, work, work, None, group, sample.part))
     if not written:
         reasons = f": {report.left_out[0][1]}" if report.left_out else ""
