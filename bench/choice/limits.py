@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.choice.arms import Arm
@@ -12,6 +12,7 @@ from bench.cost.predict.fit import Plan
 from bench.cost.predict.gpus import GIB, find_gpu, judge
 from bench.errors import UnsupportedError, UserError
 from bench.plugins.registry import get_method
+from bench.spec import Cell
 
 _UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
@@ -138,8 +139,13 @@ def apply_limits(
     """
     kept: list[tuple[float, int, Arm]] = []
     left_out = []
+    judged: dict[str, tuple[str, float]] = {}  # arms that differ in the learning rate are equal
     for arm in arms:
-        reason, operations = _judge(arm, limits, images)
+        cell = arm.cells[0]
+        key = replace(cell, recipe=replace(cell.recipe, lr=0.0)).id
+        if key not in judged:
+            judged[key] = _judge(cell, limits, images)
+        reason, operations = judged[key]
         if reason:
             left_out.append(LeftOut(arm.name, reason))
         else:
@@ -148,9 +154,8 @@ def apply_limits(
     return [(arm, operations) for operations, _, arm in ordered], left_out
 
 
-def _judge(arm: Arm, limits: Limits, images: int) -> tuple[str, float]:
+def _judge(cell: Cell, limits: Limits, images: int) -> tuple[str, float]:
     """Why a method is left out, or "", and the operations of one of its runs."""
-    cell = arm.cells[0]
     method = get_method(cell.method)
     if method.from_scratch and not limits.scratch:
         return "it is trained from scratch", 0.0

@@ -1,7 +1,10 @@
 """Hold a race: run the cells that the policy asks for, until it is decided or the time is up."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bench.choice.arms import Arm
@@ -12,8 +15,6 @@ from bench.run.events import CellFinished, CellProgressed, CellStarted, Event
 from bench.run.schedule import Emit, RunSettings, run_cells
 from bench.run.store import Store
 from bench.spec import Cell, Record
-
-OVERRUN = 1.05  # a cell that still runs after this multiple of the time is stopped
 
 
 class TimeIsUp(Exception):  # noqa: N818 - no error: the command goes on with its verdict
@@ -57,8 +58,29 @@ class Clock:
             return
         if isinstance(event, CellStarted) and self.elapsed + self.expected(event.cell) > self.limit:
             raise TimeIsUp
-        if isinstance(event, CellProgressed) and self.elapsed > OVERRUN * self.limit:
+        if isinstance(event, CellProgressed) and self.elapsed > self.limit:
             raise TimeIsUp
+
+    @contextmanager
+    def alarm(self) -> Iterator[None]:
+        """Raise TimeIsUp in the body when the time is over, whatever it waits for.
+
+        Only the main thread can have an alarm; elsewhere the events of a cell have to do.
+        """
+        if self.limit is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(*_: object) -> None:
+            raise TimeIsUp
+
+        before = signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.limit - self.elapsed))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     def expected(self, cell: Cell) -> float:
         """The seconds that a cell is likely to take; 0 before any cell has run.
@@ -128,7 +150,8 @@ def hold(
         if not decision.next_cells:
             return decision
         try:
-            run_cells(decision.next_cells, store, settings, watch)
+            with clock.alarm():
+                run_cells(decision.next_cells, store, settings, watch)
         except TimeIsUp:
             return decide(arms, _records(arms, store), comebacks, criterion, limits)
 

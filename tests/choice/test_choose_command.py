@@ -1,6 +1,8 @@
 """The command `choose` and `bench.choose`: limits, the clock, the report, wrong use."""
 
 import shlex
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,16 @@ def test_the_clock_stops_a_cell_that_would_not_end_in_time() -> None:
         clock.watch(CellStarted(cells["a"][1]))  # 40 + 61 s
     with pytest.raises(TimeIsUp):
         clock.watch(CellProgressed(cells["b"][0], PhaseStarted("evaluate")))
+
+
+def test_the_alarm_ends_whatever_is_waited_for() -> None:
+    clock = Clock(0.05)
+    with pytest.raises(TimeIsUp), clock.alarm():
+        time.sleep(5)
+    assert clock.elapsed < 2
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    with Clock(None).alarm():
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_a_race_in_a_store_ends_without_running_what_is_there(tmp_path: Path) -> None:
