@@ -222,10 +222,13 @@ def test_what_is_left_out_is_listed(tmp_path: Path) -> None:
     foreign.save(tmp_path / "raw" / "more" / "z.png", foreign.image(0))
     (tmp_path / "raw" / "test2017" / "image_6.png").unlink()
     (tmp_path / "raw" / ".hidden").write_text("")
+    (tmp_path / "raw" / "scan.czi").write_text("")
+    (tmp_path / "raw" / "README.md").write_text("")
     done = import_folder(tmp_path / "raw", tmp_path / "target", options=Options(skip=True))
     assert done.images == 7
     assert "left out 1 file (not listed in the JSON files), such as 'more/z.png'" in done.sentences
     assert "left out 1 hidden name (such as .DS_Store)" in done.sentences
+    assert "files of other kinds are not read: 1 .md, 1 .czi" in done.sentences
     left_out = read(tmp_path / "target" / "meta.json")["imported"]["left_out"]
     assert [path for path, _ in left_out] == ["image_6.png", "more/z.png"]
 
@@ -310,6 +313,17 @@ def test_a_damaged_image_is_left_out_on_request(tmp_path: Path, make: Any) -> No
     done = import_folder(tmp_path / "raw", tmp_path / "target", options=Options(skip=True))
     assert done.images == foreign.COUNT - 1
     assert any("image_6" in line for line in done.sentences)
+
+
+def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign.yolo(tmp_path / "raw")
+    (tmp_path / "target").mkdir()
+    monkeypatch.chdir(tmp_path / "raw")
+    with pytest.raises(UserError, match=f"data import . {tmp_path / 'raw_imported'}"):
+        load_collection(".")
+    monkeypatch.chdir(tmp_path / "target")
+    assert import_folder(Path("../raw"), Path()).images == foreign.COUNT
+    assert (tmp_path / "target" / "masks" / "image_0.png").is_file()
 
 
 def test_a_folder_that_needs_no_import_is_not_converted(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bench.data.layouts.groups import check_groups
 from bench.data.layouts.pairs import is_own_layout
 from bench.data.layouts.pictures import is_stack
 from bench.data.layouts.registry import LAYOUTS, recognise
-from bench.data.layouts.source import Source
+from bench.data.layouts.source import LABELS, Source
 from bench.data.layouts.write import check_target, write_folder
 from bench.data.masks import show_value
 from bench.data.raster import SUFFIXES
@@ -64,6 +64,7 @@ def import_folder(
         UserError: the target exists, no or several layouts fit, or the folder is faulty.
     """
     options = options or Options()
+    target = target.absolute()  # "." has no name
     check_groups(options.groups)
     folder = Source(source)
     check_target(target, source, overwrite)
@@ -72,6 +73,8 @@ def import_folder(
     report = Report(options.skip)
     if folder.hidden:
         report.note(f"left out {counted(folder.hidden, 'hidden name')} (such as .DS_Store)")
+    if others := _other_kinds(folder):
+        report.note(f"files of other kinds are not read: {others}")
     try:
         draft = LAYOUTS[name].convert(folder, options, report)
         images = write_folder(draft, target, options, report, f"{source.resolve().name} ({name})")
@@ -140,7 +143,9 @@ def hint(folder: Path, program: str) -> str:
         return ""
     titles = " or ".join(LAYOUTS[name].title for name in reasons)
     choice = "" if len(reasons) == 1 else f" --layout {next(iter(reasons))}"
-    target = folder.with_name(f"{folder.resolve().name}_imported")
+    target = folder.resolve().with_name(f"{folder.resolve().name}_imported")
+    if not folder.is_absolute() and folder.name:
+        target = folder.with_name(target.name)
     words = f"{shlex.quote(str(folder))} {shlex.quote(str(target))}{choice}"
     return f"it looks like {titles}: {program} data import {words}"
 
@@ -156,8 +161,18 @@ def _is_nearly_own(source: Source) -> bool:
 
 def _contents(source: Source) -> str:
     """Numbers of files by suffix, such as "12 .png, 3 .xml"."""
-    counts = Counter(PurePosixPath(n).suffix.lower() or "no suffix" for n in source.files)
-    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5)) or "no files"
+    return _by_suffix(list(source.files)) or "no files"
+
+
+def _other_kinds(source: Source) -> str:
+    """Numbers of files that no layout reads, by suffix."""
+    known = {*source.pictures, *source.with_suffix(*LABELS)}
+    return _by_suffix([name for name in source.files if "." in name and name not in known])
+
+
+def _by_suffix(names: list[str]) -> str:
+    counts = Counter(PurePosixPath(name).suffix.lower() or "without suffix" for name in names)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
 
 
 def _value(index: int, value: int) -> str:

@@ -19,6 +19,12 @@ PICTURES = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".jp2"),
     *(".npy", ".nii", ".nii.gz"),
 )
+# Of files that describe images, and of DICOM, whose files may also lack a suffix.
+LABELS = (
+    *(".json", ".geojson", ".xml", ".txt", ".csv", ".yaml", ".yml", ".npz"),
+    *(".dcm", ".ima", ".dicom"),
+)
+MOST_FILES = 500_000
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _DOUBLE = (".nii.gz", ".ome.tif", ".ome.tiff")
 
@@ -33,7 +39,8 @@ class Source:
         hidden: number of files and folders that were left out for this reason.
 
     Raises:
-        UserError: it is not a folder, cannot be read, or holds a link that leads out of it.
+        UserError: it is not a folder, cannot be read, holds a link that leads out of it, or has
+            more than `MOST_FILES` files.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,6 +60,7 @@ class Source:
         self.files = dict(sorted(found.items(), key=lambda entry: natural(entry[0])))
 
     def _walk(self, root: Path) -> Iterable[tuple[str, Path]]:
+        number = 0
         for folder, folders, names in os.walk(root, onerror=_raise):
             here = Path(folder)
             for name in folders:
@@ -68,6 +76,11 @@ class Source:
                     continue
                 if file.is_symlink() and not file.resolve().is_relative_to(root):
                     raise _link(file)
+                if (number := number + 1) > MOST_FILES:
+                    raise UserError(
+                        f"'{root}' holds more than {MOST_FILES} files; give the folder of one "
+                        "collection"
+                    )
                 yield nfc(file.relative_to(root).as_posix()), file
 
     @cached_property
