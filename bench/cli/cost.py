@@ -187,11 +187,11 @@ def _show(rows: "Sequence[PredictedRow]", arguments: argparse.Namespace, console
         box=SIMPLE_HEAD,
         title=f"Predicted memory in GiB on CUDA, batch of {arguments.batch_size}",
         title_justify="left",
-        collapse_padding=True,
+        padding=0,
         pad_edge=False,
     )
-    table.add_column("Method", overflow="fold")
-    headings = ["Peak", "Weights", "Gradients", "Optim.", "Activ.", "Kept"]
+    table.add_column("Method", overflow="fold", min_width=14)
+    headings = ["Peak", "Weights", "Grad.", "Optim.", "Activ.", "Kept"]
     extra = ["Fits", "Batch"] if arguments.gpu else []
     timed = ["Hours"] if any(row.hours for row in rows) else []
     for heading in (*headings, *extra, *timed):
