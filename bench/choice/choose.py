@@ -113,7 +113,7 @@ def hold_choice(
     """
     if limits.max_seconds is not None:
         device = settings.find_device()
-        speed = probe_speed(device, request.precision or "bf16", PROBE_S).flops
+        speed = probe_speed(device, request.precision or "bf16", PROBE_S).training_flops
         setup = shorten(setup, limits.max_seconds, speed, store.folder)
     clock.operations = setup.operations
     name = Path(request.dataset_names[0]).name

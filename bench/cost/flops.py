@@ -10,14 +10,14 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental import _config as symbolic
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, flop_registry
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +89,27 @@ def count_train_step_flops(step: Callable[[], Any]) -> int:
             it must not read a value (`loss.item()`), because tensors there have none.
     """
     return _count(step)
+
+
+def flops_of_operator(
+    operator: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], result: Any
+) -> int:
+    """FLOPs (2 x multiply-adds) of one call of an operator, as the counts of this module add them.
+
+    Args:
+        operator: as a dispatch mode receives it.
+        arguments: of the call.
+        keywords: of the call.
+        result: what the call returned.
+
+    Returns:
+        The FLOPs; 0 for operators other than matrix products, convolutions and attention.
+    """
+    if operator is torch.ops.aten.convolution_backward.default:
+        shapes = (value.shape for value in arguments[:3])
+        return _convolution_backward(*shapes, *arguments[3:])
+    formula = flop_registry.get(operator.overloadpacket)
+    return 0 if formula is None else int(formula(*arguments, **keywords, out_val=result))
 
 
 def count_macs_fvcore(model: nn.Module, images: Tensor, *others: Any) -> int | None:
@@ -174,7 +195,7 @@ def _run_counted(call: Callable[[], Any]) -> FlopCounterMode:
 
 
 def _convolution_backward(
-    out: list[int], x: list[int], weight: list[int], *others: Any, out_shape: Any = None
+    out: Sequence[int], x: Sequence[int], weight: Sequence[int], *others: Any, out_shape: Any = None
 ) -> int:
     """FLOPs of the backward pass: those of the forward pass for each requested gradient.
 

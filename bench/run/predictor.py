@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.cost.count import cost_card
 from bench.cost.predict.fit import Plan, change_below
 from bench.cost.predict.memory import MemoryPrediction
-from bench.cost.predict.time import Speed, predict_hours, probe_speed
+from bench.cost.predict.time import Speed, cell_hours, probe_speed
 from bench.data.bank import KINDS
 from bench.data.split import Split
 from bench.data.stacks import stacks
@@ -105,7 +104,7 @@ def _predict(plan: Plan, speeds: dict[str, Speed] | None) -> PredictedCost:
     kind: Any = plan.device
     try:
         run, step = _memory(plan)
-        seconds = None if speeds is None or not plan.method.lr else _seconds(plan, run, speeds)
+        seconds = None if speeds is None or not plan.method.lr else _seconds(plan, speeds)
     except UnsupportedError as error:
         return PredictedCost(kind, reason=str(error))
     except Exception as error:  # a method's bug: its cell runs into it and records it
@@ -140,15 +139,17 @@ def _memory(plan: Plan) -> tuple[MemoryPrediction, MemoryPrediction | None]:
     return run, replace(plan, views=0).memory(inference=False)
 
 
-def _seconds(
-    plan: Plan, memory: MemoryPrediction, speeds: dict[str, Speed]
-) -> tuple[float, float, float]:
-    """Likely, least and most seconds of the training."""
+def _seconds(plan: Plan, speeds: dict[str, Speed]) -> tuple[float, float, float]:
+    """Likely, least and most seconds of the training, without its validation."""
     recipe = plan.recipe
     if recipe.precision not in speeds:
         speeds[recipe.precision] = probe_speed(plan.device, recipe.precision, PROBE_S)
-    counts = cost_card(plan.method, plan.options, plan.task).counts
-    activations = memory.activations * recipe.accumulate
-    speed = speeds[recipe.precision]
-    hours = predict_hours(counts, activations, speed, recipe.steps, recipe.batch_size, 0)
+    hours = cell_hours(
+        plan.work(),
+        speeds[recipe.precision],
+        steps=recipe.steps,
+        views=plan.views,
+        evaluated=0,
+        side=plan.task.image_size,
+    )
     return hours.likely * 3600, hours.low * 3600, hours.high * 3600

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 import bench
 from bench.cli import main
-from bench.cost.count import Counts
 from bench.cost.predict import fit
 from bench.cost.predict.fit import Plan, cheapest_change, largest_batch
 from bench.cost.predict.gpus import GPUS, Gpu, find_gpu, judge, largest_peak
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.table import predict_rows
-from bench.cost.predict.time import Speed, predict_hours, probe_speed, speed_of
+from bench.cost.predict.time import probe_speed, speed_of
 from bench.errors import UserError
 from bench.plugins.registry import Method
 from bench.spec import Recipe, Task
@@ -128,14 +127,6 @@ def test_what_is_not_predicted_says_why() -> None:
     assert row["peak_bytes"] is None
     assert "memory of selects is not predicted" in str(row["reason"])
     assert other["peak_bytes"]
-
-
-def test_hours_by_hand() -> None:
-    counts = Counts(0, 0, 0, 10**9, 3 * 10**9, {}, {}, ())
-    hours = predict_hours(counts, 10**9, Speed(1e12, 1e10, 2.0), steps=100, batch=4, evaluated=50)
-    seconds = 100 * (4 * 0.003 + 6 * 0.1) + 50 * 0.001
-    assert hours.likely == pytest.approx(seconds / 3600)
-    assert (hours.low, hours.high) == pytest.approx((hours.likely / 2, hours.likely * 2))
 
 
 def test_speed_comes_from_the_table_or_from_a_probe() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.cost.predict.gpus import Gpu, largest_peak
 from bench.cost.predict.memory import VALIDATION_BATCH, MemoryPrediction, predict_memory
+from bench.cost.predict.work import CellWork, predict_work
 from bench.errors import UnsupportedError, UserError
 from bench.plugins.registry import Method
 from bench.sam.build import ARCHITECTURES
@@ -48,6 +49,17 @@ class Plan:
             device=self.device,
             views=self.views,
             inference_batch=max(1, VALIDATION_BATCH // self.task.depth) if inference else 0,
+        )
+
+    def work(self) -> CellWork:
+        """What the parts of the cell make the device do; raises as `predict_work`."""
+        return predict_work(
+            self.method,
+            self.options,
+            self.task,
+            self.recipe,
+            device=self.device,
+            views=self.views,
         )
 
     def with_batch(self, batch: int) -> "Plan":

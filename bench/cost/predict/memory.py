@@ -108,7 +108,7 @@ def predict_memory(
         if not model.trainable:
             weights = _bytes_of([*model.module.parameters(), *model.module.buffers()], rounding)
             return MemoryPrediction(weights, 0, 0, inference - weights, 0, inference)
-        kept, encoded = _kept_bytes(model, views)
+        kept, encoded = kept_bytes(model, views)
         split = _predict_step(model, device, rounding, encoded)
     return MemoryPrediction(
         split.weights, split.gradients, split.optimizer, split.activations, kept, inference
@@ -119,7 +119,7 @@ def _predict_step(model: Model, device: str, rounding: int, encoded: bool) -> Me
     model.module.train()
     model, left_out = _with_two_parts(model)
     optimizer = make_optimizer(model)
-    images, masks, prompts = _batch(model, model.recipe.batch_size)
+    images, masks, prompts = random_batch(model, model.recipe.batch_size)
     inputs = ModelInput(images)
     if encoded:
         inputs = ModelInput(model.encode_frozen(images), encoded=True)
@@ -170,7 +170,7 @@ def _predict_inference(model: Model, batch: int, rounding: int) -> int:
     if not batch:
         return 0
     model.module.eval()
-    images, _, prompts = _batch(model, batch)
+    images, _, prompts = random_batch(model, batch)
     meter = StorageMeter("cpu", rounding)
     with meter, torch.no_grad():
         meter.tag([*model.module.parameters(), *model.module.buffers()], "weights")
@@ -178,8 +178,8 @@ def _predict_inference(model: Model, batch: int, rounding: int) -> int:
     return meter.peak
 
 
-def _batch(model: Model, samples: int) -> tuple[Tensor, Tensor, Prompts | None]:
-    """Images, masks and prompts of a batch, fake like everything made in `fake_model`."""
+def random_batch(model: Model, samples: int) -> tuple[Tensor, Tensor, Prompts | None]:
+    """Images, masks and prompts of a batch; within `fake_model` they have no values."""
     count, size = samples * model.task.depth, model.task.image_size
     images = torch.empty(count, 3, size, size, dtype=torch.uint8)
     masks = torch.empty(count, size, size, dtype=torch.uint8)
@@ -187,7 +187,7 @@ def _batch(model: Model, samples: int) -> tuple[Tensor, Tensor, Prompts | None]:
     return images, masks, None if rule is None else rule.example(size, count)
 
 
-def _kept_bytes(model: Model, views: int) -> tuple[int, bool]:
+def kept_bytes(model: Model, views: int) -> tuple[int, bool]:
     """Bytes that training keeps on the device for all steps, and whether embeddings are kept."""
     if not views:
         return 0, False

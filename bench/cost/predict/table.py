@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cost.count import Counts, cost_card
 from bench.cost.predict.fit import Plan, cheapest_change, largest_batch
 from bench.cost.predict.gpus import Gpu, Verdict, judge
 from bench.cost.predict.memory import MemoryPrediction
-from bench.cost.predict.time import Hours, Speed, predict_hours, speed_of
+from bench.cost.predict.time import Hours, Speed, cell_hours, speed_of
 from bench.errors import UnsupportedError
 from bench.plugins.registry import Method
 from bench.spec import Cell, OptionValue, Recipe, Task
@@ -124,7 +123,7 @@ def _predict_row(plan: Plan, images: int, gpu: Gpu | None, speed: Speed | None) 
     if speed is None and gpu is not None:
         speed = speed_of(gpu, plan.recipe.precision)
     if speed is not None:
-        hours = _hours(plan, memory, images, speed)
+        hours = _hours(plan, images, speed)
     if gpu is None:
         return PredictedRow(plan, memory, hours=hours)
     verdict = judge(memory.cell_peak, gpu.memory_bytes)
@@ -139,16 +138,13 @@ def _predict_row(plan: Plan, images: int, gpu: Gpu | None, speed: Speed | None) 
     )
 
 
-def _hours(plan: Plan, memory: MemoryPrediction, images: int, speed: Speed) -> Hours:
-    counts: Counts = cost_card(plan.method, plan.options, plan.task).counts
-    trains = plan.method.lr is not None
-    evaluated = images // 4 + (MOST_VALIDATION_IMAGES if trains else 0)
-    return predict_hours(
-        counts,
-        # The peak holds the activations of one part of the batch at a time.
-        memory.activations * plan.recipe.accumulate if trains else 0,
+def _hours(plan: Plan, images: int, speed: Speed) -> Hours:
+    recipe, trains = plan.recipe, plan.method.lr is not None
+    return cell_hours(
+        plan.work(),
         speed,
-        plan.recipe.steps if trains else 0,
-        plan.recipe.batch_size,
-        evaluated,
+        steps=recipe.steps if trains else 0,
+        views=plan.views,
+        evaluated=images // 4 + (MOST_VALIDATION_IMAGES if trains else 0),
+        side=plan.task.image_size,
     )

@@ -1,8 +1,7 @@
 """Predicted time of a training step and of a whole cell.
 
-A step takes its operations divided by the speed of the device, plus the bytes of its activations
-divided by the bandwidth, times the number of times that activations are written and read. A time
-within the interval is likely, not certain; docs/cost.md says how far predictions were off.
+The time of a call is its operations, the bytes that its operators read and write, and the number of
+operators, each divided by a speed of the device. docs/cost.md says how far predictions were off.
 """
 
 import time
@@ -11,13 +10,17 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.cost.count import Counts
 from bench.cost.predict.gpus import Gpu
+from bench.cost.predict.work import CellWork, Work
 
-PASSES = 6  # how often the activations of a step are moved: written, read and differentiated
-REACHED = (0.4, 0.7)  # shares of the peaks that training reaches: operations, bandwidth
+REACHED = (0.4, 0.7)  # shares of published peaks that training reaches: operations, bandwidth
+# The same for what the probe measures. On CPUs, steps of this suite in bf16 reach more, since their
+# products are smaller and stay in caches (tests/benchmarks/time_error.py); the rest is assumed.
+PROBE_REACHED = {"cpu bf16": (1.5, 1.5), "cpu fp32": (0.8, 1.5), "cuda": (0.7, 1.0)}
+OPERATOR_S = {"cpu": 37e-6, "cuda": 10e-6}  # fitted to records; assumed
 ROUGH, PROBED = 2.5, 1.5  # factors of the interval: from a data sheet, from a probe
 PROBE_S = 5.0
+VIEW_S = 0.03  # seconds of a CPU to make an augmented view of a million pixels; measured
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,21 @@ class Speed:
         flops: operations per second that training reaches.
         bandwidth: bytes per second that it reaches.
         factor: the true time is likely between the predicted one divided by and times this.
+        operator_s: seconds that each operator takes in addition, however small its tensors are.
     """
 
     flops: float
     bandwidth: float
     factor: float
+    operator_s: float = 0.0
+
+    @property
+    def training_flops(self) -> float:
+        """Operations per second of a training of which only the operations are known.
+
+        Bytes and operators take about as long as the operations (see the benchmark).
+        """
+        return self.flops / 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,8 @@ def speed_of(gpu: Gpu, precision: str) -> Speed | None:
     peak = gpu.bf16 if precision == "bf16" else gpu.fp32
     if peak is None or gpu.bandwidth is None:
         return None
-    return Speed(REACHED[0] * peak * 1e12, REACHED[1] * gpu.bandwidth * 1e9, ROUGH)
+    flops, bandwidth = REACHED[0] * peak * 1e12, REACHED[1] * gpu.bandwidth * 1e9
+    return Speed(flops, bandwidth, ROUGH, OPERATOR_S["cuda"])
 
 
 def probe_speed(device: str, precision: str, seconds: float = PROBE_S) -> Speed:
@@ -77,28 +91,36 @@ def probe_speed(device: str, precision: str, seconds: float = PROBE_S) -> Speed:
     long = torch.ones(2**24, device=device)
     products = _calls_per_s(lambda: square @ square, device, seconds / 2)
     additions = _calls_per_s(lambda: long.add_(1), device, seconds / 2)
-    return Speed(0.7 * products * 2 * 1024**3, additions * 2 * long.nbytes, PROBED)
+    shares = PROBE_REACHED["cuda" if device == "cuda" else f"cpu {precision}"]
+    flops, bandwidth = products * 2 * 1024**3, additions * 2 * long.nbytes
+    return Speed(shares[0] * flops, shares[1] * bandwidth, PROBED, OPERATOR_S[device])
 
 
-def predict_hours(
-    counts: Counts, activations: int, speed: Speed, steps: int, batch: int, evaluated: int
+def seconds_of(work: Work, speed: Speed) -> float:
+    """The predicted seconds of a call, or of many."""
+    moving = work.moved_bytes / speed.bandwidth
+    return work.flops / speed.flops + moving + work.operators * speed.operator_s
+
+
+def cell_hours(
+    work: CellWork, speed: Speed, *, steps: int, views: int, evaluated: int, side: int
 ) -> Hours:
-    """The hours of one cell: its training and its evaluation, without reading images.
+    """The hours of one cell: making its views, frozen stages once, training and evaluation.
 
     Args:
-        counts: operations of the model; its training step is one of a single image.
-        activations: bytes of all activations of a training step, those of the whole batch.
+        work: of the parts of the cell.
         speed: of the device.
-        steps: optimiser steps.
-        batch: images, or stacks of slices, in a step.
+        steps: optimiser steps; 0 if nothing is trained.
+        views: augmented images, or stacks of slices, of the training.
         evaluated: images, or stacks, of validation and test that pass through the model.
+        side: of the images, in pixels.
 
     Returns:
-        The likely number of hours, with an interval given by the factor of the speed.
+        The likely number of hours, with an interval given by the factor of the speed. Decoding of
+        image files is not included.
     """
-    step = counts.train_step_flops * batch / speed.flops + PASSES * activations / speed.bandwidth
-    seconds = steps * step + evaluated * counts.forward_flops / speed.flops
-    hours = seconds / 3600
+    whole = work.step * steps + work.frozen * views + work.forward * evaluated
+    hours = (seconds_of(whole, speed) + views * side**2 * VIEW_S / 1e6) / 3600
     return Hours(hours / speed.factor, hours, hours * speed.factor)
 
 
