@@ -1,5 +1,6 @@
 """A kept model predicts the test images of its cell exactly as the cell did."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,14 @@ def test_tiles_equal_those_of_the_cell(tmp_path: Path) -> None:
     cell = replace(cell, recipe=replace(cell.recipe, evaluation="tiles"))
     cell = replace(cell, task=replace(cell.task, image_size=32))
     assert_same_maps(cell, tmp_path)
+
+
+@pytest.mark.slow  # one prediction for each point of a grid
+def test_maps_of_the_mask_generator_equal_those_of_the_cell(tmp_path: Path) -> None:
+    images = make_folder(tmp_path / "images", 6)
+    shutil.copytree(images / "masks", images / "instances")  # each shows one object
+    cell = tiny_cell("sam_lora", str(images))
+    assert_same_maps(replace(cell, recipe=replace(cell.recipe, evaluation="generator")), tmp_path)
 
 
 def test_points_equal_those_of_the_cell(tmp_path: Path) -> None:
