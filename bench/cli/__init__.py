@@ -5,6 +5,7 @@ Each command is a module with a `parser` and a `run`. Heavy imports stay inside 
 """
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     name = words.pop(0) if words[:1] and words[0] in COMMANDS else "run"
     command = command_module(name)
+    # tifffile prints what is wrong with a damaged file before it raises; our sentence names it.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         plugin_folders()  # a wrong $SAM_BENCH_PLUGINS is an error, even where no plugin is used
         exit_code: int = command.run(command.parser().parse_args(words), console)

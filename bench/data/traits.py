@@ -47,7 +47,7 @@ class ImageTraits:
             UserError, OSError or ValueError: a file cannot be read as an image.
         """
         step = -(-len(training) // SAMPLE)
-        kinds = [kind_of(shown_values(load(item.image))) for item in training[::step]]
+        kinds = [kind_of_raster(load(item.image)) for item in training[::step]]
         sizes = [size_of(item.image) for item in training]
         heights, widths = zip(*sizes, strict=True)
         return cls(
@@ -63,6 +63,12 @@ class ImageTraits:
         """Inverse of `dataclasses.asdict`; KeyError or TypeError for missing or other fields."""
         lists = {name: tuple(values[name]) for name in ("types", "colours")}
         return cls(**{**values, **lists})
+
+
+def kind_of_raster(raster: Raster) -> tuple[str, str]:
+    """As `kind_of`; images of more than three channels are, for example, "5-channel"."""
+    kind, colour = kind_of(shown_values(raster))
+    return kind, f"{raster.channels}-channel" if raster.channels > 3 else colour
 
 
 def shown_values(raster: Raster) -> npt.NDArray[Any]:

@@ -168,8 +168,7 @@ class KeptModel:
         if colour not in traits.colours:
             raise UserError(
                 f"{name} is a {colour} image, but this model was trained on"
-                f" {' and '.join(traits.colours)} images: convert it, or give"
-                " --allow-other-images"
+                f" {' and '.join(traits.colours)} images: convert it, or give --allow-other-images"
             )
 
     def choose_evaluation(self, size: tuple[int, ...], requested: str = "auto") -> str:
@@ -231,7 +230,7 @@ class KeptModel:
             windows = self._window_logits, rows, self._window
             for part, logits in tile_bands(*windows, batch=self._batch, start=start):
                 yield from bands_of(part, logits)
-                del logits  # not kept while the next windows are predicted
+                del logits  # free before the next windows
             return
         image = rows[0 : rows.shape[0]]
         everything = slice(0, rows.shape[0])

@@ -12,7 +12,7 @@ import tifffile
 from bench.data import nifti
 from bench.data.decode import Levels, show
 from bench.data.raster import LARGEST_PX, SUFFIXES, Raster, describe, load, orientation, size_of
-from bench.data.traits import kind_of, shown_values
+from bench.data.traits import kind_of_raster
 from bench.errors import UserError
 from bench.evaluate.tiles import ImageRows
 from bench.predict.tiff_rows import DAMAGED, TiffRows
@@ -28,7 +28,8 @@ class Pixels8:
 
     Attributes:
         rows: (H, W, 3) uint8, an array or read row by row.
-        kind: type of the stored values, such as "uint8", and "grey" or "colour", as in `kind_of`.
+        kind: type of the stored values, such as "uint8", and "grey", "colour" or, for example,
+            "5-channel", as in `kind_of_raster`.
     """
 
     rows: ImageRows
@@ -125,7 +126,7 @@ def as_pixels(
                 " numbers, at least one pixel"
             )
         raster = Raster(pixels)
-    return Pixels8(show(raster, describe(pixels), levels, channels), kind_of(shown_values(raster)))
+    return Pixels8(show(raster, describe(pixels), levels, channels), kind_of_raster(raster))
 
 
 def open_pictures(paths: Iterable[Path]) -> list[Picture]:

@@ -122,7 +122,7 @@ WRONG: dict[str, tuple[str, Change, str]] = {
     "channels": (
         "grey",
         lambda f: [str(_ome(f / "a.ome.tif", np.zeros((5, 40, 48), np.uint8), "CYX"))],
-        "has the axes CYX of lengths",
+        "is a 5-channel image, but this model was trained on grey images: convert it",
     ),
     "times and slices": (
         "grey",
@@ -235,13 +235,18 @@ def _ome(path: Path, values: Any, axes: str) -> Path:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_it_is_refused_in_one_sentence(
-    name: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     model, make, words = WRONG[name]
     arguments = ["predict", "--model", str(models / f"{model}.safetensors"), *make(tmp_path)]
     code = main([*arguments, "--out", str(tmp_path / "out")])
     output = capsys.readouterr()
     assert code == 2
+    assert caplog.records == []  # which would be further lines
     assert output.err.startswith("error: ")
     assert output.err.count("\n") == 1
     assert pytest.importorskip("re").search(words, output.err), output.err
