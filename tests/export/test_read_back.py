@@ -18,9 +18,10 @@ from bench.metrics.objects import label_objects
 from bench.predict.job import predict_files
 from bench.predict.pictures import Picture, open_pictures
 from bench.predict.settings import PredictionSettings
+from bench.record_values import Cost
 from bench.run.cell import run_cell
 from bench.run.store import Store
-from bench.spec import Cell, Cost, Recipe, Task
+from bench.spec import Cell, Recipe, Task
 
 Mask = npt.NDArray[np.bool_]
 
