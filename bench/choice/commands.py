@@ -1,12 +1,11 @@
 """The commands that follow a choice: train, predict, and learn more."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from bench.ask.request import Request
-from bench.choice.arms import Evidence
 from bench.choice.verdict import Verdict
 from bench.plugins.registry import get_method
 from bench.spec import Cell
@@ -31,7 +30,7 @@ def next_commands(verdict: Verdict, request: Request, program: str, out: Path) -
     if best is None:
         raise ValueError("no method is recommended")
     common = ["--dataset", request.datasets, *_settings(request), "--out", str(out)]
-    one = ["--methods", best.arm.cells[0].label, *_rate(best)]
+    one = ["--methods", best.arm.cells[0].label, *_rates([best.arm.cells[0]])]
     runs = ["--folds", str(request.folds)] if request.folds > 1 else []
     cells = [member.evidence.arm.cells[0] for member in verdict.set]
     names = ",".join(dict.fromkeys(cell.label for cell in cells))
@@ -40,17 +39,18 @@ def next_commands(verdict: Verdict, request: Request, program: str, out: Path) -
     commands = [
         train,
         ["predict", "--model", "best.safetensors", "NEW_IMAGES"],
-        ["choose", "--methods", names, *common, *runs, "--seeds", str(seeds)],
+        ["choose", "--methods", names, *_rates(cells), *common, *runs, "--seeds", str(seeds)],
         [*one, *common, *runs, "--labels", "5,10,20,all", "--seeds", "3"],
     ]
     return [shlex.join([program, *words]) for words in commands]
 
 
-def _rate(best: Evidence) -> Iterator[str]:
-    """The learning rate, if it is not the method's own."""
-    cell: Cell = best.arm.cells[0]
-    if cell.protocol == "equal" and cell.recipe.lr != (get_method(cell.method).lr or 0.0):
-        yield from ("--lr", f"{cell.recipe.lr:g}")
+def _rates(cells: Sequence[Cell]) -> list[str]:
+    """The learning rates of methods, unless all are the methods' own."""
+    own = [cell.recipe.lr == (get_method(cell.method).lr or 0.0) for cell in cells]
+    if all(own) or cells[0].protocol != "equal":
+        return []
+    return ["--lr", "|".join(dict.fromkeys(f"{cell.recipe.lr:g}" for cell in cells))]
 
 
 def _settings(request: Request) -> Iterator[str]:

@@ -26,6 +26,7 @@ from bench.choice.race import NO_LIMITS
 from bench.choice.setup import Setup, shorten
 from bench.choice.tune import VARIANTS, with_variants
 from bench.errors import UserError
+from bench.plugins.registry import get_method
 from bench.run.events import CellFinished, CellProgressed, CellStarted, PhaseStarted
 from bench.run.schedule import RunSettings
 from bench.run.store import Store
@@ -75,6 +76,23 @@ def test_commands_repeat_the_settings_and_are_understood(
     for name in ("run", *cli.COMMANDS):
         monkeypatch.setattr(cli.command_module(name), "run", lambda *_: 0)
     assert [one for one in commands if cli.main(shlex.split(one)[1:]) != 0] == []
+
+
+def test_commands_name_a_learning_rate_that_is_not_the_method_s_own() -> None:
+    (cell,) = planted_cells(["lora"], runs=1)["lora"]
+    own = get_method("lora").lr or 0.0
+    cell, tuned = (replace(cell, recipe=replace(cell.recipe, lr=lr)) for lr in (own, 0.1))
+    records = [planted_record(one, dict.fromkeys(range(8), 80.0), 80) for one in (cell, tuned)]
+    for cells, words in (([tuned], "--lr 0.1"), ([cell, tuned], f"--lr '{own:g}|0.1'")):
+        verdict = decide(make_arms(cells), records, PRIOR).verdict
+        commands = next_commands(verdict, REQUEST, "sam-bench", Path("out"))
+        assert words in commands[2]
+    assert (
+        "--lr"
+        not in next_commands(
+            decide(make_arms([cell]), records, PRIOR).verdict, REQUEST, "sam-bench", Path("out")
+        )[0]
+    )
 
 
 @pytest.mark.parametrize(
