@@ -12,7 +12,7 @@ def memory_warning(cell: Cell, predicted: PredictedCost) -> str:
         return ""
     where = "" if cell.task.backbone == "none" else f" on {cell.task.backbone}"
     verb = "does not fit" if predicted.fits == "no" else "may not fit"
-    return f"{cell.label}{where} {verb}: {_amounts(predicted)}; {_way_out(predicted)}"
+    return f"{cell.label}{where} {verb}: {_amounts(predicted, 'are')}; {_way_out(predicted)}"
 
 
 def explain(record: Record, predicted: PredictedCost, smaller: str | None = None) -> Record:
@@ -23,7 +23,7 @@ def explain(record: Record, predicted: PredictedCost, smaller: str | None = None
         predicted: what was predicted before the run.
         smaller: of `bench.run.out_of_memory.send_smaller_change`, where the prediction fits.
     """
-    words = [record.error or "out of memory", _amounts(predicted)]
+    words = [record.error or "out of memory", _amounts(predicted, "were")]
     if predicted.fits == "fits":
         words.append(f"{smaller} needs less" if smaller else "")
     elif predicted.fits is not None:
@@ -37,13 +37,13 @@ def _way_out(predicted: PredictedCost) -> str:
     return f"{predicted.change} makes it fit"
 
 
-def _amounts(predicted: PredictedCost) -> str:
+def _amounts(predicted: PredictedCost, verb: str) -> str:
     """As "the predicted peak is 9.3 GiB, 7.9 GiB were free"; "" if neither is known."""
     parts = []
     if predicted.run_peak_bytes is not None:
         parts.append(f"the predicted peak is {gib(predicted.run_peak_bytes)}")
     if predicted.available_bytes is not None:
-        parts.append(f"{gib(predicted.available_bytes)} were free")
+        parts.append(f"{gib(predicted.available_bytes)} {verb} free")
     return ", ".join(parts)
 
 

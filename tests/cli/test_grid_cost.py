@@ -60,7 +60,7 @@ def test_what_does_not_fit_is_warned_of_once_for_all_seeds(monkeypatch: pytest.M
     change = replace(LARGE, change="--checkpointing")
     assert said(cells, {"full": change}, monkeypatch)[-2:] == [
         "warning: full on sam_nano does not fit: the predicted peak is 3.0 GiB, 2.0 GiB",
-        "were free; --checkpointing makes it fit",
+        "are free; --checkpointing makes it fit",
     ]
     many = [make_cell("full", options={"rank": rank}) for rank in range(8)]
     assert said(many, {"full": LARGE}, monkeypatch)[-1] == "3 more warnings like these"

@@ -127,10 +127,10 @@ def test_a_warning_is_shown_once_for_all_seeds() -> None:
         progress.update(CellStarted(one))
         lines.append(progress.update(CellProgressed(one, CostPredicted(TOO_LARGE, 4))))
     assert [line and line.plain for line in lines] == [
-        "warning: full on sam_nano does not fit: the predicted peak is 9.3 GiB, 7.9 GiB were free;"
+        "warning: full on sam_nano does not fit: the predicted peak is 9.3 GiB, 7.9 GiB are free;"
         " --checkpointing makes it fit",
         None,
-        "warning: lora on sam_nano does not fit: the predicted peak is 9.3 GiB, 7.9 GiB were free;"
+        "warning: lora on sam_nano does not fit: the predicted peak is 9.3 GiB, 7.9 GiB are free;"
         " --checkpointing makes it fit",
     ]
     maybe = replace(TOO_LARGE, fits="probably")
