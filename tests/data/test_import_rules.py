@@ -212,7 +212,9 @@ def test_large_values_and_minus_one_stay(tmp_path: Path) -> None:
         values = foreign.mask(number).astype(np.int8)
         values[0] = -1
         np.save(tmp_path / "raw" / "masks" / f"{name}.npy", values)
-    import_folder(tmp_path / "raw", tmp_path / "target")
+    done = import_folder(tmp_path / "raw", tmp_path / "target")
+    named = '{"background": 0, "class 1": 1, "class 2": 2, "ignore": -1}'
+    assert any(line.endswith(f"as in {named}") for line in done.sentences)
     kept = tifffile.imread(tmp_path / "target" / "masks" / "image_1.tif")
     assert set(np.unique(kept)) == {-1, 0, 1, 2}
 

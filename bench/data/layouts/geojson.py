@@ -64,7 +64,8 @@ def _features(content: Any) -> list[dict[str, Any]]:
 
 
 def _label(feature: dict[str, Any]) -> str:
-    properties = feature.get("properties") or {}
+    properties = feature.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
     named = properties.get("classification") or properties.get("label") or ""
     return str(named.get("name", "")) if isinstance(named, dict) else str(named)
 

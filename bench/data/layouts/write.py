@@ -128,15 +128,17 @@ def _write_all(draft: Draft, work: Path, options: Options, report: Report) -> li
 def _naming(values: list[int]) -> str:
     """That the source names no classes, with the classes.json to write."""
     labels = [value for value in values if value != NOT_FINITE]
-    named: dict[str, int | str] = {}
-    for value in labels:
-        if value < 0 and len(labels) > 2:
-            named["ignore"] = value
-        else:
-            first = not named.keys() - {"ignore"}
-            other = "object" if len(labels) == 2 else f"class {len(named)}"
-            name = BACKGROUND if first else other
-            named[name] = show_value(value) if value >= COLOUR else value
+    ignored = labels[0] if len(labels) > 2 and labels[0] < 0 else None
+    classes = [value for value in labels if value != ignored]
+    names = [BACKGROUND, *(f"class {index}" for index in range(1, len(classes)))]
+    if len(classes) == 2:
+        names[1] = "object"
+    named: dict[str, int | str] = {
+        name: show_value(value) if value >= COLOUR else value
+        for name, value in zip(names, classes, strict=True)
+    }
+    if ignored is not None:
+        named["ignore"] = ignored
     shown = ", ".join(map(show_value, labels))
     return (
         f"the source names no classes; its masks hold {shown}: to name them, write classes.json in "
