@@ -79,30 +79,37 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     (cell,) = cells
     repeats = scores_of(cell, Store(arguments.out).stream())
     training = FinalTraining(cell, arguments.all, repeats)
-    header = _train(training, device, arguments.threads or os.cpu_count() or 1, arguments.model)
+    threads = arguments.threads or os.cpu_count() or 1
+    header = _train(training, device, threads, arguments.model, console)
     _report(header, arguments, console)
     return 0
 
 
-def _train(training: "FinalTraining", device: str, threads: int, path: Path) -> "ModelHeader":
+def _train(
+    training: "FinalTraining", device: str, threads: int, path: Path, console: Console
+) -> "ModelHeader":
     """Train, showing the progress."""
     import torch
     from rich.live import Live
 
     from bench.cli.progress import Progress
+    from bench.cli.progress_log import ProgressLog
     from bench.run.events import CellProgress, CellProgressed, CellStarted, RunStarted
     from bench.run.final import train_final
 
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # as in the cells
     progress = Progress()
-    progress.update(RunStarted((training.cell,), threads))
-    progress.update(CellStarted(training.cell))
+    display = Live(progress, console=console, transient=True, refresh_per_second=4)
+    log = ProgressLog(console)
+    take = progress.update if console.is_terminal else log.update
 
     def show(event: CellProgress) -> None:
-        progress.update(CellProgressed(training.cell, event))
+        take(CellProgressed(training.cell, event))
 
-    with Live(progress, transient=True, refresh_per_second=4):
+    with display if console.is_terminal else log:
+        take(RunStarted((training.cell,), threads))
+        take(CellStarted(training.cell))
         return train_final(training, device, path, show)
 
 

@@ -25,11 +25,13 @@ class EvaluationMode(ABC):
         takes_stacks: it can give a model several consecutive slices at once (`--depth`).
         separates_objects: its predictions hold objects; in other modes objects are the connected
             components of the class map.
+        native: the model sees images at their own resolution.
     """
 
     name: str
     takes_stacks = False
     separates_objects = False
+    native = False
 
     def prompt_origin(self, method_prompts: PromptSource) -> PromptSource:
         """Where prompts come from at evaluation: as in the method, unless the mode has its own.
@@ -80,6 +82,7 @@ class Tiles(EvaluationMode):
     """Overlapping windows at the resolution of the image: `bench.evaluate.tiles`."""
 
     name = "tiles"
+    native = True
 
     def predict(
         self, model: "Model", items: Sequence[Item], collection: Collection

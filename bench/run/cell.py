@@ -15,6 +15,7 @@ from bench.data.split import Split, join_groups, split
 from bench.data.stacks import stacks
 from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.evaluate.modes import get_mode
+from bench.evaluate.object_width import widths_of_missed_classes
 from bench.evaluate.scoring import Prediction, Scoring
 from bench.evaluate.whole import validation_dice
 from bench.learn.images import make_labelled_images, training_images
@@ -100,7 +101,9 @@ def run_cell(
     for prediction in predictions:
         scoring.add(prediction)
         Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
-    metrics = scoring.summary() | _in_domain(in_domain, collection)
+    metrics = scoring.summary()
+    metrics |= widths_of_missed_classes(metrics, items, tested, cell.task, native=mode.native)
+    metrics |= _in_domain(in_domain, collection)
 
     say(PhaseStarted("measure"))
     cost = measure_cost(model)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.report.compare.grouping import names_of, table_key
 from bench.report.compare.ranking import Block, rank
+from bench.report.records.class_scores import class_columns, missed_classes
 from bench.report.records.columns import COLUMNS, Column
 from bench.report.records.rows import Row, gather
 from bench.report.records.runs import Runs
@@ -56,6 +57,11 @@ class Comparison:
             if not column.optional or any(row.values[column.key].runs for row in self.rows)
         ]
 
+    @cached_property
+    def class_columns(self) -> list[Column]:
+        """Columns with the Dice of each class; empty for one foreground class or many."""
+        return class_columns(self.rows)
+
 
 def make_comparisons(frame: pd.DataFrame) -> list[Comparison]:
     """Make a comparison for each `table_key` of the cells.
@@ -96,6 +102,7 @@ def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int
         *_threads(ordered),
         *_failures(ordered),
         *_gaps(ordered),
+        *missed_classes(ordered),
     )
     title = _title(cells[0], words)
     cell = cells[0]

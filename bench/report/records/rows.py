@@ -86,6 +86,24 @@ class Row:
         """The scores of the test images of each successful run."""
         return [self.runs.images[place] for place in self.succeeded]
 
+    def class_value(self, key: str) -> Value:
+        """The value of a metric of one class over the successful runs.
+
+        Args:
+            key: such as "dice/pearlite"; no run need have it.
+        """
+        if key not in self.runs.frame:
+            return _NOT_MEASURED
+        figures = self.ok[key].to_numpy(np.float64, na_value=np.nan)
+        known = figures[~np.isnan(figures)]
+        spread = float(known.std(ddof=1)) if known.size > 1 else None
+        return Value(float(known.mean()), spread, known.size) if known.size else _NOT_MEASURED
+
+    def value(self, column: Column) -> Value:
+        """The value of a column, one of `COLUMNS` or of a class."""
+        known = self.values.get(column.key)
+        return self.class_value(column.key) if known is None else known
+
     def settings(self, facts: Sequence[str]) -> set[str]:
         """The conditions of the measurements of its successful runs, as texts, each once.
 

@@ -27,14 +27,15 @@ def terminal_table(comparison: Comparison, width: int = 100) -> Table:
         width: number of characters in a line; the least important columns are left out until the
             table fits or has one column of numbers.
     """
+    everything = [*comparison.columns, *comparison.class_columns]
     keep = [
         column
-        for column in comparison.columns
-        if any(row.values[column.key].figure is not None for row in comparison.rows)
+        for column in everything
+        if any(row.value(column).figure is not None for row in comparison.rows)
     ]
     console = Console(width=10_000)
     while True:
-        table = _table(comparison, keep, len(keep) < len(comparison.columns))
+        table = _table(comparison, keep, len(keep) < len(everything))
         if len(keep) < 2 or Measurement.get(console, console.options, table).maximum <= width:
             return table
         keep.remove(max(keep, key=lambda column: column.importance))

@@ -83,7 +83,7 @@ def _texts(block: Block, columns: tuple[Column, ...]) -> list[list[str]]:
     """Texts of every row, without marks."""
     return [
         [row.label, row.backbone, row.weights, row.prompts, row.status]
-        + [_shown(column, row.values[column.key]) for column in columns]
+        + [_shown(column, row.value(column)) for column in columns]
         for row in block.rows
     ]
 
@@ -98,16 +98,17 @@ def _shown(column: Column, value: Value) -> str:
 def markdown(comparison: Comparison) -> str:
     """Return tables of the blocks, then the notes as a list; there is no title.
 
-    Best values are bold, ties have the mark ≈.
+    Best values are bold, ties have the mark ≈. The Dice of each class has the last columns.
     """
     parts = []
-    alignments = ["left"] * len(TEXT_HEADERS) + ["right"] * len(comparison.columns)
+    columns = [*comparison.columns, *comparison.class_columns]
+    alignments = ["left"] * len(TEXT_HEADERS) + ["right"] * len(columns)
     for block in comparison.blocks:
-        shown = cells(block, comparison.columns, _mark_markdown)
+        shown = cells(block, columns, _mark_markdown)
         lines = [[f"`{label}`", *rest] for label, *rest in shown]
         if len(comparison.blocks) > 1:
             parts.append(f"**Prompts: {block.prompts}**")
-        parts.append(markdown_table(_headers(comparison), lines, alignments))
+        parts.append(markdown_table(_headers(columns), lines, alignments))
     parts.append("\n".join(f"- {note}" for note in comparison.notes))
     return "\n\n".join(parts) + "\n"
 
@@ -121,7 +122,7 @@ def latex(comparison: Comparison) -> str:
     body = [
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
-        " & ".join(map(_escape, _headers(comparison))) + r" \\",
+        " & ".join(map(_escape, _headers(comparison.columns))) + r" \\",
     ]
     for block in comparison.blocks:
         body.append(r"\midrule")
@@ -158,8 +159,8 @@ def unrounded(comparison: Comparison) -> dict[str, list[object]]:
     return lines
 
 
-def _headers(comparison: Comparison) -> list[str]:
-    return [*TEXT_HEADERS, *(column.header for column in comparison.columns)]
+def _headers(columns: Sequence[Column]) -> list[str]:
+    return [*TEXT_HEADERS, *(column.header for column in columns)]
 
 
 def _mark_markdown(text: str, mark: Mark | None) -> str:
