@@ -19,18 +19,28 @@ def showing_reading(console: Console) -> Iterator[None]:
     Args:
         console: to print on.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TimeRemainingColumn,
+    )
 
     began, last = time.monotonic(), time.monotonic()
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    tasks = {}
+    tasks: dict[str, TaskID] = {}
+    starts: dict[str, float] = {}
 
     def listen(what: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
+        if not done:
+            starts[what] = now
         if not console.is_terminal:
-            if now - last >= LINE_S or (done == total and now - began >= LINE_S):
+            long = now - starts.get(what, began) >= LINE_S
+            if (done and now - last >= LINE_S) or (done == total and long):
                 of_all = f" of {total}" if total else ""
                 console.print(f"{what}: {done}{of_all}", soft_wrap=True)
                 last = now
