@@ -131,8 +131,7 @@ def _naming(values: list[int]) -> str:
     ignored = labels[0] if len(labels) > 2 and labels[0] < 0 else None
     classes = [value for value in labels if value != ignored]
     names = [BACKGROUND, *(f"class {index}" for index in range(1, len(classes)))]
-    if len(classes) == 2:
-        names[1] = "object"
+    names = names[: len(classes)] if len(classes) != 2 else [BACKGROUND, "object"]
     named: dict[str, int | str] = {
         name: show_value(value) if value >= COLOUR else value
         for name, value in zip(names, classes, strict=True)
