@@ -57,10 +57,8 @@ class _Inputs:
             raise _UnknownError
         numbers = (number for number, tensor in enumerate(self.tensors) if tensor is result)
         owner = self.owners.get(result.untyped_storage()._cdata)
-        size, stride = result.shape, result.stride()
-        return _Output(
-            next(numbers, None), owner, size, stride, result.storage_offset(), result.dtype
-        )
+        size, stride, offset = result.shape, result.stride(), int(result.storage_offset())
+        return _Output(next(numbers, None), owner, size, stride, offset, result.dtype)
 
 
 _Recipe = _Output | list[_Output | None] | Literal["nothing", "run again"]

@@ -18,7 +18,7 @@ REACHED = (0.4, 0.7)  # shares of published peaks that training reaches: operati
 # products are smaller and stay in caches (tests/benchmarks/time_error.py); the rest is assumed.
 PROBE_REACHED = {"cpu bf16": (1.5, 1.5), "cpu fp32": (0.8, 1.5), "cuda": (0.7, 1.0)}
 OPERATOR_S = {"cpu": 37e-6, "cuda": 10e-6}  # fitted to records; assumed
-ROUGH, PROBED = 2.5, 1.5  # factors of the interval: from a data sheet, from a probe
+ROUGH, PROBED = 2.5, 2.0  # factors of the interval: from a data sheet, from a probe
 PROBE_S = 5.0
 VIEW_S = 0.03  # seconds of a CPU to make an augmented view of a million pixels; measured
 
