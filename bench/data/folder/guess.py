@@ -20,7 +20,7 @@ from bench.data.folder.mask_values import (
     peaks_of,
     ranges,
 )
-from bench.data.folder.shapes import pieces, read_samples, share_at_edges, slopes
+from bench.data.folder.shapes import flat_values, pieces, read_samples, share_at_edges, slopes
 from bench.data.items import IGNORE, Item
 from bench.data.masks import COLOUR, NOT_FINITE, show_value
 from bench.errors import UserError
@@ -169,14 +169,16 @@ def _has_slopes(masks: MaskValues) -> bool:
 
 def _too_many(masks: MaskValues) -> UserError:
     total = masks.total
+    # Noise of JPEG leaves few flat places in small objects, but keeps levels frequent.
+    flat = {} if masks.lossy else flat_values(read_samples(masks.sample()))
     cause = "blurred or resampled edges, or instances"
     if masks.lossy:
         cause = f"'{masks.lossy}' is a JPEG"
     return UserError(
         f"the masks in '{masks.root}' hold {len(total)} different values, which is not a class map"
         f" ({cause}); save them as PNG with one value per class, without smoothing, or write"
-        f" {masks.file} as {declare(ranges(total), OTHERS)} to use only the values around the most"
-        " frequent ones"
+        f" {masks.file} as {declare(ranges(total, flat), OTHERS)} to use only the values around the"
+        " most frequent ones"
     )
 
 

@@ -61,11 +61,11 @@ class MaskValues:
         return f"'{self.root}'"
 
 
-def peaks_of(total: Mapping[int, int]) -> list[int]:
+def peaks_of(total: Mapping[int, int], share: float = 0.01) -> list[int]:
     """The most frequent values, at least two and at most eight, that are far from each other."""
     peaks: list[int] = []
     apart = max(1, (max(total) - min(total)) // 8)
-    least = 0.01 * sum(total.values())
+    least = share * sum(total.values())
     for value in sorted(total, key=lambda value: -total[value]):
         wanted = len(peaks) < 2 or (total[value] >= least and len(peaks) < 8)
         if wanted and all(abs(value - peak) >= apart for peak in peaks):
@@ -73,16 +73,20 @@ def peaks_of(total: Mapping[int, int]) -> list[int]:
     return sorted(peaks)
 
 
-def ranges(total: Mapping[int, int]) -> dict[str, Any]:
+def ranges(total: Mapping[int, int], flat: Mapping[int, int]) -> dict[str, Any]:
     """Ranges around the most frequent values: a quarter of the way to the next one.
 
     Colours have no order: the most frequent ones stand for themselves.
+
+    Args:
+        total: stored value to its number of pixels.
+        flat: the same of pixels whose neighbours have their value, which is rare on slopes.
     """
     if max(total) >= COLOUR:
         frequent = sorted(total, key=lambda value: -total[value])[:8]
         least = 0.01 * sum(total.values())
         return named(sorted(v for n, v in enumerate(frequent) if n < 2 or total[v] >= least))
-    peaks = peaks_of(total)
+    peaks = peaks_of(flat, 0.001) if len(flat) > 1 else peaks_of(total)
     gaps = [(after - before) // 4 for before, after in pairwise(peaks)]
     lowest = [min(total), *(peak - gap for peak, gap in zip(peaks[1:], gaps, strict=True))]
     highest = [*(peak + gap for peak, gap in zip(peaks, gaps, strict=False)), max(total)]

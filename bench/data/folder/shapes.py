@@ -1,10 +1,12 @@
 """Shapes in masks that tell what their values mean: connected pieces, and smooth edges."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
 
+from bench.data.contents import value_counts
 from bench.data.decode import read_stored
 from bench.data.items import Item
 from bench.data.masks import Codes
@@ -54,6 +56,15 @@ def slopes(codes: Codes, peaks: Sequence[int]) -> tuple[int, int]:
             (before > middle) & (middle > after)
         )
     return int(rest.sum()), int((between & rest).sum())
+
+
+def flat_values(masks: Sequence[Codes]) -> Counter[int]:
+    """Value to the number of its pixels whose eight neighbours have the same value."""
+    counts = Counter[int]()
+    for codes in masks:
+        flat = ndimage.maximum_filter(codes, 3) == ndimage.minimum_filter(codes, 3)
+        counts.update(value_counts(codes[flat]))
+    return counts
 
 
 def read_samples(items: list[tuple[Item, tuple[int, int]]]) -> list[Codes]:
