@@ -106,7 +106,7 @@ def flops_of_operator(
         The FLOPs; 0 for operators other than matrix products, convolutions and attention.
     """
     if operator is torch.ops.aten.convolution_backward.default:
-        shapes = (value.shape for value in arguments[:3])
+        shapes = [list(value.shape) for value in arguments[:3]]
         return _convolution_backward(*shapes, *arguments[3:])
     formula = flop_registry.get(operator.overloadpacket)
     return 0 if formula is None else int(formula(*arguments, **keywords, out_val=result))
@@ -195,7 +195,7 @@ def _run_counted(call: Callable[[], Any]) -> FlopCounterMode:
 
 
 def _convolution_backward(
-    out: Sequence[int], x: Sequence[int], weight: Sequence[int], *others: Any, out_shape: Any = None
+    out: list[int], x: list[int], weight: list[int], *others: Any, out_shape: Any = None
 ) -> int:
     """FLOPs of the backward pass: those of the forward pass for each requested gradient.
 
