@@ -104,8 +104,14 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
         _print(console, f"not ready yet: {done.fault}")
     else:
         _print(console, f"classes: {', '.join(done.classes)}")
-        _print(console, f"next: {program_name()} data check {shlex.quote(str(target))}")
+        _print(console, f"next: {program_name()} data check {_as_path(target)}")
     return 0
+
+
+def _as_path(target: Path) -> str:
+    """A folder as a word of a command that cannot be taken for the name of a dataset."""
+    alone = target.name == str(target)
+    return shlex.quote(f"./{target}" if alone else str(target))
 
 
 def _print(console: Console, text: str) -> None:

@@ -317,7 +317,9 @@ def test_a_damaged_image_is_left_out_on_request(tmp_path: Path, make: Any) -> No
     assert any("image_6" in line for line in done.sentences)
 
 
-def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     foreign.yolo(tmp_path / "raw")
     (tmp_path / "target").mkdir()
     monkeypatch.chdir(tmp_path / "raw")
@@ -326,6 +328,8 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path / "target")
     assert import_folder(Path("../raw"), Path()).images == foreign.COUNT
     assert (tmp_path / "target" / "masks" / "image_0.png").is_file()
+    assert main(["data", "import", "../raw", "uhcs"]) == 0  # also the name of a dataset
+    assert "next: sam-bench data check ./uhcs\n" in capsys.readouterr().out
 
 
 def test_a_folder_that_needs_no_import_is_not_converted(tmp_path: Path) -> None:
