@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from bench.data.decode import decode_mask
-from bench.data.items import Collection, Item
+from bench.data.items import IGNORE, Collection, Item
 from bench.data.parallel import for_each, threads_for
 from bench.data.remember import Remembered
 
@@ -18,7 +18,8 @@ _KNOWN: WeakKeyDictionary[Item, frozenset[int]] = WeakKeyDictionary()
 def present_classes(collection: Collection, items: Sequence[Item]) -> list[frozenset[int]]:
     """Class indices, and `IGNORE`, in the mask of each item.
 
-    Masks are decoded once: the result is kept as long as the item, and for files in the cache too.
+    Where the reader of the collection kept what its files hold, no mask is decoded. Other masks are
+    decoded once: the result is kept as long as the item, and for files in the cache too.
 
     Args:
         collection: of the items.
@@ -27,6 +28,7 @@ def present_classes(collection: Collection, items: Sequence[Item]) -> list[froze
     Raises:
         UserError: as `decode_mask`.
     """
+    _take_contents(collection)
     unknown = [item for item in items if item not in _KNOWN]
     files = [item.mask for item in unknown if isinstance(item.mask, Path)]
     if len(files) < len(unknown) or not files:
@@ -34,6 +36,16 @@ def present_classes(collection: Collection, items: Sequence[Item]) -> list[froze
     else:
         _recall(collection, unknown, files)
     return [_KNOWN[item] for item in items]
+
+
+def _take_contents(collection: Collection) -> None:
+    """Take the classes from the contents of the files, but for images with lost pixels."""
+    if len(collection.contents) != len(collection.items):
+        return
+    table = collection.mask_values or {k: k for k in range(collection.num_classes)}
+    for item, contents in zip(collection.items, collection.contents, strict=True):
+        if not contents.lost and item not in _KNOWN:
+            _KNOWN[item] = frozenset(table.get(value, IGNORE) for value in contents.values)
 
 
 def _recall(collection: Collection, items: Sequence[Item], files: Sequence[Path]) -> None:

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from bench.cli.overlaps import proposing_groups
 from bench.data.folder.read import read_folder
 from bench.data.leakage.gate import find_leaks
 from bench.data.leakage.pairs import find_pairs, joined_groups
+from bench.data.mask_classes import present_classes
 from bench.data.split import join_groups, split
 from bench.draw.texture import smooth_noise
 from bench.errors import UserError
@@ -114,3 +116,13 @@ def test_groups_join_under_the_name_of_the_first(folder: Path) -> None:
     collection = join_groups(read_folder(folder), (("s0t0", "x2"), ("x3", "x4")))
     groups = {item.name: item.group for item in collection.items}
     assert (groups["x2"], groups["x4"], groups["x5"]) == ("s0t0", "x3", "x5")
+
+
+def test_classes_of_masks_come_from_what_the_reader_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = read_folder(folder)
+    decoded = present_classes(replace(collection, contents=()), collection.items)
+    fresh = read_folder(folder)
+    monkeypatch.setattr("bench.data.mask_classes.decode_mask", None)
+    assert present_classes(fresh, fresh.items) == decoded == [frozenset({0, 1})] * 12
