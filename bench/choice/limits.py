@@ -156,11 +156,11 @@ def apply_limits(
 
 def _judge(cell: Cell, limits: Limits, images: int) -> tuple[str, float]:
     """Why a method is left out, or "", and the operations of one of its runs."""
-    method = get_method(cell.method)
+    method, task = get_method(cell.method), replace(cell.task, weights="random")
     if method.from_scratch and not limits.scratch:
         return "it is trained from scratch", 0.0
     try:
-        counts = cost_card(method, cell.options, cell.task).counts
+        counts = cost_card(method, cell.options, task).counts
     except UnsupportedError as error:
         return f"it cannot do this task: {error}", 0.0
     if limits.max_params is not None and counts.total_params > limits.max_params:
@@ -168,7 +168,7 @@ def _judge(cell: Cell, limits: Limits, images: int) -> tuple[str, float]:
     recipe = cell.recipe
     if limits.max_memory is not None:
         views = max(images, min(recipe.bank_views, recipe.steps * recipe.batch_size))
-        plan = Plan(method, cell.options, cell.task, recipe, views if method.lr else 0)
+        plan = Plan(method, cell.options, task, recipe, views if method.lr else 0)
         try:
             peak = plan.memory().cell_peak
         except UnsupportedError:  # not predicted: it may fit

@@ -16,6 +16,8 @@ from bench.run.schedule import Emit, RunSettings, run_cells
 from bench.run.store import Store
 from bench.spec import Cell, Record
 
+RESERVE = 0.05  # share of the time that is kept for the verdict, the figure and the page
+
 
 class TimeIsUp(Exception):  # noqa: N818 - no error: the command goes on with its verdict
     """The time of the command is up; raised out of the scheduler, which stops the running cell."""
@@ -42,6 +44,11 @@ class Clock:
         self.began = self.now()
 
     @property
+    def ends(self) -> float | None:
+        """Seconds after which no cell runs; None for no limit."""
+        return None if self.limit is None else (1 - RESERVE) * self.limit
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the command began."""
         return self.now() - self.began
@@ -54,11 +61,11 @@ class Clock:
         """
         if isinstance(event, CellFinished) and event.seconds is not None:
             self._done.append((event.record.cell, event.seconds))
-        if self.limit is None:
+        if self.ends is None:
             return
-        if isinstance(event, CellStarted) and self.elapsed + self.expected(event.cell) > self.limit:
+        if isinstance(event, CellStarted) and self.elapsed + self.expected(event.cell) > self.ends:
             raise TimeIsUp
-        if isinstance(event, CellProgressed) and self.elapsed > self.limit:
+        if isinstance(event, CellProgressed) and self.elapsed > self.ends:
             raise TimeIsUp
 
     @contextmanager
@@ -67,7 +74,7 @@ class Clock:
 
         Only the main thread can have an alarm; elsewhere the events of a cell have to do.
         """
-        if self.limit is None or threading.current_thread() is not threading.main_thread():
+        if self.ends is None or threading.current_thread() is not threading.main_thread():
             yield
             return
 
@@ -75,7 +82,7 @@ class Clock:
             raise TimeIsUp
 
         before = signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.limit - self.elapsed))
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.ends - self.elapsed))
         try:
             yield
         finally:
