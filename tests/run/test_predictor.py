@@ -84,19 +84,20 @@ def test_equal_configurations_are_predicted_once(sizes: dict[int, int]) -> None:
 
 
 def test_the_change_is_searched_for_the_memory_that_is_free(sizes: dict[int, int]) -> None:
-    predictor = CostPredictor(with_time=False)
+    predictor, cell = CostPredictor(with_time=False), tiny()
+    cell = replace(cell, recipe=replace(cell.recipe, batch_size=4))
     verdicts = [
         (predicted.fits, predicted.change)
-        for gib in (16, 1.9, 2.2, 16)
-        for predicted in [predictor.predict(tiny(), 4, "cpu", int(gib * GIB))]
+        for gib in (16, 3.9, 4.2, 16)
+        for predicted in [predictor.predict(cell, 4, "cpu", int(gib * GIB))]
     ]
     assert verdicts == [
         ("fits", None),
-        ("no", "--accumulate 2"),
-        ("probably", "--accumulate 2"),
+        ("no", "--accumulate 4"),
+        ("probably", "--accumulate 4"),
         ("fits", None),
     ]
-    assert predictor.predict(tiny(), 4, "cpu", None).available_bytes is None
+    assert predictor.predict(cell, 4, "cpu", None).available_bytes is None
 
 
 def test_a_bug_of_a_method_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
