@@ -326,8 +326,9 @@ def test_relative_paths(
     with pytest.raises(UserError, match=f"data import . {tmp_path / 'raw_imported'}"):
         load_collection(".")
     monkeypatch.chdir(tmp_path / "target")
-    assert import_folder(Path("../raw"), Path()).images == foreign.COUNT
-    assert (tmp_path / "target" / "masks" / "image_0.png").is_file()
+    with pytest.raises(UserError, match="is the current folder; name a folder"):
+        import_folder(Path("../raw"), Path())
+    assert import_folder(Path("../raw"), Path("new")).images == foreign.COUNT
     assert main(["data", "import", "../raw", "uhcs"]) == 0  # also the name of a dataset
     assert "next: sam-bench data check ./uhcs\n" in capsys.readouterr().out
 

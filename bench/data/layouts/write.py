@@ -39,6 +39,8 @@ def check_target(target: Path, source: Path, overwrite: bool) -> None:
     here, there = target.resolve(), source.resolve()
     if here == there or here.is_relative_to(there) or there.is_relative_to(here):
         raise UserError(f"'{target}' is not apart from '{source}'; name a folder beside it")
+    if here == Path.cwd():
+        raise UserError(f"'{target}' is the current folder; name a folder that is not there yet")
     if target.is_dir() and not any(target.iterdir()):
         return
     if not target.exists() and not target.is_symlink():
