@@ -119,7 +119,8 @@ def pick(raster: Raster, channels: str, name: str) -> Raster:
         values = values[..., None]
     count = raster.channels
     if channels:
-        names = raster.names or (("red", "green", "blue")[:count] if not raster.separate else ())
+        colours = ("red", "green", "blue") if count == 3 and not raster.separate else ()
+        names = raster.names or colours
         words = [word.casefold() for word in names]
         order = []
         for word in channels.split(","):
