@@ -1,13 +1,12 @@
 """What was read of a collection: facts for people, before and after a run."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from bench.data.contents import Contents, inspect
+from bench.data.contents import Contents
+from bench.data.inspected import inspect_all
 from bench.data.items import IGNORE, Collection
 from bench.data.masks import NOT_FINITE
 from bench.data.split import split
@@ -76,7 +75,7 @@ class CollectionFacts:
         Raises:
             UserError: a file cannot be read.
         """
-        contents = collection.contents or _inspect(collection)
+        contents = collection.contents or inspect_all(collection.items)
         numbers = [content.numbers for content in contents if content.numbers is not None]
         parts, reason = _parts(collection)
         classes, unlabelled = _classes(collection, contents)
@@ -141,11 +140,6 @@ class CollectionFacts:
             "assumed": list(self.assumed),
             "left_out": list(self.left_out),
         }
-
-
-def _inspect(collection: Collection) -> tuple[Contents, ...]:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return tuple(pool.map(inspect, collection.items))
 
 
 def _counts(values: Any) -> dict[Any, int]:

@@ -97,4 +97,4 @@ class Collection:
         if selection == WHOLE:
             return self
         items = tuple(replace(item, selection=selection) for item in self.items)
-        return replace(self, items=items)
+        return replace(self, items=items, contents=())  # they are of whole images
