@@ -37,9 +37,9 @@ def write_map(
     """Write a map (H, W), or (D, H, W) of D slices, from the file of its rows.
 
     The memory holds one slice, or some rows of one above `STRIP_PX`. The output appears complete or
-    not at all, and replaces an old file. It is PNG for one slice of uint8 values with at most
-    `LARGEST_PX` pixels, otherwise TIFF: one strip per slice, which every program reads, or tiles
-    for slices above `STRIP_PX`.
+    not at all, and replaces an old file, also one of the other format. It is PNG for one slice of
+    uint8 values with at most `LARGEST_PX` pixels, otherwise TIFF: one strip per slice, which every
+    program reads, or tiles for slices above `STRIP_PX`.
 
     Args:
         path: of the output without its ending.
@@ -57,13 +57,15 @@ def write_map(
     slices, height, width = shape
     kind = np.dtype(dtype)
     png = kind == np.uint8 and slices == 1 and height * width <= LARGEST_PX and not tiff
-    path = path.with_name(path.name + (".png" if png else ".tif"))
+    endings = (".png", ".tif") if png else (".tif", ".png")
+    path, other = (path.with_name(path.name + ending) for ending in endings)
     with atomic_path(path) as temporary:
         if png:
             values = np.frombuffer(rows.read(), kind).reshape(height, width)
             Image.fromarray(values).save(temporary, format="PNG")
         else:
             write_tiff(temporary, _strips(rows, shape, kind), shape, kind)
+    other.unlink(missing_ok=True)  # of an earlier run
     return path
 
 

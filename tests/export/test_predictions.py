@@ -22,6 +22,7 @@ from bench.data.components import label_components
 from bench.errors import UserError
 from bench.export.predictions import check_formats, write_formats
 from bench.export.regions import regions_of
+from bench.export.stored_maps import stored_slices
 from bench.predict.outputs import write_map
 from bench.predict.pictures import Picture
 
@@ -210,6 +211,16 @@ def test_maps_in_tiles_give_the_same_files(
             np.testing.assert_array_equal(tifffile.imread(ours), tifffile.imread(theirs))
         else:
             assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize("tiff", [True, False])
+def test_a_map_of_an_earlier_run_is_not_exported(tmp_path: Path, tiff: bool) -> None:
+    picture = Picture("a", tmp_path / "a.png", 1, (4, 5))
+    for value, ending in ((1, not tiff), (2, tiff)):
+        content = BytesIO(bytes([value]) * 20)
+        write_map(tmp_path / "labels" / "a", content, (1, 4, 5), np.uint8, tiff=ending)
+    ((rows,),) = [list(rows) for rows in stored_slices(tmp_path / "labels", picture)]
+    assert (rows == 2).all()
 
 
 def test_a_damaged_label_map_is_named(predicted: tuple[Path, Picture], tmp_path: Path) -> None:
