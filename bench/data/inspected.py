@@ -7,7 +7,7 @@ from typing import Any
 from bench.data.contents import Contents, inspect
 from bench.data.items import Item
 from bench.data.parallel import for_each, threads_for
-from bench.data.remember import Remembered
+from bench.data.remember import Remembered, State, state_of
 
 EDITION = 1  # of `Contents` and of how files are decoded; a higher number forgets all
 _WITH_VALUES = ("values", "colours", "inside")  # keys are numbers, which JSON does not have
@@ -24,9 +24,9 @@ def inspect_all(items: Sequence[Item]) -> tuple[Contents, ...]:
         return tuple(for_each(inspect, items, "reading images", threads_for(items)))
     memory = Remembered(f"contents{EDITION}", places[0])
     known: dict[int, Contents] = {}
-    for number, item in enumerate(items):
-        files = _files(item)
-        stored = memory.recall(_name(item), files) if all(f.exists() for f in files) else None
+    states = [_state(item) for item in items]
+    for number, (item, state) in enumerate(zip(items, states, strict=True)):
+        stored = memory.recall(_name(item), state) if state else None
         if stored is not None:
             known[number] = _from_plain(stored)
     missing = [number for number in range(len(items)) if number not in known]
@@ -35,15 +35,20 @@ def inspect_all(items: Sequence[Item]) -> tuple[Contents, ...]:
         made = for_each(inspect, several, "reading images", threads_for(several))
         for number, item, contents in zip(missing, several, made, strict=True):
             known[number] = contents
-            if files := _files(item):
-                memory.keep(_name(item), files, contents._asdict())
+            if state := states[number]:
+                memory.keep(_name(item), state, contents._asdict())
         memory.save()
     return tuple(known[number] for number in range(len(items)))
 
 
-def _files(item: Item) -> list[Path]:
+def _state(item: Item) -> State | None:
+    """State of the files of an item; None if one is missing, which its reader says."""
     parts = (item.image, item.mask, item.instances)
-    return [part for part in parts if isinstance(part, Path)]
+    files = [part for part in parts if isinstance(part, Path)]
+    try:
+        return state_of(files) if files else None
+    except OSError:
+        return None
 
 
 def _name(item: Item) -> str:

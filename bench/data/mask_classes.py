@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -10,7 +11,7 @@ import numpy as np
 from bench.data.decode import decode_mask
 from bench.data.items import IGNORE, Collection, Item
 from bench.data.parallel import for_each, threads_for
-from bench.data.remember import Remembered
+from bench.data.remember import Remembered, State, state_of
 
 _KNOWN: WeakKeyDictionary[Item, frozenset[int]] = WeakKeyDictionary()
 
@@ -30,7 +31,11 @@ def present_classes(collection: Collection, items: Sequence[Item]) -> list[froze
     """
     _take_contents(collection)
     unknown = [item for item in items if item not in _KNOWN]
-    files = [item.mask for item in unknown if isinstance(item.mask, Path)]
+    files = [
+        (item.mask, item.image)
+        for item in unknown
+        if isinstance(item.mask, Path) and isinstance(item.image, Path)
+    ]
     if len(files) < len(unknown) or not files:
         _decode(collection, unknown)
     else:
@@ -48,22 +53,30 @@ def _take_contents(collection: Collection) -> None:
             _KNOWN[item] = frozenset(table.get(value, IGNORE) for value in contents.values)
 
 
-def _recall(collection: Collection, items: Sequence[Item], files: Sequence[Path]) -> None:
+def _recall(
+    collection: Collection, items: Sequence[Item], files: Sequence[tuple[Path, Path]]
+) -> None:
     """Take what the cache has, decode the other masks, and write the cache."""
     table = repr((collection.num_classes, sorted((collection.mask_values or {}).items())))
     memory = Remembered(
-        f"classes-{hashlib.sha256(table.encode()).hexdigest()[:8]}", files[0].parent
+        f"classes-{hashlib.sha256(table.encode()).hexdigest()[:8]}", files[0][0].parent
     )
-    for item, file in zip(items, files, strict=True):
-        stored = memory.recall(f"{file} {item.selection}", [file]) if file.exists() else None
-        if stored is not None:
-            _KNOWN[item] = frozenset(stored)
+    states: dict[Item, State] = {}
+    for item, pair in zip(items, files, strict=True):
+        with suppress(OSError):  # of a missing file, which its reader says
+            states[item] = state_of(pair)  # the image too: its lost pixels are unlabelled
+            if (stored := memory.recall(_name(item), states[item])) is not None:
+                _KNOWN[item] = frozenset(stored)
     missing = [item for item in items if item not in _KNOWN]
     _decode(collection, missing)
     for item in missing:
-        assert isinstance(item.mask, Path), "the caller has only files"
-        memory.keep(f"{item.mask} {item.selection}", [item.mask], sorted(_KNOWN[item]))
+        if item in states:
+            memory.keep(_name(item), states[item], sorted(_KNOWN[item]))
     memory.save()
+
+
+def _name(item: Item) -> str:
+    return f"{item.mask} {item.selection}"
 
 
 def _decode(collection: Collection, items: Sequence[Item]) -> None:

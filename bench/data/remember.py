@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.errors import UserError
 from bench.files import cache_folder, write_atomic
@@ -19,6 +19,32 @@ from bench.files import cache_folder, write_atomic
 MOST_FILES = 200  # the ones written last stay
 MOST_RESULTS = 100_000  # in each file
 SETTLED_S = 2.0  # a file that changed so lately may change again within one tick of its clock
+
+
+class State(NamedTuple):
+    """Which contents some files have: of `state_of`.
+
+    Attributes:
+        key: hash of paths, sizes and times of change.
+        settled: whether no file had changed in the last `SETTLED_S` seconds.
+    """
+
+    key: str
+    settled: bool
+
+
+def state_of(files: Sequence[Path]) -> State:
+    """The state of files; take it before they are read, so that a later change is seen.
+
+    Raises:
+        OSError: a file does not exist.
+    """
+    now = time.time()
+    found = [(str(file.resolve()), file.stat()) for file in files]
+    states = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+    latest = max((stat.st_mtime for _, stat in found), default=0.0)
+    key = hashlib.sha256(repr(states).encode()).hexdigest()[:32]
+    return State(key, now - latest >= SETTLED_S)
 
 
 class Remembered:
@@ -40,33 +66,25 @@ class Remembered:
             if isinstance(stored, dict):
                 self._results = stored
 
-    def recall(self, name: str, files: Sequence[Path]) -> Any | None:
-        """The result of that name; None if there is none, or a file has changed.
-
-        Raises:
-            OSError: a file does not exist.
-        """
+    def recall(self, name: str, state: State) -> Any | None:
+        """The result of that name; None if there is none, or it is of another state."""
         entry = self._results.get(name)
-        if not isinstance(entry, list) or len(entry) != 2 or entry[0] != _state(files):
+        if not isinstance(entry, list) or len(entry) != 2 or entry[0] != state.key:
             return None
         return entry[1]
 
-    def keep(self, name: str, files: Sequence[Path], result: Any) -> None:
-        """Keep a result, unless one of its files has changed in the last `SETTLED_S` seconds.
+    def keep(self, name: str, state: State, result: Any) -> None:
+        """Keep a result, unless its state is not settled.
 
         Args:
             name: what it is recalled by.
-            files: that it depends on.
+            state: of the files that it depends on, taken before they were read.
             result: plain containers that JSON can hold, not None.
-
-        Raises:
-            OSError: a file does not exist.
         """
-        latest = max((file.stat().st_mtime for file in files), default=0.0)
-        if time.time() - latest < SETTLED_S:
+        if not state.settled:
             return
         self._results.pop(name, None)  # the newest last
-        self._results[name] = [_state(files), result]
+        self._results[name] = [state.key, result]
         self._changed = True
 
     def save(self) -> None:
@@ -84,9 +102,3 @@ class Remembered:
             files = sorted(self._path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
             for file in files[:-MOST_FILES]:
                 file.unlink(missing_ok=True)
-
-
-def _state(files: Sequence[Path]) -> str:
-    """Hash of paths, sizes and times of change."""
-    states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(states).encode()).hexdigest()[:32]

@@ -6,15 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from bench.ask.independence import check_independence
 from bench.ask.request import Request
 from bench.cli.overlaps import proposing_groups
+from bench.data.contents import Contents, inspect
+from bench.data.facts import CollectionFacts
 from bench.data.folder.read import read_folder
+from bench.data.inspected import inspect_all
+from bench.data.items import IGNORE, Collection, Item
 from bench.data.leakage.gate import find_leaks
 from bench.data.leakage.pairs import find_pairs, joined_groups
 from bench.data.mask_classes import present_classes
+from bench.data.selection import Selection
 from bench.data.split import join_groups, split
 from bench.draw.texture import smooth_noise
 from bench.errors import UserError
@@ -126,3 +132,43 @@ def test_classes_of_masks_come_from_what_the_reader_kept(
     fresh = read_folder(folder)
     monkeypatch.setattr("bench.data.mask_classes.decode_mask", None)
     assert present_classes(fresh, fresh.items) == decoded == [frozenset({0, 1})] * 12
+
+
+def test_a_mask_that_changes_while_it_is_read_is_read_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, mask = read_folder(folder).items[0], folder / "masks" / "s0t0.png"
+    monkeypatch.setattr("bench.data.remember.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("bench.data.remember.SETTLED_S", -1.0)
+
+    def inspect_and_change(item: Item) -> Contents:
+        contents = inspect(item)
+        Image.fromarray(np.full((120, 160), 7, np.uint8)).save(mask)
+        return contents
+
+    monkeypatch.setattr("bench.data.inspected.inspect", inspect_and_change)
+    inspect_all([first])
+    monkeypatch.setattr("bench.data.inspected.inspect", inspect)
+    assert inspect_all([first])[0].values == {7: 120 * 160}
+
+
+def test_lost_pixels_of_a_changed_image_change_the_classes_of_its_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.data.remember.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("bench.data.remember.SETTLED_S", -1.0)
+    image, mask = tmp_path / "a.tif", tmp_path / "mask.png"
+    Image.fromarray(np.array([[0, 1]], np.uint8).repeat(4, 0)).save(mask)
+
+    def classes(values: list[float]) -> frozenset[int]:
+        tifffile.imwrite(image, np.array([values], np.float32).repeat(4, 0))
+        item = Item("a", image, mask, "a")
+        return present_classes(Collection("a", ("ground", "thing"), (item,)), [item])[0]
+
+    assert classes([0.0, 1.0]) == {0, 1}
+    assert classes([np.nan, 1.0]) == {1, IGNORE}
+
+
+def test_the_facts_of_a_cropped_collection_are_those_of_the_frame(folder: Path) -> None:
+    cropped = read_folder(folder).select(Selection(crop="bottom=40"))
+    assert CollectionFacts.of(cropped).sizes == {(80, 160): 12}

@@ -13,7 +13,7 @@ from bench.data.leakage.features import Bands, Features, extract, grey
 from bench.data.leakage.near_duplicates import Index, Match
 from bench.data.parallel import for_each, threads_for
 from bench.data.raster import UNREADABLE, size_of
-from bench.data.remember import Remembered
+from bench.data.remember import Remembered, state_of
 
 SIDE = 400  # px; images are reduced by a whole number until the typical one is no longer than this
 POINTS, FEWEST = 200, 20  # windows per image; fewer where COMPARISONS would be exceeded
@@ -58,10 +58,11 @@ def find_pairs(items: Sequence[Item], others: Sequence[Item] = ()) -> list[Pair]
     names = [[(item.name, str(item.selection)) for item in some] for some in (items, others)]
     key = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
     try:
-        stored = memory.recall(key, files)
+        state = state_of(files)
+        stored = memory.recall(key, state)
         if stored is None:
             pairs = _search(items, others)
-            memory.keep(key, files, [[pair.first, pair.second, *pair.match] for pair in pairs])
+            memory.keep(key, state, [[pair.first, pair.second, *pair.match] for pair in pairs])
             memory.save()
             return pairs
     except FileNotFoundError:  # the decoder says so in a sentence
