@@ -1,14 +1,15 @@
 """The verdict: what is recommended, what cannot be told from it, and what that may cost."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 from scipy import stats
 
-from bench.choice.arms import Evidence, uses_validation
+from bench.choice.arms import Evidence, RunScore, uses_validation
 from bench.choice.criterion import Criterion
 from bench.choice.loss import Loss, accuracy_interval, expected_loss
 from bench.choice.margins import (
@@ -93,7 +94,7 @@ class Verdict:
 
 def judge(race: Race) -> Verdict:
     """The verdict that the records of a race give, whether it is finished or not."""
-    candidates = [one for one in race.alive if mean_selection(one, sorted(one.runs)) is not None]
+    candidates = _comparable(race.alive)
     not_run = tuple(one.name for one in race.alive if not one.runs and not one.failures)
     finished = not race.missing
     if not candidates:
@@ -105,8 +106,22 @@ def judge(race: Race) -> Verdict:
     return Verdict(best, tuple(members), loss, accuracy, race, finished, not_run)
 
 
+def _comparable(alive: Sequence[Evidence]) -> list[Evidence]:
+    """The methods with a score that share a run.
+
+    In an unfinished race they may share none, for example with a failed run that runs again: then
+    those that have the run that most of them have, the first of equals.
+    """
+    scored = [one for one in alive if mean_selection(one, sorted(one.runs)) is not None]
+    if not scored or set.intersection(*(set(one.runs) for one in scored)):
+        return scored
+    counts = Counter(run for one in scored for run in one.runs)
+    most = max(counts, key=lambda run: (counts[run], -run))
+    return [one for one in scored if most in one.runs]
+
+
 def recommend(
-    criterion: Criterion, candidates: Sequence[Evidence], leave_out: int | None = None
+    criterion: Criterion, candidates: Sequence[Evidence], leave_out: Collection[int] = ()
 ) -> Evidence:
     """The cheapest of the methods that are as good as the best.
 
@@ -117,9 +132,9 @@ def recommend(
     Args:
         criterion: what they are compared by.
         candidates: methods with a selection merit; compared over the runs that all of them have.
-        leave_out: number of a run that does not count.
+        leave_out: numbers of runs that do not count.
     """
-    shared = sorted(set.intersection(*(set(one.runs) for one in candidates)) - {leave_out})
+    shared = sorted(set.intersection(*(set(one.runs) for one in candidates)) - set(leave_out))
     merits = selections(candidates, shared)
     means = merits.mean(1).tolist()
     close = min(CLOSE, spread_margin(len(shared), run_spread(merits)))
@@ -227,14 +242,26 @@ def _accuracy(
 
 
 def _nested_accuracy(criterion: Criterion, candidates: Sequence[Evidence]) -> Accuracy | None:
-    """Choose by all runs but one, and score the choice on that one, for each run in turn."""
-    shared = sorted(set.intersection(*(set(one.runs) for one in candidates)))
-    if len(shared) < 2:
+    """Choose by the runs of all folds but one, and score the choice on that one, for each in turn.
+
+    Runs of one fold with different seeds have the same held-out images. On another test dataset,
+    all folds have the same images, so none are held out.
+    """
+    cells = candidates[0].arm.cells
+    if cells[0].test_dataset:
         return None
-    chosen = [recommend(criterion, candidates, leave_out=run).runs[run] for run in shared]
+    folds: dict[int, list[int]] = {}
+    for run in sorted(set.intersection(*(set(one.runs) for one in candidates))):
+        folds.setdefault(cells[run].fold, []).append(run)
+    if len(folds) < 2:
+        return None
+    chosen: list[RunScore] = []
+    for runs in folds.values():
+        best = recommend(criterion, candidates, leave_out=runs)
+        chosen += [best.runs[run] for run in runs]
     scores = [run.outer for run in chosen if run.outer is not None]
     if not scores:
         return None
     specimens = len({name for run in chosen for name in run.specimens})
-    source = f"{len(scores)} held-out parts, each scored by the choice that the others make"
+    source = f"{len(folds)} held-out parts, each scored by the choice that the others make"
     return Accuracy(abs(fmean(scores)), None, specimens, source)

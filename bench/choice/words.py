@@ -108,7 +108,7 @@ def _accuracy(verdict: Verdict, criterion: Criterion) -> str:
     if accuracy is None:
         return (
             "No accuracy can be stated: all images that were scored took part in the choice; it"
-            " needs a second fold."
+            " needs a second fold, and no --test-dataset."
         )
     unit = "%" if criterion.unit == "points" else criterion.unit
     between = ""

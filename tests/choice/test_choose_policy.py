@@ -163,6 +163,47 @@ def test_with_folds_each_part_is_scored_by_the_choice_that_the_others_make() -> 
     assert verdict.accuracy.specimens == 27
 
 
+def test_runs_of_one_fold_are_held_out_together() -> None:
+    scores = {"a": (64.8, 58.0), "b": (60.0, 60.0)}  # of each fold, whatever the seed
+    cells = {
+        name: [
+            replace(cell, seed=seed)
+            for seed in range(2)
+            for cell in planted_cells([name], runs=2, folds=True)[name]
+        ]
+        for name in scores
+    }
+    flat = [cell for part in cells.values() for cell in part]
+    records = [
+        planted_record(
+            cell, dict.fromkeys(range(9 * cell.fold, 9 * cell.fold + 9), scores[name][cell.fold]), 0
+        )
+        for name, part in cells.items()
+        for cell in part
+    ]
+    accuracy = decide(make_arms(flat), records, PRIOR).verdict.accuracy
+    # Without fold 0 b leads (60 to 58) and has 60 there, without fold 1 a and has 58.
+    assert accuracy is not None
+    assert accuracy.value == pytest.approx(59)
+    assert accuracy.source.startswith("2 held-out parts")
+    others = [replace(record.cell, test_dataset="other") for record in records]
+    elsewhere = [replace(record, cell=cell) for record, cell in zip(records, others, strict=True)]
+    assert decide(make_arms(others), elsewhere, PRIOR).verdict.accuracy is None
+
+
+def test_methods_that_share_no_run_are_judged_by_the_first_that_most_have() -> None:
+    arms, records = planted_race({"a": 80, "b": 79}, run_sd=0.3)
+    known = [
+        record
+        for record in records
+        if (record.cell.method, record.cell.seed) in (("a", 0), ("b", 1), ("b", 2))
+    ]
+    verdict = decide(arms, known, PRIOR).verdict
+    assert verdict.recommended is not None
+    assert verdict.recommended.name == "a"
+    assert not verdict.finished
+
+
 def test_with_few_specimens_there_is_no_bound_of_the_loss() -> None:
     few, _ = follow(*planted_race(TRUTH, specimens=4))
     assert few.verdict.loss is None
