@@ -208,15 +208,17 @@ def test_short_runs_are_complete_and_are_decided_once(tmp_path: Path) -> None:
 
 
 def test_variants_have_the_same_budget_and_are_named() -> None:
-    cells = [planted_cells([name], runs=1)[name][0] for name in ("lora", "unet", "decoder_only")]
+    methods = ("lora", "unet", "decoder_only", "swin_unetr")
+    cells = [planted_cells([name], runs=1)[name][0] for name in methods]
     variants = with_variants(cells)
-    by_method = {
-        name: [cell for cell in variants if cell.method == name]
-        for name in ("lora", "unet", "decoder_only")
-    }
-    assert [len(part) for part in by_method.values()] == [VARIANTS] * 3
+    by_method = {name: [cell for cell in variants if cell.method == name] for name in methods}
+    assert [len(part) for part in by_method.values()] == [VARIANTS] * 4
+    smallest = replace(cells[0], options={"rank": 1})  # there is no smaller rank
+    assert len(with_variants([smallest])) == VARIANTS
+    widths = {cell.options.get("width") for cell in by_method["swin_unetr"]}
+    assert widths == {None, 24}  # a width of 6 cannot be built
     names = [arm.name for arm in make_arms(variants)]
-    assert len(set(names)) == 3 * VARIANTS
+    assert len(set(names)) == 4 * VARIANTS
     assert "lora[rank=1] lr=0.001" in names or "lora[rank=1]" in names
 
 
