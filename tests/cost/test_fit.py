@@ -11,7 +11,8 @@ from torch import Tensor, nn
 import bench
 from bench.cli import main
 from bench.cost.predict import fit
-from bench.cost.predict.fit import Plan, cheapest_change, largest_batch
+from bench.cost.predict.fake import NotPredictedError
+from bench.cost.predict.fit import Plan, change_below, cheapest_change, largest_batch
 from bench.cost.predict.gpus import GPUS, Gpu, find_gpu, judge, largest_peak
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.table import predict_rows
@@ -95,6 +96,44 @@ def test_changes_keep_the_results_where_they_can(monkeypatch: pytest.MonkeyPatch
     assert tried[0] == (True, 1024, "{}")
     assert (True, 1024, "{'blocks': '6-11'}") in tried
     assert cheapest_change(plan, Gpu("", 0.7)) is None
+
+
+class OneValue(Pixelwise):
+    """BatchNorm behind a global mean: it refuses a batch of one image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(16)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.layer(images)
+        return (features + self.norm(features.mean((2, 3), keepdim=True)))[:, :2]
+
+
+REFUSING = Method("one_value", lambda task: OneValue(), "", 1e-3, "none", True, "", {})
+
+
+def test_a_batch_that_the_model_refuses_is_not_predicted() -> None:
+    plan = replace(PLAN, method=REFUSING)
+    with pytest.raises(NotPredictedError, match="the model refuses the batch"):
+        plan.with_batch(1).memory()
+    row = next(predict_rows([(REFUSING, {})], [PLAN.task], PLAN.recipe, 4, Gpu("", 12)))
+    assert (row.verdict, row.largest) == ("fits", None)
+
+
+def test_parts_of_two_are_tried_where_parts_of_one_are_refused() -> None:
+    plan = replace(PLAN, method=REFUSING, recipe=replace(PLAN.recipe, batch_size=8), views=0)
+    limit = replace(plan, recipe=replace(plan.recipe, accumulate=4)).memory().cell_peak
+    assert change_below(plan, limit) == "--accumulate 4"
+
+
+def test_a_network_without_blocks_to_checkpoint_has_joint_changes() -> None:
+    plan = replace(PLAN, recipe=replace(PLAN.recipe, batch_size=16, precision="fp32"), views=0)
+    parts = replace(plan, recipe=replace(plan.recipe, accumulate=16))
+    smaller = replace(parts, task=replace(PLAN.task, image_size=128))
+    limit = replace(smaller, recipe=replace(smaller.recipe, precision="bf16")).memory().cell_peak
+    assert change_below(plan, limit) == "--precision bf16 --accumulate 16 --image-size 128"
+    assert change_below(plan, 1000) is None
 
 
 def rows(gpu: Gpu | None, methods: Sequence[Method] = (METHOD,)) -> list[dict[str, object]]:

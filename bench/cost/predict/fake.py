@@ -10,7 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.cost.predict.remember import RememberingFakeMode
-from bench.errors import UnsupportedError
+from bench.errors import UnsupportedError, UserError
 from bench.learn.model import Model
 from bench.plugins.registry import Method
 from bench.sam.encoder import attention_as_on_cuda, checkpoint_blocks
@@ -51,8 +51,9 @@ def fake_model(
     Raises:
         UserError: an option is out of range, or the loss of the recipe is unknown.
         UnsupportedError: the method cannot do this task, or has no blocks to checkpoint.
-        NotPredictedError: an operator of the model does not run on fake tensors. Every RuntimeError
-            and NotImplementedError of the body becomes this error.
+        NotPredictedError: an operator of the model does not run on fake tensors, or refuses a
+            batch, as BatchNorm refuses one value per channel. Every RuntimeError,
+            NotImplementedError and other ValueError of the body becomes this error.
     """
     with torch.device("meta"):
         module = method.build(task, **options).to("meta")
@@ -67,11 +68,15 @@ def fake_model(
                 checkpoint_blocks(module)
             with fakes:
                 yield Model(module, task, recipe)
-        except (RuntimeError, NotImplementedError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except UserError:  # it is a ValueError
+            raise
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            what = "an operator does not run on tensors without values"
+            if isinstance(error, ValueError):
+                what = "the model refuses the batch"
             raise NotPredictedError(
-                f"the memory of {method.name} is not predicted: an operator does not run on"
-                f" tensors without values ({reason:.120})"
+                f"the memory of {method.name} is not predicted: {what} ({reason:.120})"
             ) from error
 
 

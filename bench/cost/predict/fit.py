@@ -1,7 +1,6 @@
 """The largest batch that fits into a GPU, and the change that makes a training fit."""
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -113,7 +112,8 @@ def change_below(plan: Plan, limit: int) -> str | None:
 
     Checkpointing, bf16 and accumulation are tried first, one by one and together, then also
     training only later blocks, then a smaller image size instead. Each is confirmed by its own
-    prediction; those that cannot be predicted are passed over.
+    prediction. Those that cannot be predicted, as checkpointing of a network without blocks of SAM,
+    are passed over, also in what is tried together.
 
     Args:
         plan: the training that does not fit.
@@ -122,41 +122,67 @@ def change_below(plan: Plan, limit: int) -> str | None:
     Returns:
         The change; None if no change is enough.
     """
-    for words, changed in _changes(plan):
-        try:
-            peak = changed.memory().cell_peak
-        except (UnsupportedError, UserError):  # no blocks to checkpoint, or a side that is refused
+    usable: dict[str, dict[str, Any]] = {}
+    for words, fields in _single_changes(plan.recipe):
+        if any(fields.keys() == other.keys() for other in usable.values()):
+            continue
+        peak = _peak(replace(plan, recipe=replace(plan.recipe, **fields)))
+        if peak is None:
             continue
         if peak <= limit:
+            return words
+        usable[words] = fields
+    for words, changed in _joint_changes(plan, usable):
+        peak = _peak(changed)
+        if peak is not None and peak <= limit:
             return words
     return None
 
 
-def _changes(plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """Changes one by one, then together; then with later blocks only, then at a smaller side."""
-    recipe, task = plan.recipe, plan.task
-    single: dict[str, dict[str, Any]] = {"--checkpointing": {"checkpointing": True}}
+def _peak(plan: Plan) -> int | None:
+    """The `cell_peak` of a plan; None where it cannot be predicted."""
+    try:
+        return plan.memory().cell_peak
+    except (UnsupportedError, UserError):  # no blocks to checkpoint, or a side that is refused
+        return None
+
+
+def _single_changes(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Changes of a recipe one by one; of two of the same field the second is a substitute."""
+    yield "--checkpointing", {"checkpointing": True}
     if recipe.precision != "bf16":
-        single["--precision bf16"] = {"precision": "bf16"}
-    if recipe.batch_size > 1:
-        words = f"--accumulate {recipe.batch_size}"
-        single[words] = {"accumulate": recipe.batch_size}
-    for words, fields in single.items():
-        yield words, replace(plan, recipe=replace(recipe, **fields))
-    for words, fields in itertools.islice(single.items(), 1, None):
-        together = replace(recipe, checkpointing=True, **fields)
-        yield f"--checkpointing {words}", replace(plan, recipe=together)
-    for fields in single.values():
-        recipe = replace(recipe, **fields)
-    together_words = " ".join(single)
-    if len(single) > 2:
-        yield together_words, replace(plan, recipe=recipe)
+        yield "--precision bf16", {"precision": "bf16"}
+    # Parts of one image; BatchNorm may refuse them, so then of two.
+    for parts in (recipe.batch_size, recipe.batch_size // 2):
+        if parts > 1:
+            yield f"--accumulate {parts}", {"accumulate": parts}
+
+
+def _joint_changes(plan: Plan, usable: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, Plan]]:
+    """Changes together; then with later blocks only, then at a smaller side.
+
+    Args:
+        plan: the training that does not fit.
+        usable: words to fields of the recipe; the single changes that can be predicted.
+    """
+    task, names = plan.task, list(usable)
+    pairs = [["--checkpointing", name] for name in names[1:] if "--checkpointing" in usable]
+    for words in pairs if names in pairs or len(names) < 2 else [*pairs, names]:
+        yield " ".join(words), _with_recipe(plan, usable, words)
+    everything = _with_recipe(plan, usable, names)
     blocks = ARCHITECTURES[task.backbone].depth if task.backbone != "none" else 0
     if blocks and plan.options.get("blocks", plan.method.options.get("blocks")) == "all":
         later = f"{blocks // 2}-{blocks - 1}"
-        changed = replace(plan, recipe=recipe, options={**plan.options, "blocks": later})
-        yield f"{together_words}, blocks={later} of the method", changed
+        changed = replace(everything, options={**plan.options, "blocks": later})
+        yield ", ".join(filter(None, [" ".join(names), f"blocks={later} of the method"])), changed
     for share in (0.75, 0.5, 0.25):
         side = int(task.image_size * share) // 32 * 32
-        changed = replace(plan, recipe=recipe, task=replace(task, image_size=side))
-        yield f"{together_words} --image-size {side}", changed
+        if side:
+            changed = replace(everything, task=replace(task, image_size=side))
+            yield " ".join([*names, f"--image-size {side}"]), changed
+
+
+def _with_recipe(plan: Plan, usable: Mapping[str, dict[str, Any]], words: Sequence[str]) -> Plan:
+    """The plan with some of the changes of its recipe."""
+    fields = {name: value for word in words for name, value in usable[word].items()}
+    return replace(plan, recipe=replace(plan.recipe, **fields))

@@ -23,8 +23,8 @@ class PredictedRow:
         plan: what is predicted.
         memory: None where it cannot be predicted; `reason` says why.
         verdict: whether the cell fits into the GPU; None without a GPU or `memory`.
-        largest: largest batch size that fits, 0 if none does; None without a GPU or `memory`, or if
-            nothing is trained.
+        largest: largest batch size that fits, 0 if none does; None without a GPU or `memory`, if
+            nothing is trained, or if a batch of 1 cannot be predicted.
         change: the first change that makes it fit; None if it fits, if no change is enough, if
             nothing is trained, or without a GPU or `memory`.
         hours: of one run; None where the speed of the device is not known, or without `memory`.
@@ -132,10 +132,17 @@ def _predict_row(plan: Plan, images: int, gpu: Gpu | None, speed: Speed | None) 
         plan,
         memory,
         verdict,
-        largest_batch(plan, gpu) if trains else None,
+        _largest(plan, gpu) if trains else None,
         cheapest_change(plan, gpu) if trains and verdict != "fits" else None,
         hours,
     )
+
+
+def _largest(plan: Plan, gpu: Gpu) -> int | None:
+    try:
+        return largest_batch(plan, gpu)
+    except UnsupportedError:  # a batch of 1, which BatchNorm may refuse
+        return None
 
 
 def _hours(plan: Plan, images: int, speed: Speed) -> Hours:
