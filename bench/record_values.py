@@ -72,7 +72,8 @@ class PredictedCost:
         train_wall_s_high: see `train_wall_s`.
         fitted_accumulate: the number of parts of a batch that `--fit-memory` chose; None without
             this option.
-        reason: why the memory is not predicted; "" if it is.
+        reason: why the memory is not predicted, or why the search of a change ended with an error;
+            otherwise "".
     """
 
     device: Literal["cpu", "cuda"]

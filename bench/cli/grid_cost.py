@@ -78,7 +78,7 @@ def _sentences(
     reasons = dict.fromkeys(
         f"{cell.label}: not predicted: {predicted.reason}"
         for cell, predicted in pairs
-        if predicted.reason
+        if predicted.run_peak_bytes is None
     )
     yield from reasons
     if len(pairs) < total:

@@ -32,6 +32,8 @@ def explain(record: Record, predicted: PredictedCost, smaller: str | None = None
 
 
 def _way_out(predicted: PredictedCost) -> str:
+    if predicted.reason:
+        return f"the search of a change ended ({predicted.reason})"
     if predicted.change is None:
         return "no change of the recipe makes it fit"
     return f"{predicted.change} makes it fit"

@@ -26,12 +26,14 @@ class CostPredictor:
     Attributes:
         known: configuration to what was predicted for it.
         speeds: precision to the speed of the device, which is measured when it is first needed.
+        limits: configuration to the limit in bytes below which its change was searched.
         with_time: predict seconds, too.
         fitted: the parts of batches are those that `--fit-memory` chose.
     """
 
     known: dict[Any, PredictedCost] = field(default_factory=dict)
     speeds: dict[str, Speed] = field(default_factory=dict)
+    limits: dict[Any, int] = field(default_factory=dict)
     with_time: bool = True
     fitted: bool = False
 
@@ -52,21 +54,39 @@ class CostPredictor:
         """
         plan = plan_of(cell, training_images, device)
         key = _key(plan)
-        before = self.known.get(key) or _predict(plan, self.speeds if self.with_time else None)
+        speeds = self.speeds if self.with_time else None
+        before = self.known.get(key) or _predict(plan, device, speeds)
         accumulate = cell.recipe.accumulate if self.fitted else None
         predicted = replace(before, available_bytes=available, fitted_accumulate=accumulate)
         if predicted.run_peak_bytes is not None and available is not None:
             fits = verdict_of(device, predicted.run_peak_bytes, available)
-            if fits != predicted.fits:
-                limit = largest_run_peak(device, available, "largest")
-                change = None if fits == "fits" or not plan.method.lr else change_below(plan, limit)
-                predicted = replace(predicted, fits=fits, change=change)
+            limit = largest_run_peak(device, available, "largest")
+            # A change that was found for more free memory may not be enough now.
+            stale = predicted.change is not None and limit < self.limits.get(key, limit)
+            if fits != predicted.fits or stale:
+                self.limits[key] = limit
+                predicted = _with_change(plan, replace(predicted, fits=fits), limit)
         self.known[key] = predicted
         return predicted
 
     def knows(self, cell: Cell, training_images: int, device: str) -> bool:
         """Whether the configuration of a run has been predicted before; see `predict`."""
         return _key(plan_of(cell, training_images, device)) in self.known
+
+
+def _with_change(plan: Plan, predicted: PredictedCost, limit: int) -> PredictedCost:
+    """The prediction with the change that makes it fit; an error of the search is its `reason`."""
+    change, reason = None, ""
+    if predicted.fits != "fits" and plan.method.lr:
+        try:
+            change = change_below(plan, limit)
+        except Exception as error:  # a method's bug, which must not end a run that may do
+            reason = _named(error)
+    return replace(predicted, change=change, reason=reason)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _key(plan: Plan) -> tuple[Any, ...]:
@@ -99,16 +119,16 @@ def plan_of(cell: Cell, training_images: int, device: str) -> Plan:
     return Plan(method, cell.options, task, recipe, views, kind)
 
 
-def _predict(plan: Plan, speeds: dict[str, Speed] | None) -> PredictedCost:
+def _predict(plan: Plan, device: str, speeds: dict[str, Speed] | None) -> PredictedCost:
     """Predict memory, and with `speeds` time, without the available memory."""
     kind: Any = plan.device
     try:
         run, step = _memory(plan)
-        seconds = None if speeds is None or not plan.method.lr else _seconds(plan, speeds)
+        seconds = None if speeds is None or not plan.method.lr else _seconds(plan, device, speeds)
     except UnsupportedError as error:
         return PredictedCost(kind, reason=str(error))
     except Exception as error:  # a method's bug: its cell runs into it and records it
-        return PredictedCost(kind, reason=f"{type(error).__name__}: {error}".splitlines()[0])
+        return PredictedCost(kind, reason=_named(error))
     predicted = PredictedCost(kind, run_peak_bytes=run.cell_peak, kept_bytes=run.kept)
     if step is None:
         return predicted
@@ -139,11 +159,11 @@ def _memory(plan: Plan) -> tuple[MemoryPrediction, MemoryPrediction | None]:
     return run, replace(plan, views=0).memory(inference=False)
 
 
-def _seconds(plan: Plan, speeds: dict[str, Speed]) -> tuple[float, float, float]:
+def _seconds(plan: Plan, device: str, speeds: dict[str, Speed]) -> tuple[float, float, float]:
     """Likely, least and most seconds of the training, without its validation."""
     recipe = plan.recipe
     if recipe.precision not in speeds:
-        speeds[recipe.precision] = probe_speed(plan.device, recipe.precision, PROBE_S)
+        speeds[recipe.precision] = probe_speed(device, recipe.precision, PROBE_S)
     hours = cell_hours(
         plan.work(),
         speeds[recipe.precision],

@@ -12,11 +12,12 @@ from records import make_cell, make_record
 
 from bench.cost.predict.fit import Plan
 from bench.cost.predict.memory import MemoryPrediction
-from bench.cost.predict.time import Speed
+from bench.cost.predict.time import OPERATOR_S, Speed, probe_speed
 from bench.learn.images import MOST_BYTES
 from bench.record_values import PredictedCost
 from bench.run import predictor as module
 from bench.run.cell import run_cell
+from bench.run.memory_words import memory_warning
 from bench.run.predictor import CostPredictor, plan_of
 from bench.run.store import Store
 from bench.run.training_sizes import TrainingSizes
@@ -108,6 +109,50 @@ def test_a_bug_of_a_method_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     predicted = CostPredictor(with_time=False).predict(tiny(), 4, "cpu", GIB)
     assert predicted.reason == "ZeroDivisionError: division by zero"
     assert (predicted.run_peak_bytes, predicted.fits) == (None, None)
+
+
+def test_an_error_in_the_search_of_a_change_does_not_end_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def memory(plan: Plan, inference: bool = True) -> MemoryPrediction:
+        if plan.recipe.accumulate > 1:
+            raise ValueError("Expected more than 1 value per channel")
+        return MemoryPrediction(0, 0, 0, GIB, 0, 0)
+
+    monkeypatch.setattr(Plan, "memory", memory)
+    predicted = CostPredictor(with_time=False).predict(tiny(), 4, "cpu", 10)
+    assert (predicted.fits, predicted.change) == ("no", None)
+    assert memory_warning(tiny(), predicted).endswith(
+        "the search of a change ended (ValueError: Expected more than 1 value per channel)"
+    )
+
+
+def test_a_change_is_searched_again_when_less_memory_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def memory(plan: Plan, inference: bool = True) -> MemoryPrediction:
+        size = 4 - plan.recipe.checkpointing - 2 * (plan.recipe.accumulate > 1)
+        return MemoryPrediction(0, 0, 0, size * GIB, 0, 0)
+
+    monkeypatch.setattr(Plan, "memory", memory)
+    predictor = CostPredictor(with_time=False)
+    changes = [predictor.predict(tiny(), 4, "cpu", gib * GIB // 2).change for gib in (12, 8, 12)]
+    assert changes == ["--checkpointing", "--accumulate 2", "--accumulate 2"]
+
+
+def test_the_speed_of_the_numbered_device_is_measured(
+    sizes: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+
+    def probe(device: str, precision: str, seconds: float) -> Speed:
+        devices.append(device)
+        return SPEEDS[precision]
+
+    monkeypatch.setattr(module, "probe_speed", probe)
+    CostPredictor().predict(tiny(), 4, "cuda:1", None)
+    assert devices == ["cuda:1"]
+    assert probe_speed("cpu:0", "fp32", 0.01).operator_s == OPERATOR_S["cpu"]
 
 
 def test_views_that_are_drawn_for_each_batch_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

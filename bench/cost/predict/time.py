@@ -81,7 +81,7 @@ def probe_speed(device: str, precision: str, seconds: float = PROBE_S) -> Speed:
     """Measure the speed of this machine with matrix products and additions.
 
     Args:
-        device: "cpu" or "cuda".
+        device: name of a torch device, as "cpu" or "cuda:1".
         precision: "bf16" or "fp32".
         seconds: shortest duration of the whole probe; each of the two parts makes at least two
             calls.
@@ -91,9 +91,10 @@ def probe_speed(device: str, precision: str, seconds: float = PROBE_S) -> Speed:
     long = torch.ones(2**24, device=device)
     products = _calls_per_s(lambda: square @ square, device, seconds / 2)
     additions = _calls_per_s(lambda: long.add_(1), device, seconds / 2)
-    shares = PROBE_REACHED["cuda" if device == "cuda" else f"cpu {precision}"]
+    kind = device.split(":")[0]
+    shares = PROBE_REACHED["cuda" if kind == "cuda" else f"cpu {precision}"]
     flops, bandwidth = products * 2 * 1024**3, additions * 2 * long.nbytes
-    return Speed(shares[0] * flops, shares[1] * bandwidth, PROBED, OPERATOR_S[device])
+    return Speed(shares[0] * flops, shares[1] * bandwidth, PROBED, OPERATOR_S[kind])
 
 
 def seconds_of(work: Work, speed: Speed) -> float:
@@ -125,7 +126,10 @@ def cell_hours(
 
 
 def _calls_per_s(call: Callable[[], object], device: str, seconds: float) -> float:
-    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+    def wait() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+
     call()
     wait()
     began, calls = time.perf_counter(), 0
