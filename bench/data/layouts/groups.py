@@ -38,7 +38,7 @@ def group_of(sample: Sample, options: Options) -> str:
     """
     if options.groups in ("", "none", "folders"):
         by_folder = own_folder(sample.origin) if options.groups == "folders" else ""
-        return "" if options.groups == "none" else by_folder or sample.group
+        return by_folder or sample.group  # slices of one file stay together with "none" too
     match = re.search(options.groups, sample.origin)
     if match is None:
         raise UserError(
