@@ -17,7 +17,7 @@ from bench.data.layouts.mask_names import is_mask_folder
 from bench.data.layouts.pictures import Stack
 from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.shapes import Shape, merge, paint, polygon
-from bench.data.layouts.source import Source, part_of, stem
+from bench.data.layouts.source import Source, natural, part_of, stem
 from bench.data.libraries import import_optional
 from bench.data.masks import read_mask
 from bench.errors import UserError
@@ -170,6 +170,7 @@ def _pixels(source: Source, series: _Series) -> Stack:
     pydicom = import_optional("pydicom", "reading DICOM", "import")
     pixels = import_optional("pydicom.pixels", "reading DICOM", "import")
     planes: list[Any] = []
+    white_is_low = False
     for name, _ in series.files:
         try:
             data = pydicom.dcmread(source.files[name])
@@ -179,12 +180,12 @@ def _pixels(source: Source, series: _Series) -> Stack:
             raise UserError(
                 f"'{name}' has pixels that cannot be decoded ({reason}); save it uncompressed"
             ) from error
-        if str(data.get("PhotometricInterpretation", "")) == "MONOCHROME1":
-            values = values.max() - values
+        white_is_low |= str(data.get("PhotometricInterpretation", "")) == "MONOCHROME1"
         planes += list(values) if int(data.get("NumberOfFrames", 1)) > 1 else [values]
     if len({plane.shape for plane in planes}) > 1:
         raise UserError("its slices differ in size")
-    return Stack(np.stack(planes))
+    stacked = np.stack(planes)
+    return Stack(stacked.max() - stacked if white_is_low else stacked)
 
 
 def _shapes_by_slice(
@@ -281,5 +282,6 @@ def _picture_masks(
         "the slices in the order of their names",
         "order",
     )
-    in_order = dict(zip(sorted(name for name, _ in series.files), near, strict=True))
+    names = sorted((name for name, _ in series.files), key=natural)
+    in_order = dict(zip(names, near, strict=True))
     return [read_mask(source.files[in_order[name]]) for name, _ in series.files]
