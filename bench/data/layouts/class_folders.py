@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
-from bench.data.layouts.mask_names import bare_stem, is_mask_folder
+from bench.data.layouts.mask_names import bare_folder, bare_stem, is_mask_folder
 from bench.data.layouts.pictures import size_of
 from bench.data.layouts.source import Source, part_of, stem, unique_names
 from bench.data.masks import read_mask
@@ -47,7 +47,9 @@ def _classes(source: Source) -> dict[str, list[str]]:
             folders[folder].append(name)
         else:
             elsewhere.add(folder)
-    stems = {folder: set(_keys(folder, names)) for folder, names in folders.items()}
+    stems = {
+        folder: {text for text, _ in _keys(folder, names)} for folder, names in folders.items()
+    }
     shared = [
         folder
         for folder in folders
@@ -57,33 +59,60 @@ def _classes(source: Source) -> dict[str, list[str]]:
     return {folder: folders[folder] for folder in shared}
 
 
-def _keys(folder: str, names: list[str]) -> dict[str, str]:
-    """Mask files of a class by the names of their images: without endings that all of them share.
+def _keys(folder: str, names: list[str]) -> list[tuple[str, str]]:
+    """The name of the image of each mask file of a class, and the file.
 
-    Such endings are usual ones for masks, the name of the class, or a last word as in "a_MA".
+    The name is without endings that all files share. Such endings are usual ones for masks, the name of the class, or a last word as in "a_MA".
     """
     stems = [bare_stem(stem(name)).casefold() for name in names]
     endings = {text.rpartition("_")[2] for text in stems}
     if len(endings) == 1 and len(names) > 1:
         stems = [text.rpartition("_")[0] for text in stems]
     ending = f"_{folder.casefold()}"
-    return {text.removesuffix(ending): name for text, name in zip(stems, names, strict=True)}
+    return [(text.removesuffix(ending), name) for text, name in zip(stems, names, strict=True)]
+
+
+def _match(
+    source: Source, classes: dict[str, list[str]], report: Report
+) -> dict[str, dict[str, str]]:
+    """Mask files by class of each image: of its name in the folder beside, else of it anywhere."""
+    files = {name for names in classes.values() for name in names}
+    by_key: dict[tuple[str, str], list[str]] = defaultdict(list)
+    by_text: dict[str, list[str]] = defaultdict(list)
+    matched: dict[str, dict[str, str]] = {name: {} for name in source.pictures if name not in files}
+    for name in matched:
+        text = bare_stem(stem(name)).casefold()
+        by_key[bare_folder(posixpath.dirname(name)), text].append(name)
+        by_text[text].append(name)
+    for folder, names in classes.items():
+        for text, name in _keys(folder, names):
+            above = posixpath.dirname(posixpath.dirname(name))
+            part = part_of(above)
+            elsewhere = [
+                image
+                for image in by_text[text]
+                if part_of(posixpath.dirname(image)) in (part, "") or not part
+            ]
+            images = by_key[bare_folder(above), text] or elsewhere
+            if not images:
+                report.fault(name, "has no image of its name", "add the image")
+            elif len(images) > 1:
+                reason = f"could be the mask of '{images[0]}' or '{images[1]}'"
+                report.fault(name, reason, "rename or remove one of them")
+            elif folder in matched[images[0]]:
+                reason = f"and '{matched[images[0]][folder]}' are masks of one class of one image"
+                report.fault(name, reason, "join them or remove one")
+            else:
+                matched[images[0]][folder] = name
+    return matched
 
 
 def _samples(source: Source, classes: dict[str, list[str]], report: Report) -> Iterator[Sample]:
-    masks: dict[str, dict[str, str]] = defaultdict(dict)
-    files = {name for names in classes.values() for name in names}
-    for folder, names in classes.items():
-        for key, name in _keys(folder, names).items():
-            masks[key][folder] = name
-    others = [name for name in source.pictures if name not in files]
-    images = {name: bare_stem(stem(name)).casefold() for name in others}
-    for key in masks.keys() - set(images.values()):
-        report.fault(next(iter(masks[key].values())), "has no image of its name", "add the image")
-    kept = {name: masks[key] for name, key in images.items() if key in masks}
-    for name in images:
-        if name not in kept:
+    matched = _match(source, classes, report)
+    for name, parts in matched.items():
+        if not parts:
             report.leave_out(name, "no mask")
+    kept = {name: parts for name, parts in matched.items() if parts}
     unique = unique_names(kept)
     for name, parts in kept.items():
         size = size_of(source, name, report)
