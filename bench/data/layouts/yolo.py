@@ -33,6 +33,8 @@ def recognise(source: Source) -> str | None:
 def convert(source: Source, options: Options, report: Report) -> Draft:
     """Masks and instances; an image without a text file has no objects, as the format says.
 
+    This counts for images in folders of labelled images; other pictures are left out.
+
     Raises:
         UserError: a line is not a polygon, a class has no name, or data.yaml is malformed.
     """
@@ -67,9 +69,10 @@ def _label_files(source: Source) -> list[str]:
 
 def _numbers(line: str) -> list[float]:
     try:
-        return [float(word) for word in line.split()]
+        values = [float(word) for word in line.split()]
     except ValueError:
         return []
+    return values if np.isfinite(values).all() else []
 
 
 def _lines(source: Source, name: str, report: Report) -> list[tuple[int, list[float]]] | None:
@@ -122,17 +125,23 @@ def _match(source: Source, lines: dict[str, Any], report: Report) -> dict[str, s
     labels: dict[str, str | None] = {}
     for name in lines:
         path = posixpath.splitext(name)[0]
-        folders = path.split("/")
-        swapped = "/".join("images" if word == "labels" else word for word in folders)
+        words = path.split("/")
+        swapped = "/".join("images" if word == "labels" else word for word in words)
         file = pictures.get(swapped) or source.find_picture(
             posixpath.basename(path), posixpath.dirname(name)
         )
         if file is None:
             report.fault(name, "has no image of the same name", "add the image")
+        elif file in labels:
+            report.fault(name, f"and '{labels[file]}' are for one image", "remove one of them")
         else:
             labels[file] = name
+    folders = {posixpath.dirname(file) for file in labels}
     for name in source.pictures:
-        labels.setdefault(name, None)
+        if posixpath.dirname(name) not in folders:
+            report.leave_out(name, "not in a folder of labelled images")
+        else:
+            labels.setdefault(name, None)
     return labels
 
 
