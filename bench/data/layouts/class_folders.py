@@ -62,7 +62,8 @@ def _classes(source: Source) -> dict[str, list[str]]:
 def _keys(folder: str, names: list[str]) -> list[tuple[str, str]]:
     """The name of the image of each mask file of a class, and the file.
 
-    The name is without endings that all files share. Such endings are usual ones for masks, the name of the class, or a last word as in "a_MA".
+    The name is without endings that all files share: usual ones for masks, the name of the class,
+    or a last word as in "a_MA".
     """
     stems = [bare_stem(stem(name)).casefold() for name in names]
     endings = {text.rpartition("_")[2] for text in stems}
