@@ -7,7 +7,7 @@ import foreign_dicom
 import numpy as np
 import pytest
 
-from bench.data.layouts import class_folders, dicom
+from bench.data.layouts import class_folders, dicom, yolo
 from bench.data.layouts.draft import Options, Report, Sample
 from bench.data.layouts.groups import group_of
 from bench.data.layouts.source import Source
@@ -74,3 +74,41 @@ def test_two_masks_of_one_class_of_an_image_are_refused(tmp_path: Path) -> None:
         UserError, match=r"a.tif' and '.*a.png' are masks of one class of one image"
     ):
         list(draft.samples)
+
+
+def test_a_file_in_a_folder_of_masks_is_no_image(tmp_path: Path) -> None:
+    for name in ("masks/a.png", "panoptic_val2017/b.png", "labels/images/c.png", "img.png"):
+        grey(tmp_path / name)
+    grey(tmp_path / "img.01.png")
+    source = Source(tmp_path)
+    found = [source.find_picture(label) for label in ("a.jpg", "b.jpg", "c.jpg", "img.01")]
+    assert found == [None, None, "labels/images/c.png", "img.01.png"]
+    assert source.find_picture("masks/a.png") == source.find_picture("a", "masks") == "masks/a.png"
+    assert source.by_stem_only == 1
+
+
+POLYGON = "0 .1 .1 .9 .1 .9 .9"
+
+
+def test_yolo_background_images_lie_beside_labelled_ones(tmp_path: Path) -> None:
+    for name in ("images/a.png", "images/empty.png", "docs/logo.png"):
+        grey(tmp_path / name)
+    foreign.write(tmp_path / "labels" / "a.txt", POLYGON)
+    report = Report()
+    draft = yolo.convert(Source(tmp_path), Options(), report)
+    assert [sample.origin for sample in draft.samples] == ["images/a.png", "images/empty.png"]
+    assert report.left_out == [("docs/logo.png", "not in a folder of labelled images")]
+
+
+def test_two_yolo_files_of_one_image_are_refused(tmp_path: Path) -> None:
+    grey(tmp_path / "images" / "a.png")
+    for folder in ("labels", "old/labels"):
+        foreign.write(tmp_path / folder / "a.txt", POLYGON)
+    with pytest.raises(UserError, match=r"labels/a\.txt' and '.*a\.txt' are for one image; remove"):
+        yolo.convert(Source(tmp_path), Options(), Report())
+
+
+def test_text_that_is_not_finite_is_no_polygon(tmp_path: Path) -> None:
+    grey(tmp_path / "a.png")
+    foreign.write(tmp_path / "a.txt", "nan 1 2 3 4 5 6\ninf 1 2 3 4 5 6")
+    assert yolo.recognise(Source(tmp_path)) is None

@@ -85,6 +85,7 @@ def import_folder(
             f"'{source}' has labels that are not sound {LAYOUTS[name].title} ({error!r}); export "
             "it again"
         ) from error
+    report.counts["image found by its stem only"] = folder.by_stem_only
     classes, fault = _read(target)
     return Imported(name, reason, images, tuple(report.sentences()), classes, fault)
 

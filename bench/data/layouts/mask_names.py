@@ -31,6 +31,11 @@ def is_mask_folder(name: str) -> bool:
     return _MASK_FOLDER.fullmatch(name) is not None
 
 
+def is_image_folder(name: str) -> bool:
+    """Whether a folder of this name usually holds images."""
+    return _IMAGE_FOLDER.fullmatch(name) is not None
+
+
 def is_mask_stem(stem: str) -> bool:
     """Whether a file of this name, without its suffix, usually is a mask."""
     return any(p.fullmatch(stem) for p in (_SUFFIX, _PREFIX, _NUMBERED))

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.data.folder.sidecars import PARTS
+from bench.data.layouts.mask_names import is_image_folder, is_mask_folder
 from bench.errors import UserError
 
 PICTURES = (
@@ -26,6 +27,7 @@ LABELS = (
 )
 MOST_FILES = 500_000
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+_MAPS = re.compile("panoptic|pixelmaps", re.I)  # of COCO
 _DOUBLE = (".nii.gz", ".ome.tif", ".ome.tiff")
 
 
@@ -37,6 +39,7 @@ class Source:
         files: each file by its path in the folder: "/" between names, Unicode in the form NFC, in
             natural order (2 before 10). Hidden files and those of systems (__MACOSX) are left out.
         hidden: number of files and folders that were left out for this reason.
+        by_stem_only: number of images found with another suffix than their label says.
 
     Raises:
         UserError: it is not a folder, cannot be read, holds a link that leads out of it, or has
@@ -50,7 +53,7 @@ class Source:
         if not root.is_dir():
             raise UserError(f"there is no folder '{root}'; give the folder of images and labels")
         self.root = root
-        self.hidden = 0
+        self.hidden = self.by_stem_only = 0
         try:
             found = dict(self._walk(root.resolve()))
         except OSError as error:
@@ -151,7 +154,8 @@ class Source:
         """The image file that a label means; nothing outside the folder is ever looked at.
 
         The path itself counts first (from the folder `near`, then from the root), then the name of
-        the file anywhere, then its stem anywhere. Large and small letters are the same.
+        the file anywhere, then its stem anywhere. Large and small letters are the same. Files in
+        folders of masks count only by their path.
 
         Args:
             label: path, name or stem of a file, of any system.
@@ -168,16 +172,17 @@ class Source:
         name = posixpath.basename(label).casefold()
         for index, key in (
             (self._by_name, name),
-            (self._by_stem, stem(name)),
             (self._by_stem, name),
+            (self._by_stem, stem(name)),
         ):
-            names = index.get(key, [])
+            names = [other for other in index.get(key, []) if not _is_label(other, near)]
             close = [other for other in names if near and other.startswith(f"{near}/")]
             if len(close or names) > 1:
                 raise UserError(
                     f"'{label}' could be '{names[0]}' or '{names[1]}'; rename or remove one of them"
                 )
             if names:
+                self.by_stem_only += index is self._by_stem and name.endswith(PICTURES)
                 return (close or names)[0]
         return None
 
@@ -209,6 +214,17 @@ def _link(path: Path) -> UserError:
     return UserError(
         f"'{path}' is a link to a folder or to a file outside; put the files themselves there"
     )
+
+
+def _is_label(path: str, near: str) -> bool:
+    """Whether a file lies in a folder of masks; folders around `near` do not count."""
+    around = len(near.split("/")) if near and path.startswith(f"{near}/") else 0
+    for folder in reversed(path.split("/")[around:-1]):
+        if is_mask_folder(folder) or _MAPS.search(folder):
+            return True
+        if is_image_folder(folder):
+            return False
+    return False
 
 
 def nfc(text: str) -> str:
