@@ -1,6 +1,6 @@
 """Choose a method: what the command `choose` and `bench.choose` have in common."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.ask.request import Request
@@ -10,17 +10,16 @@ from bench.choice.criterion import Criterion
 from bench.choice.limits import LeftOut, Limits
 from bench.choice.live import Clock, hold
 from bench.choice.outlook import outlook
-from bench.choice.setup import Setup, shorten
+from bench.choice.setup import Setup, shorten, training_speed
 from bench.choice.verdict import Verdict
 from bench.choice.words import Paragraph, describe
 from bench.cost.predict.gpus import find_gpu
-from bench.cost.predict.time import probe_speed
 from bench.run.schedule import Emit, RunSettings
 from bench.run.store import Store
+from bench.run.threads import choose_threads
 from bench.wording import program_name
 
 NONE = Limits()
-PROBE_S = 1.0  # seconds of the measurement of the speed of this machine
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Choice:
         left_out: methods that did not run because of a limit, with the reasons.
         notes: sentences on datasets.
         conditions: sentences on how the methods were compared.
-        request: what was to be compared.
+        request: what was to be compared, with the steps of shortened runs.
         out: the results folder with the records.
         limits: of the user.
         outlook: sentences on what more labels and more steps would bring.
@@ -111,10 +110,14 @@ def hold_choice(
     Raises:
         UserError: as `bench.run.schedule.run_cells`, or the comebacks cannot be read.
     """
-    if limits.max_seconds is not None:
-        device = settings.find_device()
-        speed = probe_speed(device, request.precision or "bf16", PROBE_S).training_flops
-        setup = shorten(setup, limits.max_seconds, speed, store.folder)
+    if limits.max_seconds is not None and request.protocol == "equal":  # published steps are kept
+        cells = [cell for arm in setup.arms for cell in arm.cells]
+        threads, _ = choose_threads(settings.threads, cells, store.stream())
+        speed = training_speed(settings.find_device(), request.precision or "bf16", threads)
+        shorter = shorten(setup, limits.max_seconds, speed, store.folder, clock.elapsed)
+        if shorter is not setup:
+            steps = shorter.arms[0].cells[0].recipe.steps
+            setup, request = shorter, replace(request, steps=steps, epochs=None)
     clock.operations = setup.operations
     name = Path(request.dataset_names[0]).name
     prior = quantiles(load_comebacks(), without=name)

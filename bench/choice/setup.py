@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from bench.ask.grid import expand
 from bench.ask.request import Request
@@ -12,14 +14,17 @@ from bench.choice.arms import Arm, make_arms, uses_validation
 from bench.choice.criterion import Criterion
 from bench.choice.limits import LeftOut, Limits, apply_limits
 from bench.choice.tune import with_variants
+from bench.cost.predict.time import probe_speed
 from bench.errors import UserError
 from bench.files import write_atomic
 from bench.plugins.registry import list_methods
 from bench.run.cell import prompt_origin
+from bench.run.process import isolate
 from bench.spec import Cell
 
 RUNS = 3  # seeds with one split
-SHORTEST = 4  # divides the steps at most
+DIVISORS = (1, 2, 4)  # of the steps
+PROBE_S = 1.0  # seconds of the measurement of the speed of this machine
 
 
 @dataclass(frozen=True)
@@ -100,27 +105,49 @@ def _images(request: Request) -> int:
     return len(split(collection, folds=request.folds, labels=labels, ratio=request.ratio).train)
 
 
-def shorten(setup: Setup, seconds: float, speed: float, folder: Path) -> Setup:
+def training_speed(device: str, precision: str, threads: int) -> float:
+    """Operations per second that training reaches on this machine, measured in its own process.
+
+    Args:
+        device: name of a torch device.
+        precision: "bf16" or "fp32".
+        threads: CPU threads of a cell.
+    """
+    speeds: list[float] = []
+    isolate(send_training_speed, device, precision, threads, on_event=speeds.append)
+    return speeds[0]
+
+
+def send_training_speed(
+    device: str, precision: str, threads: int, send: Callable[[float], None]
+) -> None:
+    """Measure the speed with a number of threads, and send it; the body of a process."""
+    torch.set_num_threads(threads)
+    send(probe_speed(device, precision, PROBE_S).training_flops)
+
+
+def shorten(
+    setup: Setup, seconds: float, speed: float, folder: Path, elapsed: float = 0.0
+) -> Setup:
     """Complete short runs where the time is too short for one run of all methods.
 
     The steps are halved, then divided by four, until one run of every method is expected to take
-    half of the time at most. What was decided for a set of cells is stored in the results folder,
-    so that a command that goes on later decides the same.
+    half of the rest of the time at most. What was decided for a set of cells and a time is stored
+    in the results folder, so that a command that goes on later decides the same.
 
     Args:
         setup: with the full number of steps.
         seconds: time of the command.
         speed: operations per second that training reaches on this machine.
         folder: the results folder.
+        elapsed: seconds of the time that have passed.
     """
-    file = folder / "choice" / f"{_key(setup.arms)}.json"
-    if file.is_file():
-        divisor = int(json.loads(file.read_text())["divide_steps_by"])
-    else:
+    file = folder / "choice" / f"{_key(setup.arms, seconds)}.json"
+    divisor = _decided(file)
+    if divisor is None:
         expected = sum(setup.operations[arm.cells[0].id] for arm in setup.arms) / speed
-        divisor = 1
-        while divisor < SHORTEST and expected / divisor > seconds / 2:
-            divisor *= 2
+        fitting = (n for n in DIVISORS if expected / n <= (seconds - elapsed) / 2)
+        divisor = next(fitting, DIVISORS[-1])
         write_atomic(file, json.dumps({"divide_steps_by": divisor}) + "\n")
     if divisor == 1:
         return setup
@@ -144,7 +171,16 @@ def _shorter(cell: Cell, divisor: int) -> Cell:
     return replace(cell, recipe=replace(cell.recipe, steps=steps))
 
 
-def _key(arms: Sequence[Arm]) -> str:
-    """A name for a set of cells, in whatever order."""
+def _decided(file: Path) -> int | None:
+    """The divisor that was stored; None if there is none, or a file that cannot be read."""
+    try:
+        divisor = json.loads(file.read_text())["divide_steps_by"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return divisor if divisor in DIVISORS else None
+
+
+def _key(arms: Sequence[Arm], seconds: float) -> str:
+    """A name for a set of cells, in whatever order, and a time."""
     names = sorted(cell.id for arm in arms for cell in arm.cells)
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([*names, f"{seconds:g} s"]).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from folders import make_folder
 from planted_races import planted_cells, planted_race, planted_record
 
@@ -15,7 +16,7 @@ import bench
 from bench import cli
 from bench.ask.request import Request
 from bench.choice.arms import make_arms
-from bench.choice.choose import Choice
+from bench.choice.choose import Choice, hold_choice
 from bench.choice.commands import next_commands
 from bench.choice.criterion import DICE
 from bench.choice.limits import LeftOut, Limits, apply_limits, parse_count, parse_time
@@ -23,7 +24,7 @@ from bench.choice.live import Clock, TimeIsUp, hold
 from bench.choice.page import write_choice
 from bench.choice.policy import decide
 from bench.choice.race import NO_LIMITS
-from bench.choice.setup import Setup, shorten
+from bench.choice.setup import Setup, shorten, training_speed
 from bench.choice.tune import VARIANTS, with_variants
 from bench.errors import UserError
 from bench.plugins.registry import get_method
@@ -204,7 +205,46 @@ def test_short_runs_are_complete_and_are_decided_once(tmp_path: Path) -> None:
     short = shorten(setup, 1.0, 1e9, tmp_path)  # 2 s for one run of each, 0.5 s at most
     assert {cell.recipe.steps for arm in short.arms for cell in arm.cells} == {50}
     assert "after 50 steps" in short.conditions[0]
-    assert shorten(setup, 100.0, 1e12, tmp_path).arms == short.arms  # as was decided
+    assert shorten(setup, 1.0, 1e12, tmp_path).arms == short.arms  # as was decided
+    assert shorten(setup, 100.0, 1e12, tmp_path) == setup  # another time, decided anew
+    halved = shorten(setup, 10.0, 1e9, tmp_path, elapsed=7.0)  # 1.5 s are half of the rest
+    assert {cell.recipe.steps for arm in halved.arms for cell in arm.cells} == {100}
+    for file in (tmp_path / "choice").iterdir():
+        file.write_text("{")
+    assert shorten(setup, 1.0, 1e9, tmp_path).arms == short.arms
+
+
+@pytest.mark.slow
+def test_the_speed_is_measured_with_the_threads_of_a_cell() -> None:
+    ours = torch.get_num_threads()
+    assert training_speed("cpu", "fp32", ours + 1) > 1e8
+    assert torch.get_num_threads() == ours
+
+
+def test_published_recipes_are_not_shortened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms, records = planted_race({"a": 80.0, "b": 60.0})
+    store = Store.open(tmp_path)
+    for record in records:
+        store.write(record)
+    setup = Setup(tuple(arms), (), (), {cell.id: 1e9 for arm in arms for cell in arm.cells})
+    monkeypatch.setattr("bench.choice.choose.training_speed", lambda *_: 1.0)
+    settings, limits = RunSettings(device="cpu"), Limits(max_seconds=60.0)
+
+    def chosen(protocol: str) -> Choice:
+        request = replace(REQUEST, protocol=protocol)
+        clock = Clock(60.0, now=lambda: 0.0)
+        return hold_choice(setup, request, DICE, limits, settings, store, clock, _stop)
+
+    assert chosen("published").recommended == "a"
+    shortened = chosen("equal")
+    assert "after 50 steps" in shortened.conditions[0]
+    assert shortened.request.steps == 50
+
+
+def _stop(event: object) -> None:
+    raise TimeIsUp
 
 
 def test_variants_have_the_same_budget_and_are_named() -> None:
