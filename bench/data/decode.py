@@ -149,7 +149,8 @@ def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32
     """Instance numbers (H, W) of an item; all 0 without an instance map.
 
     Numbers without any object mean the same as no map, for prompts and for scores: objects are then
-    the connected components of the mask. That the map has the size of the mask is not checked.
+    the connected components of the mask. Where the map is the mask, numbers below 0
+    mark unlabelled pixels. That the map has the size of the mask is not checked.
 
     Args:
         item: the image.
@@ -160,7 +161,7 @@ def instance_numbers(item: Item, shape: tuple[int, ...]) -> npt.NDArray[np.int32
     """
     if item.instances is None:
         return np.zeros(shape, np.int32)
-    numbers = read_instances(item.instances)
+    numbers = read_instances(item.instances, unlabelled=item.instances is item.mask)
     if item.selection.crop and numbers.shape != shape:
         return item.selection.cut(numbers, describe(item.instances))
     return numbers

@@ -33,16 +33,23 @@ def read_mask(pixels: Pixels) -> Codes:
     return mask_codes(load(pixels), pixels)
 
 
-def read_instances(pixels: Pixels) -> npt.NDArray[np.int32]:
+def read_instances(pixels: Pixels, *, unlabelled: bool = False) -> npt.NDArray[np.int32]:
     """Instance numbers (H, W), 0 is background.
 
     If any is above `LARGEST_NUMBER`, or a colour, all are replaced by 1, 2, ... in ascending order:
     only which pixels share a number matters. The value 255 is a number like any other.
 
+    Args:
+        pixels: file, or array as of `read_mask`.
+        unlabelled: whether numbers below 0 and NaN mark unlabelled pixels, which become 0.
+
     Raises:
-        UserError: the file cannot be read, or holds fractions or numbers below 0.
+        UserError: the file cannot be read, or holds fractions, or numbers below 0 that are not
+            unlabelled.
     """
     numbers = read_mask(pixels)
+    if unlabelled and numbers.dtype.kind == "i":
+        numbers = np.maximum(numbers, 0)
     if numbers.size and numbers.min() < 0:
         lowest = int(numbers.min())
         raise UserError(

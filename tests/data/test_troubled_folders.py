@@ -205,6 +205,12 @@ FOLDERS: dict[str, Folder] = {
     "object numbers": Folder(
         masks(many), truth=MANY, note="up to 14 are object numbers", instances=12
     ),
+    "object numbers and -1": Folder(
+        masks(lambda n: np.where(framed(0) == 0, -1, many(n).astype(np.int16)), ".tif"),
+        truth=np.where(framed(0) == 0, IGNORE, MANY),
+        note="up to 14 are object numbers",
+        instances=12,
+    ),
     "object numbers on white": Folder(
         masks(lambda n: np.where(many(n)[..., None] > 0, PAINT[many(n)], U8(255))),
         truth=MANY,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from bench.data.contents import Contents
 from bench.data.folder.classes import OTHERS, Classes, declare
 from bench.data.folder.mask_values import (
@@ -35,6 +37,7 @@ TINY = 5e-4  # the same, where most values have so few pixels
 RARE_IN_MASK, RARE_PX = 1e-3, 4  # and in each mask: share, or number up to half a percent
 MANY_OBJECTS = 8  # more values than this in one mask may number its objects
 LEAST_PX = 4  # mean size of such objects
+_UNLABELLED = (UNLABELLED, NOT_FINITE)
 
 
 def guess_classes(root: Path, items: Sequence[Item], contents: Sequence[Contents]) -> Classes:
@@ -57,7 +60,7 @@ def guess_classes(root: Path, items: Sequence[Item], contents: Sequence[Contents
     guess = _read(masks)
     notes = list(guess.notes)
     present = {value for content in contents for value in content.values}
-    for code, name in ((UNLABELLED, "-1"), (NOT_FINITE, "NaN or infinite")):
+    for code, name in zip(_UNLABELLED, ("-1", "NaN or infinite"), strict=True):
         if code in present:
             notes.insert(0, f"mask value {name} taken as unlabelled")
     values = dict(guess.values)
@@ -101,13 +104,15 @@ def _objects(masks: MaskValues) -> Classes | None:
         return None
     values = parts = pixels = 0
     for codes in read_samples(masks.sample()):
+        if (lost := np.isin(codes, _UNLABELLED)).any():
+            codes = np.where(lost, ground, codes.astype(np.int64))
         if codes.min() == ground:
             some, connected = pieces(codes)
             values, parts = values + some, parts + connected
             pixels += int((codes != ground).sum())
     if parts > 1.1 * values or pixels < LEAST_PX * parts:
         return None
-    held = [[v for v in c.values if v not in (ground, UNLABELLED)] for c in masks.contents]
+    held = [[v for v in c.values if v not in (ground, *_UNLABELLED)] for c in masks.contents]
     names = ("background", "object")
     counts = {len(some) for some in held}
     counted_up = all(some == list(range(1, len(some) + 1)) for some in held)
