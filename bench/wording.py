@@ -1,8 +1,9 @@
-"""Words of messages: counts, the name of the program and its version."""
+"""Words: counts in messages, Unicode forms, the name of the program and its version."""
 
 import importlib.metadata
 import sys
 import tomllib
+import unicodedata
 from pathlib import Path
 
 PROJECT = "sam-adapt-bench"
@@ -16,6 +17,11 @@ def counted(number: int, what: str) -> str:
         what: the noun in the singular; its plural must end in "s".
     """
     return f"{number} {what}{'s'[: number != 1]}"
+
+
+def nfc(text: str) -> str:
+    """Text in the Unicode form NFC: letters with accents are one sign, as most systems write."""
+    return unicodedata.normalize("NFC", text)
 
 
 def program_name() -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,20 @@ def test_classes_file_sets_order_names_and_ignored_value(tmp_path: Path) -> None
     assert set(np.unique(decode(collection.items[0], collection)[1])) == {0, 1, IGNORE}
 
 
+def test_names_of_different_unicode_forms_are_one_name(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Körner") for form in ("NFC", "NFD"))
+    make(tmp_path, (composed,), masks="masks/{}_mask.png")
+    (tmp_path / "masks" / f"{composed}_mask.png").rename(
+        tmp_path / "masks" / f"{decomposed}_mask.png"
+    )
+    write(tmp_path / "groups.csv", f"{decomposed}.png,s1\n")
+    (item,) = read_folder(tmp_path).items
+    assert (item.name, item.group) == (composed, "s1")
+    (tmp_path / "groups.csv").unlink()
+    write(tmp_path / "meta.json", {"items": {decomposed: {"group": "s2"}}})
+    assert read_folder(tmp_path).items[0].group == "s2"
+
+
 def test_meta_file(tmp_path: Path) -> None:
     make(tmp_path, values=(0, 1, 255))
     facts = {"a": {"group": "s1"}, "b": {"group": "s1"}, "c": {}}
@@ -117,6 +132,8 @@ def test_meta_file(tmp_path: Path) -> None:
     assert collection.licence == "CC0"
     assert [item.group for item in collection.items] == ["s1", "s1", "c"]
     assert collection.notes == ("1 of 3 images have no specimen group: each counts as its own",)
+    write(tmp_path / "meta.json", {**meta, "items": facts | {"c": {"group": None}}})
+    assert [item.group for item in read_folder(tmp_path).items] == ["s1", "s1", "c"]
     write(tmp_path / "groups.csv", "id;group\nb.png;s2\n")
     assert [item.group for item in read_folder(tmp_path).items] == ["s1", "s2", "c"]
 

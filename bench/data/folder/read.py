@@ -24,7 +24,7 @@ from bench.data.items import Collection, Item
 from bench.data.raster import SUFFIXES
 from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError
-from bench.wording import counted
+from bench.wording import counted, nfc
 
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation")
@@ -150,7 +150,7 @@ def _subfolder(root: Path, names: Sequence[str]) -> Path:
 
 
 def _files(folder: Path, left_out: list[str]) -> dict[str, Path]:
-    """Image files by stem, in sorted order; what else there is is added to `left_out`."""
+    """Image files by stem in NFC, in sorted order; what else there is is added to `left_out`."""
     files: dict[str, Path] = {}
     others: dict[str, list[str]] = {"folder": [], "hidden file": [], "file": []}
     for file in sorted(folder.iterdir()):
@@ -160,7 +160,7 @@ def _files(folder: Path, left_out: list[str]) -> dict[str, Path]:
             others["hidden file"].append(file.name)
         elif file.suffix.lower() not in SUFFIXES:
             others["file"].append(file.name)
-        elif (other := files.setdefault(file.stem, file)) is not file:
+        elif (other := files.setdefault(nfc(file.stem), file)) is not file:
             raise UserError(f"'{other}' and '{file}' share one name; keep one or rename it")
     left_out += [f"{folder.name}/: {_some(names, kind)}" for kind, names in others.items() if names]
     return files

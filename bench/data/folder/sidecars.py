@@ -27,6 +27,7 @@ from typing import Any
 from bench.data.folder.classes import Classes, read_declaration
 from bench.data.raster import SUFFIXES
 from bench.errors import UserError
+from bench.wording import nfc
 
 CLASS_LISTS = ("classes.txt", "labels.txt", "labelmap.txt")
 SPLIT_FILES = ("split.json", "splits.json", "split.csv", "splits.csv")
@@ -121,8 +122,8 @@ def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, 
         raise UserError(f"'{root / 'meta.json'}' must list items as {{id: {{\"group\": ...}}}}")
     groups = {
         name: str(entry["group"])
-        for name, entry in entries.items()
-        if name in ids and "group" in entry
+        for name, entry in ((nfc(key), entry) for key, entry in entries.items())
+        if name in ids and entry.get("group") is not None
     }
     if (file := root / "groups.csv").is_file():
         listed: dict[str, str] = {}
@@ -177,7 +178,7 @@ def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]],
 
 def _match_id(label: str, ids: Sized[str], file: Path) -> str:
     """The id that a file names, with or without a file suffix."""
-    if label in ids:
+    if (label := nfc(label)) in ids:
         return label
     path = Path(label)
     if path.suffix.lower() in SUFFIXES and path.stem in ids:

@@ -4,7 +4,6 @@ import json
 import os
 import posixpath
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from fnmatch import fnmatch
@@ -15,6 +14,7 @@ from typing import Any
 from bench.data.folder.sidecars import PARTS
 from bench.data.layouts.mask_names import is_image_folder, is_mask_folder
 from bench.errors import UserError
+from bench.wording import nfc
 
 PICTURES = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".jp2"),
@@ -225,11 +225,6 @@ def _is_label(path: str, near: str) -> bool:
         if is_image_folder(folder):
             return False
     return False
-
-
-def nfc(text: str) -> str:
-    """Text in the Unicode form NFC: letters with accents are one sign, as most systems write."""
-    return unicodedata.normalize("NFC", text)
 
 
 def natural(text: str) -> list[tuple[int, str]]:
