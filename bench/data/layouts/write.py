@@ -163,7 +163,7 @@ def _write_sample(sample: Sample, work: Path, report: Report) -> set[int] | None
             "make them the same size",
         )
         return None
-    _write_pixels(sample.image, work / "images" / sample.name)
+    _write_pixels(sample.image, work / "images" / sample.name, is_image=True)
     whole = isinstance(sample.mask, np.ndarray) and sample.mask.ndim == 2
     _write_pixels(codes if whole else sample.mask, work / "masks" / sample.name)
     if sample.instances is not None:
@@ -171,14 +171,15 @@ def _write_sample(sample: Sample, work: Path, report: Report) -> set[int] | None
     return set(np.unique(codes).tolist())
 
 
-def _write_pixels(pixels: Pixels, path: Path) -> None:
+def _write_pixels(pixels: Pixels, path: Path, *, is_image: bool = False) -> None:
     """Copy a file, or save an array without loss: PNG, or TIFF where PNG cannot hold it."""
     path.parent.mkdir(exist_ok=True)
     if isinstance(pixels, Path):
         assert pixels.suffix.lower() in SUFFIXES
         shutil.copyfile(pixels, path.with_name(path.name + pixels.suffix.lower()))
         return
-    values = _narrow(pixels)
+    # A dark image of 16 bits keeps them: the reader stretches it as it does its neighbours.
+    values = _narrow(pixels, np.uint16 if is_image and pixels.dtype.itemsize == 2 else np.uint8)
     if values.dtype in (np.uint8, np.uint16) and (values.ndim == 2 or values.dtype == np.uint8):
         Image.fromarray(np.ascontiguousarray(values)).save(path.with_name(f"{path.name}.png"))
         return
@@ -188,14 +189,14 @@ def _write_pixels(pixels: Pixels, path: Path) -> None:
     )
 
 
-def _narrow(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The same values in the smallest type that holds them and that the reader reads."""
+def _narrow(values: npt.NDArray[Any], least: type[np.unsignedinteger[Any]]) -> npt.NDArray[Any]:
+    """The same values in the smallest type from `least` that holds them and the reader reads."""
     if values.dtype == bool:
         return values.astype(np.uint8)
     if values.dtype.kind == "f":
         return values.astype(np.float32)
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    for kind in (np.uint8, np.uint16, np.int16, np.int32, np.uint32):
+    for kind in (least, np.uint16, np.int16, np.int32, np.uint32):
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             return values.astype(kind)
     raise UserError(f"a mask holds the value {high}; save values below 2^32")
