@@ -1,15 +1,19 @@
 """Which files `data import` joins, and how it reads their pixels: one small case for each rule."""
 
 from pathlib import Path
+from typing import Any
 
 import foreign
 import foreign_dicom
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
-from bench.data.layouts import class_folders, dicom, yolo
+from bench.data.layouts import class_folders, dicom, write, yolo
 from bench.data.layouts.draft import Options, Report, Sample
 from bench.data.layouts.groups import group_of
+from bench.data.layouts.pictures import image_planes, mask_planes, read_stack
 from bench.data.layouts.source import Source
 from bench.errors import UserError
 
@@ -112,3 +116,55 @@ def test_text_that_is_not_finite_is_no_polygon(tmp_path: Path) -> None:
     grey(tmp_path / "a.png")
     foreign.write(tmp_path / "a.txt", "nan 1 2 3 4 5 6\ninf 1 2 3 4 5 6")
     assert yolo.recognise(Source(tmp_path)) is None
+
+
+COLOURS = np.zeros((256, 3), np.uint8)
+COLOURS[:3] = (9, 8, 7), (20, 30, 40), (50, 60, 70)
+
+
+def shown(folder: Path, name: str, **options: Any) -> Any:
+    report = Report()
+    stack = read_stack(Source(folder), name, report)
+    return np.stack([np.asarray(p) for p in image_planes(stack, name, Options(**options), report)])
+
+
+def test_palettes_give_colours_of_images_and_numbers_of_masks(tmp_path: Path) -> None:
+    numbers = np.arange(48, dtype=np.uint8).reshape(2, 4, 6) % 3
+    marked = Image.fromarray(numbers[0])
+    marked.putpalette(COLOURS.ravel().tolist())
+    marked.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(
+        shown(tmp_path, "a.png", channels=(1,))[0], COLOURS[numbers[0], 1]
+    )
+    colormap = COLOURS.T.astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "b.tif", numbers, photometric="palette", colormap=colormap)
+    np.testing.assert_array_equal(shown(tmp_path, "b.tif"), COLOURS[numbers])
+    stack = read_stack(Source(tmp_path), "b.tif", Report())
+    np.testing.assert_array_equal(np.stack(mask_planes(stack, "b.tif")), numbers)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_stacks_whose_zero_is_white_are_inverted(tmp_path: Path, compression: str | None) -> None:
+    values = np.arange(48, dtype=np.uint8).reshape(2, 4, 6)
+    stored = {"a.tif": values, "b.tif": (values % 2) * np.uint8(255), "c.tif": values % 3}
+    for name, pages in stored.items():
+        images = [Image.fromarray(page) for page in pages]
+        images[0].save(
+            tmp_path / name,
+            save_all=True,
+            append_images=images[1:],
+            compression=f"tiff_{compression}" if compression else None,
+            tiffinfo={262: 0},
+        )
+    np.testing.assert_array_equal(shown(tmp_path, "a.tif"), values)
+    for name, expected in (("b.tif", stored["b.tif"]), ("c.tif", 255 - stored["c.tif"])):
+        planes = mask_planes(read_stack(Source(tmp_path), name, Report()), name)
+        np.testing.assert_array_equal(np.stack([np.asarray(p) for p in planes]), expected)
+
+
+def test_a_dark_image_of_16_bits_keeps_them(tmp_path: Path) -> None:
+    dark = np.arange(24, dtype=np.uint16).reshape(4, 6)
+    write._write_pixels(dark, tmp_path / "images" / "a", is_image=True)
+    write._write_pixels(dark, tmp_path / "masks" / "a")
+    kinds = [np.asarray(Image.open(tmp_path / f / "a.png")).dtype for f in ("images", "masks")]
+    assert kinds == [np.uint16, np.uint8]

@@ -118,4 +118,4 @@ def _join(stacks: list[Stack], case: str) -> Stack:
     if any(stack.planes.shape != first.planes.shape for stack in stacks):
         raise UserError(f"the channels of case '{case}' differ in size; make them equal")
     planes = np.stack([stack.planes for stack in stacks], -1)
-    return Stack(planes, None, first.spacing_mm, first.orientation)
+    return Stack(planes, None, first.orientation)

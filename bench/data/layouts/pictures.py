@@ -22,7 +22,8 @@ from bench.data.items import Pixels
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.source import Source
 from bench.data.libraries import import_optional
-from bench.data.raster import LARGEST_PX, SUFFIXES, UNREADABLE, UInt8, load
+from bench.data.masks import mask_codes
+from bench.data.raster import LARGEST_PX, SUFFIXES, UNREADABLE, Raster, UInt8, load
 from bench.data.raster import size_of as header_size
 from bench.errors import UserError
 
@@ -36,14 +37,16 @@ class Stack:
     Attributes:
         planes: (N, H, W) or (N, H, W, C), as stored.
         file: set where the file is a single image that needs no conversion.
-        spacing_mm: distance of planes, height and width of a pixel; None if unknown.
         orientation: directions of the axes of a NIfTI file, such as "RAS"; "" for others.
+        palette: colours (256 or 65536, 3) of the values; None if they are grey levels or colours.
+        inverted: whether 0 is shown white.
     """
 
     planes: npt.NDArray[Any]
     file: Path | None = None
-    spacing_mm: tuple[float, ...] | None = None
     orientation: str = ""
+    palette: UInt8 | None = None
+    inverted: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,8 +75,8 @@ def read_stack(source: Source, name: str, report: Report) -> Stack:
         if lower.endswith((".tif", ".tiff")) and (stack := _read_tiff(file, name, report)):
             return stack
         if file.suffix.lower() in SUFFIXES:
-            values = load(file).values
-            return Stack(values[None], file)
+            raster = load(file)
+            return Stack(raster.values[None], file, "", raster.palette, raster.inverted)
         return _read_pillow(file)
     except UserError:
         raise
@@ -134,9 +137,21 @@ def image_planes(stack: Stack, name: str, options: Options, report: Report) -> l
     Raises:
         UserError: a channel is named that the file does not have.
     """
-    planes = stack.planes
     if stack.file and not options.channels and not options.levels:
         return [stack.file]
+    planes = stack.planes if stack.palette is None else stack.palette[stack.planes]
+    shown = _shown(planes, name, options, report)
+    return [_invert(plane) for plane in shown] if stack.inverted else list(shown)
+
+
+def _invert(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return -plane if plane.dtype.kind == "f" else np.invert(plane)
+
+
+def _shown(
+    planes: npt.NDArray[Any], name: str, options: Options, report: Report
+) -> npt.NDArray[Any]:
+    """The chosen channels; of a stack, or with fixed levels, as 8 bits."""
     if planes.ndim == 4:
         planes = _choose(planes, name, options, report)
     elif options.channels and options.channels != (0,):
@@ -145,14 +160,14 @@ def image_planes(stack: Stack, name: str, options: Options, report: Report) -> l
             "the option out"
         )
     if planes.dtype == np.uint8 and not options.levels:
-        return list(planes)
+        return planes
     if planes.dtype == bool:
-        return list(planes.astype(np.uint8) * np.uint8(255))
+        return planes.astype(np.uint8) * np.uint8(255)
     if not options.levels and len(planes) == 1 and planes.ndim == 3:
-        return list(planes)  # stored as it is: the reader stretches single images
+        return planes  # stored as it is: the reader stretches single images
     if not np.isfinite(planes).all():
         raise UserError(f"'{name}' holds NaN or infinite values; replace them")
-    return list(_to_uint8(planes, options, report))
+    return _to_uint8(planes, options, report)
 
 
 def mask_planes(stack: Stack, name: str) -> list[Pixels]:
@@ -164,6 +179,9 @@ def mask_planes(stack: Stack, name: str) -> list[Pixels]:
     if stack.file:
         return [stack.file]
     planes = stack.planes
+    if planes.ndim == 3 and (stack.inverted or stack.palette is not None):
+        flat = Raster(planes.reshape(-1, planes.shape[2]), stack.palette, stack.inverted)
+        planes = mask_codes(flat, flat.values).reshape(planes.shape)
     if planes.ndim == 4:
         if planes.shape[-1] == 1:
             planes = planes[..., 0]
@@ -253,9 +271,7 @@ def _read_nifti(file: Path) -> Stack:
         raise UserError(f"'{file}' has the shape {values.shape}; save volumes of three axes")
     values = values[:, :, None] if values.ndim == 2 else values
     planes = np.moveaxis(values, (2, 1, 0), (0, 1, 2))  # (z, y, x[, channel])
-    across, down, along = (*map(float, volume.header.get_zooms()[:3]), 1.0)[:3]
-    orientation = "".join(nibabel.aff2axcodes(volume.affine))
-    return Stack(planes, None, (along, down, across), orientation)
+    return Stack(planes, None, "".join(nibabel.aff2axcodes(volume.affine)))
 
 
 def _read_tiff(file: Path, name: str, report: Report) -> Stack | None:
@@ -265,6 +281,7 @@ def _read_tiff(file: Path, name: str, report: Report) -> Stack | None:
         if len(tiff.series) > 1:
             report.note(f"of the {len(tiff.series)} series of '{name}' the first is used")
         axes, shape = series.axes, series.shape
+        inverted = series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE
         used = _used_axes(series)
         if used in _PLAIN_AXES:
             return None
@@ -274,8 +291,12 @@ def _read_tiff(file: Path, name: str, report: Report) -> Stack | None:
             with Image.open(file) as image:
                 pages = np.stack([np.array(page) for page in ImageSequence.Iterator(image)])
             values = pages.reshape(shape)
-        if series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE and values.dtype == bool:
-            values = ~values
+            if inverted and values.dtype.itemsize == 1:
+                values = np.invert(values)  # Pillow inverts one and 8 bits: back, as stored
+        if inverted and values.dtype == bool:
+            values, inverted = ~values, False
+        colours = series.keyframe.colormap
+        palette = None if colours is None else (colours.T >> 8).astype(np.uint8)
     values = values.reshape([n for axis, n in zip(axes, shape, strict=True) if axis in used])
     kept = "".join(axis for axis in axes if axis in used)
     if "Y" not in kept or "X" not in kept or values.size > 8 * LARGEST_PX:
@@ -290,7 +311,8 @@ def _read_tiff(file: Path, name: str, report: Report) -> Stack | None:
         f"TIFF axes {axes}",
     )
     count = [math.prod(values.shape[len(planes) + 2 :])] if channels else []
-    return Stack(values.reshape(-1, height, width, *count))
+    palette = None if channels else palette
+    return Stack(values.reshape(-1, height, width, *count), None, "", palette, inverted)
 
 
 def _read_pillow(file: Path) -> Stack:
