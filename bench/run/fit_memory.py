@@ -53,10 +53,11 @@ def fit_memory(cells: Sequence[Cell], store: Store, device: str) -> tuple[list[C
     chosen: dict[str, Cell] = {}
     notes: list[str] = []
     for group in groups.values():
-        parts = _most_recorded(group, search.parts(group, notes), store)
-        notes += _notes(group, parts)
+        numbers, certain = search.parts(group, notes)
+        parts = _most_recorded(group, numbers, store)
+        notes += _notes(group, parts, certain)
         chosen |= {cell.id: _with_parts(cell, parts) for cell in group}
-    return [chosen[cell.id] for cell in cells], notes
+    return [chosen[cell.id] for cell in cells], list(dict.fromkeys(notes))
 
 
 def free_bytes(device: str) -> int | None:
@@ -85,26 +86,39 @@ class _Search:
         self._available, self._device = available, device
         self._sizes, self._predictor = TrainingSizes(), CostPredictor(with_time=False)
 
-    def parts(self, group: Sequence[Cell], notes: list[str]) -> list[int]:
+    def parts(self, group: Sequence[Cell], notes: list[str]) -> tuple[list[int], bool]:
         """The numbers of parts with which all cells of a group fit, the smallest first.
 
-        Cells that fit with no number are left out, and named in `notes`. All cells of the group
-        have the same batch size.
+        Cells that fit with no number, or are not predicted, are left out, and named in `notes`. All
+        cells of the group have the same batch size.
+
+        Returns:
+            The numbers, and whether no cell was left out.
         """
         recipe = group[0].recipe
         least = recipe.accumulate
         size = recipe.batch_size
         numbers = [n for n in range(least, size + 1) if size % n == 0] or [least]
+        certain = True
         for cell in group:
-            fitting = [n for n in numbers if n >= least]
-            for number in fitting:
+            refused = None
+            for number in (n for n in numbers if n >= least):
                 predicted = self._predict(_with_parts(cell, number))
-                if predicted.fits in ("fits", None):
-                    least = max(least, number)
+                if predicted.fits == "fits":
+                    least = number
+                    break
+                if predicted.fits is not None:
+                    refused = predicted
+                elif refused is None:  # with fewer parts it is not known to be too large
+                    certain = False
+                    why = predicted.reason or "the free memory is not known"
+                    notes.append(f"--fit-memory: {cell.label}: {why}")
                     break
             else:
-                notes.append(f"--fit-memory: {memory_warning(cell, predicted)}")
-        return [n for n in numbers if n >= least]
+                assert refused is not None, "there is at least one number"
+                certain = False
+                notes.append(f"--fit-memory: {memory_warning(cell, refused)}")
+        return [n for n in numbers if n >= least], certain
 
     def _predict(self, cell: Cell) -> PredictedCost:
         size = self._sizes.of(cell)
@@ -125,11 +139,13 @@ def _with_parts(cell: Cell, number: int) -> Cell:
     return replace(cell, recipe=replace(cell.recipe, accumulate=number))
 
 
-def _notes(group: Sequence[Cell], parts: int) -> list[str]:
+def _notes(group: Sequence[Cell], parts: int, certain: bool) -> list[str]:
     """What was chosen, and where the update is not that of the whole batch."""
     recipe = group[0].recipe
     if parts == recipe.accumulate:
-        return [f"--fit-memory: batches of {recipe.batch_size} fit as they are"]
+        return (
+            [] if not certain else [f"--fit-memory: batches of {recipe.batch_size} fit as they are"]
+        )
     what = f"{counted(parts, 'part')} of {recipe.batch_size // parts}"
     names = ", ".join(dict.fromkeys(cell.label for cell in group))
     notes = [

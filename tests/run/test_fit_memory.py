@@ -9,6 +9,7 @@ from records import make_cell, make_record
 
 from bench.cost.predict.fit import Plan
 from bench.cost.predict.memory import MemoryPrediction
+from bench.errors import UnsupportedError
 from bench.run import fit_memory as module
 from bench.run.device_memory import CPU_EXTRA_BYTES, CPU_FACTOR
 from bench.run.fit_memory import fit_memory
@@ -116,4 +117,27 @@ def test_nothing_is_chosen_where_the_memory_is_not_known(
     tmp_path: Path, available: Available, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "available_bytes", lambda device: None)
-    assert parts(fit_memory(cells("lora"), Store(tmp_path), "cpu")[0]) == [1]
+    chosen, notes = fit_memory(cells("lora"), Store(tmp_path), "cpu")
+    assert parts(chosen) == [1]
+    assert notes == ["--fit-memory: lora: the free memory is not known"]
+
+
+def test_parts_that_are_not_predicted_do_not_count_as_fitting(
+    tmp_path: Path, available: Available, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memory(plan: Plan, inference: bool = True) -> MemoryPrediction:
+        images = plan.recipe.batch_size // plan.recipe.accumulate
+        if images == 1 or plan.method.name == "full":
+            raise UnsupportedError("the model refuses the batch")
+        return MemoryPrediction(0, 0, 0, images * GIB, 0, 0)
+
+    monkeypatch.setattr(Plan, "memory", memory)
+    available(0.9)
+    chosen, notes = fit_memory(cells("lora"), Store(tmp_path), "cpu")
+    assert parts(chosen) == [1]
+    assert len(notes) == 1
+    assert "lora on sam_nano does not fit" in notes[0]
+    available(12)
+    chosen, notes = fit_memory(cells("lora", "full"), Store(tmp_path), "cpu")
+    assert parts(chosen) == [1, 1]
+    assert notes == ["--fit-memory: full: the model refuses the batch"]
