@@ -61,6 +61,7 @@ class Progress:
                 self.cell, self.progress, self.waiting = cell, None, 0
                 self._began = time.monotonic()
             case CellProgressed(cell, CostPredicted(predicted)):
+                self.progress = None
                 return self._warn(cell, memory_warning(cell, predicted))
             case CellProgressed(_, progress):
                 self.progress = progress
@@ -142,7 +143,8 @@ class Progress:
         """Steps done, as far as is known; all of them after the training."""
         if isinstance(self.progress, TrainingProgress):
             return self.progress.step
-        trained = isinstance(self.progress, PhaseStarted) and self.progress.phase != "data"
+        phase = self.progress.phase if isinstance(self.progress, PhaseStarted) else "data"
+        trained = phase not in ("data", "predict")
         return self.cell.recipe.steps if trained and self.cell else 0
 
     @property

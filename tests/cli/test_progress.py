@@ -9,10 +9,12 @@ from rich.console import Console
 
 from bench.cli.progress import Progress
 from bench.cli.progress_log import ProgressLog
+from bench.record_values import PredictedCost
 from bench.run.events import (
     CellFinished,
     CellProgressed,
     CellStarted,
+    CostPredicted,
     PhaseStarted,
     RunStarted,
     TrainingProgress,
@@ -163,6 +165,18 @@ def test_a_method_that_does_not_train_has_a_full_bar_at_once() -> None:
     progress.update(CellStarted(Cell("zero_shot", "steel", LONG.task, RECIPE)))
     progress.update(CellProgressed(LONG, PhaseStarted("evaluate")))
     assert shown(progress)[1].startswith("━" * 10)
+
+
+def test_the_bar_is_empty_while_the_cost_is_predicted(clock: Clock) -> None:
+    progress = started(1)
+    progress.update(CellStarted(LONG))
+    clock.now += 5
+    progress.update(CellProgressed(LONG, PhaseStarted("predict")))
+    assert progress.words() == ["predicting memory and time"], (
+        "no time is left over from a full bar"
+    )
+    progress.update(CellProgressed(LONG, CostPredicted(PredictedCost("cpu"), 4)))
+    assert progress.words() == ["starting"]
 
 
 def logged(every_s: float = 30.0) -> tuple[ProgressLog, io.StringIO]:
