@@ -42,7 +42,7 @@ ROOMS = {
     "run": "keep cost evaluate learn plugins sam data",
     "ask": "evaluate learn plugins sam data data.leakage",
     "keep": "cost plugins sam data",
-    "cost": "learn plugins sam",
+    "cost": "learn plugins sam data",
     "evaluate": "learn sam metrics data",
     "learn": "sam data",
     "plugins": "data data.layouts data.public data.folder",

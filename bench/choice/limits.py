@@ -10,6 +10,7 @@ from bench.choice.race import Measured
 from bench.cost.count import cost_card
 from bench.cost.predict.fit import Plan
 from bench.cost.predict.gpus import GIB, find_gpu, judge
+from bench.cost.predict.views import kept_views
 from bench.errors import UnsupportedError, UserError
 from bench.plugins.registry import get_method
 from bench.spec import Cell
@@ -167,8 +168,8 @@ def _judge(cell: Cell, limits: Limits, images: int) -> tuple[str, float]:
         return f"it has {counts.total_params / 1e6:.2f} M parameters", 0.0
     recipe = cell.recipe
     if limits.max_memory is not None:
-        views = max(images, min(recipe.bank_views, recipe.steps * recipe.batch_size))
-        plan = Plan(method, cell.options, task, recipe, views if method.lr else 0)
+        views = kept_views(method, task, recipe, images, "cuda")
+        plan = Plan(method, cell.options, task, recipe, views)
         try:
             peak = plan.memory().cell_peak
         except UnsupportedError:  # not predicted: it may fit

@@ -6,11 +6,10 @@ from typing import Any
 from bench.cost.predict.fit import Plan, change_below
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.time import Speed, cell_hours, probe_speed
-from bench.data.bank import KINDS
+from bench.cost.predict.views import kept_views
 from bench.data.split import Split
 from bench.data.stacks import stacks
 from bench.errors import UnsupportedError
-from bench.learn.images import MOST_BYTES
 from bench.plugins.registry import get_method
 from bench.record_values import PredictedCost
 from bench.run.device_memory import largest_run_peak, verdict_of
@@ -109,13 +108,10 @@ def plan_of(cell: Cell, training_images: int, device: str) -> Plan:
         training_images: of `training_size`.
         device: name of a torch device.
     """
-    method, recipe, depth = get_method(cell.method), cell.recipe, cell.task.depth
+    method, recipe = get_method(cell.method), cell.recipe
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    wanted = min(recipe.bank_views, recipe.steps * recipe.batch_size)
-    views = KINDS[recipe.augmentation].count(wanted, training_images) if method.lr else 0
-    if views * depth * 4 * cell.task.image_size**2 > MOST_BYTES[kind]:
-        views = 0  # they are drawn for each batch
     task = replace(cell.task, weights="random")  # no weights are read
+    views = kept_views(method, task, recipe, training_images, kind)
     return Plan(method, cell.options, task, recipe, views, kind)
 
 
@@ -168,7 +164,7 @@ def _seconds(plan: Plan, device: str, speeds: dict[str, Speed]) -> tuple[float, 
         plan.work(),
         speeds[recipe.precision],
         steps=recipe.steps,
-        views=plan.views,
+        views=plan.made_views,
         evaluated=0,
         side=plan.task.image_size,
     )

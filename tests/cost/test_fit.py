@@ -17,7 +17,9 @@ from bench.cost.predict.gpus import GPUS, Gpu, find_gpu, judge, largest_peak
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.table import predict_rows
 from bench.cost.predict.time import probe_speed, speed_of
+from bench.cost.predict.views import kept_views
 from bench.errors import UserError
+from bench.learn.images import MOST_BYTES
 from bench.plugins.registry import Method
 from bench.spec import Recipe, Task
 
@@ -149,6 +151,25 @@ def test_a_row_has_parts_that_sum_to_the_peak() -> None:
     assert row["kept_bytes"] == 20 * 4 * 256 * 256
     assert row["fits"] == "fits"
     assert float(str(row["hours_low"])) < float(str(row["hours"])) < float(str(row["hours_high"]))
+
+
+def test_kept_views_are_those_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept(method: Method, images: int, **recipe: object) -> int:
+        changed = replace(PLAN.recipe, steps=10, **recipe)  # type: ignore[arg-type]
+        return kept_views(method, PLAN.task, changed, images, "cuda")
+
+    assert [kept(METHOD, images) for images in (5, 30)] == [20, 30]
+    assert kept(METHOD, 5, augmentation="none") == 5
+    assert kept(METHOD, 5, augmentation="mirror") == 10
+    assert kept(replace(METHOD, lr=None), 5) == 0
+    monkeypatch.setitem(MOST_BYTES, "cuda", 20 * 4 * 256 * 256)
+    assert (kept(METHOD, 20), kept(METHOD, 21)) == (20, 0)
+    assert kept(replace(METHOD, prompts="oracle"), 20) == 0, "with numbers of instances"
+    [row] = rows(find_gpu("rtx 4070"))
+    assert row["kept_bytes"] == 20 * 4 * 256 * 256
+    monkeypatch.setitem(MOST_BYTES, "cuda", 20 * 4 * 256 * 256 - 1)
+    [row] = rows(find_gpu("rtx 4070"))
+    assert row["kept_bytes"] == 0
 
 
 def test_without_a_gpu_there_is_no_verdict() -> None:

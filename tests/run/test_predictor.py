@@ -162,6 +162,7 @@ def test_views_that_are_drawn_for_each_batch_are_not_kept(monkeypatch: pytest.Mo
     monkeypatch.setitem(MOST_BYTES, "cpu", 30 * 4 * 64 * 64 - 1)
     assert plan_of(tiny(), 30, "cpu").views == 0
     assert plan_of(tiny(), 30, "cuda:0").views == 30
+    assert plan_of(tiny(), 30, "cpu").made_views == 4, "two for each of two steps"
 
 
 def test_training_parts_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

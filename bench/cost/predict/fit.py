@@ -33,6 +33,12 @@ class Plan:
     views: int
     device: str = "cuda"
 
+    @property
+    def made_views(self) -> int:
+        """Views that the whole training makes: those that are kept, or those of all its batches."""
+        drawn = self.recipe.steps * self.recipe.batch_size if self.method.lr else 0
+        return self.views or drawn
+
     def memory(self, inference: bool = True) -> MemoryPrediction:
         """The memory of a cell, or that of its training step; raises as `predict_memory`.
 

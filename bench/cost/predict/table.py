@@ -8,6 +8,7 @@ from bench.cost.predict.fit import Plan, cheapest_change, largest_batch
 from bench.cost.predict.gpus import Gpu, Verdict, judge
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.time import Hours, Speed, cell_hours, speed_of
+from bench.cost.predict.views import kept_views
 from bench.errors import UnsupportedError
 from bench.plugins.registry import Method
 from bench.spec import Cell, OptionValue, Recipe, Task
@@ -106,8 +107,8 @@ def predict_rows(
         for method, options in methods:
             backbone = "none" if method.from_scratch else task.backbone
             where = Task(task.num_classes, task.image_size, backbone, "random", task.depth)
-            views = max(images, min(recipe.bank_views, recipe.steps * recipe.batch_size))
-            plan = Plan(method, options, where, recipe, views if method.lr else 0)
+            views = kept_views(method, where, recipe, images, "cuda")
+            plan = Plan(method, options, where, recipe, views)
             key = (method.name, tuple(options.items()), where)
             if key not in predicted:
                 predicted.add(key)
@@ -151,7 +152,7 @@ def _hours(plan: Plan, images: int, speed: Speed) -> Hours:
         plan.work(),
         speed,
         steps=recipe.steps if trains else 0,
-        views=plan.views,
+        views=plan.made_views,
         evaluated=images // 4 + (MOST_VALIDATION_IMAGES if trains else 0),
         side=plan.task.image_size,
     )
