@@ -4,6 +4,8 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
 
+import numpy as np
+
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
 from bench.data.layouts.pictures import size_of
 from bench.data.layouts.shapes import paint, region
@@ -61,6 +63,10 @@ def _samples(source: Source, report: Report) -> Iterator[Sample]:
             if inside.shape != size:
                 reason = f"is {inside.shape[1]} x {inside.shape[0]} pixels but the image is "
                 report.fault(mask, f"{reason}{size[1]} x {size[0]}", "make them the same size")
+                break
+            if np.unique(inside).size > 2:
+                reason = "holds more than two values, so it is not the mask of one object"
+                report.fault(mask, reason, "save each object as its own file of 0 and 255")
                 break
             shapes.append(region(1, inside))
         else:
