@@ -86,6 +86,11 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     for name in files.images:
         if name not in files.masks and name not in files.instances:
             report.leave_out(name, "no mask")
+    if files.masks and not options.instances:
+        for name in [name for name in files.instances if name not in files.masks]:
+            reason = "has numbers of objects but no mask of classes, as other images have"
+            report.fault(name, reason, "add its mask, or add --instances for one class of objects")
+            del files.instances[name]
     groups = _groups(files, options, report)
     only_instances = options.instances or not files.masks
     table: dict[str, int | str] | None = None
@@ -131,7 +136,10 @@ def _image_of(
     several = numbered_stem(stem(name))
     for other in (bare, None if several is None else bare_stem(several).casefold()):
         if other is not None:
-            images = by_key.get(f"{folder}|{other}") or (by_stem.get(other, []) if other else [])
+            elsewhere = by_stem.get(other, []) if other else []
+            part = part_of(posixpath.dirname(name))
+            fits = [n for n in elsewhere if part_of(posixpath.dirname(n)) in (part, "") or not part]
+            images = by_key.get(f"{folder}|{other}") or fits
             if len(images) > 1:
                 raise UserError(
                     f"'{name}' could be the mask of '{images[0]}' or '{images[1]}'; name the "
@@ -193,6 +201,10 @@ def _samples(
             objects = read_stack(source, instances[0], report) if instances and masks else None
         except UserError as error:
             report.fault(image, f"or its mask cannot be read: {error}", "replace the file")
+            continue
+        if objects is not None and len(objects.planes) != len(mask.planes):
+            reason = f"holds {len(objects.planes)} planes but the mask has {len(mask.planes)}"
+            report.fault(instances[0], reason, "correct the files")
             continue
         part = part_of(posixpath.dirname(image))
         place = Place(names[image], image, (masks or instances)[0], groups.get(image, ""), part)
