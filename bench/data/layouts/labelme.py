@@ -98,6 +98,9 @@ def _samples(
         file = source.find_picture(label, near) or source.find_picture(
             posixpath.basename(name), near
         )
+        if file in used:
+            report.fault(name, f"and another JSON file mean '{file}'", "remove one of them")
+            continue
         if file:
             used.add(file)
             image: Any = source.files[file]
@@ -193,6 +196,10 @@ def _embedded(text: Any) -> Any:
     """The image that is written as base64 in a JSON file; None if it cannot be read."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+            if image.mode.startswith("I;16"):
+                return np.asarray(image).astype(np.uint16)
+            if image.mode in ("I", "F"):
+                return np.asarray(image)
             return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
     except (OSError, ValueError, TypeError, binascii.Error):
         return None
