@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bench.data.folder.classes import IGNORED
 from bench.data.items import Pixels
 from bench.errors import UserError
 from bench.wording import counted
@@ -151,7 +152,7 @@ def class_table(names: list[str], layout: str, *, ignored: bool = False) -> dict
     Raises:
         UserError: two classes have one name, there is no class, or there are more than 254.
     """
-    classes = [name for name in names if not is_background(name)]
+    classes = [safe_class(name) for name in names if not is_background(name)]
     if twice := next((name for name in classes if classes.count(name) > 1), None):
         raise UserError(f"{layout} has two classes called '{twice}'; give each its own name")
     if not 1 <= len(classes) <= 254:
@@ -159,7 +160,7 @@ def class_table(names: list[str], layout: str, *, ignored: bool = False) -> dict
             f"{layout} names {len(classes)} classes beside the background; 1 to 254 are allowed"
         )
     table: dict[str, int | str] = {BACKGROUND: 0}
-    table |= {safe_class(name): index for index, name in enumerate(classes, 1)}
+    table |= {name: index for index, name in enumerate(classes, 1)}
     return table | ({"ignore": 255} if ignored else {})
 
 
@@ -169,5 +170,5 @@ def is_background(name: str) -> bool:
 
 
 def safe_class(name: str) -> str:
-    """The name of a class; "ignore" gets an addition, as it means unlabelled in classes.json."""
-    return "ignore (class)" if name == "ignore" else name
+    """The name of a class; names that mean unlabelled in classes.json get an addition."""
+    return f"{name} (class)" if name.casefold() in IGNORED else name
