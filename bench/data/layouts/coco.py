@@ -139,7 +139,7 @@ def _shapes(
         return None
     height, width = size
     declared = (record.setdefault("height", height), record.setdefault("width", width))
-    if declared != (height, width):
+    if tuple(map(_whole, declared)) != (height, width):
         reason = (
             f"is {width} x {height} pixels (width x height) but the JSON file says "
             f"{declared[1]} x {declared[0]}"
@@ -159,6 +159,11 @@ def _shapes(
         index = IGNORE if entry.get("iscrowd") else indices[entry["category_id"]]
         shapes.append(region(index, inside))
     return shapes
+
+
+def _whole(value: Any) -> Any:
+    """A number of pixels, which some tools write as text."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 
 def _inside(segmentation: Any, height: int, width: int, report: Report) -> tuple[Any, str]:
