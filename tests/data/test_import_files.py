@@ -1,5 +1,7 @@
 """Which files `data import` joins, and how it reads their pixels: one small case for each rule."""
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,18 @@ import pytest
 import tifffile
 from PIL import Image
 
-from bench.data.layouts import class_folders, dicom, write, yolo
-from bench.data.layouts.draft import Options, Report, Sample
+from bench.data.layouts import (
+    arrays,
+    class_folders,
+    coco,
+    dicom,
+    labelme,
+    object_masks,
+    pairs,
+    write,
+    yolo,
+)
+from bench.data.layouts.draft import Options, Report, Sample, class_table
 from bench.data.layouts.groups import group_of
 from bench.data.layouts.pictures import image_planes, mask_planes, read_stack
 from bench.data.layouts.source import Source
@@ -44,8 +56,8 @@ def test_slices_of_an_inverted_series_keep_one_scale(tmp_path: Path) -> None:
         slice_.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
     series = dicom._Series([("0.dcm", None), ("1.dcm", None)])
     planes = dicom._pixels(Source(tmp_path), series).planes
-    stored = np.stack([slice_.pixel_array for slice_ in slices]).astype(float)
-    np.testing.assert_array_equal(np.ptp(planes + stored), 0)
+    values = np.stack([slice_.pixel_array for slice_ in slices]).astype(float)
+    np.testing.assert_array_equal(np.ptp(planes + values), 0)
 
 
 @pytest.mark.parametrize(("groups", "group"), [("", "scan"), ("none", "scan"), ("folders", "P1")])
@@ -128,6 +140,11 @@ def shown(folder: Path, name: str, **options: Any) -> Any:
     return np.stack([np.asarray(p) for p in image_planes(stack, name, Options(**options), report)])
 
 
+def stored(folder: Path, name: str) -> Any:
+    planes = mask_planes(read_stack(Source(folder), name, Report()), name)
+    return np.stack([np.asarray(plane) for plane in planes])
+
+
 def test_palettes_give_colours_of_images_and_numbers_of_masks(tmp_path: Path) -> None:
     numbers = np.arange(48, dtype=np.uint8).reshape(2, 4, 6) % 3
     marked = Image.fromarray(numbers[0])
@@ -139,15 +156,14 @@ def test_palettes_give_colours_of_images_and_numbers_of_masks(tmp_path: Path) ->
     colormap = COLOURS.T.astype(np.uint16) * 257
     tifffile.imwrite(tmp_path / "b.tif", numbers, photometric="palette", colormap=colormap)
     np.testing.assert_array_equal(shown(tmp_path, "b.tif"), COLOURS[numbers])
-    stack = read_stack(Source(tmp_path), "b.tif", Report())
-    np.testing.assert_array_equal(np.stack(mask_planes(stack, "b.tif")), numbers)
+    np.testing.assert_array_equal(stored(tmp_path, "b.tif"), numbers)
 
 
 @pytest.mark.parametrize("compression", [None, "lzw"])
 def test_stacks_whose_zero_is_white_are_inverted(tmp_path: Path, compression: str | None) -> None:
     values = np.arange(48, dtype=np.uint8).reshape(2, 4, 6)
-    stored = {"a.tif": values, "b.tif": (values % 2) * np.uint8(255), "c.tif": values % 3}
-    for name, pages in stored.items():
+    files = {"a.tif": values, "b.tif": (values % 2) * np.uint8(255), "c.tif": values % 3}
+    for name, pages in files.items():
         images = [Image.fromarray(page) for page in pages]
         images[0].save(
             tmp_path / name,
@@ -157,9 +173,8 @@ def test_stacks_whose_zero_is_white_are_inverted(tmp_path: Path, compression: st
             tiffinfo={262: 0},
         )
     np.testing.assert_array_equal(shown(tmp_path, "a.tif"), values)
-    for name, expected in (("b.tif", stored["b.tif"]), ("c.tif", 255 - stored["c.tif"])):
-        planes = mask_planes(read_stack(Source(tmp_path), name, Report()), name)
-        np.testing.assert_array_equal(np.stack([np.asarray(p) for p in planes]), expected)
+    for name, expected in (("b.tif", files["b.tif"]), ("c.tif", 255 - files["c.tif"])):
+        np.testing.assert_array_equal(stored(tmp_path, name), expected)
 
 
 def test_a_dark_image_of_16_bits_keeps_them(tmp_path: Path) -> None:
@@ -168,3 +183,85 @@ def test_a_dark_image_of_16_bits_keeps_them(tmp_path: Path) -> None:
     write._write_pixels(dark, tmp_path / "masks" / "a")
     kinds = [np.asarray(Image.open(tmp_path / f / "a.png")).dtype for f in ("images", "masks")]
     assert kinds == [np.uint16, np.uint8]
+
+
+def test_an_object_mask_of_several_values_is_refused(tmp_path: Path) -> None:
+    grey(tmp_path / "a" / "images" / "a.png")
+    grey(tmp_path / "a" / "masks" / "1.png", 255)
+    foreign.save(tmp_path / "a" / "masks" / "2.png", np.array([[0, 1, 2, 0, 0, 0]] * 4, np.uint8))
+    draft = object_masks.convert(Source(tmp_path), Options(), Report())
+    with pytest.raises(UserError, match=r"2\.png' holds more than two values"):
+        list(draft.samples)
+
+
+def test_instances_of_pairs_fit_their_masks(tmp_path: Path) -> None:
+    for name in ("a.png", "a_mask.png", "b.png", "b_instances.png"):
+        grey(tmp_path / name)
+    with pytest.raises(UserError, match=r"'b\.png' has numbers of objects but no mask of classes"):
+        pairs.convert(Source(tmp_path), Options(), Report())
+    report = Report(skip=True)
+    draft = pairs.convert(Source(tmp_path), Options(), report)
+    assert [sample.name for sample in draft.samples] == ["a"]
+    np.save(tmp_path / "a_instances.npy", np.zeros((5, 4, 6), np.uint8))
+    draft = pairs.convert(Source(tmp_path), Options(), report)
+    assert not list(draft.samples)
+    assert report.left_out[-1] == ("a_instances.npy", "holds 5 planes but the mask has 1")
+
+
+def test_masks_of_pairs_do_not_go_to_images_of_another_part(tmp_path: Path) -> None:
+    for name in ("train/images/a.png", "test/masks/a.png", "masks/b.png", "more/b.png"):
+        grey(tmp_path / name)
+    files = pairs._match(Source(tmp_path), Options())
+    assert (dict(files.masks), files.lone_masks) == (
+        {"more/b.png": ["masks/b.png"]},
+        ["test/masks/a.png"],
+    )
+
+
+def test_labelme_keeps_16_bits_and_refuses_two_files_of_one_image(tmp_path: Path) -> None:
+    deep = np.arange(24, dtype=np.uint16).reshape(4, 6) * 1000
+    buffer = io.BytesIO()
+    Image.fromarray(deep).save(buffer, "PNG")
+    read = labelme._embedded(base64.b64encode(buffer.getvalue()))
+    assert read.dtype == np.uint16
+    np.testing.assert_array_equal(read, deep)
+    grey(tmp_path / "a.png")
+    shape = {"label": "x", "points": [[1, 1], [4, 1], [4, 3]], "shape_type": "polygon"}
+    for name in ("a.json", "b.json"):
+        foreign.write(tmp_path / name, {"imagePath": "a.png", "shapes": [shape]})
+    draft = labelme.convert(Source(tmp_path), Options(), Report())
+    with pytest.raises(UserError, match=r"'b\.json' and another JSON file mean 'a\.png'"):
+        list(draft.samples)
+
+
+def test_classes_named_like_unlabelled_pixels_stay_classes() -> None:
+    table = class_table(["Ignore", "ignored", "cell"], "this", ignored=True)
+    assert list(table) == ["background", "Ignore (class)", "ignored (class)", "cell", "ignore"]
+    with pytest.raises(UserError, match=r"two classes called 'ignore \(class\)'"):
+        class_table(["ignore", "ignore (class)"], "this")
+
+
+def test_coco_sizes_may_be_text(tmp_path: Path) -> None:
+    grey(tmp_path / "a.png")
+    record = {"id": 1, "file_name": "a.png", "height": "4", "width": "6"}
+    report = Report()
+    assert coco._shapes(Source(tmp_path), "a.png", record, [], {}, report) == []
+    record["width"] = "7"
+    with pytest.raises(UserError, match="the JSON file says 7 x 4"):
+        coco._shapes(Source(tmp_path), "a.png", record, [], {}, report)
+
+
+def test_arrays_of_one_name_in_folders_of_parts(tmp_path: Path) -> None:
+    for part, value in (("train", 1), ("test", 2)):
+        for kind in ("images", "masks"):
+            folder = tmp_path / kind / part
+            folder.mkdir(parents=True)
+            np.save(folder / f"{kind}.npy", np.full((2, 4, 6), value, np.uint8))
+    source = Source(tmp_path)
+    assert arrays.recognise(source)
+    found = list(arrays.convert(source, Options(), Report()).samples)
+    assert {(s.name, s.part, value_of(s)) for s in found} == {
+        (f"{part}_s00{number}", part, value)
+        for part, value in (("train", 1), ("test", 2))
+        for number in range(2)
+    }

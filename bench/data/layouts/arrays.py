@@ -6,12 +6,14 @@ train, val or test before or after them for the parts (train_images.npy, y_test)
 
 import posixpath
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample
+from bench.data.layouts.mask_names import bare_folder
 from bench.data.layouts.pictures import Stack, as_planes
 from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.source import Source, part_of, stem, unique_names
@@ -28,8 +30,8 @@ def recognise(source: Source) -> str | None:
     for name in source.with_suffix(".npz")[:20]:
         for image, mask, _ in _pairs(_names(source, name)):
             return f"'{name}' holds the arrays '{image}' and '{mask}'"
-    for image, mask, _ in _pairs([stem(name) for name in source.with_suffix(".npy")]):
-        return f"'{image}.npy' and '{mask}.npy' are arrays of images and of masks"
+    for image, mask, _, _ in _sets(source):
+        return f"'{image}' and '{mask}' are arrays of images and of masks"
     return None
 
 
@@ -66,6 +68,24 @@ def _pairs(names: list[str]) -> Iterator[tuple[str, str, str]]:
             yield images[0], masks[0], part
 
 
+def _sets(source: Source) -> Iterator[tuple[str, str, str, str]]:
+    """Each .npy file of images and that of its masks, with a name and the part of the images.
+
+    Where two files have one name, as in train/x.npy and test/x.npy, folders are sets of their own.
+    """
+    names = source.with_suffix(".npy")
+    several = len({stem(name) for name in names}) < len(names)
+    folders: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in names:
+        folder = bare_folder(posixpath.dirname(name)) if several else ""
+        folders[folder][stem(name)] = name
+    for folder, files in folders.items():
+        for image, mask, part in _pairs(list(files)):
+            words = [*folder.split("/"), part] if folder else [part]
+            prefix = "_".join(word for word in words if word) or "image"
+            yield files[image], files[mask], prefix, part or part_of(folder)
+
+
 def _split_name(name: str) -> tuple[str, str]:
     """What an array holds, and its part."""
     match = _PART.search(name)
@@ -91,16 +111,14 @@ def _samples(source: Source, options: Options, report: Report) -> Iterator[Sampl
             part = part or part_of(posixpath.dirname(name))
             prefix = f"{names[name]}_{part}" if len(pairs) > 1 else names[name]
             yield from _convert(prefix, name, images, masks, part, options, report)
-    files = {stem(name): name for name in source.with_suffix(".npy")}
-    for image, mask, part in _pairs(list(files)):
+    for image, mask, prefix, part in _sets(source):
         try:
-            images = np.load(source.files[files[image]], allow_pickle=False)
-            masks = np.load(source.files[files[mask]], allow_pickle=False)
+            images = np.load(source.files[image], allow_pickle=False)
+            masks = np.load(source.files[mask], allow_pickle=False)
         except UNREADABLE as error:
-            report.fault(files[image], f"cannot be read ({error})", "save it anew")
+            report.fault(image, f"cannot be read ({error})", "save it anew")
             continue
-        prefix = part or "image"
-        yield from _convert(prefix, files[image], images, masks, part, options, report)
+        yield from _convert(prefix, image, images, masks, part, options, report)
 
 
 def _convert(
