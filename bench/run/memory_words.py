@@ -21,7 +21,7 @@ def explain(record: Record, predicted: PredictedCost, smaller: str | None = None
     Args:
         record: with the status "oom", or "failed" where the system may have killed the process.
         predicted: what was predicted before the run.
-        smaller: of `bench.run.out_of_memory.send_smaller_change`, where the prediction fits.
+        smaller: of `bench.run.predictor.send_smaller_change`, where the prediction fits.
     """
     words = [record.error or "out of memory", _amounts(predicted, "were")]
     if predicted.fits == "fits":

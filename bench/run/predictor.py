@@ -1,5 +1,6 @@
 """What a run will need, predicted before it: memory, whether it fits, and seconds of training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,9 +14,11 @@ from bench.errors import UnsupportedError
 from bench.plugins.registry import get_method
 from bench.record_values import PredictedCost
 from bench.run.device_memory import largest_run_peak, verdict_of
+from bench.run.events import CostPredicted
 from bench.spec import Cell
 
 PROBE_S = 1.0  # of the speed of the device, once in a command
+SMALLER = 0.75  # of the predicted peak, where it fits and the memory does not suffice all the same
 
 
 @dataclass
@@ -93,6 +96,24 @@ def _key(plan: Plan) -> tuple[Any, ...]:
     options = tuple(sorted(plan.options.items()))
     recipe = replace(plan.recipe, lr=0.0)
     return plan.method.name, options, plan.task, recipe, plan.views, plan.device
+
+
+def send_smaller_change(
+    cell: Cell, prediction: CostPredicted, device: str, send: Callable[[str | None], None]
+) -> None:
+    """Send the first change whose predicted peak is at most `SMALLER` of that of the cell, or None.
+
+    Predictions need memory of their own: call it in a process that has some left.
+
+    Args:
+        cell: a run that ran out of memory although its prediction fits.
+        prediction: of the cell, with a predicted peak.
+        device: name of a torch device.
+        send: called once.
+    """
+    peak = prediction.predicted.run_peak_bytes
+    plan = plan_of(cell, prediction.training_images, device)
+    send(change_below(plan, int(SMALLER * peak)) if peak and plan.method.lr else None)
 
 
 def training_size(cell: Cell, parts: Split) -> int:

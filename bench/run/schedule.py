@@ -235,7 +235,7 @@ def _with_prediction(
     record: Record, prediction: CostPredicted, device: str, killed: bool
 ) -> Record:
     """The record of a failure with its prediction, and where memory ran out, with a way out."""
-    from bench.run.out_of_memory import send_smaller_change
+    from bench.run.predictor import send_smaller_change
 
     predicted = prediction.predicted
     if record.status != "oom" and not killed:
