@@ -2,14 +2,16 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from bench.ask.request import Request
+from bench.choice.arms import Evidence
 from bench.choice.verdict import Verdict
 from bench.plugins.registry import get_method
 from bench.spec import Cell
 
+BUDGETS = (5, 10, 20)  # numbers of labelled images of a learning curve
 _NAMES = {"backbones": "backbone", "datasets": "dataset"}  # fields with other names as options
 _APART = ("methods", "datasets", "seeds", "folds", "labels", "lr")  # written by each command
 
@@ -29,20 +31,48 @@ def next_commands(verdict: Verdict, request: Request, program: str, out: Path) -
     best = verdict.recommended
     if best is None:
         raise ValueError("no method is recommended")
-    common = ["--dataset", request.datasets, *_settings(request), "--out", str(out)]
+    where = ["--dataset", request.datasets]
+    common = [*where, *_settings(request), "--out", str(out)]
+    alone = [*where, *_settings(_of_one(request, best.arm.cells[0])), "--out", str(out)]
     one = ["--methods", best.arm.cells[0].label, *_rates([best.arm.cells[0]])]
     runs = ["--folds", str(request.folds)] if request.folds > 1 else []
     cells = [member.evidence.arm.cells[0] for member in verdict.set]
     names = ",".join(dict.fromkeys(cell.label for cell in cells))
     seeds = 2 * max(1, len(best.arm.cells) // request.folds)
-    train = ["train", *one, *common, "--labels", request.labels, "--model", "best.safetensors"]
+    train = ["train", *one, *alone, "--labels", request.labels, "--model", "best.safetensors"]
     commands = [
         train,
         ["predict", "--model", "best.safetensors", "NEW_IMAGES"],
         ["choose", "--methods", names, *_rates(cells), *common, *runs, "--seeds", str(seeds)],
-        [*one, *common, *runs, "--labels", "5,10,20,all", "--seeds", "3"],
     ]
+    budgets = _budgets(best, request)
+    if budgets:
+        commands.append([*one, *alone, *runs, "--labels", budgets, "--seeds", "3"])
     return [shlex.join([program, *words]) for words in commands]
+
+
+def _of_one(request: Request, cell: Cell) -> Request:
+    """The request with the backbone of one cell only.
+
+    A method without a backbone has the image size of one of several: the size is named instead.
+    """
+    if len(request.backbone_names) == 1:
+        return request
+    if cell.task.backbone != "none":
+        return replace(request, backbones=cell.task.backbone)
+    return replace(request, backbones=Request.backbones, image_size=cell.task.image_size)
+
+
+def _budgets(best: Evidence, request: Request) -> str:
+    """Label budgets that every run has images for, as for `--labels`; "" if there are none.
+
+    Stacks of slices need whole volumes.
+    """
+    if request.depth > 1:
+        return ""
+    sizes = [run.record.env.get("split", {}).get("train", 0) for run in best.runs.values()]
+    known = [str(budget) for budget in BUDGETS if budget <= min(sizes, default=0)]
+    return ",".join([*known, "all"]) if known else ""
 
 
 def _rates(cells: Sequence[Cell]) -> list[str]:

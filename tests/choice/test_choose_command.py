@@ -97,6 +97,37 @@ def test_commands_name_a_learning_rate_that_is_not_the_method_s_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("train", "depth", "budgets"),
+    [(30, 1, "5,10,20,all"), (12, 1, "5,10,all"), (4, 1, None), (30, 2, None)],
+)
+def test_commands_name_label_budgets_that_there_are_images_for(
+    train: int, depth: int, budgets: str | None
+) -> None:
+    cells = planted_cells(["lora"], runs=1)["lora"]
+    record = planted_record(cells[0], {0: 80.0}, 80)
+    record = replace(record, env={**record.env, "split": {"train": train}})
+    verdict = decide(make_arms(cells), [record], PRIOR).verdict
+    request = replace(REQUEST, depth=depth)
+    last = next_commands(verdict, request, "sam-bench", Path("out"))[-1]
+    assert f"--labels {budgets} --seeds 3" in last if budgets else "choose" in last
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "words"),
+    [("lora", "sam_vit_b", "--backbone sam_vit_b"), ("unet", "none", "--image-size 256")],
+)
+def test_commands_for_one_method_name_its_backbone(method: str, backbone: str, words: str) -> None:
+    (cell,) = planted_cells([method], runs=1)[method]
+    cell = replace(cell, task=replace(cell.task, backbone=backbone))
+    verdict = decide(make_arms([cell]), [planted_record(cell, {0: 80.0}, 80)], PRIOR).verdict
+    request = replace(REQUEST, backbones="sam_nano,sam_vit_b")
+    commands = next_commands(verdict, request, "sam-bench", Path("out"))
+    assert words in commands[0]
+    assert "sam_nano" not in commands[0]
+    assert "--backbone sam_nano,sam_vit_b" in commands[2]
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["choose"], "--dataset is missing"),
