@@ -47,7 +47,7 @@ def choose(
         no_scratch: leave out methods that are trained from scratch.
         tune: also compare learning rates and one option of each method.
         progress: called with each event of `bench.run.events`.
-        options: as for `compare`; three seeds by default, or one with `folds`.
+        options: as for `compare`, without fit_memory; three seeds by default, or one with `folds`.
 
     Returns:
         The choice; printing it shows the report. `recommended` is the name of the method, `tied`
@@ -65,7 +65,7 @@ def choose(
     from bench.choice.criterion import get_criterion
     from bench.choice.limits import read_limits
     from bench.choice.live import Clock
-    from bench.choice.setup import complete, set_up
+    from bench.choice.setup import check_settings, complete, set_up
 
     limits = read_limits(
         {
@@ -81,6 +81,7 @@ def choose(
     values = {"seeds": "", **options, "methods": methods or "", "datasets": dataset}
     request, settings = read_options(values)
     settings.check()
+    check_settings(settings)
     warm_up()
     request = complete(request)
     setup = set_up(request, criterion, limits, tune=tune)

@@ -20,6 +20,7 @@ from bench.files import write_atomic
 from bench.plugins.registry import list_methods
 from bench.run.cell import prompt_origin
 from bench.run.process import isolate
+from bench.run.schedule import RunSettings
 from bench.spec import Cell
 
 RUNS = 3  # seeds with one split
@@ -58,6 +59,16 @@ def complete(request: Request) -> Request:
     """
     seeds = request.seeds or (str(RUNS) if request.folds == 1 else "1")
     return replace(request, methods=request.methods or all_methods(), seeds=seeds)
+
+
+def check_settings(settings: RunSettings) -> None:
+    """Check that the settings of runs are possible in a race.
+
+    Raises:
+        UserError: batches are to be divided as the memory needs, which changes cells.
+    """
+    if settings.fit_memory:
+        raise UserError("--fit-memory cannot be used with choose: give --accumulate N")
 
 
 def set_up(request: Request, criterion: Criterion, limits: Limits, *, tune: bool) -> Setup:

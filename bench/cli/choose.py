@@ -17,6 +17,7 @@ from bench.wording import counted
 if TYPE_CHECKING:
     from bench.choice.replay import Replayed
     from bench.choice.setup import Setup
+    from bench.run.schedule import RunSettings
 
 EXAMPLES = """examples:
   %(prog)s --dataset my_images --max-memory 8GB --max-time 2h
@@ -100,8 +101,10 @@ def _choose(arguments: argparse.Namespace, console: Console) -> int:
     from bench.choice.limits import read_limits
     from bench.choice.live import Clock
     from bench.choice.page import write_choice
-    from bench.choice.setup import complete, set_up
+    from bench.choice.setup import check_settings, complete, set_up
+    from bench.cli.overlaps import proposing_groups
     from bench.cli.progress import Progress
+    from bench.cli.reading import showing_reading
     from bench.run.events import Event
     from bench.run.store import Store
 
@@ -109,12 +112,14 @@ def _choose(arguments: argparse.Namespace, console: Console) -> int:
     clock = Clock(limits.max_seconds)
     criterion = get_criterion(arguments.by)
     settings = prepare_run(arguments)
+    check_settings(settings)
     request = complete(Request(**pick_fields(Request, vars(arguments))))
-    setup = set_up(request, criterion, limits, tune=arguments.tune)
+    with proposing_groups(arguments.out), showing_reading(console):
+        setup = set_up(request, criterion, limits, tune=arguments.tune)
     for note in setup.notes:
         console.print(f"[dim]note: {plain(note)}[/]", soft_wrap=True)
     if arguments.dry_run:
-        return _show_setup(setup, console)
+        return _show_setup(setup, settings, arguments.out, console)
     settings.find_device()
     store = Store.open(arguments.out)
     progress = Progress()
@@ -133,11 +138,23 @@ def _choose(arguments: argparse.Namespace, console: Console) -> int:
     return 0 if choice.recommended is not None else 1
 
 
-def _show_setup(setup: "Setup", console: Console) -> int:
+def _show_setup(setup: "Setup", settings: "RunSettings", out: Path, console: Console) -> int:
+    """List the methods, and predict the first run of each that has no record."""
+    from bench.cli.grid_cost import show_grid_cost
+    from bench.run.store import Store
+    from bench.run.threads import choose_threads
+
     for arm in setup.arms:
         console.print(plain(f"{arm.name}: up to {counted(len(arm.cells), 'run')}"))
     for one in setup.left_out:
         console.print(plain(f"{one.name}: left out, {one.reason}"), soft_wrap=True)
+    store = Store(out)
+    first = [arm.cells[0] for arm in setup.arms if store.read(arm.cells[0]) is None]
+    if first and settings.predict:
+        cells = [cell for arm in setup.arms for cell in arm.cells]
+        threads, _ = choose_threads(settings.threads, cells, store.stream())
+        console.print("the first run of each method:")
+        show_grid_cost(first, settings.find_device(), threads, console)
     return 0
 
 

@@ -31,6 +31,7 @@ from bench.plugins.registry import get_method
 from bench.run.events import CellFinished, CellProgressed, CellStarted, PhaseStarted
 from bench.run.schedule import RunSettings
 from bench.run.store import Store
+from bench.spec import Cell
 
 PRIOR = {"few parameters": 3.0}
 REQUEST = Request(methods="lora", datasets="my images", steps=50)
@@ -137,6 +138,7 @@ def test_commands_for_one_method_name_its_backbone(method: str, backbone: str, w
         (["choose", "--dataset", "x", "--min-speed", "0"], "--min-speed is 0: give a number above"),
         (["choose", "--dataset", "x", "--by", "dise"], "Did you mean 'dice'"),
         (["choose", "--dataset", "x", "--results", "y"], "--results goes with --replay"),
+        (["choose", "--dataset", "x", "--fit-memory"], "choose: give --accumulate N"),
         (["choose", "--replay", "--results", "nowhere"], "nothing to replay"),
     ],
 )
@@ -154,6 +156,26 @@ def test_another_score_than_dice_needs_folds(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--by iou compares held-out parts: give --folds 3"):
         bench.choose(folder, "unet", by="iou", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_predicts_the_first_run_of_each_method(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = make_folder(tmp_path / "images"), tmp_path / "out"
+    predicted: list[Cell] = []
+    monkeypatch.setattr(
+        "bench.cli.grid_cost.show_grid_cost", lambda cells, *_: predicted.extend(cells)
+    )
+    words = ["choose", "--dataset", str(folder), "--methods", "frozen_head,unet", "--dry-run"]
+    assert cli.main([*words, "--device", "cpu", "--out", str(out)]) == 0
+    assert "unet: up to 3 runs" in capsys.readouterr().out
+    assert [(cell.method, cell.seed) for cell in predicted] == [("frozen_head", 0), ("unet", 0)]
+    assert not out.exists()
+
+
+def test_python_refuses_to_fit_the_memory(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--fit-memory cannot be used with choose"):
+        bench.choose("x", fit_memory=True, out=tmp_path)
 
 
 def test_times_and_counts() -> None:
