@@ -64,13 +64,14 @@ def check_independence(
         joined = joined_groups(collection.items, pairs)
         collection = join_groups(collection, joined)
         leaks = _leaks_of_folds(request, collection, pairs)
+    inside = any(leaks)
     if other is not None:
         parts = _split(request, collection, 0)
         between = tuple(find_leaks_between(parts, other))
         leaks = tuple((*some, *between) for some in leaks)
     if any(leaks) and not request.allow_leakage:
         first = next(some for some in leaks if some)
-        raise leakage_error(first, collection, pairs)
+        raise leakage_error(first, collection, pairs, inside)
     sentences = tuple(tuple(map(str, some)) for some in leaks)
     return Independence(collection, sentences, joined, _notes(joined))
 

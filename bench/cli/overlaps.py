@@ -25,8 +25,13 @@ def proposing_groups(out: Path) -> Iterator[None]:
     except LeakageError as error:
         files = write_proposal(error, out / "overlaps" / error.collection.name)
         proposed = [f"'{files[name]}'" for name in ("groups", "split") if name in files]
-        several = "these files" if len(proposed) > 1 else "this file"
-        raise UserError(
-            f"{error}; all pairs are in '{files['pairs']}'; to keep overlapping images together,"
-            f" copy {several} into the folder of the images and run again: {', '.join(proposed)}"
-        ) from error
+        message = f"{error}; all pairs are in '{files['pairs']}'"
+        if proposed:
+            several = "these files" if len(proposed) > 1 else "this file"
+            lost = error.collection.official and "split" not in files
+            also = ", remove its split file," if lost else ""
+            message += (
+                f"; to keep overlapping images together, copy {several} into the folder of the"
+                f" images{also} and run again: {', '.join(proposed)}"
+            )
+        raise UserError(message) from error

@@ -17,8 +17,9 @@ from bench.data.facts import CollectionFacts
 from bench.data.folder.read import read_folder
 from bench.data.inspected import inspect_all
 from bench.data.items import IGNORE, Collection, Item
-from bench.data.leakage.gate import find_leaks
-from bench.data.leakage.pairs import find_pairs, joined_groups
+from bench.data.leakage.gate import find_leaks, leak_of, leakage_error
+from bench.data.leakage.near_duplicates import Match
+from bench.data.leakage.pairs import Pair, find_pairs, joined_groups
 from bench.data.mask_classes import present_classes
 from bench.data.selection import Selection
 from bench.data.split import join_groups, split
@@ -101,6 +102,47 @@ def test_one_pass_with_the_proposed_files_mends_a_split_of_the_user(
     mended = read_folder(folder)
     assert check_independence(REQUEST, mended, None).leaks == ((),)
     assert {item.group for item in mended.items if item.name.startswith("s0")} == {"s0t0"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "pairs", "expected"),
+    [
+        ({"train": "abcd", "test": "ef"}, ("ae", "bf"), {"train": "bcdf", "test": "ae"}),
+        ({"train": "ab", "val": "cd", "test": "e"}, ("ce", "de"), {"train": "ab", "test": "cde"}),
+        ({"train": "a", "test": "b"}, ("ab",), None),
+    ],
+)
+def test_a_proposed_split_trains_and_tests(
+    tmp_path: Path, parts: dict[str, str], pairs: tuple[str, ...], expected: dict[str, str] | None
+) -> None:
+    items = tuple(Item(name, Path(name), Path(name), name) for name in "".join(parts.values()))
+    official = {part: tuple(names) for part, names in parts.items()}
+    collection = Collection("mine", ("ground", "thing"), items, official)
+    some = [Pair(one, other, Match("overlap", 0.9, 0.5, 0)) for one, other in pairs]
+    (tmp_path / "overlaps" / "mine").mkdir(parents=True)
+    (tmp_path / "overlaps" / "mine" / "split.json").write_text("of an earlier run")
+    with pytest.raises(UserError) as raised, proposing_groups(tmp_path):
+        raise leakage_error([leak_of(some[0], "train", "test")], collection, some)
+    file = tmp_path / "overlaps" / "mine" / "split.json"
+    assert ("remove its split file" in str(raised.value)) == (not file.exists())
+    made = json.loads(file.read_text()) if file.exists() else {}
+    assert {part: "".join(names) for part, names in made.items() if names} == (expected or {})
+
+
+def test_no_groups_are_proposed_where_only_the_test_dataset_overlaps(
+    folder: Path, tmp_path: Path
+) -> None:
+    collection = replace(read_folder(folder), name="other")
+    parts = {"train": ("x2", "x3"), "test": ("x4", "x5")}
+    items = tuple(item for item in collection.items if item.name in "x2 x3 x4 x5")
+    mine = replace(collection, name="mine", items=items, official=parts, contents=())
+    with (
+        pytest.raises(UserError, match=r"remove the copies from .*overlaps\.csv'$"),
+        proposing_groups(tmp_path / "out"),
+    ):
+        check_independence(REQUEST, mine, collection)
+    written = (tmp_path / "out" / "overlaps" / "mine").iterdir()
+    assert [file.name for file in written] == ["overlaps.csv"]
 
 
 def test_the_same_pairs_come_from_files_that_are_remembered(

@@ -119,17 +119,24 @@ class LeakageError(UserError):
         leaks: all of them.
         collection: what was split.
         pairs: all pairs of its images that overlap, also inside a part.
+        inside: whether a leak is between images of the collection, and not only with another one.
     """
 
     def __init__(
-        self, message: str, leaks: Sequence[Leak], collection: Collection, pairs: Sequence[Pair]
+        self,
+        message: str,
+        leaks: Sequence[Leak],
+        collection: Collection,
+        pairs: Sequence[Pair],
+        inside: bool,
     ) -> None:
         super().__init__(message)
         self.leaks, self.collection, self.pairs = tuple(leaks), collection, tuple(pairs)
+        self.inside = inside
 
 
 def leakage_error(
-    leaks: Sequence[Leak], collection: Collection, pairs: Sequence[Pair]
+    leaks: Sequence[Leak], collection: Collection, pairs: Sequence[Pair], inside: bool = True
 ) -> LeakageError:
     """The error that stops a run; it is returned, not raised.
 
@@ -137,14 +144,17 @@ def leakage_error(
         leaks: at least one; the message names the first `NAMED` pairs, and what the user can do.
         collection: what was split.
         pairs: of `find_pairs` for all its items.
+        inside: as of `LeakageError`.
     """
     named = "; ".join(map(str, leaks[:NAMED]))
     more = f"; and {len(leaks) - NAMED} more" if len(leaks) > NAMED else ""
+    mend = "put these images into one part (one group in groups.csv), remove the copies"
+    if not inside:
+        mend = "remove the copies from one of the datasets"
     return LeakageError(
-        f"the parts of the split are not independent: {named}{more}; put these images "
-        "into one part (one group in groups.csv), remove the copies, or pass --allow-leakage to "
-        "run even so, which the records state",
-        *(leaks, collection, pairs),
+        f"the parts of the split are not independent: {named}{more}; {mend}, or pass"
+        " --allow-leakage to run even so, which the records state",
+        *(leaks, collection, pairs, inside),
     )
 
 
