@@ -1,5 +1,6 @@
 """What is predicted: image files, folders of them, stacks and volumes."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,17 +247,14 @@ def _unique_names(files: Sequence[Path]) -> list[str]:
         (
             path.name.removesuffix(".gz").rpartition(".")[0],
             path.name,
-            *("_".join(path.resolve().parts[-depth:]) for depth in range(2, 9)),
+            *("_".join(parts[-depth:]) for depth in range(2, 9)),
         )
-        for path in files
+        for path, parts in ((path, path.resolve().parts) for path in files)
     ]
+    counts = [Counter(words) for words in zip(*choices, strict=True)]
     names = []
     for options in choices:
-        unique = [
-            word
-            for level, word in enumerate(options)
-            if sum(word == other[level] for other in choices) == 1
-        ]
+        unique = [word for word, count in zip(options, counts, strict=True) if count[word] == 1]
         if not unique:
             raise UserError(f"two files have the name {options[0]}: give them different names")
         names.append(unique[0])

@@ -148,6 +148,15 @@ def test_a_file_that_disappears_does_not_stop_the_others(kept: Path, tmp_path: P
     assert second.error is None
 
 
+def test_names_are_the_shortest_that_no_other_file_has(tmp_path: Path) -> None:
+    files = ("a.png", "a.tif", "b.tif", "one/c.png", "two/c.png")
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    names = [picture.name for picture in open_pictures(tmp_path / name for name in files)]
+    assert names == ["a.png", "a.tif", "b", "one_c.png", "two_c.png"]
+
+
 def test_the_first_twenty_failures_are_named_and_the_others_counted(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
