@@ -14,7 +14,9 @@ import tifffile
 from PIL import Image
 
 from bench.cli import main
+from bench.data.decode import decode_mask
 from bench.data.folder.read import read_folder
+from bench.data.items import IGNORE
 from bench.data.layouts import write as write_module
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.importing import import_folder
@@ -168,6 +170,44 @@ def test_instances_on_request(tmp_path: Path) -> None:
     instances = collection.items[0].instances
     assert instances is not None
     np.testing.assert_array_equal(read_mask(instances), cells)
+
+
+PAINT = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)  # of numbers of objects
+
+
+def test_colours_number_objects_in_voc(tmp_path: Path) -> None:
+    foreign.voc(tmp_path / "raw")
+    for number, name in enumerate(foreign.NAMES):
+        painted = PAINT[foreign.mask(number)]
+        painted[0] = (224, 224, 192)  # void in the palette of VOC
+        foreign.save(tmp_path / "raw" / "SegmentationObject" / f"{name}.png", painted)
+    import_folder(tmp_path / "raw", tmp_path / "target")
+    expected = foreign.mask(2)
+    expected[0] = 0
+    numbers = stored(tmp_path / "target", foreign.NAMES[2], "instances")
+    np.testing.assert_array_equal(numbers, np.array([0, 2, 1])[expected])
+
+
+def test_colours_number_objects_on_request(tmp_path: Path) -> None:
+    for number, name in enumerate(foreign.NAMES):
+        foreign.save(tmp_path / "raw" / f"{name}.png", foreign.image(number))
+        foreign.save(tmp_path / "raw" / f"{name}_mask.png", PAINT[foreign.mask(number)])
+    import_folder(tmp_path / "raw", tmp_path / "target", options=Options(instances=True))
+    numbers = stored(tmp_path / "target", foreign.NAMES[0], "instances")
+    np.testing.assert_array_equal(numbers, np.array([0, 2, 1])[foreign.mask(0)])
+
+
+def test_nan_in_an_array_of_masks_is_unlabelled(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    images = np.stack([foreign.image(number) for number in range(4)])
+    masks = np.stack([foreign.mask(number) for number in range(4)]).astype(np.float32)
+    masks[:, 0] = np.nan
+    np.savez(tmp_path / "raw" / "all.npz", train_images=images, train_masks=masks)
+    import_folder(tmp_path / "raw", tmp_path / "target")
+    collection = read_folder(tmp_path / "target")
+    mask = decode_mask(collection.items[0], collection)
+    assert (mask[0] == IGNORE).all()
+    np.testing.assert_array_equal(mask[1:], foreign.mask(0)[1:])
 
 
 def test_several_masks_of_an_image_by_pattern(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from bench.data.items import Pixels
 from bench.data.layouts.draft import Options, Report, Sample
 from bench.data.layouts.pictures import Stack, image_planes, mask_planes
-from bench.data.masks import read_mask
+from bench.data.masks import read_instances
 from bench.errors import UserError
 
 
@@ -70,12 +70,16 @@ def samples_of(
     for number, (shown, stored) in enumerate(zip(images, masks, strict=True)):
         name = place.name if single else f"{place.name}_s{number:03d}"
         group = place.group or ("" if single or place.loose else place.name)
-        labels, objects = _objects(stored, report) if options.instances else (stored, None)
+        try:
+            labels, objects = _objects(stored, report) if options.instances else (stored, None)
+        except UserError as error:
+            report.fault(place.mask, f"cannot be read: {error}", "correct the file")
+            continue
         yield Sample(name, place.origin, shown, labels, objects, group, place.part)
 
 
 def _objects(stored: Pixels, report: Report) -> tuple[Pixels, Pixels]:
     """Mask of 0 and 1, and the numbers of the objects."""
-    numbers = read_mask(stored)
+    numbers = read_instances(stored)
     report.counts["object"] += int(np.unique(numbers[numbers > 0]).size)
     return (numbers > 0).astype(np.uint8), numbers

@@ -9,11 +9,12 @@ import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample
 from bench.data.layouts.source import Source, stem
-from bench.data.masks import read_mask
+from bench.data.masks import COLOUR, read_instances, read_mask
 from bench.errors import UserError
 
 _MASKS = ("SegmentationClassPNG", "SegmentationClass")
 _VOID = 255
+_VOID_COLOUR = COLOUR + 0xE0E0C0  # of 255 in the palette of VOC
 NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
     *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
@@ -119,10 +120,11 @@ def _samples(source: Source, report: Report) -> Iterator[Sample]:
         if stem(mask) in objects:
             try:
                 numbers = read_mask(source.files[objects[stem(mask)]])
+                void = np.isin(numbers, (_VOID, _VOID_COLOUR))
+                numbers = read_instances(np.where(void, 0, numbers))
             except UserError as error:
                 report.fault(objects[stem(mask)], f"cannot be read: {error}", "replace the file")
                 continue
-            numbers = np.where(numbers == _VOID, 0, numbers)
             report.counts["object"] += int(np.unique(numbers[numbers > 0]).size)
         name = stem(mask)
         yield Sample(

@@ -165,7 +165,8 @@ def _write_sample(sample: Sample, work: Path, report: Report) -> set[int] | None
         return None
     _write_pixels(sample.image, work / "images" / sample.name, is_image=True)
     whole = isinstance(sample.mask, np.ndarray) and sample.mask.ndim == 2
-    _write_pixels(codes if whole else sample.mask, work / "masks" / sample.name)
+    lost = codes.size and codes.min() == NOT_FINITE  # no integer stands for NaN in a file
+    _write_pixels(codes if whole and not lost else sample.mask, work / "masks" / sample.name)
     if sample.instances is not None:
         _write_pixels(sample.instances, work / "instances" / sample.name)
     return set(np.unique(codes).tolist())
