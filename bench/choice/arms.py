@@ -21,14 +21,12 @@ class Arm:
         cells: its runs in order: run 0 of all arms is compared first, then run 1, and so on.
         prompts: origin of its prompts at evaluation.
         position: place in the request.
-        variant_of: name of the method that this arm is a variant of under `--tune`; "" otherwise.
     """
 
     name: str
     cells: tuple[Cell, ...]
     prompts: PromptSource = "none"
     position: int = 0
-    variant_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,12 +181,12 @@ def gather(arms: Sequence[Arm], records: Iterable[Record], criterion: Criterion)
 
 def _score(record: Record, criterion: Criterion, validation: bool) -> RunScore:
     outer = criterion.of_set(record)
-    selection = _validation_dice(record) if validation else outer
+    selection = validation_dice(record) if validation else outer
     specimens, sums = criterion.by_specimen(record), criterion.sums(record)
     return RunScore(selection, outer, specimens, sums, record)
 
 
-def _validation_dice(record: Record) -> float | None:
-    """The Dice of the validation part after the last step, in percent."""
+def validation_dice(record: Record) -> float | None:
+    """The Dice of the validation part after the last step, in percent; None if there is none."""
     value = record.history[-1].get("val_dice") if record.history else None
     return None if value is None else 100.0 * value

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.choice.arms import Arm, Evidence, gather, make_arms
+from bench.choice.arms import Arm, Evidence, gather, make_arms, validation_dice
 from bench.choice.criterion import DICE
 from bench.errors import UserError
 from bench.files import shipped_results, write_atomic
@@ -28,7 +28,8 @@ def comparable_races(records: Iterable[Record]) -> dict[str, list[Arm]]:
     """Dataset to the methods that can be compared on it, sorted by name, with their three seeds.
 
     They are those with the settings that most records of a dataset have in common: one split, all
-    labels, the default recipe apart from the learning rate, pretrained weights, no prompts.
+    labels, the default recipe apart from the learning rate, pretrained weights, no prompts. Runs
+    without a validation Dice do not count. Datasets without such methods are left out.
     """
     cells: dict[str, list[Cell]] = {}
     for record in records:
@@ -36,12 +37,15 @@ def comparable_races(records: Iterable[Record]) -> dict[str, list[Arm]]:
         usual = cell.task.backbone == "none" or cell.task.weights == "pretrained"
         plain = cell.labels is None and cell.folds == 1 and not cell.test_dataset
         recipe = cell.recipe.steps == type(cell.recipe).steps and cell.protocol == "equal"
-        if usual and plain and recipe and record.status == "ok" and record.prompts == "none":
+        usable = record.status == "ok" and validation_dice(record) is not None
+        if usual and plain and recipe and usable and record.prompts == "none":
             cells.setdefault(cell.dataset_name, []).append(cell)
     races = {}
     for name, part in sorted(cells.items()):
         arms = make_arms(sorted(part, key=lambda cell: (cell.label, cell.id)))
-        races[name] = [arm for arm in arms if len(arm.cells) == RUNS]
+        arms = [arm for arm in arms if len(arm.cells) == RUNS]
+        if arms:
+            races[name] = arms
     return races
 
 

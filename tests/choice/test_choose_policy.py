@@ -21,7 +21,7 @@ from bench.choice.replay import Replayed, replay
 from bench.errors import UserError
 from bench.files import shipped_results
 from bench.run.store import Store
-from bench.spec import Record
+from bench.spec import Recipe, Record
 
 PRIOR = {"few parameters": 3.0, "from scratch": 4.7, "most parameters": 3.0}
 TRUTH = {"a": 80.0, "b": 80.0, "c": 70.0}  # two equal methods and one that is 10 points worse
@@ -301,6 +301,23 @@ def test_other_weights_and_oracle_prompts_do_not_race() -> None:
     assert all(arm.cells[0].task.backbone == "none" for arm in scratch)
     evidence = gather(list(arms.values()), reference(), DICE)
     assert all(run.record.prompts == "none" for one in evidence for run in one.runs.values())
+
+
+def test_datasets_and_methods_without_three_scored_runs_do_not_race() -> None:
+    three = planted_race({"a": 80.0, "b": 70.0})[1]
+    single = planted_race({"c": 80.0}, runs=1)[1]
+    single = [replace(r, cell=replace(r.cell, dataset="other")) for r in single]
+    unscored = [replace(r, history=()) for r in planted_race({"d": 60.0})[1]]
+    records = [
+        replace(r, cell=replace(r.cell, recipe=replace(r.cell.recipe, steps=Recipe.steps)))
+        for r in (*three, *single, *unscored)
+    ]
+    races = comparable_races(records)
+    assert {name: [arm.name for arm in arms] for name, arms in races.items()} == {
+        three[0].cell.dataset_name: ["a", "b"]
+    }
+    assert list(find_comebacks(records)) == list(races)
+    assert [one.methods for one in replay(records)] == [2]
 
 
 def test_replay_keeps_the_answer_of_the_grid() -> None:
