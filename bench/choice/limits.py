@@ -1,8 +1,10 @@
 """Limits of the user: which methods cannot fit by prediction, and in what order the rest runs."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 from bench.choice.arms import Arm
@@ -45,16 +47,26 @@ class Limits:
         """Check the values.
 
         Raises:
-            UserError: a limit is not above 0, or the memory cannot be read.
+            UserError: a limit is no finite number above 0, or the memory cannot be read.
         """
         for option, value in (
             ("max-time", self.max_seconds),
             ("max-params", self.max_params),
             ("min-speed", self.min_speed),
         ):
-            if value is not None and not value > 0:
-                raise UserError(f"--{option} is {value:g}: give a number above 0")
+            if value is None:
+                continue
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number or not 0 < value < math.inf:
+                shown = f"{value:g}" if number else repr(value)
+                raise UserError(f"--{option} is {shown}: give a number above 0")
+        if self.max_params is not None and self.max_params != int(self.max_params):
+            raise UserError(f"--max-params is {self.max_params}: give a whole number")
         if self.max_memory is not None:
+            if not isinstance(self.max_memory, str):
+                raise UserError(
+                    f"--max-memory is {self.max_memory!r}: give text, as '8GB' or 'rtx 4070'"
+                )
             find_gpu(self.max_memory)
 
 

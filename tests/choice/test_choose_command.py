@@ -19,7 +19,7 @@ from bench.choice.arms import make_arms
 from bench.choice.choose import Choice, hold_choice
 from bench.choice.commands import next_commands
 from bench.choice.criterion import DICE
-from bench.choice.limits import LeftOut, Limits, apply_limits, parse_count, parse_time
+from bench.choice.limits import LeftOut, Limits
 from bench.choice.live import Clock, TimeIsUp, hold
 from bench.choice.page import write_choice
 from bench.choice.policy import decide
@@ -176,37 +176,6 @@ def test_a_dry_run_predicts_the_first_run_of_each_method(
 def test_python_refuses_to_fit_the_memory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--fit-memory cannot be used with choose"):
         bench.choose("x", fit_memory=True, out=tmp_path)
-
-
-def test_times_and_counts() -> None:
-    assert [parse_time(text) for text in ("90s", "20min", "1.5h")] == [90, 1200, 5400]
-    assert [parse_count(text) for text in ("500000", "5M", "0.5M")] == [500000, 5000000, 500000]
-
-
-def test_limits_leave_methods_out_with_the_reason_and_order_the_rest() -> None:
-    cells = planted_cells(["frozen_head", "unet"], runs=1)
-    scratch = [
-        replace(cell, task=replace(cell.task, backbone="none", weights="random"))
-        for cell in cells["unet"]
-    ]
-    arms = make_arms([*scratch, *cells["frozen_head"]])
-    kept, left_out = apply_limits(arms, Limits(scratch=False), images=8)
-    assert [(one.name, one.reason) for one in left_out] == [("unet", "it is trained from scratch")]
-    assert [arm.name for arm, _ in kept] == ["frozen_head"]
-    ordered, _ = apply_limits(arms, Limits(), images=8)
-    assert [arm.name for arm, _ in ordered] == ["frozen_head", "unet"]  # fewest operations first
-    _, none_fits = apply_limits(arms, Limits(max_params=1000), images=8)
-    assert {one.name for one in none_fits} == {"frozen_head", "unet"}
-    assert all("M parameters" in one.reason for one in none_fits)
-
-
-@pytest.mark.slow
-def test_a_training_that_does_not_fit_the_memory_is_left_out() -> None:
-    (cell,) = planted_cells(["full"], runs=1)["full"]
-    big = replace(cell, task=replace(cell.task, backbone="sam_vit_b", image_size=1024))
-    kept, left_out = apply_limits(make_arms([big]), Limits(max_memory="4GB"), images=8)
-    assert not kept
-    assert "GiB and more (predicted for CUDA)" in left_out[0].reason
 
 
 def test_the_clock_stops_a_cell_that_would_not_end_in_time() -> None:

@@ -1,0 +1,61 @@
+"""Limits of `choose`: how they are read, and which methods they leave out."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from planted_races import planted_cells
+
+import bench
+from bench.choice.arms import make_arms
+from bench.choice.limits import Limits, apply_limits, parse_count, parse_time
+from bench.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("max_memory", 8, "--max-memory is 8: give text, as '8GB'"),
+        ("min_speed", "5", "--min-speed is '5': give a number above 0"),
+        ("max_time", float("inf"), "--max-time is inf: give a number above 0"),
+        ("max_time", float("nan"), "--max-time is nan: give a number above 0"),
+        ("max_time", True, "--max-time is True: give a number above 0"),
+        ("max_params", 1.5, "--max-params is 1.5: give a whole number"),
+        ("max_params", [5], "--max-params is [5]: give a number above 0"),
+    ],
+)
+def test_limits_of_a_wrong_type_are_one_sentence(option: str, value: Any, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        bench.choose("x", **{option: value})
+    assert str(error.value).startswith(message)
+
+
+def test_times_and_counts() -> None:
+    assert [parse_time(text) for text in ("90s", "20min", "1.5h")] == [90, 1200, 5400]
+    assert [parse_count(text) for text in ("500000", "5M", "0.5M")] == [500000, 5000000, 500000]
+
+
+def test_limits_leave_methods_out_with_the_reason_and_order_the_rest() -> None:
+    cells = planted_cells(["frozen_head", "unet"], runs=1)
+    scratch = [
+        replace(cell, task=replace(cell.task, backbone="none", weights="random"))
+        for cell in cells["unet"]
+    ]
+    arms = make_arms([*scratch, *cells["frozen_head"]])
+    kept, left_out = apply_limits(arms, Limits(scratch=False), images=8)
+    assert [(one.name, one.reason) for one in left_out] == [("unet", "it is trained from scratch")]
+    assert [arm.name for arm, _ in kept] == ["frozen_head"]
+    ordered, _ = apply_limits(arms, Limits(), images=8)
+    assert [arm.name for arm, _ in ordered] == ["frozen_head", "unet"]  # fewest operations first
+    _, none_fits = apply_limits(arms, Limits(max_params=1000), images=8)
+    assert {one.name for one in none_fits} == {"frozen_head", "unet"}
+    assert all("M parameters" in one.reason for one in none_fits)
+
+
+@pytest.mark.slow
+def test_a_training_that_does_not_fit_the_memory_is_left_out() -> None:
+    (cell,) = planted_cells(["full"], runs=1)["full"]
+    big = replace(cell, task=replace(cell.task, backbone="sam_vit_b", image_size=1024))
+    kept, left_out = apply_limits(make_arms([big]), Limits(max_memory="4GB"), images=8)
+    assert not kept
+    assert "GiB and more (predicted for CUDA)" in left_out[0].reason
