@@ -59,7 +59,7 @@ class PredictedCost:
         gradients_bytes: see `Cost`.
         optimizer_bytes: see `Cost`.
         activations_bytes: see `Cost`.
-        kept_bytes: views, masks and embeddings of frozen stages that the training keeps.
+        kept_bytes: views, validation images, masks and embeddings that the training keeps.
         run_peak_bytes: of the whole run: the step of the training with all that is kept, or the
             validation, or the step that is measured at the end.
         fits: whether the run fits into the available memory, with margins (docs/cost.md): "fits",

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from bench.cost.measure import measure_cost
+from bench.cost.predict.memory import VALIDATION_IMAGES
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
 from bench.data.split import Split, join_groups, split
@@ -34,7 +35,6 @@ from bench.sam.encoder import checkpoint_blocks
 from bench.spec import Cell, PromptSource, Record, Status
 
 Say = Callable[[CellProgress], None]
-VALIDATION_IMAGES = 24  # enough for a curve; the validation part selects nothing
 
 
 def run_cell(

@@ -171,9 +171,9 @@ def _memory(plan: Plan) -> tuple[MemoryPrediction, MemoryPrediction | None]:
     run = plan.memory()
     if not plan.method.lr:
         return run, None
-    if run.kept == plan.views * plan.task.depth * 4 * plan.task.image_size**2:
+    if run.kept == plan.image_bytes:
         return run, replace(run, kept=0)  # no embeddings are kept: it is the same step
-    return run, replace(plan, views=0).memory(inference=False)
+    return run, replace(replace(plan, views=0).memory(inference=False), kept=0)
 
 
 def _seconds(plan: Plan, device: str, speeds: dict[str, Speed]) -> tuple[float, float, float]:

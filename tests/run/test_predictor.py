@@ -40,7 +40,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     def memory(plan: Plan, inference: bool = True) -> MemoryPrediction:
         images = -(-plan.recipe.batch_size // plan.recipe.accumulate)
         calls[images] = calls.get(images, 0) + 1
-        return MemoryPrediction(0, 0, 0, images * GIB, 4 * plan.views * 64 * 64, 0)
+        return MemoryPrediction(0, 0, 0, images * GIB, plan.image_bytes, 0)
 
     monkeypatch.setattr(Plan, "memory", memory)
     return calls
@@ -63,6 +63,7 @@ def test_the_prediction_is_next_to_the_measurement_and_equal(
     for part in ("train_peak", "weights", "gradients", "optimizer", "activations"):
         assert getattr(predicted, f"{part}_bytes") == getattr(cost, f"{part}_bytes")
     assert predicted.kept_bytes is not None
+    assert predicted.kept_bytes > (4 + 24) * 4 * 64 * 64, "views, validation images, embeddings"
     assert predicted.run_peak_bytes is not None
     assert predicted.run_peak_bytes > predicted.kept_bytes
     assert (predicted.fits, predicted.change, predicted.reason) == ("fits", None, "")

@@ -5,7 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.cost.predict.gpus import Gpu, largest_peak
-from bench.cost.predict.memory import VALIDATION_BATCH, MemoryPrediction, predict_memory
+from bench.cost.predict.memory import (
+    VALIDATION_BATCH,
+    VALIDATION_IMAGES,
+    MemoryPrediction,
+    predict_memory,
+)
 from bench.cost.predict.work import CellWork, predict_work
 from bench.errors import UnsupportedError, UserError
 from bench.plugins.registry import Method
@@ -34,6 +39,16 @@ class Plan:
     device: str = "cuda"
 
     @property
+    def image_bytes(self) -> int:
+        """Bytes of the views and validation images on the device, with their masks."""
+        rows = self.views * self.task.depth + self._validation_images
+        return rows * 4 * self.task.image_size**2
+
+    @property
+    def _validation_images(self) -> int:
+        return max(1, VALIDATION_IMAGES // self.task.depth) * self.task.depth
+
+    @property
     def made_views(self) -> int:
         """Views that the whole training makes: those that are kept, or those of all its batches."""
         drawn = self.recipe.steps * self.recipe.batch_size if self.method.lr else 0
@@ -54,6 +69,7 @@ class Plan:
             device=self.device,
             views=self.views,
             inference_batch=max(1, VALIDATION_BATCH // self.task.depth) if inference else 0,
+            validation_images=self._validation_images,
         )
 
     def work(self) -> CellWork:

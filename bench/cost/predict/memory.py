@@ -22,6 +22,7 @@ from bench.sam.prompts import Prompts
 from bench.spec import OptionValue, Recipe, Task
 
 CUDA_ROUNDING = 512  # bytes; PyTorch's CUDA allocator rounds every tensor up to a multiple of it
+VALIDATION_IMAGES = 24  # at most: enough for a curve, and nothing is selected with them
 VALIDATION_BATCH = 8  # images at once in `bench.evaluate.whole.predict_logits`
 
 
@@ -36,8 +37,9 @@ class MemoryPrediction:
         gradients: gradients of parameters that exist at the peak.
         optimizer: state of the optimiser.
         activations: everything else in the step: saved activations, the batch, temporaries.
-        kept: what training keeps on the device for all steps: the augmented views, their masks and
-            the embeddings of frozen stages; 0 for a single step, as in records.
+        kept: what training keeps on the device for all steps: the augmented views, the validation
+            images, the masks of both and the embeddings of frozen stages; 0 for a single step, as
+            in records.
         inference: peak of the forward pass of a batch of images without gradients, weights
             included, and without optimiser state and kept embeddings; 0 where it was left out.
     """
@@ -69,6 +71,7 @@ def predict_memory(
     device: str = "cpu",
     views: int = 0,
     inference_batch: int = 1,
+    validation_images: int = 0,
 ) -> MemoryPrediction:
     """Predict the peak memory of one training step, and of inference.
 
@@ -85,6 +88,7 @@ def predict_memory(
             for none.
         inference_batch: images, or stacks of slices, in the forward pass of `inference`; 0 leaves
             it out, and is allowed only for a model that trains.
+        validation_images: images that stay on the device with their masks while a model trains.
 
     Returns:
         The parts in bytes. For a model without trainable parameters they are those of inference.
@@ -110,6 +114,7 @@ def predict_memory(
             return MemoryPrediction(weights, 0, 0, inference - weights, 0, inference)
         kept, encoded = kept_bytes(model, views)
         split = _predict_step(model, device, rounding, encoded)
+    kept += validation_images * 4 * task.image_size**2
     return MemoryPrediction(
         split.weights, split.gradients, split.optimizer, split.activations, kept, inference
     )
