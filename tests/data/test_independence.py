@@ -118,7 +118,7 @@ def test_a_proposed_split_trains_and_tests(
     items = tuple(Item(name, Path(name), Path(name), name) for name in "".join(parts.values()))
     official = {part: tuple(names) for part, names in parts.items()}
     collection = Collection("mine", ("ground", "thing"), items, official)
-    some = [Pair(one, other, Match("overlap", 0.9, 0.5, 0)) for one, other in pairs]
+    some = [Pair(one, other, Match("overlap", 0.9, 0.5, 0)) for one, other in map(tuple, pairs)]
     (tmp_path / "overlaps" / "mine").mkdir(parents=True)
     (tmp_path / "overlaps" / "mine" / "split.json").write_text("of an earlier run")
     with pytest.raises(UserError) as raised, proposing_groups(tmp_path):
@@ -133,7 +133,7 @@ def test_no_groups_are_proposed_where_only_the_test_dataset_overlaps(
     folder: Path, tmp_path: Path
 ) -> None:
     collection = replace(read_folder(folder), name="other")
-    parts = {"train": ("x2", "x3"), "test": ("x4", "x5")}
+    parts: dict[str, tuple[str, ...]] = {"train": ("x2", "x3"), "test": ("x4", "x5")}
     items = tuple(item for item in collection.items if item.name in "x2 x3 x4 x5")
     mine = replace(collection, name="mine", items=items, official=parts, contents=())
     with (
