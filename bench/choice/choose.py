@@ -49,7 +49,10 @@ class Choice:
     @property
     def limits_by_column(self) -> dict[str, float]:
         """Key of a cost to its limit, in the unit of records."""
-        limits = {"infer_images_per_s": self.limits.min_speed}
+        limits: dict[str, float | None] = {
+            "infer_images_per_s": self.limits.min_speed,
+            "total_params": self.limits.max_params,
+        }
         if self.limits.max_memory is not None:
             limits["train_peak_bytes"] = find_gpu(self.limits.max_memory).memory_bytes
         return {key: value for key, value in limits.items() if value is not None}

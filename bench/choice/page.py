@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from bench.choice.arms import Evidence
 from bench.choice.choose import Choice
+from bench.choice.race import mean_selection
 from bench.choice.words import Paragraph
 from bench.files import write_atomic
 from bench.record_values import Cost
@@ -154,5 +155,4 @@ def _value(one: Evidence, column: Column) -> float | None:
 
 
 def _merit(one: Evidence) -> float | None:
-    known = [run.selection for run in one.runs.values() if run.selection is not None]
-    return sum(known) / len(known) if known else None
+    return mean_selection(one, sorted(one.runs))

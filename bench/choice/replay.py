@@ -63,12 +63,14 @@ class Replayed:
 
     def loses_to(self, margin: float = 0.05) -> list[str]:
         """Fixed choices that are better by more than a margin in points, and not in the set."""
-        rivals = {**self.fixed, f"best elsewhere ({self.elsewhere_name})": self.elsewhere}
+        rivals = [(name, name, regret) for name, regret in self.fixed.items()]
+        title = f"best elsewhere ({self.elsewhere_name})"
+        rivals.append((title, self.elsewhere_name, self.elsewhere))
         mean = fmean(self.regrets)
         return [
-            name
-            for name, regret in rivals.items()
-            if regret < mean - margin and not (self.sets & {name, self.elsewhere_name})
+            title
+            for title, name, regret in rivals
+            if regret < mean - margin and name not in self.sets
         ]
 
 

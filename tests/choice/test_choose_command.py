@@ -59,6 +59,8 @@ def test_the_report_says_the_verdict_first_and_names_what_was_given_up(tmp_path:
 
 def test_the_page_links_to_the_records_and_shows_the_figure(tmp_path: Path) -> None:
     choice = make_choice(tmp_path)
+    limits = replace(choice, limits=Limits(max_params=5_000_000, min_speed=2.0)).limits_by_column
+    assert limits == {"total_params": 5_000_000, "infer_images_per_s": 2.0}
     names = {path.name for path in write_choice(choice)}
     assert names == {"choose.md", "choose.html", "choose_pareto.png", "choose_pareto.svg"}
     page = (tmp_path / "choose.html").read_text()

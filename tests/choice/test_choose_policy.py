@@ -336,6 +336,19 @@ def test_no_fixed_choice_is_better_than_the_replayed_one() -> None:
     assert fmean(elsewhere.values()) > 5
 
 
+def test_a_fixed_choice_that_is_not_in_the_set_is_named() -> None:
+    one = replace(
+        replayed()[0],
+        regrets=(3.0,),
+        sets=frozenset({"lora"}),
+        fixed={"lora": 1.0, "full": 1.0, "unet": 2.98},
+        elsewhere=1.0,
+        elsewhere_name="lora",
+    )
+    assert one.loses_to() == ["full"]
+    assert replace(one, elsewhere_name="full").loses_to() == ["full", "best elsewhere (full)"]
+
+
 def test_a_folder_without_races_cannot_be_replayed() -> None:
     with pytest.raises(UserError, match="no dataset has two methods with 3 seeds each"):
         replay([])
