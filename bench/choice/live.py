@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from bench.choice.arms import Arm
 from bench.choice.criterion import Criterion
-from bench.choice.policy import Decision, decide
 from bench.choice.race import Measured
+from bench.choice.verdict import Decision, decide
 from bench.run.events import CellFinished, CellProgressed, CellStarted, Event
 from bench.run.schedule import Emit, RunSettings, run_cells
 from bench.run.store import Store

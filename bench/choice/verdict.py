@@ -1,16 +1,20 @@
-"""The verdict: what is recommended, what cannot be told from it, and what that may cost."""
+"""The verdict: what is recommended, what cannot be told from it, and what that may cost.
+
+`decide` is the policy: from records to the next cells, or to a verdict. It has no state and runs
+nothing.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 from scipy import stats
 
-from bench.choice.arms import Evidence, RunScore, uses_validation
-from bench.choice.criterion import Criterion
+from bench.choice.arms import Arm, Evidence, RunScore, gather, uses_validation
+from bench.choice.criterion import DICE, Criterion
 from bench.choice.loss import Loss, accuracy_interval, expected_loss
 from bench.choice.margins import (
     CONFIDENCE,
@@ -21,7 +25,16 @@ from bench.choice.margins import (
     specimen_differences,
     spread_margin,
 )
-from bench.choice.race import Dropped, Race, mean_selection, selections
+from bench.choice.race import (
+    NO_LIMITS,
+    Dropped,
+    Measured,
+    Race,
+    hold_race,
+    mean_selection,
+    selections,
+)
+from bench.spec import Cell, Record
 from bench.stats.bootstrap import Interval
 from bench.stats.paired import SIGNIFICANCE, Floats
 
@@ -90,6 +103,42 @@ class Verdict:
     def given_up(self) -> tuple[Dropped, ...]:
         """The methods that a limit on a measured value left out."""
         return tuple(one for one in self.race.dropped if one.cause == "limit")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the policy says about a set of records.
+
+    Attributes:
+        next_cells: cells that must run before the next look, in the order in which they should;
+            empty if the rest cannot change the answer.
+        verdict: what the records say now. It is final if there are no next cells.
+    """
+
+    next_cells: tuple[Cell, ...]
+    verdict: Verdict
+
+
+def decide(
+    arms: Sequence[Arm],
+    records: Iterable[Record],
+    comebacks: Mapping[str, float],
+    criterion: Criterion = DICE,
+    limits: Measured = NO_LIMITS,
+) -> Decision:
+    """Return the next cells and the verdict that the records give.
+
+    The same arms and records give the same decision, in whatever order the records are.
+
+    Args:
+        arms: the methods, in the order in which they should run.
+        records: of a results folder; those of other cells are ignored.
+        comebacks: family of methods to its comeback, of `bench.choice.comebacks`.
+        criterion: what methods are compared by.
+        limits: on values that runs measure.
+    """
+    race = hold_race(gather(arms, records, criterion), criterion, comebacks, limits)
+    return Decision(race.missing, judge(race))
 
 
 def judge(race: Race) -> Verdict:

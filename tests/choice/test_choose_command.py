@@ -22,10 +22,10 @@ from bench.choice.criterion import DICE
 from bench.choice.limits import LeftOut, Limits
 from bench.choice.live import Clock, TimeIsUp, hold
 from bench.choice.page import write_choice
-from bench.choice.policy import decide
 from bench.choice.race import NO_LIMITS
 from bench.choice.setup import Setup, shorten, training_speed
 from bench.choice.tune import VARIANTS, with_variants
+from bench.choice.verdict import decide
 from bench.errors import UserError
 from bench.plugins.registry import get_method
 from bench.run.events import CellFinished, CellProgressed, CellStarted, PhaseStarted

@@ -15,9 +15,9 @@ from bench.choice.arms import Arm, gather, make_arms
 from bench.choice.comebacks import comparable_races, find_comebacks, load_comebacks, quantiles
 from bench.choice.criterion import DICE, get_criterion
 from bench.choice.margins import margin, planned_looks, run_spread, significantly_worse
-from bench.choice.policy import Decision, decide
 from bench.choice.race import Measured
 from bench.choice.replay import Replayed, replay
+from bench.choice.verdict import Decision, decide
 from bench.errors import UserError
 from bench.files import shipped_results
 from bench.run.store import Store
