@@ -79,8 +79,8 @@ def forecast(points: Sequence[tuple[float, float]], number: float) -> Forecast |
 
 
 def _predict(
-    x: np.ndarray,  # type: ignore[type-arg]
-    y: np.ndarray,  # type: ignore[type-arg]
+    x: np.ndarray,
+    y: np.ndarray,
     line: object,
     at: float,
 ) -> tuple[float, float, float]:
