@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -84,16 +84,7 @@ def run_cell(
     predictions = mode.predict(model, items, tested)
     in_domain = mode.predict(model, parts.test, collection) if cell.test_dataset else iter(())
 
-    began, data_bytes = time.perf_counter(), 0
-
-    def say_and_keep(progress: CellProgress) -> None:
-        nonlocal data_bytes
-        if isinstance(progress, TrainingProgress):
-            data_bytes = progress.data_bytes
-        say(progress)
-
-    history = train_model(model, cell, collection, parts, say_and_keep)
-    train_wall = time.perf_counter() - began if history else None
+    training = train_model(model, cell, collection, parts, say)
 
     say(PhaseStarted("evaluate"))
     scoring, folder = Scoring(tested), store.predictions(cell)
@@ -115,8 +106,8 @@ def run_cell(
         metrics=metrics,
         per_image=tuple(scoring.images),
         per_volume=tuple(scoring.volumes),
-        history=tuple(history),
-        cost=replace(cost, train_wall_s=train_wall, data_bytes=data_bytes if history else None),
+        history=training.curve,
+        cost=replace(cost, train_wall_s=training.wall_s, data_bytes=training.data_bytes),
         env=environment(str(device))
         | {
             "split": _describe(replace(parts, test=items)),
@@ -192,9 +183,25 @@ def build_model(cell: Cell, device: torch.device) -> Model:
     return Model(module, cell.task, cell.recipe)
 
 
+@dataclass(frozen=True)
+class Training:
+    """What a training gives besides the trained model.
+
+    Attributes:
+        curve: see `bench.learn.loop.fit`.
+        wall_s: seconds, making the views included; None if nothing was trained.
+        data_bytes: images in memory and output of frozen stages, as in
+            `bench.run.events.TrainingProgress`; None if nothing was trained.
+    """
+
+    curve: tuple[dict[str, float], ...] = ()
+    wall_s: float | None = None
+    data_bytes: int | None = None
+
+
 def train_model(
     model: Model, cell: Cell, collection: Collection, parts: Split, say: Say
-) -> list[dict[str, float]]:
+) -> Training:
     """Train the model on the training part; nothing is done if nothing is trainable.
 
     Args:
@@ -205,7 +212,7 @@ def train_model(
         say: called with the progress.
 
     Returns:
-        The curve, see `fit`; empty if nothing is trainable. Its Dice is of the first
+        The curve and costs; empty if nothing is trainable. The Dice of the curve is of the first
         `VALIDATION_IMAGES` images of the validation part; without this part there is none.
 
     Raises:
@@ -214,7 +221,8 @@ def train_model(
         UserError: an image cannot be read, or a volume has fewer slices than the depth.
     """
     if not model.trainable:
-        return []
+        return Training()
+    began = time.perf_counter()
     recipe, depth = cell.recipe, cell.task.depth
     settings: dict[str, Any] = {
         "collection": collection,
@@ -232,23 +240,24 @@ def train_model(
     # More views than the steps take would be made in vain.
     views = min(recipe.bank_views, recipe.steps * recipe.batch_size)
     shown_bytes = 0 if validation is None else validation.nbytes
-    return fit(
+    data_bytes = 0
+
+    def report(row: dict[str, float]) -> None:
+        nonlocal data_bytes
+        data_bytes = int(row["data_bytes"]) + shown_bytes
+        step, speed = int(row["step"]), row["images_per_s"]
+        say(TrainingProgress(step, row["epoch"], row["loss"], speed, data_bytes))
+
+    curve = fit(
         model,
         training_images(
             stacks(parts.train, depth, step=1), views=views, kind=recipe.augmentation, **settings
         ),
         seed=cell.seed,
-        report=lambda row: say(
-            TrainingProgress(
-                int(row["step"]),
-                row["epoch"],
-                row["loss"],
-                row["images_per_s"],
-                int(row["data_bytes"]) + shown_bytes,
-            )
-        ),
+        report=report,
         validate=lambda: None if validation is None else validation_dice(model, validation),
     )
+    return Training(tuple(curve), time.perf_counter() - began, data_bytes)
 
 
 def prompt_origin(cell: Cell) -> PromptSource:

@@ -70,7 +70,7 @@ def train_final(
         model = build_model(cell, torch.device(device))
         if not model.trainable:
             raise UserError(f"{cell.label} has nothing to train: choose a method that trains")
-        history = train_model(model, cell, collection, Split(items, (), ()), say)
+        trained = train_model(model, cell, collection, Split(items, (), ()), say)
     except (UnsupportedError, DivergedError) as error:
         raise UserError(f"{cell.label} cannot be trained here: {error}") from error
     header = ModelHeader(
@@ -83,7 +83,7 @@ def train_final(
         trained_on={part: tuple(item.name for item in some) for part, some in used.items()},
         origin={"source": collection.source, "licence": collection.licence},
         repeats=training.repeats,
-        history=tuple(history),
+        history=trained.curve,
         fit=cell.task.fit,
         env=environment(device),
     )
