@@ -23,6 +23,7 @@ from bench.run.memory_words import memory_warning
 from bench.spec import Cell, Recipe, Task
 from bench.wording import counted
 
+SMALLEST_SHARE = 0.05  # of the steps of the first cell, from which the time left is estimated
 _PHASES = {
     "data": "reading images",
     "predict": "predicting memory and time",
@@ -159,8 +160,11 @@ class Progress:
         return f"[{self.finished + 1}/{self.total}] {_name(self.cell)}"
 
     def _left(self, share: float) -> float | None:
-        """Seconds left; in the first cell as if it only trained, `share` of which is done."""
-        if self._durations or not share:
+        """Seconds left; in the first cell as if it only trained, `share` of which is done.
+
+        None at the start of the first cell: loading the model took most of the time so far.
+        """
+        if self._durations or share < SMALLEST_SHARE:
             return self.seconds_left
         per_cell = (time.monotonic() - self._began) / share
         return per_cell * (self.total - self.finished - share)

@@ -80,6 +80,16 @@ def test_training_shows_cell_epoch_loss_speed_and_time_left(clock: Clock) -> Non
     assert re.fullmatch(rf"━+ +{re.escape(told)}", figures)
 
 
+def test_the_first_steps_say_nothing_about_the_time(clock: Clock) -> None:
+    progress = started(4)
+    progress.update(CellStarted(make_cell(recipe=RECIPE)))
+    clock.now += 40  # most of it to load the model
+    progress.update(CellProgressed(LONG, replace(TRAIN, step=14)))
+    assert "left" not in shown(progress)[1]
+    progress.update(CellProgressed(LONG, replace(TRAIN, step=15)))
+    assert "52:40 left" in shown(progress)[1]
+
+
 @pytest.mark.parametrize("width", [80, 100])
 def test_two_lines_are_enough_for_the_longest_name(clock: Clock, width: int) -> None:
     progress = started(12)
