@@ -36,7 +36,7 @@ class Progress:
     """What the events of a command add up to; drawing it shows the cell that started last.
 
     Attributes:
-        total: number of cells.
+        total: number of cells, those of former runs of the same command included.
         finished: number of cells that have a record now.
         cell: the running cell; None between cells.
         progress: its last report; None before the first.
@@ -56,7 +56,7 @@ class Progress:
         """Take an event in; returns a line that remains: a note, warning, or the end of a cell."""
         match event:
             case RunStarted(cells, note=note):
-                self.total = len(cells)
+                self.total = self.finished + len(cells)  # a choice runs several grids
                 return Text(f"note: {note}", "dim") if note else None
             case CellStarted(cell):
                 self.cell, self.progress, self.waiting = cell, None, 0

@@ -155,6 +155,17 @@ def test_cells_done_before_say_nothing_about_the_time() -> None:
     assert progress.seconds_left is None
 
 
+def test_cells_of_a_second_round_count_on() -> None:
+    progress = Progress()
+    for cells in ((LONG, LONG), (LONG,)):
+        progress.update(RunStarted(cells, 1))
+        for cell in cells:
+            progress.update(CellStarted(cell))
+            line = progress.update(CellFinished(make_record(dice=0.5), 3.0))
+    assert line is not None
+    assert line.plain.startswith("[3/3] ")
+
+
 def test_a_failure_is_kept_with_its_reason() -> None:
     progress = started(1)
     failure = make_failure(make_cell(), "diverged", "the loss became nan")
