@@ -24,8 +24,10 @@ _FILL, _MARK = "#44AA99", "#CC6677"  # of the set, and of the recommendation
 
 _HEAD = (
     '<meta charset="utf-8"><title>Choice of a method</title><style>'
-    "body{font-family:sans-serif;max-width:60em;margin:2em auto}img{max-width:100%}"
-    "pre{background:#eee;padding:1em;overflow:auto}</style>"
+    ":root{color-scheme:light dark}"
+    "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    "img{max-width:100%;background:#fff}"
+    "pre{background:#8882;padding:1em;white-space:pre-wrap;overflow-wrap:anywhere}</style>"
 )
 
 
