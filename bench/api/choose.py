@@ -83,9 +83,8 @@ def choose(
     settings.check()
     check_settings(settings)
     warm_up()
-    request = complete(request)
+    request = complete(request.on_device(settings.find_device()))
     setup = set_up(request, criterion, limits, tune=tune)
-    settings.find_device()
     store = Store.open(Path(out))
 
     def emit(event: Event) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from bench.api.results import Results
-from bench.ask.request import Request, pick_fields
+from bench.ask.request import FP32_NOTE, Request, pick_fields
 from bench.errors import UserError, no_such
 from bench.run.events import Event, RunStarted
 from bench.run.schedule import RunSettings, run_cells, warm_up
@@ -70,8 +70,12 @@ def compare(
     request, settings = read_options({"methods": methods, "datasets": datasets, **options})
     settings.check()
     warm_up()
-    cells, notes = expand(request)
-    device, store = settings.find_device(), Store.open(Path(out))
+    device = settings.find_device()
+    adapted = request.on_device(device)
+    cells, notes = expand(adapted)
+    if adapted.precision != request.precision:
+        notes.insert(0, FP32_NOTE)
+    store = Store.open(Path(out))
     if settings.fit_memory:
         from bench.run.fit_memory import fit_memory
 

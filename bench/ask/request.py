@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from bench.evaluate.modes import get_mode
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
 LARGEST_SEED = 2**32 - 1  # of numpy's generators
+
+
+FP32_NOTE = "in fp32, since this device only emulates bf16: --precision bf16 for the recipe's own"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Request:
         steps: number of optimiser steps.
         batch_size: images, or stacks of `depth` slices, in one step.
         lr: peak learning rate, instead of each method's own; several as in "1e-3|3e-3".
-        precision: "bf16" (autocast) or "fp32".
+        precision: "bf16" (autocast) or "fp32"; None for that of the recipe, see `on_device`.
         loss: name of a loss, instead of the recipe's.
         augmentation: kind of augmentation bank, instead of the recipe's.
         evaluation: "whole", "tiles" or "generator".
@@ -86,6 +89,21 @@ class Request:
     channels: str | None = None
     crop: str | None = None
     fit: str = "square"
+
+    def on_device(self, device: str) -> "Request":
+        """Return the request with the precision of a device, if none was given.
+
+        The recipe of the `equal` protocol computes in bf16. Where the device would only emulate
+        it, many times slower, the precision becomes fp32. Published recipes are kept.
+
+        Args:
+            device: name of an available torch device.
+        """
+        from bench.sam.precision import computes_bf16  # imports torch
+
+        if self.precision is not None or self.protocol == "published" or computes_bf16(device):
+            return self
+        return replace(self, precision="fp32")
 
     @property
     def dataset_names(self) -> list[str]:

@@ -113,14 +113,14 @@ def _choose(arguments: argparse.Namespace, console: Console) -> int:
     criterion = get_criterion(arguments.by)
     settings = prepare_run(arguments)
     check_settings(settings)
-    request = complete(Request(**pick_fields(Request, vars(arguments))))
+    request = Request(**pick_fields(Request, vars(arguments))).on_device(settings.find_device())
+    request = complete(request)
     with proposing_groups(arguments.out), showing_reading(console):
         setup = set_up(request, criterion, limits, tune=arguments.tune)
     for note in setup.notes:
         console.print(f"[dim]note: {plain(note)}[/]", soft_wrap=True)
     if arguments.dry_run:
         return _show_setup(setup, settings, arguments.out, console)
-    settings.find_device()
     store = Store.open(arguments.out)
     progress = Progress()
 

@@ -141,7 +141,11 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument(
         "--lr", metavar="X", help="peak learning rate, or several as '1e-3|3e-3' [the method's]"
     )
-    recipe.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
+    recipe.add_argument(
+        "--precision",
+        metavar="KIND",
+        help="bf16 (autocast) or fp32; default: bf16 if the device computes in it",
+    )
     recipe.add_argument("--loss", metavar="NAME", help="another loss than the recipe's")
     recipe.add_argument("--augmentation", metavar="NAME", help="another bank than the recipe's")
     recipe.add_argument(
@@ -181,7 +185,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.json:
         raise UserError("--json goes with --list: give both")
     from bench.ask.grid import expand
-    from bench.ask.request import Request, pick_fields
+    from bench.ask.request import FP32_NOTE, Request, pick_fields
     from bench.cli.overlaps import proposing_groups
     from bench.cli.reading import showing_reading
 
@@ -189,6 +193,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         if value is None:
             raise UserError(f"--{option} is missing: see --list for names and --help for examples")
     settings = prepare_run(arguments)
+    request = Request(**pick_fields(Request, vars(arguments))).on_device(settings.find_device())
     with proposing_groups(arguments.out), showing_reading(console):
-        cells, notes = expand(Request(**pick_fields(Request, vars(arguments))))
+        cells, notes = expand(request)
+    if request.precision != arguments.precision:
+        notes.insert(0, FP32_NOTE)
     return run_and_report(cells, notes, settings, arguments, console)

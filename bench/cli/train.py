@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     settings = RunSettings(device=arguments.device, threads=arguments.threads)
     settings.check()
     device = settings.find_device()
-    cells, notes = expand(Request(**pick_fields(Request, vars(arguments))))
+    request = Request(**pick_fields(Request, vars(arguments))).on_device(device)
+    cells, notes = expand(request)
     if len(cells) != 1:
         raise UserError(
             f"train makes one model, but this names {len(cells)}: give one method, dataset,"

@@ -27,6 +27,7 @@ from bench.plugins import registry
 from bench.plugins.registry import get_method, list_methods
 from bench.run.cell import run_cell
 from bench.run.store import Store
+from bench.sam.precision import computes_bf16
 from bench.spec import Cell, Recipe
 
 # SAMed's, as its code trains: see docs/protocol/training.md.
@@ -459,3 +460,30 @@ def test_a_published_recipe_trains(change: Callable[[Recipe], Recipe]) -> None:
     else:
         fresh = segmenter().state_dict()
         assert all(torch.equal(value, fresh[key]) for key, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("asked", "native", "precision"),
+    [
+        ({}, True, None),
+        ({}, False, "fp32"),
+        ({"precision": "bf16"}, False, "bf16"),
+        ({"protocol": "published"}, False, None),
+    ],
+)
+def test_a_device_that_emulates_bf16_gets_fp32(
+    asked: dict[str, Any], native: bool, precision: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.sam.precision.computes_bf16", lambda device: native)
+    request = Request("lora", "steel", **asked)
+    assert request.on_device("cpu") == replace(request, precision=precision)
+
+
+@pytest.mark.parametrize(
+    ("name", "native"), [("AVX2", False), ("AVX512", True), ("DEFAULT", False)]
+)
+def test_processors_with_avx512_compute_bf16(
+    name: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: name)
+    assert computes_bf16("cpu") == native
