@@ -75,7 +75,10 @@ def parser() -> argparse.ArgumentParser:
         "--maps", metavar="LIST", default="", help="probability, uncertainty (float TIFF)"
     )
     what.add_argument(
-        "--pixel-size", metavar="X", type=float, default=1.0, help="side of a pixel [1]"
+        "--pixel-size",
+        metavar="X",
+        default="1",
+        help="side of a pixel in your unit [1], or 'file': µm as the file states",
     )
     what.add_argument(
         "--min-area", metavar="PX", type=int, default=1, help="smallest object to count [1]"
@@ -109,7 +112,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         maps=_words(arguments.maps),
         levels=_levels(arguments.levels),
         prompts=arguments.prompts,
-        pixel_size=arguments.pixel_size,
+        pixel_size=_pixel_size(arguments.pixel_size),
         min_area=arguments.min_area,
         tiff=arguments.tiff,
     )
@@ -140,7 +143,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     outcomes = _predict(model, pictures, arguments.out, settings, console)
     exit_code = _report(outcomes, arguments.out, console)
     if formats:
-        _write_formats(model, pictures, outcomes, arguments, console)
+        _write_formats(model, pictures, outcomes, arguments, settings, console)
     return exit_code
 
 
@@ -149,6 +152,7 @@ def _write_formats(
     pictures: "Sequence[Picture]",
     outcomes: "Sequence[PictureDone]",
     arguments: argparse.Namespace,
+    settings: "PredictionSettings",
     console: Console,
 ) -> None:
     """Write the pictures that could be predicted in the formats of `--format`."""
@@ -162,8 +166,7 @@ def _write_formats(
         arguments.out,
         formats,
         model.header.classes,
-        arguments.pixel_size,
-        arguments.min_area,
+        settings,
         separated=any(outcome.evaluation == "generator" for outcome in done),
     )
     console.print(
@@ -230,6 +233,13 @@ def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console) -> i
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _pixel_size(text: str) -> float | str:
+    try:
+        return text if text == "file" else float(text)
+    except ValueError:
+        raise UserError(f"--pixel-size cannot be '{text}': give a number, or 'file'") from None
 
 
 def _levels(text: str | None) -> tuple[float, float] | None:

@@ -22,6 +22,10 @@ from bench.export.stored_maps import Rows, stored_slices
 from bench.files import atomic_path
 from bench.predict.outputs import COLOURS, write_tiff
 from bench.predict.pictures import Picture, is_volume
+from bench.predict.pixel_size import FROM_FILE
+from bench.predict.settings import PredictionSettings
+
+PLAIN = PredictionSettings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,17 +36,17 @@ class PredictedPicture:
         picture: what was predicted.
         out: folder of the predictions.
         class_names: of the K classes, the background first.
-        pixel_size: side of a pixel, in micrometres for OME-TIFF (1: not given) and in millimetres
-            for NIfTI (not used where the picture is NIfTI).
-        min_area: smaller objects, in pixels, are left out of `slices`; `classes` still has them.
+        settings: gives the side of a pixel, in micrometres for OME-TIFF (1: not given) and, unless
+            it is read from the file, in millimetres for NIfTI (not used where the picture is
+            NIfTI). Objects smaller than its `min_area` are left out of `slices`; `classes` still
+            has them.
         separated: whether the model separates objects, and `out` holds their numbers.
     """
 
     picture: Picture
     out: Path
     class_names: tuple[str, ...]
-    pixel_size: float
-    min_area: int
+    settings: PredictionSettings
     separated: bool
 
     def classes(self) -> Iterator[Iterator[Rows]]:
@@ -58,7 +62,9 @@ class PredictedPicture:
         numbers = stored_slices(self.out / "objects", self.picture) if self.separated else None
         for index, bands in enumerate(self.classes()):
             number = index if self.picture.slices > 1 else None
-            regions = regions_of(bands, None if numbers is None else next(numbers), self.min_area)
+            regions = regions_of(
+                bands, None if numbers is None else next(numbers), self.settings.min_area
+            )
             yield number, regions
 
 
@@ -67,8 +73,7 @@ def write_formats(
     out: Path,
     formats: Sequence[str],
     class_names: tuple[str, ...],
-    pixel_size: float = 1.0,
-    min_area: int = 1,
+    settings: PredictionSettings = PLAIN,
     separated: bool = False,
 ) -> list[Path]:
     """Write the predictions of `predict_files` in other formats, into `out`.
@@ -81,9 +86,8 @@ def write_formats(
         out: folder of the predictions.
         formats: names in `LIBRARIES`.
         class_names: of the K classes.
-        pixel_size: as in `PredictedPicture`; places in COCO, GeoJSON and ImageJ are in pixels.
-        min_area: smaller objects, in pixels, are left out; the class maps of OME-TIFF and NIfTI
-            still have them.
+        settings: of the prediction; places in COCO, GeoJSON and ImageJ are in pixels. The class
+            maps of OME-TIFF and NIfTI have objects of any size.
         separated: whether the model separates objects, and `out` holds their numbers.
 
     Returns:
@@ -97,7 +101,7 @@ def write_formats(
     check_formats(formats, pictures)
     paths, entries = [], []
     for picture in pictures:
-        predicted = PredictedPicture(picture, out, class_names, pixel_size, min_area, separated)
+        predicted = PredictedPicture(picture, out, class_names, settings, separated)
         for name in formats:
             if name == "coco":
                 entries.append(predicted)
@@ -266,8 +270,8 @@ def _write_ome_tiff(entry: PredictedPicture, path: Path) -> Path:
     picture = entry.picture
     axes = "ZYX" if picture.slices > 1 else "YX"
     metadata: dict[str, Any] = {"axes": axes, "Name": picture.name}
-    if entry.pixel_size != 1:
-        metadata |= {"PhysicalSizeX": entry.pixel_size, "PhysicalSizeY": entry.pixel_size}
+    if (side := entry.settings.side_of_pixel(picture)) != 1:
+        metadata |= {"PhysicalSizeX": side, "PhysicalSizeY": side}
 
     def strips(tall: int) -> Iterator[Rows]:
         for bands in entry.classes():
@@ -296,7 +300,10 @@ def _of_height(bands: Iterator[Rows], tall: int) -> Iterator[Rows]:
 def _write_nifti(entry: PredictedPicture, path: Path) -> Path:
     """The class map as NIfTI with the axes x, y, z; on the grid of the source if that is NIfTI."""
     nibabel = import_library("nibabel", "--format nifti")
-    size, picture = entry.pixel_size, entry.picture
+    picture = entry.picture
+    size = entry.settings.side_of_pixel(picture)
+    if entry.settings.pixel_size == FROM_FILE:
+        size /= 1e3  # micrometres to millimetres
     affine = np.diag([size, size, size, 1.0])
     if is_volume(picture.path):
         affine = nibabel.load(picture.path).affine

@@ -91,6 +91,7 @@ def predict_files(
     settings.check()
     prompts = _read_prompts(model, settings)
     made_from = {"model": file_sha256(model.path), **settings.to_plain()}
+    made_from["columns"] = list(OBJECT_COLUMNS)
     outcomes, states = [], []
     for number, picture in enumerate(pictures, start=1):
         job = PictureJob(model, picture, out, settings, prompts)

@@ -47,6 +47,7 @@ class PictureJob:
     ) -> None:
         self.picture, self.out = picture, out
         self._model, self._settings, self._prompts = model, settings, prompts
+        self._pixel_size = 1.0
 
     def run(self, made_from: dict[str, Any], report: Callable[[float], None]) -> PictureState:
         """Write the outputs; goes on behind the rows that an earlier command has left.
@@ -64,6 +65,7 @@ class PictureJob:
             WriteError or OSError: an output cannot be written.
         """
         picture, class_names = self.picture, self._model.header.classes
+        self._pixel_size = self._settings.side_of_pixel(picture)
         evaluation = self._model.choose_evaluation(picture.size, self._settings.evaluation)
         separated = ("objects",) if evaluation == "generator" else ()
         names = ("labels", *self._settings.maps, *separated)
@@ -147,11 +149,12 @@ class PictureJob:
             "slice": number,
             "height": picture.size[0],
             "width": picture.size[1],
-            **readings_row(measures.counts.tolist(), objects, names, settings.pixel_size),
+            "pixel_size": self._pixel_size,
+            **readings_row(measures.counts.tolist(), objects, names, self._pixel_size),
             "mean_probability": sums["probability"] / pixels,
             "mean_uncertainty": sums["uncertainty"] / pixels,
         }
-        return row, object_rows(picture.name, number, objects, names, settings.pixel_size)
+        return row, object_rows(picture.name, number, objects, names, self._pixel_size)
 
     def _slices(self, evaluation: str, done: int) -> Iterator[tuple[ImageRows, Iterator[Band]]]:
         """Each slice in order, with the bands that remain.

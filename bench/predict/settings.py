@@ -8,6 +8,8 @@ from typing import Any
 from bench.data.decode import Levels
 from bench.errors import UserError
 from bench.files import file_sha256
+from bench.predict.pictures import Picture
+from bench.predict.pixel_size import FROM_FILE, pixel_size_in_file
 
 MAPS = ("probability", "uncertainty")
 
@@ -22,6 +24,7 @@ class PredictionSettings:
         levels: the stored values that become 0 and 255; None: as for the images of a training.
         prompts: CSV or COCO file with boxes or points, for models that take them.
         pixel_size: side of a pixel in any unit; sizes and places of objects come in this unit.
+            "file": in micrometres, as each image states it.
         min_area: smaller objects, in pixels, are not in the tables; label maps still have them.
         tiff: write label maps as TIFF, also where PNG could hold them.
     """
@@ -30,7 +33,7 @@ class PredictionSettings:
     maps: tuple[str, ...] = ()
     levels: Levels | None = None
     prompts: Path | None = None
-    pixel_size: float = 1.0
+    pixel_size: float | str = 1.0
     min_area: int = 1
     tiff: bool = False
 
@@ -45,10 +48,20 @@ class PredictionSettings:
                 raise UserError(f"--maps cannot be '{name}': give {' or '.join(MAPS)}, or both")
         if self.levels is not None and not self.levels[0] < self.levels[1]:
             raise UserError("--levels LOW,HIGH needs a low value below the high one")
-        if not 0 < self.pixel_size < float("inf"):
-            raise UserError(f"--pixel-size is {self.pixel_size:g}: give a number above 0")
+        if self.pixel_size != FROM_FILE and not 0 < float(self.pixel_size) < float("inf"):
+            raise UserError(f"--pixel-size is {self.pixel_size}: give a number above 0, or 'file'")
         if self.min_area < 1:
             raise UserError(f"--min-area is {self.min_area}: give 1 or more")
+
+    def side_of_pixel(self, picture: Picture) -> float:
+        """Side of a pixel of a picture.
+
+        Raises:
+            UserError: as `pixel_size_in_file`.
+        """
+        if self.pixel_size == FROM_FILE:
+            return pixel_size_in_file(picture.path)
+        return float(self.pixel_size)
 
     def to_plain(self) -> dict[str, Any]:
         """The settings as JSON holds them; a file of prompts by the hash of its content.

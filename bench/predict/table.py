@@ -10,7 +10,10 @@ from bench.metrics.readings import PERCENTILES, diameters_of_areas
 from bench.predict.objects import Objects
 
 Row = dict[str, Any]
-OBJECT_COLUMNS = ("image", "slice", "class", "object", "area", "diameter", "x", "y")
+OBJECT_COLUMNS = (
+    *("image", "slice", "class", "object"),
+    *("area", "diameter", "aspect_ratio", "touching", "x", "y"),
+)
 
 
 def readings_row(
@@ -27,7 +30,9 @@ def readings_row(
     Returns:
         `phase_fraction/<name>` in [0, 1] of all classes; and, where objects are measured, of the
         foreground classes `particles/<name>`, `d10/<name>`, `d50/<name>` and `d90/<name>`, as in
-        `bench.metrics.readings`. The percentiles of a class without objects are None.
+        `bench.metrics.readings`, `aspect_ratio/<name>`, the median, and `touching/<name>`, the
+        share of the objects that touch another one of any class. All but the number are None for
+        a class without objects.
     """
     total = sum(counts)
     row: Row = {
@@ -37,12 +42,14 @@ def readings_row(
     if objects is None:
         return row
     for index, name in enumerate(class_names[1:], start=1):
-        diameters = diameters_of_areas(objects.areas[objects.classes == index], pixel_size)
+        chosen = objects.classes == index
+        diameters = diameters_of_areas(objects.areas[chosen], pixel_size)
+        some = len(diameters) > 0
         row[f"particles/{name}"] = len(diameters)
         for percent in PERCENTILES:
-            row[f"d{percent}/{name}"] = (
-                float(np.percentile(diameters, percent)) if len(diameters) else None
-            )
+            row[f"d{percent}/{name}"] = float(np.percentile(diameters, percent)) if some else None
+        row[f"aspect_ratio/{name}"] = float(np.median(objects.aspects[chosen])) if some else None
+        row[f"touching/{name}"] = float(objects.touching[chosen].mean()) if some else None
     return row
 
 
@@ -51,7 +58,8 @@ def object_rows(
 ) -> Iterator[Row]:
     """One row per object; lengths in the unit of `pixel_size`, areas in its square.
 
-    The places x and y are centres of mass, from the upper left corner of the image.
+    The places x and y are centres of mass, from the upper left corner of the image. For the aspect
+    ratio and `touching` (0 or 1) see `Objects`.
 
     Args:
         image: name of the image.
@@ -73,6 +81,8 @@ def object_rows(
             "object": number + 1,
             "area": float(objects.areas[number]) * pixel_size**2,
             "diameter": float(diameters[number]),
+            "aspect_ratio": float(objects.aspects[number]),
+            "touching": int(objects.touching[number]),
             "x": (float(objects.columns[number]) + 0.5) * pixel_size,
             "y": (float(objects.rows[number]) + 0.5) * pixel_size,
         }

@@ -25,6 +25,7 @@ from bench.export.regions import regions_of
 from bench.export.stored_maps import stored_slices
 from bench.predict.outputs import write_map
 from bench.predict.pictures import Picture
+from bench.predict.settings import PredictionSettings
 
 NAMES = ("matrix", "grain", "pore")
 Mask = npt.NDArray[np.bool_]
@@ -238,7 +239,8 @@ def test_volumes_become_ome_tiff_and_nifti_on_their_grid(tmp_path: Path) -> None
     affine = np.array([[-0.5, 0, 0, 9.0], [0, 0.5, 0, 8.0], [0, 0, 2.0, 7.0], [0, 0, 0, 1]])
     nibabel.save(nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine), source)
     picture = Picture("v", source, 3, (5, 7))
-    ome, nifti = write_formats([picture], tmp_path, ["ome-tiff", "nifti"], NAMES, 0.25)
+    settings = PredictionSettings(pixel_size=0.25)
+    ome, nifti = write_formats([picture], tmp_path, ["ome-tiff", "nifti"], NAMES, settings)
     with tifffile.TiffFile(ome) as file:
         assert file.is_ome
         assert 'PhysicalSizeX="0.25"' in str(file.ome_metadata)

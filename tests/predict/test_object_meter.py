@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from skimage.measure import regionprops
 
 from bench.metrics.objects import label_objects
 from bench.metrics.readings import read_image
@@ -52,12 +53,40 @@ def test_small_objects_are_left_out() -> None:
     assert len(measured(np.zeros_like(classes), [2, 2])) == 0
 
 
+@pytest.mark.parametrize("heights", [[60], [7, 1, 20, 32]])
+def test_aspect_ratios_are_those_of_scikit_image_on_finer_pixels(heights: list[int]) -> None:
+    # scikit-image takes pixels as points, which matters less the finer they are.
+    classes = blobs(4)
+    objects = measured(classes, heights)
+    for index in (1, 2):
+        regions = regionprops(np.kron(label_objects(classes, index), np.ones((8, 8), int)))
+        theirs = [one.axis_major_length / one.axis_minor_length for one in regions]
+        ours = objects.aspects[objects.classes == index]
+        assert sorted(ours) == pytest.approx(sorted(theirs), rel=0.01)
+
+
+def test_a_straight_line_of_many_pixels_is_as_long_as_its_pixels() -> None:
+    classes = np.zeros((3, 20_000), np.uint8)
+    classes[1] = 1
+    assert measured(classes, [3]).aspects == pytest.approx([20_000])
+
+
+@pytest.mark.parametrize("heights", [[4], [1, 1, 1, 1], [2, 2]])
+def test_objects_touch_others_across_bands_and_classes(heights: list[int]) -> None:
+    classes = np.array([[1, 1, 0, 1], [1, 1, 0, 0], [2, 2, 0, 1], [0, 0, 2, 0]], np.uint8)
+    objects = measured(classes, heights)
+    assert objects.areas.tolist() == [1, 4, 1, 2, 1]
+    assert objects.touching.tolist() == [False, True, False, True, False]
+
+
 def test_numbers_of_a_model_that_separates_objects_are_kept_apart() -> None:
     classes = np.ones((2, 4), np.uint8)
     numbers = np.array([[3, 3, 9, 9], [3, 3, 9, 9]])
     meter = ObjectMeter(2)
     meter.add(classes, numbers)
-    assert meter.finish().areas.tolist() == [4, 4]
+    objects = meter.finish()
+    assert objects.areas.tolist() == [4, 4]
+    assert objects.touching.tolist() == [True, True]
 
 
 def test_readings_are_those_of_the_metrics() -> None:
@@ -66,4 +95,5 @@ def test_readings_are_those_of_the_metrics() -> None:
     row = readings_row(counts, measured(classes, [13, 47]), ("a", "b", "c"), 0.5)
     theirs = read_image(classes, classes, 3, pixel_size=0.5).to_row(("a", "b", "c"))
     for name, value in row.items():
-        assert value == pytest.approx(theirs[name]), name
+        if not name.startswith(("aspect_ratio", "touching")):
+            assert value == pytest.approx(theirs[name]), name
