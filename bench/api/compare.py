@@ -29,10 +29,10 @@ def compare(
     """Train, evaluate and measure methods on datasets; write records to the results folder.
 
     Runs that have a record there are not repeated, unless its status is "failed", or not "ok" with
-    `retry`. Runs follow one another; a run that another process is doing is awaited. Each run has
-    a new process, which does not execute the calling script or notebook. Therefore no
+    `retry`. Several run at a time (`jobs`); a run that another process is doing is awaited. Each
+    has a new process, which does not execute the calling script or notebook. Therefore no
     `if __name__ == "__main__"` is needed, and methods must be in plugin files, not in the script.
-    An interrupt (Ctrl-C) stops the running cell and is raised; the records of finished runs remain.
+    An interrupt (Ctrl-C) stops the running cells and is raised; records of finished runs remain.
 
     Args:
         methods: names with options, as `"lora[rank=1|4],adapter"` or a list of such names.
@@ -47,8 +47,8 @@ def compare(
             path), channels (as "0,2,1"), crop (as "bottom=60"), allow_leakage.
             Recipe: protocol, fit, image_size (pixels), depth (slices), epochs, steps, batch_size,
             lr, precision, loss, augmentation, evaluation, checkpointing, accumulate.
-            How to run it: device, threads, timeout (seconds for each cell), retry, keep,
-            predict (memory and time of each run, before it), fit_memory.
+            How to run it: device, jobs (runs at a time), threads, timeout (seconds for each cell),
+            retry, keep, predict (memory and time of each run, before it), fit_memory.
             `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:

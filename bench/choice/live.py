@@ -11,7 +11,7 @@ from bench.choice.arms import Arm
 from bench.choice.criterion import Criterion
 from bench.choice.race import Measured
 from bench.choice.verdict import Decision, decide
-from bench.run.events import CellFinished, CellProgressed, CellStarted, Event
+from bench.run.events import CellFinished, CellProgressed, Event
 from bench.run.schedule import Emit, RunSettings, run_cells
 from bench.run.store import Store
 from bench.spec import Cell, Record
@@ -57,16 +57,16 @@ class Clock:
         """Take an event in.
 
         Raises:
-            TimeIsUp: the cell that starts would not end in time, or the time is over.
+            TimeIsUp: the time is over.
         """
         if isinstance(event, CellFinished) and event.seconds is not None:
             self._done.append((event.record.cell, event.seconds))
-        if self.ends is None:
-            return
-        if isinstance(event, CellStarted) and self.elapsed + self.expected(event.cell) > self.ends:
+        if isinstance(event, CellProgressed) and self.ends is not None and self.elapsed > self.ends:
             raise TimeIsUp
-        if isinstance(event, CellProgressed) and self.elapsed > self.ends:
-            raise TimeIsUp
+
+    def has_time_for(self, cell: Cell) -> bool:
+        """Whether a cell that starts now is likely to end in time."""
+        return self.ends is None or self.elapsed + self.expected(cell) <= self.ends
 
     @contextmanager
     def alarm(self) -> Iterator[None]:
@@ -158,9 +158,12 @@ def hold(
             return decision
         try:
             with clock.alarm():
-                run_cells(decision.next_cells, store, settings, watch)
+                done = run_cells(decision.next_cells, store, settings, watch, clock.has_time_for)
+                if len(done) == len(decision.next_cells):
+                    continue
         except TimeIsUp:
-            return decide(arms, _records(arms, store), comebacks, criterion, limits)
+            pass
+        return decide(arms, _records(arms, store), comebacks, criterion, limits)
 
 
 def _records(arms: Sequence[Arm], store: Store) -> list[Record]:

@@ -25,7 +25,19 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         The group of options in the help.
     """
     group = parser.add_argument_group("how to run it")
-    group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
+    group.add_argument(
+        *("--devices", "--device"),
+        dest="device",
+        metavar="LIST",
+        default="auto",
+        help="all (CUDA devices, else the CPU), cpu, or some as cuda:0,cuda:1 [all]",
+    )
+    group.add_argument(
+        "--jobs",
+        metavar="N",
+        type=int,
+        help="cells that run at a time [one on each GPU, or one for each CPU core]",
+    )
     group.add_argument(
         "--threads", metavar="N", type=int, help="CPU threads of a cell [1, or as in --out]"
     )

@@ -1,6 +1,8 @@
-"""The progress of a run as two lines that are drawn again and again."""
+"""The progress of a run as a few lines that are drawn again and again."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -23,6 +25,8 @@ from bench.run.memory_words import memory_warning
 from bench.spec import Cell, Recipe, Task
 from bench.wording import counted
 
+BAR = 10  # characters
+MOST_LINES = 12  # cells that are shown at a time
 SMALLEST_SHARE = 0.05  # of the steps of the first cell, from which the time left is estimated
 _PHASES = {
     "data": "reading images",
@@ -32,40 +36,78 @@ _PHASES = {
 }
 
 
+@dataclass
+class RunningCell:
+    """A cell that runs.
+
+    Attributes:
+        cell: the cell.
+        number: its place in the order in which cells start, from 1.
+        began: when, in seconds of `time.monotonic`.
+        progress: its last report; None before the first.
+    """
+
+    cell: Cell
+    number: int
+    began: float
+    progress: CellProgress | None = None
+
+    @property
+    def step(self) -> int:
+        """Steps done, as far as is known; all of them after the training."""
+        if isinstance(self.progress, TrainingProgress):
+            return self.progress.step
+        phase = self.progress.phase if isinstance(self.progress, PhaseStarted) else "data"
+        return 0 if phase in ("data", "predict") else self.cell.recipe.steps
+
+    @property
+    def words(self) -> list[str]:
+        """Its phase, or step, epoch, loss and speed."""
+        if isinstance(self.progress, TrainingProgress):
+            return [
+                f"step {self.progress.step}/{self.cell.recipe.steps}",
+                f"epoch {self.progress.epoch:.1f}",
+                f"loss {self.progress.loss:.3f}",
+                f"{self.progress.images_per_s:.1f} images/s",
+            ]
+        if isinstance(self.progress, PhaseStarted):
+            return [_PHASES[self.progress.phase]]
+        return ["starting"]
+
+
 class Progress:
-    """What the events of a command add up to; drawing it shows the cell that started last.
+    """What the events of a command add up to; drawing it shows the cells that run.
 
     Attributes:
         total: number of cells, those of former runs of the same command included.
         finished: number of cells that have a record now.
-        cell: the running cell; None between cells.
-        progress: its last report; None before the first.
+        jobs: number of cells that run at a time.
+        running: id of a cell to the cell, in the order in which they started.
         waiting: number of cells of another command that are awaited.
     """
 
     def __init__(self) -> None:
-        self.total, self.finished = 0, 0
-        self.cell: Cell | None = None
-        self.progress: CellProgress | None = None
+        self.total, self.finished, self.jobs = 0, 0, 1
+        self.running: dict[str, RunningCell] = {}
         self.waiting = 0
-        self._began = 0.0
         self._durations: list[float] = []
         self._warned: set[tuple[str, Task, Recipe]] = set()
 
     def update(self, event: Event) -> Text | None:
         """Take an event in; returns a line that remains: a note, warning, or the end of a cell."""
         match event:
-            case RunStarted(cells, note=note):
+            case RunStarted(cells, note=note, jobs=jobs):
                 self.total = self.finished + len(cells)  # a choice runs several grids
+                self.jobs = jobs
                 return Text(f"note: {note}", "dim") if note else None
             case CellStarted(cell):
-                self.cell, self.progress, self.waiting = cell, None, 0
-                self._began = time.monotonic()
-            case CellProgressed(cell, CostPredicted(predicted)):
-                self.progress = None
-                return self._warn(cell, memory_warning(cell, predicted))
-            case CellProgressed(_, progress):
-                self.progress = progress
+                number = self.finished + len(self.running) + 1
+                self.running[cell.id] = RunningCell(cell, number, time.monotonic())
+                self.waiting = 0
+            case CellProgressed(cell, progress):
+                self.running[cell.id].progress = progress
+                if isinstance(progress, CostPredicted):
+                    return self._warn(cell, memory_warning(cell, progress.predicted))
             case WaitingForOtherRun(cells):
                 self.waiting = len(cells)
             case CellFinished():
@@ -82,7 +124,7 @@ class Progress:
 
     def _finish(self, event: CellFinished) -> Text:
         self.finished += 1
-        self.cell = None
+        self.running.pop(event.record.cell.id, None)
         record, seconds = event.record, event.seconds
         if seconds is not None:
             self._durations.append(seconds)
@@ -102,72 +144,80 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate from the cells that this command ran; None before the first of them is finished.
+        """Estimate from the cells that this command ran, else from the steps of those that run.
 
-        All cells without a record count, as if this command ran them.
+        All cells without a record count, as if this command ran them. None before a cell is
+        finished or `SMALLEST_SHARE` of its steps are done: until then, loading took most of the
+        time.
         """
-        if not self._durations:
-            return None
-        mean = sum(self._durations) / len(self._durations)
-        elapsed = time.monotonic() - self._began if self.cell else 0.0
-        return max(0.0, mean * (self.total - self.finished) - min(elapsed, mean))
+        now, running = time.monotonic(), list(self.running.values())
+        if self._durations:
+            mean = sum(self._durations) / len(self._durations)
+            left = [max(0.0, mean - (now - one.began)) for one in running]
+        else:
+            shares = [one.step / one.cell.recipe.steps for one in running]
+            known = [(one, s) for one, s in zip(running, shares, strict=True) if s > 0]
+            if not known or max(shares) < SMALLEST_SHARE:
+                return None
+            mean = sum((now - one.began) / share for one, share in known) / len(known)
+            left = [mean * (1 - share) for share in shares]
+        waiting = self.total - self.finished - len(running)
+        return (sum(left) + mean * waiting) / min(self.jobs, max(1, len(running) + waiting))
+
+    @property
+    def time_left(self) -> str:
+        """The estimate in words; "" while there is none."""
+        left = self.seconds_left
+        return "" if left is None else f"{_clock(left)} left"
 
     def __rich__(self) -> RenderableType:
-        """The cell; below it a bar, the phase or epoch, loss and images/s, and the time left."""
-        if self.cell is None:
+        """The cells that run, each with a bar and its phase or epoch, loss and images/s.
+
+        One cell has two lines. Of several, each has a line; the last line tells how many are done.
+        """
+        running = list(self.running.values())
+        if not running:
             return Text(self.waiting_note if self.waiting else "", "dim")
-        words = self.words()
+        if self.jobs > 1:
+            return Group(_lines(running[:MOST_LINES]), Text(self.summary, "dim"))
+        (one,) = running
         name = Text(no_wrap=True, overflow="ellipsis")
-        name.append(f"[{self.finished + 1}/{self.total}] ", "dim").append(_name(self.cell), "bold")
+        name.append(f"[{one.number}/{self.total}] ", "dim").append(_name(one.cell), "bold")
         row = Table.grid(padding=(0, 2))
-        bar = ProgressBar(total=self.cell.recipe.steps, completed=self._step(), width=10)
-        row.add_row(bar, Text("  ".join(words), no_wrap=True, overflow="ellipsis"))
+        words = "  ".join(filter(None, [*one.words, self.time_left]))
+        row.add_row(_bar(one), Text(words, no_wrap=True, overflow="ellipsis"))
         return Group(name, row)
 
-    def words(self) -> list[str]:
-        """The phase of the running cell or its step, epoch, loss and speed; then the time left."""
-        assert self.cell is not None, "a cell runs"
-        steps, words = self.cell.recipe.steps, ["starting"]
-        if isinstance(self.progress, TrainingProgress):
-            words = [
-                f"step {self.progress.step}/{steps}",
-                f"epoch {self.progress.epoch:.1f}",
-                f"loss {self.progress.loss:.3f}",
-                f"{self.progress.images_per_s:.1f} images/s",
-            ]
-        elif isinstance(self.progress, PhaseStarted):
-            words = [_PHASES[self.progress.phase]]
-        left = self._left(self._step() / steps)
-        return words if left is None else [*words, f"{_clock(left)} left"]
-
-    def _step(self) -> int:
-        """Steps done, as far as is known; all of them after the training."""
-        if isinstance(self.progress, TrainingProgress):
-            return self.progress.step
-        phase = self.progress.phase if isinstance(self.progress, PhaseStarted) else "data"
-        trained = phase not in ("data", "predict")
-        return self.cell.recipe.steps if trained and self.cell else 0
+    @property
+    def summary(self) -> str:
+        """How many cells are done and how many run, and the time left."""
+        words = [f"[{self.finished}/{self.total}] {counted(len(self.running), 'cell')} running"]
+        return "  ".join(filter(None, [*words, self.time_left]))
 
     @property
     def waiting_note(self) -> str:
         """What is awaited."""
         return f"waiting for another run to finish {counted(self.waiting, 'cell')}"
 
-    @property
-    def title(self) -> str:
-        """Number and name of the running cell."""
-        assert self.cell is not None, "a cell runs"
-        return f"[{self.finished + 1}/{self.total}] {_name(self.cell)}"
+    def title(self, one: RunningCell) -> str:
+        """Number and name of a running cell."""
+        return f"[{one.number}/{self.total}] {_name(one.cell)}"
 
-    def _left(self, share: float) -> float | None:
-        """Seconds left; in the first cell as if it only trained, `share` of which is done.
 
-        None at the start of the first cell: loading the model took most of the time so far.
-        """
-        if self._durations or share < SMALLEST_SHARE:
-            return self.seconds_left
-        per_cell = (time.monotonic() - self._began) / share
-        return per_cell * (self.total - self.finished - share)
+def _lines(running: Sequence[RunningCell]) -> Table:
+    """A line for each cell; its name is cut off first."""
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=BAR)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for one in running:
+        words = "  ".join(word for word in one.words if not word.startswith("epoch"))
+        table.add_row(Text(_name(one.cell), "bold"), _bar(one), Text(words))
+    return table
+
+
+def _bar(one: RunningCell) -> ProgressBar:
+    return ProgressBar(total=one.cell.recipe.steps, completed=one.step, width=BAR)
 
 
 def _name(cell: Cell) -> str:

@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.text import Text
 
-from bench.cli.progress import Progress
+from bench.cli.progress import Progress, RunningCell
 from bench.run.events import (
     CellProgressed,
     CellStarted,
@@ -18,6 +18,7 @@ from bench.run.events import (
 )
 
 EVERY_S = 30.0  # longest time between two lines
+MOST_CELLS = 12  # that are named in a line
 
 
 class ProgressLog:
@@ -56,16 +57,16 @@ class ProgressLog:
     def update(self, event: Event) -> None:
         """Take an event in, and print what it says."""
         with self._lock:
-            before = self._progress.progress
-            waited = self._progress.waiting
-            line = self._progress.update(event)
+            progress = self._progress
+            began, waited = _begins_a_phase(event, progress), progress.waiting
+            line = progress.update(event)
             if line is not None:
                 self._print(line)
+            elif began and isinstance(event, CellStarted | CellProgressed):
+                self._print_cell(progress.running[event.cell.id])
             elif (
-                _begins_a_phase(event, before)
-                or (isinstance(event, WaitingForOtherRun) and not waited)
-                or time.monotonic() - self._last >= self._every_s
-            ):
+                isinstance(event, WaitingForOtherRun) and not waited
+            ) or time.monotonic() - self._last >= self._every_s:
                 self._print_state()
 
     def _print_in_time(self) -> None:
@@ -76,15 +77,21 @@ class ProgressLog:
 
     def _print_state(self) -> None:
         progress = self._progress
-        if progress.cell is None:
+        running = list(progress.running.values())
+        if not running:
             if progress.waiting:
                 self._print(progress.waiting_note)
-            return
-        words = progress.words()
-        report = progress.progress
-        if isinstance(report, TrainingProgress):
-            words = ["training", *words, f"data {report.data_bytes / 2**20:.0f} MiB"]
-        self._print(f"{progress.title}: {'  '.join(words)}")
+        elif len(running) == 1:
+            self._print_cell(running[0])
+        else:
+            cells = (f"{progress.title(one)} {one.words[0]}" for one in running[:MOST_CELLS])
+            self._print(f"{progress.summary}: {'; '.join(cells)}")
+
+    def _print_cell(self, one: RunningCell) -> None:
+        words = [*one.words, self._progress.time_left]
+        if isinstance(one.progress, TrainingProgress):
+            words = ["training", *words, f"data {one.progress.data_bytes / 2**20:.0f} MiB"]
+        self._print(f"{self._progress.title(one)}: {'  '.join(filter(None, words))}")
 
     def _print(self, line: "str | Text") -> None:
         text = line if isinstance(line, Text) else Text(line)
@@ -92,10 +99,11 @@ class ProgressLog:
         self._last = time.monotonic()
 
 
-def _begins_a_phase(event: Event, before: object) -> bool:
+def _begins_a_phase(event: Event, progress: Progress) -> bool:
+    """Whether an event that `progress` has not taken in yet is the first of a phase of a cell."""
     match event:
         case CellStarted() | CellProgressed(_, PhaseStarted()):
             return True
-        case CellProgressed(_, TrainingProgress()):
-            return not isinstance(before, TrainingProgress)
+        case CellProgressed(cell, TrainingProgress()):
+            return not isinstance(progress.running[cell.id].progress, TrainingProgress)
     return False

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -24,8 +25,10 @@ from bench.record_values import Cost
 # Each measurement takes 2 to 5 s, and its interquartile range shows if the machine was busy.
 WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
 
+Alone = Callable[[], AbstractContextManager[object]]
 
-def measure_cost(model: Model) -> Cost:
+
+def measure_cost(model: Model, alone: Alone = nullcontext) -> Cost:
     """Count and measure what `model` costs, on random images; its weights do not change.
 
     The module is left in evaluation mode. Training is measured on a copy; during this time the
@@ -37,6 +40,7 @@ def measure_cost(model: Model) -> Cost:
 
     Args:
         model: on the device to measure on; its recipe gives batch size and precision.
+        alone: makes the context of timed blocks, see `measure_throughput`.
 
     Returns:
         The cost without `train_wall_s`. All values of training are None if nothing is trainable,
@@ -59,13 +63,13 @@ def measure_cost(model: Model) -> Cost:
         train_step_flops=counts.train_step_flops if counts.trainable_params else None,
     )
     batch = batch.to(model.device)
-    cost = _measure_inference(model, batch, cost)
+    cost = _measure_inference(model, batch, cost, alone)
     if not counts.trainable_params:
         return cost
     trained, device = Model(copy.deepcopy(model.module), model.task, model.recipe), model.device
     model.module.cpu()  # the device then holds the weights once, as in training
     try:
-        return _measure_training(trained, batch, cost)
+        return _measure_training(trained, batch, cost, alone)
     finally:
         model.module.to(device)
 
@@ -79,26 +83,26 @@ def _count_macs(model: Model, batch: LabelledImages) -> int | None:
     return count_macs_fvcore(module, images, *(() if prompts is None else (prompts,)))
 
 
-def _measure_inference(model: Model, batch: LabelledImages, cost: Cost) -> Cost:
+def _measure_inference(model: Model, batch: LabelledImages, cost: Cost, alone: Alone) -> Cost:
     model.module.eval()
     prompts = batch.joined_prompts()
     with torch.no_grad():
-        speed = _speed(lambda: model.forward(batch.images, prompts), batch)
+        speed = _speed(lambda: model.forward(batch.images, prompts), batch, alone)
     return replace(cost, infer_images_per_s=speed.median, infer_images_per_s_iqr=speed.iqr)
 
 
 def _training_speed(
-    model: Model, optimizer: torch.optim.Optimizer, batch: LabelledImages
+    model: Model, optimizer: torch.optim.Optimizer, batch: LabelledImages, alone: Alone
 ) -> Throughput:
     # A separate function, so that the output of the frozen stages is freed when it returns.
     inputs, prompts = run_frozen_stages(model, batch.images), batch.joined_prompts()
-    return _speed(lambda: train_step(model, optimizer, inputs, batch.masks, prompts), batch)
+    return _speed(lambda: train_step(model, optimizer, inputs, batch.masks, prompts), batch, alone)
 
 
-def _measure_training(model: Model, batch: LabelledImages, cost: Cost) -> Cost:
+def _measure_training(model: Model, batch: LabelledImages, cost: Cost, alone: Alone) -> Cost:
     model.module.train()
     optimizer = make_optimizer(model)
-    speed = _training_speed(model, optimizer, batch)
+    speed = _training_speed(model, optimizer, batch, alone)
 
     memory = _measure_memory(model, optimizer, batch)
     return replace(
@@ -147,7 +151,7 @@ def _measure_memory(
     return measure_memory(step, model.module, optimizer, batch.images.device)
 
 
-def _speed(call: Callable[[], object], batch: LabelledImages) -> Throughput:
+def _speed(call: Callable[[], object], batch: LabelledImages, alone: Alone) -> Throughput:
     sync = torch.cuda.synchronize if batch.images.is_cuda else None
     return measure_throughput(
         call,
@@ -157,6 +161,7 @@ def _speed(call: Callable[[], object], batch: LabelledImages) -> Throughput:
         blocks=BLOCKS,
         limit_s=LIMIT_S,
         sync=sync,
+        alone=alone,
     )
 
 

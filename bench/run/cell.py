@@ -30,6 +30,7 @@ from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Training
 from bench.run.models import keep_model
 from bench.run.predictor import CostPredictor, training_size
 from bench.run.record_images import selection_of
+from bench.run.speed_lock import SpeedLock
 from bench.run.store import Store
 from bench.sam.encoder import checkpoint_blocks
 from bench.spec import Cell, PromptSource, Record, Status
@@ -43,6 +44,7 @@ def run_cell(
     store: Store,
     say: Say,
     predictor: CostPredictor | None = None,
+    lock: SpeedLock | None = None,
 ) -> Record:
     """Train, evaluate and measure one cell.
 
@@ -56,6 +58,7 @@ def run_cell(
         say: called with each event of progress.
         predictor: predicts the memory and time of the cell before the model is built; None for no
             prediction.
+        lock: shared with the other cells of this machine, which pause while speeds are measured.
 
     Returns:
         The record, with the status "ok"; it is not written.
@@ -90,6 +93,8 @@ def run_cell(
     scoring, folder = Scoring(tested), store.predictions(cell)
     folder.mkdir(parents=True, exist_ok=True)
     for prediction in predictions:
+        if lock is not None:
+            lock.give_way()
         scoring.add(prediction)
         Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
     metrics = scoring.summary()
@@ -97,7 +102,7 @@ def run_cell(
     metrics |= _in_domain(in_domain, collection)
 
     say(PhaseStarted("measure"))
-    cost = measure_cost(model)
+    cost = measure_cost(model) if lock is None else measure_cost(model, lock.alone)
     record = Record(
         cell=cell,
         status="ok",
@@ -112,7 +117,8 @@ def run_cell(
         | {
             "split": _describe(replace(parts, test=items)),
             "images": _image_facts(collection, tested),
-        },
+        }
+        | ({} if lock is None else {"speeds": lock.conditions}),
         predicted=forecast,
     )
     if store.keep != "none":
@@ -127,7 +133,8 @@ def _predict(
 ) -> PredictedCost:
     say(PhaseStarted("predict"))
     images = training_size(cell, parts)
-    predicted = predictor.predict(cell, images, device, available_bytes(device))
+    available = predictor.free.get(device) or available_bytes(device)
+    predicted = predictor.predict(cell, images, device, available)
     say(CostPredicted(predicted, images, predictor))
     return predicted
 
@@ -290,6 +297,7 @@ def work(
     store: Store,
     say: Say,
     predictor: CostPredictor | None = None,
+    jobs: int = 1,
 ) -> None:
     """Run a cell and write its record, whatever its outcome; the body of a cell's process.
 
@@ -303,6 +311,7 @@ def work(
         store: an open results folder.
         say: called with each event of progress.
         predictor: as for `run_cell`.
+        jobs: number of cells that run at the same time, for the record.
 
     Raises:
         UserError: the record cannot be written, or the method of a cell that failed is unknown.
@@ -312,7 +321,14 @@ def work(
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
     device = torch.device(device_name)
     try:
-        record = run_cell(cell, device, store, say, predictor)
+        with SpeedLock() as lock:
+
+            def say_and_give_way(progress: CellProgress) -> None:
+                with lock.away():  # the scheduler may let the cell wait
+                    say(progress)
+
+            record = run_cell(cell, device, store, say_and_give_way, predictor, lock)
+            record = replace(record, env={**record.env, "jobs": jobs})
     except (torch.OutOfMemoryError, MemoryError) as error:
         record = failure(cell, "oom", str(error) or "out of memory", device_name)
     except DivergedError as error:

@@ -1,11 +1,11 @@
 """The memory of a device that is free for a run, and whether a predicted peak fits into it."""
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from bench.cost.predict.gpus import CONTEXT_BYTES, Verdict, largest_peak
+from bench.cost.predict.gpus import CONTEXT_BYTES, WORKSPACE_BYTES, Verdict, largest_peak
 
 # What a process on the CPU needs in addition to its tensors: workspaces of kernels, images, pieces
 # that the C library does not give back. Measured: docs/cost.md, "In runs".
@@ -42,6 +42,21 @@ def largest_run_peak(device: str, available: int, margin: Literal["smallest", "l
     if device.startswith("cuda"):  # the context is in use already, so it is not subtracted again
         return largest_peak(available + CONTEXT_BYTES[index], margin)
     return int((available - CPU_EXTRA_BYTES[index]) / CPU_FACTOR[index])
+
+
+def fit_together(device: str, peaks: Sequence[int], available: int) -> bool:
+    """Whether the tensors of several processes fit at the same time, with the largest margins.
+
+    Args:
+        device: name of a torch device.
+        peaks: predicted peak of each process, in bytes.
+        available: bytes that were free before the first of them started.
+    """
+    each = (
+        CONTEXT_BYTES[1] + WORKSPACE_BYTES[1] if device.startswith("cuda") else CPU_EXTRA_BYTES[1]
+    )
+    left = available - each * (len(peaks) - 1)
+    return sum(peaks) <= largest_run_peak(device, left, "largest")
 
 
 def verdict_of(device: str, peak: int, available: int) -> Verdict:

@@ -70,11 +70,13 @@ class RunStarted:
         cells: all cells of the command, also those that have a record already.
         threads: CPU threads of each cell.
         note: a sentence on the number of threads, where stored records matter; otherwise "".
+        jobs: the largest number of cells that run at a time.
     """
 
     cells: tuple[Cell, ...]
     threads: int = 1
     note: str = ""
+    jobs: int = 1
 
 
 @dataclass(frozen=True)

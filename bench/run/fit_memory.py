@@ -1,7 +1,7 @@
 """Choose the number of parts of a batch with which cells fit into the memory of the device."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -9,10 +9,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.plugins.registry import get_method
 from bench.record_values import PredictedCost
-from bench.run.device_memory import available_bytes
+from bench.run.local import free_bytes
 from bench.run.memory_words import memory_warning
 from bench.run.predictor import CostPredictor
-from bench.run.process import isolate
 from bench.run.store import Store
 from bench.run.training_sizes import TrainingSizes
 from bench.spec import Cell
@@ -58,20 +57,6 @@ def fit_memory(cells: Sequence[Cell], store: Store, device: str) -> tuple[list[C
         notes += _notes(group, parts, certain)
         chosen |= {cell.id: _with_parts(cell, parts) for cell in group}
     return [chosen[cell.id] for cell in cells], list(dict.fromkeys(notes))
-
-
-def free_bytes(device: str) -> int | None:
-    """As `available_bytes`, for a process that must not use the CUDA device itself."""
-    if not device.startswith("cuda"):
-        return available_bytes(device)
-    sizes: list[int | None] = []
-    isolate(send_available_bytes, device, on_event=sizes.append)
-    return sizes[0]
-
-
-def send_available_bytes(device: str, send: Callable[[int | None], None]) -> None:
-    """Send the result of `available_bytes`; the body of a process."""
-    send(available_bytes(device))
 
 
 class _Search:

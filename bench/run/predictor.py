@@ -1,6 +1,6 @@
 """What a run will need, predicted before it: memory, whether it fits, and seconds of training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,8 @@ class CostPredictor:
         limits: configuration to the limit in bytes below which its change was searched.
         with_time: predict seconds, too.
         fitted: the parts of batches are those that `--fit-memory` chose.
+        free: device to the bytes that were free on it before several cells began to run side by
+            side; a device that is not named is asked for each cell.
     """
 
     known: dict[Any, PredictedCost] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class CostPredictor:
     limits: dict[Any, int] = field(default_factory=dict)
     with_time: bool = True
     fitted: bool = False
+    free: Mapping[str, int] = field(default_factory=dict)
 
     def predict(
         self, cell: Cell, training_images: int, device: str, available: int | None
@@ -70,6 +73,12 @@ class CostPredictor:
                 predicted = _with_change(plan, replace(predicted, fits=fits), limit)
         self.known[key] = predicted
         return predicted
+
+    def learn(self, other: "CostPredictor") -> None:
+        """Take over what a copy of this predictor has predicted in another process."""
+        self.known |= other.known
+        self.speeds |= other.speeds
+        self.limits |= other.limits
 
     def knows(self, cell: Cell, training_images: int, device: str) -> bool:
         """Whether the configuration of a run has been predicted before; see `predict`."""

@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import connection
 from types import ModuleType
 from typing import Any, TypeVar
@@ -54,16 +55,114 @@ def start_server(*modules: str) -> None:
     ensure_running()
 
 
-def isolate(
-    work: Work, *args: Any, on_event: Callable[[Event], None], limit_s: float | None = None
-) -> None:
-    """Run `work(*args, send)` in a fresh process until it ends.
+@dataclass(frozen=True)
+class Ended:
+    """A process has ended.
 
-    The process ignores Ctrl-C. It is killed if this function ends with an error, and ends with this
-    process.
+    Attributes:
+        error: why it did not finish its work: TimeoutError after its time limit, else
+            ProcessDiedError; None if it did.
+    """
+
+    error: TimeoutError | ProcessDiedError | None = None
+
+
+class ChildProcess:
+    """A fresh process that runs `work(*args, send)`; it starts at once.
+
+    The process ignores Ctrl-C, and ends with this process.
 
     Args:
         work: a function of an importable module; its last argument sends an event to this process.
+        args: picklable arguments.
+        limit_s: seconds after which `receive` kills the process; None for no limit.
+    """
+
+    def __init__(self, work: Work, *args: Any, limit_s: float | None = None) -> None:
+        context = multiprocessing.get_context("forkserver")
+        self._inbox, outbox = context.Pipe(duplex=False)
+        arguments = (work, args, outbox, _plugins())
+        self._process = context.Process(target=_enter, args=arguments, daemon=True)
+        with _without_main_module():
+            self._process.start()
+        outbox.close()
+        self._limit_s = limit_s
+        self._left = limit_s
+        self.start_clock()
+
+    def fileno(self) -> int:
+        """The file that `multiprocessing.connection.wait` waits for."""
+        return self._inbox.fileno()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of its time limit, at least 0; None without a limit, or while it does not count."""
+        return None if self._ends is None else max(0.0, self._ends - time.monotonic())
+
+    def stop_clock(self) -> None:
+        """Do not count the time from now on."""
+        self._left, self._ends = self.seconds_left, None
+
+    def start_clock(self) -> None:
+        """Count the time again."""
+        self._ends = None if self._left is None else time.monotonic() + self._left
+
+    def next_event(self) -> Any:
+        """What the process sent, or `Ended`; waits until there is one of them."""
+        try:
+            return self._inbox.recv()
+        except (EOFError, OSError):  # the end, or killed in the middle of a message
+            self._process.join()
+        code = self._process.exitcode
+        return Ended(ProcessDiedError(code) if code else None)
+
+    def expire(self) -> Ended:
+        """Kill the process at its time limit."""
+        self.kill()
+        return Ended(TimeoutError(f"not done after {self._limit_s:g} s"))
+
+    def terminate(self, patience_s: float) -> None:
+        """Ask the process to end (SIGTERM), and wait until it has, at most `patience_s`."""
+        self._process.terminate()
+        self._process.join(patience_s)
+
+    def kill(self) -> None:
+        """Kill the process, unless it has ended, and wait until it is gone."""
+        self._process.kill()
+        self._process.join()
+        self._inbox.close()
+
+
+def receive(
+    children: Sequence[ChildProcess], timeout_s: float | None = None
+) -> list[tuple[ChildProcess, Any]]:
+    """Wait for the next events of several processes.
+
+    Args:
+        children: none of which has ended.
+        timeout_s: longest wait; None: until an event or the end of a process.
+
+    Returns:
+        At most one event for each process, which is `Ended` for one that ended or that was killed
+        at its time limit; empty after `timeout_s`.
+    """
+    limits = [timeout_s, *(child.seconds_left for child in children)]
+    wait_s = min((limit for limit in limits if limit is not None), default=None)
+    ready: Any = connection.wait(children, wait_s)
+    events = [(child, child.next_event()) for child in ready]
+    late = [child for child in children if child not in ready and child.seconds_left == 0]
+    return events + [(child, child.expire()) for child in late]
+
+
+def isolate(
+    work: Work, *args: Any, on_event: Callable[[Event], None], limit_s: float | None = None
+) -> None:
+    """Run `work(*args, send)` in a `ChildProcess` until it ends.
+
+    The process is killed if this function ends with an error.
+
+    Args:
+        work: as for `ChildProcess`, likewise `args`.
         args: picklable arguments.
         on_event: called in this process with each event, in the order sent; its errors are passed
             on.
@@ -74,29 +173,18 @@ def isolate(
         ProcessDiedError: the process ended by a signal or with a non-zero exit code, as it does
             when `work` raises an error (its traceback goes to stderr).
     """
-    context = multiprocessing.get_context("forkserver")
-    inbox, outbox = context.Pipe(duplex=False)
-    process = context.Process(target=_enter, args=(work, args, outbox, _plugins()), daemon=True)
-    with _without_main_module():
-        process.start()
-    outbox.close()
-    ends = None if limit_s is None else time.monotonic() + limit_s
+    child = ChildProcess(work, *args, limit_s=limit_s)
     try:
         while True:
-            left = None if ends is None else max(0.0, ends - time.monotonic())
-            if not inbox.poll(left):
-                raise TimeoutError(f"not done after {limit_s:g} s")
-            try:
-                event = inbox.recv()
-            except (EOFError, OSError):  # the end, or killed in the middle of a message
-                break
-            on_event(event)
-        process.join()
+            for _, event in receive([child]):
+                if not isinstance(event, Ended):
+                    on_event(event)
+                elif event.error is not None:
+                    raise event.error
+                else:
+                    return
     finally:
-        process.kill()
-        process.join()
-    if process.exitcode:
-        raise ProcessDiedError(process.exitcode)
+        child.kill()
 
 
 @contextmanager

@@ -6,9 +6,8 @@ cells that another run holds are awaited. The scheduler prints nothing; it emits
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING
 
 from bench.errors import UserError
 from bench.run.events import (
@@ -16,25 +15,20 @@ from bench.run.events import (
     CellProgress,
     CellProgressed,
     CellStarted,
-    CostPredicted,
     Event,
     RunFinished,
     RunStarted,
     WaitingForOtherRun,
 )
-from bench.run.memory_words import explain
+from bench.run.executor import Executor
 from bench.run.models import remove_worse_models, write_cards
-from bench.run.process import ProcessDiedError, isolate, start_server
+from bench.run.process import start_server
 from bench.run.store import KEEP_RULES, Store
 from bench.run.threads import choose_threads
 from bench.spec import Cell, Record
 
-if TYPE_CHECKING:
-    from bench.run.predictor import CostPredictor
-
 LONGEST_S = 1_000_000  # largest time limit of a cell; the system's own limit is near
-SEARCH_S = 120  # most seconds that the search for a smaller training takes
-POLL_S = 1  # pause before claims of other runs are tried again
+POLL_S = 1.0  # longest pause before claims of other runs are tried again
 
 Emit = Callable[[Event], None]
 
@@ -44,7 +38,10 @@ class RunSettings:
     """How cells are run; not part of their identity.
 
     Attributes:
-        device: "auto" (CUDA where available), "cpu", "cuda" or "cuda:N".
+        device: where cells run: "cpu", "cuda", "cuda:N", or several of the last, separated by
+            commas; "all" for all CUDA devices, or the CPU if there are none; "auto" is the same.
+        jobs: cells that run at a time, 1 or more, spread over the devices. None: one on each CUDA
+            device; on the CPU as many as its cores suffice for, with `threads` for each cell.
         threads: CPU threads of each cell, 1 or more; None for the number that the records in the
             results folder have, and 1 in a new folder (`bench.run.threads`).
         timeout: seconds after which a cell is stopped, in (0, `LONGEST_S`]; None for no limit.
@@ -59,6 +56,7 @@ class RunSettings:
     """
 
     device: str = "auto"
+    jobs: int | None = None
     threads: int | None = None
     timeout: float | None = None
     retry: bool = False
@@ -70,8 +68,10 @@ class RunSettings:
         """Check all values but the device.
 
         Raises:
-            UserError: `threads` or `timeout` is out of range, or `keep` is unknown.
+            UserError: `jobs`, `threads` or `timeout` is out of range, or `keep` is unknown.
         """
+        if self.jobs is not None and self.jobs < 1:
+            raise UserError(f"--jobs is {self.jobs}: give 1 or more")
         if self.threads is not None and self.threads < 1:
             raise UserError(f"--threads is {self.threads}: give 1 or more")
         if self.keep not in KEEP_RULES:
@@ -80,21 +80,30 @@ class RunSettings:
             raise UserError(f"--timeout is {self.timeout:g}: give seconds, up to {LONGEST_S}")
 
     def find_device(self) -> str:
-        """The name of the torch device. Imports torch.
+        """The name of the first of `find_devices`."""
+        return self.find_devices()[0]
+
+    def find_devices(self) -> tuple[str, ...]:
+        """The names of the torch devices, each once. Imports torch.
 
         Raises:
-            UserError: the device is not available.
+            UserError: a device is not available, or the CPU is to be used next to CUDA devices.
         """
         import torch
 
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        available = ["cpu", *["cuda"][:count], *(f"cuda:{index}" for index in range(count))]
-        if self.device == "auto":
-            return "cuda" if count else "cpu"
-        if self.device not in available:
-            names = ", ".join(available)
-            raise UserError(f"device '{self.device}' is not available: give auto, {names}")
-        return self.device
+        numbered = [f"cuda:{index}" for index in range(count)]
+        available = ["cpu", *["cuda"][:count], *numbered]
+        if self.device in ("auto", "all"):
+            return tuple(numbered if count > 1 else available[1:2] or available[:1])
+        names = tuple(dict.fromkeys(name.strip() for name in self.device.split(",")))
+        for name in names:
+            if name not in available:
+                listed = ", ".join(available)
+                raise UserError(f"device '{name}' is not available: give all, {listed}")
+        if len(names) > 1 and not {*names} <= {*numbered}:
+            raise UserError(f"--devices is {self.device}: give one device, or several as cuda:N")
+        return names
 
 
 def warm_up() -> None:
@@ -103,149 +112,161 @@ def warm_up() -> None:
 
 
 def run_cells(
-    cells: Sequence[Cell], store: Store, settings: RunSettings, emit: Emit
+    cells: Sequence[Cell],
+    store: Store,
+    settings: RunSettings,
+    emit: Emit,
+    may_start: Callable[[Cell], bool] = lambda cell: True,
 ) -> tuple[Record, ...]:
-    """Run each cell without a record, in a process of its own, and return the records of all cells.
+    """Run each cell without a record, in a process of its own, and return the records of the cells.
 
+    As many cells run at a time as the settings say; the next one starts where a place is free.
     Cells with the status failed run again too, and with `retry` all that are not ok. Cells that
     another command runs in the same folder are awaited. Whatever happens to a cell, it has a record
     afterwards: a cell that dies or takes too long has one with the status failed or timeout. An
-    interrupt (Ctrl-C) stops the running cell, which then has no new record, and is raised again;
+    interrupt (Ctrl-C) stops the running cells, which then have no new record, and is raised again;
     finished cells keep their records. With `keep="best"` worse models are removed after each cell;
     the model cards of the folder are written again at the end unless `keep` is "none".
 
     Args:
         cells: the grid, each cell once.
         store: an open results folder.
-        settings: device and limits.
-        emit: called in this process with each event; its errors are passed on, and no further cell
-            runs.
+        settings: devices, number of cells at a time, and limits.
+        emit: called in this process with each event; its errors are passed on, the running cells
+            are stopped, and no further cell runs.
+        may_start: called once for each cell that would run now; if it returns False, the cell is
+            left out, while others go on.
 
     Returns:
-        The records in the order in which the cells finished.
+        The records in the order in which the cells finished, without cells that were left out.
 
     Raises:
-        UserError: the settings are out of range, the device is not available, the folder holds a
+        UserError: the settings are out of range, a device is not available, the folder holds a
             file that is not a record, or a record cannot be written.
     """
     settings.check()
     store = replace(store, keep=settings.keep)
-    device = settings.find_device()
+    devices = settings.find_devices()
     # An unreadable record stops the run now, not hours later.
     threads, note = choose_threads(settings.threads, cells, store.stream())
     settings = replace(settings, threads=threads)
-    predictor = _new_predictor(settings)
-    emit(RunStarted(tuple(cells), threads, note))
-    records: list[Record] = []
-    pending = list(cells)
-    while pending:
-        held = []  # by other runs
-        for cell in pending:
-            with store.claim(cell) as claimed:
-                if not claimed:
-                    held.append(cell)
-                    continue
-                finished, predictor = _finish(cell, store, device, settings, emit, predictor)
-            records.append(finished.record)
-            if finished.ran and settings.keep == "best":
-                remove_worse_models(store.models)
-            emit(finished)
-        if len(held) == len(pending):
-            emit(WaitingForOtherRun(tuple(held)))
-            time.sleep(POLL_S)
-        pending = held
+    queue = _Queue(cells, store, settings.retry, may_start, emit)
+    executor = _open(settings, devices, len(queue.waiting), store)
+    emit(RunStarted(tuple(cells), threads, note, executor.jobs))
+    queue.report_done()
+    with queue, executor:
+        while queue.waiting or queue.running:
+            _start_cells(queue, executor)
+            if queue.running:
+                for cell, report in executor.wait(POLL_S):
+                    queue.take_in(cell, report, settings.keep == "best")
+            elif queue.waiting:
+                emit(WaitingForOtherRun(tuple(queue.waiting)))
+                time.sleep(POLL_S)
     if settings.keep != "none":
         write_cards(store.models, store.stream())
-    emit(RunFinished(tuple(records)))
-    return tuple(records)
+    emit(RunFinished(tuple(queue.records)))
+    return tuple(queue.records)
 
 
-def _new_predictor(settings: RunSettings) -> "CostPredictor | None":
-    from bench.run.predictor import CostPredictor  # imports torch
+def _open(settings: RunSettings, devices: tuple[str, ...], cells: int, store: Store) -> Executor:
+    from bench.run.local import LocalExecutor, choose_places  # imports torch
+    from bench.run.predictor import CostPredictor
 
-    return CostPredictor(fitted=settings.fit_memory) if settings.predict else None
+    assert settings.threads is not None, "run_cells has chosen a number"
+    places = choose_places(devices, settings.jobs, settings.threads, cells)
+    predictor = CostPredictor(fitted=settings.fit_memory) if settings.predict else None
+    return LocalExecutor(places, settings.threads, store, settings.timeout, predictor)
 
 
-def _finish(
-    cell: Cell,
-    store: Store,
-    device: str,
-    settings: RunSettings,
-    emit: Emit,
-    predictor: "CostPredictor | None",
-) -> "tuple[CellFinished, CostPredictor | None]":
-    """Run a claimed cell, unless its record is to be kept; also return what has been predicted."""
-    record = store.read(cell)
-    if record is not None and not _runs_again(record, settings.retry):
-        return CellFinished(record, None), predictor
-    emit(CellStarted(cell))
-    began = time.monotonic()
-    record, prediction = _run_isolated(cell, store, device, settings, emit, predictor)
-    if prediction is not None:
-        predictor = prediction.predictor
-    return CellFinished(record, time.monotonic() - began), predictor
+def _start_cells(queue: "_Queue", executor: Executor) -> None:
+    """Start cells while places are free, in the order of the queue; skip those of other runs."""
+    candidates = list(queue.waiting)
+    while candidates and (cell := executor.choose(candidates)) is not None:
+        candidates.remove(cell)
+        if queue.take_out(cell):
+            queue.emit(CellStarted(cell))
+            executor.start(cell)
+
+
+class _Queue:
+    """The cells of a run: those that wait, those that run, and the records of the others.
+
+    In a `with` block, which releases the claims of cells that run.
+
+    Attributes:
+        waiting: have no record yet, or run again; some may be claimed by another run.
+        running: id of a cell that runs to when it started.
+        records: of the others, in the order in which they finished.
+        emit: called with each event.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        store: Store,
+        retry: bool,
+        may_start: Callable[[Cell], bool],
+        emit: Emit,
+    ) -> None:
+        self.running: dict[str, float] = {}
+        self.records: list[Record] = []
+        self.emit = emit
+        self._store, self._retry, self._may_start = store, retry, may_start
+        self._claims: dict[str, ExitStack] = {}
+        records = ((cell, self._kept(cell)) for cell in cells)
+        self._done = {cell.id: record for cell, record in records if record is not None}
+        self.waiting = [cell for cell in cells if cell.id not in self._done]
+
+    def __enter__(self) -> "_Queue":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for claim in self._claims.values():
+            claim.close()
+
+    def report_done(self) -> None:
+        """Emit the end of the cells that had a record to begin with."""
+        for record in self._done.values():
+            self._finish(CellFinished(record, None))
+
+    def take_out(self, cell: Cell) -> bool:
+        """Claim a waiting cell that is to start now; whether it starts."""
+        with ExitStack() as claim:
+            if not claim.enter_context(self._store.claim(cell)):
+                return False
+            self.waiting.remove(cell)
+            record = self._kept(cell)  # another run may have ended it
+            if record is not None:
+                self._finish(CellFinished(record, None))
+                return False
+            if not self._may_start(cell):
+                return False
+            self._claims[cell.id] = claim.pop_all()
+        self.running[cell.id] = time.monotonic()
+        return True
+
+    def take_in(self, cell: Cell, report: CellProgress | Record, best_only: bool) -> None:
+        """Emit what a running cell reports; at its end, release its claim."""
+        if not isinstance(report, Record):
+            self.emit(CellProgressed(cell, report))
+            return
+        seconds = time.monotonic() - self.running.pop(cell.id)
+        self._claims.pop(cell.id).close()
+        if best_only:
+            remove_worse_models(self._store.models)
+        self._finish(CellFinished(report, seconds))
+
+    def _finish(self, event: CellFinished) -> None:
+        self.records.append(event.record)
+        self.emit(event)
+
+    def _kept(self, cell: Cell) -> Record | None:
+        """The record of a cell, unless it has none or runs again."""
+        record = self._store.read(cell)
+        return None if record is None or _runs_again(record, self._retry) else record
 
 
 def _runs_again(record: Record, retry: bool) -> bool:
     """Whether a cell with a record runs again; only `failed` may have an outside cause."""
     return record.status == "failed" or (retry and record.status != "ok")
-
-
-def _run_isolated(
-    cell: Cell,
-    store: Store,
-    device: str,
-    settings: RunSettings,
-    emit: Emit,
-    predictor: "CostPredictor | None",
-) -> tuple[Record, CostPredicted | None]:
-    """Run a cell in a process of its own; it has a record afterwards, which is returned.
-
-    Also return the prediction of the cell, if there is one.
-    """
-    from bench.run.cell import failure, work  # imports torch
-
-    prediction: CostPredicted | None = None
-
-    def emit_progress(progress: CellProgress) -> None:
-        nonlocal prediction
-        if isinstance(progress, CostPredicted):
-            prediction = progress
-        emit(CellProgressed(cell, progress))
-
-    threads, limit_s, killed = settings.threads, settings.timeout, False
-    assert threads is not None, "run_cells has chosen a number"
-    body = partial(work, predictor=predictor)
-    try:
-        isolate(body, cell, device, threads, store, on_event=emit_progress, limit_s=limit_s)
-    except TimeoutError as error:
-        store.write(failure(cell, "timeout", str(error), device))
-    except ProcessDiedError as error:
-        killed = error.killed
-        store.write(failure(cell, "failed", str(error), device))
-    record = store.read(cell)
-    assert record is not None, "a cell that ends without an error has written its record"
-    if prediction is not None and record.status != "ok":
-        record = _with_prediction(record, prediction, device, killed)
-        store.write(record)
-    return record, prediction
-
-
-def _with_prediction(
-    record: Record, prediction: CostPredicted, device: str, killed: bool
-) -> Record:
-    """The record of a failure with its prediction, and where memory ran out, with a way out."""
-    from bench.run.predictor import send_smaller_change
-
-    predicted = prediction.predicted
-    if record.status != "oom" and not killed:
-        return replace(record, predicted=predicted)
-    smaller: list[str | None] = []
-    if record.status == "oom" and predicted.fits == "fits":
-        plain = replace(prediction, predictor=None)
-        body = partial(send_smaller_change, record.cell, plain, device)
-        try:
-            isolate(body, on_event=smaller.append, limit_s=SEARCH_S)
-        except (TimeoutError, ProcessDiedError):
-            smaller.append(None)  # the failure is recorded without a way out
-    return explain(record, predicted, *smaller)

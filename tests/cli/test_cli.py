@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from folders import make_folder
+from in_process import run_cells_here
 from PIL import Image
 from records import make_cell, make_record
 from torch import Tensor, nn
@@ -138,8 +139,8 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --timeout nan", nothing, r"--timeout is nan: give seconds, up to"),
     (f"{LORA} --image-size 100", nothing, r"image size 100 does not fit .* give a multiple of 8"),
     (f"{LORA} --epochs 1", nothing, r"--epochs and --steps both set the length of training: give"),
-    (f"{LORA} --device gpu", nothing, r"device 'gpu' is not available: give auto, cpu"),
-    (f"{LORA} --device cuda", no_cuda, r"device 'cuda' is not available: give auto, cpu"),
+    (f"{LORA} --device gpu", nothing, r"device 'gpu' is not available: give all, cpu"),
+    (f"{LORA} --device cuda", no_cuda, r"device 'cuda' is not available: give all, cpu"),
     (f"{LORA} --speed 9", nothing, r"unrecognized arguments: --speed 9; see sam-bench --help"),
     (f"{LORA} twice", nothing, r"unrecognized arguments: twice; see sam-bench --help"),
     (f"{LORA} --out", nothing, r"argument --out: expected one argument; see sam-bench --help"),
@@ -361,7 +362,7 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     assert ask(f"{line} --out a[/b]", "--dry-run") == 0
     assert "2 cells, 2 to do, in a[/b]" in capsys.readouterr().out
     assert not Path("results").exists()
-    monkeypatch.setattr(schedule, "isolate", pretend([]))
+    run_cells_here(monkeypatch, pretend([]))
     monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     assert ask("--methods frozen_head --seeds 0,") == 0
     before = contents()
@@ -408,7 +409,7 @@ def pretend(ran: list[str], outcome: Callable[[Cell], Record] = make_record) -> 
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The cells that ran, in order; each comes out well at once."""
     ids: list[str] = []
-    monkeypatch.setattr(schedule, "isolate", pretend(ids))
+    run_cells_here(monkeypatch, pretend(ids))
     monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     return ids
 
@@ -452,7 +453,7 @@ def test_a_cell_that_dies_is_recorded_and_the_others_go_on(
             raise error
         well(work, cell, *args, **how)
 
-    monkeypatch.setattr(schedule, "isolate", first_dies)
+    run_cells_here(monkeypatch, first_dies)
     assert ask("--methods frozen_head --seeds 2") == 1
     assert f"{status} frozen_head: {error}" in capsys.readouterr().out
     records = Store(Path("results/local")).read_all()
@@ -477,7 +478,7 @@ def test_ctrl_c_keeps_what_is_done(
         well(work, cell, *args, **how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(schedule, "isolate", stop_at_second)
+        run_cells_here(patch, stop_at_second)
         assert ask("--methods frozen_head --seeds 3") == 130
     told = "stopped; what is done is kept: run the same command again to go on\n"
     assert capsys.readouterr().err == told
@@ -539,7 +540,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     registry._METHODS.names()  # imports the files now, so that none is forgotten with the rest
     monkeypatch.setattr(registry._METHODS, "entries", dict(registry._METHODS.entries))
-    monkeypatch.setattr(schedule, "isolate", run_here)
+    run_cells_here(monkeypatch, run_here)
     monkeypatch.setattr("bench.cli.cells.write_all", lambda store, console: None)
     for name, build in {
         "buggy": fails(ZeroDivisionError("division by zero\nsecond line")),

@@ -70,9 +70,10 @@ def test_a_note_of_the_run_remains_above_its_cells() -> None:
 
 def test_training_shows_cell_epoch_loss_speed_and_time_left(clock: Clock) -> None:
     progress = started(4)
-    progress.update(CellStarted(make_cell(options={"rank": 8}, recipe=RECIPE)))
+    cell = make_cell(options={"rank": 8}, recipe=RECIPE)
+    progress.update(CellStarted(cell))
     clock.now += 12
-    progress.update(CellProgressed(LONG, TRAIN))
+    progress.update(CellProgressed(cell, TRAIN))
     name, figures = shown(progress)
     assert name == "[1/4] lora[rank=8] · steel · seed 0"
     # 12 s for 120 of 300 steps: 18 s more, and 30 s for each of three other cells
@@ -82,7 +83,7 @@ def test_training_shows_cell_epoch_loss_speed_and_time_left(clock: Clock) -> Non
 
 def test_the_first_steps_say_nothing_about_the_time(clock: Clock) -> None:
     progress = started(4)
-    progress.update(CellStarted(make_cell(recipe=RECIPE)))
+    progress.update(CellStarted(LONG))
     clock.now += 40  # most of it to load the model
     progress.update(CellProgressed(LONG, replace(TRAIN, step=14)))
     assert "left" not in shown(progress)[1]
@@ -124,7 +125,7 @@ def test_everything_that_tells_cells_apart_is_in_the_name() -> None:
 )
 def test_the_phases_around_training_are_told(event: PhaseStarted | None, told: str) -> None:
     progress = started(1)
-    progress.update(CellStarted(make_cell()))
+    progress.update(CellStarted(LONG))
     if event is not None:
         progress.update(CellProgressed(LONG, event))
     assert told in shown(progress)[1]
@@ -183,8 +184,9 @@ def test_waiting_for_another_run_is_told() -> None:
 
 def test_a_method_that_does_not_train_has_a_full_bar_at_once() -> None:
     progress = started(1)
-    progress.update(CellStarted(Cell("zero_shot", "steel", LONG.task, RECIPE)))
-    progress.update(CellProgressed(LONG, PhaseStarted("evaluate")))
+    cell = Cell("zero_shot", "steel", LONG.task, RECIPE)
+    progress.update(CellStarted(cell))
+    progress.update(CellProgressed(cell, PhaseStarted("evaluate")))
     assert shown(progress)[1].startswith("━" * 10)
 
 
@@ -193,11 +195,12 @@ def test_the_bar_is_empty_while_the_cost_is_predicted(clock: Clock) -> None:
     progress.update(CellStarted(LONG))
     clock.now += 5
     progress.update(CellProgressed(LONG, PhaseStarted("predict")))
-    assert progress.words() == ["predicting memory and time"], (
+    words = [one.words for one in progress.running.values()]
+    assert (words, progress.time_left) == ([["predicting memory and time"]], ""), (
         "no time is left over from a full bar"
     )
     progress.update(CellProgressed(LONG, CostPredicted(PredictedCost("cpu"), 4)))
-    assert progress.words() == ["starting"]
+    assert progress.running[LONG.id].words == ["starting"]
 
 
 def logged(every_s: float = 30.0) -> tuple[ProgressLog, io.StringIO]:

@@ -32,7 +32,7 @@ def available(monkeypatch: pytest.MonkeyPatch) -> Available:
 
     def allow(images: float) -> None:
         size = int(images * GIB * CPU_FACTOR[1]) + CPU_EXTRA_BYTES[1] + 10
-        monkeypatch.setattr(module, "available_bytes", lambda device: size)
+        monkeypatch.setattr(module, "free_bytes", lambda device: size)
 
     monkeypatch.setattr(Plan, "memory", memory)
     monkeypatch.setattr(TrainingSizes, "of", lambda self, cell: 20)
@@ -116,7 +116,7 @@ def test_an_update_that_is_not_equal_is_named(tmp_path: Path, available: Availab
 def test_nothing_is_chosen_where_the_memory_is_not_known(
     tmp_path: Path, available: Available, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "available_bytes", lambda device: None)
+    monkeypatch.setattr(module, "free_bytes", lambda device: None)
     chosen, notes = fit_memory(cells("lora"), Store(tmp_path), "cpu")
     assert parts(chosen) == [1]
     assert notes == ["--fit-memory: lora: the free memory is not known"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from folders import make_folder
+from in_process import run_cells_here
 from records import make_cell, make_failure
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
@@ -16,7 +17,6 @@ from bench import register_method
 from bench.cli.progress import Progress
 from bench.plugins import registry
 from bench.record_values import PredictedCost
-from bench.run import schedule
 from bench.run.events import CellProgressed, CellStarted, CostPredicted, Event
 from bench.run.memory_words import explain, memory_warning
 from bench.run.process import ProcessDiedError
@@ -52,7 +52,7 @@ def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
 
     registry._METHODS.names()  # imports the files now, so that none is forgotten with the rest
     monkeypatch.setattr(registry._METHODS, "entries", dict(registry._METHODS.entries))
-    monkeypatch.setattr(schedule, "isolate", run_here)
+    run_cells_here(monkeypatch, run_here)
     monkeypatch.setattr("bench.run.predictor.PROBE_S", 0.01)
     for name, error in {"on_gpu": torch.OutOfMemoryError, "on_cpu": MemoryError}.items():
         method = register_method(name, paper="", lr=1e-3, from_scratch=True)
@@ -90,7 +90,7 @@ def test_a_run_that_the_system_kills(
         on_event(CostPredicted(TOO_LARGE, 4))
         raise ProcessDiedError(-9)
 
-    monkeypatch.setattr(schedule, "isolate", killed)
+    run_cells_here(monkeypatch, killed)
     settings = RunSettings("cpu", keep="none")
     (record,) = run_cells([cell], Store.open(tmp_path / "out"), settings, lambda event: None)
     assert (record.status, record.predicted) == ("failed", TOO_LARGE)

@@ -5,21 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import run_cells_here
 from records import make_cell, make_failure, make_record
 
 from bench.errors import UserError
-from bench.run import schedule
+from bench.record_values import PredictedCost
+from bench.run import local
 from bench.run.events import (
     CellFinished,
     CellProgressed,
     CellStarted,
+    CostPredicted,
     Event,
     PhaseStarted,
     RunFinished,
     RunStarted,
     WaitingForOtherRun,
 )
-from bench.run.process import ProcessDiedError
+from bench.run.predictor import CostPredictor
+from bench.run.process import Ended, ProcessDiedError
 from bench.run.schedule import RunSettings, run_cells
 from bench.run.store import Store
 from bench.spec import Cell, Record
@@ -43,7 +47,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
         on_event(PhaseStarted("data"))
         args[-1].write(make_record(cell))
 
-    monkeypatch.setattr(schedule, "isolate", run_here)
+    run_cells_here(monkeypatch, run_here)
     return cells
 
 
@@ -110,7 +114,7 @@ def test_a_cell_that_dies_has_a_record(
     def dies(*args: Any, **settings: Any) -> None:
         raise error
 
-    monkeypatch.setattr(schedule, "isolate", dies)
+    run_cells_here(monkeypatch, dies)
     run(store, CELLS[:1])
     record = store.read(CELLS[0])
     assert isinstance(record, Record)
@@ -122,7 +126,7 @@ def test_a_cell_that_dies_has_a_record(
     [
         (RunSettings("cpu", threads=0), "--threads is 0: give 1 or more"),
         (RunSettings("cpu", timeout=float("nan")), "--timeout is nan: give seconds, up to"),
-        (RunSettings("gpu"), "device 'gpu' is not available: give auto, cpu"),
+        (RunSettings("gpu"), "device 'gpu' is not available: give all, cpu"),
     ],
 )
 def test_settings_out_of_range_are_refused(
@@ -137,3 +141,124 @@ def test_the_scheduler_needs_no_torch_and_no_terminal_to_be_imported() -> None:
     code = "import sys, bench.run.schedule; print({'torch', 'rich'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_cell_that_may_not_start_is_left_out_while_others_go_on(store: Store) -> None:
+    records = run_cells(CELLS, store, CPU, lambda event: None, lambda cell: cell.seed != 1)
+    assert [record.cell.seed for record in records] == [0, 2]
+    assert store.read(CELLS[1]) is None
+
+
+@pytest.mark.parametrize(
+    ("devices", "jobs", "threads", "cells", "places"),
+    [
+        (("cpu",), None, 1, 9, ("cpu",) * 4),
+        (("cpu",), None, 2, 9, ("cpu",) * 2),
+        (("cpu",), None, 8, 9, ("cpu",)),
+        (("cpu",), None, 1, 3, ("cpu",) * 3),
+        (("cpu",), 6, 1, 9, ("cpu",) * 6),
+        (("cuda",), None, 1, 9, ("cuda",)),
+        (("cuda:0", "cuda:1"), None, 1, 9, ("cuda:0", "cuda:1")),
+        (("cuda:0", "cuda:1"), 3, 1, 9, ("cuda:0", "cuda:1", "cuda:0")),
+        (("cpu",), None, 1, 0, ("cpu",)),
+    ],
+)
+def test_places_share_out_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+    devices: tuple[str, ...],
+    jobs: int | None,
+    threads: int,
+    cells: int,
+    places: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(local, "usable_cores", lambda: 4)
+    monkeypatch.setattr(local, "available_bytes", lambda device: 64 * 2**30)
+    assert local.choose_places(devices, jobs, threads, cells) == places
+
+
+def test_places_are_no_more_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "usable_cores", lambda: 64)
+    monkeypatch.setattr(local, "available_bytes", lambda device: 5 * 2**30)
+    assert len(local.choose_places(("cpu",), None, 1, 99)) == 5
+
+
+@pytest.mark.parametrize(
+    ("device", "found", "expected"),
+    [
+        ("auto", 0, ("cpu",)),
+        ("all", 1, ("cuda",)),
+        ("auto", 2, ("cuda:0", "cuda:1")),
+        ("cpu", 2, ("cpu",)),
+        ("cuda:1, cuda:0", 2, ("cuda:1", "cuda:0")),
+        ("cuda:9", 2, "device 'cuda:9' is not available: give all, cpu, cuda, cuda:0, cuda:1"),
+        ("cpu,cuda:0", 2, "--devices is cpu,cuda:0: give one device, or several as cuda:N"),
+    ],
+)
+def test_devices_are_found(
+    monkeypatch: pytest.MonkeyPatch, device: str, found: int, expected: tuple[str, ...] | str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: found > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: found)
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=expected):
+            RunSettings(device).find_devices()
+    else:
+        assert RunSettings(device).find_devices() == expected
+
+
+class Silent:
+    """A process that a test makes speak."""
+
+    def __init__(self, work: Any, cell: Cell, *args: Any, limit_s: Any) -> None:
+        self.cell, self.gate = cell, work.keywords["gate"]
+
+    def nothing(self, *args: Any) -> None:
+        """There is no process."""
+
+    kill = terminate = stop_clock = start_clock = nothing
+
+
+def test_cells_that_do_not_fit_together_wait_for_each_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8 GiB with a margin of 1.8, two cells of 3 GiB do not fit together, but 3 and 1 do."""
+    events: list[tuple[Silent, Any]] = []
+    monkeypatch.setattr(local, "ChildProcess", Silent)
+    monkeypatch.setattr(local, "receive", lambda children, timeout: [events.pop(0)])
+    monkeypatch.setattr(local, "free_bytes", lambda device: 8 * 2**30)
+    executor = local.LocalExecutor(("cpu",) * 3, 1, store, None, CostPredictor())
+    large = [make_cell("full", seed=seed) for seed in range(3)]
+    small = make_cell("lora")
+
+    def predicted(cell: Cell, gib: int | None) -> None:
+        """Let the cell tell its prediction."""
+        peak = None if gib is None else gib * 2**30
+        (child,) = (child for child in executor._running if child.cell == cell)  # type: ignore[attr-defined]
+        events.append((child, CostPredicted(PredictedCost("cpu", run_peak_bytes=peak), 4)))
+        executor.wait(1)
+
+    def admitted() -> list[Cell]:
+        return [running.cell for running in executor._running.values() if running.admit is None]
+
+    with executor:
+        for cell in (large[0], large[1]):
+            assert executor.choose([cell]) == cell, "nothing is known of it yet"
+            executor.start(cell)
+        predicted(large[0], 3)
+        predicted(large[1], 3)
+        assert admitted() == [large[0]]
+        assert executor.choose([large[2], small]) == small, "the other would have to wait"
+        executor.start(small)
+        predicted(small, 1)
+        assert admitted() == [large[0], small]
+        assert executor.choose([large[2]]) is None, "no place is free"
+        for cell in (large[0], small):
+            (child,) = (child for child in executor._running if child.cell == cell)  # type: ignore[attr-defined]
+            store.write(make_record(cell))
+            events.append((child, Ended()))
+            assert executor.wait(1) == [(cell, store.read(cell))]
+        assert admitted() == [large[1]]
+        unknown = make_cell("unet")
+        executor.start(unknown)
+        predicted(unknown, None)
+        assert admitted() == [large[1]], "a cell of unknown size shares no memory"

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import run_cells_here
 from records import ENV, make_cell, make_failure, make_record, report_of
 
-from bench.run import schedule
 from bench.run.events import Event, RunStarted
 from bench.run.schedule import RunSettings, run_cells
 from bench.run.store import Store
@@ -28,7 +28,7 @@ def numbers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         given.append(threads)
         rest[0].write(make_record(cell, env={**ENV, "threads": threads}))
 
-    monkeypatch.setattr(schedule, "isolate", run_here)
+    run_cells_here(monkeypatch, run_here)
     return given
 
 

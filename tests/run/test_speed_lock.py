@@ -1,0 +1,87 @@
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.run.speed_lock import SpeedLock
+
+FORK = multiprocessing.get_context("forkserver")
+
+
+def work_in_steps(folder: Path, step_s: float, steps: Any, end: Any) -> None:
+    """Hold the lock as a cell does; count steps."""
+    with SpeedLock(folder) as lock:
+        while not end.is_set():
+            time.sleep(step_s)
+            steps.value += 1
+            lock.give_way()
+
+
+def measure(folder: Path, inside: Any, most: Any) -> None:
+    """Measure alone, and note how many do so at a time."""
+    with SpeedLock(folder) as lock, lock.alone() as held:
+        assert held
+        with inside.get_lock():
+            inside.value += 1
+            most.value = max(most.value, inside.value)
+        time.sleep(0.05)
+        with inside.get_lock():
+            inside.value -= 1
+
+
+def wait_for_step(steps: Any) -> None:
+    before, ends = steps.value, time.monotonic() + 20
+    while steps.value < before + 2 and time.monotonic() < ends:
+        time.sleep(0.005)
+    assert steps.value >= before + 2
+
+
+@pytest.fixture
+def neighbours(tmp_path: Path) -> Any:
+    """Two cells that work."""
+    end, counts = FORK.Event(), [FORK.Value("i", 0) for _ in range(2)]
+    cells = [
+        FORK.Process(target=work_in_steps, args=(tmp_path, 0.01, count, end)) for count in counts
+    ]
+    for cell in cells:
+        cell.start()
+    yield counts
+    end.set()
+    for cell in cells:
+        cell.join(20)
+        assert cell.exitcode == 0
+
+
+def test_all_others_are_still_while_one_measures(tmp_path: Path, neighbours: Any) -> None:
+    with SpeedLock(tmp_path) as lock:
+        for count in neighbours:
+            wait_for_step(count)
+        for _ in range(2):
+            with lock.alone() as held:
+                assert held
+                before = [count.value for count in neighbours]
+                time.sleep(0.1)
+                assert [count.value for count in neighbours] == before
+            for count in neighbours:
+                wait_for_step(count)
+    assert lock.conditions == "other cells paused"
+
+
+def test_two_cells_do_not_measure_at_the_same_time(tmp_path: Path) -> None:
+    inside, most = FORK.Value("i", 0), FORK.Value("i", 0)
+    cells = [FORK.Process(target=measure, args=(tmp_path, inside, most)) for _ in range(3)]
+    for cell in cells:
+        cell.start()
+    for cell in cells:
+        cell.join(30)
+        assert cell.exitcode == 0
+    assert most.value == 1
+
+
+def test_a_cell_that_does_not_give_way_is_not_awaited_for_ever(tmp_path: Path) -> None:
+    with SpeedLock(tmp_path), SpeedLock(tmp_path, patience_s=0.05) as lock:
+        with lock.alone() as held:
+            assert not held
+        assert lock.conditions == "other cells running"
