@@ -2,17 +2,22 @@
 
 The error 1 - score is taken as a power of the number of labelled images (Hestness et al., 2017,
 "Deep learning scaling is predictable, empirically", https://arxiv.org/abs/1712.00409), a line in
-logarithms. The interval is the prediction interval of that line.
+logarithms. Label budgets of one seed and fold are nested, and its runs are tested on the same
+images: each has a level of its own, and the slope is common. The interval is the prediction
+interval of the mean score of these seeds and folds.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from bench.stats.bootstrap import CONFIDENCE, Interval
+from bench.stats.paired import Floats
+
+Point = tuple[float, float, Hashable]  # number, score in percent, and what nested runs share
 
 FEWEST_POINTS = 3  # different numbers; a line through two has no residuals
 WIDEST = 15.0  # percentage points; a wider interval says nothing
@@ -25,8 +30,8 @@ class Forecast:
 
     Attributes:
         number: of labelled images, or of steps.
-        value: expected mean score in percent.
-        interval: 95 % prediction interval, within [0, 100].
+        value: expected mean score in percent of the same seeds and folds.
+        interval: 95 % prediction interval of this mean, within [0, 100].
     """
 
     number: float
@@ -45,11 +50,11 @@ class NoForecast:
     reason: str
 
 
-def forecast(points: Sequence[tuple[float, float]], number: float) -> Forecast | NoForecast:
+def forecast(points: Sequence[Point], number: float) -> Forecast | NoForecast:
     """Forecast the score at a number of labels (or steps) beyond those that were tried.
 
     Args:
-        points: number and score in percent of each run; several runs may have the same number.
+        points: number, score in percent, and seed and fold of each run.
         number: where the score is wanted, above the largest number of `points`.
 
     Returns:
@@ -57,7 +62,7 @@ def forecast(points: Sequence[tuple[float, float]], number: float) -> Forecast |
         (the slope is not significantly different from 0, or the score falls), or an interval wider
         than `WIDEST` points on either side.
     """
-    numbers = sorted({x for x, _ in points})
+    numbers = sorted({x for x, _, _ in points})
     if len(numbers) < FEWEST_POINTS:
         return NoForecast(
             f"a forecast needs scores at {FEWEST_POINTS} different numbers, there are"
@@ -65,32 +70,64 @@ def forecast(points: Sequence[tuple[float, float]], number: float) -> Forecast |
         )
     if number > FURTHEST * numbers[-1]:
         return NoForecast(f"{number:g} is more than {FURTHEST:g} times {numbers[-1]:g}")
-    x = np.log([one for one, _ in points])
-    y = np.log([max(1e-3, 100.0 - score) for _, score in points])
-    line = stats.linregress(x, y)
-    if line.slope >= 0 or line.pvalue > 1 - CONFIDENCE:
+    line = _fit(points)
+    if line is None:
+        return NoForecast("no seed has scores at enough different numbers")
+    if line.slope >= 0 or line.p_value > 1 - CONFIDENCE:
         return NoForecast("the curve is flat: the scores do not rise significantly")
-    low, middle, high = _predict(x, y, line, math.log(number))
+    middle, half = line.at(math.log(number))
     value = 100.0 - math.exp(middle)
-    interval = Interval(max(0.0, 100.0 - math.exp(high)), 100.0 - math.exp(low))
+    interval = Interval(max(0.0, 100.0 - math.exp(middle + half)), 100.0 - math.exp(middle - half))
     if max(value - interval.low, interval.high - value) > WIDEST:
         return NoForecast("the scores scatter too much: the interval would say nothing")
     return Forecast(number, value, interval)
 
 
-def _predict(
-    x: np.ndarray,
-    y: np.ndarray,
-    line: object,
-    at: float,
-) -> tuple[float, float, float]:
-    """Lower end, middle and upper end of the prediction interval of a line at a place."""
-    slope, intercept = line.slope, line.intercept  # type: ignore[attr-defined]
-    rest = y - (intercept + slope * x)
-    freedom = len(x) - 2
-    deviation = math.sqrt(float((rest**2).sum()) / freedom)
-    distance = (at - x.mean()) ** 2 / float(((x - x.mean()) ** 2).sum())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * deviation
-    half *= math.sqrt(1 + 1 / len(x) + distance)
-    middle = float(intercept + slope * at)
-    return middle - half, middle, middle + half
+@dataclass(frozen=True)
+class _Line:
+    """Parallel lines through the logarithms of numbers and errors, one for each seed and fold.
+
+    Attributes:
+        slope: of all of them.
+        p_value: of the slope, two-sided.
+        centres: mean logarithms of number and of error of each seed and fold (R, 2).
+        deviation: of one error from its line.
+        freedom: degrees of freedom of the deviation.
+        spread: sum of squared distances of the numbers from their mean.
+        share: variance of the mean of new runs and that of the level, for a deviation of 1.
+    """
+
+    slope: float
+    p_value: float
+    centres: Floats
+    deviation: float
+    freedom: int
+    spread: float
+    share: float
+
+    def at(self, place: float) -> tuple[float, float]:
+        """The logarithm of the mean error of all lines, and half of its prediction interval."""
+        x, y = self.centres.T
+        distance = place - float(x.mean())
+        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom))
+        half = quantile * self.deviation * math.sqrt(self.share + distance**2 / self.spread)
+        return math.log(float(np.exp(y + self.slope * (place - x)).mean())), half
+
+
+def _fit(points: Sequence[Point]) -> _Line | None:
+    """Least squares with a level for each seed and fold; None with too few points for it."""
+    runs: dict[Hashable, list[tuple[float, float]]] = {}
+    for number, score, run in points:
+        runs.setdefault(run, []).append((math.log(number), math.log(max(1e-3, 100.0 - score))))
+    parts = [np.array(part) for part in runs.values()]
+    centres = np.array([part.mean(0) for part in parts])
+    x, y = np.concatenate([part - part.mean(0) for part in parts]).T
+    spread, freedom = float(x @ x), len(points) - len(parts) - 1
+    if freedom < 1 or spread <= 0:
+        return None
+    slope = float(x @ y) / spread
+    deviation = math.sqrt(float(((y - slope * x) ** 2).sum()) / freedom)
+    error = deviation / math.sqrt(spread)
+    p_value = 2 * float(stats.t.sf(abs(slope) / error, freedom)) if error else 0.0
+    share = sum(1 + 1 / len(part) for part in parts) / len(parts) ** 2
+    return _Line(slope, p_value, centres, deviation, freedom, spread, share)

@@ -5,10 +5,8 @@ from dataclasses import replace
 
 from bench.choice.arms import Evidence
 from bench.choice.criterion import Criterion
-from bench.choice.forecast import Forecast, forecast
+from bench.choice.forecast import Forecast, Point, forecast
 from bench.spec import Cell, Record
-
-Points = list[tuple[float, float]]
 
 
 def outlook(best: Evidence, records: Iterable[Record], criterion: Criterion) -> list[str]:
@@ -32,10 +30,10 @@ def outlook(best: Evidence, records: Iterable[Record], criterion: Criterion) -> 
     ]
 
 
-def _points(records: Sequence[Record], cell: Cell, criterion: Criterion, what: str) -> Points:
-    """Number of labels (or steps) and score of each run that differs in nothing else."""
+def _points(records: Sequence[Record], cell: Cell, criterion: Criterion, what: str) -> list[Point]:
+    """Number of labels (or steps) and score of each run that differs in seed and fold only."""
     key = _without(cell, what).id
-    points = []
+    points: list[Point] = []
     for record in records:
         score = criterion.of_set(record)
         if score is None or _without(record.cell, what).id != key:
@@ -44,7 +42,7 @@ def _points(records: Sequence[Record], cell: Cell, criterion: Criterion, what: s
         if what == "labels":
             number = record.env.get("split", {}).get("train", 0)
         if number:
-            points.append((float(number), score))
+            points.append((float(number), score, (record.cell.seed, record.cell.fold)))
     return points
 
 
@@ -55,8 +53,8 @@ def _without(cell: Cell, what: str) -> Cell:
     return replace(cell, seed=0, fold=0, recipe=replace(cell.recipe, steps=1))
 
 
-def _sentence(title: str, unit: str, points: Points, criterion: Criterion) -> str:
-    largest = max((number for number, _ in points), default=0.0)
+def _sentence(title: str, unit: str, points: Sequence[Point], criterion: Criterion) -> str:
+    largest = max((number for number, _, _ in points), default=0.0)
     result = forecast(points, 2 * largest)
     if isinstance(result, Forecast):
         low, high = result.interval.low, result.interval.high

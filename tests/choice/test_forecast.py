@@ -5,46 +5,68 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from planted_races import planted_cells, planted_record
+from scipy import stats
 
 from bench.choice.arms import gather, make_arms
 from bench.choice.criterion import DICE, get_criterion
-from bench.choice.forecast import Forecast, NoForecast, forecast
+from bench.choice.forecast import Forecast, NoForecast, Point, forecast
 from bench.choice.outlook import outlook
 
 LABELS = (5.0, 10.0, 20.0, 40.0)
 
 
-def curve(exponent: float, noise: float, seed: int) -> list[tuple[float, float]]:
-    """Three runs each at 5 to 40 labels; the error is a power of the number."""
+def curve(
+    exponent: float, noise: float, seed: int, labels: tuple[float, ...] = LABELS
+) -> list[tuple[float, float, int]]:
+    """Three seeds with levels of their own at 5 to 40 labels; the error is a power of the number.
+
+    Runs of a seed differ from its line by `noise`, and the levels by ten times as much.
+    """
     rng = np.random.default_rng(seed)
+    levels = rng.normal(0, 10 * noise, 3)
     return [
-        (number, 100 - 60 * number**-exponent * np.exp(rng.normal(0, noise)))
-        for number in LABELS
-        for _ in range(3)
+        (number, 100 - 30 * number**-exponent * np.exp(levels[run] + rng.normal(0, noise)), run)
+        for number in labels
+        for run in range(3)
     ]
 
 
-def test_the_interval_holds_a_further_run_as_often_as_it_says() -> None:
+def test_the_interval_holds_the_mean_of_the_seeds_as_often_as_it_says() -> None:
     held = []
-    for seed in range(200):
-        result = forecast(curve(0.5, 0.05, seed), 80)
+    for seed in range(300):
+        points = curve(0.5, 0.02, seed, (*LABELS, 80.0))
+        result = forecast(points[:-3], 80)
         assert isinstance(result, Forecast)
-        noise = np.random.default_rng(10_000 + seed).normal(0, 0.05)
-        held.append(100 - 60 * 80**-0.5 * np.exp(noise) in result.interval)
-    assert 0.9 <= np.mean(held) <= 0.99
+        held.append(np.mean([score for _, score, _ in points[-3:]]) in result.interval)
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+def test_one_seed_gives_the_line_of_scipy() -> None:
+    points = [one for one in curve(0.5, 0.02, 0) if one[2] == 0]
+    result = forecast(points, 80)
+    assert isinstance(result, Forecast)
+    line = stats.linregress(
+        [np.log(x) for x, _, _ in points], [np.log(100 - y) for _, y, _ in points]
+    )
+    assert result.value == pytest.approx(100 - np.exp(line.intercept + line.slope * np.log(80)))
 
 
 @pytest.mark.parametrize(
     ("points", "number", "reason"),
     [
-        ([(5.0, 50.0), (10.0, 60.0), (10.0, 61.0)], 20, "3 different numbers, there are 2"),
+        (
+            [(5.0, 50.0, 0), (10.0, 60.0, 0), (10.0, 61.0, 1)],
+            20,
+            "3 different numbers, there are 2",
+        ),
         (curve(0.0, 0.05, 0), 80, "the curve is flat"),
         (curve(0.5, 0.05, 0), 400, "400 is more than 4 times 40"),
-        ([*zip(LABELS, (5.0, 45.0, 40.0, 85.0), strict=True)] * 2, 160, "scatter too much"),
+        ([*zip(LABELS, (5.0, 45.0, 40.0, 85.0), range(4), strict=True)], 160, "no seed has"),
+        ([*zip(LABELS * 2, (5.0, 45.0, 40.0, 85.0) * 2, "aaaabbbb", strict=True)], 160, "scatter"),
     ],
 )
 def test_there_is_no_forecast_without_grounds(
-    points: list[tuple[float, float]], number: float, reason: str
+    points: list[Point], number: float, reason: str
 ) -> None:
     result = forecast(points, number)
     assert isinstance(result, NoForecast)
