@@ -12,6 +12,8 @@ from bench.choice.verdict import Verdict
 from bench.stats.paired import SIGNIFICANCE
 from bench.wording import counted
 
+_STOPPED = ("test", "margin")  # causes of an early stop
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -83,13 +85,18 @@ def _verdict(verdict: Verdict, best: Evidence) -> list[str]:
         lines.append("The race is not finished: more time may change this.")
     lines.append(_accuracy(verdict, criterion))
     others = [member for member in verdict.set if member.evidence is not best]
+    stopped = {one.evidence.name for one in verdict.race.dropped if one.cause in _STOPPED}
     for tested, reason in (
         (True, "no difference was found in a test over specimens"),
         (False, f"fewer than {FEWEST_SPECIMENS} specimens or too few for a test, close by margin"),
     ):
-        names = ", ".join(member.name for member in others if member.tested is tested)
+        names = ", ".join(
+            member.name + (" (stopped early)" if member.name in stopped else "")
+            for member in others
+            if member.tested is tested
+        )
         if names:
-            lines.append(f"Cannot be told from it ({reason}), cheapest first: {names}.")
+            lines.append(f"Not distinguishable from it ({reason}), cheapest first: {names}.")
     if not others:
         lines.append("No other method that ran is as good as far as the records can tell.")
     elif verdict.loss is not None:
@@ -139,16 +146,32 @@ def _costs(best: Evidence) -> str:
 
 
 def _race(verdict: Verdict) -> list[str]:
-    """What was compared, the order of the methods still in the race, and who left when and why."""
-    race = verdict.race
+    """What was compared, the methods with all runs, and which were stopped early when and why.
+
+    Each line also says whether the scores can tell the method from the recommended one.
+    """
+    race, best = verdict.race, verdict.recommended
     lines = [
         f"{counted(len(race.evidence), 'method')}, {counted(race.rounds, 'complete round')},"
         f" compared by {_compared(race)}."
-        f" Dropped: behind by more than the margin and, where {FEWEST_SPECIMENS} or more specimens"
-        f" allow it, significantly ({LOOKS} looks, {SIGNIFICANCE:.0%} in all)."
+        " Stopped early, so not measured further: behind by more than the margin and, where"
+        f" {FEWEST_SPECIMENS} or more specimens allow it, significantly ({LOOKS} looks,"
+        f" {SIGNIFICANCE:.0%} in all). Whether a method is worse is another question, for all"
+        " scores that there are."
     ]
-    lines += [f"{one.name}: in the race, {_scores(one)}." for one in race.alive]
-    lines += [f"{one.evidence.name}: {_when(one)}{one.reason}." for one in race.dropped]
+    members = {member.name for member in verdict.set}
+
+    def judged(one: Evidence) -> str:
+        if best is None or one is best or not set(one.runs) & set(best.runs):
+            return "; recommended" if one is best else ""
+        return "; not distinguishable" if one.name in members else "; worse"
+
+    lines += [f"{one.name}: {_scores(one)}{judged(one)}." for one in race.alive]
+    lines += [
+        f"{one.evidence.name}: {_when(one)}{one.reason}"
+        f"{judged(one.evidence) if one.cause in _STOPPED else ''}."
+        for one in race.dropped
+    ]
     return lines
 
 
@@ -166,8 +189,8 @@ def _scores(one: Evidence) -> str:
 
 
 def _when(one: Dropped) -> str:
-    if one.cause in ("test", "margin"):
-        return f"dropped after {counted(one.runs, 'run')}, "
+    if one.cause in _STOPPED:
+        return "stopped early, "
     return "left out, "
 
 
