@@ -20,6 +20,7 @@ def choose(
     out: str | Path = "results/local",
     by: str = "dice",
     max_memory: str | None = None,
+    memory_for: str = "",
     max_time: str | float | None = None,
     max_params: str | int | None = None,
     min_speed: float | None = None,
@@ -39,8 +40,10 @@ def choose(
         methods: as for `compare`; all methods without prompts by default.
         out: results folder.
         by: the score to choose by: dice, iou, boundary_iou, hd95, pq, aji, ap, d50 or
-            phase_fraction. All but dice need `folds`.
-        max_memory: memory of a GPU, as "8GB" or its name; the predicted training must fit.
+            phase_fraction. All but dice compare held-out parts, of three folds by default.
+        max_memory: a memory, as "8GB", or the name of a GPU; the predicted training must fit.
+        memory_for: "cpu" or "cuda", what the memory is predicted for; the device of the runs by
+            default, and CUDA where a GPU is named.
         max_time: of this call, in seconds or as "20min" or "2h".
         max_params: parameters of the whole model, as a number or "5M".
         min_speed: images per second in inference on this machine.
@@ -51,8 +54,9 @@ def choose(
 
     Returns:
         The choice; printing it shows the report. `recommended` is the name of the method, `tied`
-        the methods that cannot be told from it, `dropped` the others with the reasons, and
-        `verdict` holds loss, accuracy and scores. `bench.choice.page.write_choice` writes the page.
+        the methods that are not distinguishable from it, `stopped` those without all runs and the
+        reasons, and `verdict` holds loss, accuracy and scores. `bench.choice.page.write_choice`
+        writes the page.
 
     Raises:
         UserError: a value is unknown or out of range, no method fits, or as `compare`.
@@ -70,6 +74,7 @@ def choose(
     limits = read_limits(
         {
             "max_memory": max_memory,
+            "memory_for": memory_for,
             "max_time": max_time,
             "max_params": max_params,
             "min_speed": min_speed,
@@ -83,8 +88,9 @@ def choose(
     settings.check()
     check_settings(settings)
     warm_up()
-    request = complete(request.on_device(settings.find_device()))
-    setup = set_up(request, criterion, limits, tune=tune)
+    device = settings.find_device()
+    request = complete(request.on_device(device), criterion)
+    setup = set_up(request, criterion, limits, device, tune=tune)
     store = Store.open(Path(out))
 
     def emit(event: Event) -> None:

@@ -65,15 +65,18 @@ class Choice:
 
     @property
     def tied(self) -> tuple[str, ...]:
-        """The methods that cannot be told from it, itself included, cheapest first."""
+        """The methods that are not distinguishable from it, itself included, cheapest first."""
         return tuple(member.name for member in self.verdict.set)
 
     @property
-    def dropped(self) -> dict[str, str]:
-        """The methods that left the race or did not run, each with the reason."""
-        dropped = {one.name: one.reason for one in self.left_out}
-        dropped |= {one.evidence.name: one.reason for one in self.verdict.race.dropped}
-        return dropped | dict.fromkeys(self.verdict.not_run, "not run, the time was up")
+    def stopped(self) -> dict[str, str]:
+        """The methods that have not all runs, or none, each with the reason.
+
+        One that was stopped early may still be in `tied`.
+        """
+        stopped = {one.name: one.reason for one in self.left_out}
+        stopped |= {one.evidence.name: one.reason for one in self.verdict.race.dropped}
+        return stopped | dict.fromkeys(self.verdict.not_run, "not run, the time was up")
 
     def paragraphs(self) -> list[Paragraph]:
         """The report in words."""

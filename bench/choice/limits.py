@@ -15,8 +15,10 @@ from bench.cost.predict.gpus import GIB, find_gpu, judge
 from bench.cost.predict.views import kept_views
 from bench.errors import UnsupportedError, UserError
 from bench.plugins.registry import get_method
+from bench.run.device_memory import verdict_of
 from bench.spec import Cell
 
+DEVICES = {"cuda": "CUDA", "cpu": "the CPU"}  # that memory is predicted for, with their titles
 _UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
@@ -25,11 +27,13 @@ class Limits:
     """What a method may need; None for no limit.
 
     Attributes:
-        max_memory: memory of a GPU, as "8GB" or its name; the predicted training must fit into it.
+        max_memory: a memory, as "8GB", or the name of a GPU; the predicted training must fit.
         max_seconds: time of the whole command.
         max_params: parameters of the whole model, frozen ones included.
         min_speed: images per second in inference, as measured here.
         scratch: whether methods that are trained from scratch may take part.
+        memory_for: "cpu" or "cuda", what the memory is predicted for; "" for the device of the
+            runs, and for "cuda" where a GPU is named.
     """
 
     max_memory: str | None = None
@@ -37,6 +41,19 @@ class Limits:
     max_params: int | None = None
     min_speed: float | None = None
     scratch: bool = True
+    memory_for: str = ""
+
+    def memory_device(self, device: str) -> str:
+        """What the memory is predicted for: "cpu" or "cuda".
+
+        Args:
+            device: name of the torch device of the runs.
+
+        Raises:
+            UserError: the memory cannot be read.
+        """
+        named = self.max_memory is not None and find_gpu(self.max_memory).source != ""
+        return self.memory_for or ("cuda" if named else device.split(":")[0])
 
     @property
     def measured(self) -> Measured:
@@ -68,14 +85,18 @@ class Limits:
                     f"--max-memory is {self.max_memory!r}: give text, as '8GB' or 'rtx 4070'"
                 )
             find_gpu(self.max_memory)
+        if self.memory_for not in ("", *DEVICES):
+            raise UserError(f"--memory-for cannot be '{self.memory_for}': give cuda or cpu")
+        if self.memory_for and self.max_memory is None:
+            raise UserError("--memory-for needs --max-memory: give both, or leave it out")
 
 
 def read_limits(options: Mapping[str, Any]) -> Limits:
     """The limits as a user writes them, checked.
 
     Args:
-        options: max_memory, max_time, max_params, min_speed and no_scratch; None or missing for no
-            limit. Times and numbers may be text or numbers.
+        options: max_memory, memory_for, max_time, max_params, min_speed and no_scratch; None or
+            missing for no limit. Times and numbers may be text or numbers.
 
     Raises:
         UserError: a value cannot be read or is not above 0.
@@ -87,6 +108,7 @@ def read_limits(options: Mapping[str, Any]) -> Limits:
         parse_count(params) if isinstance(params, str) else params,
         options.get("min_speed"),
         not options.get("no_scratch", False),
+        options.get("memory_for") or "",
     )
     limits.check()
     return limits
@@ -130,11 +152,11 @@ def parse_count(text: str) -> int:
 
 
 def apply_limits(
-    arms: Sequence[Arm], limits: Limits, images: int
+    arms: Sequence[Arm], limits: Limits, images: int, device: str
 ) -> tuple[list[tuple[Arm, float]], list[LeftOut]]:
     """Leave out the methods that cannot fit, and put the rest in order, fewest operations first.
 
-    Parameters and operations are counted without weights or images. Memory is predicted for CUDA
+    Parameters and operations are counted without weights or images. Memory is predicted
     (`bench.cost.predict`), which takes seconds for each method. A method whose memory cannot be
     predicted takes part.
 
@@ -142,6 +164,7 @@ def apply_limits(
         arms: the methods.
         limits: of the user.
         images: number of training images.
+        device: what memory is predicted for, "cpu" or "cuda".
 
     Returns:
         The methods that take part, each with the operations of the training of one run; and the
@@ -157,7 +180,7 @@ def apply_limits(
         cell = arm.cells[0]
         key = replace(cell, recipe=replace(cell.recipe, lr=0.0)).id
         if key not in judged:
-            judged[key] = _judge(cell, limits, images)
+            judged[key] = _judge(cell, limits, images, device)
         reason, operations = judged[key]
         if reason:
             left_out.append(LeftOut(arm.name, reason))
@@ -167,7 +190,7 @@ def apply_limits(
     return [(arm, operations) for operations, _, arm in ordered], left_out
 
 
-def _judge(cell: Cell, limits: Limits, images: int) -> tuple[str, float]:
+def _judge(cell: Cell, limits: Limits, images: int, device: str) -> tuple[str, float]:
     """Why a method is left out, or "", and the operations of one of its runs."""
     method, task = get_method(cell.method), replace(cell.task, weights="random")
     if method.from_scratch and not limits.scratch:
@@ -180,12 +203,14 @@ def _judge(cell: Cell, limits: Limits, images: int) -> tuple[str, float]:
         return f"it has {counts.total_params / 1e6:.2f} M parameters", 0.0
     recipe = cell.recipe
     if limits.max_memory is not None:
-        views = kept_views(method, task, recipe, images, "cuda")
-        plan = Plan(method, cell.options, task, recipe, views)
+        views = kept_views(method, task, recipe, images, device)
+        plan = Plan(method, cell.options, task, recipe, views, device)
         try:
             peak = plan.memory().cell_peak
         except UnsupportedError:  # not predicted: it may fit
             peak = 0
-        if judge(peak, find_gpu(limits.max_memory).memory_bytes) == "no":
-            return f"it needs {peak / GIB:.1f} GiB and more (predicted for CUDA)", 0.0
+        memory = find_gpu(limits.max_memory).memory_bytes
+        fits = judge(peak, memory) if device == "cuda" else verdict_of(device, peak, memory)
+        if fits == "no":
+            return f"it needs {peak / GIB:.1f} GiB and more (predicted for {DEVICES[device]})", 0.0
     return "", float(counts.train_step_flops * recipe.batch_size * recipe.steps)

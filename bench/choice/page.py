@@ -96,7 +96,7 @@ def _anchors(ids: Sequence[str]) -> str:
 def draw_choice(choice: Choice) -> Figure | None:
     """Selection score against each cost, with the limits as lines; None without any score.
 
-    Methods of the set are filled, the recommended one has a ring; those that were dropped are grey.
+    Methods of the set are filled, the recommended one has a ring; the others are grey.
     """
     scored = [one for one in choice.verdict.race.evidence if _merit(one) is not None and _cost(one)]
     if not scored:

@@ -10,9 +10,9 @@ import torch
 
 from bench.ask.grid import expand
 from bench.ask.request import Request
-from bench.choice.arms import Arm, make_arms, uses_validation
-from bench.choice.criterion import Criterion
-from bench.choice.limits import LeftOut, Limits, apply_limits
+from bench.choice.arms import Arm, make_arms
+from bench.choice.criterion import DICE, Criterion
+from bench.choice.limits import DEVICES, LeftOut, Limits, apply_limits
 from bench.choice.tune import with_variants
 from bench.cost.predict.time import probe_speed
 from bench.errors import UserError
@@ -23,7 +23,7 @@ from bench.run.process import isolate
 from bench.run.schedule import RunSettings
 from bench.spec import Cell
 
-RUNS = 3  # seeds with one split
+RUNS = 3  # seeds with one split, or folds
 DIVISORS = (1, 2, 4)  # of the steps
 PROBE_S = 1.0  # seconds of the measurement of the speed of this machine
 
@@ -52,13 +52,17 @@ def all_methods() -> str:
     return ",".join(method.name for method in list_methods() if method.prompts == "none")
 
 
-def complete(request: Request) -> Request:
+def complete(request: Request, criterion: Criterion) -> Request:
     """The request with the methods and seeds that are missing in it ("").
 
-    All methods without prompts; three seeds with one split, one seed with folds.
+    All methods without prompts; three seeds with one split, one seed with folds. On the validation
+    part only Dice is measured, so any other criterion compares held-out parts, of three folds if
+    the request has one.
     """
-    seeds = request.seeds or (str(RUNS) if request.folds == 1 else "1")
-    return replace(request, methods=request.methods or all_methods(), seeds=seeds)
+    folds = RUNS if request.folds == 1 and criterion is not DICE else request.folds
+    seeds = request.seeds or (str(RUNS) if folds == 1 else "1")
+    methods = request.methods or all_methods()
+    return replace(request, methods=methods, seeds=seeds, folds=folds)
 
 
 def check_settings(settings: RunSettings) -> None:
@@ -71,18 +75,21 @@ def check_settings(settings: RunSettings) -> None:
         raise UserError("--fit-memory cannot be used with choose: give --accumulate N")
 
 
-def set_up(request: Request, criterion: Criterion, limits: Limits, *, tune: bool) -> Setup:
+def set_up(
+    request: Request, criterion: Criterion, limits: Limits, device: str, *, tune: bool
+) -> Setup:
     """Expand a request, apply the limits, and put the methods in order.
 
     Args:
         request: one dataset and one label budget.
         criterion: what methods are compared by.
         limits: of the user.
+        device: name of the torch device of the runs.
         tune: whether variants of each method take part.
 
     Raises:
-        UserError: the request is not valid, names several datasets or label budgets, the criterion
-            needs folds, or no method is left.
+        UserError: the request is not valid, names several datasets or label budgets, or no
+            method is left.
     """
     limits.check()
     for option, values in (("dataset", request.dataset_names), ("labels", request.label_budgets)):
@@ -94,17 +101,45 @@ def set_up(request: Request, criterion: Criterion, limits: Limits, *, tune: bool
             raise UserError("--tune needs --protocol equal: published recipes are kept as they are")
         cells = with_variants(cells)
     arms = make_arms(cells, {cell.id: prompt_origin(cell) for cell in cells})
-    if not uses_validation(arms[0], criterion) and request.folds == 1:
-        raise UserError(
-            f"--by {criterion.name} compares held-out parts: give --folds 3 as well (only Dice is"
-            " measured on the validation part)"
-        )
-    taking_part, left_out = apply_limits(arms, limits, _images(request))
+    kind = limits.memory_device(device)
+    taking_part, left_out = apply_limits(arms, limits, _images(request), kind)
     if not taking_part:
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in left_out)
         raise UserError(f"no method fits these limits: raise one of them ({reasons})")
     operations = {cell.id: count for arm, count in taking_part for cell in arm.cells}
-    return Setup(tuple(arm for arm, _ in taking_part), tuple(left_out), tuple(notes), operations)
+    ordered = in_turn([arm for arm, _ in taking_part])
+    conditions = []
+    if limits.max_memory is not None:
+        other = next(name for name in DEVICES if name != kind)
+        conditions.append(
+            f"Memory was predicted for {DEVICES[kind]}; --memory-for {other} predicts it for"
+            f" {DEVICES[other]}."
+        )
+    return Setup(
+        tuple(ordered),
+        tuple(left_out),
+        tuple(notes),
+        operations,
+        tuple(conditions),
+    )
+
+
+def in_turn(arms: Sequence[Arm]) -> list[Arm]:
+    """One arm of each method, then the second of each, and so on; otherwise in the same order.
+
+    So methods with several variants have had equally many runs, but for one, whenever the time is
+    up. The variants of a method are in the order of the request.
+    """
+    places: dict[str, list[int]] = {}
+    for arm in arms:
+        places.setdefault(_method(arm), []).append(arm.position)
+    turns = {place: turn for part in places.values() for turn, place in enumerate(sorted(part))}
+    return sorted(arms, key=lambda arm: turns[arm.position])
+
+
+def _method(arm: Arm) -> str:
+    cell = arm.cells[0]
+    return f"{cell.method} {cell.task.backbone}"
 
 
 def _images(request: Request) -> int:
@@ -174,7 +209,9 @@ def shorten(
         f"The time is too short for full runs of all methods: they are compared after {steps}"
         " steps, with a complete schedule."
     )
-    return replace(setup, arms=tuple(arms), operations=operations, conditions=(note,))
+    return replace(
+        setup, arms=tuple(arms), operations=operations, conditions=(*setup.conditions, note)
+    )
 
 
 def _shorter(cell: Cell, divisor: int) -> Cell:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   %(prog)s --dataset my_images --max-memory 8GB --max-time 2h
   %(prog)s --dataset my_images --methods lora,full,unet --tune --max-time 1h
-  %(prog)s --dataset my_images --folds 3 --by pq
+  %(prog)s --dataset my_images --by pq
   %(prog)s --replay
 """
 
@@ -43,9 +43,15 @@ def parser() -> argparse.ArgumentParser:
         "--by",
         metavar="SCORE",
         default="dice",
-        help="dice, iou, boundary_iou, hd95, pq, aji, ap, d50 or phase_fraction [%(default)s]",
+        help="dice, iou, boundary_iou, hd95, pq, aji, ap, d50 or phase_fraction; all but"
+        " dice compare held-out parts, of three folds unless --folds says more [%(default)s]",
     )
-    limits.add_argument("--max-memory", metavar="SIZE", help="of the GPU, as 8GB or 'rtx 4070'")
+    limits.add_argument("--max-memory", metavar="SIZE", help="of the device, as 8GB or 'rtx 4070'")
+    limits.add_argument(
+        "--memory-for",
+        choices=("cuda", "cpu"),
+        help="what the memory is predicted for [the device of the runs; cuda for a named GPU]",
+    )
     limits.add_argument("--max-time", metavar="TIME", help="of this command, as 20min or 2h")
     limits.add_argument("--max-params", metavar="N", help="of the whole model, as 5M")
     limits.add_argument("--min-speed", metavar="X", type=float, help="images/s in inference here")
@@ -113,10 +119,11 @@ def _choose(arguments: argparse.Namespace, console: Console) -> int:
     criterion = get_criterion(arguments.by)
     settings = prepare_run(arguments)
     check_settings(settings)
-    request = Request(**pick_fields(Request, vars(arguments))).on_device(settings.find_device())
-    request = complete(request)
+    device = settings.find_device()
+    request = Request(**pick_fields(Request, vars(arguments))).on_device(device)
+    request = complete(request, criterion)
     with proposing_groups(arguments.out), showing_reading(console):
-        setup = set_up(request, criterion, limits, tune=arguments.tune)
+        setup = set_up(request, criterion, limits, device, tune=arguments.tune)
     for note in setup.notes:
         console.print(f"[dim]note: {plain(note)}[/]", soft_wrap=True)
     if arguments.dry_run:

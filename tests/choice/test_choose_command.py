@@ -18,12 +18,12 @@ from bench.ask.request import Request
 from bench.choice.arms import make_arms
 from bench.choice.choose import Choice, hold_choice
 from bench.choice.commands import next_commands
-from bench.choice.criterion import DICE
+from bench.choice.criterion import DICE, get_criterion
 from bench.choice.limits import LeftOut, Limits
 from bench.choice.live import Clock, TimeIsUp, hold
 from bench.choice.page import write_choice
 from bench.choice.race import NO_LIMITS
-from bench.choice.setup import Setup, shorten, training_speed
+from bench.choice.setup import Setup, complete, in_turn, shorten, training_speed
 from bench.choice.tune import VARIANTS, with_variants
 from bench.choice.verdict import decide
 from bench.errors import UserError
@@ -52,8 +52,9 @@ def test_the_report_says_the_verdict_first_and_names_what_was_given_up(tmp_path:
     assert "Compared after 50 steps." in parts["Verdict"].lines
     assert any("at most" in line for line in parts["Verdict"].lines)
     assert "swin: it needs 9.1 GiB" in parts["Given up by the limits"].lines[0]
-    assert "unet: dropped after 1 run, " in parts["Race"].lines[-1]
-    assert choice.dropped["swin"].startswith("it needs")
+    assert parts["Race"].lines[-1].startswith("unet: stopped early, ")
+    assert parts["Race"].lines[-1].endswith("; worse.")
+    assert choice.stopped["swin"].startswith("it needs")
     assert str(choice).startswith("Verdict\nUse ")
 
 
@@ -153,11 +154,29 @@ def test_wrong_use_is_one_sentence(
     assert error.count("\n") == 1
 
 
-def test_another_score_than_dice_needs_folds(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "images")
-    with pytest.raises(UserError, match="--by iou compares held-out parts: give --folds 3"):
-        bench.choose(folder, "unet", by="iou", out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_another_score_than_dice_compares_three_folds() -> None:
+    request = replace(REQUEST, seeds="")
+    assert complete(request, DICE) == replace(request, seeds="3")
+    assert complete(request, get_criterion("pq")) == replace(request, seeds="1", folds=3)
+    five = complete(replace(request, folds=5), get_criterion("iou"))
+    assert (five.folds, five.seeds) == (5, "1")
+
+
+def test_a_method_that_was_stopped_early_may_be_not_distinguishable(tmp_path: Path) -> None:
+    cells = planted_cells(["lora", "full"])
+    records = [
+        planted_record(cell, dict.fromkeys(range(3), 80.0), validation)
+        for (name, part), validation in zip(cells.items(), (90.0, 70.0), strict=True)
+        for cell in (part if name == "lora" else part[:1])
+    ]
+    arms = make_arms([cell for part in cells.values() for cell in part])
+    verdict = decide(arms, records, PRIOR).verdict
+    choice = Choice(verdict, (), (), (), REQUEST, tmp_path)
+    parts = {part.title: part.lines for part in choice.paragraphs()}
+    assert any("cheapest first: full (stopped early)." in line for line in parts["Verdict"])
+    assert parts["Race"][-1].startswith("full: stopped early, 20.0 points behind")
+    assert parts["Race"][-1].endswith("; not distinguishable.")
+    assert parts["Race"][-2].endswith("; recommended.")
 
 
 def test_a_dry_run_predicts_the_first_run_of_each_method(
@@ -283,6 +302,15 @@ def test_variants_have_the_same_budget_and_are_named() -> None:
     names = [arm.name for arm in make_arms(variants)]
     assert len(set(names)) == 4 * VARIANTS
     assert "lora[rank=1] lr=0.001" in names or "lora[rank=1]" in names
+
+
+def test_variants_run_in_turn_whatever_their_costs() -> None:
+    cells = with_variants([part[0] for part in planted_cells(["full", "lora"]).values()])
+    arms = make_arms(cells)
+    ordered = in_turn(arms[::-1])
+    assert [arm.cells[0].method for arm in ordered] == ["lora", "full"] * VARIANTS
+    assert [arm.position for arm in ordered[::2]] == sorted(arm.position for arm in ordered[::2])
+    assert ordered[1] is arms[0]
 
 
 @pytest.mark.slow

@@ -42,20 +42,30 @@ def test_limits_leave_methods_out_with_the_reason_and_order_the_rest() -> None:
         for cell in cells["unet"]
     ]
     arms = make_arms([*scratch, *cells["frozen_head"]])
-    kept, left_out = apply_limits(arms, Limits(scratch=False), images=8)
+    kept, left_out = apply_limits(arms, Limits(scratch=False), images=8, device="cpu")
     assert [(one.name, one.reason) for one in left_out] == [("unet", "it is trained from scratch")]
     assert [arm.name for arm, _ in kept] == ["frozen_head"]
-    ordered, _ = apply_limits(arms, Limits(), images=8)
+    ordered, _ = apply_limits(arms, Limits(), images=8, device="cpu")
     assert [arm.name for arm, _ in ordered] == ["frozen_head", "unet"]  # fewest operations first
-    _, none_fits = apply_limits(arms, Limits(max_params=1000), images=8)
+    _, none_fits = apply_limits(arms, Limits(max_params=1000), images=8, device="cpu")
     assert {one.name for one in none_fits} == {"frozen_head", "unet"}
     assert all("M parameters" in one.reason for one in none_fits)
 
 
+def test_memory_is_predicted_for_the_device_of_the_runs_or_a_named_gpu() -> None:
+    size, gpu = Limits(max_memory="8GB"), Limits(max_memory="rtx 4070")
+    assert [one.memory_device("cpu") for one in (size, gpu)] == ["cpu", "cuda"]
+    assert size.memory_device("cuda:1") == "cuda"
+    assert Limits(max_memory="rtx 4070", memory_for="cpu").memory_device("cuda") == "cpu"
+    with pytest.raises(UserError, match="--memory-for needs --max-memory"):
+        Limits(memory_for="cuda").check()
+
+
 @pytest.mark.slow
-def test_a_training_that_does_not_fit_the_memory_is_left_out() -> None:
+@pytest.mark.parametrize(("device", "title"), [("cuda", "CUDA"), ("cpu", "the CPU")])
+def test_a_training_that_does_not_fit_the_memory_is_left_out(device: str, title: str) -> None:
     (cell,) = planted_cells(["full"], runs=1)["full"]
     big = replace(cell, task=replace(cell.task, backbone="sam_vit_b", image_size=1024))
-    kept, left_out = apply_limits(make_arms([big]), Limits(max_memory="4GB"), images=8)
+    kept, left_out = apply_limits(make_arms([big]), Limits(max_memory="2GB"), 8, device)
     assert not kept
-    assert "GiB and more (predicted for CUDA)" in left_out[0].reason
+    assert f"GiB and more (predicted for {title})" in left_out[0].reason
