@@ -86,11 +86,11 @@ def replay(records: Iterable[Record]) -> list[Replayed]:
         raise UserError(f"nothing to replay: no dataset has two methods with {RUNS} seeds each")
     evidence = {name: gather(arms, stored, DICE) for name, arms in races.items()}
     comebacks = find_comebacks(stored)
-    scores = {name: _test_scores(part) for name, part in evidence.items()}
+    scores = {name: mean_test_scores(part) for name, part in evidence.items()}
     return [_replay(name, part, comebacks, scores) for name, part in evidence.items()]
 
 
-def _test_scores(evidence: Sequence[Evidence]) -> dict[str, float]:
+def mean_test_scores(evidence: Sequence[Evidence]) -> dict[str, float]:
     """Mean Dice of the test part over all runs, in percent."""
     return {one.name: fmean(run.outer or 0.0 for run in one.runs.values()) for one in evidence}
 
