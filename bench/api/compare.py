@@ -10,6 +10,7 @@ from bench.ask.request import FP32_NOTE, Request, pick_fields
 from bench.errors import UserError, no_such
 from bench.run.events import Event, RunStarted
 from bench.run.schedule import RunSettings, run_cells, warm_up
+from bench.run.shard import shard_of
 from bench.run.store import Store
 
 Names = str | Iterable[str]
@@ -48,7 +49,8 @@ def compare(
             Recipe: protocol, fit, image_size (pixels), depth (slices), epochs, steps, batch_size,
             lr, precision, loss, augmentation, evaluation, checkpointing, accumulate.
             How to run it: device, jobs (runs at a time), threads, timeout (seconds for each cell),
-            retry, keep, predict (memory and time of each run, before it), fit_memory.
+            retry, keep, predict (memory and time of each run, before it), fit_memory, executor
+            ("local", "slurm", "ray"), slurm (options of sbatch), shard (as "3/16").
             `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:
@@ -75,7 +77,7 @@ def compare(
     cells, notes = expand(adapted)
     if adapted.precision != request.precision:
         notes.insert(0, FP32_NOTE)
-    store = Store.open(Path(out))
+    cells, store = shard_of(cells, settings.shard), Store.open(Path(out))
     if settings.fit_memory:
         from bench.run.fit_memory import fit_memory
 

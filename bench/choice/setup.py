@@ -69,10 +69,13 @@ def check_settings(settings: RunSettings) -> None:
     """Check that the settings of runs are possible in a race.
 
     Raises:
-        UserError: batches are to be divided as the memory needs, which changes cells.
+        UserError: batches are to be divided as the memory needs, which changes cells, or only a
+            part of the grid is to run.
     """
     if settings.fit_memory:
         raise UserError("--fit-memory cannot be used with choose: give --accumulate N")
+    if settings.shard:
+        raise UserError("--shard cannot be used with choose, which compares all methods")
 
 
 def set_up(

@@ -39,6 +39,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         help="cells that run at a time [one on each GPU, or one for each CPU core]",
     )
     group.add_argument(
+        "--executor",
+        metavar="NAME",
+        default="local",
+        help="local (this machine), slurm or ray (see docs/cluster.md) [%(default)s]",
+    )
+    group.add_argument(
+        "--slurm", metavar="LIST", default="", help="options of sbatch, as partition=gpu,time=120"
+    )
+    group.add_argument(
+        "--shard", metavar="I/N", default="", help="only part I of N of the grid, as 3/16"
+    )
+    group.add_argument(
         "--threads", metavar="N", type=int, help="CPU threads of a cell [1, or as in --out]"
     )
     group.add_argument("--timeout", metavar="S", type=float, help="time limit of a cell in seconds")
@@ -118,8 +130,10 @@ def run_and_report(
         UserError: the device is not available, the results folder cannot be used, or it holds a
             file that is not a record.
     """
+    from bench.run.shard import shard_of
     from bench.run.store import Store
 
+    cells = shard_of(cells, settings.shard)
     device = settings.find_device()  # if it is not available, nothing is written
     if settings.fit_memory:
         from bench.run.fit_memory import fit_memory

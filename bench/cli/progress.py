@@ -29,6 +29,7 @@ BAR = 10  # characters
 MOST_LINES = 12  # cells that are shown at a time
 SMALLEST_SHARE = 0.05  # of the steps of the first cell, from which the time left is estimated
 _PHASES = {
+    "elsewhere": "queued or running on another machine",
     "data": "reading images",
     "predict": "predicting memory and time",
     "evaluate": "evaluating",
@@ -58,7 +59,7 @@ class RunningCell:
         if isinstance(self.progress, TrainingProgress):
             return self.progress.step
         phase = self.progress.phase if isinstance(self.progress, PhaseStarted) else "data"
-        return 0 if phase in ("data", "predict") else self.cell.recipe.steps
+        return 0 if phase in ("elsewhere", "data", "predict") else self.cell.recipe.steps
 
     @property
     def words(self) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from bench.record_values import PredictedCost
 from bench.spec import Cell, Record
 
-Phase = Literal["data", "predict", "evaluate", "measure"]
+Phase = Literal["elsewhere", "data", "predict", "evaluate", "measure"]
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,9 @@ class PhaseStarted:
     """A running cell begins a phase other than training.
 
     Attributes:
-        phase: "data" (read the images), "predict" (predict memory and time), "evaluate" (predict
-            and score the test images) or "measure" (measure the cost).
+        phase: "elsewhere" (sent to another machine, which does not report progress), "data"
+            (read the images), "predict" (predict memory and time), "evaluate" (predict and score
+            the test images) or "measure" (measure the cost).
     """
 
     phase: Phase

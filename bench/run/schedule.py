@@ -23,10 +23,12 @@ from bench.run.events import (
 from bench.run.executor import Executor
 from bench.run.models import remove_worse_models, write_cards
 from bench.run.process import start_server
+from bench.run.shard import shard_of
 from bench.run.store import KEEP_RULES, Store
 from bench.run.threads import choose_threads
 from bench.spec import Cell, Record
 
+EXECUTORS = ("local", "slurm", "ray")
 LONGEST_S = 1_000_000  # largest time limit of a cell; the system's own limit is near
 POLL_S = 1.0  # longest pause before claims of other runs are tried again
 
@@ -42,6 +44,11 @@ class RunSettings:
             commas; "all" for all CUDA devices, or the CPU if there are none; "auto" is the same.
         jobs: cells that run at a time, 1 or more, spread over the devices. None: one on each CUDA
             device; on the CPU as many as its cores suffice for, with `threads` for each cell.
+        executor: where cells run: one of `EXECUTORS`; "slurm" and "ray" send them to the machines
+            of a cluster.
+        slurm: options of sbatch, as "partition=gpu,time=120", for the executor "slurm".
+        shard: run only a part of the grid, see `bench.run.shard`; "" for all of it. Callers of
+            `run_cells` apply it.
         threads: CPU threads of each cell, 1 or more; None for the number that the records in the
             results folder have, and 1 in a new folder (`bench.run.threads`).
         timeout: seconds after which a cell is stopped, in (0, `LONGEST_S`]; None for no limit.
@@ -57,6 +64,9 @@ class RunSettings:
 
     device: str = "auto"
     jobs: int | None = None
+    executor: str = "local"
+    slurm: str = ""
+    shard: str = ""
     threads: int | None = None
     timeout: float | None = None
     retry: bool = False
@@ -72,6 +82,12 @@ class RunSettings:
         """
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"--jobs is {self.jobs}: give 1 or more")
+        if self.executor not in EXECUTORS:
+            names = ", ".join(EXECUTORS)
+            raise UserError(f"--executor cannot be '{self.executor}': give one of {names}")
+        if self.slurm and self.executor != "slurm":
+            raise UserError("--slurm has options of Slurm: give --executor slurm as well")
+        shard_of((), self.shard)
         if self.threads is not None and self.threads < 1:
             raise UserError(f"--threads is {self.threads}: give 1 or more")
         if self.keep not in KEEP_RULES:
@@ -89,6 +105,8 @@ class RunSettings:
         Raises:
             UserError: a device is not available, or the CPU is to be used next to CUDA devices.
         """
+        if self.executor != "local":
+            return (self.check_far_device(),)
         import torch
 
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -104,6 +122,18 @@ class RunSettings:
         if len(names) > 1 and not {*names} <= {*numbered}:
             raise UserError(f"--devices is {self.device}: give one device, or several as cuda:N")
         return names
+
+    def check_far_device(self) -> str:
+        """The kind of device that a cell gets on a machine of a cluster: "cpu" or "cuda".
+
+        Raises:
+            UserError: it is neither, since this machine cannot know what the others have.
+        """
+        if self.device not in ("cpu", "cuda"):
+            raise UserError(
+                f"--devices is {self.device}: with --executor {self.executor} give cpu or cuda"
+            )
+        return self.device
 
 
 def warm_up() -> None:
@@ -146,12 +176,11 @@ def run_cells(
     """
     settings.check()
     store = replace(store, keep=settings.keep)
-    devices = settings.find_devices()
     # An unreadable record stops the run now, not hours later.
     threads, note = choose_threads(settings.threads, cells, store.stream())
     settings = replace(settings, threads=threads)
     queue = _Queue(cells, store, settings.retry, may_start, emit)
-    executor = _open(settings, devices, len(queue.waiting), store)
+    executor = _open(settings, cells, len(queue.waiting), store)
     emit(RunStarted(tuple(cells), threads, note, executor.jobs))
     queue.report_done()
     with queue, executor:
@@ -169,14 +198,28 @@ def run_cells(
     return tuple(queue.records)
 
 
-def _open(settings: RunSettings, devices: tuple[str, ...], cells: int, store: Store) -> Executor:
-    from bench.run.local import LocalExecutor, choose_places  # imports torch
+def _open(settings: RunSettings, cells: Sequence[Cell], to_do: int, store: Store) -> Executor:
+    """What runs the cells; imports torch."""
+    from bench.run.local import LocalExecutor, choose_places
     from bench.run.predictor import CostPredictor
 
-    assert settings.threads is not None, "run_cells has chosen a number"
-    places = choose_places(devices, settings.jobs, settings.threads, cells)
-    predictor = CostPredictor(fitted=settings.fit_memory) if settings.predict else None
-    return LocalExecutor(places, settings.threads, store, settings.timeout, predictor)
+    threads, limit_s = settings.threads, settings.timeout
+    assert threads is not None, "run_cells has chosen a number"
+    if settings.executor == "local" or not to_do:
+        places = choose_places(settings.find_devices(), settings.jobs, threads, to_do)
+        predictor = CostPredictor(fitted=settings.fit_memory) if settings.predict else None
+        return LocalExecutor(places, threads, store, limit_s, predictor)
+    from bench.run.far_side import SentCell
+
+    device, fitted = settings.check_far_device(), settings.fit_memory
+    template = SentCell(cells[0], device, threads, limit_s, settings.predict, fitted)
+    if settings.executor == "ray":
+        from bench.run.ray_cluster import RayExecutor
+
+        return RayExecutor(store, template, settings.jobs, to_do)
+    from bench.run.slurm import SlurmExecutor, read_options
+
+    return SlurmExecutor(store, template, settings.jobs, read_options(settings.slurm))
 
 
 def _start_cells(queue: "_Queue", executor: Executor) -> None:

@@ -1,0 +1,128 @@
+"""Cells on a Slurm whose commands are scripts that run the jobs on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from folders import make_folder
+
+from bench.errors import UserError
+from bench.run.slurm import read_options
+from bench.run.store import Store
+
+ROOT = Path(__file__).parents[2]
+STEPS = 400
+
+# Each job is a shell in the background; `requeue` starts it again.
+SBATCH = """#!/bin/bash
+mkdir -p "$FAKE"
+id=$((1000 + $(ls "$FAKE" | grep -c script)))
+cp "$1" "$FAKE/$id.script"
+array=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$1")
+for task in $(seq 0 ${array:-0}); do
+    [ -n "$array" ] && name=${id}_$task || name=$id
+    fake-job "$id" "$name" "${array:+$task}" > /dev/null 2>&1 &
+done
+echo "Submitted batch job $id"
+"""
+JOB = """#!/bin/bash
+export SLURM_JOB_ID=$1 SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0
+export SLURM_LOCALID=0 SLURM_JOB_NODELIST=here
+[ -n "$3" ] && export SLURM_ARRAY_JOB_ID=$1 SLURM_ARRAY_TASK_ID=$3
+echo start >> "$FAKE/$2.starts"
+exec bash "$FAKE/$1.script"
+"""
+SRUN = """#!/bin/bash
+while [ "${1#-}" != "$1" ]; do
+    case "$1" in --output|--error) shift ;; esac
+    shift
+done
+exec "$@"
+"""
+SCONTROL = """#!/bin/bash
+job=${2%%_*}; task=
+[ "$job" != "$2" ] && task=${2#*_}
+(sleep 3; exec setsid fake-job "$job" "$2" "$task") > /dev/null 2>&1 &
+"""
+
+
+def test_options_of_sbatch_are_pairs() -> None:
+    assert read_options("partition=gpu, mem-per-cpu=2G,gres=gpu:1") == {
+        "partition": "gpu",
+        "mem_per_cpu": "2G",
+        "gres": "gpu:1",
+    }
+    assert read_options("") == {}
+    for text in ("partition", "=gpu", "time="):
+        with pytest.raises(UserError, match=f"--slurm has '{text}': give NAME=VALUE"):
+            read_options(text)
+
+
+@pytest.fixture
+def fake_slurm(tmp_path: Path) -> dict[str, str]:
+    """The environment in which the commands of Slurm are scripts."""
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    scripts = {"sbatch": SBATCH, "fake-job": JOB, "srun": SRUN, "scontrol": SCONTROL}
+    scripts |= {"sacct": "#!/bin/bash\n", "scancel": "#!/bin/bash\n"}
+    for name, text in scripts.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "FAKE": str(tmp_path / "jobs"),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def start(folder: Path, environment: dict[str, str], *words: str) -> "subprocess.Popen[str]":
+    tiny = "--methods frozen_head --seeds 2 --weights random --image-size 64 --precision fp32"
+    recipe = f"--steps {STEPS} --batch-size 2 --devices cpu --dataset"
+    command = [sys.executable, "-m", "bench", *tiny.split(), *recipe.split(), str(folder), *words]
+    return subprocess.Popen(
+        command, env=environment, cwd=folder.parent, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_a_job_that_is_put_back_into_the_queue_ends_with_its_record(
+    tmp_path: Path, fake_slurm: dict[str, str]
+) -> None:
+    mine = make_folder(tmp_path / "mine")
+    plain = start(mine, fake_slurm, "--out", "plain")
+    assert plain.wait(600) == 0
+    run = start(mine, fake_slurm, "--out", "results", "--executor", "slurm")
+    starts = tmp_path / "jobs" / "1000_0.starts"
+    job = _submitit_process(tmp_path, run)
+    os.kill(job, signal.SIGUSR2)  # as Slurm does before the time limit
+    out, _ = run.communicate(timeout=600)
+    assert run.returncode == 0, out
+    assert starts.read_text().count("start") == 2
+    expected, records = (Store(tmp_path / name).read_all() for name in ("plain", "results"))
+    assert [record.status for record in records] == ["ok", "ok"]
+    assert [record.metrics for record in records] == [record.metrics for record in expected]
+
+
+def _submitit_process(folder: Path, run: "subprocess.Popen[str]") -> int:
+    """The process of the first job, once its cell trains."""
+    ends = time.monotonic() + 300
+    while time.monotonic() < ends and run.poll() is None:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes()
+                environment = (process / "environ").read_bytes()
+            except OSError:
+                continue  # it has just ended
+            mine = f"FAKE={folder / 'jobs'}".encode() in environment
+            first = b"SLURM_ARRAY_TASK_ID=0" in environment
+            if mine and first and b"submitit.core._submit" in words and b"bash" not in words:
+                time.sleep(8)
+                return int(process.name)
+        time.sleep(0.2)
+    raise AssertionError("no job started")
