@@ -190,7 +190,8 @@ def test_networks_are_those_of_the_library(name: str, network: str, shape: dict[
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         expected = theirs.eval()((images - 0.5) / 0.25)
-        torch.testing.assert_close(ours.eval()(images), expected, rtol=1e-4, atol=1e-5)
+        # Sums over hundreds of channels of random weights; processors add them in other orders.
+        torch.testing.assert_close(ours.eval()(images), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["unet", "segformer", "unetr"])
