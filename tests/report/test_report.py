@@ -21,7 +21,7 @@ from rich.console import Console
 from bench.errors import UserError
 from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison, make_comparisons
-from bench.report.plots.gallery import draw_gallery, write_gallery
+from bench.report.plots.gallery import draw_gallery, thin, write_gallery
 from bench.report.plots.labels import label_points
 from bench.report.plots.pareto import draw_pareto, pareto_front
 from bench.report.plots.style import assign, legend_below, save, style
@@ -358,6 +358,16 @@ def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
 
 
 # Pictures
+
+
+@pytest.mark.parametrize(("size", "drawn"), [((9, 1024), (9, 1024)), ((4000, 6000), (667, 1000))])
+def test_large_images_are_thinned_before_they_are_drawn(
+    size: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    pixels = np.zeros((*size, 3), np.uint8)
+    thinned = thin(pixels)
+    assert thinned.shape == (*drawn, 3)
+    assert thinned is pixels or not np.shares_memory(thinned, pixels)
 
 
 def test_gallery_where_predictions_are(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def _picture(role: str, name: str, runs: Mapping[str, Shown], lookup: Lookup) ->
     height, width = mask.shape
     share = min(1.0, SIDE / max(height, width))
     size = max(1, round(width * share)), max(1, round(height * share))
-    grey = Image.fromarray(image.mean(axis=2).round().astype(np.uint8))
+    grey = Image.fromarray(image.mean(axis=2, dtype=np.float32).round().astype(np.uint8))
     overlays = []
     for method, run in runs.items():
         predicted = read_labels(run.files[name], mask)

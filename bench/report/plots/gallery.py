@@ -29,6 +29,7 @@ Lookup = Callable[[str], tuple[Pixels, Pixels]]  # item -> image (H, W, 3) uint8
 
 ERROR = "#E6194B"  # pixels of a wrong class
 WIDEST = 10  # methods side by side
+SIDE = 1024  # px, longest that is drawn: matplotlib holds 40 bytes for each pixel of each picture
 
 
 def write_gallery(
@@ -96,8 +97,8 @@ def draw_gallery(
     names = choose(list(runs.values()), ("best", "median", "worst"))
     if not names:
         return None
-    images = {name: lookup(name) for name in names.values()}
-    tall = sum(2 * 1.7 * mask.shape[0] / mask.shape[1] + 0.5 for _, mask in images.values())
+    drawn = [_read(name, list(runs.values()), lookup) for name in names.values()]
+    tall = sum(2 * 1.7 * mask.shape[0] / mask.shape[1] + 0.5 for _, mask, _ in drawn)
     figure = Figure(
         figsize=(1.7 * (2 + len(runs)), tall + 0.5),
         layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
@@ -106,12 +107,12 @@ def draw_gallery(
     for axes in grid.flat:
         axes.set_axis_off()
     for position, (role, name) in enumerate(names.items()):
-        image, mask = images[name]
+        image, mask, predicted_by = drawn[position]
         upper, lower = grid[2 * position], grid[2 * position + 1]
         _show(upper[0], image, f"{role}: {name}")
         _show(upper[1], _coloured(image, mask), "truth")
         for column, (row, run) in enumerate(runs.items(), start=2):
-            predicted = read_labels(run.files[name], mask)
+            predicted = predicted_by[column - 2]
             title = f"{_wrap(looks[row].name)}\nDice {DICE.format(run.dice.get(name))} {DICE.unit}"
             _show(upper[column], _coloured(image, predicted), title)
             _show(lower[column], _errors(image, mask, predicted), "")
@@ -128,6 +129,23 @@ def draw_gallery(
             handles.append(Patch(color="none", label=f"{reason}: {counted(count, 'method')}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
+
+
+def _read(
+    name: str, runs: Sequence["Shown"], lookup: Lookup
+) -> tuple[Pixels, Pixels, list[Pixels]]:
+    """An image, its mask and the prediction of each run, as they are drawn."""
+    image, mask = lookup(name)
+    return thin(image), thin(mask), [thin(read_labels(run.files[name], mask)) for run in runs]
+
+
+def thin(pixels: Pixels) -> Pixels:
+    """Every n-th row and column of an image or class map, so that no side is longer than `SIDE`.
+
+    The result does not share the memory of larger pixels.
+    """
+    step = -(-max(pixels.shape[:2]) // SIDE)
+    return pixels if step == 1 else pixels[step // 2 :: step, step // 2 :: step].copy()
 
 
 @dataclass(frozen=True)
