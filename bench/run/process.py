@@ -88,6 +88,7 @@ class ChildProcess:
         outbox.close()
         self._limit_s = limit_s
         self._left = limit_s
+        self._ends: float | None = None
         self.start_clock()
 
     def fileno(self) -> int:
@@ -101,7 +102,8 @@ class ChildProcess:
 
     def stop_clock(self) -> None:
         """Do not count the time from now on."""
-        self._left, self._ends = self.seconds_left, None
+        self._left = self.seconds_left
+        self._ends = None
 
     def start_clock(self) -> None:
         """Count the time again."""
@@ -148,7 +150,8 @@ def receive(
     """
     limits = [timeout_s, *(child.seconds_left for child in children)]
     wait_s = min((limit for limit in limits if limit is not None), default=None)
-    ready: Any = connection.wait(children, wait_s)
+    waiting: Any = children  # anything with a `fileno`
+    ready: Any = connection.wait(waiting, wait_s)
     events = [(child, child.next_event()) for child in ready]
     late = [child for child in children if child not in ready and child.seconds_left == 0]
     return events + [(child, child.expire()) for child in late]

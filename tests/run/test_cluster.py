@@ -15,7 +15,7 @@ from bench.run.slurm import read_options
 from bench.run.store import Store
 
 ROOT = Path(__file__).parents[2]
-STEPS = 400
+STEPS = 1500  # so that the signal comes during the training
 
 # Each job is a shell in the background; `requeue` starts it again.
 SBATCH = """#!/bin/bash
@@ -110,19 +110,32 @@ def test_a_job_that_is_put_back_into_the_queue_ends_with_its_record(
 
 
 def _submitit_process(folder: Path, run: "subprocess.Popen[str]") -> int:
-    """The process of the first job, once its cell trains."""
+    """The process of the first job, once it has started the one of its cell."""
     ends = time.monotonic() + 300
     while time.monotonic() < ends and run.poll() is None:
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (process / "cmdline").read_bytes()
-                environment = (process / "environ").read_bytes()
-            except OSError:
-                continue  # it has just ended
-            mine = f"FAKE={folder / 'jobs'}".encode() in environment
-            first = b"SLURM_ARRAY_TASK_ID=0" in environment
-            if mine and first and b"submitit.core._submit" in words and b"bash" not in words:
-                time.sleep(8)
-                return int(process.name)
+        processes = _processes_of_first_job(folder)
+        if any(b"forkserver" in words for words in processes.values()):
+            time.sleep(3)
+            (job,) = (
+                number
+                for number, words in processes.items()
+                if b"submitit.core._submit" in words and b"bash" not in words
+            )
+            return job
         time.sleep(0.2)
     raise AssertionError("no job started")
+
+
+def _processes_of_first_job(folder: Path) -> dict[int, bytes]:
+    """Number and command line."""
+    processes = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes()
+            environment = (process / "environ").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        mine = f"FAKE={folder / 'jobs'}".encode() in environment
+        if mine and b"SLURM_ARRAY_TASK_ID=0" in environment:
+            processes[int(process.name)] = words
+    return processes

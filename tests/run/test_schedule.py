@@ -222,7 +222,7 @@ def test_cells_that_do_not_fit_together_wait_for_each_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 8 GiB with a margin of 1.8, two cells of 3 GiB do not fit together, but 3 and 1 do."""
-    events: list[tuple[Silent, Any]] = []
+    events: list[tuple[Any, Any]] = []
     monkeypatch.setattr(local, "ChildProcess", Silent)
     monkeypatch.setattr(local, "receive", lambda children, timeout: [events.pop(0)])
     monkeypatch.setattr(local, "free_bytes", lambda device: 8 * 2**30)
