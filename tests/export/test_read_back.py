@@ -52,7 +52,7 @@ def prediction(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Picture,
     cell = Cell("unet", str(folder / "grains"), Task(3, 64, "none", "random"), recipe)
     store = Store.open(folder / "results", keep="all")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.run.cell.measure_cost", lambda model, alone: Cost(1, 1, 1))
+        patch.setattr("bench.run.cell.measure_cost", lambda model, *alone: Cost(1, 1, 1))
         run_cell(cell, torch.device("cpu"), store, lambda event: None)
     model = bench.load_model(store.model(cell), device="cpu")
     Image.fromarray(grains(512, 99)[0]).save(folder / "new.png")

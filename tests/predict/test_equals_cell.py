@@ -37,7 +37,7 @@ SIDE = 64
 @pytest.fixture(autouse=True)
 def without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the measurement of costs out, which takes most of the time of a tiny cell."""
-    monkeypatch.setattr("bench.run.cell.measure_cost", lambda model, alone: Cost(1, 1, 1))
+    monkeypatch.setattr("bench.run.cell.measure_cost", lambda model, *alone: Cost(1, 1, 1))
 
 
 def tiny_cell(method: str, dataset: str, depth: int = 1, **options: Any) -> Cell:
