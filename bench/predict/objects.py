@@ -122,10 +122,11 @@ class ObjectMeter:
         count, group = sparse.csgraph.connected_components(graph, directed=False)
         classes = np.zeros(count, np.int64)
         classes[group] = pieces[:, 0]
-        area, *sums = (
-            np.bincount(group, pieces[:, part], count) if count else np.zeros(0)
+        totals: list[Floats] = [
+            np.asarray(np.bincount(group, pieces[:, part], count) if count else [], np.float64)
             for part in range(1, 7)
-        )
+        ]
+        area, *sums = totals
         row, column = sums[0] / area, sums[1] / area
         contacts = group[_pairs(self._contacts)]
         touching = np.zeros(count, bool)

@@ -122,7 +122,7 @@ class SlurmExecutor:
         """Take a cell over from an earlier command, or submit it with the next array."""
         file = self._job_file(cell)
         if file.is_file():
-            job = self._submitit.SlurmJob(folder=self._folder, job_id=file.read_text().strip())
+            job: Any = self._submitit.SlurmJob(folder=self._folder, job_id=file.read_text().strip())
             if not job.done(force_check=True):
                 self._jobs[cell.id] = cell, job
                 return
