@@ -1,41 +1,34 @@
 """The protocol of one cell, the same for every method."""
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from PIL import Image
 
 from bench.cost.measure import measure_cost
-from bench.cost.predict.memory import VALIDATION_IMAGES
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
 from bench.data.split import Split, join_groups, split
-from bench.data.stacks import stacks
 from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.evaluate.modes import get_mode
 from bench.evaluate.object_width import widths_of_missed_classes
 from bench.evaluate.scoring import Prediction, Scoring
-from bench.evaluate.whole import validation_dice
-from bench.learn.images import make_labelled_images, training_images
-from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.plugins.registry import get_method, load_collection
 from bench.record_values import PredictedCost
 from bench.run.device_memory import available_bytes
 from bench.run.environment import environment
-from bench.run.events import CellProgress, CostPredicted, PhaseStarted, TrainingProgress
+from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Say
 from bench.run.models import keep_model
 from bench.run.predictor import CostPredictor, training_size
 from bench.run.record_images import selection_of
 from bench.run.speed_lock import SpeedLock
 from bench.run.store import Store
+from bench.run.training import train_model
 from bench.sam.encoder import checkpoint_blocks
 from bench.spec import Cell, PromptSource, Record, Status
-
-Say = Callable[[CellProgress], None]
 
 
 def run_cell(
@@ -188,83 +181,6 @@ def build_model(cell: Cell, device: torch.device) -> Model:
     if cell.recipe.checkpointing:
         checkpoint_blocks(module)
     return Model(module, cell.task, cell.recipe)
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a training gives besides the trained model.
-
-    Attributes:
-        curve: see `bench.learn.loop.fit`.
-        wall_s: seconds, making the views included; None if nothing was trained.
-        data_bytes: images in memory and output of frozen stages, as in
-            `bench.run.events.TrainingProgress`; None if nothing was trained.
-    """
-
-    curve: tuple[dict[str, float], ...] = ()
-    wall_s: float | None = None
-    data_bytes: int | None = None
-
-
-def train_model(
-    model: Model, cell: Cell, collection: Collection, parts: Split, say: Say
-) -> Training:
-    """Train the model on the training part; nothing is done if nothing is trainable.
-
-    Args:
-        model: of `build_model`; it is changed, and left in training mode.
-        cell: gives recipe and seed.
-        collection: the dataset.
-        parts: of `split_of`.
-        say: called with the progress.
-
-    Returns:
-        The curve and costs; empty if nothing is trainable. The Dice of the curve is of the first
-        `VALIDATION_IMAGES` images of the validation part; without this part there is none.
-
-    Raises:
-        DivergedError: a loss or a logit is not finite.
-        UnsupportedError: the recipe needs SAM's decoder, and the model has none.
-        UserError: an image cannot be read, or a volume has fewer slices than the depth.
-    """
-    if not model.trainable:
-        return Training()
-    began = time.perf_counter()
-    recipe, depth = cell.recipe, cell.task.depth
-    settings: dict[str, Any] = {
-        "collection": collection,
-        "size": cell.task.image_size,
-        "seed": cell.seed,
-        "device": model.device,
-        "instances": model.prompt_rule is not None,
-        "fit": cell.task.fit,
-    }
-    shown = stacks(parts.val, depth)[: max(1, VALIDATION_IMAGES // depth)]
-    validation = None
-    if shown:
-        validation = make_labelled_images(shown, views=0, kind="none", **settings)
-        validation = validation.with_prompts(model.prompt_rule)
-    # More views than the steps take would be made in vain.
-    views = min(recipe.bank_views, recipe.steps * recipe.batch_size)
-    shown_bytes = 0 if validation is None else validation.nbytes
-    data_bytes = 0
-
-    def report(row: dict[str, float]) -> None:
-        nonlocal data_bytes
-        data_bytes = int(row["data_bytes"]) + shown_bytes
-        step, speed = int(row["step"]), row["images_per_s"]
-        say(TrainingProgress(step, row["epoch"], row["loss"], speed, data_bytes))
-
-    curve = fit(
-        model,
-        training_images(
-            stacks(parts.train, depth, step=1), views=views, kind=recipe.augmentation, **settings
-        ),
-        seed=cell.seed,
-        report=report,
-        validate=lambda: None if validation is None else validation_dice(model, validation),
-    )
-    return Training(tuple(curve), time.perf_counter() - began, data_bytes)
 
 
 def prompt_origin(cell: Cell) -> PromptSource:

@@ -1,5 +1,6 @@
 """Events: what a running cell and the scheduler report, one dataclass for each kind."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,6 +62,7 @@ class CostPredicted:
 
 
 CellProgress = PhaseStarted | TrainingProgress | CostPredicted
+Say = Callable[[CellProgress], None]  # takes the progress of a running cell
 
 
 @dataclass(frozen=True)

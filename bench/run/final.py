@@ -1,6 +1,6 @@
 """Train the final model: on all images that the comparison did not test on, or on all images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from bench.keep.header import ModelHeader, Score, without_paths
 from bench.keep.model_card import write_card
 from bench.keep.model_file import save_model
 from bench.plugins.registry import load_collection
-from bench.run.cell import build_model, prompt_origin, split_of, train_model
+from bench.run.cell import build_model, prompt_origin, split_of
 from bench.run.environment import environment
-from bench.run.events import CellProgress, PhaseStarted
+from bench.run.events import PhaseStarted, Say
 from bench.run.record_images import selection_of
+from bench.run.training import train_model
 from bench.spec import Cell
 
 
@@ -36,9 +37,7 @@ class FinalTraining:
     repeats: tuple[Score, ...] = ()
 
 
-def train_final(
-    training: FinalTraining, device: str, path: Path, say: Callable[[CellProgress], None]
-) -> ModelHeader:
+def train_final(training: FinalTraining, device: str, path: Path, say: Say) -> ModelHeader:
     """Train a model on the train and validation parts, or on all, and write it with its card.
 
     The recipe is that of the cell: as many steps, on more images. Nothing is validated or tested.

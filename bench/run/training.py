@@ -1,0 +1,93 @@
+"""The training of one cell, the same for every method."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cost.predict.memory import VALIDATION_IMAGES
+from bench.data.items import Collection
+from bench.data.split import Split
+from bench.data.stacks import stacks
+from bench.evaluate.whole import validation_dice
+from bench.learn.images import make_labelled_images, training_images
+from bench.learn.loop import fit
+from bench.learn.model import Model
+from bench.run.events import Say, TrainingProgress
+from bench.spec import Cell
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training gives besides the trained model.
+
+    Attributes:
+        curve: see `bench.learn.loop.fit`.
+        wall_s: seconds, making the views included; None if nothing was trained.
+        data_bytes: images in memory and output of frozen stages, as in
+            `bench.run.events.TrainingProgress`; None if nothing was trained.
+    """
+
+    curve: tuple[dict[str, float], ...] = ()
+    wall_s: float | None = None
+    data_bytes: int | None = None
+
+
+def train_model(
+    model: Model, cell: Cell, collection: Collection, parts: Split, say: Say
+) -> Training:
+    """Train the model on the training part; nothing is done if nothing is trainable.
+
+    Args:
+        model: of `build_model`; it is changed, and left in training mode.
+        cell: gives recipe and seed.
+        collection: the dataset.
+        parts: of `split_of`.
+        say: called with the progress.
+
+    Returns:
+        The curve and costs; empty if nothing is trainable. The Dice of the curve is of the first
+        `VALIDATION_IMAGES` images of the validation part; without this part there is none.
+
+    Raises:
+        DivergedError: a loss or a logit is not finite.
+        UnsupportedError: the recipe needs SAM's decoder, and the model has none.
+        UserError: an image cannot be read, or a volume has fewer slices than the depth.
+    """
+    if not model.trainable:
+        return Training()
+    began = time.perf_counter()
+    recipe, depth = cell.recipe, cell.task.depth
+    settings: dict[str, Any] = {
+        "collection": collection,
+        "size": cell.task.image_size,
+        "seed": cell.seed,
+        "device": model.device,
+        "instances": model.prompt_rule is not None,
+        "fit": cell.task.fit,
+    }
+    shown = stacks(parts.val, depth)[: max(1, VALIDATION_IMAGES // depth)]
+    validation = None
+    if shown:
+        validation = make_labelled_images(shown, views=0, kind="none", **settings)
+        validation = validation.with_prompts(model.prompt_rule)
+    # More views than the steps take would be made in vain.
+    views = min(recipe.bank_views, recipe.steps * recipe.batch_size)
+    shown_bytes = 0 if validation is None else validation.nbytes
+    data_bytes = 0
+
+    def report(row: dict[str, float]) -> None:
+        nonlocal data_bytes
+        data_bytes = int(row["data_bytes"]) + shown_bytes
+        step, speed = int(row["step"]), row["images_per_s"]
+        say(TrainingProgress(step, row["epoch"], row["loss"], speed, data_bytes))
+
+    curve = fit(
+        model,
+        training_images(
+            stacks(parts.train, depth, step=1), views=views, kind=recipe.augmentation, **settings
+        ),
+        seed=cell.seed,
+        report=report,
+        validate=lambda: None if validation is None else validation_dice(model, validation),
+    )
+    return Training(tuple(curve), time.perf_counter() - began, data_bytes)
