@@ -92,7 +92,9 @@ class Results:
         `<key>_sd`, the sample standard deviation; `<key>_mark`, "best" or "tied" (not
         distinguishable from the best at the 5% level). A value that is not there, as `_sd` of one
         run or the mark of other rows, is None or NaN: test it with `isna`. Some metrics have no
-        columns if no row has a value. `attrs` holds "title" and "notes".
+        columns if no row has a value. With two to eight foreground classes, the last columns are
+        the Dice of each, `dice/<class>` and `dice/<class>_sd`; they have no marks. `attrs` holds
+        "title" and "notes".
 
         Args:
             name: a name in `tables()`, or a dataset that has only one table; None if there is only

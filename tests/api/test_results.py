@@ -50,13 +50,20 @@ def test_a_table_has_mean_spread_and_mark_of_each_method(folder: Path) -> None:
     table = results.table("steel")
     text = ["label", "backbone", "weights", "prompts", "runs"]
     assert list(table.columns[:5]) == text
-    figures = list(table.columns[5:])
+    of_classes = [name for name in table.columns if name.startswith("dice/")]
+    classes = ("carbide", "spheroidite")
+    assert of_classes == [f"dice/{name}{end}" for name in classes for end in ("", "_sd")]
+    figures = list(table.columns[5 : -len(of_classes)])
     assert figures == [name + end for name in figures[::3] for end in ("", "_sd", "_mark")]
     table = table.set_index("label")
     assert list(table.index) == ["adapter", "lora", "full"]
     assert table["dice_dataset"].tolist() == pytest.approx([0.8, 0.55, np.nan], nan_ok=True)
     assert table.loc["adapter", "dice_dataset_sd"] == pytest.approx(np.std([0.7, 0.9], ddof=1))
     assert table.loc["adapter", "dice_dataset_mark"] == "best"
+    assert table.loc["lora", "dice/spheroidite"] == pytest.approx(0.85 * 0.55)
+    assert table.loc["lora", "dice/spheroidite_sd"] == pytest.approx(
+        0.85 * np.std([0.5, 0.6], ddof=1)
+    )
     assert table.attrs["title"] == results.tables()["steel"]
     assert any("the loss became nan" in note for note in table.attrs["notes"])
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.records.frame import to_frame
 from bench.report.tables.terminal import terminal_table
-from bench.report.tables.write import markdown
+from bench.report.tables.write import latex, markdown, unrounded
 
 
 def comparison(classes: tuple[str, ...], *metrics: dict[str, Any]) -> Comparison:
@@ -25,6 +25,27 @@ def comparison(classes: tuple[str, ...], *metrics: dict[str, Any]) -> Comparison
 
 
 CLASSES = ("ground", "lines", "squares")
+
+
+def test_dice_of_each_class_has_columns_in_csv_and_latex() -> None:
+    classes = ("ground", "grain_boundary", "pore & void")
+    made = comparison(
+        classes,
+        {"dice/grain_boundary": 0.25, "dice/pore & void": 0.755},
+        {"dice/grain_boundary": None, "dice/pore & void": 0.5},
+    )
+    lines = unrounded(made)
+    assert list(lines)[-4:] == [f"dice/{c}{end}" for c in classes[1:] for end in ("", "_sd")]
+    assert lines["dice/grain_boundary"] == [None, 0.25]
+    assert lines["dice/pore & void"] == [0.5, 0.755]
+    assert lines["dice/pore & void_sd"] == [None, None]
+    text = latex(made)
+    header, *rows = (line for line in text.splitlines() if " & " in line)
+    assert header.endswith(r" & Dice grain\_boundary (\%) & Dice pore \& void (\%) \\")
+    ends = {row.split(" & ")[0]: row.split(" & ")[-2:] for row in rows}
+    assert ends == {"full": ["---", r"50.0 \\"], "lora": ["25.0", r"75.5 \\"]}
+    alignment = text.split(r"\begin{tabular}{")[1].split("}")[0]
+    assert len(alignment) == len(header.split(" & "))
 
 
 def test_dice_of_each_class_has_columns_in_markdown_and_in_the_terminal() -> None:

@@ -62,6 +62,11 @@ class Comparison:
         """Columns with the Dice of each class; empty for one foreground class or many."""
         return class_columns(self.rows)
 
+    @property
+    def all_columns(self) -> list[Column]:
+        """`columns`, then `class_columns`: what tables show, in this order."""
+        return [*self.columns, *self.class_columns]
+
 
 def make_comparisons(frame: pd.DataFrame) -> list[Comparison]:
     """Make a comparison for each `table_key` of the cells.

@@ -27,7 +27,7 @@ def terminal_table(comparison: Comparison, width: int = 100) -> Table:
         width: number of characters in a line; the least important columns are left out until the
             table fits or has one column of numbers.
     """
-    everything = [*comparison.columns, *comparison.class_columns]
+    everything = comparison.all_columns
     keep = [
         column
         for column in everything

@@ -101,7 +101,7 @@ def markdown(comparison: Comparison) -> str:
     Best values are bold, ties have the mark ≈. The Dice of each class has the last columns.
     """
     parts = []
-    columns = [*comparison.columns, *comparison.class_columns]
+    columns = comparison.all_columns
     alignments = ["left"] * len(TEXT_HEADERS) + ["right"] * len(columns)
     for block in comparison.blocks:
         shown = cells(block, columns, _mark_markdown)
@@ -116,17 +116,19 @@ def markdown(comparison: Comparison) -> str:
 def latex(comparison: Comparison) -> str:
     """Return a booktabs `tabular` for LaTeX; title and notes are comments above it.
 
-    Best values are bold, ties have the mark ≈; a rule separates the blocks.
+    Best values are bold, ties have the mark ≈; a rule separates the blocks. The Dice of each class
+    has the last columns.
     """
-    alignment = "l" * len(TEXT_HEADERS) + "r" * len(comparison.columns)
+    columns = comparison.all_columns
+    alignment = "l" * len(TEXT_HEADERS) + "r" * len(columns)
     body = [
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
-        " & ".join(map(_escape, _headers(comparison.columns))) + r" \\",
+        " & ".join(map(_escape, _headers(columns))) + r" \\",
     ]
     for block in comparison.blocks:
         body.append(r"\midrule")
-        for line in cells(block, comparison.columns, _mark_latex):
+        for line in cells(block, columns, _mark_latex):
             texts, figures = line[: len(TEXT_HEADERS)], line[len(TEXT_HEADERS) :]
             body.append(" & ".join([*map(_escape, texts), *figures]) + r" \\")
     comments = [f"% {' '.join(line.split())}" for line in (comparison.title, *comparison.notes)]
@@ -139,8 +141,9 @@ def unrounded(comparison: Comparison) -> dict[str, list[object]]:
     Returns:
         "label", "backbone", "weights", "prompts" and "runs" (their statuses); for each column its
         `key` (mean or best over runs), `<key>_sd` (standard deviation, even where tables do not
-        show it) and `<key>_mark` ("best", "tied" or None). Each is a list with one value per row,
-        None if there is no value.
+        show it) and `<key>_mark` ("best", "tied" or None); last, the Dice of each class as
+        `dice/<class>` and `dice/<class>_sd`, which is not ranked. Each is a list with one value per
+        row, None if there is no value.
     """
     lines: dict[str, list[object]] = {
         "label": [row.label for row in comparison.rows],
@@ -156,6 +159,10 @@ def unrounded(comparison: Comparison) -> dict[str, list[object]]:
         lines[key] = [value.figure for value in values]
         lines[f"{key}_sd"] = [value.spread for value in values]
         lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
+    for column in comparison.class_columns:
+        values = [row.value(column) for row in comparison.rows]
+        lines[column.key] = [value.figure for value in values]
+        lines[f"{column.key}_sd"] = [value.spread for value in values]
     return lines
 
 
