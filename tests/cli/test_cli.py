@@ -59,7 +59,8 @@ def empty() -> None:
 
 
 def without_mask() -> None:
-    Path("mine/masks/image_3.png").unlink()
+    for number in range(3, 8):
+        Path(f"mine/masks/image_{number}.png").unlink()
 
 
 def other_size() -> None:
@@ -146,7 +147,7 @@ MISTAKES: list[tuple[str, Callable[[], None], str]] = [
     (f"{LORA} --out", nothing, r"argument --out: expected one argument; see sam-bench --help"),
     ("", nothing, r"--methods is missing: see --list for names"),
     (LORA, empty, r"'mine' is empty; it needs a folder images/ \(or image/\)"),
-    (LORA, without_mask, r"1 of 8 images have no mask, such as '.*image_3.png'; add the masks"),
+    (LORA, without_mask, r"5 of 8 images have no mask, such as '.*image_3.png'; add the masks"),
     (LORA, other_size, r"image_3' is 48 x 40 pixels .* 10 x 10; make them the same size"),
     (LORA, other_values, r"mask '.*' holds 255, but only 0, 1.* are declared; correct the mask"),
     (LORA, unreadable, r"cannot read '.*image_3.png' as an image .*; replace or remove the file"),

@@ -53,7 +53,7 @@ def test_facts_are_those_of_the_files(root: Path) -> None:
         "images/: 1 folder (raw)",
         "images/: 1 hidden file (.DS_Store)",
         "images/: 1 file (scale.txt)",
-        "instances/: 1 map (d.png) without an image",
+        "instances/: 1 map (d.png) of no image that is used",
         "1 folder (old)",
         "1 file (notes.docx)",
     )

@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from bench.data.decode import decode
+from bench.data.facts import CollectionFacts
 from bench.data.fingerprint import fingerprint
 from bench.data.folder.read import read_folder
 from bench.data.items import IGNORE, Collection
@@ -153,6 +154,28 @@ def test_split_files(tmp_path: Path, name: str, content: Any) -> None:
     assert f"split as in {name}" in collection.notes
 
 
+def test_images_without_a_mask_are_left_out_and_told(tmp_path: Path) -> None:
+    make(tmp_path, tuple("abcdefgh"))
+    for name in "bdh":
+        (tmp_path / "masks" / f"{name}.png").unlink()
+    (tmp_path / "images" / "b.png").write_text("never read")
+    write(tmp_path / "groups.csv", "a,s1\nb,s1\nd,s2\n")
+    write(tmp_path / "split.json", {"train": ["a", "b", "c"], "val": ["e"], "test": ["f", "h"]})
+    collection = read_folder(tmp_path)
+    assert [item.name for item in collection.items] == ["a", "c", "e", "f", "g"]
+    assert collection.left_out == ("images/: 3 images (b.png, d.png, h.png) without a mask",)
+    assert collection.official == {"train": ("a", "c"), "val": ("e",), "test": ("f",)}
+    assert "split.json names 2 images (b, h) without a mask: not used" in collection.notes
+    assert "4 of 5 images have no specimen group: each counts as its own" in collection.notes
+    lines = " ".join(CollectionFacts.of(collection).to_dict()["left_out"])
+    assert "b.png, d.png, h.png" in lines
+    (tmp_path / "masks" / "g.png").unlink()
+    assert len(read_folder(tmp_path).items) == 4  # half of the images
+    (tmp_path / "masks" / "f.png").unlink()
+    with pytest.raises(UserError, match="5 of 8 images have no mask"):
+        read_folder(tmp_path)
+
+
 def test_instances_are_optional_per_image(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "instances").mkdir()
@@ -255,8 +278,11 @@ def test_palettes_that_disagree_are_told(tmp_path: Path) -> None:
 def spoil(root: Path, fault: str) -> None:
     make(root)
     image, mask = root / "images" / "b.png", root / "masks" / "b.png"
-    if fault == "no mask":
+    if fault == "no masks":
         mask.unlink()
+        (root / "masks" / "a.png").unlink()
+    elif fault == "other name":
+        mask.rename(mask.with_stem("ab"))
     elif fault == "no image":
         image.unlink()
     elif fault == "sizes":
@@ -288,8 +314,9 @@ def spoil(root: Path, fault: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("no mask", r"1 of 3 images have no mask, such as '.*b\.png'; add"),
-        ("no image", r"1 of 3 masks have no image, such as '.*b\.png'; add"),
+        ("no masks", r"2 of 3 images have no mask, such as '.*a\.png'; add the masks"),
+        ("no image", r"1 of 3 masks have no image, such as '.*b\.png'; give image and mask the"),
+        ("other name", r"'.*ab\.png', and the image '.*b\.png' has no mask; give image"),
         ("sizes", r"image 'b' is 12 x 9 pixels .* '.*b\.png' is 12 x 10; make"),
         ("unreadable", r"cannot read '.*images.b\.png' as an image"),
         ("unreadable mask", r"cannot read '.*masks.b\.png' as an image"),

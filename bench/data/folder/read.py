@@ -46,7 +46,8 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
 
     Returns:
         The collection, named as the folder, items in the order of their file names; they refer to
-        the files. Its `notes` say what was assumed, and `left_out` which files are not used.
+        the files. Its `notes` say what was assumed, and `left_out` which files are not used; images
+        without a mask are among these, if they are not more than half of all.
 
     Raises:
         UserError: the first fault of a file, and how to correct it.
@@ -57,8 +58,8 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
         raise UserError(f"'{root}' is not a folder; name one that holds images/ and masks/")
     meta = read_meta(root)
     left_out: list[str] = []
-    pairs = _pairs(root, left_out)
-    groups = read_groups(root, meta, pairs.keys())
+    pairs, unmasked = _pairs(root, left_out)
+    groups = read_groups(root, meta, {*pairs, *unmasked})
     instances = _instances(root, pairs, left_out)
     items = tuple(
         Item(
@@ -87,9 +88,12 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
         notes.append(
             f"{alone} of {len(items)} images have no specimen group: each counts as its own"
         )
-    official, split_file = read_split(root, pairs.keys()) or (None, None)
-    if split_file:
+    official, split_file = read_split(root, {*pairs, *unmasked}) or (None, None)
+    if official is not None:
         notes.append(f"split as in {split_file}")
+        official, lost = _without(official, unmasked)
+        if lost:
+            notes.append(f"{split_file} names {_some(lost, 'image')} without a mask: not used")
     return Collection(
         name=root.resolve().name,
         classes=classes.names,
@@ -104,25 +108,46 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
     )
 
 
-def _pairs(root: Path, left_out: list[str]) -> dict[str, tuple[Path, Path]]:
-    """Image and mask of each item, by name in sorted order."""
+def _pairs(root: Path, left_out: list[str]) -> tuple[dict[str, tuple[Path, Path]], set[str]]:
+    """Image and mask of each item, by name in sorted order; names of the images without a mask.
+
+    Raises:
+        UserError: there are no images, more than half of them have no mask, or a mask has no image.
+    """
     images = _files(_subfolder(root, IMAGES), left_out)
     masks = _files(_subfolder(root, MASKS), left_out)
     if not images:
         raise UserError(f"'{root}' has no images; put {', '.join(sorted(SUFFIXES))} files there")
     matched = _match(images, masks)
-    if missing := [images[name] for name in images if name not in matched]:
+    missing = {name: file for name, file in images.items() if name not in matched}
+    if 2 * len(missing) > len(images):
         raise UserError(
-            f"{len(missing)} of {len(images)} images have no mask, such as '{missing[0]}'; "
-            "add the masks under the same names, or remove the images"
+            f"{len(missing)} of {len(images)} images have no mask, such as"
+            f" '{next(iter(missing.values()))}'; add the masks under the same names, or remove the"
+            " images"
         )
     used = set(matched.values())
     if spare := [mask for mask in masks.values() if mask not in used]:
+        first = next(iter(missing.values()), None)
+        lacking = f", and the image '{first}' has no mask" if missing else ""
         raise UserError(
-            f"{len(spare)} of {len(masks)} masks have no image, such as '{spare[0]}'; "
-            "add the images under the same names, or remove the masks"
+            f"{len(spare)} of {len(masks)} masks have no image, such as '{spare[0]}'{lacking}; give"
+            " image and mask the same name, or remove the masks"
         )
-    return {name: (images[name], matched[name]) for name in images}
+    if missing:
+        names = [file.name for file in missing.values()]
+        left_out.append(
+            f"{next(iter(missing.values())).parent.name}/: {_some(names, 'image')} without a mask"
+        )
+    return {name: (images[name], mask) for name, mask in matched.items()}, set(missing)
+
+
+def _without(
+    parts: dict[str, tuple[str, ...]], names: set[str]
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Parts of a split without some images, and those of them that it named."""
+    kept = {part: tuple(n for n in some if n not in names) for part, some in parts.items()}
+    return kept, [name for some in parts.values() for name in some if name in names]
 
 
 def _instances(
@@ -136,7 +161,7 @@ def _instances(
     matched = _match({name: image for name, (image, _) in pairs.items()}, files)
     used = set(matched.values())
     if spare := [file.name for file in files.values() if file not in used]:
-        left_out.append(f"{folder.name}/: {_some(spare, 'map')} without an image")
+        left_out.append(f"{folder.name}/: {_some(spare, 'map')} of no image that is used")
     return matched
 
 

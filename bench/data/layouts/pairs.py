@@ -56,7 +56,10 @@ def recognise(source: Source) -> str | None:
 
 
 def is_own_layout(source: Source) -> bool:
-    """Whether the folder is in the layout of `bench.data.folder`: single images, equal names."""
+    """Whether the folder is in the layout of `bench.data.folder`: single images, equal names.
+
+    Some images may lack a mask, at most half of them.
+    """
     stems: dict[str, set[str]] = {"images": set(), "masks": set(), "instances": set()}
     for name in source.pictures:
         folder = posixpath.dirname(name)
@@ -65,7 +68,8 @@ def is_own_layout(source: Source) -> bool:
         if is_stack(source.files[name]):
             return False
         stems[folder].add(stem(name))
-    return bool(stems["images"]) and stems["images"] == stems["masks"]
+    images, masks = stems["images"], stems["masks"]
+    return bool(images) and masks <= images and 2 * len(masks) >= len(images)
 
 
 def convert(source: Source, options: Options, report: Report) -> Draft:
