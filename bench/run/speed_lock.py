@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 PATIENCE_S = 60.0  # longest wait for the others; a cell gives way between steps and images
+STOPPED_S = 600.0  # a measurement takes less; a process that still holds a lock is stopped
 POLL_S = 0.005
 
 
@@ -26,13 +27,20 @@ class SpeedLock:
     Args:
         folder: of the two files, on a disk of this machine; None for that of temporary files.
         patience_s: longest time that `alone` waits for the others, in seconds.
+        stopped_s: longest time that a cell waits for another one's measurement, in seconds.
     """
 
-    def __init__(self, folder: Path | None = None, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        patience_s: float = PATIENCE_S,
+        stopped_s: float = STOPPED_S,
+    ) -> None:
         self._folder = folder or Path(tempfile.gettempdir())
-        self._patience_s = patience_s
+        self._patience_s, self._stopped_s = patience_s, stopped_s
         self._files = contextlib.ExitStack()
         self._all_alone = True
+        self._waited_in_vain = False
 
     def __enter__(self) -> "SpeedLock":
         """Open the files, and begin to work.
@@ -42,7 +50,7 @@ class SpeedLock:
         """
         prefix = f"sam-adapt-bench-{os.getuid()}"
         self._queue, self._work = (
-            self._files.enter_context((self._folder / f"{prefix}-{name}.lock").open("w"))
+            self._files.enter_context((self._folder / f"{prefix}-{name}.lock").open("a"))
             for name in ("queue", "work")
         )
         self._come_back()
@@ -77,7 +85,7 @@ class SpeedLock:
         """
         with self.away():
             ends = time.monotonic() + self._patience_s
-            held = _wait(self._queue, ends) and _wait(self._work, ends)
+            held = all(_wait(file, ends, fcntl.LOCK_EX) for file in (self._queue, self._work))
             self._all_alone &= held
             try:
                 yield held
@@ -91,14 +99,18 @@ class SpeedLock:
         return "other cells paused" if self._all_alone else "other cells running"
 
     def _come_back(self) -> None:
-        fcntl.flock(self._queue, fcntl.LOCK_SH)
-        fcntl.flock(self._work, fcntl.LOCK_SH)
+        """Take the shared lock; go on without it if the one that measures has been stopped."""
+        # It does not wait as long for the same process again.
+        ends = time.monotonic() + (0.0 if self._waited_in_vain else self._stopped_s)
+        held = all(_wait(file, ends, fcntl.LOCK_SH) for file in (self._queue, self._work))
+        self._waited_in_vain = not held
+        self._all_alone &= held
         _release(self._queue)
 
 
-def _wait(file: IO[str], ends: float) -> bool:
-    """Whether the file could be locked for this process only, before the time `ends`."""
-    while not _try(file, fcntl.LOCK_EX):
+def _wait(file: IO[str], ends: float, kind: int) -> bool:
+    """Whether the file could be locked, shared or for this process only, before the time `ends`."""
+    while not _try(file, kind):
         if time.monotonic() > ends:
             return False
         time.sleep(POLL_S)

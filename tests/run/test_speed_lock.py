@@ -31,6 +31,13 @@ def measure(folder: Path, inside: Any, most: Any) -> None:
             inside.value -= 1
 
 
+def measure_until(folder: Path, inside: Any, end: Any) -> None:
+    """Measure until `end` is set, as a process does that is stopped meanwhile."""
+    with SpeedLock(folder) as lock, lock.alone():
+        inside.set()
+        end.wait(60)
+
+
 def wait_for_step(steps: Any) -> None:
     before, ends = steps.value, time.monotonic() + 20
     while steps.value < before + 2 and time.monotonic() < ends:
@@ -78,6 +85,30 @@ def test_two_cells_do_not_measure_at_the_same_time(tmp_path: Path) -> None:
         cell.join(30)
         assert cell.exitcode == 0
     assert most.value == 1
+
+
+def test_a_cell_does_not_wait_for_ever_for_one_that_was_stopped_while_it_measured(
+    tmp_path: Path,
+) -> None:
+    inside, end = FORK.Event(), FORK.Event()
+    stopped = FORK.Process(target=measure_until, args=(tmp_path, inside, end))
+    stopped.start()
+    assert inside.wait(20)
+    try:
+        begins = time.monotonic()
+        with SpeedLock(tmp_path, stopped_s=0.3) as lock:
+            assert 0.3 <= time.monotonic() - begins < 10
+            begins = time.monotonic()
+            lock.give_way()  # it does not wait as long for the same process again
+            assert time.monotonic() - begins < 0.3
+            assert lock.conditions == "other cells running"
+            end.set()
+            stopped.join(20)
+            with lock.alone() as held:
+                assert held
+    finally:
+        end.set()
+        stopped.join(20)
 
 
 def test_a_cell_that_does_not_give_way_is_not_awaited_for_ever(tmp_path: Path) -> None:
