@@ -2,7 +2,6 @@
 
 import threading
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.text import Text
@@ -44,12 +43,7 @@ class ProgressLog:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop the thread."""
         self._ended.set()
         self._thread.join()

@@ -1,7 +1,6 @@
 """What the scheduler asks of the place where cells run: this machine, or others."""
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Protocol
 
 from bench.run.events import CellProgress
@@ -22,12 +21,7 @@ class Executor(Protocol):
     def __enter__(self) -> "Executor":
         """Get ready."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop the cells that still run; there are none unless the block raised an error."""
 
     def choose(self, cells: Sequence[Cell]) -> Cell | None:

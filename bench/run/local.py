@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bench.run.device_memory import available_bytes, fit_together
@@ -153,12 +152,11 @@ class LocalExecutor:
             self._predictor = replace(self._predictor, free=known)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        """Stop the cells that still run."""
+        self.stop()
+
+    def stop(self) -> None:
         """Ask the processes to end, and kill those that do not in time."""
         ends = time.monotonic() + PATIENCE_S
         for child in self._running:

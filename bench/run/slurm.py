@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from bench.errors import UserError
@@ -54,7 +53,7 @@ class SlurmCell:
         from submitit.helpers import DelayedSubmission
 
         if self._executor is not None:
-            self._executor.__exit__(None, None, None)
+            self._executor.stop()
         return DelayedSubmission(SlurmCell(self.sent, self.store))
 
 
@@ -103,12 +102,7 @@ class SlurmExecutor:
         (self._folder / "jobs").mkdir(parents=True, exist_ok=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Cancel the jobs that are left."""
         for cell, job in self._jobs.values():
             job.cancel(check=False)
