@@ -140,7 +140,7 @@ def run_and_report(
 
         cells, choices = fit_memory(cells, Store(arguments.out), device)
         notes = [*notes, *choices]
-    for note in notes:
+    for note in (*notes, *_slow_precision(cells, device)):
         console.print(f"[dim]note: {plain(note)}[/]")
     if arguments.dry_run:
         return _dry_run(cells, Store(arguments.out), settings, console)
@@ -153,6 +153,19 @@ def run_and_report(
     for record in failed:
         console.print(f"[red]{record.status}[/] {plain(record.cell.label)}: {plain(record.error)}")
     return 1 if failed else 0
+
+
+def _slow_precision(cells: "Sequence[Cell]", device: str) -> list[str]:
+    """A note on cells that compute in bf16, as a published recipe may ask, on a slow device."""
+    from bench.sam.precision import computes_bf16  # imports torch
+
+    count = sum(cell.recipe.precision == "bf16" for cell in cells)
+    if not count or computes_bf16(device):
+        return []
+    return [
+        f"{counted(count, 'cell')} in bf16, which this device only emulates, many times slower than"
+        " fp32: --precision fp32 is another recipe, with records of its own"
+    ]
 
 
 def _run(

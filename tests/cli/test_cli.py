@@ -377,6 +377,23 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(
     assert contents() == before
 
 
+def test_cells_in_bf16_are_told_where_the_device_emulates_it(
+    mine: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "--methods frozen_head --seeds 2 --dry-run"
+    for slow, words, told in (
+        (True, "--precision bf16", "2 cells in bf16, which this device only emulates"),
+        (True, "", "in fp32, since this device only emulates bf16"),
+        (False, "--precision bf16", None),
+        (False, "", None),
+    ):
+        monkeypatch.setattr("bench.sam.precision.computes_bf16", lambda device, slow=slow: not slow)
+        assert ask(line, *words.split()) == 0
+        out = capsys.readouterr().out
+        assert ("emulates" in out) == (told is not None)
+        assert told is None or f"note: {told}" in out
+
+
 def test_a_dry_run_shows_what_sets_cells_apart(
     mine: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
