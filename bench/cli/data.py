@@ -42,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument(
         "--image-size", metavar="PX", type=int, default=256, help="side of the views [%(default)s]"
     )
+    preview.add_argument(
+        "--fit",
+        metavar="NAME",
+        default="square",
+        help="how images become squares, as in a run: square or pad [%(default)s]",
+    )
     add_selection_options(preview)
     preview.add_argument(
         "--out",
@@ -113,6 +119,13 @@ def _preview(arguments: argparse.Namespace, console: Console) -> int:
         raise UserError(f"--out is '{arguments.out}': give a file that ends in .png")
     selection = Selection.parse(arguments.channels, arguments.crop)
     collection = load_collection(arguments.name, selection)
-    path = write_preview(collection, arguments.augmentation, arguments.image_size, 0, arguments.out)
+    path = write_preview(
+        collection,
+        arguments.augmentation,
+        arguments.image_size,
+        0,
+        arguments.out,
+        fit=arguments.fit,
+    )
     console.print(plain(path), soft_wrap=True)
     return 0

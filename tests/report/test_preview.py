@@ -6,6 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from bench.data.fit import PADDING
 from bench.data.items import IGNORE, Collection, Item
 from bench.errors import UserError
 from bench.report.plots.preview import write_preview
@@ -94,6 +95,39 @@ def test_the_title_fits_in_the_figure(
     assert box.y1 <= figure.bbox.height
 
 
+def test_the_preview_has_the_aspect_ratio_of_the_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wide = Collection(
+        "wide",
+        ("ground", "disc"),
+        tuple(
+            Item(f"field{n}", np.full((24, 48), 90, np.uint8), np.eye(24, 48, n, np.uint8), f"s{n}")
+            for n in range(8)
+        ),
+    )
+    figures: list[Figure] = []
+
+    def keep(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
+        figures.append(figure)
+        return [path]
+
+    monkeypatch.setattr("bench.report.plots.preview.save", keep)
+    for fit in ("square", "pad"):
+        write_preview(wide, "mirror", 32, 0, tmp_path / "p.png", images=1, views=1, fit=fit)
+    square, pad = figures
+    pale = 0.4 * np.array(PADDING) / 255 + 0.6
+    for drawn_squares, drawn_pads in zip(square.axes, pad.axes, strict=True):
+        np.testing.assert_allclose(np.asarray(drawn_squares.get_images()[0].get_array()), 90 / 255)
+        padded = np.asarray(drawn_pads.get_images()[0].get_array())
+        np.testing.assert_allclose(padded[:16], 90 / 255)
+        np.testing.assert_allclose(padded[16:], np.broadcast_to(pale, (16, 32, 3)))
+    assert "fit 'pad': aspect ratio kept" in pad.get_suptitle().replace("\n", " ")
+    assert "fit" not in square.get_suptitle()
+    labels = [text.get_text() for text in pad.legends[0].get_texts()]
+    assert labels == ["disc", "not labelled or padding (pale)"]
+
+
 def test_mistakes_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a preview is a PNG, not 'p.jpg': give a name"):
         write_preview(collection(), "none", 32, 0, tmp_path / "p.jpg")
@@ -101,4 +135,6 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         write_preview(collection(), "none", 0, 0, tmp_path / "p.png")
     with pytest.raises(UserError, match=r"no augmentation 'report'. Did you mean 'reports'"):
         write_preview(collection(), "report", 32, 0, tmp_path / "p.png")
+    with pytest.raises(UserError, match=r"no fit 'pads'. Did you mean 'pad'"):
+        write_preview(collection(), "none", 32, 0, tmp_path / "p.png", fit="pads")
     assert not list(tmp_path.iterdir())

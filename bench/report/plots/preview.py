@@ -1,6 +1,7 @@
 """A picture of what an augmentation makes of some training images."""
 
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.patches import Patch
 
 from bench.data.bank import KINDS, Bank, make_bank
 from bench.data.decode import decode
+from bench.data.fit import FITS
 from bench.data.items import IGNORE, Collection, Item
 from bench.data.split import split
 from bench.errors import UserError
@@ -33,6 +35,7 @@ def write_preview(
     *,
     images: int = 4,
     views: int = 6,
+    fit: str = "square",
 ) -> Path:
     """Write a PNG: a row for each image, the whole of it first, then views as training sees them.
 
@@ -47,13 +50,15 @@ def write_preview(
         path: of the picture, ending in ".png"; its folder is created if needed.
         images: at most this many rows.
         views: at most this many views next to the whole image, fewer where the kind has fewer.
+        fit: how images become squares, in `bench.data.fit.FITS`; padding is pale, as pixels without
+            label are.
 
     Returns:
         The file.
 
     Raises:
-        UserError: there is no such kind, another ending, a size below 1, the collection cannot be
-            split or read, or the file cannot be written.
+        UserError: there is no such kind or fit, another ending, a size below 1, the collection
+            cannot be split or read, or the file cannot be written.
     """
     if path.suffix != ".png":
         raise UserError(f"a preview is a PNG, not '{path.name}': give a name that ends in .png")
@@ -61,16 +66,21 @@ def write_preview(
         raise UserError(f"views of {size} px are none: give a side of 1 px or more")
     items = _spread(split(collection).train, images)
     pairs = [decode(item, collection) for item in items]
-    whole = make_bank(pairs, views=0, size=size, kind="none", seed=seed)
-    bank = make_bank(pairs, views=(views + 1) * len(items), size=size, kind=kind, seed=seed)
+    draw = partial(make_bank, pairs, size=size, seed=seed, fit=fit)
+    whole, bank = draw(views=0, kind="none"), draw(views=(views + 1) * len(items), kind=kind)
     with style():
-        figure = draw_preview(collection, kind, items, whole, _without(bank, whole, views))
+        figure = draw_preview(collection, kind, items, whole, _without(bank, whole, views), fit)
         (written,) = save(figure, path.with_suffix(""), vector=False)
     return written
 
 
 def draw_preview(
-    collection: Collection, kind: str, items: list[Item], whole: Bank, views: Bank
+    collection: Collection,
+    kind: str,
+    items: list[Item],
+    whole: Bank,
+    views: Bank,
+    fit: str = "square",
 ) -> Figure:
     """Draw a grid of pictures with the outlines of the classes, one row for each image.
 
@@ -80,13 +90,16 @@ def draw_preview(
         items: R images, whose names are shown.
         whole: the R whole images.
         views: R x N views; view n of image r is row n R + r.
+        fit: in `bench.data.fit.FITS`, shown in the title if it is not "square".
 
     Raises:
-        KeyError: there is no such kind.
+        KeyError: there is no such kind or fit.
     """
     rows, columns = len(items), 1 + len(views) // len(items)
     wide = max(_SIDE * columns, _NARROWEST)
     title = f"{collection.name}, augmentation '{kind}': {KINDS[kind].text}"
+    if fit != "square":
+        title += f"; fit '{fit}': {FITS[fit]}"
     lines = textwrap.wrap(title, round(_LETTERS * wide))
     figure = Figure(
         figsize=(wide, _SIDE * rows + 0.6 + 0.17 * len(lines)),
@@ -105,7 +118,8 @@ def draw_preview(
     classes = list(enumerate(collection.classes))[1:]
     handles = [Patch(color=class_colour(index), label=name) for index, name in classes]
     if any((bank.masks == IGNORE).any() for bank in (whole, views)):
-        handles.append(Patch(color=FAINT, label="not labelled (pale)"))
+        padding = " or padding" if fit == "pad" else ""
+        handles.append(Patch(color=FAINT, label=f"not labelled{padding} (pale)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, 5))
     return figure
 
