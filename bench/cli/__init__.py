@@ -20,6 +20,7 @@ from bench.plugins.folders import plugin_folders
 COMMANDS = (
     *("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data"),
     *("choose", "models", "train", "predict", "export"),
+    *("merge",),
     *("check-method", "check-dataset"),
 )
 

@@ -1,6 +1,6 @@
 """The kept models of a results folder: write, list, and remove all but the best."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,27 +56,34 @@ def scores_of(cell: Cell, records: Iterable[Record]) -> tuple[Score, ...]:
     """
     wanted = settings_id(cell)
     return tuple(
-        Score(record.cell.id, record.metrics.get("dice_dataset"))
+        _score(record)
         for record in records
         if record.status == "ok" and settings_id(record.cell) == wanted
     )
 
 
-def write_cards(folder: Path, records: Iterable[Record]) -> None:
+def write_cards(folder: Path, records: Iterable[Record], skip: Collection[Path] = ()) -> None:
     """Write the cards of all models of runs again, with the scores of the records.
 
     Args:
         folder: of the models; need not exist. The cards of final models in it are not changed.
-        records: of the results folder; read only if there are models.
+        records: of the results folder; read only if there are models, one at a time.
+        skip: cards that are not written.
 
     Raises:
         UserError: a card cannot be written, or a record cannot be read.
     """
-    models = list_models(folder)
-    known = list(records) if models else []
+    models = {
+        path: header
+        for path, header in list_models(folder).items()
+        if not header.final and path.with_suffix(".md") not in skip
+    }
+    scores: dict[str, list[Score]] = {settings_id(header.cell): [] for header in models.values()}
+    for record in records if models else ():
+        if record.status == "ok" and (settings := settings_id(record.cell)) in scores:
+            scores[settings].append(_score(record))
     for path, header in models.items():
-        if not header.final:
-            write_card(path, header, scores_of(header.cell, known))
+        write_card(path, header, scores[settings_id(header.cell)])
 
 
 def list_models(folder: Path) -> dict[Path, ModelHeader]:
@@ -131,6 +138,10 @@ def remove_worse_models(folder: Path, *, also_kept_all: bool = False) -> list[Pa
         path.unlink(missing_ok=True)
         path.with_suffix(".md").unlink(missing_ok=True)
     return removed
+
+
+def _score(record: Record) -> Score:
+    return Score(record.cell.id, record.metrics.get("dice_dataset"))
 
 
 def _group(cell: Cell) -> str:
