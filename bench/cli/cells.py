@@ -12,6 +12,8 @@ from bench.cli.parsing import add_out, plain
 from bench.cli.report import write_all
 from bench.wording import counted
 
+REPORTS = ("each", "end", "none")
+
 if TYPE_CHECKING:
     from bench.run.schedule import RunSettings
     from bench.run.store import Store
@@ -77,6 +79,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         action="store_false",
         help="do not predict the memory and time of each cell (it takes seconds)",
     )
+    group.add_argument(
+        "--report",
+        metavar="WHEN",
+        choices=REPORTS,
+        default="end",
+        help="each (tables and plots after each cell), end (tables also after the first cell), or"
+        " none [%(default)s]",
+    )
     add_out(group)
     group.add_argument(
         "--dry-run",
@@ -120,7 +130,8 @@ def run_and_report(
         cells: the grid, each cell once.
         notes: sentences that are printed first.
         settings: of `prepare_run`.
-        arguments: with `out`, the results folder, and `dry_run`, to list the cells only.
+        arguments: with `out`, the results folder, `dry_run`, to list the cells only, and `report`,
+            one of `REPORTS`.
         console: to print on.
 
     Returns:
@@ -145,8 +156,9 @@ def run_and_report(
     if arguments.dry_run:
         return _dry_run(cells, Store(arguments.out), settings, console)
     store = Store.open(arguments.out)
-    records = _run(cells, store, settings, console)
-    write_all(store, console)
+    records = _run(cells, store, settings, console, arguments.report)
+    if arguments.report != "none":
+        write_all(store, console)
     if settings.keep != "none":
         _show_models(store, console)
     failed = [record for record in records if record.status != "ok"]
@@ -169,26 +181,43 @@ def _slow_precision(cells: "Sequence[Cell]", device: str) -> list[str]:
 
 
 def _run(
-    cells: "Sequence[Cell]", store: "Store", settings: "RunSettings", console: Console
+    cells: "Sequence[Cell]",
+    store: "Store",
+    settings: "RunSettings",
+    console: Console,
+    report_when: str,
 ) -> "tuple[Record, ...]":
-    """Run the cells, showing their progress."""
+    """Run the cells, showing their progress, and write the reports of the time until then."""
     from rich.live import Live
 
     from bench.cli.progress import Progress
     from bench.cli.progress_log import ProgressLog
+    from bench.cli.run_report import RunReport
     from bench.run.events import Event
     from bench.run.schedule import run_cells
 
+    def say(sentence: str) -> None:
+        console.print(f"[yellow]warning: {plain(sentence)}[/]", soft_wrap=True)
+
     if not console.is_terminal:
-        with ProgressLog(console) as log:
-            return run_cells(cells, store, settings, log.update)
+        with ProgressLog(console) as log, RunReport(store, report_when, say) as report:
+
+            def note(event: Event) -> None:
+                log.update(event)
+                report.update(event)
+
+            return run_cells(cells, store, settings, note)
     progress = Progress()
 
     def show(event: Event) -> None:
         if (line := progress.update(event)) is not None:
             console.print(line)
+        report.update(event)
 
-    with Live(progress, console=console, transient=True, refresh_per_second=4):
+    with (
+        Live(progress, console=console, transient=True, refresh_per_second=4),
+        RunReport(store, report_when, say) as report,
+    ):
         return run_cells(cells, store, settings, show)
 
 

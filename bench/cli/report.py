@@ -1,6 +1,7 @@
 """Rewrite tables, plots and overview of a results folder from its records."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,11 +76,16 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     for one in comparisons:
         console.print(terminal_table(one, console.width))
     collections = RecordImages(load_collection).by_name(frame["cell"])
-    pictures = {name: _lookup(collection) for name, collection in collections.items()}
+    pictures = pictures_of(collections)
     page = [_write_page(frame, comparisons, collections, store, console)] if html else []
     files = [*page, *write_report(frame, comparisons, store.folder, pictures)]
     counts = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}"
     console.print(plain(f"{counts}: {(page or files)[-1]}"), soft_wrap=True)
+
+
+def pictures_of(collections: "Mapping[str, Collection]") -> "dict[str, Lookup]":
+    """Functions that read the images of collections, as `write_report` takes them."""
+    return {name: _lookup(collection) for name, collection in collections.items()}
 
 
 def _write_page(

@@ -1,6 +1,6 @@
 """Write all files of a report; they are always made again from all records."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pandas import DataFrame
@@ -31,6 +31,7 @@ def write_report(
     comparisons: list[Comparison],
     folder: Path,
     images: Mapping[str, Lookup] | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Write `tables/`, `plots/`, `figures.md` and `index.md`, each file atomically.
 
@@ -42,9 +43,10 @@ def write_report(
         images: name of the dataset of the test images to a function from item name to image
             (H, W, 3) uint8 and mask (H, W) uint8; only images of these datasets are shown in
             pictures.
+        pause: called between figures; it may wait.
 
     Returns:
-        The files, `index.md` last.
+        The files, `index.md` last, which is written before the figures.
 
     Raises:
         UserError: a file cannot be written, or as `images` raise.
@@ -52,10 +54,23 @@ def write_report(
         ValueError: a stored prediction has another size than its mask.
     """
     plots, predictions = folder / "plots", folder / "predictions"
-    files = _write_tables(frame, comparisons, folder)
-    files += write_plots(frame, plots, comparisons)
-    files += write_gallery(frame, predictions, images or {}, plots, comparisons)
+    *files, index = write_overview(frame, comparisons, folder)
+    files += write_plots(frame, plots, comparisons, pause=pause)
+    files += write_gallery(frame, predictions, images or {}, plots, comparisons, pause)
     files.append(write_atomic(folder / "figures.md", _figures(comparisons, files, folder)))
+    return [*files, index]
+
+
+def write_overview(frame: DataFrame, comparisons: list[Comparison], folder: Path) -> list[Path]:
+    """Write `tables/` and `index.md`, without figures; see `write_report`.
+
+    Returns:
+        The files, `index.md` last.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    files = _write_tables(frame, comparisons, folder)
     return [*files, write_atomic(folder / "index.md", _overview(frame, comparisons))]
 
 

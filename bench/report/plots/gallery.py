@@ -38,6 +38,7 @@ def write_gallery(
     images: Mapping[str, Lookup],
     folder: Path,
     comparisons: Sequence[Comparison] | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Write `<slug>_gallery.png` of each comparison for which `draw_gallery` gives a figure.
 
@@ -48,6 +49,7 @@ def write_gallery(
             mask. Comparisons of other datasets have no gallery.
         folder: is created if needed; files of the same names are replaced.
         comparisons: of the frame; None: they are made here.
+        pause: called before each figure; it may wait.
 
     Returns:
         The files.
@@ -63,6 +65,7 @@ def write_gallery(
     with style():
         for one in comparisons:
             if one.test_images in images:
+                pause()
                 figure = draw_gallery(one, looks, predictions, images[one.test_images])
                 if figure is not None:
                     written += save(figure, folder / f"{one.slug}_gallery", vector=False)

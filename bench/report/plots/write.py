@@ -35,6 +35,7 @@ def write_plots(
     folder: Path,
     comparisons: Sequence[Comparison],
     names: Collection[str] | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Write `<slug>_<kind>.png` and `.svg` for every comparison and kind that has data.
 
@@ -47,6 +48,7 @@ def write_plots(
         comparisons: of the frame.
         names: `<slug>_<kind>` of the figures to draw; None for all. Names that do not exist are
             passed over.
+        pause: called before each figure; it may wait.
 
     Returns:
         The files, without those of earlier calls, which stay in the folder.
@@ -66,7 +68,10 @@ def write_plots(
     written: list[Path] = []
     with style():
         for name, drawing in drawings.items():
-            if (names is None or name in names) and (figure := drawing()) is not None:
+            if names is not None and name not in names:
+                continue
+            pause()
+            if (figure := drawing()) is not None:
                 written += save(figure, folder / name)
     return written
 
