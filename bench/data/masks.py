@@ -5,13 +5,14 @@ gives its level, a coloured one `COLOUR + 0xRRGGBB`. If all pixels have one colo
 alpha is the label. A pixel that is NaN or infinite gives `NOT_FINITE`, which is always ignored.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.data.items import Pixels
-from bench.data.raster import Raster, describe, load
+from bench.data.raster import Raster, describe, load, load_wide
 from bench.errors import UserError
 
 COLOUR = 1 << 50  # added to the code of a coloured pixel, so that blue differs from grey
@@ -70,13 +71,10 @@ def mask_codes(raster: Raster, pixels: Pixels) -> Codes:
         pixels: where they come from, for messages.
 
     Raises:
-        UserError: a value is not a whole number.
+        UserError: a value is not a whole number, or a PNG of 16 bits per channel cannot be read.
     """
-    if raster.narrowed:
-        raise UserError(
-            f"mask {describe(pixels)} is a PNG of 16 bits per channel, of which only 8 can be read;"
-            " save it with one channel, with 8 bits, or as TIFF"
-        )
+    if raster.narrowed and isinstance(pixels, Path):
+        raster = load_wide(pixels)
     if label_in_alpha(raster):
         return np.asarray(_integers(raster.values[..., -1], pixels))
     if raster.has_alpha and raster.values.size and not raster.values[..., -1].any():
@@ -142,4 +140,4 @@ def show_value(value: int) -> str:
     if value < COLOUR:
         return str(value)
     code = value - COLOUR
-    return f"#{code:06x}" if code < COLOUR else f"#{code:012x}"
+    return f"#{code:06x}" if code < 1 << 24 else f"#{code:012x}"

@@ -2,7 +2,7 @@
 
 PNG, TIFF, JPEG and BMP; grey, RGB, palette; channels of their own, as of ImageJ and OME-TIFF.
 Tags count for images and masks alike: orientation, white is zero, palette.
-(Pillow reads 16-bit RGB PNG as 8-bit; `Raster.narrowed` says so.)
+(Pillow reads 16-bit RGB PNG as 8-bit; `Raster.narrowed` says so, and `load_wide` reads them whole.)
 """
 
 import math
@@ -95,10 +95,34 @@ def load(pixels: Pixels) -> Raster:
     except UserError:
         raise
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"cannot read {describe(pixels)} as an image ({reason}); replace or remove the file"
-        ) from error
+        raise _damaged(pixels, error) from error
+
+
+def load_wide(path: Path) -> Raster:
+    """All 16 bits of a PNG for which `load` gives a narrowed raster.
+
+    Pillow keeps one byte of each colour: which one follows from the order of bytes that it assumes.
+    PNG has the upper byte first, so the other order gives the lower byte.
+
+    Raises:
+        UserError: the file cannot be read, or is grey with alpha, for which Pillow has one order.
+    """
+    upper = load(path)
+    try:
+        with Image.open(path) as image:
+            (tile,) = image.tile
+            if tile.args not in ("RGB;16B", "RGBA;16B"):
+                raise UserError(
+                    f"mask {describe(path)} is a PNG of 16 bits per channel, of which only 8 can be"
+                    " read; save it with one channel, with 8 bits, or as TIFF"
+                )
+            image.tile = [tile._replace(args=tile.args.replace("16B", "16L"))]
+            ImageOps.exif_transpose(image, in_place=True)
+            lower = np.array(image)
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    values = upper.values.astype(np.uint16) << 8 | lower
+    return upper._replace(values=values, narrowed=False)
 
 
 def pick(raster: Raster, channels: str, name: str) -> Raster:
@@ -281,6 +305,13 @@ def _channel_names(file: tifffile.TiffFile) -> tuple[str, ...]:
         return tuple(name[1] for name in names if name) if all(names) else ()
     labels = (file.imagej_metadata or {}).get("Labels")
     return tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(
+        f"cannot read {describe(path)} as an image ({reason}); replace or remove the file"
+    )
 
 
 def _too_large(path: Path) -> UserError:

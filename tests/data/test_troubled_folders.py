@@ -17,6 +17,7 @@ from troubled_folders import (
     alpha,
     blurred,
     colours,
+    cut_short,
     declared,
     edit,
     enlarged,
@@ -266,11 +267,28 @@ FOLDERS: dict[str, Folder] = {
     "16-bit RGB TIFF": Folder(
         masks(lambda n: np.dstack([wide(60000)(n)] * 3), ".tif", photometric="rgb"), truth=two(0)
     ),
-    "16-bit RGB PNG": Folder(
-        edit(masks(two), wide_png("masks")),
+    "16-bit RGB PNG": Folder(edit(masks(two), wide_png("masks")), INDEX, two(0)),
+    "16-bit RGB PNG of values above 255": Folder(
+        edit(masks(two), wide_png("masks", 256)), truth=two(0), note="0, 256 taken as classes"
+    ),
+    "16-bit RGB PNG of colours": Folder(
+        edit(masks(three), wide_png("masks", np.array([1, 7, 65535]))),
+        ("background", "value #00010007ffff", "value #0002000efffe"),
+        three(0),
+    ),
+    "16-bit RGB PNG beside 8 bits": Folder(
+        edit(masks(BINARY), wide_png("masks", 257, "a")),
+        truth=two(0),
+        refused="255 or 65535, never",
+    ),
+    "16-bit RGB PNG as instances": Folder(
+        edit(with_instances(BINARY, three), wide_png("instances", 300)), truth=two(0), instances=2
+    ),
+    "16-bit RGB PNG cut short": Folder(
+        edit(masks(two), wide_png("masks"), cut_short("masks/b.png")),
         INDEX,
         two(0),
-        refused=r"a\.png' is a PNG of 16 bits per channel.* or as TIFF",
+        refused=r"cannot read '.*b\.png' as an image",
         mend=edit(remove("masks/*"), masks(two)),
     ),
     "int8": Folder(masks(levels(0, 1, 2, kind=np.int8), ".tif"), INDICES, three(0)),

@@ -230,13 +230,26 @@ def turned(root: Path, kind: str, orientation: int = 6) -> None:
             save(pixels, file.with_suffix(".tif"), extratags=tags)
 
 
-def wide_png(part: str) -> Callable[[Path], None]:
-    """Save files again as PNG with 16 bits for each of red, green and blue."""
+def cut_short(name: str) -> Callable[[Path], None]:
+    """Keep the first half of a file."""
 
     def run(root: Path) -> None:
-        for file in root.glob(f"{part}/*.png"):
-            grey = np.array(Image.open(file).convert("L")).astype(">u2")
-            rows = np.repeat(grey[..., None], 3, axis=-1)
+        content = (root / name).read_bytes()
+        (root / name).write_bytes(content[: len(content) // 2])
+
+    return run
+
+
+def wide_png(part: str, factor: Any = 1, names: str = "*") -> Callable[[Path], None]:
+    """Save files again as PNG with 16 bits for each of red, green and blue.
+
+    Grey levels are multiplied by a factor, one for all colours or one for each.
+    """
+
+    def run(root: Path) -> None:
+        for file in root.glob(f"{part}/{names}.png"):
+            grey = np.array(Image.open(file).convert("L")).astype(np.uint16)
+            rows = (grey[..., None] * np.broadcast_to(factor, 3)).astype(">u2")
             content = b"".join(b"\0" + row.tobytes() for row in rows)
             size = struct.pack(">II", grey.shape[1], grey.shape[0])
             chunks = (b"IHDR", size + bytes([16, 2, 0, 0, 0])), (b"IDAT", zlib.compress(content))
