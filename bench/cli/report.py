@@ -24,7 +24,15 @@ def parser() -> argparse.ArgumentParser:
     """The parser of `report`."""
     parser = ArgumentParser(
         command="report",
-        description="Rewrite tables, plots and overview from all records of a results folder.",
+        description="Rewrite tables, plots and overview from all records of a results folder, or of"
+        " several: `report A B --out C` writes into C what the records of A and B give.",
+    )
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="results folders, whose records are read and not copied [--out]",
     )
     parser.add_argument(
         "--html",
@@ -39,10 +47,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Rewrite the report of a results folder and print its tables; returns the exit code 0.
 
     Raises:
-        UserError: the results folder has no folder `records`, a record cannot be read, or a file
-            cannot be written.
+        UserError: the results folder has no folder `records`, a record cannot be read, a file
+            cannot be written, or as `UnitedStore.unite`.
     """
+    from bench.run.folders import UnitedStore
     from bench.run.store import Store
+
+    if arguments.folders:
+        store = UnitedStore.unite(arguments.folders, arguments.out)
+        write_all(store, console, html=arguments.html)
+        return 0
 
     if not (arguments.out / "records").is_dir():
         raise UserError(

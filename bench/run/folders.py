@@ -3,11 +3,68 @@
 import filecmp
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import UserError
-from bench.run.store import read_record
+from bench.errors import UserError, WriteError
+from bench.files import write_atomic
+from bench.run.store import Store, read_record
 from bench.spec import Record
+
+
+@dataclass(frozen=True)
+class UnitedStore(Store):
+    """A results folder for the report of records that stay in other folders.
+
+    Attributes:
+        files: of the records, as of `find_records`.
+    """
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def unite(cls, folders: Sequence[Path], folder: Path) -> "UnitedStore":
+        """Find the records of several folders, and link their class maps into another one.
+
+        Args:
+            folders: results folders, at least one; they are not changed.
+            folder: is created; `records/folders.txt` in it names the folders. If it has records
+                itself, it must be one of the folders.
+
+        Raises:
+            UserError: as `find_records`; `folder` has records that would not be in the report; or
+                it cannot be written to.
+        """
+        files = find_records(folders)
+        own = any((folder / "records").glob("*.json"))
+        if own and folder.resolve() not in [one.resolve() for one in folders]:
+            raise UserError(
+                f"{folder} has records that are in none of the other folders: name it as one of"
+                " them, or give another --out"
+            )
+        store = cls(Store.open(folder).folder, files=files)
+        write_atomic(folder / "records" / "folders.txt", "".join(f"{one}\n" for one in folders))
+        store._link_predictions(folders)
+        return store
+
+    def stream(self) -> Iterator[Record]:
+        """As `stream_records`."""
+        return stream_records(self.files)
+
+    def _link_predictions(self, folders: Sequence[Path]) -> None:
+        """Link the class maps of each record; links of a former report are removed."""
+        place = self.folder / "predictions"
+        try:
+            for path in place.iterdir():
+                if path.is_symlink():
+                    path.unlink()
+            for folder in folders:
+                for maps in (folder / "predictions").glob("*"):
+                    path = place / maps.name
+                    if maps.name in self.files and not path.exists():
+                        path.symlink_to(maps.resolve(), target_is_directory=True)
+        except OSError as error:
+            raise WriteError(f"cannot write links to {place} ({error.strerror})") from error
 
 
 def find_records(folders: Sequence[Path]) -> dict[str, Path]:
