@@ -68,6 +68,11 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
         ) from error
 
 
+def unfinished(path: Path) -> list[Path]:
+    """The temporary files of `atomic_path` for `path`, also those of processes that were killed."""
+    return sorted(path.parent.glob(f".{path.name}.*"))
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of the content of a file, in 64 hexadecimal digits; OSError if it cannot be read."""
     with path.open("rb") as file:

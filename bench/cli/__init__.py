@@ -15,6 +15,7 @@ from rich.console import Console
 from bench.cli.parsing import plain
 from bench.errors import UserError
 from bench.plugins.folders import plugin_folders
+from bench.run.stop import CODES, StopRequested, StopSignals
 
 # The main job has no word of its own.
 COMMANDS = (
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 if all is well, 1 if a cell is not "ok", an image could not be predicted or
-        a check found something, 2 for a UserError (its sentence is printed), 130 after Ctrl-C.
+        a check found something, 2 for a UserError (its sentence is printed), 130 after Ctrl-C, 143
+        after SIGTERM, and 75 ("try again later") after SIGUSR1, which Slurm sends if it is told to.
         Other errors are passed on.
 
     Raises:
@@ -57,11 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         plugin_folders()  # a wrong $SAM_BENCH_PLUGINS is an error, even where no plugin is used
-        exit_code: int = command.run(command.parser().parse_args(words), console)
+        with StopSignals():
+            exit_code: int = command.run(command.parser().parse_args(words), console)
     except UserError as error:
         errors.print(f"[bold red]error:[/] {plain(error)}")
         return 2
     except KeyboardInterrupt:
         errors.print("stopped; what is done is kept: run the same command again to go on")
         return 130
+    except StopRequested as stop:
+        errors.print(
+            f"stopped by {stop.signal.name}; what is done is kept: run the same command again to go"
+            " on"
+        )
+        return CODES[stop.signal]
     return exit_code

@@ -69,6 +69,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         " Dice), all [%(default)s]",
     )
     group.add_argument(
+        "--save-every",
+        metavar="TIME",
+        default="5min",
+        help="how often a cell saves its training, to continue after a kill: 90s, 1h, 0 (never)"
+        " [%(default)s]",
+    )
+    group.add_argument(
         "--fit-memory",
         action="store_true",
         help="pass batches in as few parts as fit into the memory (as --accumulate, same batch)",

@@ -18,6 +18,7 @@ from bench.run.events import (
     Event,
     PhaseStarted,
     RunStarted,
+    TrainingNote,
     TrainingProgress,
     WaitingForOtherRun,
 )
@@ -106,6 +107,9 @@ class Progress:
                 self.running[cell.id] = RunningCell(cell, number, time.monotonic())
                 self.waiting = 0
             case CellProgressed(cell, progress):
+                if isinstance(progress, TrainingNote):
+                    line = f"note: {self.title(self.running[cell.id])}: {progress.sentence}"
+                    return Text(line, "dim")
                 self.running[cell.id].progress = progress
                 if isinstance(progress, CostPredicted):
                     return self._warn(cell, memory_warning(cell, progress.predicted))

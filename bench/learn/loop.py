@@ -1,9 +1,10 @@
 """The training loop, the same for every method."""
 
+import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from bench.errors import DivergedError
 from bench.learn.frozen import run_frozen_stages
 from bench.learn.images import LabelledImages, TrainingImages
 from bench.learn.model import Model, ModelInput
+from bench.learn.position import Position
+from bench.learn.training_state import StateKeeper, TrainingState
 from bench.sam.prompts import Prompts
 from bench.spec import Recipe
 
@@ -135,6 +138,7 @@ def fit(
     validate: Callable[[], float | None],
     points: int = 6,
     keep_frozen: bool = True,
+    keeper: StateKeeper | None = None,
 ) -> list[dict[str, float]]:
     """Train for `recipe.steps` steps on random batches; each pass uses every view once.
 
@@ -153,6 +157,7 @@ def fit(
         points: number of points of the curve; fewer steps give as many points as steps.
         keep_frozen: run frozen stages once per view and keep their output, if the views are in
             memory and the output fits, see `run_frozen_stages`.
+        keeper: gives the state that the training continues from, and takes its states.
 
     Returns:
         The learning curve: for each point step, epoch, mean loss since the previous point, and
@@ -163,43 +168,55 @@ def fit(
             is infinite or not a number.
         UserError, UnsupportedError: as `train_step`.
         ValueError: nothing is trainable.
+        SystemExit: of the keeper.
     """
     model.module.train()
     recipe, optimizer = model.recipe, make_optimizer(model)
     encoded = _encoded(model, bank) if keep_frozen else None
     data_bytes = bank.nbytes + (0 if encoded is None else encoded.rows.nbytes)
-    rng = np.random.default_rng(seed)
-    curve: list[dict[str, float]] = []
-    losses: list[Tensor] = []
+    position = Position(np.random.default_rng(seed))
     marks = {round(recipe.steps * (i + 1) / points) for i in range(points)}
-    images, epoch_images = 0, (recipe.epoch_images or 0) * bank.depth or len(bank)
+    epoch_images = (recipe.epoch_images or 0) * bank.depth or len(bank)
+
+    def tell(loss: float) -> dict[str, float]:
+        done, images = float(position.step), position.images
+        row = {"step": done, "epoch": images / epoch_images, "loss": loss}
+        speed = images / position.seconds
+        report({**row, "images_per_s": speed, "data_bytes": float(data_bytes)})
+        return row
+
+    # Only now, because the frozen stages have run with the state of step 0.
+    if keeper is not None and (earlier := keeper.restore(model, optimizer)) is not None:
+        position = earlier
+        tell(position.mean_loss())
     began = reported = time.perf_counter()
-    for step, rows in enumerate(_batches(recipe, bank, rng)):
+    earlier_s = position.seconds
+    while position.step < recipe.steps:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step)
+            group["lr"] = learning_rate(recipe, position.step)
+        rows = position.next_batch(recipe, bank)
         batch = bank.batch(rows)
         masks, prompts = batch.masks, None
         if model.prompt_rule is not None:
-            prompts, masks = model.prompt_rule.for_training(masks, rng, batch.instances)
+            prompts, masks = model.prompt_rule.for_training(masks, position.rng, batch.instances)
         inputs = ModelInput(batch.images) if encoded is None else encoded[rows]
-        losses.append(train_step(model, optimizer, inputs, masks, prompts))
-        images += len(rows)
-        now, done = time.perf_counter(), step + 1
-        if done in marks or now - reported > 0.5:
+        position.losses.append(train_step(model, optimizer, inputs, masks, prompts))
+        position.images += len(rows)
+        position.step += 1
+        now = time.perf_counter()
+        position.seconds = earlier_s + now - began
+        if position.step in marks or now - reported > 0.5:
             reported = now
-            row = {
-                "step": float(done),
-                "epoch": images / epoch_images,
-                "loss": _mean_loss(losses, done),
-            }
-            speed = images / (now - began)
-            report({**row, "images_per_s": speed, "data_bytes": float(data_bytes)})
-            if done in marks:
-                losses = []
+            row = tell(_finite_loss(position))
+            if position.step in marks:
+                position.losses = []
                 dice = validate()
                 model.module.train()
-                curve.append(row if dice is None else {**row, "val_dice": dice})
-    return curve
+                position.curve.append(row if dice is None else {**row, "val_dice": dice})
+        if keeper is not None:
+            take = functools.partial(TrainingState.of, model, optimizer, position)
+            keeper.after_step(take, last=position.step == recipe.steps)
+    return position.curve
 
 
 def _encoded(model: Model, bank: TrainingImages) -> ModelInput | None:
@@ -210,24 +227,10 @@ def _encoded(model: Model, bank: TrainingImages) -> ModelInput | None:
     return inputs if inputs.encoded else None
 
 
-def _batches(recipe: Recipe, bank: TrainingImages, rng: np.random.Generator) -> Iterator[list[int]]:
-    """Yield the rows of each batch: whole stacks, in a new random order in each pass."""
-    order: list[int] = []
-    left = 0  # images of the epoch that no batch has used yet
-    for _ in range(recipe.steps):
-        size = recipe.batch_size
-        if recipe.epoch_images is not None:
-            left = left or recipe.epoch_images
-            size = min(size, left)
-            left -= size
-        while len(order) < size:
-            order += rng.permutation(len(bank) // bank.depth).tolist()
-        batch, order = order[:size], order[size:]
-        yield [stack * bank.depth + row for stack in batch for row in range(bank.depth)]
-
-
-def _mean_loss(losses: list[Tensor], step: int) -> float:
-    loss = torch.stack(losses).mean().item()
+def _finite_loss(position: Position) -> float:
+    loss = position.mean_loss()
     if not math.isfinite(loss):
-        raise DivergedError(f"the loss became {loss} at step {step}: try a lower learning rate")
+        raise DivergedError(
+            f"the loss became {loss} at step {position.step}: try a lower learning rate"
+        )
     return loss

@@ -24,7 +24,9 @@ from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Say
 from bench.run.models import keep_model
 from bench.run.predictor import CostPredictor, training_size
 from bench.run.record_images import selection_of
+from bench.run.saved_training import SavedTraining, state_key
 from bench.run.speed_lock import SpeedLock
+from bench.run.stop import StopSignals
 from bench.run.store import Store
 from bench.run.training import train_model
 from bench.sam.encoder import checkpoint_blocks
@@ -38,6 +40,7 @@ def run_cell(
     say: Say,
     predictor: CostPredictor | None = None,
     lock: SpeedLock | None = None,
+    stop: StopSignals | None = None,
 ) -> Record:
     """Train, evaluate and measure one cell.
 
@@ -52,6 +55,7 @@ def run_cell(
         predictor: predicts the memory and time of the cell before the model is built; None for no
             prediction.
         lock: shared with the other cells of this machine, which pause while speeds are measured.
+        stop: the signals that end the process; None: the state of the training is not saved.
 
     Returns:
         The record, with the status "ok"; it is not written.
@@ -64,6 +68,7 @@ def run_cell(
         torch.OutOfMemoryError, MemoryError: the memory does not suffice.
         RuntimeError: this process holds other memory on the CUDA device, see `measure_memory`.
         OSError: a predicted class map cannot be written.
+        StopRequested: a signal of `stop` came.
     """
     recipe = cell.recipe
     say(PhaseStarted("data"))
@@ -80,7 +85,11 @@ def run_cell(
     predictions = mode.predict(model, items, tested)
     in_domain = mode.predict(model, parts.test, collection) if cell.test_dataset else iter(())
 
-    training = train_model(model, cell, collection, parts, say)
+    saved = None
+    if stop is not None and store.save_s and model.trainable:
+        key = state_key(cell, device)
+        saved = SavedTraining(store.training(cell), key, store.save_s, say, stop)
+    training = train_model(model, cell, collection, parts, say, saved)
 
     say(PhaseStarted("evaluate"))
     scoring, folder = Scoring(tested), store.predictions(cell)
@@ -111,7 +120,8 @@ def run_cell(
             "split": _describe(replace(parts, test=items)),
             "images": _image_facts(collection, tested),
         }
-        | ({} if lock is None else {"speeds": lock.conditions}),
+        | ({} if lock is None else {"speeds": lock.conditions})
+        | ({} if saved is None else saved.facts),
         predicted=forecast,
     )
     if store.keep != "none":
@@ -218,7 +228,7 @@ def work(
     """Run a cell and write its record, whatever its outcome; the body of a cell's process.
 
     An error of the cell is in the record and not raised. The process keeps the number of threads,
-    and rounds tiny numbers to 0.
+    and rounds tiny numbers to 0. The state of the training is removed after the record is written.
 
     Args:
         cell: what to run.
@@ -232,18 +242,20 @@ def work(
     Raises:
         UserError: the record cannot be written, or the method of a cell that failed is unknown.
         ValueError: a number of the record is NaN or infinite.
+        StopRequested: SIGTERM or SIGUSR1 came; there is no record, and the state of the training is
+            saved, unless `store` says never.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
     device = torch.device(device_name)
     try:
-        with SpeedLock() as lock:
+        with StopSignals() as stop, SpeedLock() as lock:
 
             def say_and_give_way(progress: CellProgress) -> None:
                 with lock.away():  # the scheduler may let the cell wait
                     say(progress)
 
-            record = run_cell(cell, device, store, say_and_give_way, predictor, lock)
+            record = run_cell(cell, device, store, say_and_give_way, predictor, lock, stop)
             record = replace(record, env={**record.env, "jobs": jobs})
     except (torch.OutOfMemoryError, MemoryError) as error:
         record = failure(cell, "oom", str(error) or "out of memory", device_name)
@@ -257,6 +269,7 @@ def work(
         status: Status = "oom" if "can't allocate memory" in str(error) else "failed"
         record = failure(cell, status, f"{type(error).__name__}: {error}", device_name)
     store.write(record)
+    store.remove_training(cell)
 
 
 def failure(cell: Cell, status: Status, reason: str, device_name: str) -> Record:

@@ -61,7 +61,18 @@ class CostPredicted:
     predictor: Any = None
 
 
-CellProgress = PhaseStarted | TrainingProgress | CostPredicted
+@dataclass(frozen=True)
+class TrainingNote:
+    """What a running cell says about the saved state of its training.
+
+    Attributes:
+        sentence: that it continues from the state, or that this cannot be read or written.
+    """
+
+    sentence: str
+
+
+CellProgress = PhaseStarted | TrainingProgress | CostPredicted | TrainingNote
 Say = Callable[[CellProgress], None]  # takes the progress of a running cell
 
 

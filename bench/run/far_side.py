@@ -14,6 +14,7 @@ from bench.run.local import LocalExecutor
 from bench.run.predictor import CostPredictor
 from bench.run.process import start_server
 from bench.run.record_images import selection_of
+from bench.run.stop import ignored
 from bench.run.store import Store
 from bench.spec import Cell, Record
 
@@ -110,8 +111,5 @@ def ignore_preemption_signal() -> None:
 
     Slurm sends this signal to all processes of a job, but only the first one is to act on it.
     """
-    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    try:
+    with ignored(signal.SIGUSR2):
         start_server("bench.run.cell")
-    finally:
-        signal.signal(signal.SIGUSR2, before)

@@ -251,6 +251,8 @@ class LocalExecutor:
         cell, device, error = running.cell, running.device, ended.error
         if error is not None:
             status: Any = "timeout" if isinstance(error, TimeoutError) else "failed"
+            if status == "timeout":
+                self._store.remove_training(cell)  # another one that died continues when run again
             self._store.write(failure(cell, status, str(error), device))
         record = self._store.read(cell)
         assert record is not None, "a cell that ends without an error has written its record"

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from bench.plugins.folders import VARIABLE
+from bench.run.stop import CODES, ignored
 
 Event = TypeVar("Event")
 Work = Callable[..., None]
@@ -52,7 +53,9 @@ def start_server(*modules: str) -> None:
     context.set_forkserver_preload(list(modules))
     from multiprocessing.forkserver import ensure_running
 
-    ensure_running()
+    # Sent to all processes of a job, a signal must not end the server before its processes.
+    with ignored(*CODES):
+        ensure_running()
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,8 @@ def _enter(
 ) -> None:
     os.environ[VARIABLE] = plugins  # the server may have started before the user named them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    for number in CODES:
+        signal.signal(number, signal.SIG_DFL)  # the server ignores them
     parent = multiprocessing.parent_process()
     assert parent is not None
 

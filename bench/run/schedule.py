@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from bench.errors import UserError
+from bench.run.durations import read_seconds
 from bench.run.events import (
     CellFinished,
     CellProgress,
@@ -57,6 +58,8 @@ class RunSettings:
         keep: which trained models are kept in the folder `models`: "none"; "best", of the cells
             that differ in seed and fold only the one with the highest Dice on its validation part;
             or "all".
+        save_every: how often a cell saves the state of its training, as "90s", "5min" or "1h"; "0"
+            for never. A cell that was killed or stopped continues from the state.
         predict: predict the memory and time of each cell before its training, for its record.
         fit_memory: the cells are those of `bench.run.fit_memory.fit_memory`, which must be called
             before; their records say so.
@@ -71,6 +74,7 @@ class RunSettings:
     timeout: float | None = None
     retry: bool = False
     keep: str = "best"
+    save_every: str = "5min"
     predict: bool = True
     fit_memory: bool = False
 
@@ -78,7 +82,8 @@ class RunSettings:
         """Check all values but the device.
 
         Raises:
-            UserError: `jobs`, `threads` or `timeout` is out of range, or `keep` is unknown.
+            UserError: `jobs`, `threads`, `timeout` or `save_every` is out of range, or `keep` is
+                unknown.
         """
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"--jobs is {self.jobs}: give 1 or more")
@@ -92,6 +97,7 @@ class RunSettings:
             raise UserError(f"--threads is {self.threads}: give 1 or more")
         if self.keep not in KEEP_RULES:
             raise UserError(f"--keep cannot be '{self.keep}': give one of {', '.join(KEEP_RULES)}")
+        read_seconds(self.save_every, "--save-every")
         if self.timeout is not None and not 0 < self.timeout <= LONGEST_S:
             raise UserError(f"--timeout is {self.timeout:g}: give seconds, up to {LONGEST_S}")
 
@@ -154,7 +160,8 @@ def run_cells(
     Cells with the status failed run again too, and with `retry` all that are not ok. Cells that
     another command runs in the same folder are awaited. Whatever happens to a cell, it has a record
     afterwards: a cell that dies or takes too long has one with the status failed or timeout. An
-    interrupt (Ctrl-C) stops the running cells, which then have no new record, and is raised again;
+    interrupt (Ctrl-C) stops the running cells, which then have no new record, and is raised again,
+    and so is `bench.run.stop.StopRequested`; they save the state of their training first, and
     finished cells keep their records. With `keep="best"` worse models are removed after each cell;
     the model cards of the folder are written again at the end unless `keep` is "none".
 
@@ -175,7 +182,8 @@ def run_cells(
             file that is not a record, or a record cannot be written.
     """
     settings.check()
-    store = replace(store, keep=settings.keep)
+    save_s = read_seconds(settings.save_every, "--save-every")
+    store = replace(store, keep=settings.keep, save_s=save_s)
     # An unreadable record stops the run now, not hours later.
     threads, note = choose_threads(settings.threads, cells, store.stream())
     settings = replace(settings, threads=threads)

@@ -4,13 +4,13 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from bench.errors import UserError
-from bench.files import write_atomic
+from bench.files import unfinished, write_atomic
 from bench.spec import SCHEMA, Cell, Record
 
 KEEP_RULES = ("none", "best", "all")
@@ -40,14 +40,18 @@ class Store:
     `records/<id>.json` holds the result of a cell. `claims/<id>` is locked while a process works on
     the cell; the system releases the lock when the process ends, even if it is killed.
     `predictions/<id>/` holds the predicted class maps, `models/<id>.safetensors` a kept model.
+    `training/<id>.safetensors` is there while a cell trains, and after it was stopped.
 
     Attributes:
         folder: of the results.
         keep: which models the cells of this run keep, one of `KEEP_RULES`.
+        save_s: seconds after which the cells of this run save the state of their training; 0 for
+            never.
     """
 
     folder: Path
     keep: str = "none"
+    save_s: float = 0.0
 
     @classmethod
     def open(cls, folder: Path, keep: str = "none") -> "Store":
@@ -88,6 +92,20 @@ class Store:
     def model(self, cell: Cell) -> Path:
         """File of the cell's kept model; it need not exist."""
         return self.models / f"{cell.id}.safetensors"
+
+    def training(self, cell: Cell) -> Path:
+        """File of the state of the cell's training; it need not exist."""
+        return self.folder / "training" / f"{cell.id}.safetensors"
+
+    def remove_training(self, cell: Cell) -> None:
+        """Remove the state of the cell's training, and what saves that were killed have left.
+
+        Nobody may work on the cell. What cannot be removed stays, since nothing depends on it.
+        """
+        path = self.training(cell)
+        with suppress(OSError):
+            for file in (path, *unfinished(path)):
+                file.unlink(missing_ok=True)
 
     def read(self, cell: Cell) -> Record | None:
         """The cell's record, or None if there is none yet.

@@ -13,6 +13,7 @@ from bench.learn.images import make_labelled_images, training_images
 from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.run.events import Say, TrainingProgress
+from bench.run.saved_training import SavedTraining
 from bench.spec import Cell
 
 
@@ -22,7 +23,8 @@ class Training:
 
     Attributes:
         curve: see `bench.learn.loop.fit`.
-        wall_s: seconds, making the views included; None if nothing was trained.
+        wall_s: seconds, making the views included; of a training that was continued, those of all
+            its processes up to the states; None if nothing was trained.
         data_bytes: images in memory and output of frozen stages, as in
             `bench.run.events.TrainingProgress`; None if nothing was trained.
     """
@@ -33,7 +35,12 @@ class Training:
 
 
 def train_model(
-    model: Model, cell: Cell, collection: Collection, parts: Split, say: Say
+    model: Model,
+    cell: Cell,
+    collection: Collection,
+    parts: Split,
+    say: Say,
+    saved: SavedTraining | None = None,
 ) -> Training:
     """Train the model on the training part; nothing is done if nothing is trainable.
 
@@ -43,6 +50,7 @@ def train_model(
         collection: the dataset.
         parts: of `split_of`.
         say: called with the progress.
+        saved: the state that the training continues from, and where it is kept; None for neither.
 
     Returns:
         The curve and costs; empty if nothing is trainable. The Dice of the curve is of the first
@@ -52,10 +60,13 @@ def train_model(
         DivergedError: a loss or a logit is not finite.
         UnsupportedError: the recipe needs SAM's decoder, and the model has none.
         UserError: an image cannot be read, or a volume has fewer slices than the depth.
+        bench.run.stop.StopRequested: of `saved`.
     """
     if not model.trainable:
         return Training()
     began = time.perf_counter()
+    if saved is not None:
+        saved.begin()
     recipe, depth = cell.recipe, cell.task.depth
     settings: dict[str, Any] = {
         "collection": collection,
@@ -89,5 +100,7 @@ def train_model(
         seed=cell.seed,
         report=report,
         validate=lambda: None if validation is None else validation_dice(model, validation),
+        keeper=saved,
     )
-    return Training(tuple(curve), time.perf_counter() - began, data_bytes)
+    wall_s = time.perf_counter() - began if saved is None else saved.end()
+    return Training(tuple(curve), wall_s, data_bytes)

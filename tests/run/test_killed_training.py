@@ -1,0 +1,121 @@
+"""Processes of cells that are killed at random moments; KILLS says how many times each."""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.contract.tiny import TINY_CLASSES, write_tiny_folder
+from bench.plugins.registry import get_method
+from bench.run.events import PhaseStarted
+from bench.run.local import work_when_admitted
+from bench.run.process import ChildProcess, Ended, ProcessDiedError, receive
+from bench.run.schedule import warm_up
+from bench.run.store import Store
+from bench.spec import Cell, Recipe, Task
+
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("KILLS", "4"))
+SAVE_S = 0.05
+SHORTEST_S, LONGEST_S = 0.3, 3.0  # of a process, from the reading of its images to its end
+RECIPE = Recipe(lr=0.0, batch_size=2, bank_views=12, precision="fp32")
+
+
+def start(cell: Cell, store: Store) -> ChildProcess:
+    body = partial(work_when_admitted, predictor=None, jobs=1, gate=None)
+    return ChildProcess(body, cell, "cpu", 1, store)
+
+
+def events(child: ChildProcess) -> Iterator[Any]:
+    """What the process says until it ends; None where it says nothing for a moment."""
+    while True:
+        for _, event in receive([child], 0.02):
+            yield event
+            if isinstance(event, Ended):
+                return
+        yield None
+
+
+def run_until(child: ChildProcess, ends_s: float) -> Ended | None:
+    """Wait for the end of a process, at most some time after it has begun to read its images."""
+    ends = float("inf")
+    for event in events(child):
+        if isinstance(event, Ended):
+            return event
+        if event == PhaseStarted("data"):
+            ends = time.monotonic() + ends_s
+        if time.monotonic() > ends:
+            return None
+    raise AssertionError("a process ends")
+
+
+def outcome(cell: Cell, store: Store) -> tuple[Any, ...]:
+    record = store.read(cell)
+    assert record is not None
+    assert record.status == "ok", record.error
+    maps = {path.name: path.read_bytes() for path in store.predictions(cell).iterdir()}
+    return record.metrics, record.per_image, record.history, maps
+
+
+@pytest.mark.parametrize(
+    ("method", "steps"), [("frozen_head", 1500), ("lora", 400), ("unet", 300), ("medsam", 300)]
+)
+def test_it_ends_with_the_record_of_one_that_was_not_killed(
+    tmp_path: Path, method: str, steps: int
+) -> None:
+    images = write_tiny_folder(tmp_path / "tiny")
+    recipe = replace(RECIPE, lr=get_method(method).lr or 0.0, steps=steps)
+    cell = Cell(method, str(images), Task(TINY_CLASSES, 64, "sam_nano", "random"), recipe)
+    warm_up()
+    whole, killed = (Store.open(tmp_path / name) for name in ("whole", "killed"))
+    end = run_until(start(cell, whole), 3600)
+    assert end == Ended()
+    rng, kills, in_training = random.Random(os.environ.get("KILLS_SEED", method)), 0, 0
+    store = replace(killed, save_s=SAVE_S)
+    while True:
+        child = start(cell, store)
+        limit_s = rng.uniform(SHORTEST_S, LONGEST_S) if kills < KILLS else 3600
+        if (end := run_until(child, limit_s)) is not None:
+            break
+        kills += 1
+        in_training += store.training(cell).exists()
+        child.kill()  # SIGKILL
+    assert end == Ended()
+    record = killed.read(cell)
+    assert record is not None
+    resumed = record.env["resumed"]["steps"]
+    sys.stdout.write(f"{method}: {kills} kills, {in_training} with a state, resumed {resumed}\n")
+    assert outcome(cell, killed) == outcome(cell, whole)
+    assert list((killed.folder / "training").iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+def test_a_signal_saves_and_ends_with_its_code(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    images = write_tiny_folder(tmp_path / "tiny")
+    recipe = replace(RECIPE, lr=1e-3, steps=2000)
+    cell = Cell("frozen_head", str(images), Task(TINY_CLASSES, 64, "sam_nano", "random"), recipe)
+    warm_up()
+    store = replace(Store.open(tmp_path / "results"), save_s=1e6)
+    child = start(cell, store)
+    assert run_until(child, 2.0) is None
+    assert not store.training(cell).exists()
+    pid = child._process.pid
+    assert pid is not None
+    os.kill(pid, number)
+    end = run_until(child, 3600)
+    assert end is not None
+    assert isinstance(end.error, ProcessDiedError)
+    assert end.error.code == code
+    assert store.training(cell).exists()
+    assert store.read(cell) is None
