@@ -53,6 +53,12 @@ def add_import(actions: Any) -> None:
         help="values of black and white, as --levels=-160,240",
     )
     action.add_argument(
+        "--runs",
+        metavar="WAY",
+        default="",
+        help="run lengths of a CSV: columns (Kaggle) or rows [columns, if these fit]",
+    )
+    action.add_argument(
         "--skip", action="store_true", help="leave out and list what cannot be converted"
     )
     action.add_argument(
@@ -82,6 +88,7 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
         instances=arguments.instances,
         channels=_channels(arguments.channels),
         levels=_levels(arguments.levels),
+        runs=_runs(arguments.runs),
         skip=arguments.skip,
     )
     if arguments.target is None:
@@ -116,6 +123,12 @@ def _as_path(target: Path) -> str:
 
 def _print(console: Console, text: str) -> None:
     console.print(plain(text), soft_wrap=True)
+
+
+def _runs(text: str) -> str:
+    if text not in ("", "columns", "rows"):
+        raise UserError(f"--runs is '{text}': give columns or rows")
+    return text
 
 
 def _channels(text: str) -> tuple[int, ...]:

@@ -234,9 +234,17 @@ CASES: dict[str, tuple[Make, str]] = {
         changed(foreign.nnunet, "dataset.json", "{}"),
         "'dataset.json' has no labels; add their names",
     ),
-    "nnU-Net: regions": (
-        changed(foreign.nnunet, "dataset.json", '{"labels": {"background": 0, "all": [1, 2]}}'),
-        "defines 'all' as a region of several labels",
+    "nnU-Net: order of other regions": (
+        changed(
+            foreign.nnunet,
+            "dataset.json",
+            '{"labels": {"background": 0, "all": [1, 2]}, "regions_class_order": [1, 2]}',
+        ),
+        r"has 1 regions but regions_class_order is \[1, 2\]; give one number for each region",
+    ),
+    "nnU-Net: region of no numbers": (
+        changed(foreign.nnunet, "dataset.json", '{"labels": {"background": 0, "all": [1, "b"]}}'),
+        "gives 'all' the value .*; give a whole number or a list of them",
     ),
     "nnU-Net: damaged volume": (
         plus(

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bench.data.folder.classes import IGNORED
@@ -28,6 +28,7 @@ class Options:
         channels: which channels become red, green and blue, or the one that becomes grey; empty
             for the first three.
         levels: the two values that become black and white; None for percentiles of each file.
+        runs: direction of run lengths, "columns" or "rows"; "" for columns, if they fit.
         skip: leave out what cannot be converted, and report it, instead of raising an error.
     """
 
@@ -37,6 +38,7 @@ class Options:
     instances: bool = False
     channels: tuple[int, ...] = ()
     levels: tuple[float, float] | None = None
+    runs: str = ""
     skip: bool = False
 
 
@@ -68,13 +70,14 @@ class Draft:
     """A converted folder, before it is written.
 
     Attributes:
-        classes: name of each class to its mask value or colour, the background first, "ignore" for
-            unlabelled pixels: the content of `classes.json`. None where the source names none.
+        classes: name of each class to its mask value, several values, or colour, the background
+            first, "ignore" for unlabelled pixels: the content of `classes.json`. None where the
+            source names none.
         samples: images and masks, made one at a time.
         meta: further entries of `meta.json`, such as "licence".
     """
 
-    classes: dict[str, int | str] | None
+    classes: Mapping[str, int | str | list[int]] | None
     samples: Iterator[Sample]
     meta: dict[str, str] = field(default_factory=dict)
 

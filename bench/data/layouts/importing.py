@@ -70,6 +70,11 @@ def import_folder(
     check_target(target, source, overwrite)
     by_name = "pairs" if options.images or options.masks else ""
     name, reason = choose_layout(folder, layout or by_name)
+    if options.runs and name != "rle-csv":
+        raise UserError(
+            f"--runs is for run lengths in a CSV, but '{source}' has the layout {name}; leave the"
+            " option out"
+        )
     report = Report(options.skip)
     if folder.hidden:
         report.note(f"left out {counted(folder.hidden, 'hidden name')} (such as .DS_Store)")

@@ -2,12 +2,13 @@
 
 import posixpath
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from bench.data.folder.classes import IGNORED
 from bench.data.layouts.draft import BACKGROUND, Draft, Options, Report, Sample, is_background
 from bench.data.layouts.pictures import Stack, read_stack
 from bench.data.layouts.planes import Place, samples_of
@@ -28,14 +29,14 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     slices of a case are one specimen.
 
     Raises:
-        UserError: dataset.json is malformed, or labels are regions that overlap.
+        UserError: dataset.json is malformed.
     """
     root = _root(source) or ""
     document = source.json(posixpath.join(root, "dataset.json"))
     labels = document.get("labels")
     if not isinstance(labels, dict) or not labels:
         raise UserError(f"'{posixpath.join(root, 'dataset.json')}' has no labels; add their names")
-    table = _classes(labels)
+    table = _classes(labels, document.get("regions_class_order"), report)
     if isinstance(named := document.get("channel_names", document.get("modality")), dict):
         report.note(f"channels: {', '.join(f'{key} {name}' for key, name in named.items())}")
     meta = {"licence": str(document.get("licence", document.get("license", "")))}
@@ -55,13 +56,15 @@ def _root(source: Source) -> str | None:
     return None
 
 
-def _classes(labels: dict[str, Any]) -> dict[str, int | str]:
-    """Names to values, of {"0": "liver"} as in version 1 or {"liver": 1} as in version 2."""
-    if regions := [name for name, value in labels.items() if isinstance(value, list)]:
-        raise UserError(
-            f"dataset.json defines '{regions[0]}' as a region of several labels, and a pixel can "
-            'have one class only; name each label once, as in {"background": 0, "tumour": 1}'
-        )
+def _classes(
+    labels: dict[str, Any], order: Any, report: Report
+) -> Mapping[str, int | str | list[int]]:
+    """Names to values, of {"0": "liver"} as in version 1 or {"liver": 1} as in version 2.
+
+    Labels of version 2 may be regions that overlap: see `_of_regions`.
+    """
+    if any(isinstance(value, list) for value in labels.values()):
+        return _of_regions(labels, order, report)
     try:
         if all(str(key).isdigit() for key in labels):
             values = {str(name): int(key) for key, name in labels.items()}
@@ -78,6 +81,54 @@ def _classes(labels: dict[str, Any]) -> dict[str, int | str]:
     if ordered[first] == 0 and is_background(first):
         ordered = {BACKGROUND: 0, **{k: v for k, v in ordered.items() if k != first}}
     return ordered
+
+
+def _of_regions(
+    labels: dict[str, Any], order: Any, report: Report
+) -> Mapping[str, int | str | list[int]]:
+    """Classes of regions such as {"whole": [1, 2, 3], "core": [2, 3], "enhancing": [3]}.
+
+    A pixel has one class here: values that lie in the same regions are one class. It has the name
+    of the region that nnU-Net would paint last (by regions_class_order, else the smallest one), and
+    of all its regions where that name is taken. "(rest)" says that the region has other values too.
+    """
+    regions = {str(name): _region(str(name), value) for name, value in labels.items()}
+    painted = [name for name, some in regions.items() if some != {0} and name not in IGNORED]
+    if order is None:
+        painted.sort(key=lambda name: -len(regions[name]))
+    elif not isinstance(order, list) or len(order) != len(painted):
+        raise UserError(
+            f"dataset.json has {len(painted)} regions but regions_class_order is {order}; give one"
+            " number for each region"
+        )
+    values_of: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for value in sorted(set().union(*(regions[name] for name in painted)) - {0}):
+        values_of[tuple(name for name in painted if value in regions[name])].append(value)
+    last = Counter(names[-1] for names in values_of)
+    table: dict[str, int | str | list[int]] = {BACKGROUND: 0}
+    for names, values in values_of.items():
+        name = names[-1] if last[names[-1]] == 1 else " and ".join(names)
+        rest = " (rest)" if last[names[-1]] == 1 and len(regions[name]) > len(values) else ""
+        table[name + rest] = values[0] if len(values) == 1 else values
+    for name in IGNORED:
+        if name in regions:
+            table["ignore"] = min(regions[name])
+    shown = ", ".join(f"{name} {value}" for name, value in table.items())
+    report.note(
+        "regions of dataset.json overlap, and a pixel has one class here: the classes are the parts"
+        f" that the regions have apart ({shown}); scores are of these parts, not of whole regions"
+    )
+    return table
+
+
+def _region(name: str, value: Any) -> set[int]:
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(one, int) and one >= 0 for one in values):
+        raise UserError(
+            f"dataset.json gives '{name}' the value {value}; give a whole number or a list of them,"
+            ' as in {"background": 0, "whole tumour": [1, 2], "core": [2]}'
+        )
+    return set(values)
 
 
 def _samples(source: Source, root: str, options: Options, report: Report) -> Iterator[Sample]:

@@ -1,6 +1,7 @@
 """Kaggle's run lengths: a CSV with one row for each object or class of an image.
 
-Runs are pairs of a start, counted from 1 down the columns of the image, and a length.
+Runs are pairs of a start, counted from 1 down the columns of the image (or along its rows, if the
+user says so), and a length.
 """
 
 import csv
@@ -9,11 +10,13 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
-from bench.data.layouts.pictures import size_of
+from bench.data.layouts.pictures import read_stack, size_of
+from bench.data.layouts.run_direction import Evidence
 from bench.data.layouts.shapes import Shape, paint, region
 from bench.data.layouts.source import Source, natural, part_of, unique_names
 from bench.errors import UserError
@@ -21,6 +24,7 @@ from bench.errors import UserError
 _IDS = ("imageid", "image_id", "id", "image", "img", "filename", "image_label", "imageid_classid")
 _RUNS = ("encodedpixels", "rle_mask", "rle", "encoding", "rlemask", "pixels")
 _CLASSES = ("classid", "class_id", "class", "label", "category")
+JUDGED = 24  # images with objects whose direction of runs is judged
 _JOINED = ("image_label", "imageid_classid")  # "a.jpg_Fish"
 
 
@@ -34,7 +38,8 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     """Masks and instances; every row is an object, and an image without runs has none.
 
     Raises:
-        UserError: a row is malformed or its runs leave the image.
+        UserError: a row is malformed or its runs leave the image, or the runs fit rows better than
+            columns and the user does not say which they follow.
     """
     rows: dict[str, list[tuple[str, str]]] = defaultdict(list)
     tables = _tables(source)
@@ -53,9 +58,58 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     names = sorted(kinds, key=natural)
     shown = ["object"] if names == [""] else [f"class {n}" if n.isdigit() else n for n in names]
     table = class_table(shown, f"'{tables[0]}'")
-    report.note("run lengths are read as Kaggle writes them: from 1, down the columns")
+    by_rows = _by_rows(source, rows, options, report, tables[0])
     indices = {kind: index for index, kind in enumerate(names, 1)}
-    return Draft(table, _samples(source, rows, indices, report))
+    return Draft(table, _samples(source, rows, indices, by_rows, report))
+
+
+def _by_rows(
+    source: Source,
+    rows: dict[str, list[tuple[str, str]]],
+    options: Options,
+    report: Report,
+    table: str,
+) -> bool:
+    """Whether runs go along the rows; told with the reason.
+
+    Raises:
+        UserError: the user does not say so and they fit rows better.
+    """
+    fits = _fitting(source, rows)
+    if fits == "rows" and not options.runs:
+        raise UserError(
+            f"the run lengths of '{table}' fit the images along the rows, but Kaggle's go down the"
+            " columns: add --runs rows, or --runs columns to read them as Kaggle's all the same"
+        )
+    chosen = options.runs or "columns"
+    way = {"columns": "down the columns, as Kaggle writes them", "rows": "along the rows"}[chosen]
+    doubt = ""
+    if fits not in (chosen, ""):
+        doubt = f"; they fit {fits} better, so look at them with data preview"
+    elif not fits:
+        doubt = "; the images do not show which way they go, so look at them with data preview"
+    report.note(f"run lengths are read from 1, {way}{doubt}")
+    return chosen == "rows"
+
+
+def _fitting(source: Source, rows: dict[str, list[tuple[str, str]]]) -> str:
+    """The direction in which the first images with objects fit, as of `Evidence.verdict`."""
+    evidence = Evidence()
+    labels = [label for label, entries in rows.items() if any(runs for _, runs in entries)]
+    for label in labels[:JUDGED]:
+        file = source.find_picture(label)
+        try:
+            pixels = None if file is None else read_stack(source, file, Report()).planes[0]
+        except UserError:
+            continue  # the fault is told when the image is converted
+        if pixels is None:
+            continue
+        image = pixels if pixels.ndim == 2 else pixels[..., :3].mean(-1)
+        objects = [_inside(runs, *image.shape) for _, runs in rows[label] if runs]
+        known = [inside for inside in objects if not isinstance(inside, str)]
+        if known:
+            evidence.add(np.logical_or.reduce(known), image)
+    return evidence.verdict()
 
 
 def _header(line: str) -> list[str]:
@@ -101,6 +155,7 @@ def _samples(
     source: Source,
     rows: dict[str, list[tuple[str, str]]],
     indices: dict[str, int],
+    by_rows: bool,
     report: Report,
 ) -> Iterator[Sample]:
     files: dict[str, str] = {}
@@ -124,11 +179,12 @@ def _samples(
         for kind, text in rows[label]:
             if not text:
                 continue
-            inside = _decode(text, height, width)
+            inside = _inside(text, height, width)
             if isinstance(inside, str):
                 reason = inside
                 break
-            shapes.append(region(indices[kind], inside))
+            order: Literal["C", "F"] = "C" if by_rows else "F"
+            shapes.append(region(indices[kind], inside.reshape((height, width), order=order)))
         if reason:
             report.fault(file, reason, "correct the row, or get the image that belongs to it")
             continue
@@ -146,10 +202,10 @@ def _samples(
         )
 
 
-def _decode(
+def _inside(
     text: str, height: int, width: int
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | str:
-    """Pixels (H, W) of runs, or what is wrong with them."""
+    """Pixels (height * width,) inside runs, in their order, or what is wrong with them."""
     try:
         values = np.array(text.split(), np.int64)
     except ValueError:
@@ -162,4 +218,4 @@ def _decode(
     flat = np.zeros(height * width, bool)
     for start, length in zip(starts, lengths, strict=True):
         flat[start : start + length] = True
-    return flat.reshape((height, width), order="F")
+    return flat
