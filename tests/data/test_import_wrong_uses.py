@@ -285,7 +285,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "cvat: video": (
         changed(foreign.cvat, "annotations.xml", "<annotations><track id='0'/></annotations>"),
-        "holds tracks of a video; export it as CVAT for images",
+        "is of a video with an unknown number of frames, but there are 8 images; export the task",
     ),
     "geojson: no image": (
         without(foreign.geojson, "image_0.tif"),

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: one XML file with polygons, boxes, ellipses and run lengths."""
+"""CVAT 1.1, for images or video: XML files with polygons, boxes, ellipses and run lengths."""
 
 import posixpath
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from bench.data.layouts.cvat_video import Record, records_of_tracks
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
 from bench.data.layouts.pictures import size_of
 from bench.data.layouts.shapes import Points, Shape, as_ring, ellipse, fault_of, paint, polygon
@@ -26,17 +27,18 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     """Masks and instances; objects of a higher z_order are on top.
 
     Raises:
-        UserError: a file holds video tracks or no objects, or an image or an object is faulty.
+        UserError: the files hold no objects, frames of a video are not there, or an image or an
+            object is faulty.
     """
-    records: list[tuple[str, Element]] = []
+    records: list[Record] = []
     names: list[str] = []
     for name in _files(source):
         root = ElementTree.fromstring(source.text(name))
         if root.find("track") is not None:
-            raise UserError(f"'{name}' holds tracks of a video; export it as CVAT for images 1.1")
+            records += records_of_tracks(source, name, root, report)
         names += [str(e.text) for e in root.iterfind("meta//label/name")]
-        records += [(name, image) for image in root.iterfind("image")]
-    used = [shape.get("label", "") for _, image in records for shape in image if _is_area(shape)]
+        records += [Record(name, image) for image in root.iterfind("image")]
+    used = [shape.get("label", "") for one in records for shape in one.image if _is_area(shape)]
     if not used:
         raise UserError("the XML files hold no polygons or masks; export an annotated task")
     names = list(dict.fromkeys(names)) or sorted(set(used))
@@ -75,14 +77,14 @@ def _files(source: Source) -> list[str]:
 
 
 def _samples(
-    source: Source, records: list[tuple[str, Element]], indices: dict[str, int], report: Report
+    source: Source, records: list[Record], indices: dict[str, int], report: Report
 ) -> Iterator[Sample]:
-    places: dict[str, Element] = {}
-    for name, record in records:
-        label = record.get("name", "")
-        file = source.find_picture(label, posixpath.dirname(name))
+    places: dict[str, Record] = {}
+    for record in records:
+        label = record.image.get("name", "")
+        file = source.find_picture(label, posixpath.dirname(record.file))
         if file is None:
-            report.fault(label, f"is listed in '{name}' but is not there", "add the image")
+            report.fault(label, f"is listed in '{record.file}' but is not there", "add the image")
         elif file in places:
             report.fault(label, "is listed twice", "keep one of the entries")
         else:
@@ -91,26 +93,26 @@ def _samples(
         if file not in places:
             report.leave_out(file, "not listed in the XML file")
     names = unique_names(places)
-    for file, record in places.items():
+    for file, (_, image, group) in places.items():
         size = size_of(source, file, report)
         if size is None:
             continue
         height, width = size
-        declared = (record.get("height", str(height)), record.get("width", str(width)))
+        declared = (image.get("height", str(height)), image.get("width", str(width)))
         if declared != (str(height), str(width)):
             reason = (
                 f"is {width} x {height} pixels but the XML file says {declared[1]} x {declared[0]}"
             )
             report.fault(file, reason, "export both from one task")
             continue
-        shapes = _shapes(file, record, indices, height, width, report)
+        shapes = _shapes(file, image, indices, height, width, report)
         if shapes is None:
             continue
         if not shapes:
             report.counts["image without objects"] += 1
         mask, numbers = paint(shapes, height, width, report)
-        part = part_of(posixpath.dirname(file)) or part_of(record.get("subset", ""))
-        yield Sample(names[file], file, source.files[file], mask, numbers, "", part)
+        part = part_of(posixpath.dirname(file)) or part_of(image.get("subset", ""))
+        yield Sample(names[file], file, source.files[file], mask, numbers, group, part)
 
 
 def _shapes(

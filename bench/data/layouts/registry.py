@@ -50,7 +50,7 @@ LAYOUTS = {
     "class-folders": Layout(
         "one folder of masks for each class", class_folders.recognise, class_folders.convert
     ),
-    "cvat": Layout("CVAT for images (XML)", cvat.recognise, cvat.convert),
+    "cvat": Layout("CVAT for images or video (XML)", cvat.recognise, cvat.convert),
     "geojson": Layout("QuPath GeoJSON", geojson.recognise, geojson.convert),
     "dicom": Layout("DICOM series", dicom.recognise, dicom.convert),
     "arrays": Layout("NumPy arrays of images and masks", arrays.recognise, arrays.convert),
