@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from bench.api.compare import Names
-from bench.errors import UserError, no_such
+from bench.errors import UserError, check_number, no_such
 from bench.spec import Recipe, Task
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def predict_cost(
 
 def _check(numbers: "dict[str, int]") -> None:
     for name, value in numbers.items():
-        if value < 1:
-            raise UserError(f"{name} is {value}: give 1 or more")
+        check_number(name.replace("_", "-"), value, name)
     if numbers["accumulate"] > numbers["batch_size"]:
         parts = numbers["accumulate"]
         raise UserError(f"accumulate is {parts}: give a number up to the batch size")

@@ -319,13 +319,16 @@ def _recipe_note(cell: Cell) -> str:
 def _try_to_build(method: Method, options: Mapping[str, object], task: Task) -> None:
     import torch
 
+    from bench.sam.surgery import require_size
+
     try:
         with torch.device("meta"):
-            method.build(task, **options)
+            module = method.build(task, **options)
     except UserError:
         raise
     except Exception:
         return  # unsupported, or a bug: its cells record the reason, and other cells can run
+    require_size(module, method.name)
 
 
 def _check_published(request: Request, methods: Sequence[Method]) -> None:

@@ -1,10 +1,9 @@
 """The language of `--methods`: names with lists of option values, expanded to a grid."""
 
 import itertools
-import math
 import re
 
-from bench.errors import UserError
+from bench.errors import BOUNDS, UserError, read_number, shorten
 from bench.plugins.registry import OPTION_TYPES, Method, get_method
 from bench.spec import OptionValue
 
@@ -63,11 +62,16 @@ def _convert(method: Method, key: str, text: str) -> OptionValue:
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
-        value = type(default)(text)
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(default, str):
+            return text
+        if isinstance(default, int) and not re.fullmatch("[+-]?[0-9]+", text):
             raise ValueError
+        name = key if key in BOUNDS else "option"
+        value = read_number(name, text, f"option '{key}' of {method.name}")
+    except UserError:
+        raise
     except (ValueError, KeyError):
         expected = OPTION_TYPES[type(default)]
-        message = f"option '{key}' of {method.name} must be {expected}, not '{text}'"
+        message = f"option '{key}' of {method.name} must be {expected}, not '{shorten(text)}'"
         raise UserError(message) from None
-    return value
+    return type(default)(value)

@@ -1,6 +1,5 @@
 """A request: what to run, from the command line, from Python, a suite or the guard."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import Any
 
 from bench.data.fit import check_fit
 from bench.data.selection import Selection
-from bench.errors import UserError, no_such
+from bench.errors import UserError, check_number, no_such, read_number, shorten
 from bench.evaluate.modes import get_mode
 
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
-LARGEST_SEED = 2**32 - 1  # of numpy's generators
+_NUMBERS = ("image_size", "depth", "epochs", "steps", "batch_size", "folds", "accumulate")
 
 
 FP32_NOTE = "in fp32, since this device only emulates bf16: --precision bf16 for the recipe's own"
@@ -130,17 +129,9 @@ class Request:
         A list has a comma: "3," is the seed 3.
 
         Raises:
-            UserError: there is none (as for "0"), or a number is not a whole one from 0 to
-                `LARGEST_SEED`.
+            UserError: as `read_seeds`.
         """
-        numbers = [_number(word, "--seeds", 0) for word in _words(self.seeds, "--seeds")]
-        if max(numbers) > LARGEST_SEED:
-            raise UserError(f"--seeds cannot be '{max(numbers)}': the largest is {LARGEST_SEED}")
-        if "," in self.seeds:
-            return numbers
-        if numbers[0] < 1:
-            raise UserError("--seeds 0 runs nothing: give a number of seeds, or seeds as 0,1,2")
-        return range(numbers[0])
+        return read_seeds(self.seeds)
 
     @property
     def selection(self) -> Selection:
@@ -167,36 +158,24 @@ class Request:
         """Numbers of labelled training images, each once; None for all.
 
         Raises:
-            UserError: there is none, or one is neither "all" nor a whole number from 1 on.
+            UserError: as `read_labels`.
         """
-        words = _words(self.labels, "--labels")
-        return [
-            None if word == "all" else _number(word, "--labels", 1, " or all") for word in words
-        ]
+        return read_labels(self.labels)
 
     @property
     def learning_rates(self) -> list[float | None]:
         """The learning rates, each once; None alone for each method's own.
 
         Raises:
-            UserError: a value is not a number above 0.
+            UserError: as `read_rates`.
         """
-        if self.lr is None:
-            return [None]
-        words = str(self.lr).split("|")
-        try:
-            rates = [float(word) for word in words]
-        except ValueError:
-            rates = [math.nan]
-        if not all(0 < rate < math.inf for rate in rates):
-            raise UserError(f"--lr is {self.lr}: give a number above 0, or several as 1e-3|3e-3")
-        return list(dict.fromkeys(rates))
+        return [None] if self.lr is None else list(read_rates(str(self.lr)))
 
     def check(self) -> None:
         """Check the values that do not depend on datasets and methods.
 
-        Lists are not checked here: `seed_numbers`, `label_budgets` and `dataset_names` check
-        theirs, `backbone_names` only that there is one. A loss is looked up, which imports torch.
+        Lists of names are not checked here: `dataset_names` and `backbone_names` check that there
+        is one. A loss is looked up, which imports torch.
 
         Raises:
             UserError: a value is not allowed, or cannot be combined with another value.
@@ -216,11 +195,12 @@ class Request:
             raise UserError(
                 "--epochs and --steps both set the length of training: give one of them"
             )
-        for key in ("image_size", "depth", "epochs", "steps", "batch_size", "folds", "accumulate"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise UserError(f"--{key.replace('_', '-')} is {value}: give 1 or more")
-        _ = self.learning_rates  # raises its error for a value that is not allowed
+        for key in _NUMBERS:
+            if (value := getattr(self, key)) is not None:
+                check_number(key.replace("_", "-"), value)
+        if self.seeds:  # `choose` fills in the number of seeds
+            _ = self.seed_numbers
+        _ = self.learning_rates, self.label_budgets  # raise their errors
         if self.precision is not None and self.precision not in PRECISIONS:
             raise no_such("precision", self.precision, PRECISIONS)
         mode = None if self.evaluation is None else get_mode(self.evaluation)
@@ -257,14 +237,48 @@ def pick_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
+def read_seeds(text: str) -> Sequence[int]:
+    """The seeds of `--seeds`: 0 to n - 1 for a number n, otherwise those listed, each once.
+
+    Args:
+        text: as typed. A list has a comma: "3," is the seed 3.
+
+    Raises:
+        UserError: there is none (as for "0"), or a number is out of bounds.
+    """
+    words = _words(text, "--seeds")
+    if "," in text:
+        return [int(read_number("seed", word, "a seed of --seeds")) for word in words]
+    return range(int(read_number("seeds", words[0])))
+
+
+def read_labels(text: str) -> list[int | None]:
+    """The label budgets of `--labels`, each once; None for all.
+
+    Args:
+        text: as typed.
+
+    Raises:
+        UserError: there is none, or one is neither "all" nor a whole number within its bounds.
+    """
+    words = _words(text, "--labels")
+    return [None if word == "all" else int(read_number("labels", word)) for word in words]
+
+
+def read_rates(text: str) -> list[float]:
+    """The learning rates of `--lr`, each once.
+
+    Args:
+        text: as typed: one number, or several with "|" between them.
+
+    Raises:
+        UserError: a value is not a number, or out of bounds.
+    """
+    return list(dict.fromkeys(float(read_number("lr", word)) for word in text.split("|")))
+
+
 def _words(text: str, option: str) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    words = [word.strip() for word in str(text).split(",") if word.strip()]
     if not words:
-        raise UserError(f"{option} is empty: give names or values, separated by commas")
+        raise UserError(f"{option} is {shorten(repr(text))}: give names or values, with commas")
     return list(dict.fromkeys(words))
-
-
-def _number(word: str, option: str, least: int, also: str = "") -> int:
-    if not word.isdecimal() or int(word) < least:
-        raise UserError(f"{option} cannot be '{word}': give whole numbers from {least} on{also}")
-    return int(word)

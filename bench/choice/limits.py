@@ -1,10 +1,8 @@
 """Limits of the user: which methods cannot fit by prediction, and in what order the rest runs."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 from bench.choice.arms import Arm
@@ -13,7 +11,7 @@ from bench.cost.count import cost_card
 from bench.cost.predict.fit import Plan
 from bench.cost.predict.gpus import GIB, find_gpu, judge
 from bench.cost.predict.views import kept_views
-from bench.errors import UnsupportedError, UserError
+from bench.errors import UnsupportedError, UserError, check_number, shorten
 from bench.plugins.registry import get_method
 from bench.run.device_memory import verdict_of
 from bench.spec import Cell
@@ -71,14 +69,8 @@ class Limits:
             ("max-params", self.max_params),
             ("min-speed", self.min_speed),
         ):
-            if value is None:
-                continue
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number or not 0 < value < math.inf:
-                shown = f"{value:g}" if number else repr(value)
-                raise UserError(f"--{option} is {shown}: give a number above 0")
-        if self.max_params is not None and self.max_params != int(self.max_params):
-            raise UserError(f"--max-params is {self.max_params}: give a whole number")
+            if value is not None:
+                check_number(option, value)
         if self.max_memory is not None:
             if not isinstance(self.max_memory, str):
                 raise UserError(
@@ -133,10 +125,12 @@ def parse_time(text: str) -> float:
     Raises:
         UserError: the text is not such a time.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h)\s*", text)
     if match is None:
-        raise UserError(f"--max-time cannot be '{text}': give a time as 90s, 20min or 2h")
-    return float(match[1]) * _UNITS[match[2]]
+        raise UserError(f"--max-time cannot be '{shorten(text)}': give a time as 90s, 20min or 2h")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    check_number("max-time", seconds, "--max-time in seconds")
+    return seconds
 
 
 def parse_count(text: str) -> int:
@@ -145,10 +139,12 @@ def parse_count(text: str) -> int:
     Raises:
         UserError: the text is not such a number.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kM]?)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kM]?)\s*", text)
     if match is None:
-        raise UserError(f"--max-params cannot be '{text}': give a number as 500000 or 5M")
-    return round(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6}[match[2]])
+        raise UserError(f"--max-params cannot be '{shorten(text)}': give a number as 500000 or 5M")
+    number = float(match[1]) * {"": 1, "k": 1e3, "M": 1e6}[match[2]]
+    check_number("max-params", round(number) if number < 1e300 else number)
+    return round(number)
 
 
 def apply_limits(

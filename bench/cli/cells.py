@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from bench.cli.numbers import Number, NumbersInText, read_pause, read_shard
 from bench.cli.parsing import add_out, plain
 from bench.cli.report import write_all
 from bench.wording import counted
@@ -37,7 +38,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
     group.add_argument(
         "--jobs",
         metavar="N",
-        type=int,
+        type=Number("jobs"),
         help="cells that run at a time [one on each GPU, or one for each CPU core]",
     )
     group.add_argument(
@@ -50,12 +51,21 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         "--slurm", metavar="LIST", default="", help="options of sbatch, as partition=gpu,time=120"
     )
     group.add_argument(
-        "--shard", metavar="I/N", default="", help="only part I of N of the grid, as 3/16"
+        "--shard",
+        metavar="I/N",
+        type=NumbersInText(read_shard),
+        default=argparse.SUPPRESS,
+        help="only part I of N of the grid, as 3/16",
     )
     group.add_argument(
-        "--threads", metavar="N", type=int, help="CPU threads of a cell [1, or as in --out]"
+        "--threads",
+        metavar="N",
+        type=Number("threads"),
+        help="CPU threads of a cell [1, or as in --out]",
     )
-    group.add_argument("--timeout", metavar="S", type=float, help="time limit of a cell in seconds")
+    group.add_argument(
+        "--timeout", metavar="S", type=Number("timeout"), help="time limit of a cell in seconds"
+    )
     group.add_argument(
         "--retry",
         action="store_true",
@@ -71,6 +81,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
     group.add_argument(
         "--save-every",
         metavar="TIME",
+        type=NumbersInText(read_pause),
         default="5min",
         help="how often a cell saves its training, to continue after a kill: 90s, 1h, 0 (never)"
         " [%(default)s]",

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.cli.numbers import Number
 from bench.cli.parsing import ArgumentParser, plain
-from bench.errors import UserError, no_such
+from bench.errors import no_such
 
 if TYPE_CHECKING:
     from bench.contract.promise import Outcome
@@ -24,7 +25,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("name", metavar="NAME", help="method, as in --list")
     parser.add_argument("--backbone", metavar="NAME", default="sam_nano", help="[%(default)s]")
     parser.add_argument(
-        "--image-size", metavar="PX", type=int, default=64, help="side of the images [%(default)s]"
+        "--image-size",
+        metavar="PX",
+        type=Number("image-size"),
+        default=64,
+        help="side of the images [%(default)s]",
     )
     return parser
 
@@ -35,15 +40,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     If no model can be built, the promises after this one are not checked.
 
     Raises:
-        UserError: the method or backbone is unknown, or the image size is below 1.
+        UserError: the method or backbone is unknown.
     """
     from bench.contract.methods import check_method
     from bench.plugins.registry import get_method
     from bench.sam.build import ARCHITECTURES
     from bench.spec import Task
 
-    if arguments.image_size < 1:
-        raise UserError(f"--image-size is {arguments.image_size}: give 1 or more")
     if arguments.backbone not in ARCHITECTURES:
         raise no_such("backbone", arguments.backbone, ARCHITECTURES)
     method = get_method(arguments.name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.cells import add_run_options, prepare_run
+from bench.cli.numbers import Number, NumbersInText, read_count, read_gpu, read_time
 from bench.cli.parsing import ArgumentParser, plain
 from bench.cli.run import add_grid_options, add_recipe_options
 from bench.errors import UserError
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
     )
     add_grid_options(parser)
-    parser.set_defaults(seeds="", methods="")
+    parser.set_defaults(seeds=None, methods="")
     limits = parser.add_argument_group("what to choose by, and limits")
     limits.add_argument(
         "--by",
@@ -46,15 +47,32 @@ def parser() -> argparse.ArgumentParser:
         help="dice, iou, boundary_iou, hd95, pq, aji, ap, d50 or phase_fraction; all but"
         " dice compare held-out parts, of three folds unless --folds says more [%(default)s]",
     )
-    limits.add_argument("--max-memory", metavar="SIZE", help="of the device, as 8GB or 'rtx 4070'")
+    limits.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        type=NumbersInText(read_gpu),
+        help="of the device, as 8GB or 'rtx 4070'",
+    )
     limits.add_argument(
         "--memory-for",
         choices=("cuda", "cpu"),
         help="what the memory is predicted for [the device of the runs; cuda for a named GPU]",
     )
-    limits.add_argument("--max-time", metavar="TIME", help="of this command, as 20min or 2h")
-    limits.add_argument("--max-params", metavar="N", help="of the whole model, as 5M")
-    limits.add_argument("--min-speed", metavar="X", type=float, help="images/s in inference here")
+    limits.add_argument(
+        "--max-time",
+        metavar="TIME",
+        type=NumbersInText(read_time),
+        help="of this command, as 20min or 2h",
+    )
+    limits.add_argument(
+        "--max-params",
+        metavar="N",
+        type=NumbersInText(read_count),
+        help="of the whole model, as 5M",
+    )
+    limits.add_argument(
+        "--min-speed", metavar="X", type=Number("min-speed"), help="images/s in inference here"
+    )
     limits.add_argument(
         "--no-scratch", action="store_true", help="no methods that are trained from scratch"
     )
@@ -120,6 +138,7 @@ def _choose(arguments: argparse.Namespace, console: Console) -> int:
     settings = prepare_run(arguments)
     check_settings(settings)
     device = settings.find_device()
+    arguments.seeds = arguments.seeds or ""  # `complete` fills it in
     request = Request(**pick_fields(Request, vars(arguments))).on_device(device)
     request = complete(request, criterion)
     with proposing_groups(arguments.out), showing_reading(console):

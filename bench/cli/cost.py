@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from bench.cli.numbers import Number, NumbersInText, read_gpu
 from bench.cli.parsing import ArgumentParser, plain
 
 if TYPE_CHECKING:
@@ -22,14 +23,22 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--methods", required=True, metavar="LIST", help="as in 'lora[rank=1|4]'")
     parser.add_argument("--backbone", metavar="LIST", default="sam_nano", help="[%(default)s]")
-    parser.add_argument("--image-size", type=int, metavar="PX", help="[the backbone's own]")
     parser.add_argument(
-        "--depth", type=int, metavar="N", default=1, help="slices in one sample [%(default)s]"
+        "--image-size", type=Number("image-size"), metavar="PX", help="[the backbone's own]"
     )
-    parser.add_argument("--classes", type=int, default=1, help="foreground classes [%(default)s]")
+    parser.add_argument(
+        "--depth",
+        type=Number("depth"),
+        metavar="N",
+        default=1,
+        help="slices in one sample [%(default)s]",
+    )
+    parser.add_argument(
+        "--classes", type=Number("classes"), default=1, help="foreground classes [%(default)s]"
+    )
     parser.add_argument(
         "--batch-size",
-        type=int,
+        type=Number("batch-size"),
         default=1,
         help="images, or stacks, in a training step [%(default)s]",
     )
@@ -38,17 +47,30 @@ def parser() -> argparse.ArgumentParser:
         "--memory", action="store_true", help="also predict the memory of training on CUDA"
     )
     predicted.add_argument(
-        "--gpu", metavar="NAME", help="also predict whether it fits: a size as 12GB, or 'rtx 4070'"
+        "--gpu",
+        metavar="NAME",
+        type=NumbersInText(read_gpu),
+        help="also predict whether it fits: a size as 12GB, or 'rtx 4070'",
     )
     predicted.add_argument(
-        "--images", type=int, metavar="N", default=500, help="labelled images [%(default)s]"
+        "--images",
+        type=Number("images"),
+        metavar="N",
+        default=500,
+        help="labelled images [%(default)s]",
     )
     predicted.add_argument(
-        "--steps", type=int, metavar="N", default=200, help="optimiser steps [%(default)s]"
+        "--steps",
+        type=Number("steps"),
+        metavar="N",
+        default=200,
+        help="optimiser steps [%(default)s]",
     )
     predicted.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     predicted.add_argument("--checkpointing", action="store_true", help="as for a run")
-    predicted.add_argument("--accumulate", type=int, metavar="N", default=1, help="as for a run")
+    predicted.add_argument(
+        "--accumulate", type=Number("accumulate"), metavar="N", default=1, help="as for a run"
+    )
     predicted.add_argument(
         "--probe",
         action="store_true",
@@ -135,9 +157,6 @@ def _predict(arguments: argparse.Namespace, cards: "Sequence[CostCard]") -> "lis
     from bench.errors import UserError
     from bench.spec import Recipe, Task
 
-    for option in ("images", "steps", "accumulate"):
-        if getattr(arguments, option) < 1:
-            raise UserError(f"--{option} is {getattr(arguments, option)}: give 1 or more")
     if arguments.accumulate > arguments.batch_size:
         raise UserError(
             f"--accumulate is {arguments.accumulate}, but a batch has {arguments.batch_size}: give"

@@ -8,6 +8,7 @@ from rich.console import Console
 from bench.cli.data_check import add_selection_options, check_folders
 from bench.cli.data_import import add_import, run_import
 from bench.cli.fetching import fetch_all
+from bench.cli.numbers import Number
 from bench.cli.parsing import ArgumentParser, plain
 from bench.errors import UserError
 
@@ -40,7 +41,11 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("name", help="collection, or a folder of images and masks")
     preview.add_argument("--augmentation", metavar="NAME", default="standard", help="[%(default)s]")
     preview.add_argument(
-        "--image-size", metavar="PX", type=int, default=256, help="side of the views [%(default)s]"
+        "--image-size",
+        metavar="PX",
+        type=Number("image-size"),
+        default=256,
+        help="side of the views [%(default)s]",
     )
     preview.add_argument(
         "--fit",
@@ -113,8 +118,6 @@ def _preview(arguments: argparse.Namespace, console: Console) -> int:
     from bench.plugins.registry import load_collection
     from bench.report.plots.preview import write_preview
 
-    if arguments.image_size < 1:
-        raise UserError(f"--image-size is {arguments.image_size}: give 1 or more")
     if arguments.out.suffix.lower() != ".png":
         raise UserError(f"--out is '{arguments.out}': give a file that ends in .png")
     selection = Selection.parse(arguments.channels, arguments.crop)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from bench.cli.numbers import NumbersInText, read_channels, read_crop
 from bench.cli.parsing import plain
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ def add_selection_options(parser: Any) -> None:
     parser.add_argument(
         "--channels",
         metavar="LIST",
+        type=NumbersInText(read_channels),
         help="channels to read as red, green and blue (or one as grey), by number from 0 or name,"
         " as 0,2,1 or DAPI [the first three]",
     )
     parser.add_argument(
         "--crop",
         metavar="EDGES",
+        type=NumbersInText(read_crop),
         help="pixels to cut off, as bottom=60 or top=10,bottom=60; masks of the size that is left"
         " stay as they are",
     )

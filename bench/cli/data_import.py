@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.cli.numbers import NumbersInText, read_levels
 from bench.cli.parsing import plain
 from bench.cli.reading import showing_reading
-from bench.errors import UserError
+from bench.errors import UserError, read_number
 from bench.wording import counted, program_name
 
 PURPOSE = "convert a folder of another layout (COCO, VOC, YOLO, nnU-Net, ...) to images/ and masks/"
@@ -44,12 +45,15 @@ def add_import(actions: Any) -> None:
         "--instances", action="store_true", help="mask values number objects, not classes"
     )
     action.add_argument(
-        "--channels", metavar="LIST", default="", help="channels for red, green, blue, as 0,2,1"
+        "--channels",
+        metavar="LIST",
+        type=NumbersInText(_channels),
+        help="channels for red, green, blue, as 0,2,1",
     )
     action.add_argument(
         "--levels",
         metavar="LOW,HIGH",
-        default="",
+        type=NumbersInText(read_levels),
         help="values of black and white, as --levels=-160,240",
     )
     action.add_argument(
@@ -86,8 +90,8 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
         masks=arguments.masks,
         groups=arguments.groups,
         instances=arguments.instances,
-        channels=_channels(arguments.channels),
-        levels=_levels(arguments.levels),
+        channels=() if arguments.channels is None else _channels(arguments.channels),
+        levels=None if arguments.levels is None else read_levels(arguments.levels),
         runs=_runs(arguments.runs),
         skip=arguments.skip,
     )
@@ -132,19 +136,7 @@ def _runs(text: str) -> str:
 
 
 def _channels(text: str) -> tuple[int, ...]:
-    words = text.split(",") if text else []
-    if len(words) > 3 or not all(word.strip().isdigit() for word in words):
+    words = text.split(",")
+    if len(words) > 3:
         raise UserError(f"--channels is '{text}': give one to three numbers from 0, as 0,2,1")
-    return tuple(map(int, words))
-
-
-def _levels(text: str) -> tuple[float, float] | None:
-    if not text:
-        return None
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        raise UserError(f"--levels is '{text}': give two numbers, as --levels=-160,240") from None
-    if not low < high:
-        raise UserError(f"--levels is '{text}': the first number must be the lower one")
-    return low, high
+    return tuple(int(read_number("channels", word, "a channel of --channels")) for word in words)

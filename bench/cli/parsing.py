@@ -1,6 +1,8 @@
 """What the parsers of all commands have in common."""
 
 import argparse
+import re
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,8 +52,16 @@ class ArgumentParser(argparse.ArgumentParser):
             " [$SAM_BENCH_PLUGINS]",
         )
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but `--option=--`, which argparse reads as no value, is an error."""
+        for word in sys.argv[1:] if args is None else args:
+            if re.fullmatch("--[a-z-]+=--", word):
+                self.error(f"{word[:-3]} is '--': give a value")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Raise a UserError instead of printing the usage and exiting."""
+        message = re.sub("^argument [^:]+: (?=--)", "", message)  # the option is named once
         raise UserError(f"{message}; see {self.prog} --help")
 
 

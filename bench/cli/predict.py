@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.cli.numbers import Number, NumbersInText, read_levels, read_pixel_size
 from bench.cli.parsing import ArgumentParser, plain
 from bench.errors import UserError
 from bench.wording import counted
@@ -60,7 +61,10 @@ def parser() -> argparse.ArgumentParser:
         "--prompts", metavar="FILE", type=Path, help="CSV or COCO file with boxes or points"
     )
     how.add_argument(
-        "--levels", metavar="LOW,HIGH", help="values that become black and white, as 0,4095"
+        "--levels",
+        metavar="LOW,HIGH",
+        type=NumbersInText(read_levels),
+        help="values that become black and white, as 0,4095",
     )
     how.add_argument(
         "--allow-other-images",
@@ -68,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
         help="accept another bit depth or colour than in training",
     )
     how.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
-    how.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
+    how.add_argument(
+        "--threads", metavar="N", type=Number("threads"), help="CPU threads [all cores]"
+    )
     how.add_argument("--checkpoint", metavar="FILE", type=Path, help="your weights of the backbone")
     what = parser.add_argument_group("what to write")
     what.add_argument(
@@ -77,11 +83,16 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--pixel-size",
         metavar="X",
+        type=NumbersInText(read_pixel_size),
         default="1",
         help="side of a pixel in your unit [1], or 'file': µm as the file states",
     )
     what.add_argument(
-        "--min-area", metavar="PX", type=int, default=1, help="smallest object to count [1]"
+        "--min-area",
+        metavar="PX",
+        type=Number("min-area"),
+        default=1,
+        help="smallest object to count [1]",
     )
     what.add_argument(
         "--format",
@@ -110,15 +121,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     settings = PredictionSettings(
         evaluation=arguments.evaluation,
         maps=_words(arguments.maps),
-        levels=_levels(arguments.levels),
+        levels=None if arguments.levels is None else read_levels(arguments.levels),
         prompts=arguments.prompts,
-        pixel_size=_pixel_size(arguments.pixel_size),
+        pixel_size=read_pixel_size(arguments.pixel_size),
         min_area=arguments.min_area,
         tiff=arguments.tiff,
     )
     settings.check()
-    if arguments.threads is not None and arguments.threads < 1:
-        raise UserError(f"--threads is {arguments.threads}: give 1 or more")
     pictures = open_pictures(arguments.images)
     formats = _words(arguments.format)
     if formats:
@@ -233,20 +242,3 @@ def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console) -> i
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _pixel_size(text: str) -> float | str:
-    try:
-        return text if text == "file" else float(text)
-    except ValueError:
-        raise UserError(f"--pixel-size cannot be '{text}': give a number, or 'file'") from None
-
-
-def _levels(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        raise UserError(f"--levels cannot be '{text}': give two numbers, as 0,4095") from None
-    return low, high

@@ -9,6 +9,14 @@ from bench.cli.cells import add_run_options, prepare_run, run_and_report
 from bench.cli.completion import PrintCompletion
 from bench.cli.data_check import add_selection_options
 from bench.cli.listing import show_list
+from bench.cli.numbers import (
+    Number,
+    NumbersInText,
+    read_labels,
+    read_rates,
+    read_seeds,
+    read_split,
+)
 from bench.cli.parsing import ArgumentParser
 from bench.errors import UserError
 from bench.wording import PROJECT, project_version
@@ -91,14 +99,27 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
         help="foundation models [%(default)s]",
     )
     what.add_argument(
-        "--seeds", metavar="N|LIST", default="1", help="number of seeds, or a list as 0,1,2 [1]"
+        "--seeds",
+        metavar="N|LIST",
+        type=NumbersInText(read_seeds),
+        default="1",
+        help="number of seeds, or a list as 0,1,2 [1]",
     )
-    what.add_argument("--folds", metavar="K", type=int, default=1, help="cross-validate [1]")
     what.add_argument(
-        "--labels", metavar="LIST", default="all", help="training images with labels, as 1,5,all"
+        "--folds", metavar="K", type=Number("folds"), default=1, help="cross-validate [1]"
     )
     what.add_argument(
-        "--split", metavar="T:V:T", help="images to train, validate and test, as 7:2:1 [12:3:5]"
+        "--labels",
+        metavar="LIST",
+        type=NumbersInText(read_labels),
+        default="all",
+        help="training images with labels, as 1,5,all",
+    )
+    what.add_argument(
+        "--split",
+        metavar="T:V:T",
+        type=NumbersInText(read_split),
+        help="images to train, validate and test, as 7:2:1 [12:3:5]",
     )
     what.add_argument(
         "--test-dataset",
@@ -132,7 +153,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         ("--steps", "optimiser steps"),
         ("--batch-size", "images per step"),
     ):
-        recipe.add_argument(name, metavar="N", type=int, help=note)
+        recipe.add_argument(name, metavar="N", type=Number(name[2:]), help=note)
     recipe.set_defaults(depth=1)
     recipe.add_argument(
         "--fit",
@@ -141,7 +162,10 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         help="square (both sides resized) or pad (aspect ratio kept, as in SAM) [%(default)s]",
     )
     recipe.add_argument(
-        "--lr", metavar="X", help="peak learning rate, or several as '1e-3|3e-3' [the method's]"
+        "--lr",
+        metavar="X",
+        type=NumbersInText(read_rates),
+        help="peak learning rate, or several as '1e-3|3e-3' [the method's]",
     )
     recipe.add_argument(
         "--precision",
@@ -158,7 +182,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument(
         "--accumulate",
         metavar="N",
-        type=int,
+        type=Number("accumulate"),
         default=1,
         help="pass a batch in N parts and add their gradients: less memory, same batch size [1]",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.cells import add_run_options, prepare_run, run_and_report
+from bench.cli.numbers import Number, NumbersInText, read_seeds
 from bench.cli.parsing import ArgumentParser, add_out, plain
 from bench.errors import UserError
 
@@ -45,10 +46,16 @@ def _add_choice(action: argparse.ArgumentParser) -> None:
     what.add_argument("--checkpoint", metavar="FILE", type=Path, help="your own weights")
     what.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     what.add_argument(
-        "--seeds", metavar="N|LIST", default="3", help="number of seeds, or a list as 0,1,2 [3]"
+        "--seeds",
+        metavar="N|LIST",
+        type=NumbersInText(read_seeds),
+        default="3",
+        help="number of seeds, or a list as 0,1,2 [3]",
     )
-    what.add_argument("--image-size", metavar="N", type=int, help="[the backbone's own]")
-    what.add_argument("--steps", metavar="N", type=int, help="optimiser steps")
+    what.add_argument(
+        "--image-size", metavar="N", type=Number("image-size"), help="[the backbone's own]"
+    )
+    what.add_argument("--steps", metavar="N", type=Number("steps"), help="optimiser steps")
     what.add_argument("--loss", metavar="NAME", help="a loss in place of the recipe's")
     what.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     what.add_argument(

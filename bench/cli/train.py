@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.cli.numbers import Number
 from bench.cli.parsing import ArgumentParser, add_out, plain
 from bench.cli.run import add_grid_options, add_recipe_options
 from bench.errors import UserError
@@ -38,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--model", required=True, type=Path, metavar="FILE", help="file to write")
     group.add_argument("--all", action="store_true", help="also train on the test images")
     group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
-    group.add_argument("--threads", metavar="N", type=int, help="CPU threads [all cores]")
+    group.add_argument(
+        "--threads", metavar="N", type=Number("threads"), help="CPU threads [all cores]"
+    )
     add_out(group)
     return parser
 

@@ -19,12 +19,13 @@ from bench.cost import (
     count_train_step_flops,
     trained_state,
 )
-from bench.errors import UnsupportedError, UserError, no_such
+from bench.errors import UnsupportedError, UserError, check_number, no_such
 from bench.learn.model import Model
 from bench.plugins.registry import Method
 from bench.sam.build import ARCHITECTURES
 from bench.sam.foundation import count_added
 from bench.sam.prompts import Prompts
+from bench.sam.surgery import require_size
 from bench.spec import Cell, OptionValue, PromptSource, Recipe, Task
 
 META = torch.device("meta")
@@ -169,13 +170,13 @@ def cost_cards(
         The cards, and a sentence for each method and backbone that do not work together.
 
     Raises:
-        UserError: a backbone is unknown, a number is below 1, an option of a method is out of
+        UserError: a backbone is unknown, a number is out of bounds, an option of a method is out of
             range, or no method works on any backbone.
     """
     counts = {"classes": classes, "batch-size": batch, "image-size": image_size, "depth": depth}
     for option, value in counts.items():
-        if value is not None and value < 1:
-            raise UserError(f"--{option} is {value}: give 1 or more")
+        if value is not None:
+            check_number(option, value)
     cards, refused = dict[tuple[str, str, int], CostCard](), []
     for backbone in (word.strip() for word in backbones.split(",")):
         if backbone not in ARCHITECTURES:
@@ -212,6 +213,7 @@ def cost_card(
     """
     with META:
         module = method.build(task, **options).to(META)
+    require_size(module, method.name)
     recipe = Recipe(lr=method.lr or 0.0)
     return CostCard(
         label=Cell(method.name, "", task, recipe, options).label,

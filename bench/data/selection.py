@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import UserError
+from bench.errors import UserError, read_number, shorten
 
 EDGES = ("top", "right", "bottom", "left")
 
@@ -35,23 +35,26 @@ class Selection:
 
         Raises:
             UserError: there are no channels or more than three, or one of them twice; an edge is
-                unknown or named twice, or its width is not a whole number from 0 on.
+                unknown or named twice, or a number is out of bounds.
         """
         words = [] if channels is None else [word.strip() for word in channels.split(",")]
         if channels is not None and (not 1 <= len(set(words)) == len(words) <= 3 or "" in words):
             raise UserError(
-                f"--channels is '{channels}': give one to three different channels, as numbers from"
-                " 0 or names, such as 0,2,1 or DAPI"
+                f"--channels is '{shorten(channels)}': give one to three different channels, as"
+                " numbers from 0 or names, such as 0,2,1 or DAPI"
             )
+        for word in words:
+            if re.fullmatch(r"[+-]?\d[\d.]*", word):  # else it is a name
+                read_number("channels", word, "a channel of --channels")
         widths: dict[str, int] = {}
         for part in [] if crop is None else crop.split(","):
-            match = re.fullmatch(r"\s*(top|right|bottom|left)\s*=\s*(\d{1,6})\s*", part)
+            match = re.fullmatch(r"\s*(top|right|bottom|left)\s*=(.*)", part)
             if match is None or match[1] in widths:
                 raise UserError(
-                    f"--crop is '{crop}': give pixels to cut off at the edges"
+                    f"--crop is '{shorten(crop or '')}': give pixels to cut off at the edges"
                     f" {', '.join(EDGES)}, each once, as in bottom=60 or top=10,bottom=60"
                 )
-            widths[match[1]] = int(match[2])
+            widths[match[1]] = int(read_number("crop", match[2], f"--crop {match[1]}"))
         cut = ",".join(f"{edge}={widths[edge]}" for edge in EDGES if widths.get(edge))
         return cls(",".join(words), cut)
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from bench.data.items import Collection, Item
 from bench.data.mask_classes import present_classes
-from bench.errors import UserError
+from bench.errors import UserError, shorten
 
 SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}  # of the items, where no split is published
 WITHOUT_VALIDATION = "no validation part, so no validation Dice and no choice by it"
@@ -121,12 +121,13 @@ def canonical_ratio(text: str) -> str:
             before and after the point.
     """
     words = [word.strip() for word in text.split(":")]
-    valid = len(words) == 3 and all(re.fullmatch(r"\d{1,6}(\.\d{1,6})?", word) for word in words)
+    pattern = r"[0-9]{1,6}(\.[0-9]{1,6})?"
+    valid = len(words) == 3 and all(re.fullmatch(pattern, word) for word in words)
     numbers = [Fraction(word) for word in words] if valid else [Fraction(0)]
     if min(numbers) <= 0:
         raise UserError(
-            f"--split is '{text}': give three numbers above 0 for the training, validation and test"
-            " images, as in 7:2:1"
+            f"--split is '{shorten(text)}': give three numbers above 0 for the training,"
+            " validation and test images, as in 7:2:1"
         )
     whole = [int(number * math.lcm(*(n.denominator for n in numbers))) for number in numbers]
     smallest = [number // math.gcd(*whole) for number in whole]

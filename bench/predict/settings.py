@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.decode import Levels
-from bench.errors import UserError
+from bench.errors import UserError, check_number
 from bench.files import file_sha256
 from bench.predict.pictures import Picture
 from bench.predict.pixel_size import FROM_FILE, pixel_size_in_file
@@ -46,12 +46,14 @@ class PredictionSettings:
         for name in self.maps:
             if name not in MAPS:
                 raise UserError(f"--maps cannot be '{name}': give {' or '.join(MAPS)}, or both")
-        if self.levels is not None and not self.levels[0] < self.levels[1]:
-            raise UserError("--levels LOW,HIGH needs a low value below the high one")
-        if self.pixel_size != FROM_FILE and not 0 < float(self.pixel_size) < float("inf"):
-            raise UserError(f"--pixel-size is {self.pixel_size}: give a number above 0, or 'file'")
-        if self.min_area < 1:
-            raise UserError(f"--min-area is {self.min_area}: give 1 or more")
+        if self.levels is not None:
+            for level in self.levels:
+                check_number("levels", level, "a number of --levels")
+            if not self.levels[0] < self.levels[1]:
+                raise UserError("--levels LOW,HIGH needs a low value below the high one")
+        if self.pixel_size != FROM_FILE:
+            check_number("pixel-size", self.pixel_size)
+        check_number("min-area", self.min_area)
 
     def side_of_pixel(self, picture: Picture) -> float:
         """Side of a pixel of a picture.

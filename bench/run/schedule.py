@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from bench.errors import UserError
+from bench.errors import UserError, check_number
 from bench.run.durations import read_seconds
 from bench.run.events import (
     CellFinished,
@@ -30,7 +30,6 @@ from bench.run.threads import choose_threads
 from bench.spec import Cell, Record
 
 EXECUTORS = ("local", "slurm", "ray")
-LONGEST_S = 1_000_000  # largest time limit of a cell; the system's own limit is near
 POLL_S = 1.0  # longest pause before claims of other runs are tried again
 
 Emit = Callable[[Event], None]
@@ -52,7 +51,7 @@ class RunSettings:
             `run_cells` apply it.
         threads: CPU threads of each cell, 1 or more; None for the number that the records in the
             results folder have, and 1 in a new folder (`bench.run.threads`).
-        timeout: seconds after which a cell is stopped, in (0, `LONGEST_S`]; None for no limit.
+        timeout: seconds after which a cell is stopped, in (0, 1,000,000]; None for no limit.
         retry: run cells again whose records have the status oom, diverged, timeout or unsupported.
             Cells with the status failed always run again, since the cause may be repaired.
         keep: which trained models are kept in the folder `models`: "none"; "best", of the cells
@@ -85,21 +84,18 @@ class RunSettings:
             UserError: `jobs`, `threads`, `timeout` or `save_every` is out of range, or `keep` is
                 unknown.
         """
-        if self.jobs is not None and self.jobs < 1:
-            raise UserError(f"--jobs is {self.jobs}: give 1 or more")
+        for name in ("jobs", "threads", "timeout"):
+            if (value := getattr(self, name)) is not None:
+                check_number(name, value)
         if self.executor not in EXECUTORS:
             names = ", ".join(EXECUTORS)
             raise UserError(f"--executor cannot be '{self.executor}': give one of {names}")
         if self.slurm and self.executor != "slurm":
             raise UserError("--slurm has options of Slurm: give --executor slurm as well")
         shard_of((), self.shard)
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"--threads is {self.threads}: give 1 or more")
         if self.keep not in KEEP_RULES:
             raise UserError(f"--keep cannot be '{self.keep}': give one of {', '.join(KEEP_RULES)}")
         read_seconds(self.save_every, "--save-every")
-        if self.timeout is not None and not 0 < self.timeout <= LONGEST_S:
-            raise UserError(f"--timeout is {self.timeout:g}: give seconds, up to {LONGEST_S}")
 
     def find_device(self) -> str:
         """The name of the first of `find_devices`."""

@@ -1,10 +1,27 @@
 """Divide a grid among machines that share nothing but the command."""
 
-import re
 from collections.abc import Sequence
 
-from bench.errors import UserError
+from bench.errors import UserError, read_number, shorten
 from bench.spec import Cell
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Number and count of a shard as "3/16".
+
+    Raises:
+        UserError: it is not a number from 1 to N, a slash, and N.
+    """
+    number, _, count = text.partition("/")
+    try:
+        shard = int(read_number("shard", number)), int(read_number("shard", count))
+    except UserError:
+        shard = 1, 0
+    if shard[0] > shard[1]:
+        raise UserError(
+            f"--shard is {shorten(text) or repr('')}: give I/N with I from 1 to N, as 3/16"
+        )
+    return shard
 
 
 def shard_of(cells: Sequence[Cell], text: str) -> list[Cell]:
@@ -19,14 +36,11 @@ def shard_of(cells: Sequence[Cell], text: str) -> list[Cell]:
         text: as "3/16", the third of 16 shards; "" for the whole grid.
 
     Raises:
-        UserError: it is not a number from 1 to N, a slash, and N.
+        UserError: as `read_shard`.
     """
     if not text:
         return list(cells)
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text.strip())
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UserError(f"--shard is {text}: give I/N with I from 1 to N, as 3/16")
-    number, count = int(match[1]), int(match[2])
+    number, count = read_shard(text)
     ids = sorted((cell.id for cell in cells), key=lambda name: name.rpartition("_")[2])
     chosen = set(ids[number - 1 :: count])
     return [cell for cell in cells if cell.id in chosen]

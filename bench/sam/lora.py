@@ -10,6 +10,10 @@ from torch import Tensor, nn
 
 from bench.sam.surgery import replace_modules, require
 
+# Times the width of the layer. An update has at most the rank of the width, but published ablations
+# of ranks, run on narrower encoders, go beyond it.
+LARGEST_RANK = 16
+
 
 class LowRank(nn.Module):
     """x -> (alpha / rank) B A x; A (rank, in) starts Kaiming-uniform and B (out, rank) at zero.
@@ -17,12 +21,21 @@ class LowRank(nn.Module):
     Args:
         inputs: in, channels of x.
         outputs: out, channels of the result.
-        rank: rank of the update, at least 1.
+        rank: rank of the update, from 1 to `LARGEST_RANK` times the smaller number of channels.
         alpha: the update is scaled by alpha / rank.
+
+    Raises:
+        UserError: `rank` is too large.
     """
 
     def __init__(self, inputs: int, outputs: int, rank: int, alpha: float) -> None:
         super().__init__()
+        most = LARGEST_RANK * min(inputs, outputs)
+        require(
+            rank <= most,
+            f"rank {rank} is too large for a layer of width {min(inputs, outputs)}: give {most:,}"
+            " or less, since a rank above the width adds nothing",
+        )
         self.a = nn.Linear(inputs, rank, bias=False)
         self.b = nn.Linear(rank, outputs, bias=False)
         self.scale = alpha / rank
@@ -109,8 +122,8 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
             place of q, k and v).
 
     Raises:
-        UserError: `rank` is below 1, `alpha` is not positive, or `targets` is empty, contains a
-            repeated or unknown letter, or f together with q, k or v.
+        UserError: `rank` is below 1 or too large, `alpha` is not positive, or `targets` is empty,
+            contains a repeated or unknown letter, or f together with q, k or v.
         LookupError, AttributeError: the block has no layer of a letter.
     """
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")

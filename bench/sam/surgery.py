@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from bench.errors import UnsupportedError, UserError
+from bench.errors import UnsupportedError, UserError, check_number
 
 
 @runtime_checkable
@@ -35,6 +35,20 @@ def require(condition: bool, message: str) -> None:
     """
     if not condition:
         raise UserError(message)
+
+
+def require_size(module: nn.Module, method: str) -> None:
+    """Check the number of parameters of a model, before memory is allocated for them.
+
+    Args:
+        module: may be on the meta device.
+        method: name of the method, for the message.
+
+    Raises:
+        UserError: it is above the bound `parameters`.
+    """
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    check_number("parameters", parameters, f"the number of parameters of {method}")
 
 
 def require_vit(encoder: nn.Module, method: str) -> None:

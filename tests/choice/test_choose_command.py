@@ -138,7 +138,7 @@ def test_commands_for_one_method_name_its_backbone(method: str, backbone: str, w
         (["choose", "--dataset", "x", "--max-time", "soon"], "give a time as 90s, 20min or 2h"),
         (["choose", "--dataset", "x", "--max-params", "-1"], "give a number as 500000 or 5M"),
         (["choose", "--dataset", "x", "--max-memory", "lots"], "GPU 'lots' is not known"),
-        (["choose", "--dataset", "x", "--min-speed", "0"], "--min-speed is 0: give a number above"),
+        (["choose", "--dataset", "x", "--min-speed", "0"], "--min-speed is 0: give a number"),
         (["choose", "--dataset", "x", "--by", "dise"], "Did you mean 'dice'"),
         (["choose", "--dataset", "x", "--results", "y"], "--results goes with --replay"),
         (["choose", "--dataset", "x", "--fit-memory"], "choose: give --accumulate N"),

@@ -21,7 +21,7 @@ from bench.errors import UserError
         ("max_time", float("nan"), "--max-time is nan: give a number above 0"),
         ("max_time", True, "--max-time is True: give a number above 0"),
         ("max_params", 1.5, "--max-params is 1.5: give a whole number"),
-        ("max_params", [5], "--max-params is [5]: give a number above 0"),
+        ("max_params", [5], "--max-params is [5]: give a whole number"),
     ],
 )
 def test_limits_of_a_wrong_type_are_one_sentence(option: str, value: Any, message: str) -> None:

@@ -229,7 +229,7 @@ def test_python_refuses_what_is_out_of_range() -> None:
     with pytest.raises(UserError, match="images is 0"):
         bench.predict_cost("lora", images=0)
     for side in (0, -64):
-        with pytest.raises(UserError, match=f"image_size is {side}: give 1 or more"):
+        with pytest.raises(UserError, match=f"image_size is {side}: give a whole number from 1"):
             bench.predict_cost("lora", image_size=side)
     with pytest.raises(UserError, match="accumulate is 2"):
         bench.predict_cost("lora", accumulate=2)

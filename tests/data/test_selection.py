@@ -98,7 +98,7 @@ def test_a_missing_channel_is_named(tmp_path: Path, channels: str) -> None:
         ("0,0", None, "one to three different channels"),
         ("", None, "one to three different channels"),
         (None, "60", "pixels to cut off at the edges"),
-        (None, "bottom=-1", "pixels to cut off at the edges"),
+        (None, "bottom=-1", "--crop bottom is -1: give a whole number from 0"),
         (None, "bottom=1,bottom=2", "pixels to cut off at the edges"),
     ],
 )

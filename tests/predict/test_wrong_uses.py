@@ -130,7 +130,11 @@ WRONG: dict[str, tuple[str, Change, str]] = {
         "has the axes TZYX",
     ),
     "one slice of a stack": ("stacks", good, "give --prompts|takes stacks of 3"),
-    "levels": ("grey", lambda f: [*good(f), "--levels", "9,1"], "--levels LOW,HIGH needs a low"),
+    "levels": (
+        "grey",
+        lambda f: [*good(f), "--levels", "9,1"],
+        "--levels is '9,1': the first",
+    ),
     "levels as text": ("grey", lambda f: [*good(f), "--levels", "9"], "give two numbers"),
     "evaluation": (
         "grey",

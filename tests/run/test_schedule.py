@@ -124,8 +124,8 @@ def test_a_cell_that_dies_has_a_record(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (RunSettings("cpu", threads=0), "--threads is 0: give 1 or more"),
-        (RunSettings("cpu", timeout=float("nan")), "--timeout is nan: give seconds, up to"),
+        (RunSettings("cpu", threads=0), "--threads is 0: give a whole number"),
+        (RunSettings("cpu", timeout=float("nan")), "--timeout is nan: give a number above 0"),
         (RunSettings("gpu"), "device 'gpu' is not available: give all, cpu"),
     ],
 )

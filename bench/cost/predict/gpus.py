@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.errors import UserError
+from bench.errors import UserError, read_number, shorten
 
 Verdict = Literal["fits", "probably", "no"]
 Margin = Literal["smallest", "largest"]
@@ -76,11 +76,13 @@ def find_gpu(text: str) -> Gpu:
     words = " ".join(text.lower().replace("nvidia", "").replace("geforce", "").split())
     if words in GPUS:
         return GPUS[words]
-    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:gb|gib|g)", words)
-    if size is None or float(size[1]) == 0:
+    size = re.fullmatch(r"(\S+?)\s*(?:gb|gib|g)", words)
+    if size is None or not re.match("[0-9.+-]", size[1]):
         raise UserError(
-            f"GPU '{text}' is not known: give a memory size as 12GB, or one of {', '.join(GPUS)}"
+            f"GPU '{shorten(text)}' is not known: give a memory size as 12GB, or one of"
+            f" {', '.join(GPUS)}"
         )
+    read_number("gpu", size[1], "a memory in GB")
     return Gpu(f"{size[1]} GB", float(size[1]))
 
 
