@@ -1,4 +1,4 @@
-"""NumPy archives: one image and its mask in each .npz file, or all images in one array.
+"""NumPy and MATLAB files: image and mask in each .npz or .mat file, or all images in one array.
 
 Names of arrays say what they hold: image, img, x, data or raw; mask, label, y, seg or gt; with
 train, val or test before or after them for the parts (train_images.npy, y_test).
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.layouts import matlab
 from bench.data.layouts.draft import Draft, Options, Report, Sample
 from bench.data.layouts.mask_names import bare_folder
 from bench.data.layouts.pictures import Stack, as_planes
@@ -27,7 +28,7 @@ _PART = re.compile(r"(?:^|[ _-])(train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?
 
 def recognise(source: Source) -> str | None:
     """Why the folder looks like arrays: names of arrays in .npz files, or a pair of .npy files."""
-    for name in source.with_suffix(".npz")[:20]:
+    for name in (*source.with_suffix(".npz")[:20], *source.with_suffix(matlab.SUFFIX)[:3]):
         for image, mask, _ in _pairs(_names(source, name)):
             return f"'{name}' holds the arrays '{image}' and '{mask}'"
     for image, mask, _, _ in _sets(source):
@@ -52,10 +53,19 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
 
 def _names(source: Source, name: str) -> list[str]:
     try:
-        with np.load(source.files[name], allow_pickle=False) as archive:
-            return list(archive)
-    except UNREADABLE:
+        return list(_read(source, name))
+    except (*UNREADABLE, UserError):
         return []
+
+
+def _read(source: Source, name: str) -> dict[str, Any]:
+    """The arrays of images and masks in a file, by name."""
+    if name.lower().endswith(matlab.SUFFIX):
+        held = matlab.read_arrays(source.files[name])
+        return {key: matlab.as_first_axis(array) for key, array in held.items()}
+    with np.load(source.files[name], allow_pickle=False) as archive:
+        used = [key for *keys, _ in _pairs(list(archive)) for key in keys]
+        return {key: archive[key] for key in used}
 
 
 def _pairs(names: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -96,13 +106,13 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def _samples(source: Source, options: Options, report: Report) -> Iterator[Sample]:
-    archives = source.with_suffix(".npz")
+    archives = source.with_suffix(".npz", matlab.SUFFIX)
     names = unique_names(archives)
     for name in archives:
         try:
-            with np.load(source.files[name], allow_pickle=False) as archive:
-                pairs = [(archive[x], archive[y], part) for x, y, part in _pairs(list(archive))]
-        except UNREADABLE as error:
+            held = _read(source, name)
+            pairs = [(held[x], held[y], part) for x, y, part in _pairs(list(held))]
+        except (*UNREADABLE, UserError) as error:
             report.fault(name, f"cannot be read ({error})", "save it without Python objects")
             continue
         if not pairs:

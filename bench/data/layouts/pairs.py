@@ -23,7 +23,7 @@ from bench.data.layouts.mask_names import (
     is_mask_stem,
     numbered_stem,
 )
-from bench.data.layouts.pictures import Stack, is_stack, read_stack
+from bench.data.layouts.pictures import Stack, is_stack, read_objects, read_stack
 from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.source import Source, matches, part_of, stem, unique_names
 from bench.data.masks import read_mask
@@ -202,13 +202,20 @@ def _samples(
         try:
             stack = read_stack(source, image, report)
             mask = _mask(source, masks or instances, report)
-            objects = read_stack(source, instances[0], report) if instances and masks else None
+            objects = None
+            if masks:
+                numbers = instances[:1]
+                objects = (
+                    read_stack(source, *numbers, report)
+                    if numbers
+                    else read_objects(source, masks[0])
+                )
         except UserError as error:
             report.fault(image, f"or its mask cannot be read: {error}", "replace the file")
             continue
         if objects is not None and len(objects.planes) != len(mask.planes):
             reason = f"holds {len(objects.planes)} planes but the mask has {len(mask.planes)}"
-            report.fault(instances[0], reason, "correct the files")
+            report.fault((instances or masks)[0], reason, "correct the files")
             continue
         part = part_of(posixpath.dirname(image))
         place = Place(names[image], image, (masks or instances)[0], groups.get(image, ""), part)

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, ImageSequence
 
 from bench.data.decode import STRETCH, scale
 from bench.data.items import Pixels
+from bench.data.layouts import matlab
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.source import Source
 from bench.data.libraries import import_optional
@@ -27,6 +28,7 @@ from bench.data.raster import LARGEST_PX, SUFFIXES, UNREADABLE, Raster, UInt8, l
 from bench.data.raster import size_of as header_size
 from bench.errors import UserError
 
+_OBJECTS = ("inst_map", "instance_map")  # names of arrays in MATLAB files
 _PLAIN_AXES = ("YX", "YXS", "SYX")
 
 
@@ -72,6 +74,8 @@ def read_stack(source: Source, name: str, report: Report) -> Stack:
             return _read_nifti(file)
         if lower.endswith(".npy"):
             return Stack(as_planes(np.load(file, allow_pickle=False), name, report))
+        if lower.endswith(matlab.SUFFIX):
+            return _read_matlab(file, name, report)
         if lower.endswith((".tif", ".tiff")) and (stack := _read_tiff(file, name, report)):
             return stack
         if file.suffix.lower() in SUFFIXES:
@@ -272,6 +276,32 @@ def _read_nifti(file: Path) -> Stack:
     values = values[:, :, None] if values.ndim == 2 else values
     planes = np.moveaxis(values, (2, 1, 0), (0, 1, 2))  # (z, y, x[, channel])
     return Stack(planes, None, "".join(nibabel.aff2axcodes(volume.affine)))
+
+
+def _read_matlab(file: Path, name: str, report: Report) -> Stack:
+    arrays = matlab.read_arrays(file)
+    chosen = matlab.pick_array(arrays, file)
+    if len(arrays) > 1:
+        report.note(
+            f"of {len(arrays)} arrays of '{name}', '{chosen}' is read, and likewise of other files",
+            f"MATLAB {matlab.last_word(chosen)}",
+        )
+    return Stack(as_planes(matlab.as_first_axis(arrays[chosen]), name, report))
+
+
+def read_objects(source: Source, name: str) -> Stack | None:
+    """Numbers of objects that lie in the file of a mask: inst_map next to type_map; else None.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not name.lower().endswith(matlab.SUFFIX):
+        return None
+    arrays = matlab.read_arrays(source.files[name])
+    numbers = next((n for n in arrays if matlab.last_word(n) in _OBJECTS), None)
+    if numbers is None or matlab.pick_array(arrays, source.files[name]) == numbers:
+        return None
+    return Stack(arrays[numbers][None])
 
 
 def _read_tiff(file: Path, name: str, report: Report) -> Stack | None:

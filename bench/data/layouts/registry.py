@@ -53,7 +53,9 @@ LAYOUTS = {
     "cvat": Layout("CVAT for images or video (XML)", cvat.recognise, cvat.convert),
     "geojson": Layout("QuPath GeoJSON", geojson.recognise, geojson.convert),
     "dicom": Layout("DICOM series", dicom.recognise, dicom.convert),
-    "arrays": Layout("NumPy arrays of images and masks", arrays.recognise, arrays.convert),
+    "arrays": Layout(
+        "NumPy or MATLAB arrays of images and masks", arrays.recognise, arrays.convert
+    ),
     "pairs": Layout("image and mask files of one name", pairs.recognise, pairs.convert),
 }
 

@@ -18,7 +18,7 @@ from bench.wording import nfc
 
 PICTURES = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".jp2"),
-    *(".npy", ".nii", ".nii.gz"),
+    *(".npy", ".nii", ".nii.gz", ".mat"),
 )
 # Of files that describe images, and of DICOM, whose files may also lack a suffix.
 LABELS = (
