@@ -12,6 +12,7 @@ from bench.plugins.checkout import adopt_plugin_folders
 if TYPE_CHECKING:
     from bench.api.choose import choose as choose
     from bench.api.compare import compare as compare
+    from bench.api.compare_results import compare_results as compare_results
     from bench.api.predict_cost import predict_cost as predict_cost
     from bench.api.results import Results as Results
     from bench.api.results import load_results as load_results
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _HOME = {
     "choose": "bench.api.choose",
     "compare": "bench.api.compare",
+    "compare_results": "bench.api.compare_results",
     "predict_cost": "bench.api.predict_cost",
     "Results": "bench.api.results",
     "load_results": "bench.api.results",
