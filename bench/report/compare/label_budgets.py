@@ -41,8 +41,7 @@ def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
     """
     groups: dict[Any, list[tuple[int, Comparison]]] = defaultdict(list)
     for comparison in comparisons:
-        ok = pd.concat([row.ok for row in comparison.rows])
-        trained = ok["env/split/train"].dropna() if "env/split/train" in ok else ok["seed"][:0]
+        trained = _training_images(comparison)
         if not trained.empty:
             key = table_key(_without_labels(comparison))
             groups[key].append((round(trained.mean()), comparison))
@@ -54,6 +53,14 @@ def find_budgets(comparisons: Sequence[Comparison]) -> list[Budgets]:
     ]
 
 
+def _training_images(comparison: Comparison) -> "pd.Series[Any]":
+    """Recorded numbers of training images of the successful runs."""
+    frame = comparison.rows[0].runs.frame
+    if "env/split/train" not in frame:
+        return pd.Series(dtype=float)
+    places = [place for row in comparison.rows for place in row.succeeded]
+    return frame["env/split/train"].iloc[places].dropna()
+
+
 def _without_labels(comparison: Comparison) -> Cell:
-    cell: Cell = comparison.rows[0].records["cell"].iloc[0]
-    return dataclasses.replace(cell, labels=None)
+    return dataclasses.replace(comparison.rows[0].cells[0], labels=None)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -141,7 +141,7 @@ def compare_conventions(
     compared = []
     for one in make_comparisons(to_frame(records)):
         blocks = tuple(_score(block, collections, folder) for block in one.blocks)
-        cells = cast("list[Cell]", [cell for row in one.rows for cell in row.records["cell"]])
+        cells = [cell for row in one.rows for cell in row.cells]
         used = collections[_images_of(cells[0])]
         compared.append(ScoredComparison(one.title, blocks, tuple(_notes(used, one.blocks))))
     return compared
@@ -170,7 +170,7 @@ def _score(
     for row in _comparable(block):
         runs = [
             _figures(read_cases(cell, images, collections[_images_of(cell)], folder))
-            for cell, images in zip(row.ok["cell"], row.ok["per_image"], strict=True)
+            for cell, images in zip(row.column("cell"), row.column("per_image"), strict=True)
         ]
         scores[row.label if labels[row.label] == 1 else row.name] = {
             column: None
@@ -183,8 +183,8 @@ def _score(
 
 def _comparable(block: Block) -> list[Row]:
     """Rows whose runs cover all folds; other rows were tested on other images."""
-    folds = {fold for row in block.rows for fold in row.ok["fold"]}
-    return [row for row in block.rows if set(row.ok["fold"]) == folds]
+    folds = {fold for row in block.rows for fold in row.column("fold")}
+    return [row for row in block.rows if set(row.column("fold")) == folds]
 
 
 def _figures(cases: Sequence[Case]) -> dict[MeasureKey, float | None]:

@@ -163,7 +163,7 @@ def _fronts(comparison: Comparison, cost: Column, accuracy: Column) -> Iterator[
 def _curve(place: int, row: Row) -> Iterator[dict[str, Any]]:
     """Loss and validation Dice by step: mean over the runs."""
     points: dict[float, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for history in row.ok["history"]:
+    for history in row.column("history"):
         for point in history:
             for key in ("loss", "val_dice"):
                 if point.get(key) is not None:
@@ -175,7 +175,7 @@ def _curve(place: int, row: Row) -> Iterator[dict[str, Any]]:
 
 
 def _memory(place: int, row: Row) -> Iterator[dict[str, Any]]:
-    parts = row.ok[list(_MEMORY)].dropna().astype(float)
+    parts = row.select(*_MEMORY).dropna().astype(float)
     if not parts.empty:
         for key, mean in parts.mean().items():
             yield {"row": place, "part": _MEMORY[str(key)], "mib": round(mean / 2**20, _DIGITS)}

@@ -117,7 +117,7 @@ def gallery_of(
         return None
     named = {looks[row].name: run for row, run in runs.items()}
     pictures = [_picture(role, name, named, lookup) for role, name in names.items()]
-    classes = next(iter(runs)).ok["classes"].iloc[0]
+    classes = next(iter(runs)).column("classes").iloc[0]
     colours = [(label, class_colour(k)) for k, label in enumerate(classes) if k > 0]
     return Gallery(pictures, colours, len(comparison.rows) - len(runs))
 

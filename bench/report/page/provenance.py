@@ -38,7 +38,7 @@ def provenance_of(comparison: Comparison, records: Mapping[str, Record]) -> dict
         "columns": {column.key: _definition(column) for column in comparison.columns},
         "runs": [
             [_run(record, places) for record in _ordered(records[name] for name in names)]
-            for names in (row.records["id"] for row in comparison.rows)
+            for names in ([cell.id for cell in row.cells] for row in comparison.rows)
         ],
         "places": [json.loads(place) for place in places],
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -127,13 +128,9 @@ def classes_table(comparison: Comparison) -> tuple[list[str], list[Part]]:
         Names of the classes, background included, that have a Dice in any row, and one part for
         each block that has rows; rows without a successful run are left out.
     """
-    rows = [row for row in comparison.rows if not row.ok.empty]
-    named = dict.fromkeys(name for row in rows for name in row.ok["classes"].iloc[0])
-    classes = [
-        name
-        for name in named
-        if any(f"dice/{name}" in row.ok and row.ok[f"dice/{name}"].notna().any() for row in rows)
-    ]
+    rows = [row for row in comparison.rows if row.succeeded]
+    named = dict.fromkeys(name for row in rows for name in row.column("classes").iloc[0])
+    classes = [name for name in named if any(not _class_scores(row, name).empty for row in rows)]
     start, parts = 0, []
     for block in comparison.blocks:
         lines = [
@@ -141,7 +138,7 @@ def classes_table(comparison: Comparison) -> tuple[list[str], list[Part]]:
                 row, [_class_figure(row, name, (section_of(comparison), place)) for name in classes]
             )
             for place, row in enumerate(block.rows, start)
-            if not row.ok.empty
+            if row.succeeded
         ]
         parts.append(Part(block.prompts, lines))
         start += len(block.rows)
@@ -171,9 +168,17 @@ def folds_lines(comparison: Comparison) -> tuple[list[str], dict[str, FoldLines]
     return [str(name).replace("_", " ") for name in figures.columns], parts
 
 
+def _class_scores(row: Row, name: str) -> "pd.Series[Any]":
+    """Dice of a class in each successful run that has one."""
+    key = f"dice/{name}"
+    if key not in row.runs.frame:
+        return pd.Series(dtype=float)
+    return pd.to_numeric(row.column(key)).dropna()
+
+
 def _class_figure(row: Row, name: str, place: tuple[str, int]) -> Figure:
     key = f"dice/{name}"
-    scores = pd.to_numeric(row.ok[key]).dropna() if key in row.ok else pd.Series(dtype=float)
+    scores = _class_scores(row, name)
     value = None if scores.empty else float(scores.mean())
     spread = f"± {DICE.format(scores.std())}" if len(scores) > 1 else ""
     return Figure(key, DICE.format(value), spread, value, None, place)

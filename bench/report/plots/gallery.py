@@ -119,7 +119,7 @@ def draw_gallery(
             title = f"{_wrap(looks[row].name)}\nDice {DICE.format(run.dice.get(name))} {DICE.unit}"
             _show(upper[column], _coloured(image, predicted), title)
             _show(lower[column], _errors(image, mask, predicted), "")
-    classes = next(iter(runs)).ok["classes"].iloc[0]
+    classes = next(iter(runs)).column("classes").iloc[0]
     patches = [
         Patch(color=class_colour(k), label=label) for k, label in enumerate(classes) if k > 0
     ]
@@ -171,7 +171,7 @@ def shown_run(row: Row, predictions: Path) -> Shown | None:
         row: only its successful runs count.
         predictions: holds `<cell id>/<item name>.png`.
     """
-    runs = zip(row.ok["cell"], row.ok["per_image"], strict=True)
+    runs = zip(row.column("cell"), row.column("per_image"), strict=True)
     for cell, images in sorted(runs, key=lambda run: (run[0].seed, run[0].fold)):
         files = {file.stem: file for file in sorted((predictions / cell.id).glob("*.png"))}
         if files:

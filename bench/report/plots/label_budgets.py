@@ -52,7 +52,7 @@ def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series]) -> Figure:
             (images, dice * DICE.scale, look.name)
             for look, curve in curves.items()
             for images, row in curve
-            for dice in row.ok[DICE.key].dropna()
+            for dice in row.column(DICE.key).dropna()
         ],
         columns=["images", "dice", "method"],
     )

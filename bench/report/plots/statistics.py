@@ -28,14 +28,14 @@ def draw_classes(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure 
     Returns:
         The figure; None if no run has a Dice of a class.
     """
-    rows = [row for row in comparison.rows if not row.ok.empty]
+    rows = [row for row in comparison.rows if row.succeeded]
     runs = pd.DataFrame(
         [
             (name, float(dice) * DICE.scale, looks[row].name)
             for row in rows
-            for name in row.ok["classes"].iloc[0]
-            if f"dice/{name}" in row.ok
-            for dice in row.ok[f"dice/{name}"].dropna()
+            for name in row.column("classes").iloc[0]
+            if f"dice/{name}" in row.runs.frame
+            for dice in row.column(f"dice/{name}").dropna()
         ],
         columns=["class", "dice", "method"],
     )
@@ -84,7 +84,7 @@ def draw_curves(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure |
         [
             (point["step"], point.get("loss"), point.get("val_dice"), looks[row].name)
             for row in comparison.rows
-            for history in row.ok["history"]
+            for history in row.column("history")
             for point in history
         ],
         columns=["step", "loss", "val_dice", "method"],

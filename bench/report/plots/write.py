@@ -90,10 +90,10 @@ def draw_memory(comparison: Comparison, looks: Looks) -> Figure | None:
         The figure; None if no row has a measurement.
     """
     parts = [key for key, _, _ in _MEMORY]
-    rows = [row for row in comparison.rows if not row.ok[parts].dropna().empty]
+    rows = [row for row in comparison.rows if not row.select(*parts).dropna().empty]
     if not rows:
         return None
-    means = {row: row.ok[parts].astype(float).mean() / 2**20 for row in rows}
+    means = {row: row.select(*parts).astype(float).mean() / 2**20 for row in rows}
     rows.sort(key=lambda row: float(means[row].sum()), reverse=True)
     absent = [row for row in comparison.rows if row not in rows]
     figure = Figure(figsize=(9, 1.6 + 0.38 * len(comparison.rows)), layout="constrained")

@@ -63,6 +63,6 @@ def missed_classes(rows: Sequence[Row]) -> Iterator[str]:
 def _foreground(rows: Sequence[Row]) -> tuple[str, ...]:
     """Names of the foreground classes; empty if no run was successful."""
     for row in rows:
-        for classes in row.ok["classes"]:
-            return tuple(classes[1:])
+        for place in row.succeeded:
+            return tuple(row.runs.classes[place][1:])
     return ()

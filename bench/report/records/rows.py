@@ -68,8 +68,19 @@ class Row:
 
     @cached_property
     def ok(self) -> pd.DataFrame:
-        """The lines of the frame of the successful runs."""
+        """The lines of the frame of the successful runs.
+
+        The frame has hundreds of columns: `column` and `select` are a hundred times faster.
+        """
         return self.runs.frame.iloc[self.succeeded]
+
+    def column(self, name: str) -> "pd.Series[Any]":
+        """One column of the frame for the successful runs; KeyError if the frame lacks it."""
+        return self.runs.frame[name].iloc[self.succeeded]
+
+    def select(self, *names: str) -> pd.DataFrame:
+        """Columns of the frame for the successful runs; KeyError if the frame lacks one."""
+        return self.runs.frame[list(names)].iloc[self.succeeded]
 
     @property
     def cells(self) -> list[Cell]:
@@ -94,7 +105,7 @@ class Row:
         """
         if key not in self.runs.frame:
             return _NOT_MEASURED
-        figures = self.ok[key].to_numpy(np.float64, na_value=np.nan)
+        figures = self.column(key).to_numpy(np.float64, na_value=np.nan)
         known = figures[~np.isnan(figures)]
         spread = float(known.std(ddof=1)) if known.size > 1 else None
         return Value(float(known.mean()), spread, known.size) if known.size else _NOT_MEASURED

@@ -61,6 +61,11 @@ class Runs:
         return [None if _missing(number) else int(number) for number in numbers]
 
     @cached_property
+    def classes(self) -> list[tuple[str, ...]]:
+        """Names of the classes of each run, background first; empty if it failed."""
+        return cast("list[tuple[str, ...]]", self.frame["classes"].tolist())
+
+    @cached_property
     def images(self) -> list[Images]:
         """The scores of the test images of each run; empty if it failed."""
         return cast("list[Images]", self.frame["per_image"].tolist())

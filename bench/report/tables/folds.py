@@ -51,10 +51,10 @@ def folds_table(comparison: Comparison) -> pd.DataFrame:
     """
     lines = []
     for row in comparison.rows:
-        folds = {cell.folds for cell in row.records["cell"]}
+        folds = {cell.folds for cell in row.cells}
         if folds == {1}:
             continue
-        by_fold = row.ok.groupby("fold")[DICE.key].mean()
+        by_fold = row.select("fold", DICE.key).groupby("fold")[DICE.key].mean()
         line: dict[str, object] = {"label": row.label, "backbone": row.backbone}
         line |= {"weights": row.weights, "prompts": row.prompts}
         line |= {f"fold_{fold + 1}": by_fold.get(fold) for fold in range(max(folds))}
@@ -101,7 +101,7 @@ def _names(table: pd.DataFrame) -> list[str]:
 def _pooled(row: Row, folds: int) -> float | None:
     """Dice of the pixels of all folds together, mean over complete seeds; None if there is none."""
     scores = []
-    for _, runs in row.ok.groupby("seed"):
+    for _, runs in row.select("seed", "per_image", "classes").groupby("seed"):
         if len(runs) == folds:
             images = [one for images in runs["per_image"] for one in images]
             scores.append(pooled_overlap([images], runs["classes"].iloc[0]).value)
