@@ -103,6 +103,15 @@ class Row:
         Args:
             key: such as "dice/pearlite"; no run need have it.
         """
+        if key not in self._class_values:
+            self._class_values[key] = self._class_value(key)
+        return self._class_values[key]
+
+    @cached_property
+    def _class_values(self) -> dict[str, Value]:
+        return {}
+
+    def _class_value(self, key: str) -> Value:
         if key not in self.runs.frame:
             return _NOT_MEASURED
         figures = self.column(key).to_numpy(np.float64, na_value=np.nan)

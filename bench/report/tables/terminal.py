@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
-from rich.measure import Measurement
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from bench.report.compare.comparison import Comparison
-from bench.report.compare.ranking import Mark
+from bench.report.compare.ranking import Block, Mark
 from bench.report.records.columns import Column
 from bench.report.tables.write import cells
 
 # Text columns and their largest width; longer text is folded. Prompts are shown above their block.
 _TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 14}
+_GAP = 2  # characters between two columns of this box
 
 
 def terminal_table(comparison: Comparison, width: int = 100) -> Table:
@@ -33,12 +33,43 @@ def terminal_table(comparison: Comparison, width: int = 100) -> Table:
         for column in everything
         if any(row.value(column).figure is not None for row in comparison.rows)
     ]
-    console = Console(width=10_000)
-    while True:
-        table = _table(comparison, keep, len(keep) < len(everything))
-        if len(keep) < 2 or Measurement.get(console, console.options, table).maximum <= width:
-            return table
+    lengths = _lengths(comparison, keep)
+    while len(keep) > 1 and sum(lengths[title] + _GAP for title in (*_TEXT, *keep)) > width:
         keep.remove(max(keep, key=lambda column: column.importance))
+    return _table(comparison, keep, len(keep) < len(everything))
+
+
+def _lengths(comparison: Comparison, columns: Sequence[Column]) -> dict[str | Column, int]:
+    """Number of characters of each column, by its title if it holds text.
+
+    It is added up here because rich needs much longer to measure a table.
+    """
+    lengths: dict[str | Column, int] = {title: cell_len(title) for title in _TEXT}
+    lengths |= {column: max(map(cell_len, _header(column).split("\n"))) for column in columns}
+    for block in comparison.blocks:
+        if len(comparison.blocks) > 1:
+            lengths["Method"] = max(lengths["Method"], cell_len(_prompts(block)))
+        for label, backbone, weights, _, status, *figures in cells(block, columns, _mark):
+            texts = (label, backbone, weights, status, *figures)
+            for name, text in zip((*_TEXT, *columns), texts, strict=True):
+                lengths[name] = max(lengths[name], cell_len(text))
+    least = _least_widths(comparison)
+    for title, widest in _TEXT.items():
+        lengths[title] = max(min(lengths[title], widest), least.get(title, 0))
+    return lengths
+
+
+def _least_widths(comparison: Comparison) -> dict[str, int]:
+    """Smallest width of text columns, so that no word of a status is broken."""
+    return {"Runs": max(len(word) for row in comparison.rows for word in row.status.split())}
+
+
+def _prompts(block: Block) -> str:
+    return f"prompts: {block.prompts}"
+
+
+def _header(column: Column) -> str:
+    return "\n".join([*column.title.split(), f"({column.unit})"])
 
 
 def _table(comparison: Comparison, columns: Sequence[Column], shortened: bool) -> Table:
@@ -52,16 +83,14 @@ def _table(comparison: Comparison, columns: Sequence[Column], shortened: bool) -
         pad_edge=False,
         collapse_padding=True,
     )
-    statuses = {word for row in comparison.rows for word in row.status.split()}
-    least = {"Runs": max(map(len, statuses))}  # no word of it is broken
+    least = _least_widths(comparison)
     for title, widest in _TEXT.items():
         table.add_column(title, overflow="fold", max_width=widest, min_width=least.get(title))
     for column in columns:
-        header = "\n".join([*column.title.split(), f"({column.unit})"])
-        table.add_column(header, justify="right", no_wrap=True)
+        table.add_column(_header(column), justify="right", no_wrap=True)
     for block in comparison.blocks:
         if len(comparison.blocks) > 1:
-            table.add_row(Text(f"prompts: {block.prompts}", style="italic"))
+            table.add_row(Text(_prompts(block), style="italic"))
         for label, backbone, weights, _, status, *figures in cells(block, columns, _mark):
             texts = [Text(text, style="bold" if "*" in text else "") for text in figures]
             table.add_row(*map(Text, (label, backbone, weights, status)), *texts)
