@@ -1,7 +1,7 @@
 """Rewrite tables, plots and overview of a results folder from its records."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,8 +70,8 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     """Print the tables of all records, and write tables, plots and overview.
 
     Args:
-        store: an open results folder. Its collections are loaded; pictures of those that are not
-            on this machine, or differ, are left out.
+        store: an open results folder. Collections are loaded if pictures of them are drawn;
+            pictures of those that are not on this machine, or differ, are left out.
         console: to print on.
         html: also write report.html.
 
@@ -83,29 +83,44 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     from bench.report.overview import write_report
     from bench.report.records.frame import to_frame
     from bench.report.tables.terminal import terminal_table
-    from bench.run.record_images import RecordImages
+    from bench.run.record_images import NamedImages, RecordImages
 
     frame = to_frame(store.stream())
     comparisons = make_comparisons(frame)
     for one in comparisons:
         console.print(terminal_table(one, console.width))
-    collections = RecordImages(load_collection).by_name(frame["cell"])
-    pictures = pictures_of(collections)
+    collections = NamedImages(frame["cell"], RecordImages(load_collection))
+    pictures = Pictures(collections)
     page = [_write_page(frame, comparisons, collections, store, console)] if html else []
     files = [*page, *write_report(frame, comparisons, store.folder, pictures)]
     counts = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}"
     console.print(plain(f"{counts}: {(page or files)[-1]}"), soft_wrap=True)
 
 
-def pictures_of(collections: "Mapping[str, Collection]") -> "dict[str, Lookup]":
-    """Functions that read the images of collections, as `write_report` takes them."""
-    return {name: _lookup(collection) for name, collection in collections.items()}
+class Pictures(Mapping[str, "Lookup"]):
+    """Functions that read the images of collections, as `write_report` takes them.
+
+    Args:
+        collections: by the name of the dataset; each is used when its function is asked for.
+    """
+
+    def __init__(self, collections: "Mapping[str, Collection]") -> None:
+        self._collections = collections
+
+    def __getitem__(self, name: str) -> "Lookup":
+        return _lookup(self._collections[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._collections)
+
+    def __len__(self) -> int:
+        return len(self._collections)
 
 
 def _write_page(
     frame: "DataFrame",
     comparisons: "list[Comparison]",
-    collections: "dict[str, Collection]",
+    collections: "Mapping[str, Collection]",
     store: "Store",
     console: Console,
 ) -> Path:

@@ -85,12 +85,12 @@ def write_between_cells(store: "Store", *, figures: bool) -> None:
         UserError: a record cannot be read, or a file cannot be written.
         OSError, ValueError: as `bench.report.overview.write_report`.
     """
-    from bench.cli.report import pictures_of
+    from bench.cli.report import Pictures
     from bench.plugins.registry import load_collection
     from bench.report.compare.comparison import make_comparisons
     from bench.report.overview import write_overview, write_report
     from bench.report.records.frame import to_frame
-    from bench.run.record_images import RecordImages
+    from bench.run.record_images import NamedImages, RecordImages
 
     with SpeedLock() as lock:
         frame = to_frame(store.stream())
@@ -99,5 +99,5 @@ def write_between_cells(store: "Store", *, figures: bool) -> None:
         if not figures:
             write_overview(frame, comparisons, store.folder)
             return
-        pictures = pictures_of(RecordImages(load_collection).by_name(frame["cell"]))
+        pictures = Pictures(NamedImages(frame["cell"], RecordImages(load_collection)))
         write_report(frame, comparisons, store.folder, pictures, pause=lock.give_way)

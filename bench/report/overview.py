@@ -54,9 +54,10 @@ def write_report(
         ValueError: a stored prediction has another size than its mask.
     """
     plots, predictions = folder / "plots", folder / "predictions"
+    pictures = {} if images is None else images  # asking for its length would load all images
     *files, index = write_overview(frame, comparisons, folder)
     files += write_plots(frame, plots, comparisons, pause=pause)
-    files += write_gallery(frame, predictions, images or {}, plots, comparisons, pause)
+    files += write_gallery(frame, predictions, pictures, plots, comparisons, pause)
     files.append(write_atomic(folder / "figures.md", _figures(comparisons, files, folder)))
     return [*files, index]
 

@@ -1,6 +1,6 @@
 """Load the images that the cells of records were run on, and check that they are unchanged."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from bench.data.fingerprint import fingerprint
 from bench.data.items import Collection
@@ -70,3 +70,36 @@ class RecordImages:
             else:
                 collections.setdefault(cell.tested_name, collection)
         return {name: images for name, images in collections.items() if name not in unavailable}
+
+
+class NamedImages(Mapping[str, Collection]):
+    """The collections of `RecordImages.by_name`, each loaded when it is asked for.
+
+    `get(name)` and `name in ...` load a collection, which can take seconds.
+
+    Args:
+        cells: of the records.
+        images: loads the collections.
+    """
+
+    def __init__(self, cells: Iterable[Cell], images: RecordImages) -> None:
+        self._cells: dict[str, list[Cell]] = {}
+        for cell in cells:
+            self._cells.setdefault(cell.tested_name, []).append(cell)
+        self._images = images
+        self._loaded: dict[str, Collection | None] = {}
+
+    def __getitem__(self, name: str) -> Collection:
+        if name not in self._loaded:
+            collections = self._images.by_name(self._cells.get(name, ()))
+            self._loaded[name] = collections.get(name)
+        collection = self._loaded[name]
+        if collection is None:
+            raise KeyError(name)
+        return collection
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._cells if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

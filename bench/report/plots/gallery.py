@@ -64,9 +64,11 @@ def write_gallery(
     written: list[Path] = []
     with style():
         for one in comparisons:
-            if one.test_images in images:
+            if not any(shown_run(row, predictions) for row in one.rows):
+                continue  # asking for images can take seconds
+            if (lookup := images.get(one.test_images)) is not None:
                 pause()
-                figure = draw_gallery(one, looks, predictions, images[one.test_images])
+                figure = draw_gallery(one, looks, predictions, lookup)
                 if figure is not None:
                     written += save(figure, folder / f"{one.slug}_gallery", vector=False)
     return written
