@@ -21,9 +21,11 @@ from bench.run.stop import CODES, StopRequested, StopSignals
 COMMANDS = (
     *("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data"),
     *("choose", "models", "train", "predict", "export"),
-    *("merge", "compare"),
+    *("merge", "compare", "cells"),
     *("check-method", "check-dataset"),
 )
+
+_OTHER_MODULES = {"cells": "grid_cells"}  # command to its module, where the names differ
 
 
 def command_module(name: str) -> Any:
@@ -32,7 +34,8 @@ def command_module(name: str) -> Any:
     Args:
         name: one of `COMMANDS`, or "run" for the main command.
     """
-    return importlib.import_module(f"bench.cli.{name.replace('-', '_')}")
+    module = _OTHER_MODULES.get(name, name.replace("-", "_"))
+    return importlib.import_module(f"bench.cli.{module}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -21,6 +22,10 @@ from bench.cli.parsing import ArgumentParser
 from bench.errors import UserError
 from bench.wording import PROJECT, project_version
 
+if TYPE_CHECKING:
+    from bench.run.schedule import RunSettings
+    from bench.spec import Cell
+
 EXAMPLES = """examples:
   %(prog)s --methods lora,adapter --dataset steel
   %(prog)s --methods "lora[rank=1|4|16,targets=qv|qkvo],full" --dataset steel --seeds 3
@@ -30,6 +35,7 @@ commands (COMMAND --help shows their options):
   suite list|run|ledger        run a published ablation and compare it with the published figures
   report                       rewrite tables and plots of a results folder from its records
   report A B --out C           one report of the records of several results folders
+  cells                        list the cells of a grid and whether they are done
   compare A B                  what changed between two results folders, with intervals
   merge A B --out C            copy the records and models of several results folders into one
   verify                       check that tables and figures match the records
@@ -211,6 +217,22 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return show_list(arguments.list, arguments.json, console)
     if arguments.json:
         raise UserError("--json goes with --list: give both")
+    cells, notes, settings = expand_request(arguments, console)
+    return run_and_report(cells, notes, settings, arguments, console)
+
+
+def expand_request(
+    arguments: argparse.Namespace, console: Console
+) -> "tuple[list[Cell], list[str], RunSettings]":
+    """The cells that are requested, notes on them, and how they are to run.
+
+    Args:
+        arguments: with the options of a grid, a recipe and a run.
+        console: shows what is read.
+
+    Raises:
+        UserError: an option is missing, or a name or a value is not allowed.
+    """
     from bench.ask.grid import expand
     from bench.ask.request import FP32_NOTE, Request, pick_fields
     from bench.cli.overlaps import proposing_groups
@@ -225,4 +247,4 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         cells, notes = expand(request)
     if request.precision != arguments.precision:
         notes.insert(0, FP32_NOTE)
-    return run_and_report(cells, notes, settings, arguments, console)
+    return cells, notes, settings

@@ -311,9 +311,9 @@ class _Queue:
     def _kept(self, cell: Cell) -> Record | None:
         """The record of a cell, unless it has none or runs again."""
         record = self._store.read(cell)
-        return None if record is None or _runs_again(record, self._retry) else record
+        return None if record is None or runs_again(record, self._retry) else record
 
 
-def _runs_again(record: Record, retry: bool) -> bool:
+def runs_again(record: Record, retry: bool) -> bool:
     """Whether a cell with a record runs again; only `failed` may have an outside cause."""
     return record.status == "failed" or (retry and record.status != "ok")

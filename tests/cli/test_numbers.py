@@ -19,6 +19,7 @@ WORDS = {
     *("--methods", "--dataset", "--backbone", "--test-dataset", "--weights", "--protocol", "--fit"),
     *("--precision", "--loss", "--augmentation", "--evaluation", "--devices", "--executor"),
     *("--slurm", "--keep", "--list", "--print-completion", "--plugins", "--by", "--memory-for"),
+    "--metric",
     *("--device", "--maps", "--format", "--to", "--layout", "--masks", "--images", "--groups"),
     *("--runs", "--remove", "names", "name", "images", "records", "action"),
 }
@@ -45,6 +46,7 @@ OUT_OF_BOUNDS = {
 }
 START = {
     "run": ["--methods", "lora", "--dataset", "shapes_x"],
+    "cells": ["--methods", "lora", "--dataset", "shapes_x"],
     "choose": ["--dataset", "shapes_x"],
     "cost": ["--methods", "lora"],
     "predict": ["--model", "m.safetensors", "x.png"],
