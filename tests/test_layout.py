@@ -50,6 +50,7 @@ ROOMS = {
     "sam.nano": "sam data data.folder draw",
     "sam": "data data.public",
     "metrics": "data",
+    "objects": "data",
     "data.leakage": "data",
     "data.public": "data.folder data",
     "data.layouts": "data.folder data",

@@ -1,0 +1,145 @@
+"""The rules that find the objects in a predicted class map, by the name that `--objects` takes.
+
+Importing this module imports neither torch nor scikit-image, so that requests and records can name
+rules.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import no_such
+from bench.spec import Task
+
+Classes = npt.NDArray[np.uint8]
+Distances = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int32]
+
+# Depths of the saddles between two seeds. Both are relative to the size of the objects, because
+# thresholds in pixels do not carry over from one collection of images to another.
+LOG_DEPTH = 0.1  # of the logarithm of the distance to the border: a waist of 90 % of the width
+SHARE_DEPTH = 0.2  # of the share of the way to the border minus that to the centre
+
+
+class ObjectRule(ABC):
+    """One way to find the objects in a class map.
+
+    Attributes:
+        name: the word after `--objects`, and the value of `Recipe.objects`.
+        text: what it does, for help texts and model cards.
+        channels: number of maps that the model predicts in addition to the K classes.
+        separates: touching objects of one class are separated.
+    """
+
+    name: str
+    text: str
+    channels = 0
+    separates = True
+
+    def built_task(self, task: Task) -> Task:
+        """The task that the model is built for: with one output more for each map.
+
+        Args:
+            task: with the K classes of the collection.
+        """
+        return replace(task, num_classes=task.num_classes + self.channels)
+
+    @abstractmethod
+    def separate(self, classes: Classes, distances: Distances | None = None) -> Numbers | None:
+        """Number the objects of a predicted class map.
+
+        Args:
+            classes: (H, W) class indices, 0 is background.
+            distances: (2, H, W) predicted shares in [0, 1] of the distances to the border and to
+                the centre of the object, for a rule with channels.
+
+        Returns:
+            (H, W) numbers of the objects from 1 on, above 0 in every foreground pixel; an object
+            has one class. None if the connected components of the classes are the objects.
+
+        Raises:
+            ValueError: the rule needs distances, and there are none.
+        """
+
+
+class Components(ObjectRule):
+    """Connected components of each class (4-neighbourhood): touching objects become one."""
+
+    name = "components"
+    text = "connected components of each class; touching objects become one"
+    separates = False
+
+    def separate(self, classes: Classes, distances: Distances | None = None) -> Numbers | None:
+        """None: whoever needs objects takes the connected components."""
+        return None
+
+
+class _Flooded(ObjectRule):
+    """A watershed within each class, from a map with a maximum in the middle of each object."""
+
+    least_depth: float
+
+    def separate(self, classes: Classes, distances: Distances | None = None) -> Numbers | None:
+        """As of `ObjectRule`."""
+        from bench.objects.flood import flood
+
+        numbers = np.zeros(classes.shape, np.int32)
+        for index in np.unique(classes[classes > 0]):
+            inside = classes == index
+            regions = flood(self.heights(inside, distances), inside, self.least_depth)
+            numbers[inside] = regions[inside] + numbers.max()
+        return numbers
+
+    @abstractmethod
+    def heights(self, inside: npt.NDArray[np.bool_], distances: Distances | None) -> Distances:
+        """The map (H, W) of one class."""
+
+
+class Watershed(_Flooded):
+    """The watershed of the distance to the border of the class, without training."""
+
+    name = "watershed"
+    text = "watershed of the distance to the border of each class"
+    least_depth = LOG_DEPTH
+
+    def heights(self, inside: npt.NDArray[np.bool_], distances: Distances | None) -> Distances:
+        """Logarithm of the distance in pixels; the edge of the image is not a border."""
+        from scipy import ndimage
+
+        if inside.all():
+            return np.zeros(inside.shape, np.float32)
+        depths = ndimage.distance_transform_edt(inside)
+        return np.asarray(np.log(np.maximum(depths, 1)), np.float32)
+
+
+class LearnedDistances(_Flooded):
+    """The watershed of two maps that the model learns: distances to the border and the centre."""
+
+    name = "distances"
+    text = "watershed of two learned maps, the distances to the border and centre of an object"
+    channels = 2
+    least_depth = SHARE_DEPTH
+
+    def heights(self, inside: npt.NDArray[np.bool_], distances: Distances | None) -> Distances:
+        """Share of the way to the border minus that to the centre, in [-1, 1]."""
+        if distances is None:
+            raise ValueError("the rule 'distances' needs the two maps of the model")
+        return distances[0] - distances[1]
+
+
+RULES: dict[str, ObjectRule] = {
+    rule.name: rule for rule in (Components(), Watershed(), LearnedDistances())
+}
+
+
+def get_rule(name: str) -> ObjectRule:
+    """The rule of that name.
+
+    Raises:
+        UserError: no rule has this name.
+    """
+    if name not in RULES:
+        raise no_such("objects", name, RULES)
+    return RULES[name]
