@@ -122,6 +122,7 @@ class Recipe:
         accumulate: number of parts in which a batch passes through the model; their gradients are
             added before the update, each weighted by its share of the batch. A step still has
             `batch_size` images in all.
+        objects: rule that finds the objects in a predicted class map, see `bench.objects.rules`.
     """
 
     lr: float
@@ -146,6 +147,7 @@ class Recipe:
     evaluation: str = "whole"
     epoch_images: int | None = None
     accumulate: int = 1
+    objects: str = "components"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def compare(
             them), folds, labels, split (as "7:2:1"), test_dataset (a name, or a folder as text or
             path), channels (as "0,2,1"), crop (as "bottom=60"), allow_leakage.
             Recipe: protocol, fit, image_size (pixels), depth (slices), epochs, steps, batch_size,
-            lr, precision, loss, augmentation, evaluation, checkpointing, accumulate.
+            lr, precision, loss, augmentation, evaluation, objects ("components", "watershed",
+            "distances"), checkpointing, accumulate.
             How to run it: device, jobs (runs at a time), threads, timeout (seconds for each cell),
             retry, keep, predict (memory and time of each run, before it), fit_memory, executor
             ("local", "slurm", "ray"), slurm (options of sbatch), shard (as "3/16").

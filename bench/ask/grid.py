@@ -14,12 +14,14 @@ from bench.ask.other_tests import load_test_collection
 from bench.ask.request import Request
 from bench.data.items import Collection
 from bench.errors import UserError, no_such
+from bench.evaluate.modes import get_mode
 from bench.files import file_sha256
+from bench.objects.rules import get_rule
 from bench.plugins.registry import Method, get_method, load_collection
 from bench.spec import Cell, OptionValue, Recipe, Task
 
 _LENGTH = ("steps", "epochs", "batch_size")
-_RECIPE_OPTIONS = ("lr", *_LENGTH, "precision", "loss", "augmentation", "evaluation")
+_RECIPE_OPTIONS = ("lr", *_LENGTH, "precision", "loss", "augmentation", "evaluation", "objects")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,7 @@ def expand(
     loaded = load_datasets(request) if datasets is None else datasets
     for name in request.dataset_names:
         dataset = loaded[name]
+        _check_objects(request, dataset.collection)
         notes += _image_facts(dataset)
         images, assumptions = _training_images(request, dataset.collection)
         notes += [*assumptions, *(f"{dataset.collection.name}: {note}" for note in dataset.notes)]
@@ -135,6 +138,17 @@ def expand(
     notes += [f"{cell.dataset_name}: {leak}" for cell in once.values() for leak in cell.leaks[:5]]
     notes += [_recipe_note(cell) for cell in once.values() if cell.protocol == "published"]
     return list(once.values()), list(dict.fromkeys(notes))
+
+
+def _check_objects(request: Request, collection: Collection) -> None:
+    """Refuse to learn distances of objects that are not labelled one by one."""
+    rule = None if request.objects is None else get_rule(request.objects)
+    if rule and rule.channels and all(item.instances is None for item in collection.items):
+        raise UserError(
+            f"--objects {rule.name} learns from objects that are labelled one by one, and"
+            f" '{collection.name}' has no instance maps: give --objects watershed, or a dataset"
+            " with instance maps"
+        )
 
 
 def _image_facts(dataset: LoadedDataset) -> Iterator[str]:
@@ -279,7 +293,8 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
         The recipe, whose `epochs` is None and whose `steps` is 1 or more.
 
     Raises:
-        UserError: a batch is to be divided into more parts than it has images.
+        UserError: a batch is to be divided into more parts than it has images, or both the
+            evaluation mode and the rule for objects separate them.
     """
     changes: dict[str, object] = {
         key: value for key in _RECIPE_OPTIONS if (value := getattr(request, key)) is not None
@@ -290,6 +305,11 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
         changes["epochs"] = changes["epoch_images"] = None
     published = method.published if request.protocol == "published" else None
     recipe = replace(published or Recipe(lr=method.lr or 0.0), **changes)  # type: ignore[arg-type]
+    if get_mode(recipe.evaluation).separates_objects and get_rule(recipe.objects).separates:
+        raise UserError(
+            f"--evaluation {recipe.evaluation} finds objects itself, and --objects"
+            f" {recipe.objects} would find others: leave one of them out"
+        )
     if recipe.accumulate > recipe.batch_size:
         raise UserError(
             f"--accumulate is {recipe.accumulate}, but a batch has {recipe.batch_size}: give a"

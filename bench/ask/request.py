@@ -9,6 +9,7 @@ from bench.data.fit import check_fit
 from bench.data.selection import Selection
 from bench.errors import UserError, check_number, no_such, read_number, shorten
 from bench.evaluate.modes import get_mode
+from bench.objects.rules import get_rule
 
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
@@ -24,7 +25,7 @@ class Request:
 
     Nothing is checked before `check` and `bench.ask.grid.expand`. None means that no value was
     given. `epochs`, `steps`, `batch_size`, `lr`, `precision`, `loss`,
-    `augmentation` and `evaluation` then have the value of the protocol's recipe.
+    `augmentation`, `evaluation` and `objects` then have the value of the protocol's recipe.
 
     Attributes:
         methods: names with options, separated by commas, as in `lora[rank=1|4],adapter`.
@@ -48,6 +49,8 @@ class Request:
         loss: name of a loss, instead of the recipe's.
         augmentation: kind of augmentation bank, instead of the recipe's.
         evaluation: "whole", "tiles" or "generator".
+        objects: rule that finds the objects in a class map: "components", "watershed" or
+            "distances".
         checkpointing: recompute activations of encoder blocks in the backward pass.
         accumulate: number of parts in which a batch passes through the model, at most its size.
         split: ratio of training, validation and test images, as in "7:2:1"; None for the default.
@@ -80,6 +83,7 @@ class Request:
     loss: str | None = None
     augmentation: str | None = None
     evaluation: str | None = None
+    objects: str | None = None
     checkpointing: bool = False
     accumulate: int = 1
     split: str | None = None
@@ -204,6 +208,8 @@ class Request:
         if self.precision is not None and self.precision not in PRECISIONS:
             raise no_such("precision", self.precision, PRECISIONS)
         mode = None if self.evaluation is None else get_mode(self.evaluation)
+        if self.objects is not None:
+            get_rule(self.objects)
         if self.depth > 1 and (self.labels != "all" or (mode and not mode.takes_stacks)):
             raise UserError(
                 "--depth needs whole volumes: leave out --labels, --evaluation tiles and generator"

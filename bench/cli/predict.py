@@ -176,7 +176,7 @@ def _write_formats(
         formats,
         model.header.classes,
         settings,
-        separated=any(outcome.evaluation == "generator" for outcome in done),
+        separated=model.separates_objects,
     )
     console.print(
         plain(f"{counted(len(written), 'file')} written as {', '.join(formats)}"), soft_wrap=True

@@ -187,6 +187,12 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         help="whole (resized), tiles (native resolution), or generator (SAM's masks of everything)",
     )
     recipe.add_argument(
+        "--objects",
+        metavar="RULE",
+        help="how touching objects are separated: components (not at all), watershed (of the class"
+        " map), or distances (two learned maps) [components]",
+    )
+    recipe.add_argument(
         "--accumulate",
         metavar="N",
         type=Number("accumulate"),

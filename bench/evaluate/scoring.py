@@ -77,7 +77,7 @@ class Scoring:
     Args:
         collection: the collection of the images.
         only_classes: predictions hold class maps only, so measures of grey levels are left out.
-        own_objects: the predictions held objects (`EvaluationMode.separates_objects`). With
+        own_objects: the predictions held objects that do not follow from the class map. With
             `only_classes` these are lost, and measures of objects are left out.
 
     Attributes:

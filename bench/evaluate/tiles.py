@@ -75,9 +75,16 @@ def _predict_tiled(
 
     for item in items:
         image, mask = decode(item, collection)
-        bands = [decide(band) for _, band in tile_bands(predict, image, model.task.image_size)]
+        bands, distances = [], []
+        for _, band in tile_bands(predict, image, model.task.image_size):
+            outputs, shares = model.split(band)
+            bands.append(decide(outputs))
+            if shares is not None:
+                distances.append(shares.numpy())
         classes, foreground = (np.concatenate(part) for part in zip(*bands, strict=True))
-        yield Prediction(item, mask, classes, foreground)
+        merged = np.concatenate(distances, axis=1) if distances else None
+        objects = model.object_rule.separate(classes, merged)
+        yield Prediction(item, mask, classes, foreground, objects)
 
 
 def tile_bands(

@@ -53,7 +53,7 @@ def predict_whole(
 
 
 def predict_logits(model: Model, images: LabelledImages, batch: int = 8) -> Iterator[Tensor]:
-    """Class logits (K, S, S) of each image, in order; puts the module into evaluation mode.
+    """Outputs (K or K + 2, S, S) of each image, in order; puts the module into evaluation mode.
 
     Args:
         model: on the device of the images.
@@ -88,7 +88,8 @@ def validation_dice(model: Model, images: LabelledImages) -> float | None:
     count = model.task.num_classes
     confusion = np.zeros((count, count), np.int64)
     for logits, mask in zip(predict_logits(model, images), images.masks, strict=True):
-        confusion += confusion_matrix(_class_map(logits), mask.cpu().numpy(), count)
+        classes, _ = model.split(logits)
+        confusion += confusion_matrix(_class_map(classes), mask.cpu().numpy(), count)
     return mean_defined(dice_per_class(confusion)[1:])
 
 
@@ -115,13 +116,17 @@ def _predict_stack(
         prompts = _oracle_prompts(stack, masks, model).to(model.device)
     logits = full_logits(model, [image for image, _ in pairs], prompts)
     for item, (_, mask), full in zip(stack, pairs, logits, strict=True):
-        yield Prediction(item, mask, *decide(full))
+        outputs, shares = model.split(full)
+        classes, foreground = decide(outputs)
+        distances = None if shares is None else shares.cpu().numpy()
+        objects = model.object_rule.separate(classes, distances)
+        yield Prediction(item, mask, classes, foreground, objects)
 
 
 def full_logits(
     model: Model, images: Sequence[Map], prompts: Prompts | None = None
 ) -> Iterator[Tensor]:
-    """Class logits (K, H, W) of each image of one batch, at its own size.
+    """Outputs (K or K + 2, H, W) of each image of one batch, at its own size.
 
     Args:
         model: its module is put into evaluation mode.

@@ -117,6 +117,11 @@ def export_model(model: KeptModel, to: str, out: Path) -> Export:
         raise UserError(f"{out} is the kept model itself: give another path by --out")
     if model.model.device.type != "cpu":
         raise UserError("load the model on the CPU to export it: device='cpu'")
+    if model.model.object_rule.channels:
+        raise UserError(
+            f"{model.path} also predicts distances, which {to} has no place for: export a model"
+            " that was trained without --objects distances, or use predict"
+        )
     job = _Job(model, to)
     recipe = model.header.cell.recipe
     if recipe.precision != "fp32":

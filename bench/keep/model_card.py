@@ -7,8 +7,9 @@ from pathlib import Path
 from bench.data.fit import FITS
 from bench.files import write_atomic
 from bench.keep.header import MAGNIFIED, ModelHeader, Score
+from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method
-from bench.spec import Task
+from bench.spec import Recipe, Task
 from bench.wording import counted
 
 SHOWN_NAMES = 200  # images that the card lists by name
@@ -16,7 +17,7 @@ SHOWN_NAMES = 200  # images that the card lists by name
 METRICS = {
     "dice_dataset": "Dice, %",
     "iou_dataset": "IoU, %",
-    "pq": "panoptic quality, %",
+    "pq_dataset": "panoptic quality, %",
     "boundary_iou_dataset": "boundary IoU, %",
 }
 
@@ -112,6 +113,8 @@ def _recipe(header: ModelHeader) -> Iterator[str]:
     yield f"{counted(recipe.steps, 'step')} of {counted(recipe.batch_size, 'image')}, {recipe.loss}"
     yield f"{recipe.optimizer}, learning rate {recipe.lr:g} ({recipe.schedule}), {recipe.precision}"
     yield f"Augmentation: {recipe.augmentation}; evaluation: {recipe.evaluation}"
+    if recipe.objects != Recipe.objects:
+        yield f"Objects: {recipe.objects} ({get_rule(recipe.objects).text})"
 
 
 def _scores(header: ModelHeader, scores: Sequence[Score]) -> Iterator[str]:

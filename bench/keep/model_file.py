@@ -18,6 +18,7 @@ from bench.cost import trained_state
 from bench.errors import UnsupportedError, UserError
 from bench.files import atomic_path, file_sha256
 from bench.keep.header import ModelHeader, read_header, unreadable
+from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method
 from bench.sam.build import weights_path
 from bench.sam.state_dict import checked_tensors
@@ -86,7 +87,8 @@ def load_module(path: Path, checkpoint: Path | None = None) -> tuple[nn.Module, 
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cell.seed)
-            module = get_method(cell.method).build(task, **cell.options)
+            built = get_rule(cell.recipe.objects).built_task(task)
+            module = get_method(cell.method).build(built, **cell.options)
     except (UserError, UnsupportedError, TypeError) as error:
         raise UserError(f"cannot build the model of {path}: {error}") from error
     return load_onto(module, path), header

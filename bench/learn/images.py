@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.data.bank import Bank, Sample, Views
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
+from bench.learn.distance_loss import SCALE
+from bench.objects.targets import CHANNELS, distance_maps
 from bench.sam.prompts import PromptRule, Prompts
 
 # Views that need more are not kept, by type of device. The memory of a CPU is the user's own.
@@ -53,6 +56,9 @@ class LabelledImages:
         instances: instance numbers (N, S, S) int32 on the CPU, 0 is background; an image of zeros
             has no labelled instances. None where no image has any, or they were not asked for.
         depth: D; every D consecutive rows are the slices of one stack and enter a batch together.
+        distances: (N, 2, S, S) uint8, on the device of the images: for each pixel of an object 255
+            times its `bench.objects.targets.distance_maps`, the first of them at least 1; 0 and 255
+            elsewhere. None where they were not asked for.
     """
 
     images: Tensor
@@ -60,19 +66,29 @@ class LabelledImages:
     prompts: tuple[Prompts, ...] | None = None
     instances: Tensor | None = None
     depth: int = 1
+    distances: Tensor | None = None
 
     @classmethod
-    def of(cls, bank: Bank, device: torch.device, depth: int = 1) -> "LabelledImages":
+    def of(
+        cls, bank: Bank, device: torch.device, depth: int = 1, distances: bool = False
+    ) -> "LabelledImages":
         """Images and masks of a bank on `device`; instance numbers stay on the CPU.
 
         Args:
             bank: views of images and masks.
             device: of the images and masks.
             depth: number of slices of a stack.
+            distances: make distances from the instance numbers, which are not kept.
+
+        Raises:
+            ValueError: distances are to be made, and the bank has no instance numbers.
         """
         images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
         numbers = None if bank.instances is None else torch.from_numpy(bank.instances)
         masks = torch.from_numpy(bank.masks).to(device)
+        if distances:
+            maps = _distances(bank).to(device)
+            return cls(images.to(device), masks, depth=depth, distances=maps)
         return cls(images.to(device), masks, instances=numbers, depth=depth)
 
     def with_prompts(self, rule: PromptRule | None) -> "LabelledImages":
@@ -95,21 +111,25 @@ class LabelledImages:
         """Return a copy with images, masks and prompts on a device; instances stay on the CPU."""
         prompts = self.prompts and tuple(one.to(device) for one in self.prompts)
         return replace(
-            self, images=self.images.to(device), masks=self.masks.to(device), prompts=prompts
+            self,
+            images=self.images.to(device),
+            masks=self.masks.to(device),
+            prompts=prompts,
+            distances=None if self.distances is None else self.distances.to(device),
         )
 
     def batch(self, rows: Sequence[int]) -> "LabelledImages":
         """Some of the rows, without prompts."""
         index = list(rows)
         instances = None if self.instances is None else self.instances[index]
-        return LabelledImages(
-            self.images[index], self.masks[index], instances=instances, depth=self.depth
-        )
+        distances = None if self.distances is None else self.distances[index]
+        images, masks = self.images[index], self.masks[index]
+        return LabelledImages(images, masks, None, instances, self.depth, distances)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of images, masks and instance numbers."""
-        tensors = (self.images, self.masks, self.instances)
+        """Bytes of images, masks, instance numbers and distances."""
+        tensors = (self.images, self.masks, self.instances, self.distances)
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     def __len__(self) -> int:
@@ -123,10 +143,12 @@ class DrawnImages:
     Attributes:
         views: where they come from.
         device: of the images and masks of the batches.
+        distances: whether the batches have distances.
     """
 
     views: Views
     device: torch.device
+    distances: bool = False
     nbytes: int = 0
 
     @property
@@ -137,7 +159,8 @@ class DrawnImages:
     def batch(self, rows: Sequence[int]) -> LabelledImages:
         """Draw some rows: whole stacks."""
         stacks = [row // self.depth for row in rows[:: self.depth]]
-        return LabelledImages.of(self.views.draw(stacks), self.device, self.depth)
+        bank = self.views.draw(stacks)
+        return LabelledImages.of(bank, self.device, self.depth, self.distances)
 
     def __len__(self) -> int:
         return len(self.views) * self.depth
@@ -187,17 +210,20 @@ def training_images(
     device: torch.device,
     instances: bool,
     fit: str = "square",
+    distances: bool = False,
 ) -> TrainingImages:
     """The views to train on: in memory, or drawn when needed where they need `MOST_BYTES`.
 
     Both give the same batches. Arguments and errors are those of `make_labelled_images`; the errors
-    of files that are drawn when needed are raised by the batches.
+    of files that are drawn when needed are raised by the batches. With `distances`, the views also
+    have the distances of their objects, which are made from instance numbers.
     """
-    sources = _views(stacks, collection, views, kind, size, seed, instances, fit)
+    numbers = instances or distances
+    sources = _views(stacks, collection, views, kind, size, seed, numbers, fit)
     rows = len(sources) * sources.depth
-    if rows * size**2 * (8 if instances else 4) > MOST_BYTES.get(device.type, MOST_BYTES["cpu"]):
-        return DrawnImages(sources, device)
-    return LabelledImages.of(sources.draw(), device, sources.depth)
+    if rows * size**2 * (8 if numbers else 4) > MOST_BYTES.get(device.type, MOST_BYTES["cpu"]):
+        return DrawnImages(sources, device, distances)
+    return LabelledImages.of(sources.draw(), device, sources.depth, distances)
 
 
 def make_labelled_images(
@@ -235,6 +261,18 @@ def make_labelled_images(
     """
     sources = _views(stacks, collection, views, kind, size, seed, instances, fit)
     return LabelledImages.of(sources.draw(), device, sources.depth)
+
+
+def _distances(bank: Bank) -> Tensor:
+    """The distances (N, 2, S, S) uint8 of all views of a bank."""
+    if bank.instances is None:
+        raise ValueError("distances need instance numbers, and these images have none")
+    maps = np.empty((len(bank), len(CHANNELS), *bank.masks.shape[1:]), np.uint8)
+    for row, (mask, numbers) in enumerate(zip(bank.masks, bank.instances, strict=True)):
+        shares, inside = distance_maps(mask, numbers)
+        maps[row] = np.rint(SCALE * shares)
+        maps[row, 0] = np.where(inside, maps[row, 0].clip(min=1), 0)
+    return torch.from_numpy(maps)
 
 
 def _views(

@@ -73,6 +73,7 @@ def train_step(
     inputs: ModelInput,
     masks: Tensor,
     prompts: Prompts | None = None,
+    distances: Tensor | None = None,
 ) -> Tensor:
     """Do forward pass, loss, backward pass and update for one batch; return the detached loss.
 
@@ -88,6 +89,7 @@ def train_step(
             output of the frozen stages.
         masks: class indices (B, S, S) uint8, on the device of the model.
         prompts: one entry per row, for a model that takes prompts.
+        distances: (B, 2, S, S), for a model that learns them; as of `Model.loss`.
 
     Returns:
         A scalar on the device of `masks`; it is not checked to be finite.
@@ -99,7 +101,8 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=masks.device)
     for rows in _parts(model, len(masks)):
-        loss, logits = _loss(model, inputs[rows], masks[rows], prompts and prompts[rows])
+        targets = masks[rows], None if distances is None else distances[rows]
+        loss, logits = _loss(model, inputs[rows], targets, prompts and prompts[rows])
         share = len(masks[rows]) / len(masks)
         (loss if share == 1 else share * loss).backward()
         total = loss.detach() if share == 1 else total + share * loss.detach()
@@ -111,14 +114,24 @@ def train_step(
 
 
 def _loss(
-    model: Model, inputs: ModelInput, masks: Tensor, prompts: Prompts | None
+    model: Model,
+    inputs: ModelInput,
+    targets: tuple[Tensor, Tensor | None],
+    prompts: Prompts | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the loss of some rows, and the logits that it was computed from, if any."""
-    loss = model.own_loss(inputs.rows, masks)
+    """Return the loss of some rows, and the logits that it was computed from, if any.
+
+    Args:
+        model: as of `train_step`.
+        inputs: of the rows.
+        targets: masks and distances of the rows.
+        prompts: of the rows.
+    """
+    loss = model.own_loss(inputs.rows, *targets)
     if loss is not None:
         return loss, None
     logits = model.logits(inputs, prompts, small=model.recipe.loss_at == "decoder")
-    return model.loss(logits, masks), logits
+    return model.loss(logits, *targets), logits
 
 
 def _parts(model: Model, rows: int) -> list[slice]:
@@ -200,7 +213,8 @@ def fit(
         if model.prompt_rule is not None:
             prompts, masks = model.prompt_rule.for_training(masks, position.rng, batch.instances)
         inputs = ModelInput(batch.images) if encoded is None else encoded[rows]
-        position.losses.append(train_step(model, optimizer, inputs, masks, prompts))
+        loss = train_step(model, optimizer, inputs, masks, prompts, batch.distances)
+        position.losses.append(loss)
         position.images += len(rows)
         position.step += 1
         now = time.perf_counter()

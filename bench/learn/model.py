@@ -5,6 +5,7 @@ the model is made. Training, evaluation and cost measurement only use the result
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import DivergedError, UnsupportedError
+from bench.learn.distance_loss import distance_loss
 from bench.learn.losses import Loss, get_loss
+from bench.objects.rules import get_rule
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.segmenter import Staged
 from bench.sam.stages import Stage
@@ -58,20 +61,22 @@ class Model:
 
     Args:
         module: from images (B, 3, S, S) in [0, 1], and prompts if it takes them, to logits
-            (B, K, S, S).
-        task: the task that the module was built for.
+            (B, K, S, S), or (B, K + 2, S, S) where the recipe's rule for objects has two maps.
+        task: its K is that of the classes; the module is built for `object_rule.built_task(task)`.
         recipe: gives precision, loss and optimiser settings.
 
     Attributes:
         trainable: the parameters that training changes.
         loss_function: the recipe's loss, from logits (B, K, S, S) and class indices (B, S, S).
+        object_rule: how objects are found in a class map; it can need outputs behind the K logits.
         prompt_rule: how prompts are made from the ground truth; None if it takes no prompts.
         stages: the steps of its encoder, in order; empty if the module has no stages.
         frozen_stages: number of stages before the first one with a trainable parameter; all of them
             if there is no such stage. 0 if training uses the module's own loss, which needs images.
 
     Raises:
-        UserError: the recipe names an unknown loss.
+        UserError: the recipe names an unknown loss or rule for objects.
+        UnsupportedError: the rule for objects needs outputs of a model that takes prompts.
     """
 
     def __init__(self, module: nn.Module, task: Task, recipe: Recipe) -> None:
@@ -79,6 +84,12 @@ class Model:
         self.trainable = [p for p in module.parameters() if p.requires_grad]
         self.loss_function = get_loss(recipe.loss)
         self.prompt_rule: PromptRule | None = getattr(module, "prompt_rule", None)
+        self.object_rule = get_rule(recipe.objects)
+        if self.object_rule.channels and self.prompt_rule is not None:
+            raise UnsupportedError(
+                f"a model that takes prompts has no outputs for --objects {recipe.objects}: give"
+                " --objects watershed"
+            )
         self.stages: list[Stage] = module.stages() if isinstance(module, Staged) else []
         self._staged = module if isinstance(module, Staged) else None
         self._own_loss = module if isinstance(module, HasTrainingLoss) else None
@@ -95,9 +106,9 @@ class Model:
         return torch.device("cpu") if first is None else first.device
 
     def forward(self, images: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Return class logits (B, K, S, S) fp32, computed in the recipe's precision.
+        """Return the outputs (B, K or K + 2, S, S) fp32, computed in the recipe's precision.
 
-        The mode of the module is not changed.
+        The mode of the module is not changed. The first K are class logits, see `split`.
 
         Args:
             images: (B, 3, S, S) uint8, on the device of the model.
@@ -120,7 +131,7 @@ class Model:
     def logits(
         self, inputs: ModelInput, prompts: Prompts | None = None, small: bool = False
     ) -> Tensor:
-        """Return class logits (B, K, S, S) fp32, computed in the recipe's precision.
+        """Return the outputs (B, K or K + 2, S, S) fp32, computed in the recipe's precision.
 
         Args:
             inputs: images, or the output of the frozen stages.
@@ -158,14 +169,47 @@ class Model:
                 features = stage.run(features)
         return features
 
-    def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Return the recipe's loss of logits (B, K, s, s) and class indices (B, S, S).
+    def split(self, logits: Tensor, dim: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Divide the outputs of the module into class logits and maps of distances.
 
-        If the logits are smaller than the masks, the masks are resized by nearest neighbour.
+        Args:
+            logits: with K, or K and the channels of `object_rule`, outputs.
+            dim: dimension of the outputs.
+
+        Returns:
+            The first K; and the others as shares in [0, 1], None if there are none.
         """
-        return self.loss_function(logits, _shrink(masks, logits.shape[-1]))
+        if not self.object_rule.channels:
+            return logits, None
+        parts = [self.task.num_classes, self.object_rule.channels]
+        classes, distances = logits.split(parts, dim)
+        return classes, distances.float().sigmoid()
 
-    def own_loss(self, images: Tensor, masks: Tensor) -> Tensor | None:
+    def loss(self, logits: Tensor, masks: Tensor, distances: Tensor | None = None) -> Tensor:
+        """Return the recipe's loss of the outputs of the module, with that of its distances.
+
+        If the logits are smaller than the masks, these are resized by nearest neighbour.
+
+        Args:
+            logits: (B, K, s, s), or (B, K + 2, s, s).
+            masks: class indices (B, S, S).
+            distances: (B, 2, S, S) uint8, see `LabelledImages.distances`. None where the rule for
+                objects needs none, or where only costs are measured: then no pixel is in an object.
+        """
+        masks = _shrink(masks, logits.shape[-1])
+        if not self.object_rule.channels:
+            return self.loss_function(logits, masks)
+        if distances is None:
+            count, *size = masks.shape
+            distances = masks.new_zeros(count, self.object_rule.channels, *size)
+        parts = [self.task.num_classes, self.object_rule.channels]
+        classes, predicted = logits.split(parts, 1)
+        distances = _shrink(distances.flatten(0, 1), logits.shape[-1]).view_as(predicted)
+        return self.loss_function(classes, masks) + distance_loss(predicted, distances)
+
+    def own_loss(
+        self, images: Tensor, masks: Tensor, distances: Tensor | None = None
+    ) -> Tensor | None:
         """Return the module's own training loss; None if training uses only its logits.
 
         That is so for a module without such a loss, and for `loss_at` other than "image". The
@@ -174,11 +218,14 @@ class Model:
         Args:
             images: (B, 3, S, S) uint8.
             masks: class indices (B, S, S).
+            distances: as of `loss`.
         """
         if self._own_loss is None or not self._trains_with_own_loss:
             return None
         with self._autocast():
-            return self._own_loss.training_loss(to_unit(images), masks, self._loss_in_fp32)
+            return self._own_loss.training_loss(
+                to_unit(images), masks, partial(self._loss_in_fp32, distances=distances)
+            )
 
     def exact_loss(self, images: Tensor, masks: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Return the training loss in fp32 at the resolution of the images, whatever `loss_at` is.
@@ -192,9 +239,9 @@ class Model:
             prompts: one entry per image, for a model that takes prompts.
         """
         if self._own_loss is not None:
-            return self._own_loss.training_loss(images, masks, self.loss_function)
+            return self._own_loss.training_loss(images, masks, self.loss)
         others = () if prompts is None else (prompts,)
-        return self.loss_function(self.module(images, *others), masks)
+        return self.loss(self.module(images, *others), masks)
 
     @property
     def _trains_with_own_loss(self) -> bool:
@@ -204,9 +251,11 @@ class Model:
         enabled = self.recipe.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def _loss_in_fp32(self, logits: Tensor, masks: Tensor) -> Tensor:
+    def _loss_in_fp32(
+        self, logits: Tensor, masks: Tensor, distances: Tensor | None = None
+    ) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
-            return self.loss_function(logits.float(), masks)
+            return self.loss(logits.float(), masks, distances)
 
 
 def check_finite(logits: Tensor) -> None:

@@ -67,7 +67,7 @@ def predict_files(
 
     The same way is the same model, settings and file, with the outputs still there. Writes into
     `out`: `labels/` (class maps of the size of the images: PNG, or TIFF for volumes and very large
-    images), `objects/` (numbers of objects, where a mask generator separates them), `overlays/`,
+    images), `objects/` (numbers of objects, where the model separates them), `overlays/`,
     `probability/` and `uncertainty/` on request, and `.done/` (what makes it resume, also within an
     image that is predicted in windows and within a volume). At the end, unless all failed,
     `table.csv` (one row per image or slice, and one per volume) and `objects.csv` (one row per

@@ -25,7 +25,7 @@ from bench.keep.model_file import load_module
 from bench.learn.model import Model
 from bench.predict.pictures import Pixels8, as_pixels
 from bench.predict.prompts import ImagePrompts
-from bench.predict.segmentation import Band, Segmentation, band_of, bands_of
+from bench.predict.segmentation import Band, Segmentation, band_of, bands_of, with_objects
 from bench.run.schedule import RunSettings
 from bench.sam.prompts import Prompts
 
@@ -62,6 +62,11 @@ class KeptModel:
         """Whether prompts must be given; a mask generator and `prompt=image` need none."""
         rule = self.model.prompt_rule
         return rule is not None and rule.kind != "image" and self._own_evaluation != "generator"
+
+    @property
+    def separates_objects(self) -> bool:
+        """Whether predictions hold objects, so that those that touch are told apart."""
+        return self._generator is not None or self.model.object_rule.separates
 
     @property
     def depth(self) -> int:
@@ -215,6 +220,9 @@ class KeptModel:
     ) -> Iterator[Band]:
         """Predict an image from top to bottom; one band, or several for "tiles".
 
+        A model that separates objects gives one band, since an object can lie in many rows: the
+        memory then holds some 30 bytes of each pixel of the image.
+
         Args:
             rows: (H, W, 3) uint8.
             evaluation: of `choose_evaluation`.
@@ -226,10 +234,20 @@ class KeptModel:
         """
         if start == rows.shape[0]:
             return
+        rule = self.model.object_rule
+        if rule.separates:
+            yield with_objects(list(self._bands(rows, evaluation, prompts, 0)), rule)
+        else:
+            yield from self._bands(rows, evaluation, prompts, start)
+
+    def _bands(
+        self, rows: ImageRows, evaluation: str, prompts: ImagePrompts | None, start: int
+    ) -> Iterator[Band]:
+        """As `bands`, but without the objects of the model's rule."""
         if evaluation == "tiles":
             windows = self._window_logits, rows, self._window
             for part, logits in tile_bands(*windows, batch=self._batch, start=start):
-                yield from bands_of(part, logits)
+                yield from bands_of(part, logits, self.model)
                 del logits  # free before the next windows
             return
         image = rows[0 : rows.shape[0]]
@@ -246,7 +264,7 @@ class KeptModel:
             joined = prompts.at_side(image.shape, self.model.task)
             joined = joined.to(self.model.device)
         (logits,) = full_logits(self.model, [image], joined)
-        yield band_of(everything, logits)
+        yield band_of(everything, logits, self.model)
 
     def stack_bands(
         self, images: Sequence[Pixels8], prompts: Sequence[ImagePrompts] = ()
@@ -269,7 +287,12 @@ class KeptModel:
             joined = Prompts.join(parts).to(self.model.device)
         slices = [image.rows[0 : image.size[0]] for image in images]
         logits = full_logits(self.model, slices, joined)
-        return [band_of(slice(0, len(one)), full) for one, full in zip(slices, logits, strict=True)]
+        bands = [
+            band_of(slice(0, len(one)), full, self.model)
+            for one, full in zip(slices, logits, strict=True)
+        ]
+        rule = self.model.object_rule
+        return [with_objects([band], rule) for band in bands] if rule.separates else bands
 
     def _whole_boxes(self, count: int) -> Prompts | None:
         """One box around each of `count` whole images; None unless that is the model's prompt."""

@@ -67,7 +67,7 @@ class PictureJob:
         picture, class_names = self.picture, self._model.header.classes
         self._pixel_size = self._settings.side_of_pixel(picture)
         evaluation = self._model.choose_evaluation(picture.size, self._settings.evaluation)
-        separated = ("objects",) if evaluation == "generator" else ()
+        separated = ("objects",) if self._model.separates_objects else ()
         names = ("labels", *self._settings.maps, *separated)
         types = {name: np.dtype(TYPES.get(name, np.float32)) for name in names}
         state, counts = PictureState(made_from, evaluation), np.zeros(len(class_names), np.int64)
@@ -130,7 +130,7 @@ class PictureJob:
         height, width = self.picture.size
         first = index * height
         separated = maps.has("objects")
-        # A mask generator gives a slice as one band, and its numbers belong to the whole slice.
+        # A model that separates objects gives a slice as one band: numbers are of the whole slice.
         step = height if separated else max(1, BAND_PX // width)
         for start in range(first, min(maps.rows, first + height), step):
             stop = min(start + step, maps.rows, first + height)

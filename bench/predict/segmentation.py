@@ -1,6 +1,6 @@
 """The prediction of an image, as a whole or in bands of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from bench.evaluate.scoring import Map
 from bench.evaluate.whole import decide
+from bench.learn.model import Model
+from bench.objects.rules import ObjectRule
 
 Floats = npt.NDArray[np.float32]
 BAND_PX = 1 << 21
@@ -28,6 +30,7 @@ class Band:
             0 is certain, 1 is undecided.
         objects: (h, W) numbers of objects from 1 on, 0 is none; None where the connected components
             of each class are the objects.
+        distances: (2, h, W) learned maps that objects are found with; None without any.
     """
 
     rows: slice
@@ -35,6 +38,7 @@ class Band:
     foreground: Floats
     uncertainty: Floats
     objects: npt.NDArray[np.int32] | None = None
+    distances: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,30 +62,50 @@ class Segmentation:
     objects: npt.NDArray[np.int32] | None = None
 
 
-def bands_of(rows: slice, logits: Tensor) -> Iterator[Band]:
+def bands_of(rows: slice, logits: Tensor, model: Model) -> Iterator[Band]:
     """Yield predictions in bands of at most `BAND_PX` pixels, which limits the memory.
 
     Args:
         rows: rows of the image that the logits are of.
-        logits: (K, h, W).
+        logits: (K or K + 2, h, W) outputs.
+        model: of the outputs.
     """
     tall = max(1, BAND_PX // logits.shape[-1])
     for top in range(0, logits.shape[1], tall):
         part = logits[:, top : top + tall]
         start = rows.start + top
-        yield band_of(slice(start, start + part.shape[1]), part)
+        yield band_of(slice(start, start + part.shape[1]), part, model)
 
 
-def band_of(rows: slice, logits: Tensor) -> Band:
+def band_of(rows: slice, logits: Tensor, model: Model) -> Band:
     """The prediction of some rows of an image, on the CPU and without objects.
 
     Args:
         rows: the rows.
-        logits: (K, h, W) of these rows, K >= 2 classes with the background first; the softmax over
-            the classes gives probabilities.
+        logits: (K or K + 2, h, W) outputs of these rows, K >= 2 classes with the background first;
+            the softmax over the classes gives probabilities.
+        model: of the outputs.
     """
-    classes, foreground = decide(logits)
-    return Band(rows, classes, foreground, _uncertainty(logits))
+    outputs, shares = model.split(logits)
+    classes, foreground = decide(outputs)
+    distances = None if shares is None else np.asarray(shares.cpu().numpy(), np.float32)
+    return Band(rows, classes, foreground, _uncertainty(outputs), None, distances)
+
+
+def with_objects(bands: Sequence[Band], rule: ObjectRule) -> Band:
+    """One band of all rows of an image, with the objects that a rule finds in it.
+
+    Args:
+        bands: all of the image, from top to bottom.
+        rule: of the model.
+    """
+    classes, foreground, uncertainty = (
+        np.concatenate([getattr(band, name) for band in bands])
+        for name in ("classes", "foreground", "uncertainty")
+    )
+    maps = [band.distances for band in bands if band.distances is not None]
+    objects = rule.separate(classes, np.concatenate(maps, axis=1) if maps else None)
+    return Band(slice(0, len(classes)), classes, foreground, uncertainty, objects)
 
 
 def _uncertainty(logits: Tensor) -> Floats:

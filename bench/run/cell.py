@@ -16,6 +16,7 @@ from bench.evaluate.modes import get_mode
 from bench.evaluate.object_width import widths_of_missed_classes
 from bench.evaluate.scoring import Prediction, Scoring
 from bench.learn.model import Model
+from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method, load_collection
 from bench.record_values import PredictedCost
 from bench.run.device_memory import available_bytes
@@ -187,7 +188,8 @@ def build_model(cell: Cell, device: torch.device) -> Model:
         UnsupportedError: the method cannot be used for the task, or not with checkpointing.
     """
     torch.manual_seed(cell.seed)
-    module = get_method(cell.method).build(cell.task, **cell.options).to(device)
+    task = get_rule(cell.recipe.objects).built_task(cell.task)
+    module = get_method(cell.method).build(task, **cell.options).to(device)
     if cell.recipe.checkpointing:
         checkpoint_blocks(module)
     return Model(module, cell.task, cell.recipe)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method
 from bench.record_values import PredictedCost
 from bench.run.local import free_bytes
@@ -152,7 +153,8 @@ def _has_batch_norm(cell: Cell) -> bool:
     """Whether the model has BatchNorm layers; False for one that cannot be built."""
     try:
         with torch.device("meta"):
-            module = get_method(cell.method).build(cell.task, **cell.options)
+            task = get_rule(cell.recipe.objects).built_task(cell.task)
+            module = get_method(cell.method).build(task, **cell.options)
     except Exception:  # its cell runs into the error and records it
         return False
     return any(isinstance(part, _BatchNorm) for part in module.modules())

@@ -95,7 +95,11 @@ def train_model(
     curve = fit(
         model,
         training_images(
-            stacks(parts.train, depth, step=1), views=views, kind=recipe.augmentation, **settings
+            stacks(parts.train, depth, step=1),
+            views=views,
+            kind=recipe.augmentation,
+            distances=model.object_rule.channels > 0,
+            **settings,
         ),
         seed=cell.seed,
         report=report,

@@ -11,6 +11,7 @@ from bench.data.masks import read_mask
 from bench.errors import UserError
 from bench.evaluate.modes import get_mode
 from bench.evaluate.scoring import Prediction, Scoring
+from bench.objects.rules import get_rule
 from bench.run.record_images import RecordImages
 from bench.run.store import Store
 from bench.spec import Record
@@ -34,7 +35,7 @@ def check_predictions(
         for runs all of whose maps could be scored.
 
     Raises:
-        UserError: a record names an evaluation mode that does not exist.
+        UserError: a record names an evaluation mode or a rule for objects that does not exist.
     """
     count, skipped = 0, dict[str, None]()
     findings: list[Finding] = []
@@ -59,7 +60,10 @@ def _rescore(
 ) -> Iterator[Finding]:
     """Score the class maps in a folder, and yield what differs from the record."""
     items = {item.name: item for item in collection.items}
-    own_objects = get_mode(record.cell.recipe.evaluation).separates_objects
+    recipe = record.cell.recipe
+    rule = get_rule(recipe.objects)
+    # Objects of learned distances are lost, too; those of a watershed follow from the class map.
+    own_objects = get_mode(recipe.evaluation).separates_objects or rule.channels > 0
     scoring = Scoring(collection, only_classes=True, own_objects=own_objects)
     complete = True
     for row in record.per_image:
@@ -67,7 +71,9 @@ def _rescore(
         try:
             item = items[row["name"]]
             predicted = read_mask(file).astype(np.uint8)
-            scoring.add(Prediction(item, decode_mask(item, collection), predicted))
+            objects = None if rule.channels else rule.separate(predicted)
+            truth = decode_mask(item, collection)
+            scoring.add(Prediction(item, truth, predicted, objects=objects))
         except (LookupError, OSError, UserError, ValueError) as error:
             complete = False
             exists = file.is_file()

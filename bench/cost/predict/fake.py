@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from bench.cost.predict.remember import RememberingFakeMode
 from bench.errors import UnsupportedError, UserError
 from bench.learn.model import Model
+from bench.objects.rules import get_rule
 from bench.plugins.registry import Method
 from bench.sam.encoder import attention_as_on_cuda, checkpoint_blocks
 from bench.spec import OptionValue, Recipe, Task
@@ -56,7 +57,8 @@ def fake_model(
             NotImplementedError and other ValueError of the body becomes this error.
     """
     with torch.device("meta"):
-        module = method.build(task, **options).to("meta")
+        built = get_rule(recipe.objects).built_task(task)
+        module = method.build(built, **options).to("meta")
     fakes = RememberingFakeMode()
     with ExitStack() as stack:
         stack.enter_context(_quiet())

@@ -13,6 +13,7 @@ from bench.cost.predict.memory import (
 )
 from bench.cost.predict.work import CellWork, predict_work
 from bench.errors import UnsupportedError, UserError
+from bench.objects.rules import get_rule
 from bench.plugins.registry import Method
 from bench.sam.build import ARCHITECTURES
 from bench.spec import OptionValue, Recipe, Task
@@ -41,8 +42,9 @@ class Plan:
     @property
     def image_bytes(self) -> int:
         """Bytes of the views and validation images on the device, with their masks."""
-        rows = self.views * self.task.depth + self._validation_images
-        return rows * 4 * self.task.image_size**2
+        maps = get_rule(self.recipe.objects).channels
+        rows = self.views * self.task.depth * (4 + maps) + self._validation_images * 4
+        return rows * self.task.image_size**2
 
     @property
     def _validation_images(self) -> int:

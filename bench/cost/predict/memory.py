@@ -197,7 +197,8 @@ def kept_bytes(model: Model, views: int) -> tuple[int, bool]:
     if not views:
         return 0, False
     rows, side = views * model.task.depth, model.task.image_size
-    bank = rows * 4 * side * side  # three channels and the mask
+    # Three channels, the mask, and the maps of distances.
+    bank = rows * (4 + model.object_rule.channels) * side * side
     if not model.frozen_stages:
         return bank, False
     embedding = model.encode_frozen(torch.empty(1, 3, side, side, dtype=torch.uint8))

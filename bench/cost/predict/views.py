@@ -2,6 +2,7 @@
 
 from bench.data.bank import KINDS
 from bench.learn.images import MOST_BYTES
+from bench.objects.rules import get_rule
 from bench.plugins.registry import Method
 from bench.spec import Recipe, Task
 
@@ -10,8 +11,8 @@ def kept_views(method: Method, task: Task, recipe: Recipe, images: int, kind: st
     """The number of views (images or stacks) that are kept; 0 where each batch draws its own.
 
     It is 0, too, for a method that does not train. The rule is that of
-    `bench.learn.images.training_images`. Methods with prompts count as on images with labelled
-    instances, whose numbers are four further bytes of each pixel.
+    `bench.learn.images.training_images`. Methods with prompts, and those that learn distances,
+    count as on images with labelled instances, whose numbers are four further bytes of each pixel.
 
     Args:
         method: what is trained.
@@ -24,5 +25,6 @@ def kept_views(method: Method, task: Task, recipe: Recipe, images: int, kind: st
         return 0
     wanted = min(recipe.bank_views, recipe.steps * recipe.batch_size)
     views = KINDS[recipe.augmentation].count(wanted, images)
-    each = (4 if method.prompts == "none" else 8) * task.depth * task.image_size**2
+    plain = method.prompts == "none" and not get_rule(recipe.objects).channels
+    each = (4 if plain else 8) * task.depth * task.image_size**2
     return 0 if views * each > MOST_BYTES[kind] else views
