@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.ask.independence import check_independence
 from bench.ask.method_words import parse_methods
+from bench.ask.object_labels import check_object_labels
 from bench.ask.other_tests import load_test_collection
 from bench.ask.request import Request
 from bench.data.items import Collection
@@ -112,7 +113,7 @@ def expand(
     loaded = load_datasets(request) if datasets is None else datasets
     for name in request.dataset_names:
         dataset = loaded[name]
-        _check_objects(request, dataset.collection)
+        check_object_labels(request, dataset.collection)
         notes += _image_facts(dataset)
         images, assumptions = _training_images(request, dataset.collection)
         notes += [*assumptions, *(f"{dataset.collection.name}: {note}" for note in dataset.notes)]
@@ -138,17 +139,6 @@ def expand(
     notes += [f"{cell.dataset_name}: {leak}" for cell in once.values() for leak in cell.leaks[:5]]
     notes += [_recipe_note(cell) for cell in once.values() if cell.protocol == "published"]
     return list(once.values()), list(dict.fromkeys(notes))
-
-
-def _check_objects(request: Request, collection: Collection) -> None:
-    """Refuse to learn distances of objects that are not labelled one by one."""
-    rule = None if request.objects is None else get_rule(request.objects)
-    if rule and rule.channels and all(item.instances is None for item in collection.items):
-        raise UserError(
-            f"--objects {rule.name} learns from objects that are labelled one by one, and"
-            f" '{collection.name}' has no instance maps: give --objects watershed, or a dataset"
-            " with instance maps"
-        )
 
 
 def _image_facts(dataset: LoadedDataset) -> Iterator[str]:

@@ -23,7 +23,7 @@ from bench.evaluate.whole import full_logits, resize_logits
 from bench.keep.header import MAGNIFIED, ModelHeader
 from bench.keep.model_file import load_module
 from bench.learn.model import Model
-from bench.predict.pictures import Pixels8, as_pixels
+from bench.predict.pictures import Pixels8, as_pixels, check_kind
 from bench.predict.prompts import ImagePrompts
 from bench.predict.segmentation import Band, Segmentation, band_of, bands_of, with_objects
 from bench.run.schedule import RunSettings
@@ -150,31 +150,9 @@ class KeptModel:
         return [self._joined([band], "whole") for band in self.stack_bands(images)]
 
     def check_kind(self, pixels: Pixels8, levels: Levels | None, name: str) -> None:
-        """Refuse an image of another type or colour than those of the training.
-
-        Args:
-            pixels: the image.
-            levels: of the user; with them the type does not matter, the colour does.
-            name: of the image, for the message.
-
-        Raises:
-            UserError: the image is of another kind, and other images are not allowed.
-        """
-        kind, colour = pixels.kind
-        traits = self.header.images
-        if self._allow_other_images:
-            return
-        if levels is None and kind not in traits.types:
-            raise UserError(
-                f"{name} holds values of type {kind}, but this model was trained on"
-                f" {' and '.join(traits.types)}: give --levels LOW,HIGH, the values that become"
-                " black and white, or --allow-other-images"
-            )
-        if colour not in traits.colours:
-            raise UserError(
-                f"{name} is a {colour} image, but this model was trained on"
-                f" {' and '.join(traits.colours)} images: convert it, or give --allow-other-images"
-            )
+        """As `bench.predict.pictures.check_kind`, unless other images are allowed."""
+        if not self._allow_other_images:
+            check_kind(pixels, self.header.images, levels, name)
 
     def choose_evaluation(self, size: tuple[int, ...], requested: str = "auto") -> str:
         """How an image is predicted.
@@ -220,8 +198,7 @@ class KeptModel:
     ) -> Iterator[Band]:
         """Predict an image from top to bottom; one band, or several for "tiles".
 
-        A model that separates objects gives one band, since an object can lie in many rows: the
-        memory then holds some 30 bytes of each pixel of the image.
+        A model that separates objects gives one band, because an object can lie in many rows.
 
         Args:
             rows: (H, W, 3) uint8.

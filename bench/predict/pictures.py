@@ -13,7 +13,7 @@ import tifffile
 from bench.data import nifti
 from bench.data.decode import Levels, show
 from bench.data.raster import LARGEST_PX, SUFFIXES, Raster, describe, load, orientation, size_of
-from bench.data.traits import kind_of_raster
+from bench.data.traits import ImageTraits, kind_of_raster
 from bench.errors import UserError
 from bench.evaluate.tiles import ImageRows
 from bench.predict.tiff_rows import DAMAGED, TiffRows
@@ -261,3 +261,29 @@ def _unique_names(files: Sequence[Path]) -> list[str]:
     if len(set(names)) < len(names):  # a stem of one is the file name of another
         return [options[-1].replace("/", "_").lstrip("_") for options in choices]
     return names
+
+
+def check_kind(pixels: Pixels8, traits: ImageTraits, levels: Levels | None, name: str) -> None:
+    """Refuse an image of another type or colour than those of the training.
+
+    Args:
+        pixels: the image.
+        traits: of the images of the training.
+        levels: of the user; with them the type does not matter, the colour does.
+        name: of the image, for the message.
+
+    Raises:
+        UserError: the image is of another kind.
+    """
+    kind, colour = pixels.kind
+    if levels is None and kind not in traits.types:
+        raise UserError(
+            f"{name} holds values of type {kind}, but this model was trained on"
+            f" {' and '.join(traits.types)}: give --levels LOW,HIGH, the values that become"
+            " black and white, or --allow-other-images"
+        )
+    if colour not in traits.colours:
+        raise UserError(
+            f"{name} is a {colour} image, but this model was trained on"
+            f" {' and '.join(traits.colours)} images: convert it, or give --allow-other-images"
+        )
