@@ -1,19 +1,30 @@
 """The loss of learned distances, and the views that it learns from."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from folders import make_folder
 from torch import nn
 
+from bench.cost.predict.memory import kept_bytes
 from bench.data.bank import Bank, make_bank
 from bench.errors import UnsupportedError
 from bench.learn.distance_loss import SCALE, distance_loss
-from bench.learn.images import LabelledImages
+from bench.learn.images import (
+    MOST_BYTES,
+    DrawnImages,
+    LabelledImages,
+    TrainingImages,
+    training_images,
+)
 from bench.learn.losses import get_loss
 from bench.learn.model import Model
 from bench.objects.targets import distance_maps
+from bench.plugins.registry import load_collection
 from bench.sam.prompts import PromptRule
 from bench.spec import Recipe, Task
 
@@ -98,6 +109,41 @@ def test_distances_are_those_of_the_objects_of_each_view(kind: str) -> None:
     assert images.nbytes == sum(
         one.nbytes for one in (images.images, images.masks, images.distances)
     )
+
+
+def test_views_that_are_drawn_for_each_batch_have_the_same_distances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder(tmp_path / "images", 4)
+    shutil.copytree(folder / "masks", folder / "instances")  # each shows one object
+    collection = load_collection(str(folder))
+
+    def views() -> TrainingImages:
+        return training_images(
+            [(item,) for item in collection.items],
+            collection,
+            views=8,
+            kind="standard",
+            size=32,
+            seed=0,
+            device=torch.device("cpu"),
+            instances=False,
+            distances=True,
+        )
+
+    stored = views()
+    monkeypatch.setitem(MOST_BYTES, "cpu", 0)
+    drawn = views()
+    assert isinstance(drawn, DrawnImages)
+    batches = [images.batch([6, 1]).distances for images in (stored, drawn)]
+    assert batches[0] is not None
+    assert batches[1] is not None
+    assert batches[0].any()
+    assert torch.equal(batches[0], batches[1])
+    # The prediction of memory counts what stays in memory.
+    assert isinstance(stored, LabelledImages)
+    model = Model(Constant(), replace(TASK, image_size=32), RECIPE)
+    assert kept_bytes(model, 8) == (stored.nbytes, False)
 
 
 def test_distances_need_instance_numbers() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from object_definitions import Comparison
 from scipy import ndimage
 from skimage.measure import label
 from skimage.morphology import local_maxima, reconstruction
@@ -122,6 +123,21 @@ def test_pq_of_separated_objects_is_that_of_torchmetrics(rule: str) -> None:
         metric.update(*(torch.from_numpy(one)[None] for one in maps))
     assert total is not None
     assert total.pq == pytest.approx(float(metric.compute().flatten()[0]), abs=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["watershed", "distances"])
+def test_ap_of_separated_objects_is_that_of_plain_loops(rule: str) -> None:
+    truth = discs(5, 64, 12)
+    shifted = np.roll(truth, 1, 0)
+    classes = (shifted > 0).astype(np.uint8)
+    numbers = RULES[rule].separate(classes, distance_maps(classes, shifted)[0])
+    assert numbers is not None
+    score, plain = score_objects(numbers, truth), Comparison(numbers, truth)
+    above, below = plain.ap()
+    assert score.precisions == pytest.approx(tuple((above / below).tolist()))
+    assert score.ap == pytest.approx(float((above / below).mean()))
+    matched, objects = plain.dq()
+    assert score.dq == pytest.approx(matched / objects)
 
 
 def test_one_object_fills_the_image() -> None:
