@@ -30,6 +30,7 @@ class Contents(NamedTuple):
         alpha: whether the label of the mask is its alpha channel; None if the mask has one colour
             and is opaque, so that this cannot be said.
         white_is_zero: whether a tag of the mask says so.
+        mask_is_image: whether the mask has several values and is the same as the image.
         numbers: number of objects in the instance map; None without a map.
         inside: of these objects, mask value to the number of their pixels.
     """
@@ -48,6 +49,7 @@ class Contents(NamedTuple):
     colours: dict[int, tuple[int, ...]]
     alpha: bool | None
     white_is_zero: bool
+    mask_is_image: bool
     numbers: int | None
     inside: dict[int, int]
 
@@ -88,7 +90,8 @@ def inspect(item: Item) -> Contents:
         values=values,
         colours={} if palette is None else {v: tuple(palette[v].tolist()) for v in values},
         alpha=_alpha_label(mask),
-        white_is_zero=mask.inverted,
+        white_is_zero=mask.inverted or mask.exchanged,
+        mask_is_image=len(values) > 1 and np.array_equal(image.values, mask.values),
         numbers=None if numbers is None else len(value_counts(numbers[inside])),
         inside=value_counts(codes[inside]),
     )

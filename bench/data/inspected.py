@@ -9,7 +9,7 @@ from bench.data.items import Item
 from bench.data.parallel import for_each, threads_for
 from bench.data.remember import Remembered, State, state_of
 
-EDITION = 1  # of `Contents` and of how files are decoded; a higher number forgets all
+EDITION = 2  # of `Contents` and of how files are decoded; a higher number forgets all
 _WITH_VALUES = ("values", "colours", "inside")  # keys are numbers, which JSON does not have
 
 

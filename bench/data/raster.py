@@ -52,6 +52,7 @@ class Raster(NamedTuple):
         names: of the channels; empty where the file has none.
         narrowed: whether the file has 16 bits, of which 8 are read.
         turned: whether a tag turns the stored pixels.
+        exchanged: whether a tag says that 0 is white, and values of one bit are as shown already.
     """
 
     values: npt.NDArray[Any]
@@ -62,6 +63,7 @@ class Raster(NamedTuple):
     names: tuple[str, ...] = ()
     narrowed: bool = False
     turned: bool = False
+    exchanged: bool = False
 
     @property
     def has_alpha(self) -> bool:
@@ -261,7 +263,7 @@ def _load_tiff(path: Path) -> Raster:
         turned = orientation(page) != 1
         if values.dtype == bool and inverted:
             # One bit is not an index: white is 1, as in other formats.
-            return Raster(~values, turned=turned)
+            return Raster(~values, turned=turned, exchanged=True)
         if page.colormap is not None:
             palette = (page.colormap.T >> 8).astype(np.uint8)
             return Raster(values, palette, turned=turned)
@@ -280,7 +282,7 @@ def _by_libtiff(path: Path, inverted: bool) -> Raster:
     """Pillow's libtiff knows LZW and JPEG."""
     raster = _load_pillow(path)
     if raster.values.dtype == bool:
-        return raster  # Pillow inverts it: as shown
+        return raster._replace(exchanged=inverted)  # Pillow inverts it: as shown
     undo = inverted and raster.values.dtype.itemsize == 1  # Pillow inverts 8 bits, too
     values = np.invert(raster.values) if undo else raster.values
     return raster._replace(values=values, inverted=inverted)

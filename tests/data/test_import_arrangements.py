@@ -7,10 +7,10 @@ import foreign
 import numpy as np
 import pytest
 
+from bench.data.folder.mask_names import bare_folder, bare_stem, is_mask_folder, is_mask_stem
 from bench.data.folder.read import read_folder
 from bench.data.layouts.draft import Options
 from bench.data.layouts.importing import import_folder
-from bench.data.layouts.mask_names import bare_folder, bare_stem, is_mask_folder, is_mask_stem
 from bench.errors import UserError
 
 WHITE = np.uint8(255)

@@ -4,7 +4,6 @@ After doing just what the sentence says, the folder is read.
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from troubled_folders import (
     Folder,
     alpha,
     blurred,
+    check_folder,
     colours,
     cut_short,
     declared,
@@ -23,6 +23,7 @@ from troubled_folders import (
     enlarged,
     grey,
     levels,
+    make_readable,
     many,
     masks,
     palette,
@@ -35,10 +36,8 @@ from troubled_folders import (
     with_instances,
 )
 
-from bench.data.decode import decode, instance_numbers
-from bench.data.folder.read import read_folder
+from bench.cli import main
 from bench.data.items import IGNORE
-from bench.errors import UserError
 
 INDEX = ("background", "class 1")
 INDICES = ("background", "class 1", "class 2")
@@ -449,23 +448,22 @@ FOLDERS: dict[str, Folder] = {
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_read_right_or_refused_with_the_mend(name: str, tmp_path: Path) -> None:
-    case = FOLDERS[name]
-    case.make(tmp_path)
-    if case.refused:
-        with pytest.raises(UserError, match=case.refused) as raised:
-            read_folder(tmp_path)
-        assert "\n" not in str(raised.value)
-        if case.mend is None:
-            written = re.search(r"classes\.json' as (\{.*\})", str(raised.value))
-            assert written, raised.value
-            (tmp_path / "classes.json").write_text(written[1])
-        else:
-            case.mend(tmp_path)
-    collection = read_folder(tmp_path)
-    if case.classes:
-        assert collection.classes == tuple(case.classes)
-    item = collection.items[0]
-    if case.truth is not None:
-        np.testing.assert_array_equal(decode(item, collection)[1], case.truth)
-    assert any(re.search(case.note, note) for note in collection.notes), collection.notes
-    assert np.unique(instance_numbers(item, SIDES)).size == 1 + case.instances
+    check_folder(FOLDERS[name], tmp_path)
+
+
+def test_the_table_holds_at_least_120_folders() -> None:
+    assert len(FOLDERS) >= 120
+
+
+@pytest.mark.slow
+def test_mended_folders_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = [case for case in FOLDERS.values() if case.refused]
+    paths = []
+    for number, case in enumerate(refused[::4]):
+        paths.append(tmp_path / f"folder{number}")
+        make_readable(case, paths[-1])
+    words = ["--methods", "frozen_head", "--dataset", ",".join(map(str, paths))]
+    recipe = "--steps 2 --batch-size 2 --image-size 64 --allow-leakage --threads 1"
+    out = ["--keep", "none", "--out", str(tmp_path / "results")]
+    assert main([*words, *recipe.split(), *out]) == 0, capsys.readouterr().out
+    assert len(list((tmp_path / "results" / "records").glob("*.json"))) == len(paths) > 8

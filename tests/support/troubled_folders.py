@@ -1,6 +1,7 @@
 """Folders as people really have them: masks saved in all kinds of ways. Each is made by code."""
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -10,9 +11,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import tifffile
 from PIL import Image
 from scipy import ndimage
+
+from bench.data.bank import make_bank
+from bench.data.decode import decode, instance_numbers
+from bench.data.folder.read import read_folder
+from bench.data.items import IGNORE
+from bench.errors import UserError
 
 Array = npt.NDArray[Any]
 NAMES = "abc"
@@ -29,7 +37,7 @@ class Folder:
         classes: names of the classes that are read at once, or after the mend; not compared if
             there are none.
         truth: the mask of image "a" as it must be read then; None: not compared.
-        note: pattern of one of the notes then; "" for any.
+        note: pattern of one of the notes, or of what is left out, then; "" for any.
         refused: pattern of the sentence that refuses the folder; "" if it is read at once.
         mend: does what the sentence says; None: the classes.json in the sentence is written.
         instances: number of objects in the instance map of image "a".
@@ -265,3 +273,39 @@ def wide_png(part: str, factor: Any = 1, names: str = "*") -> Callable[[Path], N
             )
 
     return run
+
+
+def check_folder(case: Folder, root: Path) -> None:
+    """Make a folder; it must be read right, or be refused with one sentence and then read right.
+
+    Between the two, just what the sentence says is done. Then all its images become training views.
+    """
+    make_readable(case, root)
+    collection = read_folder(root)
+    if case.classes:
+        assert collection.classes == tuple(case.classes)
+    item = collection.items[0]
+    if case.truth is not None:
+        np.testing.assert_array_equal(decode(item, collection)[1], case.truth)
+    told = (*collection.notes, *collection.left_out)
+    assert any(re.search(case.note, text) for text in told), told
+    assert np.unique(instance_numbers(item, SIDES)).size == 1 + case.instances
+    pairs = [decode(one, collection) for one in collection.items]
+    bank = make_bank(pairs, views=2 * len(pairs), size=32, kind="standard", seed=0)
+    assert set(np.unique(bank.masks)) <= {*range(collection.num_classes), IGNORE}
+
+
+def make_readable(case: Folder, root: Path) -> None:
+    """Make a folder; where it is refused, as it should be, do what the sentence says."""
+    case.make(root)
+    if not case.refused:
+        return
+    with pytest.raises(UserError, match=case.refused) as raised:
+        read_folder(root)
+    assert "\n" not in str(raised.value)
+    if case.mend is None:
+        written = re.search(r"classes\.json' as (\{.*\})", str(raised.value))
+        assert written, raised.value
+        (root / "classes.json").write_text(written[1])
+    else:
+        case.mend(root)

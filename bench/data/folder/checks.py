@@ -33,6 +33,20 @@ def check_alpha(items: Sequence[Item], contents: Sequence[Contents]) -> None:
             )
 
 
+def check_images(items: Sequence[Item], contents: Sequence[Contents]) -> None:
+    """Check that no image is its own mask.
+
+    Raises:
+        UserError: an image and its mask hold the same pixels of several values.
+    """
+    same = [item for item, one in zip(items, contents, strict=True) if one.mask_is_image]
+    if same:
+        raise UserError(
+            f"{len(same)} of {len(items)} images hold the same pixels as their masks, such as"
+            f" {describe(same[0].image)}: put the pictures there, or remove image and mask"
+        )
+
+
 def check_declared(
     root: Path, items: Sequence[Item], contents: Sequence[Contents], classes: Classes
 ) -> None:

@@ -1,19 +1,33 @@
 """Any folder of images and masks as a collection.
 
-`images/` and `masks/` hold files of the same stem; see `IMAGES`, `MASKS` and `_ENDINGS` for other
-names, `bench.data.folder.sidecars` for optional files, and `bench.data.decode` for the formats. All
-files are decoded once here, so that errors appear before training.
+`images/` and `masks/` hold files of the same stem; see `bench.data.folder.files` for other names,
+`bench.data.folder.sidecars` for optional files, and `bench.data.decode` for the formats. All files
+are decoded once here, so that errors appear before training.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.data.folder.checks import check_alpha, check_declared, check_instances, file_notes
+from bench.data.folder.checks import (
+    check_alpha,
+    check_declared,
+    check_images,
+    check_instances,
+    file_notes,
+)
+from bench.data.folder.files import (
+    IMAGES,
+    INSTANCES,
+    MASKS,
+    find_folder,
+    image_files,
+    match,
+    need_folder,
+    some,
+    unknown_entries,
+)
 from bench.data.folder.guess import guess_classes
 from bench.data.folder.sidecars import (
-    SIDECARS,
     read_classes,
     read_groups,
     read_meta,
@@ -25,14 +39,6 @@ from bench.data.raster import SUFFIXES
 from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError
 from bench.wording import counted, nfc
-
-IMAGES = ("images", "image", "imgs", "img")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation")
-INSTANCES = ("instances", "instance")
-_FOLDERS = (IMAGES, MASKS, INSTANCES)
-_ENDINGS = re.compile(
-    r"[-_. ](images?|img|masks?|labels?|gt|seg|segmentation|annotations?|instances?)$", re.I
-)
 
 
 def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
@@ -69,6 +75,7 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
         for name, (image, mask) in pairs.items()
     )
     contents = inspect_all(items)
+    check_images(items, contents)
     check_alpha(items, contents)
     stored = sorted({value for content in contents for value in content.values})
     declared = read_classes(root, meta, stored)
@@ -82,6 +89,7 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
         contents = inspect_all(items)
     notes = [*classes.notes, *file_notes(contents)]
     notes += check_instances(items, contents, classes)
+    notes += _renamed(pairs)
     if not groups:
         notes.append("no specimen groups: each image counts as its own specimen")
     elif alone := sum(item.name not in groups for item in items):
@@ -93,7 +101,7 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
         notes.append(f"split as in {split_file}")
         official, lost = _without(official, unmasked)
         if lost:
-            notes.append(f"{split_file} names {_some(lost, 'image')} without a mask: not used")
+            notes.append(f"{split_file} names {some(lost, 'image')} without a mask: not used")
     return Collection(
         name=root.resolve().name,
         classes=classes.names,
@@ -103,7 +111,7 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
         licence=str(meta.get("licence", meta.get("license", ""))),
         source=str(meta.get("source", meta.get("origin", ""))),
         notes=tuple(notes),
-        left_out=(*left_out, *_unknown_entries(root)),
+        left_out=(*left_out, *unknown_entries(root)),
         contents=contents,
     )
 
@@ -114,11 +122,11 @@ def _pairs(root: Path, left_out: list[str]) -> tuple[dict[str, tuple[Path, Path]
     Raises:
         UserError: there are no images, more than half of them have no mask, or a mask has no image.
     """
-    images = _files(_subfolder(root, IMAGES), left_out)
-    masks = _files(_subfolder(root, MASKS), left_out)
+    images = image_files(need_folder(root, IMAGES), left_out)
+    masks = image_files(need_folder(root, MASKS), left_out)
     if not images:
         raise UserError(f"'{root}' has no images; put {', '.join(sorted(SUFFIXES))} files there")
-    matched = _match(images, masks)
+    matched = match(images, masks)
     missing = {name: file for name, file in images.items() if name not in matched}
     if 2 * len(missing) > len(images):
         raise UserError(
@@ -137,9 +145,19 @@ def _pairs(root: Path, left_out: list[str]) -> tuple[dict[str, tuple[Path, Path]
     if missing:
         names = [file.name for file in missing.values()]
         left_out.append(
-            f"{next(iter(missing.values())).parent.name}/: {_some(names, 'image')} without a mask"
+            f"{next(iter(missing.values())).parent.name}/: {some(names, 'image')} without a mask"
         )
     return {name: (images[name], mask) for name, mask in matched.items()}, set(missing)
+
+
+def _renamed(pairs: dict[str, tuple[Path, Path]]) -> list[str]:
+    """A note on masks whose names are not those of their images; empty if there are none."""
+    others = [(image, mask) for name, (image, mask) in pairs.items() if nfc(mask.stem) != name]
+    if not others:
+        return []
+    image, mask = others[0]
+    number = counted(len(others), "mask")
+    return [f"{number} found by similar names, such as '{mask.name}' for '{image.name}'"]
 
 
 def _without(
@@ -154,66 +172,12 @@ def _instances(
     root: Path, pairs: dict[str, tuple[Path, Path]], left_out: list[str]
 ) -> dict[str, Path]:
     """Instance maps by name; an image may lack one."""
-    folder = next((root / name for name in INSTANCES if (root / name).is_dir()), None)
+    folder = find_folder(root, INSTANCES)
     if folder is None:
         return {}
-    files = _files(folder, left_out)
-    matched = _match({name: image for name, (image, _) in pairs.items()}, files)
+    files = image_files(folder, left_out)
+    matched = match({name: image for name, (image, _) in pairs.items()}, files)
     used = set(matched.values())
     if spare := [file.name for file in files.values() if file not in used]:
-        left_out.append(f"{folder.name}/: {_some(spare, 'map')} of no image that is used")
+        left_out.append(f"{folder.name}/: {some(spare, 'map')} of no image that is used")
     return matched
-
-
-def _subfolder(root: Path, names: Sequence[str]) -> Path:
-    folder = next((root / name for name in names if (root / name).is_dir()), None)
-    if folder is None:
-        entries = sorted(entry.name for entry in root.iterdir())
-        holds = f"holds only {', '.join(entries[:8])}" if entries else "is empty"
-        raise UserError(f"'{root}' {holds}; it needs a folder {names[0]}/ (or {names[1]}/)")
-    return folder
-
-
-def _files(folder: Path, left_out: list[str]) -> dict[str, Path]:
-    """Image files by stem in NFC, in sorted order; what else there is is added to `left_out`."""
-    files: dict[str, Path] = {}
-    others: dict[str, list[str]] = {"folder": [], "hidden file": [], "file": []}
-    for file in sorted(folder.iterdir()):
-        if file.is_dir():
-            others["folder"].append(file.name)
-        elif file.name.startswith("."):
-            others["hidden file"].append(file.name)
-        elif file.suffix.lower() not in SUFFIXES:
-            others["file"].append(file.name)
-        elif (other := files.setdefault(nfc(file.stem), file)) is not file:
-            raise UserError(f"'{other}' and '{file}' share one name; keep one or rename it")
-    left_out += [f"{folder.name}/: {_some(names, kind)}" for kind, names in others.items() if names]
-    return files
-
-
-def _some(names: Sequence[str], kind: str) -> str:
-    """A number of things with the first names, as "3 files (a.txt, b.txt, ...)"."""
-    more = ", ..." if len(names) > 4 else ""
-    return f"{counted(len(names), kind)} ({', '.join(names[:4])}{more})"
-
-
-def _unknown_entries(root: Path) -> list[str]:
-    """Files and folders next to images/ that are not read."""
-    used = {next((name for name in some if (root / name).is_dir()), "") for some in _FOLDERS}
-    entries = sorted(root.iterdir())
-    folders = [entry.name for entry in entries if entry.is_dir() and entry.name not in used]
-    files = [entry.name for entry in entries if entry.is_file() and entry.name not in SIDECARS]
-    files = [name for name in files if not name.startswith((".", "README", "LICENSE"))]
-    return [_some(names, kind) for names, kind in ((folders, "folder"), (files, "file")) if names]
-
-
-def _match(images: dict[str, Path], others: dict[str, Path]) -> dict[str, Path]:
-    """The file that belongs to each image: of the same stem, endings like _mask apart."""
-    bare: dict[str, Path] = {}
-    for stem, file in others.items():
-        if stem in images:
-            continue
-        if (other := bare.setdefault(_ENDINGS.sub("", stem), file)) is not file:
-            raise UserError(f"'{other}' and '{file}' belong to one image; keep one of them")
-    matched = {stem: others.get(stem) or bare.get(_ENDINGS.sub("", stem)) for stem in images}
-    return {stem: file for stem, file in matched.items() if file is not None}

@@ -177,12 +177,13 @@ def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]],
 
 
 def _match_id(label: str, ids: Sized[str], file: Path) -> str:
-    """The id that a file names, with or without a file suffix."""
-    if (label := nfc(label)) in ids:
+    """The id that a file names, with or without folders and a file suffix."""
+    if (label := nfc(label).replace("\\", "/")) in ids:
         return label
     path = Path(label)
-    if path.suffix.lower() in SUFFIXES and path.stem in ids:
-        return path.stem
+    for name in (path.name, path.stem if path.suffix.lower() in SUFFIXES else ""):
+        if name in ids:
+            return name
     raise UserError(f"'{file}' names '{label}', but there is no such image; correct the name")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.folder.mask_names import bare_folder
 from bench.data.layouts import matlab
 from bench.data.layouts.draft import Draft, Options, Report, Sample
-from bench.data.layouts.mask_names import bare_folder
 from bench.data.layouts.pictures import Stack, as_planes
 from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.source import Source, part_of, stem, unique_names

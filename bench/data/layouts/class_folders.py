@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bench.data.folder.mask_names import bare_folder, bare_stem, is_mask_folder
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
-from bench.data.layouts.mask_names import bare_folder, bare_stem, is_mask_folder
 from bench.data.layouts.pictures import size_of
 from bench.data.layouts.source import Source, part_of, stem, unique_names
 from bench.data.masks import read_mask

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.folder.mask_names import is_mask_folder
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
-from bench.data.layouts.mask_names import is_mask_folder
 from bench.data.layouts.pictures import Stack
 from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.shapes import Shape, merge, paint, polygon

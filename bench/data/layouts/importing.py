@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bench.data.folder.read import IMAGES, MASKS, read_folder
+from bench.data.folder.files import IMAGES, MASKS
+from bench.data.folder.read import read_folder
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.groups import check_groups
 from bench.data.layouts.pairs import is_own_layout

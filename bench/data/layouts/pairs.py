@@ -12,10 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bench.data.layouts import class_folders
-from bench.data.layouts.draft import Draft, Options, Report, Sample
-from bench.data.layouts.groups import FEW_FOLDERS, own_folder
-from bench.data.layouts.mask_names import (
+from bench.data.folder.mask_names import (
     bare_folder,
     bare_stem,
     is_instance_name,
@@ -23,6 +20,9 @@ from bench.data.layouts.mask_names import (
     is_mask_stem,
     numbered_stem,
 )
+from bench.data.layouts import class_folders
+from bench.data.layouts.draft import Draft, Options, Report, Sample
+from bench.data.layouts.groups import FEW_FOLDERS, own_folder
 from bench.data.layouts.pictures import Stack, is_stack, read_objects, read_stack
 from bench.data.layouts.planes import Place, samples_of
 from bench.data.layouts.source import Source, matches, part_of, stem, unique_names

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bench.data.folder.mask_names import is_image_folder, is_mask_folder
 from bench.data.folder.sidecars import PARTS
-from bench.data.layouts.mask_names import is_image_folder, is_mask_folder
 from bench.errors import UserError
 from bench.wording import nfc
 
