@@ -31,5 +31,5 @@ def compare_results(before: str | Path, after: str | Path, *, metric: str = "dic
         >>> [(row.label, row.difference, row.outcome) for row in comparison.rows]
     """
     column = get_metric(metric)
-    files = [find_records([Path(folder)]) for folder in (before, after)]
-    return compare_records(*(stream_records(one) for one in files), column)
+    earlier, later = (find_records([Path(folder)]) for folder in (before, after))
+    return compare_records(stream_records(earlier), stream_records(later), column)

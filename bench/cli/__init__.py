@@ -21,7 +21,7 @@ from bench.run.stop import CODES, StopRequested, StopSignals
 COMMANDS = (
     *("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data"),
     *("choose", "models", "train", "predict", "export"),
-    *("merge", "compare", "cells"),
+    *("merge", "compare", "cells", "status"),
     *("check-method", "check-dataset"),
 )
 

@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from bench.run.folders import find_records, stream_records
 
     column = get_metric(arguments.metric)
-    files = [find_records([folder]) for folder in (arguments.before, arguments.after)]
-    comparison = compare_records(*(stream_records(one) for one in files), column)
+    earlier, later = (find_records([one]) for one in (arguments.before, arguments.after))
+    comparison = compare_records(stream_records(earlier), stream_records(later), column)
     if arguments.json:
         print(json.dumps(comparison.to_dict(), indent=1, allow_nan=False))
         return 0

@@ -35,6 +35,7 @@ commands (COMMAND --help shows their options):
   suite list|run|ledger        run a published ablation and compare it with the published figures
   report                       rewrite tables and plots of a results folder from its records
   report A B --out C           one report of the records of several results folders
+  status                       what runs where, what is done, what failed, and the time left
   cells                        list the cells of a grid and whether they are done
   compare A B                  what changed between two results folders, with intervals
   merge A B --out C            copy the records and models of several results folders into one

@@ -1,12 +1,35 @@
 """What the scheduler asks of the place where cells run: this machine, or others."""
 
+import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bench.run.events import CellProgress
 from bench.spec import Cell, Record
 
 Report = tuple[Cell, CellProgress | Record]  # a record is the end of its cell
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell runs.
+
+    Attributes:
+        device: name of a torch device; for a cell that was sent to a cluster, the name of the
+            executor.
+        pid: number of its process on the host; None if it is not known here.
+        host: name of the machine.
+    """
+
+    device: str
+    pid: int | None = None
+    host: str = ""
+
+    @classmethod
+    def here(cls, device: str, pid: int | None) -> "Place":
+        """A place on this machine."""
+        return cls(device, pid, platform.node())
 
 
 class Executor(Protocol):
@@ -31,8 +54,8 @@ class Executor(Protocol):
             cells: that wait, at least one.
         """
 
-    def start(self, cell: Cell) -> None:
-        """Start a cell that `choose` returned."""
+    def start(self, cell: Cell) -> Place:
+        """Start a cell that `choose` returned; returns where."""
 
     def wait(self, timeout_s: float) -> Sequence[Report]:
         """Reports of running cells, in the order in which they came.

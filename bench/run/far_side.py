@@ -10,6 +10,7 @@ from bench.errors import UserError
 from bench.files import file_sha256
 from bench.plugins.registry import load_collection
 from bench.run.cell import failure
+from bench.run.event_log import EventLog
 from bench.run.local import LocalExecutor
 from bench.run.predictor import CostPredictor
 from bench.run.process import start_server
@@ -66,15 +67,15 @@ def run_here(sent: SentCell, executor: LocalExecutor, store: Store) -> Record:
     except UserError as error:
         record = failure(cell, "failed", str(error), sent.device)
     else:
-        record = _run(cell, executor)
+        record = _run(cell, executor, EventLog(store.folder))
     record = replace(record, env={**record.env, "node": platform.node()})
     store.write(record)
     return record
 
 
-def _run(cell: Cell, executor: LocalExecutor) -> Record:
+def _run(cell: Cell, executor: LocalExecutor, log: EventLog) -> Record:
     with executor:
-        executor.start(cell)
+        log.start_cell(cell, executor.start(cell))
         while True:
             for _, report in executor.wait(POLL_S):
                 if isinstance(report, Record):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.run.device_memory import available_bytes, fit_together
 from bench.run.events import CellProgress, CostPredicted
-from bench.run.executor import Report
+from bench.run.executor import Place, Report
 from bench.run.memory_words import explain
 from bench.run.process import ChildProcess, Ended, ProcessDiedError, isolate, receive
 from bench.run.store import Store
@@ -170,7 +170,7 @@ class LocalExecutor:
         """The first cell for which a place is free, on a device that has memory for it."""
         return next((cell for cell in cells if self._device_for(cell) is not None), None)
 
-    def start(self, cell: Cell) -> None:
+    def start(self, cell: Cell) -> Place:
         """Start the process of a cell."""
         device = self._device_for(cell)
         assert device is not None, "choose returned the cell"
@@ -183,6 +183,7 @@ class LocalExecutor:
         if gate is not None:
             gate.close()
         self._running[child] = _Running(cell, device, child, admit)
+        return Place.here(device, child.pid)
 
     def wait(self, timeout_s: float) -> list[Report]:
         """As in `Executor`."""

@@ -1,6 +1,7 @@
 """Copy the records of several results folders, with what belongs to them, into one folder."""
 
 import filecmp
+import json
 import os
 import shutil
 from collections import defaultdict
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError, WriteError
-from bench.files import atomic_path, file_sha256
+from bench.files import atomic_path, file_sha256, write_atomic
 from bench.plugins.registry import get_method
+from bench.run.event_log import FILE, read_events
 from bench.run.folders import find_records, refuse_conflicts, same_file, stream_records
 from bench.run.models import list_models, write_cards
 from bench.run.store import Store
@@ -66,6 +68,7 @@ def merge_folders(folders: Sequence[Path], target: Path) -> Merged:
     new_files = _copy_all(_firsts(models), target, link=True)
     _copy_all(_firsts(_files(sources, Path("models"), "*.md")), target)
     new_files += _copy_all(_logs(sources), target)
+    _merge_events(sources, target)
     new_records = 0
     for name, path in records.items():
         maps = _files(sources, Path("predictions") / name, "*")
@@ -106,6 +109,14 @@ def _logs(folders: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
                 if not same_file(first, other):
                     ending = f".{file_sha256(other)[:8]}{relative.suffix}"
                     yield relative.with_suffix(ending), other
+
+
+def _merge_events(folders: Sequence[Path], target: Path) -> None:
+    """Write the events of all folders in the order of their times, each once."""
+    lines = {json.dumps(event): event["time"] for one in folders for event in read_events(one)}
+    if lines:
+        text = "".join(f"{line}\n" for line in sorted(lines, key=lines.__getitem__))
+        write_atomic(target / FILE, text)
 
 
 def _copy_all(pairs: Iterator[tuple[Path, Path]], target: Path, *, link: bool = False) -> int:

@@ -99,6 +99,11 @@ class ChildProcess:
         return self._inbox.fileno()
 
     @property
+    def pid(self) -> int | None:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def seconds_left(self) -> float | None:
         """Of its time limit, at least 0; None without a limit, or while it does not count."""
         return None if self._ends is None else max(0.0, self._ends - time.monotonic())

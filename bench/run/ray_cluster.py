@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.files import write_atomic
 from bench.run.cell import failure
 from bench.run.events import PhaseStarted
-from bench.run.executor import Report
+from bench.run.executor import Place, Report
 from bench.run.store import Store, read_record
 from bench.spec import Cell, Record
 
@@ -97,11 +97,12 @@ class RayExecutor:
         """The first cell, if fewer than `jobs` are in the cluster."""
         return cells[0] if len(self._running) < self.jobs else None
 
-    def start(self, cell: Cell) -> None:
+    def start(self, cell: Cell) -> Place:
         """Send a cell."""
         sent = replace(self._template, cell=cell, device=self._device)
         self._running[self._task.remote(sent, self._store.keep)] = cell
         self._started.append(cell)
+        return Place("ray")
 
     def wait(self, timeout_s: float) -> list[Report]:
         """As in `Executor`."""

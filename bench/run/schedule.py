@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from bench.errors import UserError, check_number
 from bench.run.durations import read_seconds
+from bench.run.event_log import EventLog
 from bench.run.events import (
     CellFinished,
     CellProgress,
@@ -183,13 +184,20 @@ def run_cells(
     # An unreadable record stops the run now, not hours later.
     threads, note = choose_threads(settings.threads, cells, store.stream())
     settings = replace(settings, threads=threads)
-    queue = _Queue(cells, store, settings.retry, may_start, emit)
+    log = EventLog(store.folder)
+
+    def emit_and_log(event: Event) -> None:
+        log.update(event)
+        emit(event)
+
+    queue = _Queue(cells, store, settings.retry, may_start, emit_and_log)
     executor = _open(settings, cells, len(queue.waiting), store)
+    log.start_run(len(cells), [cell.id for cell in queue.waiting], executor.jobs, threads)
     emit(RunStarted(tuple(cells), threads, note, executor.jobs))
     queue.report_done()
-    with queue, executor:
+    with log, queue, executor:
         while queue.waiting or queue.running:
-            _start_cells(queue, executor)
+            _start_cells(queue, executor, log)
             if queue.running:
                 for cell, report in executor.wait(POLL_S):
                     queue.take_in(cell, report, settings.keep == "best")
@@ -198,7 +206,7 @@ def run_cells(
                 time.sleep(POLL_S)
     if settings.keep != "none":
         write_cards(store.models, store.stream())
-    emit(RunFinished(tuple(queue.records)))
+    emit_and_log(RunFinished(tuple(queue.records)))
     return tuple(queue.records)
 
 
@@ -226,14 +234,14 @@ def _open(settings: RunSettings, cells: Sequence[Cell], to_do: int, store: Store
     return SlurmExecutor(store, template, settings.jobs, read_options(settings.slurm))
 
 
-def _start_cells(queue: "_Queue", executor: Executor) -> None:
+def _start_cells(queue: "_Queue", executor: Executor, log: EventLog) -> None:
     """Start cells while places are free, in the order of the queue; skip those of other runs."""
     candidates = list(queue.waiting)
     while candidates and (cell := executor.choose(candidates)) is not None:
         candidates.remove(cell)
         if queue.take_out(cell):
             queue.emit(CellStarted(cell))
-            executor.start(cell)
+            log.start_cell(cell, executor.start(cell))
 
 
 class _Queue:

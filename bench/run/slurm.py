@@ -13,7 +13,7 @@ from bench.files import write_atomic
 from bench.run.cell import failure
 from bench.run.device_memory import CPU_EXTRA_BYTES, CPU_FACTOR
 from bench.run.events import PhaseStarted
-from bench.run.executor import Report
+from bench.run.executor import Place, Report
 from bench.run.far_side import SentCell, run_here
 from bench.run.local import LocalExecutor
 from bench.run.predictor import CostPredictor
@@ -112,15 +112,16 @@ class SlurmExecutor:
         """The first cell, if fewer than `jobs` are in the queue."""
         return cells[0] if len(self._jobs) + len(self._new) < self.jobs else None
 
-    def start(self, cell: Cell) -> None:
+    def start(self, cell: Cell) -> Place:
         """Take a cell over from an earlier command, or submit it with the next array."""
         file = self._job_file(cell)
         if file.is_file():
             job: Any = self._submitit.SlurmJob(folder=self._folder, job_id=file.read_text().strip())
             if not job.done(force_check=True):
                 self._jobs[cell.id] = cell, job
-                return
+                return Place("slurm")
         self._new.append(cell)
+        return Place("slurm")
 
     def wait(self, timeout_s: float) -> list[Report]:
         """As in `Executor`."""

@@ -154,6 +154,26 @@ class Store:
             yield _lock(file)
 
 
+def is_claimed(folder: Path, cell_id: str) -> bool:
+    """Whether a process of this machine works on a cell; the file of a claim alone says nothing.
+
+    The lock is shared and held for an instant. A run that wants to claim the cell in this instant
+    tries again.
+
+    Args:
+        folder: results folder.
+        cell_id: of the cell, which need not have a claim.
+    """
+    try:
+        with (folder / "claims" / cell_id).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def read_record(path: Path, *, check_id: bool = False) -> Record:
     """Read the record in a file.
 

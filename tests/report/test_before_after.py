@@ -84,7 +84,8 @@ def test_a_lower_value_is_better_where_it_should_be_lower() -> None:
     rows = tuple({**row, "hd95": row["hd95"] - 5} for row in record.per_image)
     after = replace(record, per_image=rows)
     row = compare_records([record], [after], get_metric("hd95")).rows[0]
-    assert (row.outcome, row.difference) == ("better", pytest.approx(-5))
+    assert row.outcome == "better"
+    assert row.difference == pytest.approx(-5)
 
 
 def test_runs_are_paired_by_request_where_ids_differ() -> None:

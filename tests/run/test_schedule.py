@@ -209,6 +209,8 @@ def test_devices_are_found(
 class Silent:
     """A process that a test makes speak."""
 
+    pid = None
+
     def __init__(self, work: Any, cell: Cell, *args: Any, limit_s: Any) -> None:
         self.cell, self.gate = cell, work.keywords["gate"]
 
