@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import foreign
-import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -16,6 +15,8 @@ from bench.data.folder.read import read_folder
 from bench.data.layouts.draft import Options
 from bench.data.layouts.importing import import_folder
 from bench.errors import UserError
+
+h5py = pytest.importorskip("h5py")
 
 Write = Callable[[Path, dict[str, Any]], None]
 

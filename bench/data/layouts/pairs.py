@@ -203,13 +203,10 @@ def _samples(
             stack = read_stack(source, image, report)
             mask = _mask(source, masks or instances, report)
             objects = None
-            if masks:
-                numbers = instances[:1]
-                objects = (
-                    read_stack(source, *numbers, report)
-                    if numbers
-                    else read_objects(source, masks[0])
-                )
+            if masks and instances:
+                objects = read_stack(source, instances[0], report)
+            elif masks:
+                objects = read_objects(source, masks[0])
         except UserError as error:
             report.fault(image, f"or its mask cannot be read: {error}", "replace the file")
             continue
