@@ -275,6 +275,14 @@ def test_what_is_left_out_is_listed(tmp_path: Path) -> None:
     assert [path for path, _ in left_out] == ["image_6.png", "more/z.png"]
 
 
+def test_lists_of_classes_that_are_not_read_are_told(tmp_path: Path) -> None:
+    foreign.suffix("{}_mask.png")(tmp_path / "raw")
+    foreign.write(tmp_path / "raw" / "_classes.csv", "Pixel Value, Class\n0, ground\n")
+    foreign.write(tmp_path / "raw" / "classes.json", {"ground": 0})
+    done = import_folder(tmp_path / "raw", tmp_path / "target")
+    assert "files of other kinds are not read: 1 .csv, 1 .json" in done.sentences
+
+
 def test_only_imported_folders_are_replaced_and_only_on_request(tmp_path: Path) -> None:
     source, target = tmp_path / "raw", tmp_path / "target"
     foreign.yolo(source)

@@ -301,7 +301,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "arrays: other shapes": (
         plus(foreign.npz, lambda root: np.savez(root / "image_0.npz", image=1, label=np.ones(3))),
-        "'image_0.npz' cannot be used: ",
+        "'image_0.npz' or its masks cannot be used: ",
     ),
     "link that leads out": (
         plus(foreign.coco, lambda root: (root / "more.png").symlink_to("/etc/hosts")),

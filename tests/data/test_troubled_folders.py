@@ -125,7 +125,11 @@ FOLDERS: dict[str, Folder] = {
         refused="3, 4, 5, 6, 7, 8 in so few pixels",
     ),
     "JPEG of colours": Folder(
-        masks(colours(BLACK, RED, BLUE), ".jpg", quality=95), (), refused="JPEG.*most frequent"
+        masks(colours(BLACK, RED, BLUE), ".jpg", quality=95),
+        refused=r"different colours, .* \('.*a\.jpg' is a JPEG, which .*; save them as PNG with",
+        mend=edit(remove("masks/*"), masks(colours(BLACK, RED, BLUE))),
+        classes=("background", "value #0000ff", "value #ff0000"),
+        truth=np.array([0, 2, 1], U8)[three(0)],
     ),
     # Values that no one mask has together.
     "0/1 beside 0/255": Folder(

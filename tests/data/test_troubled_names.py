@@ -92,6 +92,8 @@ FOLDERS: dict[str, Folder] = {
     "suffix of ilastik": read("images/{}.png", "masks/{}_Simple Segmentation.tif"),
     "names of DRIVE": read("images/{}_training.tif", "masks/{}_manual1.png"),
     "a.jpg.png": read("images/{}.jpg", "masks/{}.jpg.png"),
+    "masks as OME-TIFF": read("images/{}.png", "masks/{}.ome.tif"),
+    "suffix of GlaS": read("images/{}.bmp", "masks/{}_anno.bmp"),
     "GroundTruth suffix": read("images/{}.png", "masks/{}_GroundTruth.png"),
     "other letters": read("images/IMG{}.png", "masks/img{}.png"),
     "spaces, brackets, percent": read("images/{} [1] 50%.png", "masks/{} [1] 50%.png", ""),
@@ -131,6 +133,13 @@ FOLDERS: dict[str, Folder] = {
         two(0),
         refused=r"a\.png' and '.*a\.tif' share one name; keep one or rename it",
         mend=unlink("images/a.tif"),
+    ),
+    "two folders of masks": Folder(
+        edit(PLAIN, lambda root: shutil.copytree(root / "masks", root / "1st_manual")),
+        INDEX,
+        two(0),
+        refused="2 folders of masks, '1st_manual', 'masks': keep the right one as masks/ and move",
+        mend=lambda root: shutil.rmtree(root / "1st_manual"),
     ),
     # What is missing or too much.
     "one image without a mask": Folder(
@@ -279,6 +288,14 @@ def test_the_right_level_is_named(tmp_path: Path) -> None:
         read_folder(root / "mine" / "images")
     with pytest.raises(UserError, match="it needs a folder images/"):
         load_collection(str(root / "mine" / "masks"))
+
+
+def test_a_level_with_two_folders_of_masks_is_not_named(tmp_path: Path) -> None:
+    folder(tmp_path / "training", two)
+    shutil.copytree(tmp_path / "training" / "masks", tmp_path / "training" / "1st_manual")
+    with pytest.raises(UserError, match="holds only training") as raised:
+        read_folder(tmp_path)
+    assert "instead" not in str(raised.value)
 
 
 def test_a_split_by_windows_paths_is_used(tmp_path: Path) -> None:

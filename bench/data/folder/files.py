@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.data.folder.mask_names import bare_stem
+from bench.data.folder.mask_names import bare_stem, is_mask_folder
 from bench.data.folder.sidecars import SIDECARS
 from bench.data.raster import SUFFIXES
 from bench.errors import UserError
@@ -49,12 +49,25 @@ def need_folder(root: Path, names: Sequence[str]) -> Path:
     whole = root.resolve()
     above = whole.name.casefold() in (*IMAGES, *MASKS) and find_folder(whole.parent, IMAGES)
     inside = [entry for entry in sorted(root.iterdir()) if entry.is_dir() and _is_whole(entry)]
+    inside = [entry for entry in inside if len(mask_folders(entry)) == 1]
     better = ""
     if above and _is_whole(whole.parent):
         better = f"; give the folder above, '{whole.parent}'"
     elif len(inside) == 1:
         better = f"; give '{inside[0]}' instead"
     raise UserError(f"'{root}' {holds}; it needs a folder {names[0]}/ (or {names[1]}/){better}")
+
+
+def mask_folders(root: Path) -> list[Path]:
+    """Folders next to images/ that hold image files and are named like masks, without instances."""
+    return [
+        entry
+        for entry in sorted(root.iterdir())
+        if entry.is_dir()
+        and is_mask_folder(entry.name)
+        and entry.name.casefold() not in INSTANCES
+        and any(file.suffix.lower() in {*SUFFIXES, ".gif"} for file in entry.iterdir())
+    ]
 
 
 def _is_whole(folder: Path) -> bool:
@@ -119,7 +132,7 @@ def match(images: dict[str, Path], others: dict[str, Path]) -> dict[str, Path]:
 def _key(stem: str) -> str:
     """What the names of an image and of its mask have in common."""
     name, suffix = posixpath.splitext(stem)
-    stem = name if suffix.lower() in SUFFIXES and name else stem
+    stem = name if suffix.lower() in {*SUFFIXES, ".ome"} and name else stem
     return (bare_stem(stem) or stem).casefold()
 
 

@@ -179,6 +179,12 @@ def _too_many(masks: MaskValues) -> UserError:
     cause = "blurred or resampled edges, or instances"
     if masks.lossy:
         cause = f"'{masks.lossy}' is a JPEG"
+    if masks.lossy and max(total) >= COLOUR:
+        return UserError(
+            f"the masks in '{masks.root}' hold {len(total)} different colours, which is not a class"
+            f" map ({cause}, which changes colours); save them as PNG with one colour per class,"
+            " without smoothing"
+        )
     return UserError(
         f"the masks in '{masks.root}' hold {len(total)} different values, which is not a class map"
         f" ({cause}); save them as PNG with one value per class, without smoothing, or write"

@@ -7,7 +7,7 @@ name (a_mask, mask_a, a_cp_masks, 21_manual1, a_Simple Segmentation).
 import re
 
 _WORDS = (
-    r"(?:cp_)?masks?|labels?|labelmaps?|annotations?|annots?|gts?|ground[ _-]?truths?|"
+    r"(?:cp_)?masks?|labels?|labelmaps?|annotations?|annots?|annos?|gts?|ground[ _-]?truths?|"
     r"simple[ _]segmentation|segmentations?|segmaps?|seg|1st[ _-]?manual|manual1?|instances?|"
     r"1stHO"
 )

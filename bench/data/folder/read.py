@@ -21,6 +21,7 @@ from bench.data.folder.files import (
     MASKS,
     find_folder,
     image_files,
+    mask_folders,
     match,
     need_folder,
     some,
@@ -123,6 +124,12 @@ def _pairs(root: Path, left_out: list[str]) -> tuple[dict[str, tuple[Path, Path]
         UserError: there are no images, more than half of them have no mask, or a mask has no image.
     """
     images = image_files(need_folder(root, IMAGES), left_out)
+    if len(several := mask_folders(root)) > 1:
+        raise UserError(
+            f"'{root}' has {len(several)} folders of masks,"
+            f" {', '.join(repr(folder.name) for folder in several)}: keep the right one as masks/"
+            " and move the others out of the folder"
+        )
     masks = image_files(need_folder(root, MASKS), left_out)
     if not images:
         raise UserError(f"'{root}' has no images; put {', '.join(sorted(SUFFIXES))} files there")

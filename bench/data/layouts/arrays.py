@@ -128,7 +128,7 @@ def _samples(source: Source, options: Options, report: Report) -> Iterator[Sampl
         except UNREADABLE as error:
             report.fault(image, f"cannot be read ({error})", "save it anew")
             continue
-        yield from _convert(prefix, image, images, masks, part, options, report)
+        yield from _convert(prefix, image, images, masks, part, options, report, mask)
 
 
 def _convert(
@@ -139,13 +139,17 @@ def _convert(
     part: str,
     options: Options,
     report: Report,
+    mask_name: str = "",
 ) -> Iterator[Sample]:
     if masks.ndim == images.ndim and masks.ndim > 2 and masks.shape[-1] == 1:
         masks = masks[..., 0]
     try:
-        shown, stored = Stack(as_planes(images, name, report)), Stack(_mask_planes(masks, name))
+        shown, stored = (
+            Stack(as_planes(images, name, report)),
+            Stack(_mask_planes(masks, mask_name or name)),
+        )
     except UserError as error:
-        report.fault(name, f"cannot be used: {error}", "save it anew")
+        report.fault(name, f"or its masks cannot be used: {error}", "save them anew")
         return
     loose = bool(part) or name.lower().endswith(".npy")
     place = Place(prefix, name, name, "", part, loose)

@@ -20,6 +20,8 @@ from bench.data.raster import SUFFIXES
 from bench.errors import UserError, no_such
 from bench.wording import counted
 
+_PICTURES_ALONE = ("pairs", "object-masks", "class-folders")  # layouts that read no other files
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -79,7 +81,7 @@ def import_folder(
     report = Report(options.skip)
     if folder.hidden:
         report.note(f"left out {counted(folder.hidden, 'hidden name')} (such as .DS_Store)")
-    if others := _other_kinds(folder):
+    if others := _other_kinds(folder, name):
         report.note(f"files of other kinds are not read: {others}")
     try:
         draft = LAYOUTS[name].convert(folder, options, report)
@@ -171,9 +173,11 @@ def _contents(source: Source) -> str:
     return _by_suffix(list(source.files)) or "no files"
 
 
-def _other_kinds(source: Source) -> str:
-    """Numbers of files that no layout reads, by suffix."""
-    known = {*source.pictures, *source.with_suffix(*LABELS)}
+def _other_kinds(source: Source, layout: str) -> str:
+    """Numbers of files that no layout reads, or this one of pictures alone, by suffix."""
+    text = (".json", ".geojson", ".xml", ".txt", ".csv", ".yaml", ".yml", ".npz")
+    unread = text if layout in _PICTURES_ALONE else ()
+    known = {*source.pictures, *source.with_suffix(*LABELS)} - {*source.with_suffix(*unread)}
     return _by_suffix([name for name in source.files if "." in name and name not in known])
 
 
