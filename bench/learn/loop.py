@@ -82,6 +82,9 @@ def train_step(
     With `recipe.accumulate` above 1, the batch is passed in that many parts of whole stacks, and
     their gradients are added with the share of each part in the batch as its weight.
 
+    A model that only decodes prompts has no gradient for images without an object; if no image of a
+    batch has one, the step changes nothing.
+
     Args:
         model: its module is in training mode.
         optimizer: result of `make_optimizer`.
@@ -104,7 +107,8 @@ def train_step(
         targets = masks[rows], None if distances is None else distances[rows]
         loss, logits = _loss(model, inputs[rows], targets, prompts and prompts[rows])
         share = len(masks[rows]) / len(masks)
-        (loss if share == 1 else share * loss).backward()
+        if loss.requires_grad or not _without_prompts(prompts and prompts[rows]):
+            (loss if share == 1 else share * loss).backward()
         total = loss.detach() if share == 1 else total + share * loss.detach()
     if model.recipe.clip_norm > 0:
         torch.nn.utils.clip_grad_norm_(model.trainable, model.recipe.clip_norm)
@@ -132,6 +136,11 @@ def _loss(
         return loss, None
     logits = model.logits(inputs, prompts, small=model.recipe.loss_at == "decoder")
     return model.loss(logits, *targets), logits
+
+
+def _without_prompts(prompts: Prompts | None) -> bool:
+    """Return whether the model takes prompts, and there is none for any image."""
+    return prompts is not None and not any(len(boxes) for boxes in prompts.boxes)
 
 
 def _parts(model: Model, rows: int) -> list[slice]:

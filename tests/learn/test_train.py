@@ -12,9 +12,9 @@ from bench.data.bank import Bank
 from bench.errors import DivergedError
 from bench.learn import frozen
 from bench.learn.images import LabelledImages
-from bench.learn.loop import fit, learning_rate
+from bench.learn.loop import fit, learning_rate, make_optimizer, train_step
 from bench.learn.losses import Loss
-from bench.learn.model import Model
+from bench.learn.model import Model, ModelInput
 from bench.plugins.registry import get_method
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.stages import Stage
@@ -158,3 +158,34 @@ def test_prompts_of_a_training_come_from_instances() -> None:
     held_out = views.with_prompts(model.prompt_rule).prompts
     assert held_out is not None
     assert [len(prompts.boxes[0]) for prompts in held_out] == [2, 2]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_without_an_object_to_prompt_changes_nothing(accumulate: int) -> None:
+    task = Task(2, 64, "sam_nano", "random")
+    module = get_method("sam_lora").build(task).train()
+    recipe = Recipe(lr=0.1, batch_size=2, precision="fp32", accumulate=accumulate)
+    model = Model(module, task, recipe)
+    assert model.prompt_rule is not None
+    images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    empty = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    one = empty.clone()
+    one[1, 8:40, 8:40] = 1
+    optimizer = make_optimizer(model)
+    for labels, changes in ((empty, False), (one, True)):
+        before = [parameter.clone() for parameter in model.trainable]
+        prompts, masks = model.prompt_rule.for_training(labels, np.random.default_rng(0))
+        loss = train_step(model, optimizer, ModelInput(images), masks, prompts)
+        assert loss.isfinite()
+        same = all(map(torch.equal, before, model.trainable))
+        assert same != changes
+
+
+def test_a_loss_without_a_gradient_is_an_error_otherwise() -> None:
+    class Detached(Pixelwise):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images).detach()
+
+    model = Model(Detached(), TASK, Recipe(lr=0.1, steps=1, batch_size=2, precision="fp32"))
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        fit(model, halves(), seed=0, report=lambda row: None, validate=lambda: None)
