@@ -177,6 +177,31 @@ def test_two_runs_at_once_share_the_cells(mine: Path, results: Store) -> None:
     assert sum("done before" in line for line in kept) == 2  # so each cell ran once
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+@pytest.mark.parametrize("everyone", [False, True], ids=["the run only", "all its processes"])
+def test_a_signal_saves_the_training_and_the_next_run_continues(
+    mine: Path, results: Store, number: signal.Signals, code: int, everyone: bool
+) -> None:
+    run = Run(mine)
+    run.wait_for("loss ")
+    (os.killpg if everyone else os.kill)(run.process.pid, number)
+    ended, out, err = run.end()
+    assert ended == code
+    assert err == (
+        f"stopped by {number.name}; what is done is kept: run the same command again to go on\n"
+    )
+    assert "Traceback" not in out
+    assert times(results) == {}
+    saved = [path.name for path in (results.folder / "training").iterdir()]
+    assert saved
+    code, out, err = Run(mine).end()
+    assert (code, err) == (0, "")
+    assert out.count("continues at step") == len(saved)
+    assert list((results.folder / "training").iterdir()) == []
+    steps = [record.env.get("resumed", {}).get("steps") for record in results.read_all()]
+    assert sum(step is not None for step in steps) == len(saved)
+
+
 def test_ctrl_c_ends_the_run_and_its_processes(mine: Path, results: Store) -> None:
     run = Run(mine)
     run.wait_for("loss ")

@@ -98,7 +98,8 @@ def test_a_job_that_is_put_back_into_the_queue_ends_with_its_record(
     plain = start(mine, fake_slurm, "--out", "plain")
     plain.communicate(timeout=600)  # reads its pipe to the end
     assert plain.returncode == 0
-    run = start(mine, fake_slurm, "--out", "results", "--executor", "slurm")
+    options = "--out results --executor slurm --save-every 1s".split()
+    run = start(mine, fake_slurm, *options)
     starts = tmp_path / "jobs" / "1000_0.starts"
     job = _submitit_process(tmp_path, run)
     os.kill(job, signal.SIGUSR2)  # as Slurm does before the time limit
@@ -108,15 +109,18 @@ def test_a_job_that_is_put_back_into_the_queue_ends_with_its_record(
     expected, records = (Store(tmp_path / name).read_all() for name in ("plain", "results"))
     assert [record.status for record in records] == ["ok", "ok"]
     assert [record.metrics for record in records] == [record.metrics for record in expected]
+    assert [record.history for record in records] == [record.history for record in expected]
+    (resumed,) = (record.env["resumed"] for record in records if "resumed" in record.env)
+    (step,) = resumed["steps"]
+    assert 0 < step < STEPS
 
 
 def _submitit_process(folder: Path, run: "subprocess.Popen[str]") -> int:
-    """The process of the first job, once it has started the one of its cell."""
+    """The process of the first job, once the cells of both jobs train."""
     ends = time.monotonic() + 300
     while time.monotonic() < ends and run.poll() is None:
-        processes = _processes_of_first_job(folder)
-        if any(b"forkserver" in words for words in processes.values()):
-            time.sleep(3)
+        if len(list((folder / "results" / "training").glob("[!.]*"))) == 2:
+            processes = _processes_of_first_job(folder)
             (job,) = (
                 number
                 for number, words in processes.items()
