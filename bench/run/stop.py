@@ -56,8 +56,8 @@ class StopSignals:
             raise StopRequested(self.noted)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        for other in self._before:
-            signal.signal(other, signal.SIG_IGN)
+        if self.noted is not None:
+            return
         self.noted = number
         if not self.held:
             raise StopRequested(number)

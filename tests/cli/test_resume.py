@@ -36,7 +36,7 @@ os.fsync = fsync
 class Run:
     """A run of two tiny cells, in processes that can be told from all others."""
 
-    def __init__(self, folder: Path, *first_imports: Path) -> None:
+    def __init__(self, folder: Path, *first_imports: Path, options: str = "") -> None:
         self.mark = f"RUN_OF_THIS_TEST={uuid.uuid4()}"
         name, value = self.mark.split("=")
         tiny = "--methods frozen_head --seeds 2 --weights random --image-size 64 --threads 1"
@@ -46,8 +46,9 @@ class Run:
             "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
             "from bench.cli import main; sys.exit(main())"
         )
+        words = [*tiny.split(), *options.split(), *recipe.split(), str(folder)]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, *tiny.split(), *recipe.split(), str(folder)],
+            [sys.executable, "-c", code, *words],
             cwd=folder.parent,
             env={
                 **os.environ,
@@ -182,11 +183,13 @@ def test_two_runs_at_once_share_the_cells(mine: Path, results: Store) -> None:
 def test_a_signal_saves_the_training_and_the_next_run_continues(
     mine: Path, results: Store, number: signal.Signals, code: int, everyone: bool
 ) -> None:
-    run = Run(mine)
-    run.wait_for("loss ")
+    run = Run(mine, options="--save-every 0.2s")
+    ends = time.monotonic() + PATIENCE_S
+    while not list((results.folder / "training").glob("[!.]*")) and time.monotonic() < ends:
+        time.sleep(0.02)
     (os.killpg if everyone else os.kill)(run.process.pid, number)
     ended, out, err = run.end()
-    assert ended == code
+    assert ended == code, (out, err)
     assert err == (
         f"stopped by {number.name}; what is done is kept: run the same command again to go on\n"
     )

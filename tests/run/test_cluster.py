@@ -98,7 +98,7 @@ def test_a_job_that_is_put_back_into_the_queue_ends_with_its_record(
     plain = start(mine, fake_slurm, "--out", "plain")
     plain.communicate(timeout=600)  # reads its pipe to the end
     assert plain.returncode == 0
-    options = "--out results --executor slurm --save-every 1s".split()
+    options = ["--out", "results", "--executor", "slurm", "--save-every", "1s"]
     run = start(mine, fake_slurm, *options)
     starts = tmp_path / "jobs" / "1000_0.starts"
     job = _submitit_process(tmp_path, run)
