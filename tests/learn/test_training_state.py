@@ -28,6 +28,8 @@ KEY = {"cell": "one", "version of PyTorch": "2"}
 class Random(nn.Module):
     """Dropout, statistics of batches, and draws from the generators of numpy and Python."""
 
+    seen: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(

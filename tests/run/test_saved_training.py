@@ -12,6 +12,7 @@ import torch
 from bench.contract.tiny import TINY_CLASSES, write_tiny_folder
 from bench.errors import UserError
 from bench.learn import loop
+from bench.learn.training_state import read_state, write_state
 from bench.plugins.registry import list_methods
 from bench.record_values import Cost
 from bench.run import saved_training
@@ -120,11 +121,11 @@ def test_what_was_spent_before_is_in_the_record(images: Path, tmp_path: Path) ->
     stop(cell, tmp_path, 3, signal.SIGTERM)
     key = saved_training.state_key(cell, torch.device("cpu"))
     path = Store(tmp_path).training(cell)
-    state = saved_training.read_state(path, key)
+    state = read_state(path, key)
     spent = state.values["run"]["seconds"]
     assert 0 < spent < 600
     longer = {**state.values["run"], "seconds": spent + 1000}
-    saved_training.write_state(path, replace(state, values={**state.values, "run": longer}), key)
+    write_state(path, replace(state, values={**state.values, "run": longer}), key)
     store, _ = run(cell, tmp_path)
     cost = record_of(cell, store).cost
     assert cost is not None
