@@ -294,6 +294,11 @@ def load_collection(name_or_path: str, selection: Selection = WHOLE) -> Collecti
         )
         return collection.select(selection)
     folder = Path(name_or_path).expanduser()
+    if folder.is_file():
+        raise UserError(
+            f"'{folder}' is a file: give the folder that holds images/ and masks/; unpack archives"
+            " first"
+        )
     if not folder.is_dir():
         unknown = no_such("dataset", name_or_path, _DATASETS.names())
         raise UserError(f"{unknown}; or give the path of a folder of images and masks")

@@ -257,6 +257,23 @@ FOLDERS: dict[str, Folder] = {
         refused=r"classes\.json' is not valid JSON .*; correct the file",
         mend=text("classes.json", '{"background": 0, "class 1": 1}'),
     ),
+    "classes.json in UTF-16": Folder(
+        edit(
+            PLAIN,
+            lambda root: (root / "classes.json").write_text('["background", "class 1"]', "utf-16"),
+        ),
+        INDEX,
+        two(0),
+        refused=r"classes\.json' is not UTF-8 text .*; save it as UTF-8",
+        mend=text("classes.json", ["background", "class 1"]),
+    ),
+    "a class without a value": Folder(
+        edit(PLAIN, text("classes.json", {"background": 0, "class 1": None})),
+        INDEX,
+        two(0),
+        refused=r"classes\.json' has the mask value null; use an integer",
+        mend=text("classes.json", {"background": 0, "class 1": 1}),
+    ),
     "a class without pixels": Folder(
         edit(PLAIN, text("classes.json", ["background", "class 1", "rare"])),
         (*INDEX, "rare"),
@@ -288,6 +305,12 @@ def test_the_right_level_is_named(tmp_path: Path) -> None:
         read_folder(root / "mine" / "images")
     with pytest.raises(UserError, match="it needs a folder images/"):
         load_collection(str(root / "mine" / "masks"))
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    folder(tmp_path, two)
+    with pytest.raises(UserError, match=r"a\.png' is a file: give the folder that holds images/"):
+        load_collection(str(tmp_path / "images" / "a.png"))
 
 
 def test_a_level_with_two_folders_of_masks_is_not_named(tmp_path: Path) -> None:

@@ -241,8 +241,9 @@ def _value(text: Any, file: Path) -> int:
             word = "#" + "".join(2 * digit for digit in word[1:])
         code = int(word[1:], 16)
     except (TypeError, ValueError, OverflowError):
+        shown = "null" if text is None else repr(text)
         raise UserError(
-            f"'{file}' has the mask value {text!r}; use an integer or a colour like \"#ff0000\""
+            f"'{file}' has the mask value {shown}; use an integer or a colour like \"#ff0000\""
         ) from None
     bits = 8 if len(word) <= 7 else 16
     low = (1 << bits) - 1

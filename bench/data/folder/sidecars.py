@@ -196,9 +196,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _load_json(file: Path) -> Any:
     try:
-        return json.loads(
-            file.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_unique, file)
-        )
+        return json.loads(_read_text(file), object_pairs_hook=partial(_unique, file))
     except UserError:
         raise
     except ValueError as error:
