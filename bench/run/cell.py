@@ -251,7 +251,7 @@ def work(
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
     device = torch.device(device_name)
     try:
-        with StopSignals() as stop, SpeedLock() as lock:
+        with StopSignals() as stop, SpeedLock(hurry=lambda: stop.noted is not None) as lock:
 
             def say_and_give_way(progress: CellProgress) -> None:
                 with lock.away():  # the scheduler may let the cell wait

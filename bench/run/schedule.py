@@ -282,7 +282,10 @@ class _Queue:
 
     def report_done(self) -> None:
         """Emit the end of the cells that had a record to begin with."""
+        saved = self._store.saved_trainings()
         for record in self._done.values():
+            if record.status == "ok" and record.cell.id in saved:
+                self._store.remove_training(record.cell)  # killed just before it would be removed
             self._finish(CellFinished(record, None))
 
     def take_out(self, cell: Cell) -> bool:

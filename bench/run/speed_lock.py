@@ -5,7 +5,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +28,7 @@ class SpeedLock:
         folder: of the two files, on a disk of this machine; None for that of temporary files.
         patience_s: longest time that `alone` waits for the others, in seconds.
         stopped_s: longest time that a cell waits for another one's measurement, in seconds.
+        hurry: whether the cell must go on at once, since its process is asked to end.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class SpeedLock:
         folder: Path | None = None,
         patience_s: float = PATIENCE_S,
         stopped_s: float = STOPPED_S,
+        hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self._folder = folder or Path(tempfile.gettempdir())
-        self._patience_s, self._stopped_s = patience_s, stopped_s
+        self._patience_s, self._stopped_s, self._hurry = patience_s, stopped_s, hurry
         self._files = contextlib.ExitStack()
         self._all_alone = True
         self._waited_in_vain = False
@@ -102,16 +104,17 @@ class SpeedLock:
         """Take the shared lock; go on without it if the one that measures has been stopped."""
         # It does not wait as long for the same process again.
         ends = time.monotonic() + (0.0 if self._waited_in_vain else self._stopped_s)
-        held = all(_wait(file, ends, fcntl.LOCK_SH) for file in (self._queue, self._work))
+        files = (self._queue, self._work)
+        held = all(_wait(file, ends, fcntl.LOCK_SH, self._hurry) for file in files)
         self._waited_in_vain = not held
         self._all_alone &= held
         _release(self._queue)
 
 
-def _wait(file: IO[str], ends: float, kind: int) -> bool:
+def _wait(file: IO[str], ends: float, kind: int, hurry: Callable[[], bool] = lambda: False) -> bool:
     """Whether the file could be locked, shared or for this process only, before the time `ends`."""
     while not _try(file, kind):
-        if time.monotonic() > ends:
+        if time.monotonic() > ends or hurry():
             return False
         time.sleep(POLL_S)
     return True

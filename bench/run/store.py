@@ -97,6 +97,10 @@ class Store:
         """File of the state of the cell's training; it need not exist."""
         return self.folder / "training" / f"{cell.id}.safetensors"
 
+    def saved_trainings(self) -> set[str]:
+        """The ids of the cells that have a state of their training."""
+        return {path.stem for path in (self.folder / "training").glob("*.safetensors")}
+
     def remove_training(self, cell: Cell) -> None:
         """Remove the state of the cell's training, and what saves that were killed have left.
 

@@ -18,7 +18,8 @@ from bench.record_values import Cost
 from bench.run import saved_training
 from bench.run.cell import work
 from bench.run.durations import read_seconds
-from bench.run.events import CellProgress, TrainingNote, TrainingProgress
+from bench.run.events import CellProgress, Event, TrainingNote, TrainingProgress
+from bench.run.schedule import RunSettings, run_cells
 from bench.run.stop import CODES, StopRequested
 from bench.run.store import Store
 from bench.spec import Cell, Recipe, Record, Task
@@ -189,6 +190,21 @@ def test_a_state_that_cannot_be_written_costs_only_itself(
     (note,) = (one for one in said if isinstance(one, TrainingNote))
     assert note.sentence.startswith("cannot write '")
     assert outcome(cell_of(images), store) == whole
+
+
+def test_a_state_that_was_left_next_to_a_record_is_removed(images: Path, tmp_path: Path) -> None:
+    cell = cell_of(images)
+    stop(cell, tmp_path, 3, signal.SIGTERM)
+    path = Store(tmp_path).training(cell)
+    content = path.read_bytes()
+    store, _ = run(cell, tmp_path)
+    path.write_bytes(content)
+    other = path.with_name("other.safetensors")
+    other.write_bytes(content)
+    events: list[Event] = []
+    (record,) = run_cells([cell], store, RunSettings("cpu", threads=1), events.append)
+    assert record == store.read(cell)
+    assert list(path.parent.iterdir()) == [other]
 
 
 def test_nothing_is_saved_for_never(images: Path, tmp_path: Path) -> None:

@@ -111,6 +111,24 @@ def test_a_cell_does_not_wait_for_ever_for_one_that_was_stopped_while_it_measure
         stopped.join(20)
 
 
+def test_a_cell_that_is_asked_to_end_does_not_wait_for_a_measurement(tmp_path: Path) -> None:
+    hurry: list[bool] = []
+    with SpeedLock(tmp_path, hurry=lambda: bool(hurry)) as lock:
+        lock.give_way()
+        inside, end = FORK.Event(), FORK.Event()
+        other = FORK.Process(target=measure_until, args=(tmp_path, inside, end))
+        other.start()
+        try:
+            hurry.append(True)
+            with lock.away():
+                assert inside.wait(20)
+                begins = time.monotonic()
+            assert time.monotonic() - begins < 5
+        finally:
+            end.set()
+            other.join(20)
+
+
 def test_a_cell_that_does_not_give_way_is_not_awaited_for_ever(tmp_path: Path) -> None:
     with SpeedLock(tmp_path), SpeedLock(tmp_path, patience_s=0.05) as lock:
         with lock.alone() as held:
