@@ -25,6 +25,7 @@ from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Say
 from bench.run.models import keep_model
 from bench.run.predictor import CostPredictor, training_size
 from bench.run.record_images import selection_of
+from bench.run.same_training import take_over, trained_before
 from bench.run.saved_training import SavedTraining, state_key
 from bench.run.speed_lock import SpeedLock
 from bench.run.stop import StopSignals
@@ -90,7 +91,11 @@ def run_cell(
     if stop is not None and store.save_s and model.trainable:
         key = state_key(cell, device)
         saved = SavedTraining(store.training(cell), key, store.save_s, say, stop)
-    training = train_model(model, cell, collection, parts, say, saved)
+    twin = trained_before(cell, store, str(device)) if model.trainable else None
+    if twin is None:
+        training = train_model(model, cell, collection, parts, say, saved)
+    else:
+        training = take_over(model, twin)
 
     say(PhaseStarted("evaluate"))
     scoring, folder = Scoring(tested), store.predictions(cell)
@@ -122,7 +127,8 @@ def run_cell(
             "images": _image_facts(collection, tested),
         }
         | ({} if lock is None else {"speeds": lock.conditions})
-        | ({} if saved is None else saved.facts),
+        | ({} if saved is None or twin is not None else saved.facts)
+        | ({} if twin is None else {"trained_as": twin.stem}),
         predicted=forecast,
     )
     if store.keep != "none":

@@ -27,7 +27,7 @@ from bench.report.compare.grouping import words_of
 from bench.run.cell import run_cell
 from bench.run.record_images import RecordImages
 from bench.run.store import Store
-from bench.spec import Cell, Recipe, Task
+from bench.spec import Cell, Recipe, Record, Task
 from bench.verify.predictions import check_predictions
 
 SIDE = 48
@@ -121,6 +121,34 @@ def test_predict_finds_the_objects_that_the_cell_scored(
     if rule == "distances":
         with pytest.raises(UserError, match="also predicts distances"):
             export_model(model, "merged", tmp_path / "merged.safetensors")
+
+
+@pytest.mark.parametrize("method", ["unet", "lora"])
+def test_rules_without_maps_share_one_training(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    cells = [cell_of(discs, method, objects=rule, steps=3) for rule in ("components", "watershed")]
+    state = {"commit": "1", "dirty": False}
+    monkeypatch.setattr("bench.run.environment.source_state", lambda: state)
+
+    def run(cell: Cell, folder: str) -> Record:
+        store = Store.open(tmp_path / folder, keep="all")
+        return run_cell(cell, torch.device("cpu"), store, lambda event: None)
+
+    alone = run(cells[1], "alone")
+    first = run(cells[0], "shared")
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.run.cell.train_model", None)  # it must not be called
+        shared = run(cells[1], "shared")
+    assert (alone.per_image, alone.metrics) == (shared.per_image, shared.metrics)
+    assert shared.history == first.history == alone.history
+    assert shared.env["trained_as"] == cells[0].id
+    assert shared.cost is not None
+    assert first.cost is not None
+    assert shared.cost.train_wall_s == first.cost.train_wall_s
+    assert "trained_as" not in first.env | alone.env
+    state["commit"] = "2"  # another program trains another model
+    assert "trained_as" not in run(cells[1], "shared").env
 
 
 def test_the_rule_is_in_the_id_and_in_titles_only_where_it_is_not_the_default() -> None:
