@@ -1,13 +1,16 @@
 """Write a file atomically, and compute the hash of a file."""
 
 import hashlib
+import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from bench.errors import WriteError
+from bench.errors import UserError, WriteError
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> Path:
@@ -71,6 +74,61 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
 def unfinished(path: Path) -> list[Path]:
     """The temporary files of `atomic_path` for `path`, also those of processes that were killed."""
     return sorted(path.parent.glob(f".{path.name}.*"))
+
+
+def parse_json(text: str | bytes, **settings: Any) -> Any:
+    """The content of JSON text, as `json.loads` gives it.
+
+    Args:
+        text: the JSON.
+        settings: of `json.loads`.
+
+    Raises:
+        ValueError: it is not valid JSON, not UTF-8, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text, **settings)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8, which other systems and file formats need."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_regular(path: Path) -> None:
+    """Check that what a path names can be read as a file, before it is opened.
+
+    A FIFO would wait for a writer, and a device might never end. A path that does not exist passes:
+    the reader reports it.
+
+    Raises:
+        UserError: it is a folder, a FIFO, a socket, a device, or a link to itself.
+    """
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(
+            f"cannot read {quote(path)} ({error.strerror}); replace or remove the file"
+        ) from error
+    if not regular:
+        raise UserError(
+            f"cannot read {quote(path)}: it is no regular file but a folder, a pipe or a device;"
+            " replace or remove it"
+        )
+
+
+def quote(path: Path | str) -> str:
+    """A path in quotes; bytes that are not UTF-8 are shown as escapes."""
+    text = str(path)
+    return f"'{text}'" if is_text(text) else ascii(text)
 
 
 def file_sha256(path: Path) -> str:

@@ -6,16 +6,23 @@ Each command is a module with a `parser` and a `run`. Heavy imports stay inside 
 
 import importlib
 import logging
+import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
 from bench.cli.parsing import plain
-from bench.errors import UserError
+from bench.errors import UserError, shorten
+from bench.files import is_text, quote
 from bench.plugins.folders import plugin_folders
 from bench.run.stop import CODES, StopRequested, StopSignals
+from bench.wording import PROJECT, project_version
+
+LONGEST_WORD = 100_000  # bytes of an argument; a list of names may be long
 
 # The main job has no word of its own.
 COMMANDS = (
@@ -48,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 if all is well, 1 if a cell is not "ok", an image could not be predicted or
         a check found something, 2 for a UserError (its sentence is printed), 130 after Ctrl-C, 143
         after SIGTERM, and 75 ("try again later") after SIGUSR1, which Slurm sends if it is told to.
-        Other errors are passed on.
+        Other errors are bugs: they are passed on with a note.
 
     Raises:
         SystemExit: after `--help`, `--version` or `--print-completion`.
@@ -58,15 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     name = words.pop(0) if words[:1] and words[0] in COMMANDS else "run"
     command = command_module(name)
-    # tifffile prints what is wrong with a damaged file before it raises; our sentence names it.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    _silence_readers()
     try:
+        _check_words(words)
         plugin_folders()  # a wrong $SAM_BENCH_PLUGINS is an error, even where no plugin is used
         with StopSignals():
             exit_code: int = command.run(command.parser().parse_args(words), console)
-    except UserError as error:
-        errors.print(f"[bold red]error:[/] {plain(error)}")
-        return 2
     except KeyboardInterrupt:
         errors.print("stopped; what is done is kept: run the same command again to go on")
         return 130
@@ -76,4 +80,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
             " on"
         )
         return CODES[stop.signal]
+    except Exception as error:
+        sentence = _sentence_of(error)
+        if sentence is None:
+            error.add_note(
+                f"This is a bug of {PROJECT} {project_version()}, not a mistake of yours: please"
+                " report it to its maintainers with the command and the lines above."
+            )
+            raise
+        errors.print(f"[bold red]error:[/] {plain(_one_line(sentence))}")
+        return 2
     return exit_code
+
+
+def _one_line(sentence: str) -> str:
+    """The sentence without line breaks, as names of files may have, and with its long words cut."""
+    line = " ".join(sentence.splitlines())
+    return re.sub(r"\S{400,}", lambda match: shorten(match[0]), line)
+
+
+def _sentence_of(error: Exception) -> str | None:
+    """What a user can mend, in one sentence; None for a bug."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        reason = str(error) or "no reason is known"
+        return f"the memory is not enough ({reason}): give smaller images or batches"
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of pathlib
+        return f"cannot use a link that leads to itself ({error}): give another path"
+    if isinstance(error, OSError) and error.errno is not None:
+        what = "the system" if error.filename is None else quote(str(error.filename))
+        return f"cannot use {what} ({error.strerror}): check the path, its rights and the disk"
+    return None
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse words that no path, name or number can have.
+
+    Raises:
+        UserError: a word has a NUL character, or is not UTF-8.
+    """
+    for word in words:
+        if "\0" in word or not is_text(word):
+            reason = "a NUL character" if "\0" in word else "bytes that are not UTF-8"
+            raise UserError(f"the argument {shorten(ascii(word))} has {reason}: give other text")
+        value = word.partition("=")[2] if word.startswith("--") else word
+        if len(os.fsencode(value)) > LONGEST_WORD:
+            raise UserError(f"the argument {shorten(ascii(word))} is too long: give shorter text")
+
+
+def _silence_readers() -> None:
+    """Keep what libraries print about damaged files off the terminal; our sentence names them."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    for module in ("PIL", "tifffile"):
+        warnings.filterwarnings("ignore", module=rf"{module}(\..*)?$")

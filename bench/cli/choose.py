@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bench.cli.cells import add_run_options, prepare_run
 from bench.cli.numbers import Number, NumbersInText, read_count, read_gpu, read_time
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, plain, read_path
 from bench.cli.run import add_grid_options, add_recipe_options
 from bench.errors import UserError
 from bench.wording import counted
@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     others.add_argument(
         "--results",
         metavar="FOLDER",
-        type=Path,
+        type=read_path,
         help="with --replay: the records [results/reference]",
     )
     return parser

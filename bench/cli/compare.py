@@ -2,11 +2,10 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, plain, read_path
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,8 +15,8 @@ def parser() -> argparse.ArgumentParser:
         description="Compare the scores of two results folders. Runs are paired by what was"
         " requested, also where versions of the code give them other ids.",
     )
-    parser.add_argument("before", type=Path, metavar="BEFORE", help="results folder")
-    parser.add_argument("after", type=Path, metavar="AFTER", help="results folder")
+    parser.add_argument("before", type=read_path, metavar="BEFORE", help="results folder")
+    parser.add_argument("after", type=read_path, metavar="AFTER", help="results folder")
     parser.add_argument(
         "--metric",
         metavar="NAME",

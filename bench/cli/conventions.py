@@ -1,11 +1,10 @@
 """Score stored predictions by the conventions of other projects."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser
+from bench.cli.parsing import ArgumentParser, read_path
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         " nnU-Net do, and show where the ranking of methods changes.",
     )
     parser.add_argument(
-        "records", nargs="+", type=Path, metavar="RECORD", help="records, or results folders"
+        "records", nargs="+", type=read_path, metavar="RECORD", help="records, or results folders"
     )
     parser.add_argument("--dataset", metavar="NAME", help="only the records of this dataset")
     return parser

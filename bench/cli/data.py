@@ -9,7 +9,7 @@ from bench.cli.data_check import add_selection_options, check_folders
 from bench.cli.data_import import add_import, run_import
 from bench.cli.fetching import fetch_all
 from bench.cli.numbers import Number
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, plain, read_path
 from bench.errors import UserError
 
 
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument(
         "--out",
         metavar="FILE",
-        type=Path,
+        type=read_path,
         default=Path("results/local/preview.png"),
         help="[%(default)s]",
     )

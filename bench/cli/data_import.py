@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.cli.numbers import NumbersInText, read_levels
-from bench.cli.parsing import plain
+from bench.cli.parsing import plain, read_path
 from bench.cli.reading import showing_reading
 from bench.errors import UserError, read_number
 from bench.wording import counted, program_name
@@ -24,9 +24,13 @@ def add_import(actions: Any) -> None:
         description=f"{PURPOSE[0].upper()}{PURPOSE[1:]}. The folder SOURCE is not changed."
         " Layouts: docs/import.md.",
     )
-    action.add_argument("source", metavar="SOURCE", type=Path, help="folder to read")
+    action.add_argument("source", metavar="SOURCE", type=read_path, help="folder to read")
     action.add_argument(
-        "target", metavar="TARGET", type=Path, nargs="?", help="folder to write [only recognise]"
+        "target",
+        metavar="TARGET",
+        type=read_path,
+        nargs="?",
+        help="folder to write [only recognise]",
     )
     action.add_argument("--layout", metavar="NAME", default="", help="of SOURCE [recognised]")
     action.add_argument(

@@ -1,11 +1,10 @@
 """Export a kept model to a format of another library."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, plain, read_path
 
 EXAMPLES = """examples:
   %(prog)s --model my.safetensors --to onnx --out my.onnx
@@ -29,13 +28,13 @@ def parser() -> argparse.ArgumentParser:
         " compared with the model before it is kept.",
         epilog=f"{FORMATS}\n{EXAMPLES}",
     )
-    parser.add_argument("--model", required=True, type=Path, metavar="FILE", help="kept model")
+    parser.add_argument("--model", required=True, type=read_path, metavar="FILE", help="kept model")
     parser.add_argument("--to", required=True, metavar="FORMAT", help="see below")
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="PATH", help="file, or folder that is new"
+        "--out", required=True, type=read_path, metavar="PATH", help="file, or folder that is new"
     )
     parser.add_argument(
-        "--checkpoint", metavar="FILE", type=Path, help="your weights of the backbone"
+        "--checkpoint", metavar="FILE", type=read_path, help="your weights of the backbone"
     )
     return parser
 

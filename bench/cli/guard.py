@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, plain, read_path
 from bench.errors import UserError
 from bench.files import shipped_results
 from bench.wording import counted, program_name
@@ -31,13 +31,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline",
         metavar="FILE",
-        type=Path,
+        type=read_path,
         help=f"[{BASELINE} below the working folder, else the one of this version]",
     )
     parser.add_argument(
         "--write",
         metavar="FILE",
-        type=Path,
+        type=read_path,
         nargs="?",
         const=False,
         help="measure a new baseline and write it to FILE [that of --baseline]; with --plugins, a"

@@ -2,11 +2,10 @@
 
 import argparse
 import os
-from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, plain, read_path
 from bench.wording import counted, program_name
 
 
@@ -19,12 +18,12 @@ def parser() -> argparse.ArgumentParser:
         " Repeat an interrupted merge to finish it.",
     )
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="results folders; not changed"
+        "folders", nargs="+", type=read_path, metavar="FOLDER", help="results folders; not changed"
     )
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        type=Path,
+        type=read_path,
         required=True,
         help="results folder to copy into; what is in it stays",
     )

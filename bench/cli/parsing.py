@@ -65,12 +65,22 @@ class ArgumentParser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
+def read_path(text: str) -> Path:
+    """The `type` of an option that is a path; ArgumentTypeError if it is empty.
+
+    An empty path would silently mean the working folder.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty: give a file or a folder")
+    return Path(text)
+
+
 def add_out(parser: Any) -> None:
     """Add the option `--out`, the results folder, to a parser or to a group of its options."""
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        type=Path,
+        type=read_path,
         default=Path("results/local"),
         help="results folder [%(default)s]",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.numbers import Number, NumbersInText, read_levels, read_pixel_size
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, plain, read_path
 from bench.errors import UserError
 from bench.wording import counted
 
@@ -39,12 +39,12 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
     )
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="files, folders, stacks, volumes"
+        "images", nargs="+", type=read_path, metavar="IMAGE", help="files, folders, stacks, volumes"
     )
-    parser.add_argument("--model", required=True, type=Path, metavar="FILE", help="kept model")
+    parser.add_argument("--model", required=True, type=read_path, metavar="FILE", help="kept model")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=read_path,
         metavar="FOLDER",
         default=Path("predictions"),
         help="folder of the outputs [%(default)s]",
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         " images much larger than those of the training [%(default)s]",
     )
     how.add_argument(
-        "--prompts", metavar="FILE", type=Path, help="CSV or COCO file with boxes or points"
+        "--prompts", metavar="FILE", type=read_path, help="CSV or COCO file with boxes or points"
     )
     how.add_argument(
         "--levels",
@@ -75,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--threads", metavar="N", type=Number("threads"), help="CPU threads [all cores]"
     )
-    how.add_argument("--checkpoint", metavar="FILE", type=Path, help="your weights of the backbone")
+    how.add_argument(
+        "--checkpoint", metavar="FILE", type=read_path, help="your weights of the backbone"
+    )
     what = parser.add_argument_group("what to write")
     what.add_argument(
         "--maps", metavar="LIST", default="", help="probability, uncertainty (float TIFF)"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, add_out, plain
+from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
 from bench.errors import UserError
 from bench.wording import counted
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "folders",
         nargs="*",
-        type=Path,
+        type=read_path,
         metavar="FOLDER",
         help="results folders, whose records are read and not copied [--out]",
     )

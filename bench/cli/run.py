@@ -1,7 +1,6 @@
 """The main command: train, evaluate and measure the cells of a grid, then write the report."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,7 +17,7 @@ from bench.cli.numbers import (
     read_seeds,
     read_split,
 )
-from bench.cli.parsing import ArgumentParser
+from bench.cli.parsing import ArgumentParser, read_path
 from bench.errors import UserError
 from bench.wording import PROJECT, project_version
 
@@ -144,7 +143,7 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
     weights.add_argument(
         "--weights", metavar="KIND", default="pretrained", help="pretrained or random"
     )
-    weights.add_argument("--checkpoint", metavar="FILE", type=Path, help="your own weights")
+    weights.add_argument("--checkpoint", metavar="FILE", type=read_path, help="your own weights")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bench.cli.cells import add_run_options, prepare_run, run_and_report
 from bench.cli.numbers import Number, NumbersInText, read_seeds
-from bench.cli.parsing import ArgumentParser, add_out, plain
+from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _add_choice(action: argparse.ArgumentParser) -> None:
     what = action.add_argument_group("what to run")
     what.add_argument("--dataset", metavar="NAME", help="a dataset in place of the suite's own")
     what.add_argument("--weights", metavar="KIND", default="pretrained", help="[%(default)s]")
-    what.add_argument("--checkpoint", metavar="FILE", type=Path, help="your own weights")
+    what.add_argument("--checkpoint", metavar="FILE", type=read_path, help="your own weights")
     what.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
     what.add_argument(
         "--seeds",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.numbers import Number
-from bench.cli.parsing import ArgumentParser, add_out, plain
+from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
 from bench.cli.run import add_grid_options, add_recipe_options
 from bench.errors import UserError
 from bench.wording import counted, program_name
@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
     add_grid_options(parser)
     add_recipe_options(parser)
     group = parser.add_argument_group("the final model")
-    group.add_argument("--model", required=True, type=Path, metavar="FILE", help="file to write")
+    group.add_argument(
+        "--model", required=True, type=read_path, metavar="FILE", help="file to write"
+    )
     group.add_argument("--all", action="store_true", help="also train on the test images")
     group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
     group.add_argument(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import ArgumentParser, plain, read_path
 from bench.wording import counted
 
 
@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--results",
         metavar="FOLDER",
-        type=Path,
+        type=read_path,
         default=Path("results/reference"),
         help="results folder [%(default)s]",
     )

@@ -23,6 +23,7 @@ from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError
 
 STRETCH = (0.1, 99.9)  # percentiles
+LARGEST_VALUE = 1e30  # larger ones are scaled down first: single precision ends at 3e38
 
 Levels = tuple[float, float]
 
@@ -251,6 +252,8 @@ def _to_uint8(values: npt.NDArray[Any]) -> UInt8:
         return values
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind == "f" and (most := float(np.abs(values).max(initial=0))) > LARGEST_VALUE:
+        values = values.astype(np.float64) / most
     low, high = np.percentile(values, STRETCH)
     if high <= low:  # a few bright pixels on black
         low, high = float(values.min()), float(values.max())
@@ -266,4 +269,5 @@ def scale(values: npt.NDArray[Any], levels: Levels) -> UInt8:
     """
     low, high = levels
     factor = 255 / (high - low) if high > low else 0.0
-    return ((values.astype(np.float32) - low) * factor).round().clip(0, 255).astype(np.uint8)
+    with np.errstate(over="ignore"):  # a value far above the levels is white all the same
+        return ((values.astype(np.float32) - low) * factor).round().clip(0, 255).astype(np.uint8)

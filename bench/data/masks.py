@@ -124,7 +124,7 @@ def _integers(values: npt.NDArray[Any], pixels: Pixels) -> Codes:
             raise UserError(f"mask {describe(pixels)} holds complex numbers; save class indices")
         values = values.real
     finite = np.isfinite(values)
-    kept = np.where(finite, values, 0)
+    kept = np.where(finite, values, 0).astype(np.result_type(values, np.float32), copy=False)
     if (odd := kept[(kept != np.round(kept)) | (np.abs(kept) >= 2**53)]).size:
         raise UserError(
             f"mask {describe(pixels)} holds fractions, such as {odd[0]:.6g}; save class indices as"

@@ -92,5 +92,5 @@ def threads_for(items: Sequence[Item]) -> int:
         sizes = [size_of(item.image) for item in items[:: -(-len(items) // 15)]] if items else []
     except UNREADABLE:
         return 1
-    largest = max((height * width for height, width in sizes), default=1)
+    largest = max([1, *(height * width for height, width in sizes)])  # a broken header may say 0
     return max(1, min(cpus(), MOST_BYTES // (largest * BYTES_PER_PX)))

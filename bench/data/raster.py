@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from bench.data.items import Pixels
 from bench.errors import UserError
+from bench.files import check_regular, quote
 
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp"})
 TIFF = (".tif", ".tiff")
@@ -90,6 +91,7 @@ def load(pixels: Pixels) -> Raster:
     """
     if not isinstance(pixels, Path):
         return Raster(pixels)
+    check_regular(pixels)
     try:
         if pixels.suffix.lower() in TIFF:
             return _load_tiff(pixels)
@@ -183,6 +185,7 @@ def size_of(pixels: Pixels) -> tuple[int, int]:
     """
     if not isinstance(pixels, Path):
         return pixels.shape[0], pixels.shape[1]
+    check_regular(pixels)
     if pixels.suffix.lower() in TIFF:
         with tifffile.TiffFile(pixels) as file:
             page = file.series[0].keyframe
@@ -203,6 +206,7 @@ def holds_fractions(pixels: Pixels) -> bool:
     """
     if not isinstance(pixels, Path):
         return pixels.dtype.kind in "fc"
+    check_regular(pixels)
     if pixels.suffix.lower() not in TIFF:
         return False
     with tifffile.TiffFile(pixels) as file:
@@ -217,7 +221,7 @@ def orientation(page: Any) -> int:
 
 def describe(pixels: Pixels, name: str = "in memory") -> str:
     """The path of a file in quotes, or `name` for an array."""
-    return f"'{pixels}'" if isinstance(pixels, Path) else name
+    return quote(pixels) if isinstance(pixels, Path) else name
 
 
 def _load_pillow(path: Path) -> Raster:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
-from bench.files import write_atomic
+from bench.files import check_regular, parse_json, write_atomic
 from bench.guard.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
@@ -238,7 +238,8 @@ def _run(values: Mapping[str, Any]) -> Run:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text())
+        check_regular(path)
+        values = parse_json(path.read_text())
     except FileNotFoundError as error:
         raise NoBaselineError(
             f"no baseline at {path}: make it with --write, or give another by --baseline FILE"
@@ -246,6 +247,8 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): give another file") from error
     except ValueError as error:
+        if isinstance(error, UserError):
+            raise
         raise _foreign(path, str(error)) from error
     if not isinstance(values, dict):
         raise _foreign(path, "it is not a JSON object")

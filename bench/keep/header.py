@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from bench.data.traits import ImageTraits
 from bench.errors import UserError
+from bench.files import parse_json
 from bench.spec import Cell, PromptSource, Record, Task
 from bench.wording import PROJECT, project_version
 
@@ -184,7 +185,7 @@ class ModelHeader:
 
 def _parsed(name: str, text: str) -> Any:
     """A field from its JSON; ValueError or TypeError if it has another form."""
-    return _expect(name, json.loads(text), list if name in _LISTS else dict)
+    return _expect(name, parse_json(text), list if name in _LISTS else dict)
 
 
 def _expect(name: str, value: Any, kind: type) -> Any:

@@ -16,6 +16,7 @@ from bench.data.raster import LARGEST_PX, SUFFIXES, Raster, describe, load, orie
 from bench.data.traits import ImageTraits, kind_of_raster
 from bench.errors import UserError
 from bench.evaluate.tiles import ImageRows
+from bench.files import check_regular, is_text, quote
 from bench.predict.tiff_rows import DAMAGED, TiffRows
 
 VOLUMES = (".nii", ".nii.gz")
@@ -161,12 +162,16 @@ def open_pictures(paths: Iterable[Path]) -> list[Picture]:
             files.append(path)
     if not files:
         raise UserError("no images are given: give files or folders")
+    for path in files:
+        if not is_text(str(path)):
+            raise UserError(f"the name of {quote(path)} is not UTF-8: rename the file or folder")
     files = list({path.resolve(): path for path in files}.values())
     return [_open(path, name) for path, name in zip(files, _unique_names(files), strict=True)]
 
 
 def _open(path: Path, name: str) -> Picture:
     try:
+        check_regular(path)
         slices, height, width = _shape(path)
     except UserError as error:
         return Picture(name, path, 0, (0, 0), str(error))

@@ -1,7 +1,6 @@
 """Boxes and points that a user draws, for models that take prompts; read from a file."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from bench.data.fit import fitted_size
 from bench.errors import UserError
+from bench.files import check_regular, parse_json
 from bench.sam.prompts import PromptRule, Prompts
 from bench.spec import Task
 
@@ -219,6 +219,7 @@ def _class_index(word: str, class_names: Sequence[str], path: Path) -> int:
 
 
 def _csv_rows(path: Path) -> list[dict[str, str]]:
+    check_regular(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -233,7 +234,8 @@ def _csv_rows(path: Path) -> list[dict[str, str]]:
 
 def _coco_rows(path: Path) -> list[dict[str, str]]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        check_regular(path)
+        document = parse_json(path.read_text(encoding="utf-8"))
         images = {entry["id"]: entry["file_name"] for entry in document["images"]}
         names = {entry["id"]: entry["name"] for entry in document.get("categories", ())}
         empty = dict.fromkeys(COLUMNS["box"], "")
@@ -245,6 +247,8 @@ def _coco_rows(path: Path) -> list[dict[str, str]]:
             name = names.get(entry.get("category_id"), "")
             rows.append({"image": images[entry["image_id"]], "class": name, **box})
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(
             f"cannot read the prompts {path} as COCO JSON ({type(error).__name__}: {error}): give"
             " images, annotations with a bbox, and categories"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.errors import UserError
-from bench.files import unfinished, write_atomic
+from bench.files import check_regular, parse_json, unfinished, write_atomic
 from bench.spec import SCHEMA, Cell, Record
 
 KEEP_RULES = ("none", "best", "all")
@@ -191,7 +191,8 @@ def read_record(path: Path, *, check_id: bool = False) -> Record:
             `check_id`) has another id.
     """
     try:
-        values = json.loads(path.read_text())
+        check_regular(path)
+        values = parse_json(path.read_text())
         schema = values["schema"]
         if schema != SCHEMA:
             raise RecordError(

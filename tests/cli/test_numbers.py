@@ -21,7 +21,7 @@ WORDS = {
     *("--slurm", "--keep", "--list", "--print-completion", "--plugins", "--by", "--memory-for"),
     "--metric",
     *("--device", "--maps", "--format", "--to", "--layout", "--masks", "--images", "--groups"),
-    *("--runs", "--remove", "names", "name", "images", "records", "action"),
+    *("--objects", "--runs", "--remove", "names", "name", "images", "records", "action"),
 }
 # Where the number stands in the text of an option, and wrong texts without one.
 TEXTS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.data.items import IGNORE
 from bench.data.masks import COLOUR, NOT_FINITE, show_value
-from bench.errors import UserError
+from bench.errors import UserError, shorten
 
 MAX_CLASSES = IGNORE  # indices 0 to 254
 OTHERS = "others"  # in a declaration: all values that it does not list
@@ -241,7 +241,7 @@ def _value(text: Any, file: Path) -> int:
             word = "#" + "".join(2 * digit for digit in word[1:])
         code = int(word[1:], 16)
     except (TypeError, ValueError, OverflowError):
-        shown = "null" if text is None else repr(text)
+        shown = "null" if text is None else shorten(repr(text))
         raise UserError(
             f"'{file}' has the mask value {shown}; use an integer or a colour like \"#ff0000\""
         ) from None

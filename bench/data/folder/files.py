@@ -9,6 +9,7 @@ from bench.data.folder.mask_names import bare_stem, is_mask_folder
 from bench.data.folder.sidecars import SIDECARS
 from bench.data.raster import SUFFIXES
 from bench.errors import UserError
+from bench.files import check_regular, is_text, quote
 from bench.wording import counted, nfc
 
 IMAGES = ("images", "image", "imgs", "img")
@@ -78,11 +79,15 @@ def image_files(folder: Path, left_out: list[str]) -> dict[str, Path]:
     """Image files by stem in NFC, in sorted order; what else there is is added to `left_out`.
 
     Raises:
-        UserError: two files have one stem.
+        UserError: two files have one stem, a name is not UTF-8, or a file is a pipe or a device.
     """
     files: dict[str, Path] = {}
     others: dict[str, list[str]] = {"folder": [], "hidden file": [], "file": []}
     for file in sorted(folder.iterdir()):
+        if not is_text(file.name):
+            raise UserError(f"the name of {quote(file)} is not UTF-8; rename the file")
+        if file.suffix.lower() in SUFFIXES and not file.is_dir():
+            check_regular(file)
         if file.is_dir():
             others["folder"].append(file.name)
         elif file.name.startswith("."):

@@ -16,7 +16,6 @@ All are optional:
 """
 
 import csv
-import json
 import re
 from collections.abc import Collection as Sized
 from collections.abc import Iterable
@@ -26,7 +25,8 @@ from typing import Any
 
 from bench.data.folder.classes import Classes, read_declaration
 from bench.data.raster import SUFFIXES
-from bench.errors import UserError
+from bench.errors import UserError, shorten
+from bench.files import parse_json
 from bench.wording import nfc
 
 CLASS_LISTS = ("classes.txt", "labels.txt", "labelmap.txt")
@@ -196,7 +196,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _load_json(file: Path) -> Any:
     try:
-        return json.loads(_read_text(file), object_pairs_hook=partial(_unique, file))
+        return parse_json(_read_text(file), object_pairs_hook=partial(_unique, file))
     except UserError:
         raise
     except ValueError as error:
@@ -217,12 +217,16 @@ def _read_csv(file: Path, *headers: str) -> list[tuple[str, str]]:
     """Rows of two columns, separated by comma, semicolon or tab, without a header row."""
     lines = _read_text(file).splitlines()
     delimiter = max(",;\t", key="".join(lines[:1]).count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    except csv.Error as error:
+        raise UserError(f"'{file}' is not a table ({error}); correct the file") from error
     rows = [row for row in rows if any(row)]
     if rows and (rows[0][0].lower() in _HEADERS or rows[0][-1].lower() in headers):
         rows = rows[1:]
     if bad := next((row for row in rows if len(row) != 2), None):
-        raise UserError(f"'{file}' has a row {bad}; each row must be an id and a {headers[0]}")
+        shown = shorten(str(bad))
+        raise UserError(f"'{file}' has a row {shown}; each row must be an id and a {headers[0]}")
     return [(row[0], row[1]) for row in rows]
 
 

@@ -1,6 +1,5 @@
 """The files of a foreign folder, and how a file that describes images finds one of them."""
 
-import json
 import os
 import posixpath
 import re
@@ -14,6 +13,7 @@ from typing import Any
 from bench.data.folder.mask_names import is_image_folder, is_mask_folder
 from bench.data.folder.sidecars import PARTS
 from bench.errors import UserError
+from bench.files import check_regular, is_text, parse_json, quote
 from bench.wording import nfc
 
 PICTURES = (
@@ -74,9 +74,12 @@ class Source:
             folders[:] = shown
             for name in names:
                 file = here / name
+                if not is_text(name):
+                    raise UserError(f"the name of {quote(file)} is not UTF-8; rename the file")
                 if name.startswith(".") or name in ("Thumbs.db", "desktop.ini"):
                     self.hidden += 1
                     continue
+                check_regular(file)
                 if file.is_symlink() and not file.resolve().is_relative_to(root):
                     raise _link(file)
                 if (number := number + 1) > MOST_FILES:
@@ -107,8 +110,8 @@ class Source:
         """
         if name not in self._documents:
             try:
-                self._documents[name] = json.loads(self.text(name))
-            except (ValueError, RecursionError) as error:
+                self._documents[name] = parse_json(self.text(name))
+            except ValueError as error:
                 raise UserError(
                     f"'{name}' is not valid JSON ({error}); get it again, or correct it"
                 ) from error
