@@ -10,6 +10,7 @@ from bench.data.folder.files import IMAGES, MASKS
 from bench.data.folder.read import read_folder
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.groups import check_groups
+from bench.data.layouts.other_tools import name_tool
 from bench.data.layouts.pairs import is_own_layout
 from bench.data.layouts.pictures import is_stack
 from bench.data.layouts.registry import LAYOUTS, recognise
@@ -119,6 +120,8 @@ def choose_layout(source: Source, layout: str) -> tuple[str, str]:
             "--layout pairs)"
         )
     reasons = recognise(source)
+    if not reasons and (tool := name_tool(source)):
+        raise UserError(f"'{source.root}' has no layout that is known here; {tool}")
     if not reasons:
         raise UserError(
             f"'{source.root}' has no layout that is known here ({', '.join(LAYOUTS)}); it holds "
@@ -145,10 +148,14 @@ def hint(folder: Path, program: str) -> str:
     """
     try:
         source = Source(folder)
-        reasons = {} if is_own_layout(source) else recognise(source)
+        if is_own_layout(source):
+            return ""
+        reasons = recognise(source)
     except UserError:
         return ""
-    if not reasons or (list(reasons) == ["pairs"] and _is_nearly_own(source)):
+    if not reasons:
+        return name_tool(source)
+    if list(reasons) == ["pairs"] and _is_nearly_own(source):
         return ""
     titles = " or ".join(LAYOUTS[name].title for name in reasons)
     choice = "" if len(reasons) == 1 else f" --layout {next(iter(reasons))}"
