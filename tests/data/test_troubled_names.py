@@ -45,7 +45,7 @@ def named(image: str, mask: str) -> Callable[[Path], None]:
     return make
 
 
-def rename(old: str, new: str) -> Callable[[Path], None]:
+def rename(old: str, new: str) -> Callable[[Path], object]:
     """Rename a file or folder."""
     return lambda root: shutil.move(root / old, root / new)
 
@@ -61,7 +61,7 @@ def text(name: str, content: Any) -> Callable[[Path], None]:
     return run
 
 
-def copy(old: str, new: str) -> Callable[[Path], None]:
+def copy(old: str, new: str) -> Callable[[Path], object]:
     """Copy a file."""
     return lambda root: shutil.copy(root / old, root / new)
 
