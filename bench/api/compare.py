@@ -51,7 +51,8 @@ def compare(
             "distances"), checkpointing, accumulate.
             How to run it: device, jobs (runs at a time), threads, timeout (seconds for each cell),
             retry, keep, predict (memory and time of each run, before it), fit_memory, executor
-            ("local", "slurm", "ray"), slurm (options of sbatch), shard (as "3/16").
+            ("local", "slurm", "ray"), slurm (options of sbatch), shard (as "3/16"), log
+            ("tensorboard", "wandb", "mlflow").
             `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:

@@ -105,6 +105,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         help="each (tables and plots after each cell), end (tables also after the first cell), or"
         " none [%(default)s]",
     )
+    group.add_argument(
+        "--log",
+        metavar="LIST",
+        default="",
+        help="also show the runs in tensorboard, wandb or mlflow (see docs/results.md)",
+    )
     add_out(group)
     group.add_argument(
         "--dry-run",

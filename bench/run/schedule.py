@@ -28,6 +28,7 @@ from bench.run.process import start_server
 from bench.run.shard import shard_of
 from bench.run.store import KEEP_RULES, Store
 from bench.run.threads import choose_threads
+from bench.run.trackers import Trackers, read_trackers
 from bench.spec import Cell, Record
 
 EXECUTORS = ("local", "slurm", "ray")
@@ -61,6 +62,8 @@ class RunSettings:
         save_every: how often a cell saves the state of its training, as "90s", "5min" or "1h"; "0"
             for never. A cell that was killed or stopped continues from the state.
         predict: predict the memory and time of each cell before its training, for its record.
+        log: trackers that get curves and scores, separated by commas: "tensorboard", "wandb",
+            "mlflow" (`bench.run.trackers`). Every run also writes `bench.run.event_log`.
         fit_memory: the cells are those of `bench.run.fit_memory.fit_memory`, which must be called
             before; their records say so.
     """
@@ -76,6 +79,7 @@ class RunSettings:
     keep: str = "best"
     save_every: str = "5min"
     predict: bool = True
+    log: str = ""
     fit_memory: bool = False
 
     def check(self) -> None:
@@ -94,6 +98,7 @@ class RunSettings:
         if self.slurm and self.executor != "slurm":
             raise UserError("--slurm has options of Slurm: give --executor slurm as well")
         shard_of((), self.shard)
+        read_trackers(self.log)
         if self.keep not in KEEP_RULES:
             raise UserError(f"--keep cannot be '{self.keep}': give one of {', '.join(KEEP_RULES)}")
         read_seconds(self.save_every, "--save-every")
@@ -185,9 +190,11 @@ def run_cells(
     threads, note = choose_threads(settings.threads, cells, store.stream())
     settings = replace(settings, threads=threads)
     log = EventLog(store.folder)
+    trackers = Trackers(settings.log, store.folder, log)
 
     def emit_and_log(event: Event) -> None:
         log.update(event)
+        trackers.update(event)
         emit(event)
 
     queue = _Queue(cells, store, settings.retry, may_start, emit_and_log)
@@ -195,7 +202,7 @@ def run_cells(
     log.start_run(len(cells), [cell.id for cell in queue.waiting], executor.jobs, threads)
     emit(RunStarted(tuple(cells), threads, note, executor.jobs))
     queue.report_done()
-    with log, queue, executor:
+    with log, trackers, queue, executor:
         while queue.waiting or queue.running:
             _start_cells(queue, executor, log)
             if queue.running:

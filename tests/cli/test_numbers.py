@@ -20,6 +20,7 @@ WORDS = {
     *("--precision", "--loss", "--augmentation", "--evaluation", "--devices", "--executor"),
     *("--slurm", "--keep", "--list", "--print-completion", "--plugins", "--by", "--memory-for"),
     "--metric",
+    "--log",
     *("--device", "--maps", "--format", "--to", "--layout", "--masks", "--images", "--groups"),
     *("--objects", "--runs", "--remove", "names", "name", "images", "records", "action"),
 }
