@@ -19,6 +19,17 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'s'[: number != 1]}"
 
 
+def plain_field(value: object) -> object:
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets a quote first.
+
+    Args:
+        value: of a cell; what is no text is returned as it is.
+    """
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and value != "-":
+        return f"'{value}"
+    return value
+
+
 def nfc(text: str) -> str:
     """Text in the Unicode form NFC: letters with accents are one sign, as most systems write."""
     return unicodedata.normalize("NFC", text)

@@ -13,8 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-
+from bench.cli.output import Output, discard_output, take_any_text
 from bench.cli.parsing import plain
 from bench.errors import UserError, shorten
 from bench.files import is_text, quote
@@ -22,6 +21,7 @@ from bench.plugins.folders import plugin_folders
 from bench.run.stop import CODES, StopRequested, StopSignals
 from bench.wording import PROJECT, project_version
 
+CLOSED_PIPE = 141  # exit code of a process that SIGPIPE ends
 LONGEST_WORD = 100_000  # bytes of an argument; a list of names may be long
 
 # The main job has no word of its own.
@@ -61,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: after `--help`, `--version` or `--print-completion`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console(highlight=False, soft_wrap=False)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    take_any_text()
+    console = Output(highlight=False, soft_wrap=False)
+    errors = Output(stderr=True, highlight=False, soft_wrap=True)
     name = words.pop(0) if words[:1] and words[0] in COMMANDS else "run"
     command = command_module(name)
     _silence_readers()
@@ -80,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             " on"
         )
         return CODES[stop.signal]
+    except BrokenPipeError:  # of a plain `print`: its reader has seen enough
+        discard_output()
+        return CLOSED_PIPE
     except Exception as error:
         sentence = _sentence_of(error)
         if sentence is None:
@@ -88,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 " report it to its maintainers with the command and the lines above."
             )
             raise
+        if isinstance(error, OSError):
+            discard_output()  # /dev/full is an output that takes nothing
         errors.print(f"[bold red]error:[/] {plain(_one_line(sentence))}")
         return 2
     return exit_code

@@ -87,7 +87,11 @@ def add_out(parser: Any) -> None:
 
 
 def plain(text: object) -> str:
-    """Text that rich shows as it is, brackets included."""
+    """Text that rich shows as it is, brackets included; control characters as escapes.
+
+    A name of a file could otherwise change the colours or the title of the terminal.
+    """
     from rich.markup import escape
 
-    return escape(str(text))
+    shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda m: f"\\x{ord(m[0]):02x}", str(text))
+    return escape(shown)

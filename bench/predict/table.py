@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.metrics.readings import PERCENTILES, diameters_of_areas
 from bench.predict.objects import Objects
+from bench.wording import plain_field
 
 Row = dict[str, Any]
 OBJECT_COLUMNS = (
@@ -107,7 +108,10 @@ def write_rows(file: IO[str], rows: Iterable[Mapping[str, Any]], columns: Sequen
         ValueError: a row has another column.
     """
     csv.DictWriter(file, columns, lineterminator="\n").writerows(
-        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
+        {
+            name: f"{value:.6g}" if isinstance(value, float) else plain_field(value)
+            for name, value in row.items()
+        }
         for row in rows
     )
 

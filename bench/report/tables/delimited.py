@@ -7,6 +7,8 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from bench.wording import plain_field
+
 _LINES = 4096  # number of lines that are taken out of a frame at once
 
 
@@ -32,7 +34,7 @@ def write_frame(frame: pd.DataFrame, file: BinaryIO) -> None:
 
 def _fields(column: "pd.Series[Any]") -> list[Any]:
     """Values of a column, None for missing ones."""
-    values = column.tolist()
+    values = [plain_field(value) for value in column.tolist()]
     if not column.hasnans:
         return values
     return [None if value is pd.NA or value != value else value for value in values]
@@ -49,6 +51,7 @@ def to_csv(columns: Mapping[str, Sequence[object]]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    writer.writerow(map(plain_field, columns))
+    rows = zip(*columns.values(), strict=True)
+    writer.writerows([plain_field(value) for value in row] for row in rows)
     return text.getvalue()

@@ -13,7 +13,7 @@ from bench.report.records.columns import IN_DOMAIN_DICE, MISSING, Column
 from bench.report.records.frame import NESTED
 from bench.report.records.rows import Value
 from bench.report.tables.delimited import to_csv, write_frame
-from bench.report.tables.markdown import markdown_table
+from bench.report.tables.markdown import markdown_code, markdown_table, plain_markdown
 
 TEXT_HEADERS = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # columns left of the numbers
 
@@ -43,7 +43,8 @@ def write_tables(
     for comparison in make_comparisons(frame) if comparisons is None else comparisons:
         written += [
             write_atomic(
-                folder / f"{comparison.slug}.md", f"# {comparison.title}\n\n{markdown(comparison)}"
+                folder / f"{comparison.slug}.md",
+                f"# {plain_markdown(comparison.title)}\n\n{markdown(comparison)}",
             ),
             write_atomic(folder / f"{comparison.slug}.csv", to_csv(unrounded(comparison))),
             write_atomic(folder / f"{comparison.slug}.tex", latex(comparison)),
@@ -105,11 +106,11 @@ def markdown(comparison: Comparison) -> str:
     alignments = ["left"] * len(TEXT_HEADERS) + ["right"] * len(columns)
     for block in comparison.blocks:
         shown = cells(block, columns, _mark_markdown)
-        lines = [[f"`{label}`", *rest] for label, *rest in shown]
+        lines = [[markdown_code(label), *rest] for label, *rest in shown]
         if len(comparison.blocks) > 1:
             parts.append(f"**Prompts: {block.prompts}**")
         parts.append(markdown_table(_headers(columns), lines, alignments))
-    parts.append("\n".join(f"- {note}" for note in comparison.notes))
+    parts.append("\n".join(f"- {plain_markdown(note)}" for note in comparison.notes))
     return "\n\n".join(parts) + "\n"
 
 
@@ -180,7 +181,8 @@ def _mark_latex(text: str, mark: Mark | None) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape the special characters of LaTeX."""
+    """Escape the special characters of LaTeX; line breaks and control characters are spaces."""
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
     special: dict[str, str | int | None] = {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
