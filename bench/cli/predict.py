@@ -152,7 +152,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         note = f"trained on images cropped by {crop}; the files are predicted as a whole"
         console.print(f"[dim]note: {plain(note)}[/]")
     outcomes = _predict(model, pictures, arguments.out, settings, console)
-    exit_code = _report(outcomes, arguments.out, console)
+    exit_code = _report(outcomes, arguments.out, console, model.separates_objects)
     if formats:
         _write_formats(model, pictures, outcomes, arguments, settings, console)
     return exit_code
@@ -214,8 +214,10 @@ def _predict(
         return predict_files(model, pictures, out, settings, show)
 
 
-def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console) -> int:
+def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console, separated: bool) -> int:
     """Name the failures and the outputs; the exit code.
+
+    With `separated`, the model separates objects, so there are maps of their numbers.
 
     Raises:
         UserError: no image could be predicted. Its message is the reason, or how many failed.
@@ -233,10 +235,9 @@ def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console) -> i
         raise UserError(
             f"none of {counted(len(failed), 'image')} could be predicted: see the reasons above"
         )
+    folders = "labels, objects, overlays" if separated else "labels, overlays"
     console.print(
-        plain(
-            f"{counted(done, 'image')} predicted: {out}/labels, overlays, table.csv, objects.csv"
-        ),
+        plain(f"{counted(done, 'image')} predicted: {out}/{folders}, table.csv, objects.csv"),
         soft_wrap=True,
     )
     return 1 if failed else 0
