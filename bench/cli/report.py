@@ -81,18 +81,20 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     from bench.plugins.registry import load_collection
     from bench.report.compare.comparison import make_comparisons
     from bench.report.overview import write_report
+    from bench.report.records.digests import RecordDigests
     from bench.report.records.frame import to_frame
     from bench.report.tables.terminal import terminal_table
     from bench.run.record_images import NamedImages, RecordImages
 
-    frame = to_frame(store.stream())
+    digests = RecordDigests()
+    frame = to_frame(digests.note(store.stream()))
     comparisons = make_comparisons(frame)
     for one in comparisons:
         console.print(terminal_table(one, console.width))
     collections = NamedImages(frame["cell"], RecordImages(load_collection))
     pictures = Pictures(collections)
     page = [_write_page(frame, comparisons, collections, store, console)] if html else []
-    files = [*page, *write_report(frame, comparisons, store.folder, pictures)]
+    files = [*page, *write_report(frame, comparisons, store.folder, pictures, digests=digests)]
     counts = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}"
     console.print(plain(f"{counts}: {(page or files)[-1]}"), soft_wrap=True)
 

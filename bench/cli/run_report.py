@@ -89,15 +89,17 @@ def write_between_cells(store: "Store", *, figures: bool) -> None:
     from bench.plugins.registry import load_collection
     from bench.report.compare.comparison import make_comparisons
     from bench.report.overview import write_overview, write_report
+    from bench.report.records.digests import RecordDigests
     from bench.report.records.frame import to_frame
     from bench.run.record_images import NamedImages, RecordImages
 
     with SpeedLock() as lock:
-        frame = to_frame(store.stream())
+        digests = RecordDigests()
+        frame = to_frame(digests.note(store.stream()))
         comparisons = make_comparisons(frame)
         lock.give_way()
         if not figures:
             write_overview(frame, comparisons, store.folder)
             return
         pictures = Pictures(NamedImages(frame["cell"], RecordImages(load_collection)))
-        write_report(frame, comparisons, store.folder, pictures, pause=lock.give_way)
+        write_report(frame, comparisons, store.folder, pictures, lock.give_way, digests)

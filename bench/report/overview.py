@@ -9,8 +9,10 @@ from bench.files import write_atomic
 from bench.report.compare.across_datasets import find_standings
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.label_budgets import find_budgets
+from bench.report.plots.cache import FigureCache
 from bench.report.plots.gallery import Lookup, write_gallery
 from bench.report.plots.write import write_plots
+from bench.report.records.digests import RecordDigests
 from bench.report.records.image_facts import image_facts_of
 from bench.report.records.prediction_error import prediction_error
 from bench.report.tables.folds import folds_markdown, folds_table, write_folds
@@ -32,6 +34,7 @@ def write_report(
     folder: Path,
     images: Mapping[str, Lookup] | None = None,
     pause: Callable[[], None] = lambda: None,
+    digests: RecordDigests | None = None,
 ) -> list[Path]:
     """Write `tables/`, `plots/`, `figures.md` and `index.md`, each file atomically.
 
@@ -43,7 +46,10 @@ def write_report(
         images: name of the dataset of the test images to a function from item name to image
             (H, W, 3) uint8 and mask (H, W) uint8; only images of these datasets are shown in
             pictures.
-        pause: called between figures; it may wait.
+        pause: called before each figure is drawn; it may wait.
+        digests: of all records, which were read through it. Then figures that are in the folder
+            and still right are not drawn, and `cache/figures/` notes what they show. None to draw
+            all.
 
     Returns:
         The files, `index.md` last, which is written before the figures.
@@ -55,9 +61,10 @@ def write_report(
     """
     plots, predictions = folder / "plots", folder / "predictions"
     pictures = {} if images is None else images  # asking for its length would load all images
+    cache = None if digests is None else FigureCache(folder / "cache" / "figures", digests)
     *files, index = write_overview(frame, comparisons, folder)
-    files += write_plots(frame, plots, comparisons, pause=pause)
-    files += write_gallery(frame, predictions, pictures, plots, comparisons, pause)
+    files += write_plots(frame, plots, comparisons, pause=pause, cache=cache)
+    files += write_gallery(frame, predictions, pictures, plots, comparisons, pause, cache)
     files.append(write_atomic(folder / "figures.md", _figures(comparisons, files, folder)))
     return [*files, index]
 

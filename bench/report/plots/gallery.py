@@ -18,8 +18,10 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from bench.data.items import IGNORE
+from bench.files import file_sha256
 from bench.report.compare.comparison import Comparison, make_comparisons
-from bench.report.plots.style import Series, assign, class_colour, save, style
+from bench.report.plots.cache import FigureCache
+from bench.report.plots.style import Series, assign, class_colour, release, save, style
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 from bench.wording import counted
@@ -39,6 +41,7 @@ def write_gallery(
     folder: Path,
     comparisons: Sequence[Comparison] | None = None,
     pause: Callable[[], None] = lambda: None,
+    cache: FigureCache | None = None,
 ) -> list[Path]:
     """Write `<slug>_gallery.png` of each comparison for which `draw_gallery` gives a figure.
 
@@ -49,7 +52,9 @@ def write_gallery(
             mask. Comparisons of other datasets have no gallery.
         folder: is created if needed; files of the same names are replaced.
         comparisons: of the frame; None: they are made here.
-        pause: called before each figure; it may wait.
+        pause: called before each figure is drawn; it may wait.
+        cache: a gallery that it finds in the folder is not drawn, and its images are not asked for;
+            None to draw all.
 
     Returns:
         The files.
@@ -62,16 +67,31 @@ def write_gallery(
     comparisons = make_comparisons(frame) if comparisons is None else comparisons
     looks = assign(frame, [row for one in comparisons for row in one.rows])
     written: list[Path] = []
-    with style():
-        for one in comparisons:
-            if not any(shown_run(row, predictions) for row in one.rows):
-                continue  # asking for images can take seconds
-            if (lookup := images.get(one.test_images)) is not None:
-                pause()
-                figure = draw_gallery(one, looks, predictions, lookup)
-                if figure is not None:
-                    written += save(figure, folder / f"{one.slug}_gallery", vector=False)
+    for one in comparisons:
+        name = f"{one.slug}_gallery"
+        if (choice := choose_pictures(one, predictions)) is None:
+            continue  # asking for images can take seconds
+        contents = None if cache is None else _contents(one, looks, choice, cache)
+        files = None if cache is None else cache.find(name, contents, folder)
+        if files is None and (lookup := images.get(one.test_images)) is not None:
+            pause()
+            with style():
+                figure = _draw(one, looks, choice, lookup)
+                files = save(figure, folder / name, vector=False)
+            release(figure)
+            if cache is not None:
+                cache.note(name, contents, files)
+        written += files or []
     return written
+
+
+def _contents(
+    comparison: Comparison, looks: Mapping[Row, Series], choice: "Choice", cache: FigureCache
+) -> list[Any]:
+    """All that a gallery shows; that the images are those of the records is checked elsewhere."""
+    maps = [file_sha256(run.files[name]) for run in choice.runs.values() for name in choice.names]
+    names = [looks[row].name for row in comparison.rows]
+    return [cache.records_of(comparison), names, choice.by_role, choice.left_out, maps]
 
 
 def draw_gallery(
@@ -97,11 +117,42 @@ def draw_gallery(
         OSError: a prediction cannot be read.
         ValueError: a prediction has another size than its mask.
     """
+    choice = choose_pictures(comparison, predictions)
+    return None if choice is None else _draw(comparison, looks, choice, lookup)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a gallery shows.
+
+    Attributes:
+        runs: the run of each shown row.
+        by_role: "best", "median" and "worst" to the name of an item, as far as there are any.
+        left_out: number of rows with predictions that are not shown.
+    """
+
+    runs: Mapping[Row, "Shown"]
+    by_role: Mapping[str, str]
+    left_out: int
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the items."""
+        return list(self.by_role.values())
+
+
+def choose_pictures(comparison: Comparison, predictions: Path) -> Choice | None:
+    """Choose runs and images for a gallery, see `draw_gallery`; None if it has nothing to show."""
     kept = {row: run for row in comparison.rows if (run := shown_run(row, predictions)) is not None}
     runs = dict(islice(kept.items(), WIDEST))
     names = choose(list(runs.values()), ("best", "median", "worst"))
-    if not names:
-        return None
+    return Choice(runs, names, len(kept) - len(runs)) if names else None
+
+
+def _draw(
+    comparison: Comparison, looks: Mapping[Row, Series], choice: Choice, lookup: Lookup
+) -> Figure:
+    runs, names = choice.runs, choice.by_role
     drawn = [_read(name, list(runs.values()), lookup) for name in names.values()]
     tall = sum(2 * 1.7 * mask.shape[0] / mask.shape[1] + 0.5 for _, mask, _ in drawn)
     figure = Figure(
@@ -127,8 +178,8 @@ def draw_gallery(
     ]
     handles = [*patches, Patch(color=ERROR, label="wrong class (lower rows)")]
     for count, reason in (
-        (len(kept) - len(runs), "not shown"),
-        (len(comparison.rows) - len(kept), "without stored predictions"),
+        (choice.left_out, "not shown"),
+        (len(comparison.rows) - choice.left_out - len(runs), "without stored predictions"),
     ):
         if count:
             handles.append(Patch(color="none", label=f"{reason}: {counted(count, 'method')}"))

@@ -1,5 +1,6 @@
 """One look for all figures: a colour and shape for every method, readable text, equal files."""
 
+import gc
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -180,6 +181,17 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
         figure.savefig(svg, format="svg", metadata={"Date": None})
         written.append(write_atomic(path.with_name(f"{path.name}.svg"), svg.getvalue()))
     return written
+
+
+def release(figure: Figure | None) -> None:
+    """Free the memory of a figure that is not needed any more; None is passed over.
+
+    The parts of a figure refer to each other, so that hundreds of figures can be in memory until
+    Python looks for such circles.
+    """
+    if figure is not None:
+        figure.clear()
+        gc.collect()
 
 
 def _name(row: Row, frame: pd.DataFrame) -> str:

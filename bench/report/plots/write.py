@@ -1,8 +1,10 @@
 """Figures of every comparison: Pareto panels, classes, curves of learning and labels, memory."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,11 @@ from bench.report.compare.across_datasets import find_standings
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.label_budgets import find_budgets
 from bench.report.plots.average_ranks import draw_ranks
+from bench.report.plots.cache import FigureCache
 from bench.report.plots.label_budgets import draw_budgets
 from bench.report.plots.pareto import draw_pareto
 from bench.report.plots.statistics import draw_classes, draw_curves
-from bench.report.plots.style import Series, assign, legend_below, save, style
+from bench.report.plots.style import Series, assign, legend_below, release, save, style
 from bench.report.records.columns import MISSING
 from bench.report.records.rows import Row
 
@@ -30,12 +33,28 @@ _MEMORY = (
 )
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that may have to be drawn.
+
+    Attributes:
+        name: of its files, without suffix.
+        draw: draws it; None if there is nothing to show.
+        contents: all that it shows, as JSON can hold it; None without a cache.
+    """
+
+    name: str
+    draw: Callable[[], Figure | None]
+    contents: Any
+
+
 def write_plots(
     frame: pd.DataFrame,
     folder: Path,
     comparisons: Sequence[Comparison],
     names: Collection[str] | None = None,
     pause: Callable[[], None] = lambda: None,
+    cache: FigureCache | None = None,
 ) -> list[Path]:
     """Write `<slug>_<kind>.png` and `.svg` for every comparison and kind that has data.
 
@@ -48,32 +67,73 @@ def write_plots(
         comparisons: of the frame.
         names: `<slug>_<kind>` of the figures to draw; None for all. Names that do not exist are
             passed over.
-        pause: called before each figure; it may wait.
+        pause: called before each figure is drawn; it may wait.
+        cache: figures that it finds in the folder are not drawn; None to draw all.
 
     Returns:
-        The files, without those of earlier calls, which stay in the folder.
+        The files, without those of earlier calls that do not belong to these comparisons, which
+        stay in the folder.
 
     Raises:
         UserError: a file cannot be written.
     """
     looks = assign(frame, [row for comparison in comparisons for row in comparison.rows])
-    drawings: dict[str, Callable[[], Figure | None]] = {}
-    for comparison in comparisons:
-        for kind, draw in KINDS.items():
-            drawings[f"{comparison.slug}_{kind}"] = partial(draw, comparison, looks)
-    for standing in find_standings(comparisons):
-        drawings[f"{standing.slug}_ranks"] = partial(draw_ranks, standing, looks)
-    for budgets in find_budgets(comparisons):
-        drawings[f"{budgets.slug}_labels"] = partial(draw_budgets, budgets, looks)
-    written: list[Path] = []
+    drawings = [
+        *(drawing for one in comparisons for drawing in _of_comparison(one, looks, cache)),
+        *_across(comparisons, looks, cache),
+    ]
+    chosen = [drawing for drawing in drawings if names is None or drawing.name in names]
+    return [path for drawing in chosen for path in _write(drawing, folder, pause, cache)]
+
+
+def _write(
+    drawing: Drawing, folder: Path, pause: Callable[[], None], cache: FigureCache | None
+) -> list[Path]:
+    """Draw a figure, unless the cache finds it in the folder; its files."""
+    if cache is not None:
+        files = cache.find(drawing.name, drawing.contents, folder)
+        if files is not None:
+            return files
+    pause()
     with style():
-        for name, drawing in drawings.items():
-            if names is not None and name not in names:
-                continue
-            pause()
-            if (figure := drawing()) is not None:
-                written += save(figure, folder / name)
-    return written
+        figure = drawing.draw()
+        files = [] if figure is None else save(figure, folder / drawing.name)
+    release(figure)
+    if cache is not None:
+        cache.note(drawing.name, drawing.contents, files)
+    return files
+
+
+def _of_comparison(
+    comparison: Comparison, looks: Looks, cache: FigureCache | None
+) -> Iterator[Drawing]:
+    records = None if cache is None else cache.records_of(comparison)
+    for kind, draw in KINDS.items():
+        shown = [_look(looks[row], LOOKS[kind]) for row in comparison.rows]
+        contents = [comparison.title, records, shown]
+        yield Drawing(f"{comparison.slug}_{kind}", partial(draw, comparison, looks), contents)
+
+
+def _across(
+    comparisons: Sequence[Comparison], looks: Looks, cache: FigureCache | None
+) -> Iterator[Drawing]:
+    """Figures of several comparisons."""
+    for standing in find_standings(comparisons):
+        shown = [_look(looks[row], LOOKS["ranks"]) for row in standing.methods]
+        contents = [standing.title, standing.ranks.tolist(), standing.cliques, shown]
+        yield Drawing(f"{standing.slug}_ranks", partial(draw_ranks, standing, looks), contents)
+    for budgets in find_budgets(comparisons):
+        steps = [
+            [images, None if cache is None else cache.records_of(comparison)]
+            + [_look(looks[row], LOOKS["labels"]) for row in comparison.rows]
+            for images, comparison in budgets.steps
+        ]
+        name = f"{budgets.slug}_labels"
+        yield Drawing(name, partial(draw_budgets, budgets, looks), [budgets.title, steps])
+
+
+def _look(look: Series, parts: Sequence[str]) -> list[str]:
+    return [getattr(look, part) for part in parts]
 
 
 def draw_memory(comparison: Comparison, looks: Looks) -> Figure | None:
@@ -127,4 +187,14 @@ KINDS: Mapping[str, Callable[[Comparison, Looks], Figure | None]] = {
     "classes": draw_classes,
     "curves": draw_curves,
     "memory": draw_memory,
+}
+
+# The parts of the looks that a figure shows: it is drawn again if one of them changes.
+LOOKS: Mapping[str, Sequence[str]] = {
+    "pareto": ("name", "colour", "marker"),
+    "classes": ("name", "colour", "marker"),
+    "curves": ("name", "colour", "line"),
+    "memory": ("name",),
+    "ranks": ("name", "colour", "marker"),
+    "labels": ("name", "colour", "marker", "line"),
 }
