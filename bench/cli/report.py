@@ -84,6 +84,7 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     from bench.report.records.digests import RecordDigests
     from bench.report.records.frame import to_frame
     from bench.report.tables.terminal import terminal_table
+    from bench.run.local import usable_cores
     from bench.run.record_images import NamedImages, RecordImages
 
     digests = RecordDigests()
@@ -94,7 +95,15 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     collections = NamedImages(frame["cell"], RecordImages(load_collection))
     pictures = Pictures(collections)
     page = [_write_page(frame, comparisons, collections, store, console)] if html else []
-    files = [*page, *write_report(frame, comparisons, store.folder, pictures, digests=digests)]
+    files = write_report(
+        frame,
+        comparisons,
+        store.folder,
+        pictures,
+        digests=digests,
+        processes=usable_cores(),
+    )
+    files = [*page, *files]
     counts = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}"
     console.print(plain(f"{counts}: {(page or files)[-1]}"), soft_wrap=True)
 

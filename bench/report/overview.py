@@ -35,6 +35,7 @@ def write_report(
     images: Mapping[str, Lookup] | None = None,
     pause: Callable[[], None] = lambda: None,
     digests: RecordDigests | None = None,
+    processes: int = 1,
 ) -> list[Path]:
     """Write `tables/`, `plots/`, `figures.md` and `index.md`, each file atomically.
 
@@ -50,6 +51,7 @@ def write_report(
         digests: of all records, which were read through it. Then figures that are in the folder
             and still right are not drawn, and `cache/figures/` notes what they show. None to draw
             all.
+        processes: that draw at a time if there are many figures to draw.
 
     Returns:
         The files, `index.md` last, which is written before the figures.
@@ -63,7 +65,7 @@ def write_report(
     pictures = {} if images is None else images  # asking for its length would load all images
     cache = None if digests is None else FigureCache(folder / "cache" / "figures", digests)
     *files, index = write_overview(frame, comparisons, folder)
-    files += write_plots(frame, plots, comparisons, pause=pause, cache=cache)
+    files += write_plots(frame, plots, comparisons, None, pause, cache, processes)
     files += write_gallery(frame, predictions, pictures, plots, comparisons, pause, cache)
     files.append(write_atomic(folder / "figures.md", _figures(comparisons, files, folder)))
     return [*files, index]

@@ -13,7 +13,7 @@ from records import make_cell, make_failure, make_record
 
 from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import write_report
-from bench.report.plots import gallery, write
+from bench.report.plots import drawing, gallery, write
 from bench.report.plots.cache import FigureCache
 from bench.report.plots.style import Series, save, style
 from bench.report.records import digests as digests_module
@@ -38,7 +38,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             file.write_text(f"{path.name} number {len(names)}")
         return files
 
-    monkeypatch.setattr(write, "save", instead)
+    monkeypatch.setattr(drawing, "save", instead)
     monkeypatch.setattr(gallery, "save", instead)
     return names
 

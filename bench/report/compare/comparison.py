@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,21 @@ class Comparison:
     def all_columns(self) -> list[Column]:
         """`columns`, then `class_columns`: what tables show, in this order."""
         return [*self.columns, *self.class_columns]
+
+    def alone(self) -> "Comparison":
+        """The same comparison with rows that refer to its own runs only, to send to a process."""
+        runs = self.rows[0].runs
+        places = sorted({place for row in self.rows for place in row.places})
+        own = Runs(runs.frame.iloc[places])
+        moved = {place: number for number, place in enumerate(places)}
+
+        def alone(row: Row) -> Row:
+            of_row = [moved[place] for place in row.places]
+            succeeded = [moved[place] for place in row.succeeded]
+            return replace(row, runs=own, places=of_row, succeeded=succeeded)
+
+        blocks = (replace(block, rows=tuple(map(alone, block.rows))) for block in self.blocks)
+        return replace(self, blocks=tuple(blocks))
 
 
 def make_comparisons(frame: pd.DataFrame) -> list[Comparison]:

@@ -1,10 +1,7 @@
 """Figures of every comparison: Pareto panels, classes, curves of learning and labels, memory."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +12,11 @@ from bench.report.compare.comparison import Comparison
 from bench.report.compare.label_budgets import find_budgets
 from bench.report.plots.average_ranks import draw_ranks
 from bench.report.plots.cache import FigureCache
+from bench.report.plots.drawing import Drawing, draw_all
 from bench.report.plots.label_budgets import draw_budgets
 from bench.report.plots.pareto import draw_pareto
 from bench.report.plots.statistics import draw_classes, draw_curves
-from bench.report.plots.style import Series, assign, legend_below, release, save, style
+from bench.report.plots.style import Series, assign, legend_below
 from bench.report.records.columns import MISSING
 from bench.report.records.rows import Row
 
@@ -33,21 +31,6 @@ _MEMORY = (
 )
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure that may have to be drawn.
-
-    Attributes:
-        name: of its files, without suffix.
-        draw: draws it; None if there is nothing to show.
-        contents: all that it shows, as JSON can hold it; None without a cache.
-    """
-
-    name: str
-    draw: Callable[[], Figure | None]
-    contents: Any
-
-
 def write_plots(
     frame: pd.DataFrame,
     folder: Path,
@@ -55,6 +38,7 @@ def write_plots(
     names: Collection[str] | None = None,
     pause: Callable[[], None] = lambda: None,
     cache: FigureCache | None = None,
+    processes: int = 1,
 ) -> list[Path]:
     """Write `<slug>_<kind>.png` and `.svg` for every comparison and kind that has data.
 
@@ -67,15 +51,16 @@ def write_plots(
         comparisons: of the frame.
         names: `<slug>_<kind>` of the figures to draw; None for all. Names that do not exist are
             passed over.
-        pause: called before each figure is drawn; it may wait.
+        pause: called before each figure that this process draws; it may wait.
         cache: figures that it finds in the folder are not drawn; None to draw all.
+        processes: that draw at a time if there are many figures to draw.
 
     Returns:
         The files, without those of earlier calls that do not belong to these comparisons, which
         stay in the folder.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: a file cannot be written, or a process that draws was stopped.
     """
     looks = assign(frame, [row for comparison in comparisons for row in comparison.rows])
     drawings = [
@@ -83,25 +68,19 @@ def write_plots(
         *_across(comparisons, looks, cache),
     ]
     chosen = [drawing for drawing in drawings if names is None or drawing.name in names]
-    return [path for drawing in chosen for path in _write(drawing, folder, pause, cache)]
+    drawn = {} if cache is None else _find(chosen, folder, cache)
+    missing = [drawing for drawing in chosen if drawing.name not in drawn]
+    for drawing, files in draw_all(missing, folder, pause, processes):
+        drawn[drawing.name] = files
+        if cache is not None:
+            cache.note(drawing.name, drawing.contents, files)
+    return [path for drawing in chosen for path in drawn[drawing.name]]
 
 
-def _write(
-    drawing: Drawing, folder: Path, pause: Callable[[], None], cache: FigureCache | None
-) -> list[Path]:
-    """Draw a figure, unless the cache finds it in the folder; its files."""
-    if cache is not None:
-        files = cache.find(drawing.name, drawing.contents, folder)
-        if files is not None:
-            return files
-    pause()
-    with style():
-        figure = drawing.draw()
-        files = [] if figure is None else save(figure, folder / drawing.name)
-    release(figure)
-    if cache is not None:
-        cache.note(drawing.name, drawing.contents, files)
-    return files
+def _find(drawings: Sequence[Drawing], folder: Path, cache: FigureCache) -> dict[str, list[Path]]:
+    """The files of those figures that need not be drawn."""
+    found = {one.name: cache.find(one.name, one.contents, folder) for one in drawings}
+    return {name: files for name, files in found.items() if files is not None}
 
 
 def _of_comparison(
@@ -111,7 +90,7 @@ def _of_comparison(
     for kind, draw in KINDS.items():
         shown = [_look(looks[row], LOOKS[kind]) for row in comparison.rows]
         contents = [comparison.title, records, shown]
-        yield Drawing(f"{comparison.slug}_{kind}", partial(draw, comparison, looks), contents)
+        yield Drawing(f"{comparison.slug}_{kind}", draw, comparison, looks, contents)
 
 
 def _across(
@@ -121,15 +100,15 @@ def _across(
     for standing in find_standings(comparisons):
         shown = [_look(looks[row], LOOKS["ranks"]) for row in standing.methods]
         contents = [standing.title, standing.ranks.tolist(), standing.cliques, shown]
-        yield Drawing(f"{standing.slug}_ranks", partial(draw_ranks, standing, looks), contents)
+        yield Drawing(f"{standing.slug}_ranks", draw_ranks, standing, looks, contents)
     for budgets in find_budgets(comparisons):
         steps = [
             [images, None if cache is None else cache.records_of(comparison)]
             + [_look(looks[row], LOOKS["labels"]) for row in comparison.rows]
             for images, comparison in budgets.steps
         ]
-        name = f"{budgets.slug}_labels"
-        yield Drawing(name, partial(draw_budgets, budgets, looks), [budgets.title, steps])
+        contents = [budgets.title, steps]
+        yield Drawing(f"{budgets.slug}_labels", draw_budgets, budgets, looks, contents)
 
 
 def _look(look: Series, parts: Sequence[str]) -> list[str]:

@@ -1,0 +1,121 @@
+"""Draw figures, many of them in several processes."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from bench.errors import UserError
+from bench.report.compare.comparison import Comparison
+from bench.report.plots.style import Series, release, save, style
+from bench.report.records.rows import Row
+
+FEWEST = 12  # figures for which processes are started: each needs seconds for its imports
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that may have to be drawn.
+
+    Attributes:
+        name: of its files, without suffix.
+        draw: function of a module that draws `subject` with `looks`; None for nothing to show.
+        subject: what is drawn, a `Comparison` or several.
+        looks: look of each row.
+        contents: all that it shows, as JSON can hold it, for the cache.
+    """
+
+    name: str
+    draw: Callable[[Any, Mapping[Row, Series]], Figure | None]
+    subject: Any
+    looks: Mapping[Row, Series]
+    contents: Any = None
+
+    def write(self, folder: Path) -> list[Path]:
+        """Draw it and write its files; there are none if there is nothing to show.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        with style():
+            figure = self.draw(self.subject, self.looks)
+            files = [] if figure is None else save(figure, folder / self.name)
+        release(figure)
+        return files
+
+
+def draw_all(
+    drawings: Sequence[Drawing], folder: Path, pause: Callable[[], None], processes: int
+) -> Iterator[tuple[Drawing, list[Path]]]:
+    """Draw figures, and yield each with its files as soon as it is there.
+
+    Args:
+        drawings: the figures.
+        folder: of the files.
+        pause: called before each figure that this process draws.
+        processes: that draw comparisons at a time, each all figures of one, if there are at least
+            `FEWEST` figures of comparisons; 1 to draw all in this process.
+
+    Raises:
+        UserError: a file cannot be written, or a process was stopped.
+    """
+    here, apart = [], []
+    for drawing in drawings:
+        (apart if isinstance(drawing.subject, Comparison) else here).append(drawing)
+    if processes == 1 or len(apart) < FEWEST:
+        here, apart = list(drawings), []
+    if apart:
+        yield from _draw_apart(apart, folder, processes)
+    for drawing in here:
+        pause()
+        yield drawing, drawing.write(folder)
+
+
+def _draw_apart(
+    drawings: Sequence[Drawing], folder: Path, processes: int
+) -> Iterator[tuple[Drawing, list[Path]]]:
+    """Draw figures of comparisons in other processes; those of one comparison in the same."""
+    parts: dict[str, list[Drawing]] = {}
+    for drawing in drawings:
+        parts.setdefault(drawing.subject.slug, []).append(drawing)
+    # The largest come first, so that no process is left with one at the end.
+    ordered = sorted(parts.values(), key=lambda part: -len(part[0].subject.rows))
+    pool = ProcessPoolExecutor(
+        min(processes, len(ordered)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_leave_interrupts,
+    )
+    try:
+        futures = {pool.submit(_write_all, _alone(part), folder): part for part in ordered}
+        for future in as_completed(futures):
+            yield from zip(futures[future], future.result(), strict=True)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process that drew figures was stopped, perhaps because the memory was full: run"
+            " `report` again, finished figures are kept"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _alone(drawings: Sequence[Drawing]) -> list[Drawing]:
+    """Figures of one comparison, without the records and rows of others."""
+    whole: Comparison = drawings[0].subject
+    own, looks = whole.alone(), drawings[0].looks
+    of_rows = {row: looks[old] for row, old in zip(own.rows, whole.rows, strict=True)}
+    return [replace(one, subject=own, looks=of_rows, contents=None) for one in drawings]
+
+
+def _write_all(drawings: Sequence[Drawing], folder: Path) -> list[list[Path]]:
+    return [drawing.write(folder) for drawing in drawings]
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal; only the one that started them handles it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
