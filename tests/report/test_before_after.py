@@ -176,7 +176,7 @@ def test_the_command_shows_a_table(
     assert cli.main(["compare", *folders]) == 0
     text = capsys.readouterr().out
     assert "better" in text
-    assert re.search(r" \+(2\.9|3\.0)  \+2\.\d to \+3\.\d ", text)
+    assert re.search(r" \+(2\.9|3\.0) +\+2\.\d to \+3\.\d ", text)
     assert "1 row of 2 pairs of runs: 1 better." in text
     assert f"Only after: 1 cell: {make_cell('unet').id}." in text
 

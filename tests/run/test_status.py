@@ -140,7 +140,7 @@ def dead_pid() -> int:
 def test_a_killed_command_leaves_cells(store: Store, dead_pid: int) -> None:
     ids = [cell.id for cell in CELLS]
     add(store, "run_started", pid=dead_pid, cells=6, to_do=ids, jobs=1, threads=1)
-    place = {"device": "cpu", "cell_host": HERE, "cell_pid": 1, "steps": 10}
+    place: dict[str, Any] = {"device": "cpu", "cell_host": HERE, "cell_pid": 1, "steps": 10}
     add(store, "cell_started", pid=dead_pid, cell=ids[0], **place)
     add(store, "cell_finished", pid=dead_pid, cell=ids[0], status="ok", seconds=5.0, error=None)
     add(store, "cell_started", pid=dead_pid, cell=ids[1], **place)
@@ -152,7 +152,7 @@ def test_a_killed_command_leaves_cells(store: Store, dead_pid: int) -> None:
 def test_another_machine_cannot_be_checked(store: Store) -> None:
     ids = [cell.id for cell in CELLS[:2]]
     add(store, "run_started", host="far", cells=2, to_do=ids, jobs=1, threads=1)
-    place = {"device": "cuda:0", "cell_host": "far", "cell_pid": 1, "steps": 10}
+    place: dict[str, Any] = {"device": "cuda:0", "cell_host": "far", "cell_pid": 1, "steps": 10}
     add(store, "cell_started", host="far", cell=ids[0], **place)
     status = read_status(store.folder)
     assert [(cell.host, cell.state) for cell in status.started] == [("far", "elsewhere")]
@@ -165,7 +165,7 @@ def test_the_time_left_follows_the_cells_that_ended(store: Store) -> None:
     add(store, "run_started", 200, cells=5, to_do=[*ids, other], jobs=2, threads=1)
     for number, name in enumerate(ids[:2]):
         add(store, "cell_finished", cell=name, status="ok", seconds=90 + 20 * number, error=None)
-    place = {"device": "cpu", "cell_host": HERE, "cell_pid": 1, "steps": 10}
+    place: dict[str, Any] = {"device": "cpu", "cell_host": HERE, "cell_pid": 1, "steps": 10}
     add(store, "cell_started", 40, cell=ids[2], **place)
     with store.claim(CELLS[2]):
         status = read_status(store.folder)
@@ -175,7 +175,7 @@ def test_the_time_left_follows_the_cells_that_ended(store: Store) -> None:
 
 def test_the_time_left_follows_the_steps_before_the_first_end(store: Store) -> None:
     add(store, "run_started", 60, cells=2, to_do=[c.id for c in CELLS[:2]], jobs=1, threads=1)
-    place = {"device": "cpu", "cell_host": HERE, "cell_pid": 1, "steps": 100}
+    place: dict[str, Any] = {"device": "cpu", "cell_host": HERE, "cell_pid": 1, "steps": 100}
     add(store, "cell_started", 50, cell=CELLS[0].id, **place)
     with store.claim(CELLS[0]):
         assert read_status(store.folder).seconds_left is None

@@ -1,7 +1,6 @@
 """Trackers get the curves and scores of each cell, offline, by their own libraries."""
 
 import importlib.util
-import json
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,9 +118,9 @@ def test_a_tracker_that_fails_does_not_stop_the_run(
             opened.update(CellStarted(CELLS[0]))
         for event in EVENTS:
             opened.update(event)
-    (event,) = read_events(tmp_path)
-    assert (event["event"], event["tracker"]) == ("tracker_failed", "wandb")
-    assert json.dumps(event["error"]) == '"ConnectionError: no server"'
+    (line,) = read_events(tmp_path)
+    assert (line["event"], line["tracker"]) == ("tracker_failed", "wandb")
+    assert line["error"] == "ConnectionError: no server"
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -163,8 +163,8 @@ def compare_records(
         for values in zip(parts, scored, names, differences, tests, strict=True)
     ]
     rows.sort(key=_order)
-    left = [tuple(run.cell for run in runs) for runs in (only_before, only_after)]
-    return BeforeAfter(column, tuple(rows), len(pairs), *left, tuple(changed_facts(pairs)))
+    left, new = (tuple(run.cell for run in runs) for runs in (only_before, only_after))
+    return BeforeAfter(column, tuple(rows), len(pairs), left, new, tuple(changed_facts(pairs)))
 
 
 def _order(row: RowChange) -> tuple[int, float]:
@@ -224,12 +224,9 @@ def _row(
     column: Column,
 ) -> RowChange:
     cell = pairs[0].before.cell
-    known = differences is not None and differences.size > 0
-    estimate, interval = typical_difference(differences) if known else (None, None)
-    sides = [
-        [run.figure for run in runs if run.figure is not None]
-        for runs in ([pair.before for pair in scored], [pair.after for pair in scored])
-    ]
+    estimate = interval = None
+    if differences is not None and differences.size > 0:
+        estimate, interval = typical_difference(differences)
     statuses = Counter(
         f"{pair.before.status} → {pair.after.status}"
         for pair in pairs
@@ -240,7 +237,8 @@ def _row(
         cell.images_label,
         settings,
         len(scored),
-        *(fmean(figures) if figures else None for figures in sides),
+        _mean(pair.before for pair in scored),
+        _mean(pair.after for pair in scored),
         estimate,
         interval,
         test.p_value,
@@ -251,6 +249,11 @@ def _row(
         statuses,
         _costs(scored),
     )
+
+
+def _mean(runs: Iterable[ScoredRun]) -> float | None:
+    figures = [run.figure for run in runs if run.figure is not None]
+    return fmean(figures) if figures else None
 
 
 def _outcome(

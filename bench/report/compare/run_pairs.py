@@ -71,9 +71,11 @@ def read_runs(records: Iterable[Record], column: Column) -> list[ScoredRun]:
     cells: dict[Any, Any] = {}  # tasks and recipes that are equal become one
     facts: dict[tuple[str, ...], tuple[str, ...]] = {}
     runs = []
+    key = column.image_score
+    assert key is not None, "a metric of `METRICS`"
     for record in records:
         images = tuple((str(row["group"]), str(row["name"])) for row in record.per_image)
-        scores = [row.get(column.image_score) for row in record.per_image]
+        scores = [row.get(key) for row in record.per_image]
         task, recipe = (cells.setdefault(p, p) for p in (record.cell.task, record.cell.recipe))
         cost = {} if record.cost is None else vars(record.cost)
         words = _facts(record)

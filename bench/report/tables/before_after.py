@@ -30,9 +30,9 @@ def before_after_table(comparison: BeforeAfter, most: int = SHOWN_ROWS) -> Table
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
-        collapse_padding=True,
+        padding=0,  # fits into 80 characters
     )
-    table.add_column("Method", overflow="fold", min_width=14)
+    table.add_column("Method", overflow="fold", min_width=12)
     table.add_column("Dataset", overflow="fold", min_width=8)
     for heading in ("Runs", "Before", "After", "Differ-\nence", "Interval", "Speci-\nmens"):
         table.add_column(heading, justify="right", no_wrap=True)
