@@ -71,11 +71,6 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
         ) from error
 
 
-def unfinished(path: Path) -> list[Path]:
-    """The temporary files of `atomic_path` for `path`, also those of processes that were killed."""
-    return sorted(path.parent.glob(f".{path.name}.*"))
-
-
 def parse_json(text: str | bytes, **settings: Any) -> Any:
     """The content of JSON text, as `json.loads` gives it.
 

@@ -11,7 +11,6 @@ import torch
 
 import bench
 from bench.errors import WriteError
-from bench.files import unfinished
 from bench.learn.model import Model
 from bench.learn.position import Position
 from bench.learn.training_state import (
@@ -38,7 +37,7 @@ class SavedTraining:
     after the last step if the training took long.
 
     Args:
-        path: of the file, which need not exist.
+        path: of the file, which need not exist, in a folder of its own.
         key: of `state_key`.
         every_s: seconds between saves, above 0.
         say: called when the training continues from a state, or a state cannot be read or written.
@@ -62,8 +61,9 @@ class SavedTraining:
     def begin(self) -> None:
         """Begin to count the time; remove what a process that was killed in a save has left."""
         self._began = self._saved = time.perf_counter()
-        for temporary in unfinished(self._path):
-            temporary.unlink(missing_ok=True)
+        for file in self._path.parent.glob("*"):
+            if file != self._path:
+                file.unlink()
 
     @property
     def seconds(self) -> float:

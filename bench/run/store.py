@@ -3,14 +3,15 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from bench.errors import UserError
-from bench.files import check_regular, parse_json, unfinished, write_atomic
+from bench.files import check_regular, parse_json, write_atomic
 from bench.spec import SCHEMA, Cell, Record
 
 KEEP_RULES = ("none", "best", "all")
@@ -40,7 +41,7 @@ class Store:
     `records/<id>.json` holds the result of a cell. `claims/<id>` is locked while a process works on
     the cell; the system releases the lock when the process ends, even if it is killed.
     `predictions/<id>/` holds the predicted class maps, `models/<id>.safetensors` a kept model.
-    `training/<id>.safetensors` is there while a cell trains, and after it was stopped.
+    `training/<id>/` is there while a cell trains, and after it was stopped.
 
     Attributes:
         folder: of the results.
@@ -94,22 +95,22 @@ class Store:
         return self.models / f"{cell.id}.safetensors"
 
     def training(self, cell: Cell) -> Path:
-        """File of the state of the cell's training; it need not exist."""
-        return self.folder / "training" / f"{cell.id}.safetensors"
+        """File of the state of the cell's training; it need not exist.
+
+        Its folder is the cell's own, so that all that a killed save leaves there can be removed.
+        """
+        return self.folder / "training" / cell.id / "state.safetensors"
 
     def saved_trainings(self) -> set[str]:
         """The ids of the cells that have a state of their training."""
-        return {path.stem for path in (self.folder / "training").glob("*.safetensors")}
+        return {path.parent.name for path in self.folder.glob("training/*/state.safetensors")}
 
     def remove_training(self, cell: Cell) -> None:
         """Remove the state of the cell's training, and what saves that were killed have left.
 
         Nobody may work on the cell. What cannot be removed stays, since nothing depends on it.
         """
-        path = self.training(cell)
-        with suppress(OSError):
-            for file in (path, *unfinished(path)):
-                file.unlink(missing_ok=True)
+        shutil.rmtree(self.training(cell).parent, ignore_errors=True)
 
     def read(self, cell: Cell) -> Record | None:
         """The cell's record, or None if there is none yet.

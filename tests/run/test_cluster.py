@@ -119,7 +119,7 @@ def _submitit_process(folder: Path, run: "subprocess.Popen[str]") -> int:
     """The process of the first job, once the cells of both jobs train."""
     ends = time.monotonic() + 300
     while time.monotonic() < ends and run.poll() is None:
-        if len(list((folder / "results" / "training").glob("[!.]*"))) == 2:
+        if len(list(folder.glob("results/training/*/state.safetensors"))) == 2:
             processes = _processes_of_first_job(folder)
             (job,) = (
                 number

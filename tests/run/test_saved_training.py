@@ -102,8 +102,9 @@ def test_a_signal_saves_and_the_next_run_continues(
 ) -> None:
     cell = cell_of(images)
     stop(cell, tmp_path, 3, number)
-    stop(cell, tmp_path, 2, number)  # the fifth of all
     path = Store(tmp_path).training(cell)
+    path.with_name(".tmp6YoyM1").touch()  # as safetensors leaves one if it is killed
+    stop(cell, tmp_path, 2, number)  # the fifth of all
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     store, said = run(cell, tmp_path)
     assert outcome(cell, store) == whole
@@ -114,7 +115,7 @@ def test_a_signal_saves_and_the_next_run_continues(
     first = next(one for one in said if isinstance(one, TrainingProgress))
     assert first.step == 5
     assert first.images_per_s > 0
-    assert list(path.parent.iterdir()) == []
+    assert not path.parent.exists()
 
 
 def test_what_was_spent_before_is_in_the_record(images: Path, tmp_path: Path) -> None:
@@ -198,13 +199,14 @@ def test_a_state_that_was_left_next_to_a_record_is_removed(images: Path, tmp_pat
     path = Store(tmp_path).training(cell)
     content = path.read_bytes()
     store, _ = run(cell, tmp_path)
-    path.write_bytes(content)
-    other = path.with_name("other.safetensors")
-    other.write_bytes(content)
+    other = path.parents[1] / "other" / path.name
+    for file in (path, other):
+        file.parent.mkdir()
+        file.write_bytes(content)
     events: list[Event] = []
     (record,) = run_cells([cell], store, RunSettings("cpu", threads=1), events.append)
     assert record == store.read(cell)
-    assert list(path.parent.iterdir()) == [other]
+    assert list(path.parents[1].iterdir()) == [other.parent]
 
 
 def test_nothing_is_saved_for_never(images: Path, tmp_path: Path) -> None:
