@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
@@ -339,6 +340,9 @@ class Record:
         """
         expect_kinds(kinds_of(cls), values)
         expect_kinds(dict.fromkeys(values["metrics"], (float, int, NoneType)), values["metrics"])
+        for name, value in values["metrics"].items():
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}, expected a finite number")
         for name in ("per_image", "per_volume", "history"):
             for row in values.get(name, ()):
                 expect_kinds({name: (dict,)}, {name: row})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.errors import UserError
-from bench.files import check_regular, parse_json, write_atomic
+from bench.files import parse_json, write_atomic
 from bench.spec import SCHEMA, Cell, Record
 
 KEEP_RULES = ("none", "best", "all")
@@ -119,7 +119,7 @@ class Store:
             RecordError: the file is not a valid record.
         """
         path = self.path(cell)
-        return read_record(path) if path.exists() else None
+        return read_record(path, check_id=True) if path.exists() else None
 
     def read_all(self) -> list[Record]:
         """All records, sorted by id; empty for a folder without any.
@@ -133,10 +133,10 @@ class Store:
         """Yield all records, sorted by id, with only one of them in memory at a time.
 
         Raises:
-            RecordError: a file is not a valid record.
+            RecordError: a file is not a valid record, or is a copy under another name.
         """
         for path in sorted((self.folder / "records").glob("*.json")):
-            yield read_record(path)
+            yield read_record(path, check_id=True)
 
     def write(self, record: Record) -> None:
         """Write a record; it replaces an earlier record of the same cell.
@@ -156,7 +156,16 @@ class Store:
         The folder must have been opened (`open`).
         """
         with (self.folder / "claims" / cell.id).open("w") as file:
-            yield _lock(file)
+            claimed = _lock(file)
+            if claimed:  # nobody else writes this record: a killed process left these files
+                for rest in (self.folder / "records").glob(f".{cell.id}.json.*"):
+                    rest.unlink(missing_ok=True)
+            yield claimed
+
+    def claimed(self) -> list[str]:
+        """Ids of the cells that processes of this machine work on, sorted."""
+        files = sorted((self.folder / "claims").glob("*"))
+        return [file.name for file in files if is_claimed(self.folder, file.name)]
 
 
 def is_claimed(folder: Path, cell_id: str) -> bool:
@@ -192,8 +201,9 @@ def read_record(path: Path, *, check_id: bool = False) -> Record:
             `check_id`) has another id.
     """
     try:
-        check_regular(path)
-        values = parse_json(path.read_text())
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+            raise RecordError(path, "is not a record (a folder, a pipe or a device)")
+        values = parse_json(path.read_text(), parse_constant=_no_constant, parse_int=_whole)
         schema = values["schema"]
         if schema != SCHEMA:
             raise RecordError(
@@ -207,6 +217,12 @@ def read_record(path: Path, *, check_id: bool = False) -> Record:
             raise
         raise RecordError(path, f"is not a record ({type(error).__name__}: {error})") from error
     computed, stored = record.cell.id, values.get("id")
+    if check_id and computed == stored != path.stem:
+        raise RecordError(
+            path,
+            f"is the record '{stored}' under another name, so it would count twice",
+            "move the file away, or give it this name if there is no such file",
+        )
     if check_id and not computed == stored == path.stem:
         raise RecordError(
             path,
@@ -215,6 +231,18 @@ def read_record(path: Path, *, check_id: bool = False) -> Record:
             "restore the file, or the definition of the id in bench/spec.py",
         )
     return record
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"it holds {word} in place of a number")
+
+
+def _whole(text: str) -> int:
+    """A whole number; those that tables and plots cannot hold are refused."""
+    number = int(text)
+    if abs(number) >= 1 << 63:
+        raise ValueError(f"it holds a whole number of {len(text)} digits")
+    return number
 
 
 def _lock(file: IO[str]) -> bool:

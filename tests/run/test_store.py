@@ -175,7 +175,7 @@ def test_a_damaged_record_is_named(store: Store, place: str, value: object, reas
 
 def test_a_folder_is_not_a_record(store: Store) -> None:
     (store.folder / "records" / "x.json").mkdir()
-    with pytest.raises(UserError, match=r"x\.json is not a record \(IsADirectory"):
+    with pytest.raises(UserError, match=r"x\.json is not a record \(a folder"):
         store.read_all()
 
 

@@ -29,10 +29,10 @@ def mask(root: Path, suffix: str = ".png") -> Path:
     return root / "masks" / f"{FIRST}{suffix}"
 
 
-def tiff(kind: str, part: Callable[..., Path] = image, **settings: object) -> Spoil:
+def tiff(kind: str, part: Callable[..., Path] = image) -> Spoil:
     """A TIFF whose values have a NumPy type."""
     values = (np.arange(SIDES[0] * SIDES[1]).reshape(SIDES) % 251).astype(kind)
-    return lambda root: tifffile.imwrite(part(root, ".tif"), values, **settings)
+    return lambda root: tifffile.imwrite(part(root, ".tif"), values)
 
 
 def text(name: str, content: str | bytes) -> Spoil:
@@ -108,6 +108,28 @@ def link(name: str, target: str) -> Spoil:
     return spoil
 
 
+def cut_jpeg(root: Path) -> None:
+    """A JPEG that ends too early."""
+    file = image(root, ".jpg")
+    Image.new("L", (48, 40), 90).save(file)
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def renamed(name: str) -> Spoil:
+    """The first image and its mask under another name."""
+
+    def spoil(root: Path) -> None:
+        for part in ("images", "masks"):
+            (root / part / f"{FIRST}.png").rename(root / part / f"{name}.png")
+
+    return spoil
+
+
+def contents(file: str, table: dict[str, str | bytes]) -> dict[str, Spoil]:
+    """A file with each of some contents."""
+    return {f"{file}: {what}": text(file, content) for what, content in table.items()}
+
+
 def fifo(root: Path) -> None:
     """A FIFO: opening it would wait for a writer."""
     os.mkfifo(image(root))
@@ -176,10 +198,7 @@ IMAGES: dict[str, Spoil] = {
     "BMP of negative size": lambda root: image(root, ".bmp").write_bytes(
         b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, -9, -9, 1, 24, 0, 0, 0, 0, 0, 0)
     ),
-    "JPEG cut": lambda root: (
-        Image.new("L", (48, 40), 90).save(image(root, ".jpg")),
-        (root / "images/image_0.jpg").write_bytes((root / "images/image_0.jpg").read_bytes()[:200]),
-    ),
+    "JPEG cut": cut_jpeg,
     "folder named as an image": lambda root: image(root).mkdir(),
     "folder without rights as mask": lambda root: mask(root).mkdir(mode=0),
     "PNG bomb of text": lambda root: image(root).write_bytes(_text_bomb()),
@@ -195,55 +214,50 @@ def _text_bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + first + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + chunk
 
 
+JSONS: dict[str, str | bytes] = {
+    "empty": "",
+    "cut": '{"a": ',
+    "list": "[1, 2",
+    "null": "null",
+    "number": "1e999",
+    "not a number": '{"background": NaN, "x": 1}',
+    "deep": deep(100_000),
+    "deep list": "[" * 100_000,
+    "long number": f'{{"x": {"9" * 5000}}}',
+    "no UTF-8": b'{"a": "\xff\xfe"}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "zeros": b"\0" * 64,
+    "lone surrogate": '{"\\ud800": 1, "b": 2}',
+    "wrong types": '{"classes": 7, "items": 7, "train": 7}',
+    "nested wrong types": '{"classes": [[]], "items": {"image_0": 7}, "train": [7]}',
+    "huge value": '{"background": 0, "x": 1e400}',
+}
+TABLES: dict[str, str | bytes] = {
+    "empty": "",
+    "huge field": f"image_0,{'x' * 200_000}\n",
+    "open quote": 'image_0,"train\n' + "x" * 200_000,
+    "NUL": "image_0,\0train\n",
+    "no UTF-8": b"image_0,\xff\xfe\n",
+    "one column": "image_0\n",
+    "many columns": "image_0" + ",a" * 10_000 + "\n",
+    "long row": "x" * 1_000_000,
+    "binary": bytes(range(256)) * 20,
+}
+LISTS: dict[str, str | bytes] = {
+    "empty": "",
+    "no UTF-8": b"\xff\xfe\xff",
+    "one long line": "x" * 1_000_000,
+    "many numbers": "1 " * 20_000,
+    "long number": "9" * 5000 + " grain\n0 back",
+    "NUL": "back\0ground\nobject\n",
+}
 SIDECARS: dict[str, Spoil] = {
-    **{
-        f"{name}: {what}": text(name, content)
-        for name in ("meta.json", "classes.json", "split.json")
-        for what, content in {
-            "empty": "",
-            "cut": '{"a": ',
-            "list": "[1, 2",
-            "null": "null",
-            "number": "1e999",
-            "not a number": '{"background": NaN, "x": 1}',
-            "deep": deep(100_000),
-            "deep list": "[" * 100_000,
-            "long number": f'{{"x": {"9" * 5000}}}',
-            "no UTF-8": b'{"a": "\xff\xfe"}',
-            "UTF-16": '{"a": 1}'.encode("utf-16"),
-            "zeros": b"\0" * 64,
-            "lone surrogate": '{"\\ud800": 1, "b": 2}',
-            "wrong types": '{"classes": 7, "items": 7, "train": 7}',
-            "nested wrong types": '{"classes": [[]], "items": {"image_0": 7}, "train": [7]}',
-            "huge value": '{"background": 0, "x": 1e400}',
-        }.items()
-    },
-    **{
-        f"{name}: {what}": text(name, content)
-        for name in ("groups.csv", "split.csv")
-        for what, content in {
-            "empty": "",
-            "huge field": f"image_0,{'x' * 200_000}\n",
-            "open quote": 'image_0,"train\n' + "x" * 200_000,
-            "NUL": "image_0,\0train\n",
-            "no UTF-8": b"image_0,\xff\xfe\n",
-            "one column": "image_0\n",
-            "many columns": "image_0" + ",a" * 10_000 + "\n",
-            "long row": "x" * 1_000_000,
-            "binary": bytes(range(256)) * 20,
-        }.items()
-    },
-    **{
-        f"classes.txt: {what}": text("classes.txt", content)
-        for what, content in {
-            "empty": "",
-            "no UTF-8": b"\xff\xfe\xff",
-            "one long line": "x" * 1_000_000,
-            "many numbers": "1 " * 20_000,
-            "long number": "9" * 5000 + " grain\n0 back",
-            "NUL": "back\0ground\nobject\n",
-        }.items()
-    },
+    **contents("meta.json", JSONS),
+    **contents("classes.json", JSONS),
+    **contents("split.json", JSONS),
+    **contents("groups.csv", TABLES),
+    **contents("split.csv", TABLES),
+    **contents("classes.txt", LISTS),
     "meta.json is a folder": lambda root: (root / "meta.json").mkdir(),
     "classes.json is a FIFO": lambda root: os.mkfifo(root / "classes.json"),
     "groups.csv is a FIFO": lambda root: os.mkfifo(root / "groups.csv"),
@@ -262,12 +276,7 @@ NAMES: dict[str, Spoil] = {
     "no UTF-8, folder": lambda root: (root / "x\udcff").mkdir(),
     "no UTF-8, other file": lambda root: os.mkfifo(os.fsencode(root) + b"/images/y\xff.txt"),
     **{
-        f"name with {what}": (
-            lambda root, name=name: [
-                (root / part / "image_0.png").rename(root / part / f"{name}.png")
-                for part in ("images", "masks")
-            ]
-        )
+        f"name with {what}": renamed(name)
         for what, name in {
             "newline": "a\nb",
             "tab": "a\tb",
