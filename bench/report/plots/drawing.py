@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,9 +92,13 @@ def _draw_apart(
         initializer=_leave_interrupts,
     )
     try:
-        futures = {pool.submit(_write_all, _alone(part), folder): part for part in ordered}
-        for future in as_completed(futures):
-            yield from zip(futures[future], future.result(), strict=True)
+        running: dict[Future[list[list[Path]]], list[Drawing]] = {}
+        while ordered or running:
+            while ordered and len(running) < 2 * processes:  # each has a copy of its records
+                part = ordered.pop(0)
+                running[pool.submit(_write_all, _alone(part), folder)] = part
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield from zip(running.pop(future), future.result(), strict=True)
     except BrokenProcessPool as error:
         raise UserError(
             "a process that drew figures was stopped, perhaps because the memory was full: run"

@@ -1,6 +1,6 @@
 """Show comparisons as tables in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -34,24 +34,28 @@ def terminal_table(comparison: Comparison, width: int = 100) -> Table:
         if any(row.value(column).figure is not None for row in comparison.rows)
     ]
     lengths = _lengths(comparison, keep)
-    while len(keep) > 1 and sum(lengths[title] + _GAP for title in (*_TEXT, *keep)) > width:
+    while len(keep) > 1 and _width(lengths, keep) > width:
         keep.remove(max(keep, key=lambda column: column.importance))
     return _table(comparison, keep, len(keep) < len(everything))
 
 
-def _lengths(comparison: Comparison, columns: Sequence[Column]) -> dict[str | Column, int]:
-    """Number of characters of each column, by its title if it holds text.
+def _width(lengths: Mapping[str, int], columns: Sequence[Column]) -> int:
+    return sum(lengths[name] + _GAP for name in (*_TEXT, *(column.key for column in columns)))
+
+
+def _lengths(comparison: Comparison, columns: Sequence[Column]) -> dict[str, int]:
+    """Number of characters of each column, by its title if it holds text, else by its key.
 
     It is added up here because rich needs much longer to measure a table.
     """
-    lengths: dict[str | Column, int] = {title: cell_len(title) for title in _TEXT}
-    lengths |= {column: max(map(cell_len, _header(column).split("\n"))) for column in columns}
+    lengths = {title: cell_len(title) for title in _TEXT}
+    lengths |= {column.key: max(map(cell_len, _header(column).split("\n"))) for column in columns}
     for block in comparison.blocks:
         if len(comparison.blocks) > 1:
             lengths["Method"] = max(lengths["Method"], cell_len(_prompts(block)))
         for label, backbone, weights, _, status, *figures in cells(block, columns, _mark):
             texts = (label, backbone, weights, status, *figures)
-            for name, text in zip((*_TEXT, *columns), texts, strict=True):
+            for name, text in zip(lengths, texts, strict=True):
                 lengths[name] = max(lengths[name], cell_len(text))
     least = _least_widths(comparison)
     for title, widest in _TEXT.items():
