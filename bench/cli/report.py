@@ -1,6 +1,7 @@
 """Rewrite tables, plots and overview of a results folder from its records."""
 
 import argparse
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +85,6 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     from bench.report.records.digests import RecordDigests
     from bench.report.records.frame import to_frame
     from bench.report.tables.terminal import terminal_table
-    from bench.run.local import usable_cores
     from bench.run.record_images import NamedImages, RecordImages
 
     digests = RecordDigests()
@@ -101,11 +101,17 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
         store.folder,
         pictures,
         digests=digests,
-        processes=usable_cores(),
+        processes=_cores(),
     )
     files = [*page, *files]
     counts = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}"
     console.print(plain(f"{counts}: {(page or files)[-1]}"), soft_wrap=True)
+
+
+def _cores() -> int:
+    """The number of CPU cores that this process may use, without an import of torch."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class Pictures(Mapping[str, "Lookup"]):
