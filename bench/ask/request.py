@@ -200,7 +200,8 @@ class Request:
                 "--epochs and --steps both set the length of training: give one of them"
             )
         for key in _NUMBERS:
-            if (value := getattr(self, key)) is not None:
+            value, default = getattr(self, key), getattr(Request, key)
+            if value is not None or default is not None:
                 check_number(key.replace("_", "-"), value)
         if self.seeds:  # `choose` fills in the number of seeds
             _ = self.seed_numbers
