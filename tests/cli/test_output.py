@@ -22,7 +22,7 @@ COMMAND = "from bench.cli import main; raise SystemExit(main())"
 def _run(words: list[str], **settings: object) -> "subprocess.CompletedProcess[bytes]":
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-c", COMMAND, *words]
-    return subprocess.run(command, env=environment, cwd=ROOT, check=False, **settings)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, env=environment, cwd=ROOT, check=False, **settings)  # type: ignore[call-overload]
 
 
 @pytest.mark.slow
