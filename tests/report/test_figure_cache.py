@@ -47,7 +47,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def nothing_drawn(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """With `drawn`, figures are empty."""
     if "drawn" in request.fixturenames:
-        kinds = {kind: lambda comparison, looks: None for kind in write.KINDS}
+        kinds: dict[str, Any] = {kind: lambda comparison, looks: None for kind in write.KINDS}
         kinds |= {kind: lambda comparison, looks: _Empty() for kind in ("pareto", "memory")}
         monkeypatch.setattr(write, "KINDS", kinds)
         monkeypatch.setattr(write, "draw_ranks", lambda standing, looks: _Empty())

@@ -65,7 +65,8 @@ def draw_all(
     Raises:
         UserError: a file cannot be written, or a process was stopped.
     """
-    here, apart = [], []
+    here: list[Drawing] = []
+    apart: list[Drawing] = []
     for drawing in drawings:
         (apart if isinstance(drawing.subject, Comparison) else here).append(drawing)
     if processes == 1 or len(apart) < FEWEST:
