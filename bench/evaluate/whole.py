@@ -115,11 +115,12 @@ def _predict_stack(
         masks = [mask for _, mask in pairs]
         prompts = _oracle_prompts(stack, masks, model).to(model.device)
     logits = full_logits(model, [image for image, _ in pairs], prompts)
-    for item, (_, mask), full in zip(stack, pairs, logits, strict=True):
-        outputs, shares = model.split(full)
+    for item, (_, mask) in zip(stack, pairs, strict=True):
+        outputs, shares = model.split(next(logits))
         classes, foreground = decide(outputs)
         distances = None if shares is None else shares.cpu().numpy()
         objects = model.object_rule.separate(classes, distances)
+        del outputs, shares, distances  # at the size of the image they need more than its scores
         yield Prediction(item, mask, classes, foreground, objects)
 
 
