@@ -63,7 +63,7 @@ def test_numbers_in_text(text: str) -> None:
     readers = (read_seeds, read_labels, read_rates, read_shard, canonical_ratio, find_gpu)
     for read in (*readers, parse_time, parse_count):
         try:
-            read(text)  # type: ignore[operator]
+            read(text)
         except UserError as error:
             _says(error)
     for name in BOUNDS:
