@@ -247,6 +247,16 @@ def test_without_images_no_ledger_is_compared(steel: Store) -> None:
     )
 
 
+def test_with_other_images_no_ledger_is_compared(steel: Store) -> None:
+    def other(name: str, selection: Selection) -> Collection:
+        return dataclasses.replace(load(name, selection), items=MADE.items[:-1])
+
+    verdict = verify(steel.folder, other)
+    assert verdict.findings == ()
+    sentence = "steel-baselines.md: its images on this machine differ from those of the runs"
+    assert sentence in verdict.skipped
+
+
 def test_the_command_names_what_differs(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["verify", "--results", str(results)]
     assert cli.main(words) == 0
