@@ -50,9 +50,9 @@ def compare(
             lr, precision, loss, augmentation, evaluation, objects ("components", "watershed",
             "distances"), checkpointing, accumulate.
             How to run it: device, jobs (runs at a time), threads, timeout (seconds for each cell),
-            retry, keep, predict (memory and time of each run, before it), fit_memory, executor
-            ("local", "slurm", "ray"), slurm (options of sbatch), shard (as "3/16"), log
-            ("tensorboard", "wandb", "mlflow").
+            retry, keep, save_every (as "5min"), predict (memory and time of each run, before it),
+            fit_memory, executor ("local", "slurm", "ray"), slurm (options of sbatch), shard (as
+            "3/16"), log ("tensorboard", "wandb", "mlflow").
             `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:

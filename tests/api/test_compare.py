@@ -56,7 +56,7 @@ def test_python_values_mean_what_the_command_line_writes() -> None:
         ({"seeds": 1.5}, r"seeds is 1\.5: give text, a whole number or a list"),
         ({"datasets": Path("a,b")}, "datasets has the path 'a,b': give a path without a comma"),
         ({"datasets": ["steel", Path("a,b")]}, "datasets has the path 'a,b'"),
-        ({"seeds": 0}, "--seeds 0 runs nothing"),
+        ({"seeds": 0}, "--seeds is 0: give a whole number from 1"),
         ({"datasets": "steal"}, "no dataset 'steal'. Did you mean 'steel'"),
     ],
 )

@@ -69,7 +69,7 @@ def test_method_texts_expand(text: str, expected: list[tuple[str, dict[str, Any]
         ("lora[rank=four]", "option 'rank' of lora must be a whole number, not 'four'"),
         ("lora[rank=1.5]", "option 'rank' of lora must be a whole number, not '1.5'"),
         ("lora[rank=]", "option 'rank' of lora must be a whole number, not ''"),
-        ("lora[alpha=nan]", "option 'alpha' of lora must be a number, not 'nan'"),
+        ("lora[alpha=nan]", "option 'alpha' of lora is nan: give a number from"),
         ("lora[bias=2]", "option 'bias' of lora must be true or false, not '2'"),
         ("lora[rank]", "give option 'rank' of lora once"),
         ("lora[rank=1,rank=2]", "give option 'rank' of lora once"),

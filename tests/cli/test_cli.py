@@ -175,7 +175,7 @@ def test_a_mistake_is_told_in_one_sentence_and_nothing_is_written(
     [
         (LORA, r"--dataset is missing: see --list for names"),
         (f"{LORA} --dataset steal", r"no dataset 'steal'\. Did you mean 'steel'\? .* a folder"),
-        (f"{LORA} --dataset ,", r"--dataset is empty: give names or values"),
+        (f"{LORA} --dataset ,", r"--dataset is ',': give names or values"),
         ("report", r"no records in results/local: run some methods first, or give --out FOLDER"),
         ("report --out mine", r"no records in mine: run some methods first"),
         ("report --fast", r"unrecognized arguments: --fast; see sam-bench report --help"),

@@ -45,10 +45,12 @@ def test_a_gpu_is_a_name_or_a_size() -> None:
     assert all(gpu.source and gpu.bandwidth and gpu.bf16 and gpu.fp32 for gpu in GPUS.values())
 
 
-@pytest.mark.parametrize("text", ["rtx 9999", "0GB", "12", ""])
+@pytest.mark.parametrize("text", ["rtx 9999", "12", ""])
 def test_an_unknown_gpu_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="give a memory size as 12GB, or one of"):
         find_gpu(text)
+    with pytest.raises(UserError, match="a memory in GB is 0: give a number above 0"):
+        find_gpu("0GB")
 
 
 def test_margins_decide_between_fits_and_probably() -> None:

@@ -272,7 +272,7 @@ def test_a_grid_with_a_slip_and_a_folder_are_not_written_over(tmp_path: Path) ->
     path.write_text(json.dumps({"grid": {"colour": 1}}))
     with pytest.raises(UserError, match=r"'colour'.*mend it, or remove the file"):
         baseline.request_to_write(path, "built-in")
-    with pytest.raises(UserError, match=r"cannot read .* give another file"):
+    with pytest.raises(UserError, match=r"cannot read .* it is no regular file"):
         baseline.request_to_write(tmp_path, "built-in")
 
 

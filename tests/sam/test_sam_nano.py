@@ -51,7 +51,8 @@ def test_images_of_another_part_do_not_replace_a_part_without_images(tmp_path: P
     for kind in ("images", "masks", "instances"):
         (tmp_path / kind).mkdir()
         for name in "ab":
-            Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / kind / f"{name}.png")
+            pixels = np.eye(8, dtype=np.uint8) * (200 if kind == "images" else 1)
+            Image.fromarray(pixels).save(tmp_path / kind / f"{name}.png")
     assert len(list(labelled(tmp_path))) == 2, "no split: all images"
     (tmp_path / "split.json").write_text('{"train": ["a"], "val": ["b"]}')
     assert len(list(labelled(tmp_path, "val"))) == 1
