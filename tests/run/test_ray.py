@@ -1,0 +1,172 @@
+"""Cells on a Ray cluster of two raylets on this machine, whose processes are killed."""
+
+import contextlib
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from folders import make_folder
+
+from bench.run.store import Store
+
+ROOT = Path(__file__).parents[2]
+CELLS, KILLS = 6, 4  # every second kill is one of the driver
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster() -> Iterator[dict[str, str]]:
+    """The environment of commands that reach the cluster."""
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:
+        address = f"127.0.0.1:{_free_port()}"
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "RAY_ADDRESS": address,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(16),
+            "RAY_worker_niceness": "0",
+            # A busy machine answers late, which is no reason to give it up.
+            "RAY_health_check_timeout_ms": "60000",
+            "RAY_health_check_failure_threshold": "60",
+        }
+        with (
+            _raylet(environment, f"{folder}/1", "--head", f"--port={address.split(':')[1]}"),
+            _raylet(environment, f"{folder}/2", f"--address={address}"),
+        ):
+            yield environment
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _raylet(environment: dict[str, str], folder: str, *words: str) -> Iterator[None]:
+    """A machine of the cluster. The folder must have a short name, since sockets are in it."""
+    program = str(Path(sys.executable).with_name("ray"))
+    options = [f"--temp-dir={folder}", "--num-cpus=1", "--include-dashboard=false", "--block"]
+    if "--head" not in words:
+        options = ["--num-cpus=1", "--block"]
+    plain = {name: text for name, text in environment.items() if name != "RAY_ADDRESS"}
+    process = subprocess.Popen(
+        [program, "start", *words, *options],
+        env=plain,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        host, _, port = environment["RAY_ADDRESS"].partition(":")
+        ends = time.monotonic() + 180
+        while not _answers(host, int(port)):
+            assert process.poll() is None, "ray start has ended"
+            assert time.monotonic() < ends, "the head of the cluster does not answer"
+            time.sleep(0.5)
+        time.sleep(5)  # until the machine has joined
+        assert process.poll() is None, "ray start has ended"
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+
+
+def start(folder: Path, environment: dict[str, str], *words: str) -> "subprocess.Popen[str]":
+    tiny = f"--methods frozen_head --seeds {CELLS} --weights random --image-size 64"
+    recipe = "--precision fp32 --steps 150 --batch-size 2 --devices cpu --dataset"
+    command = [sys.executable, "-m", "bench", *tiny.split(), *recipe.split(), str(folder), *words]
+    return subprocess.Popen(
+        command,
+        env=environment,
+        cwd=folder.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_killed_workers_and_drivers_lose_no_cell(tmp_path: Path, cluster: dict[str, str]) -> None:
+    mine = make_folder(tmp_path / "mine")
+    plain = start(mine, cluster, "--out", "plain")
+    out, _ = plain.communicate(timeout=600)
+    assert plain.returncode == 0, out
+    words = ("--out", "results", "--executor", "ray")
+    run, chance = start(mine, cluster, *words), random.Random(0)
+    for number in range(KILLS):
+        worker = _wait_for_worker(run)
+        if worker is None:
+            break  # all cells have ended
+        time.sleep(chance.uniform(0, 5))
+        if number % 2:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.communicate(timeout=60)
+            run = start(mine, cluster, *words)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+    out, _ = run.communicate(timeout=600)
+    assert run.returncode == 0, out
+    expected, records = (Store(tmp_path / name).read_all() for name in ("plain", "results"))
+    assert len(list((tmp_path / "results" / "records").iterdir())) == CELLS
+    assert [record.cell.id for record in records] == [record.cell.id for record in expected]
+    assert [record.status for record in records] == ["ok"] * CELLS
+    assert [record.metrics for record in records] == [record.metrics for record in expected]
+    for record in expected:
+        here, there = (
+            sorted((tmp_path / name / "predictions" / record.cell.id).iterdir())
+            for name in ("plain", "results")
+        )
+        assert [path.read_bytes() for path in here] == [path.read_bytes() for path in there]
+
+
+def test_a_cluster_without_the_token_is_refused(tmp_path: Path, cluster: dict[str, str]) -> None:
+    mine = make_folder(tmp_path / "mine")
+    for changes, sentence in (
+        ({"RAY_AUTH_MODE": "disabled"}, "needs a cluster that asks for a token"),
+        ({"RAY_AUTH_TOKEN": secrets.token_hex(16)}, "there is no Ray cluster at"),
+    ):
+        run = start(mine, cluster | changes, "--out", "results", "--executor", "ray")
+        out, _ = run.communicate(timeout=300)
+        assert run.returncode == 2, out
+        assert sentence in out.replace("\n", " ")
+        assert not list((tmp_path / "results").glob("records/*"))
+
+
+def _wait_for_worker(run: "subprocess.Popen[str]") -> int | None:
+    """A process of the cluster that runs a cell; None if the run ends before there is one."""
+    ends = time.monotonic() + 300
+    while time.monotonic() < ends and run.poll() is None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has just ended
+                if (process / "cmdline").read_bytes().startswith(b"ray::run_and_pack"):
+                    return int(process.name)
+        time.sleep(0.2)
+    assert run.poll() is not None, "no worker started"
+    return None
