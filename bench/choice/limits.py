@@ -14,10 +14,10 @@ from bench.cost.predict.views import kept_views
 from bench.errors import UnsupportedError, UserError, check_number, shorten
 from bench.plugins.registry import get_method
 from bench.run.device_memory import verdict_of
+from bench.run.durations import read_seconds
 from bench.spec import Cell
 
 DEVICES = {"cuda": "CUDA", "cpu": "the CPU"}  # that memory is predicted for, with their titles
-_UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def read_limits(options: Mapping[str, Any]) -> Limits:
     seconds, params = options.get("max_time"), options.get("max_params")
     limits = Limits(
         options.get("max_memory"),
-        parse_time(seconds) if isinstance(seconds, str) else seconds,
+        read_seconds(seconds, "--max-time", "max-time") if isinstance(seconds, str) else seconds,
         parse_count(params) if isinstance(params, str) else params,
         options.get("min_speed"),
         not options.get("no_scratch", False),
@@ -117,20 +117,6 @@ class LeftOut:
 
     name: str
     reason: str
-
-
-def parse_time(text: str) -> float:
-    """Seconds of a time as "90s", "20min", "2h" or "1.5h".
-
-    Raises:
-        UserError: the text is not such a time.
-    """
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h)\s*", text)
-    if match is None:
-        raise UserError(f"--max-time cannot be '{shorten(text)}': give a time as 90s, 20min or 2h")
-    seconds = float(match[1]) * _UNITS[match[2]]
-    check_number("max-time", seconds, "--max-time in seconds")
-    return seconds
 
 
 def parse_count(text: str) -> int:

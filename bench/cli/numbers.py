@@ -103,14 +103,14 @@ def read_gpu(text: str) -> object:
 
 
 def read_time(text: str) -> object:
-    """As `bench.choice.limits.parse_time`."""
-    from bench.choice.limits import parse_time
+    """As `bench.run.durations.read_seconds`, for `--max-time`."""
+    from bench.run.durations import read_seconds
 
-    return parse_time(text)
+    return read_seconds(text, "--max-time", "max-time")
 
 
 def read_pause(text: str) -> object:
-    """As `bench.run.durations.read_seconds`."""
+    """As `bench.run.durations.read_seconds`, for `--save-every`."""
     from bench.run.durations import read_seconds
 
     return read_seconds(text, "--save-every")

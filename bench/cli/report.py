@@ -1,7 +1,6 @@
 """Rewrite tables, plots and overview of a results folder from its records."""
 
 import argparse
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
 from bench.errors import UserError
+from bench.run.threads import usable_cores
 from bench.wording import counted
 
 if TYPE_CHECKING:
@@ -101,17 +101,11 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
         store.folder,
         pictures,
         digests=digests,
-        processes=_cores(),
+        processes=usable_cores(),
     )
     files = [*page, *files]
     counts = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}"
     console.print(plain(f"{counts}: {(page or files)[-1]}"), soft_wrap=True)
-
-
-def _cores() -> int:
-    """The number of CPU cores that this process may use, without an import of torch."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class Pictures(Mapping[str, "Lookup"]):

@@ -1,7 +1,6 @@
 """Run cells on this machine, side by side, each in a process of its own."""
 
 import multiprocessing
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.run.device_memory import available_bytes, fit_together
@@ -18,6 +16,7 @@ from bench.run.executor import Place, Report
 from bench.run.memory_words import explain
 from bench.run.process import ChildProcess, Ended, ProcessDiedError, isolate, receive
 from bench.run.store import Store
+from bench.run.threads import usable_cores
 from bench.spec import Cell, Record
 
 if TYPE_CHECKING:
@@ -48,18 +47,6 @@ def choose_places(
             jobs = min(usable_cores() // threads, most)
     jobs = max(1, min(jobs, cells))
     return tuple(devices[number % len(devices)] for number in range(jobs))
-
-
-def usable_cores() -> int:
-    """The number of CPU cores that this process may use: its affinity and its group's limit."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    limit = Path("/sys/fs/cgroup/cpu.max")
-    if limit.exists():
-        quota, period = limit.read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
 
 
 def work_when_admitted(

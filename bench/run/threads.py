@@ -5,8 +5,10 @@ identity. So it has one default on all machines, and a results folder keeps the 
 records have.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from bench.spec import Cell, Record
 from bench.wording import counted
@@ -69,3 +71,15 @@ def _describe(stored: Counter[int]) -> str:
     """Such as `3 records with 1 thread, 1 record with 2 threads`."""
     parts = sorted(stored.items())
     return ", ".join(f"{counted(n, 'record')} with {counted(k, 'thread')}" for k, n in parts)
+
+
+def usable_cores() -> int:
+    """The number of CPU cores that this process may use: its affinity and its group's limit."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    if limit.exists():
+        quota, period = limit.read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    return cores

@@ -8,8 +8,9 @@ from planted_races import planted_cells
 
 import bench
 from bench.choice.arms import make_arms
-from bench.choice.limits import Limits, apply_limits, parse_count, parse_time
+from bench.choice.limits import Limits, apply_limits, parse_count
 from bench.errors import UserError
+from bench.run.durations import read_seconds
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,8 @@ def test_limits_of_a_wrong_type_are_one_sentence(option: str, value: Any, messag
 
 
 def test_times_and_counts() -> None:
-    assert [parse_time(text) for text in ("90s", "20min", "1.5h")] == [90, 1200, 5400]
+    times = [read_seconds(text, "--max-time", "max-time") for text in ("90s", "20min", "1.5h")]
+    assert times == [90, 1200, 5400]
     assert [parse_count(text) for text in ("500000", "5M", "0.5M")] == [500000, 5000000, 500000]
 
 

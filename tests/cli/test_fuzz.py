@@ -15,7 +15,8 @@ from records import make_cell, make_record
 
 from bench.ask.method_words import parse_methods
 from bench.ask.request import Request, read_labels, read_rates, read_seeds
-from bench.choice.limits import parse_count, parse_time
+from bench.choice.limits import parse_count
+from bench.cli.numbers import read_time
 from bench.cost.predict.gpus import find_gpu
 from bench.data.decode import show
 from bench.data.folder.sidecars import list_of_lines
@@ -61,7 +62,7 @@ def test_methods(text: str) -> None:
 @given(st.lists(st.sampled_from(SETTINGS), max_size=8).map("".join) | st.text(max_size=10))
 def test_numbers_in_text(text: str) -> None:
     readers = (read_seeds, read_labels, read_rates, read_shard, canonical_ratio, find_gpu)
-    for read in (*readers, parse_time, parse_count):
+    for read in (*readers, read_time, parse_count):
         try:
             read(text)
         except UserError as error:
