@@ -135,7 +135,7 @@ def test_commands_for_one_method_name_its_backbone(method: str, backbone: str, w
     ("words", "message"),
     [
         (["choose"], "--dataset is missing"),
-        (["choose", "--dataset", "x", "--max-time", "soon"], "give a time as 90s, 20min or 2h"),
+        (["choose", "--dataset", "x", "--max-time", "soon"], "give a time as 90s, 5min or 1h"),
         (["choose", "--dataset", "x", "--max-params", "-1"], "give a number as 500000 or 5M"),
         (["choose", "--dataset", "x", "--max-memory", "lots"], "GPU 'lots' is not known"),
         (["choose", "--dataset", "x", "--min-speed", "0"], "--min-speed is 0: give a number"),
