@@ -24,6 +24,7 @@ from bench.data.raster import load
 from bench.data.selection import Selection
 from bench.data.split import canonical_ratio
 from bench.errors import BOUNDS, UserError, read_number
+from bench.report.records.frame import to_frame
 from bench.run.shard import read_shard
 from bench.run.store import RecordError, Store, read_record
 
@@ -106,9 +107,11 @@ def test_records(record: Path, data: st.DataObject) -> None:
     path = record.with_name("changed.json")
     path.write_text(json.dumps(values))
     try:
-        read_record(path)
+        accepted = read_record(path)
     except RecordError as error:
         _says(error, str(path))
+    else:
+        assert len(to_frame([accepted])) == 1, "a report can be made of what is accepted"
 
 
 @SHORT
