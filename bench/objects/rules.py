@@ -141,5 +141,5 @@ def get_rule(name: str) -> ObjectRule:
         UserError: no rule has this name.
     """
     if name not in RULES:
-        raise no_such("objects", name, RULES)
+        raise no_such("rule for objects", name, RULES)
     return RULES[name]

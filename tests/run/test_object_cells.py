@@ -176,7 +176,7 @@ def test_a_mask_generator_finds_its_objects_itself(discs: Path) -> None:
     request = Request("lora", str(discs), objects="watershed", evaluation="generator")
     with pytest.raises(UserError, match="leave one of them out"):
         expand(request)
-    with pytest.raises(UserError, match="no objects 'shed'"):
+    with pytest.raises(UserError, match="no rule for objects 'shed'"):
         expand(replace(request, objects="shed"))
 
 
