@@ -167,7 +167,9 @@ def test_built_task_has_an_output_for_each_map() -> None:
 
 
 def test_unknown_rule() -> None:
-    with pytest.raises(UserError, match=r"no rule for objects 'watersheds'.*Did you mean 'watershed'"):
+    with pytest.raises(
+        UserError, match=r"no rule for objects 'watersheds'.*Did you mean 'watershed'"
+    ):
         get_rule("watersheds")
 
 
