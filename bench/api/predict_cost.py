@@ -89,13 +89,11 @@ def _check(numbers: "dict[str, int]") -> None:
 
 
 def _tasks(backbones: Names, image_size: int | None, classes: int, depth: int) -> "list[Task]":
-    from bench.sam.build import ARCHITECTURES
+    from bench.sam.backbone import get_backbone
 
     names = backbones.split(",") if isinstance(backbones, str) else list(backbones)
     tasks = []
     for name in (name.strip() for name in names):
-        if name not in ARCHITECTURES:
-            raise no_such("backbone", name, ARCHITECTURES)
-        size = image_size or ARCHITECTURES[name].image_size
+        size = image_size or get_backbone(name).image_size
         tasks.append(Task(classes + 1, size, name, "random", depth))
     return tasks

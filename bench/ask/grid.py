@@ -14,7 +14,7 @@ from bench.ask.object_labels import check_object_labels
 from bench.ask.other_tests import load_test_collection
 from bench.ask.request import Request
 from bench.data.items import Collection
-from bench.errors import UserError, no_such
+from bench.errors import UserError
 from bench.evaluate.modes import get_mode
 from bench.files import file_sha256
 from bench.objects.rules import get_rule
@@ -249,12 +249,12 @@ def _task(
 
     The default image size is that of the backbone.
     """
-    from bench.sam.build import ARCHITECTURES, load_sam_with_note, weights_path
+    from bench.sam.backbone import get_backbone
+    from bench.sam.build import load_sam_with_note, weights_path
 
-    if backbone not in ARCHITECTURES:
-        raise no_such("backbone", backbone, ARCHITECTURES)
+    plugin = get_backbone(backbone)
     weights = str(request.checkpoint) if request.checkpoint else request.weights
-    size = image_size or ARCHITECTURES[backbone].image_size
+    size = image_size or plugin.image_size
     selected = request.selection
     task = Task(
         *(num_classes, size, backbone, weights, request.depth, selected.channels, selected.crop),

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from bench.cli.numbers import Number
 from bench.cli.parsing import ArgumentParser, plain
-from bench.errors import no_such
 
 if TYPE_CHECKING:
     from bench.contract.promise import Outcome
@@ -44,11 +43,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """
     from bench.contract.methods import check_method
     from bench.plugins.registry import get_method
-    from bench.sam.build import ARCHITECTURES
+    from bench.sam.backbone import get_backbone
     from bench.spec import Task
 
-    if arguments.backbone not in ARCHITECTURES:
-        raise no_such("backbone", arguments.backbone, ARCHITECTURES)
+    get_backbone(arguments.backbone)
     method = get_method(arguments.name)
     task = Task(3, arguments.image_size, arguments.backbone, "random")
     return show_outcomes(check_method(method, task), console)

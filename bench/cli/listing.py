@@ -43,8 +43,9 @@ def describe_everything() -> dict[str, Any]:
 
     Returns:
         "methods" and "datasets": lists of `describe_method` and `describe_dataset`; "backbones": a
-        list of dicts with name, image_size (pixels) and weights (where they are, or how to get
-        them); "unavailable": name of the file of a plugin to the reason why it cannot be imported.
+        list of dicts with the facts of `Backbone`, image_size in pixels, and weights (where they
+        are, or how to get them); "unavailable": name of the file of a plugin to the reason why it
+        cannot be imported.
     """
     from bench.plugins.describe import describe_dataset, describe_method
     from bench.plugins.registry import (
@@ -53,30 +54,47 @@ def describe_everything() -> dict[str, Any]:
         unavailable_datasets,
         unavailable_methods,
     )
+    from bench.sam.backbone import unavailable_backbones
 
     return {
         "methods": [describe_method(method) for method in list_methods()],
         "datasets": [describe_dataset(dataset) for dataset in list_datasets()],
         "backbones": _describe_backbones(),
-        "unavailable": {**unavailable_methods(), **unavailable_datasets()},
+        "unavailable": {
+            **unavailable_methods(),
+            **unavailable_datasets(),
+            **unavailable_backbones(),
+        },
     }
 
 
 def _describe_backbones() -> list[Description]:
-    from bench.sam.build import ARCHITECTURES
-    from bench.sam.weights import PUBLIC, cached_weights
+    from bench.sam.backbone import list_backbones
+    from bench.sam.weights import cached_weights
 
     descriptions = []
-    for name, architecture in ARCHITECTURES.items():
-        if architecture.weights is not None and architecture.weights.is_file():
+    for one in list_backbones():
+        if one.weights is not None and one.weights.is_file():
             weights = "in the package"
-        elif cached_weights(name).is_file():
+        elif one.public is not None and cached_weights(one.name).is_file():
             weights = "in the cache"
         else:
-            fetch = f"weights fetch {name}, " if name in PUBLIC else ""
+            fetch = f"weights fetch {one.name}, " if one.public else ""
             weights = f"{fetch}--checkpoint FILE or --weights random"
         descriptions.append(
-            {"name": name, "image_size": architecture.image_size, "weights": weights}
+            {
+                "name": one.name,
+                "summary": one.summary,
+                "image_size": one.image_size,
+                "weights": weights,
+                "parameters": one.parameters,
+                "blocks": one.blocks,
+                "projections": one.projections,
+                "trained_on": one.trained_on,
+                "paper": one.paper,
+                "licence": one.licence,
+                "file": one.file,
+            }
         )
     return descriptions
 

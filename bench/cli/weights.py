@@ -36,13 +36,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from rich.table import Table
 
     from bench.files import cache_folder, file_sha256
-    from bench.sam.weights import PUBLIC, cached_weights, fetch, public
+    from bench.sam.weights import cached_weights, fetch, public, public_files
 
-    names = arguments.names or list(PUBLIC)
+    names = arguments.names or list(public_files())
     for name in names:
         public(name)
     if arguments.action == "fetch":
-        fetch_all(arguments.names, PUBLIC, fetch, console)
+        fetch_all(arguments.names, public_files(), fetch, console)
         return 0
     table = Table("Backbone", "State", "File", "Licence", box=SIMPLE_HEAD)
     wrong = 0

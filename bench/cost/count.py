@@ -19,10 +19,10 @@ from bench.cost import (
     count_train_step_flops,
     trained_state,
 )
-from bench.errors import UnsupportedError, UserError, check_number, no_such
+from bench.errors import UnsupportedError, UserError, check_number
 from bench.learn.model import Model
 from bench.plugins.registry import Method
-from bench.sam.build import ARCHITECTURES
+from bench.sam.backbone import get_backbone
 from bench.sam.foundation import count_added
 from bench.sam.prompts import Prompts
 from bench.sam.surgery import require_size
@@ -179,9 +179,7 @@ def cost_cards(
             check_number(option, value)
     cards, refused = dict[tuple[str, str, int], CostCard](), []
     for backbone in (word.strip() for word in backbones.split(",")):
-        if backbone not in ARCHITECTURES:
-            raise no_such("backbone", backbone, ARCHITECTURES)
-        size = image_size or ARCHITECTURES[backbone].image_size
+        size = image_size or get_backbone(backbone).image_size
         for method, options in methods:
             name = "none" if method.from_scratch else backbone
             task = Task(classes + 1, size, name, "random", depth)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench.errors import UnsupportedError
 from bench.export.agreement import check_images, largest_difference, to_unit
-from bench.sam.build import ARCHITECTURES
+from bench.sam.backbone import get_backbone
 from bench.sam.prompts import Prompts
 from bench.sam.segmenter import NO_MASK, PromptedDecoder, SamSegmenter
 from bench.sam.surgery import Mergeable, merge
@@ -55,8 +55,8 @@ class SamSizes:
         Raises:
             UnsupportedError: `segment_anything` does not have this image encoder.
         """
-        arch = ARCHITECTURES.get(task.backbone)
-        if arch is None or not arch.depth:
+        arch = None if task.backbone == "none" else get_backbone(task.backbone).vit
+        if arch is None:
             raise UnsupportedError(
                 f"its image encoder ({task.backbone}) is not the ViT of segment_anything"
             )

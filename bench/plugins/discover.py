@@ -18,7 +18,7 @@ from bench.plugins.folders import plugin_packages
 
 
 class Registered(Protocol):
-    """A method or a dataset."""
+    """A method, a dataset or a backbone."""
 
     @property
     def file(self) -> str:
@@ -51,7 +51,7 @@ class Plugins(Generic[Entry]):
     and does not break the others. The attributes hold only what was imported so far.
 
     Attributes:
-        kind: "method" or "dataset".
+        kind: "method", "dataset" or "backbone".
         package: import name of the folder of built-in plugins.
         entries: registered name to entry.
         unavailable: name of each plugin (with its place if the name occurs twice) that cannot be

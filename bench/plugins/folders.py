@@ -11,13 +11,15 @@ from bench.errors import UserError
 from bench.plugins.checkout import PLUGIN_FOLDERS, make_package
 
 VARIABLE = "SAM_BENCH_PLUGINS"
+USER_FOLDERS = (*PLUGIN_FOLDERS, "backbones")
 
 
 def plugin_folders() -> list[Path]:
     """Return the plugin folders of $SAM_BENCH_PLUGINS as absolute paths, each once, in its order.
 
     Raises:
-        UserError: a folder does not exist, or contains neither `methods` nor `datasets`.
+        UserError: a folder does not exist, or contains none of `methods`, `datasets` and
+            `backbones`.
     """
     words = [word for word in os.environ.get(VARIABLE, "").split(os.pathsep) if word]
     return list(dict.fromkeys(_checked(Path(word)) for word in words))
@@ -29,11 +31,11 @@ def add_plugin_folder(folder: Path) -> None:
     Nothing is imported yet. A folder that is there already is not added again.
 
     Args:
-        folder: contains `methods/*.py`, `datasets/*.py` or both; "~" is expanded.
+        folder: contains `methods/*.py`, `datasets/*.py` or `backbones/*.py`; "~" is expanded.
 
     Raises:
-        UserError: it, or a folder that is there already, does not exist or contains neither
-            `methods` nor `datasets`.
+        UserError: it, or a folder that is there already, does not exist or contains none
+            of `methods`, `datasets` and `backbones`.
     """
     folders = [*plugin_folders(), _checked(folder)]
     os.environ[VARIABLE] = os.pathsep.join(map(str, dict.fromkeys(folders)))
@@ -43,7 +45,7 @@ def plugin_packages(name: str) -> list[str]:
     """Make the subfolder `name` of each plugin folder that has it importable; return import names.
 
     Args:
-        name: "methods" or "datasets".
+        name: "methods", "datasets" or "backbones".
 
     Raises:
         UserError: a folder of $SAM_BENCH_PLUGINS does not exist or has no plugins.
@@ -57,11 +59,12 @@ def plugin_packages(name: str) -> list[str]:
 
 def _checked(folder: Path) -> Path:
     path = folder.expanduser().resolve()
-    if not any((path / name).is_dir() for name in PLUGIN_FOLDERS):
-        state = "contains neither methods/ nor datasets/" if path.is_dir() else "does not exist"
+    if not any((path / name).is_dir() for name in USER_FOLDERS):
+        empty = "contains none of methods/, datasets/ and backbones/"
+        state = empty if path.is_dir() else "does not exist"
         raise UserError(
             f"the plugin folder '{folder}' {state}: give --plugins (or {VARIABLE}) a folder with "
-            "methods/NAME.py or datasets/NAME.py inside"
+            "methods/NAME.py, datasets/NAME.py or backbones/NAME.py inside"
         )
     return path
 

@@ -1,83 +1,20 @@
-"""Builds foundation models from the classes of `segment_anything` and loads their weights."""
+"""Builds foundation models and loads their weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
-from bench.errors import UserError, no_such
-from bench.sam.encoder import FastEncoder
+from bench.errors import UserError
+from bench.sam.backbone import get_backbone
 from bench.sam.foundation import mark_foundation
 from bench.sam.state_dict import check_names_and_shapes, checked_tensors, read_state_dict
-from bench.sam.tiny_vit import TinyViTEncoder, from_public
-from bench.sam.weights import PUBLIC, cached_weights
+from bench.sam.weights import cached_weights
 from bench.spec import Task
 from bench.wording import program_name
-
-NANO_WEIGHTS = Path(__file__).parent / "nano" / "sam_nano.safetensors"
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of a SAM; the defaults are the values that all models of Meta share.
-
-    The blocks with the indices `global_blocks` attend over the whole image, the other blocks
-    within windows of `window` x `window` tokens. A depth of 0 means the TinyViT of MobileSAM,
-    which has its own width, heads and windows.
-
-    Attributes:
-        width: channels of each token.
-        depth: number of blocks.
-        heads: number of attention heads of each block.
-        global_blocks: indices of the blocks without windows.
-        image_size: side of the training images of the weights, in pixels.
-        patch: side of a patch in pixels.
-        window: side of a window in tokens.
-        prompt_dim: channels of the embeddings of images and prompts.
-        decoder_heads: number of attention heads of the mask decoder.
-        decoder_mlp: hidden channels of the MLPs of the mask decoder.
-        weights: file in this package with pretrained weights; None if there is none.
-    """
-
-    width: int
-    depth: int
-    heads: int
-    global_blocks: tuple[int, ...]
-    image_size: int = 1024
-    patch: int = 16
-    window: int = 14
-    prompt_dim: int = 256
-    decoder_heads: int = 8
-    decoder_mlp: int = 2048
-    weights: Path | None = None
-
-
-ARCHITECTURES = {
-    # With three decoder heads, each head has 16 channels, enough to encode the position of a
-    # prompt. Patches of 8 px give a mask resolution of 2 px. For the nuclei of dsb2018, perfect
-    # masks at 4 px (patches of 16 px) reach an IoU of only 0.86, perfect masks at 2 px 0.98.
-    "sam_nano": Architecture(
-        width=96,
-        depth=4,
-        heads=3,
-        global_blocks=(2,),
-        image_size=256,
-        patch=8,
-        window=8,
-        prompt_dim=96,
-        decoder_heads=3,
-        decoder_mlp=384,
-        weights=NANO_WEIGHTS,
-    ),
-    "sam_vit_b": Architecture(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
-    "sam_vit_l": Architecture(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
-    "sam_vit_h": Architecture(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
-    "mobile_sam": Architecture(width=320, depth=0, heads=0, global_blocks=()),
-}
 
 
 def build_sam(backbone: str, image_size: int, mask_outputs: int = 4) -> Sam:
@@ -86,49 +23,17 @@ def build_sam(backbone: str, image_size: int, mask_outputs: int = 4) -> Sam:
     The unused classifier in the encoder of `mobile_sam` is frozen, nothing else.
 
     Args:
-        backbone: a key of `ARCHITECTURES`.
+        backbone: name of a registered backbone.
         image_size: side of the images in pixels, a multiple of the patch size.
         mask_outputs: number of mask tokens of the decoder; SAM has 4 (one for an unambiguous
             prompt, three for an ambiguous one).
 
     Raises:
-        UserError: the backbone is unknown, or `image_size` is not a multiple of the patch size.
+        UserError: the backbone is unknown, or `image_size` does not fit it.
     """
-    if backbone not in ARCHITECTURES:
-        raise no_such("backbone", backbone, ARCHITECTURES)
-    arch = ARCHITECTURES[backbone]
-    if image_size < arch.patch or image_size % arch.patch:
-        raise UserError(
-            f"image size {image_size} does not fit {backbone}: give a multiple of {arch.patch}"
-        )
-    grid = image_size // arch.patch
-    encoder: nn.Module
-    if arch.depth:
-        encoder = FastEncoder(
-            image_size=image_size,
-            patch=arch.patch,
-            width=arch.width,
-            heads=arch.heads,
-            depth=arch.depth,
-            global_blocks=arch.global_blocks,
-            window=arch.window,
-            out_channels=arch.prompt_dim,
-        )
-    else:
-        encoder = TinyViTEncoder(image_size, arch.prompt_dim)
-    prompts = PromptEncoder(
-        embed_dim=arch.prompt_dim,
-        image_embedding_size=(grid, grid),
-        input_image_size=(image_size, image_size),
-        mask_in_chans=16,
-    )
-    decoder = MaskDecoder(
-        transformer_dim=arch.prompt_dim,
-        transformer=TwoWayTransformer(2, arch.prompt_dim, arch.decoder_heads, arch.decoder_mlp),
-        num_multimask_outputs=mask_outputs - 1,
-        iou_head_hidden_dim=arch.prompt_dim,
-    )
-    return Sam(encoder, prompts, decoder)
+    plugin = get_backbone(backbone)
+    plugin.check_side(image_size)
+    return plugin.build(image_size, mask_outputs)
 
 
 def weights_path(task: Task) -> Path | None:
@@ -140,8 +45,7 @@ def weights_path(task: Task) -> Path | None:
         UserError: the backbone is unknown, the file does not exist, or the pretrained weights of
             the backbone are not on this machine.
     """
-    if task.backbone not in ARCHITECTURES:
-        raise no_such("backbone", task.backbone, ARCHITECTURES)
+    backbone = get_backbone(task.backbone)
     if task.weights == "random":
         return None
     if task.weights != "pretrained":
@@ -152,8 +56,8 @@ def weights_path(task: Task) -> Path | None:
                 " or leave it out for the default weights"
             )
         return path
-    public = task.backbone in PUBLIC
-    shipped = ARCHITECTURES[task.backbone].weights
+    public = backbone.public is not None
+    shipped = backbone.weights
     if shipped is None and public:
         shipped = cached_weights(task.backbone)
     if shipped is None or not shipped.is_file():
@@ -195,9 +99,7 @@ def load_sam_with_note(task: Task) -> tuple[Sam, str]:
     if path is None:
         return sam, ""
     state, note = read_state_dict(path)
-    if task.backbone == "mobile_sam":
-        state = from_public(state)
-    load_tensors(sam, state, str(path), task.backbone)
+    load_tensors(sam, get_backbone(task.backbone).read(state), str(path), task.backbone)
     return sam, note
 
 

@@ -1,34 +1,16 @@
-"""Public checkpoints: addresses, SHA-256 sums and licences, and their files in the cache."""
+"""Public checkpoints of the backbones, and their files in the cache."""
 
 from pathlib import Path
 
 from bench.data.public.fetch import Public, Say, fetch_file
 from bench.errors import no_such
 from bench.files import cache_folder
+from bench.sam.backbone import list_backbones
 
-_META = "https://dl.fbaipublicfiles.com/segment_anything/"
-PUBLIC = {
-    "sam_vit_b": Public(
-        _META + "sam_vit_b_01ec64.pth",
-        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-        "Apache-2.0",
-    ),
-    "sam_vit_l": Public(
-        _META + "sam_vit_l_0b3195.pth",
-        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-        "Apache-2.0",
-    ),
-    "sam_vit_h": Public(
-        _META + "sam_vit_h_4b8939.pth",
-        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-        "Apache-2.0",
-    ),
-    "mobile_sam": Public(
-        "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
-        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
-        "Apache-2.0",
-    ),
-}
+
+def public_files() -> dict[str, Public]:
+    """Address, SHA-256 sum and licence of each public checkpoint, by the name of its backbone."""
+    return {one.name: one.public for one in list_backbones() if one.public is not None}
 
 
 def cached_weights(backbone: str) -> Path:
@@ -46,9 +28,10 @@ def public(backbone: str) -> Public:
     Raises:
         UserError: the backbone has no public checkpoint.
     """
-    if backbone not in PUBLIC:
-        raise no_such("public checkpoint", backbone, PUBLIC)
-    return PUBLIC[backbone]
+    files = public_files()
+    if backbone not in files:
+        raise no_such("public checkpoint", backbone, files)
+    return files[backbone]
 
 
 def fetch(backbone: str, say: Say) -> Path:
@@ -57,7 +40,7 @@ def fetch(backbone: str, say: Say) -> Path:
     Nothing is downloaded if the cache has the file with the right SHA-256.
 
     Args:
-        backbone: a key of `PUBLIC`.
+        backbone: a key of `public_files`.
         say: called with the bytes received and the full size (None if unknown).
 
     Returns:

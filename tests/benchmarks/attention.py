@@ -24,7 +24,7 @@ from torch import nn
 
 from bench.cost import measure_memory
 from bench.sam import freeze
-from bench.sam.build import ARCHITECTURES
+from bench.sam.backbone import get_backbone
 from bench.sam.encoder import FastEncoder, checkpoint_blocks
 from bench.sam.lora import LoRALinear
 from bench.sam.surgery import replace_modules
@@ -37,7 +37,8 @@ CHECKPOINTED_AIM = 0.25
 def encoders(backbone: str, size: int) -> tuple[nn.Module, nn.Module]:
     """`segment_anything`'s encoder and ours with LoRA, from the same weights."""
     torch.manual_seed(0)
-    arch = ARCHITECTURES[backbone]
+    arch = get_backbone(backbone).vit
+    assert arch is not None
     plain = ImageEncoderViT(
         size,
         arch.patch,

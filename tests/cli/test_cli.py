@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bench.plugins import registry
 from bench.run import schedule
 from bench.run.process import ProcessDiedError
 from bench.run.store import Store
-from bench.sam.build import Architecture
+from bench.sam import backbone
 from bench.spec import Cell, Recipe, Record
 
 ROOT = Path(__file__).parents[2]
@@ -209,8 +210,8 @@ def test_a_checkpoint_that_cannot_be_used(
 def test_no_pretrained_weights(
     mine: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without = {"bare": Architecture(width=8, depth=1, heads=1, global_blocks=())}
-    monkeypatch.setattr("bench.sam.build.ARCHITECTURES", without)
+    bare = replace(backbone.get_backbone("sam_nano"), name="bare", weights=None)
+    monkeypatch.setitem(backbone._BACKBONES.entries, "bare", bare)
     told = r"no pretrained weights for bare here: give --checkpoint FILE, or --weights random"
     check_mistake(f"{LORA} --dataset mine --backbone bare".split(), told, capsys)
 

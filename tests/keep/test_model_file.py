@@ -21,7 +21,7 @@ from bench.keep.header import ModelHeader, Score, read_header, without_paths
 from bench.keep.model_file import load_module, load_onto, save_model
 from bench.plugins.registry import Method, get_method, list_methods
 from bench.sam import load_sam
-from bench.sam.build import NANO_WEIGHTS
+from bench.sam.backbones.sam_nano import NANO_WEIGHTS
 from bench.spec import Cell, Recipe, Task
 
 TASK = Task(num_classes=3, image_size=64, weights="random")

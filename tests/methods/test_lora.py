@@ -11,7 +11,8 @@ from torch import nn
 from bench.errors import UnsupportedError
 from bench.plugins.registry import get_method
 from bench.sam import LoRALinear, add_lora, freeze, load_sam, merge
-from bench.sam.build import ARCHITECTURES, build_sam
+from bench.sam.backbones.sam import SIZES
+from bench.sam.build import build_sam
 from bench.spec import Task
 
 TASK = Task(num_classes=3, image_size=64, weights="random")
@@ -55,7 +56,7 @@ def test_lora_has_the_counts_of_the_originals(
 
 
 def test_lora_has_the_same_counts_on_segment_anythings_own_encoder() -> None:
-    arch = ARCHITECTURES["sam_vit_b"]
+    arch = SIZES["b"]
     with torch.device("meta"):
         encoder = ImageEncoderViT(
             embed_dim=arch.width, depth=arch.depth, num_heads=arch.heads, use_rel_pos=True

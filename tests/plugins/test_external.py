@@ -135,7 +135,7 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_its_place(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(False, "does not exist"), (True, "contains neither methods/ nor datasets/")],
+    [(False, "does not exist"), (True, "contains none of methods/, datasets/ and backbones/")],
 )
 def test_a_folder_without_plugins_is_refused(tmp_path: Path, make: bool, message: str) -> None:
     folder = tmp_path / "mine"

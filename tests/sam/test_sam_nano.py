@@ -11,7 +11,7 @@ from PIL import Image
 
 from bench.errors import UserError
 from bench.sam import load_sam
-from bench.sam.build import NANO_WEIGHTS
+from bench.sam.backbones.sam_nano import NANO_WEIGHTS
 from bench.sam.nano.evaluate import box_shapes, by_size, held_out, labelled, prompted_iou, tiles
 from bench.sam.nano.plan import Plan
 from bench.spec import Task

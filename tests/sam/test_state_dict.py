@@ -12,7 +12,8 @@ from segment_anything.modeling import Sam
 from bench.ask.grid import expand
 from bench.ask.request import Request
 from bench.errors import UserError
-from bench.sam.build import NANO_WEIGHTS, load_sam, load_sam_with_note
+from bench.sam.backbones.sam_nano import NANO_WEIGHTS
+from bench.sam.build import load_sam, load_sam_with_note
 from bench.sam.state_dict import checked_tensors
 from bench.spec import Task
 

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from bench.cli import main
 from bench.data.public.fetch import Public
 from bench.errors import UserError
-from bench.sam import weights
+from bench.sam import backbone
 from bench.sam.build import weights_path
 from bench.sam.weights import cached_weights, fetch
 from bench.spec import Task
@@ -62,7 +63,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("SAM_BENCH_CACHE", str(tmp_path / "cache"))
     address = f"http://127.0.0.1:{found.server_port}/sam.pth"
     file = Public(address, hashlib.sha256(CONTENT).hexdigest(), "none")
-    monkeypatch.setitem(weights.PUBLIC, "sam_vit_b", file)
+    known = replace(backbone.get_backbone("sam_vit_b"), public=file)
+    monkeypatch.setitem(backbone._BACKBONES.entries, "sam_vit_b", known)
     yield found
     found.shutdown()
     found.server_close()

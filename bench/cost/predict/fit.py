@@ -15,7 +15,7 @@ from bench.cost.predict.work import CellWork, predict_work
 from bench.errors import UnsupportedError, UserError
 from bench.objects.rules import get_rule
 from bench.plugins.registry import Method
-from bench.sam.build import ARCHITECTURES
+from bench.sam.backbone import get_backbone
 from bench.spec import OptionValue, Recipe, Task
 
 
@@ -194,7 +194,7 @@ def _joint_changes(plan: Plan, usable: Mapping[str, dict[str, Any]]) -> Iterator
     for words in pairs if names in pairs or len(names) < 2 else [*pairs, names]:
         yield " ".join(words), _with_recipe(plan, usable, words)
     everything = _with_recipe(plan, usable, names)
-    blocks = ARCHITECTURES[task.backbone].depth if task.backbone != "none" else 0
+    blocks = get_backbone(task.backbone).blocks if task.backbone != "none" else 0
     if blocks and plan.options.get("blocks", plan.method.options.get("blocks")) == "all":
         later = f"{blocks // 2}-{blocks - 1}"
         changed = replace(everything, options={**plan.options, "blocks": later})

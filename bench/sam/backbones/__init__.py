@@ -1,0 +1,1 @@
+"""The built-in backbones, one file per family; see `bench.sam.backbone`."""
