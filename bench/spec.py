@@ -117,13 +117,16 @@ class Recipe:
         checkpointing: whether activations of the encoder's blocks are computed again in the
             backward pass instead of stored.
         evaluation: "whole" for images resized to the model's input, "tiles" for overlapping windows
-            at the resolution of the image, "generator" for the objects of SAM's mask generator.
+            at the resolution of the image, "generator" for the objects of SAM's mask generator,
+            "proposals" for objects that `proposer` finds and the method segments.
         epoch_images: images (or stacks) of an epoch, whose last batch has only those that are left;
             None: every batch is full and may continue in the next epoch.
         accumulate: number of parts in which a batch passes through the model; their gradients are
             added before the update, each weighted by its share of the batch. A step still has
             `batch_size` images in all.
         objects: rule that finds the objects in a predicted class map, see `bench.objects.rules`.
+        proposer: method with its options, as in "lora[rank=8]", whose model finds the objects that
+            are prompted at evaluation; "" in all modes but "proposals".
     """
 
     lr: float
@@ -149,6 +152,7 @@ class Recipe:
     epoch_images: int | None = None
     accumulate: int = 1
     objects: str = "components"
+    proposer: str = ""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ ROOMS = {
     "guard": "run ask cost learn plugins data stats",
     "export": "predict cost sam data",
     "predict": "run keep evaluate learn metrics objects sam data",
-    "run": "keep cost evaluate learn plugins objects sam data",
+    "run": "ask keep cost evaluate learn plugins objects sam data",
     "ask": "evaluate learn plugins objects sam data data.leakage",
     "keep": "cost plugins objects sam data",
     "cost": "learn plugins objects sam data",

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
+from bench.ask.buildable import check_models
 from bench.ask.independence import check_independence
 from bench.ask.method_words import parse_methods
 from bench.ask.object_labels import check_object_labels
 from bench.ask.other_tests import load_test_collection
+from bench.ask.proposer import label_of_proposer
 from bench.ask.request import Request
 from bench.data.items import Collection
 from bench.errors import UserError
@@ -22,7 +24,9 @@ from bench.plugins.registry import Method, get_method, load_collection
 from bench.spec import Cell, OptionValue, Recipe, Task
 
 _LENGTH = ("steps", "epochs", "batch_size")
-_RECIPE_OPTIONS = ("lr", *_LENGTH, "precision", "loss", "augmentation", "evaluation", "objects")
+_RECIPE_OPTIONS = (
+    *("lr", *_LENGTH, "precision", "loss", "augmentation", "evaluation", "objects", "proposer"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +187,7 @@ def _models(
     Notes on files of weights are appended to `notes`.
     """
     tasks = cache(partial(_task, request, num_classes=dataset.collection.num_classes))
+    proposer = "" if request.proposer is None else label_of_proposer(request.proposer)
     for backbone in request.backbone_names:
         for method, options in methods:
             task, weights_sha, note = tasks(backbone, _size(request, method))
@@ -190,12 +195,11 @@ def _models(
                 task, weights_sha = replace(task, backbone="none", weights="random"), ""
             elif note:
                 notes.append(note)
-            _try_to_build(method, options, task)
-            yield Cell(
+            cell = Cell(
                 method=method.name,
                 dataset=_address(name, dataset.collection),
                 task=task,
-                recipe=Recipe(lr=method.lr or 0.0),
+                recipe=Recipe(lr=method.lr or 0.0, proposer=proposer),
                 options=options,
                 protocol=request.protocol,
                 folds=request.folds,
@@ -206,6 +210,8 @@ def _models(
                 joined=dataset.joined,
                 weights_sha=weights_sha,
             )
+            check_models(cell)
+            yield cell
 
 
 def _methods(request: Request) -> list[tuple[Method, dict[str, OptionValue]]]:
@@ -283,12 +289,14 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
         The recipe, whose `epochs` is None and whose `steps` is 1 or more.
 
     Raises:
-        UserError: a batch is to be divided into more parts than it has images, or both the
-            evaluation mode and the rule for objects separate them.
+        UserError: a batch is to be divided into more parts than it has images, both the
+            evaluation mode and the rule for objects separate them, or as `read_proposer`.
     """
     changes: dict[str, object] = {
         key: value for key in _RECIPE_OPTIONS if (value := getattr(request, key)) is not None
     }
+    if request.proposer is not None:
+        changes["proposer"] = label_of_proposer(request.proposer)
     changes["checkpointing"] = request.checkpointing
     changes["accumulate"] = request.accumulate
     if request.steps is not None:
@@ -324,21 +332,6 @@ def _recipe_note(cell: Cell) -> str:
         f"{cell.task.image_size} px in {recipe.precision}, {recipe.optimizer} at {recipe.lr:g} "
         f"({recipe.schedule}), loss {recipe.loss}, augmentation {recipe.augmentation}{epochs}"
     )
-
-
-def _try_to_build(method: Method, options: Mapping[str, object], task: Task) -> None:
-    import torch
-
-    from bench.sam.surgery import require_size
-
-    try:
-        with torch.device("meta"):
-            module = method.build(task, **options)
-    except UserError:
-        raise
-    except Exception:
-        return  # unsupported, or a bug: its cells record the reason, and other cells can run
-    require_size(module, method.name)
 
 
 def _check_published(request: Request, methods: Sequence[Method]) -> None:

@@ -25,7 +25,8 @@ class Request:
 
     Nothing is checked before `check` and `bench.ask.grid.expand`. None means that no value was
     given. `epochs`, `steps`, `batch_size`, `lr`, `precision`, `loss`,
-    `augmentation`, `evaluation` and `objects` then have the value of the protocol's recipe.
+    `augmentation`, `evaluation`, `objects` and `proposer` then have the value of the protocol's
+    recipe.
 
     Attributes:
         methods: names with options, separated by commas, as in `lora[rank=1|4],adapter`.
@@ -48,9 +49,11 @@ class Request:
         precision: "bf16" (autocast) or "fp32"; None for that of the recipe, see `on_device`.
         loss: name of a loss, instead of the recipe's.
         augmentation: kind of augmentation bank, instead of the recipe's.
-        evaluation: "whole", "tiles" or "generator".
+        evaluation: "whole", "tiles", "generator" or "proposals".
         objects: rule that finds the objects in a class map: "components", "watershed" or
             "distances".
+        proposer: method whose model finds the objects that are prompted, for the evaluation
+            "proposals".
         checkpointing: recompute activations of encoder blocks in the backward pass.
         accumulate: number of parts in which a batch passes through the model, at most its size.
         split: ratio of training, validation and test images, as in "7:2:1"; None for the default.
@@ -84,6 +87,7 @@ class Request:
     augmentation: str | None = None
     evaluation: str | None = None
     objects: str | None = None
+    proposer: str | None = None
     checkpointing: bool = False
     accumulate: int = 1
     split: str | None = None
@@ -213,8 +217,9 @@ class Request:
             get_rule(self.objects)
         if self.depth > 1 and (self.labels != "all" or (mode and not mode.takes_stacks)):
             raise UserError(
-                "--depth needs whole volumes: leave out --labels, --evaluation tiles and generator"
+                "--depth needs whole volumes: leave out --labels, and --evaluation other than whole"
             )
+        self._check_proposer()
         if self.split is not None and self.folds > 1:
             raise UserError(
                 f"--split {self.split} and --folds {self.folds} both set the size of the parts:"
@@ -231,6 +236,23 @@ class Request:
             from bench.learn.losses import get_loss
 
             get_loss(self.loss)
+
+    def _check_proposer(self) -> None:
+        """Check that a proposer is given where one is needed, and only there."""
+        needed = self.evaluation is not None and get_mode(self.evaluation).takes_proposer
+        if needed and self.proposer is None:
+            raise UserError(
+                f"--evaluation {self.evaluation} prompts with the objects that another method"
+                " finds: name it, as in --proposer lora"
+            )
+        if self.proposer is not None and not needed:
+            raise UserError(
+                f"--proposer {self.proposer} finds the objects of --evaluation proposals: give both"
+            )
+        if self.proposer is not None and self.protocol == "published":
+            raise UserError(
+                "--evaluation proposals trains two methods with one recipe: give --protocol equal"
+            )
 
 
 def pick_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -184,7 +184,13 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument(
         "--evaluation",
         metavar="NAME",
-        help="whole (resized), tiles (native resolution), or generator (SAM's masks of everything)",
+        help="whole (resized), tiles (native resolution), generator (SAM's masks of everything), or"
+        " proposals (objects of --proposer as prompts)",
+    )
+    recipe.add_argument(
+        "--proposer",
+        metavar="METHOD",
+        help="with --evaluation proposals: the method that finds the objects, as lora",
     )
     recipe.add_argument(
         "--objects",

@@ -152,15 +152,28 @@ def _measure_memory(
 
 
 def _speed(call: Callable[[], object], batch: LabelledImages, alone: Alone) -> Throughput:
-    sync = torch.cuda.synchronize if batch.images.is_cuda else None
+    return measure_speed(call, len(batch), batch.images.device, alone)
+
+
+def measure_speed(
+    call: Callable[[], object], images: int, device: torch.device, alone: Alone = nullcontext
+) -> Throughput:
+    """Measure images per second with the settings of all costs.
+
+    Args:
+        call: what is timed.
+        images: in one call.
+        device: that it runs on.
+        alone: as for `measure_cost`.
+    """
     return measure_throughput(
         call,
-        len(batch),
+        images,
         warmup_s=WARMUP_S,
         block_s=BLOCK_S,
         blocks=BLOCKS,
         limit_s=LIMIT_S,
-        sync=sync,
+        sync=torch.cuda.synchronize if device.type == "cuda" else None,
         alone=alone,
     )
 

@@ -173,15 +173,22 @@ def paint(
     Returns:
         (H, W) numbers 1..n in the order of the masks, 0 where there is no object.
     """
+    return paint_some(masks, shape, min_area_px)[0]
+
+
+def paint_some(
+    masks: Iterable[Mask], shape: tuple[int, ...], min_area_px: int = 0
+) -> tuple[npt.NDArray[np.int32], list[int]]:
+    """As `paint`, and the index of the mask of each object, from 0, in the order of the numbers."""
     numbers = np.zeros(shape, np.int32)
-    count = 0
-    for mask in masks:
-        cleaned = _clean(mask, min_area_px)
+    kept: list[int] = []
+    for index, mask in enumerate(masks):
+        cleaned = _clean(mask, min_area_px) if min_area_px > 1 else mask
         free = cleaned & (numbers == 0)
         if free.sum() >= max(min_area_px, cleaned.sum() / 2, 1):
-            count += 1
-            numbers[free] = count
-    return numbers
+            kept.append(index)
+            numbers[free] = len(kept)
+    return numbers, kept
 
 
 def predict_objects(

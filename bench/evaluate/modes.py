@@ -26,12 +26,14 @@ class EvaluationMode(ABC):
         separates_objects: its predictions hold objects; in other modes objects are the connected
             components of the class map.
         native: the model sees images at their own resolution.
+        takes_proposer: it needs a second model, which finds the objects (`Recipe.proposer`).
     """
 
     name: str
     takes_stacks = False
     separates_objects = False
     native = False
+    takes_proposer = False
 
     def prompt_origin(self, method_prompts: PromptSource) -> PromptSource:
         """Where prompts come from at evaluation: as in the method, unless the mode has its own.
@@ -43,7 +45,11 @@ class EvaluationMode(ABC):
 
     @abstractmethod
     def predict(
-        self, model: "Model", items: Sequence[Item], collection: Collection
+        self,
+        model: "Model",
+        items: Sequence[Item],
+        collection: Collection,
+        proposer: "Model | None" = None,
     ) -> "Iterator[Prediction]":
         """Predict every item once, in order.
 
@@ -56,6 +62,7 @@ class EvaluationMode(ABC):
             model: what predicts.
             items: usually the test part.
             collection: the collection of the items.
+            proposer: the model that finds the objects, for a mode that takes one.
 
         Raises:
             UnsupportedError: the mode does not fit the model or the collection.
@@ -70,7 +77,11 @@ class WholeImages(EvaluationMode):
     takes_stacks = True
 
     def predict(
-        self, model: "Model", items: Sequence[Item], collection: Collection
+        self,
+        model: "Model",
+        items: Sequence[Item],
+        collection: Collection,
+        proposer: "Model | None" = None,
     ) -> "Iterator[Prediction]":
         """As of `EvaluationMode`."""
         from bench.evaluate.whole import predict_whole
@@ -85,7 +96,11 @@ class Tiles(EvaluationMode):
     native = True
 
     def predict(
-        self, model: "Model", items: Sequence[Item], collection: Collection
+        self,
+        model: "Model",
+        items: Sequence[Item],
+        collection: Collection,
+        proposer: "Model | None" = None,
     ) -> "Iterator[Prediction]":
         """As of `EvaluationMode`; refuses models that take prompts or stacks of slices."""
         from bench.evaluate.tiles import predict_tiled
@@ -104,7 +119,11 @@ class MaskGenerator(EvaluationMode):
         return "automatic"
 
     def predict(
-        self, model: "Model", items: Sequence[Item], collection: Collection
+        self,
+        model: "Model",
+        items: Sequence[Item],
+        collection: Collection,
+        proposer: "Model | None" = None,
     ) -> "Iterator[Prediction]":
         """As of `EvaluationMode`; needs SAM's encoder, and labelled objects of one class.
 
@@ -115,8 +134,32 @@ class MaskGenerator(EvaluationMode):
         return predict_objects(model, items, collection)
 
 
+class Proposals(EvaluationMode):
+    """Objects that another model finds, as prompts: `bench.evaluate.proposals`."""
+
+    name = "proposals"
+    separates_objects = True
+    takes_proposer = True
+
+    def prompt_origin(self, method_prompts: PromptSource) -> PromptSource:
+        """Automatic: the prompts are those of the proposer, whatever the method trains with."""
+        return "automatic"
+
+    def predict(
+        self,
+        model: "Model",
+        items: Sequence[Item],
+        collection: Collection,
+        proposer: "Model | None" = None,
+    ) -> "Iterator[Prediction]":
+        """As of `EvaluationMode`; refuses models that do not take prompts of single objects."""
+        from bench.evaluate.proposals import predict_proposals
+
+        return predict_proposals(model, items, collection, proposer)
+
+
 MODES: dict[str, EvaluationMode] = {
-    mode.name: mode for mode in (WholeImages(), Tiles(), MaskGenerator())
+    mode.name: mode for mode in (WholeImages(), Tiles(), MaskGenerator(), Proposals())
 }
 
 

@@ -113,6 +113,8 @@ def _recipe(header: ModelHeader) -> Iterator[str]:
     yield f"{counted(recipe.steps, 'step')} of {counted(recipe.batch_size, 'image')}, {recipe.loss}"
     yield f"{recipe.optimizer}, learning rate {recipe.lr:g} ({recipe.schedule}), {recipe.precision}"
     yield f"Augmentation: {recipe.augmentation}; evaluation: {recipe.evaluation}"
+    if recipe.proposer:
+        yield f"Objects to prompt at evaluation: found by {recipe.proposer}, another model"
     if recipe.objects != Recipe.objects:
         yield f"Objects: {recipe.objects} ({get_rule(recipe.objects).text})"
 

@@ -158,6 +158,29 @@ class Model:
                 features = stage.run(features)
             return self._staged.decode(features, prompts, small).float()
 
+    def scored_masks(self, image: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Return the mask of each prompt of one image, in evaluation mode and without gradients.
+
+        Args:
+            image: (1, 3, S, S) uint8, on the device of the model.
+            prompts: of this image, on the device of the model; at least one.
+
+        Returns:
+            As `PromptedDecoder.scored_masks`.
+
+        Raises:
+            DivergedError: a logit or a predicted IoU is not finite.
+        """
+        self.module.eval()
+        with torch.no_grad(), self._autocast():
+            features = self.encode_frozen(image)
+            for stage in self.stages[self.frozen_stages :]:
+                features = stage.run(features)
+            masks, scores = self.module.head.scored_masks(features, prompts)
+        check_finite(masks)
+        check_finite(scores)
+        return masks, scores
+
     def encode_frozen(self, images: Tensor) -> Tensor:
         """Return the output of the frozen stages for images (B, 3, S, S) uint8; no gradients.
 

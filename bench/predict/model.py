@@ -18,6 +18,7 @@ from bench.evaluate.mask_generator import (
     adapted_sam,
     generate_instances,
 )
+from bench.evaluate.modes import get_mode
 from bench.evaluate.tiles import ImageRows, tile_bands
 from bench.evaluate.whole import full_logits, resize_logits
 from bench.keep.header import MAGNIFIED, ModelHeader
@@ -53,6 +54,8 @@ class KeptModel:
         self.model, self.header, self.path = model, header, path
         self._allow_other_images = allow_other_images
         self._own_evaluation = header.cell.recipe.evaluation
+        if get_mode(self._own_evaluation).takes_proposer:
+            self._own_evaluation = "whole"  # the file does not hold the model that proposes
         self._generator: Any = None
         if self._own_evaluation == "generator":
             self._generator = adapted_sam(model.module, model.task)

@@ -1,6 +1,7 @@
 """The protocol of one cell, the same for every method."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench.run.environment import environment
 from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Say
 from bench.run.models import keep_model
 from bench.run.predictor import CostPredictor, training_size
+from bench.run.proposer import Proposer
 from bench.run.record_images import selection_of
 from bench.run.same_training import take_over, trained_before
 from bench.run.saved_training import SavedTraining, state_key
@@ -81,11 +83,15 @@ def run_cell(
         tested = load_collection(cell.test_dataset, selection_of(cell))
         items = tested.items
     forecast = _predict(cell, parts, str(device), predictor, say) if predictor else None
+    proposer = Proposer.of(cell, lambda other: build_model(other, device))
     model = build_model(cell, device)
     # What the evaluation cannot do is refused here, before the training.
     mode = get_mode(recipe.evaluation)
-    predictions = mode.predict(model, items, tested)
-    in_domain = mode.predict(model, parts.test, collection) if cell.test_dataset else iter(())
+    second = None if proposer is None else proposer.model
+    predictions = mode.predict(model, items, tested, second)
+    in_domain = iter(())
+    if cell.test_dataset:
+        in_domain = mode.predict(model, parts.test, collection, second)
 
     saved = None
     if stop is not None and store.save_s and model.trainable:
@@ -96,6 +102,8 @@ def run_cell(
         training = train_model(model, cell, collection, parts, say, saved)
     else:
         training = take_over(model, twin)
+    if proposer is not None:
+        proposer.train(cell, collection, parts, store, say, stop)
 
     say(PhaseStarted("evaluate"))
     scoring, folder = Scoring(tested), store.predictions(cell)
@@ -110,7 +118,12 @@ def run_cell(
     metrics |= _in_domain(in_domain, collection)
 
     say(PhaseStarted("measure"))
-    cost = measure_cost(model) if lock is None else measure_cost(model, lock.alone)
+    alone = nullcontext if lock is None else lock.alone
+    cost = replace(
+        measure_cost(model, alone), train_wall_s=training.wall_s, data_bytes=training.data_bytes
+    )
+    if proposer is not None:
+        cost = proposer.add_cost(cost, model, items, tested, alone)
     record = Record(
         cell=cell,
         status="ok",
@@ -120,7 +133,7 @@ def run_cell(
         per_image=tuple(scoring.images),
         per_volume=tuple(scoring.volumes),
         history=training.curve,
-        cost=replace(cost, train_wall_s=training.wall_s, data_bytes=training.data_bytes),
+        cost=cost,
         env=environment(str(device))
         | {
             "split": _describe(replace(parts, test=items)),
@@ -128,7 +141,8 @@ def run_cell(
         }
         | ({} if lock is None else {"speeds": lock.conditions})
         | ({} if saved is None or twin is not None else saved.facts)
-        | ({} if twin is None else {"trained_as": twin.stem}),
+        | ({} if twin is None else {"trained_as": twin.stem})
+        | ({} if proposer is None else {"proposer": proposer.facts}),
         predicted=forecast,
     )
     if store.keep != "none":

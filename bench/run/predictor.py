@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.ask.proposer import proposer_cell
 from bench.cost.predict.fit import Plan, change_below
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.time import Speed, cell_hours, probe_speed
@@ -57,6 +58,13 @@ class CostPredictor:
                 process.
             available: of `available_bytes`.
         """
+        if cell.recipe.proposer:
+            alone = replace(cell, recipe=replace(cell.recipe, proposer=""))
+            parts = [
+                self.predict(one, training_images, device, available)
+                for one in (alone, proposer_cell(cell))
+            ]
+            return _of_both(parts[0], parts[1], device)
         plan = plan_of(cell, training_images, device)
         key = _key(plan)
         speeds = self.speeds if self.with_time else None
@@ -82,7 +90,30 @@ class CostPredictor:
 
     def knows(self, cell: Cell, training_images: int, device: str) -> bool:
         """Whether the configuration of a run has been predicted before; see `predict`."""
+        if cell.recipe.proposer and not self.knows(proposer_cell(cell), training_images, device):
+            return False
+        cell = replace(cell, recipe=replace(cell.recipe, proposer=""))
         return _key(plan_of(cell, training_images, device)) in self.known
+
+
+def _of_both(own: PredictedCost, other: PredictedCost, device: str) -> PredictedCost:
+    """The prediction of a run with a proposer: the models are trained one after the other.
+
+    The larger peak counts, with the weights of the other model, and the times are summed.
+    """
+    if own.run_peak_bytes is None or other.run_peak_bytes is None:
+        return own if own.run_peak_bytes is None else other
+    larger, smaller = own, other
+    if other.run_peak_bytes > own.run_peak_bytes:
+        larger, smaller = other, own
+    peak = max(own.run_peak_bytes, other.run_peak_bytes) + (smaller.weights_bytes or 0)
+    available = own.available_bytes
+    fits = None if available is None else verdict_of(device, peak, available)
+    seconds = {
+        name: sum(getattr(one, name) or 0.0 for one in (own, other)) or None
+        for name in ("train_wall_s", "train_wall_s_low", "train_wall_s_high")
+    }
+    return replace(larger, run_peak_bytes=peak, fits=fits, **seconds)
 
 
 def _with_change(plan: Plan, predicted: PredictedCost, limit: int) -> PredictedCost:

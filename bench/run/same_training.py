@@ -33,19 +33,33 @@ def trained_before(cell: Cell, store: Store, device: str) -> Path | None:
     """
     if RULES[cell.recipe.objects].channels:
         return None
-    ours = environment(device)
-    if ours["dirty"]:
-        return None
     for name, rule in RULES.items():
-        path = store.model(replace(cell, recipe=replace(cell.recipe, objects=name)))
-        if name == cell.recipe.objects or rule.channels or not path.exists():
+        if name == cell.recipe.objects or rule.channels:
             continue
-        header = _header(path)
-        if header is None or header.version != project_version() or header.env.get("dirty"):
-            continue
-        if all(header.env.get(key) == ours[key] for key in SAME):
+        twin = replace(cell, recipe=replace(cell.recipe, objects=name))
+        if (path := kept_model(twin, store, device)) is not None:
             return path
     return None
+
+
+def kept_model(cell: Cell, store: Store, device: str) -> Path | None:
+    """The kept model of a cell, if the program and the device of its training are those here.
+
+    Args:
+        cell: of the model.
+        store: with the kept models.
+        device: name of a torch device.
+    """
+    path = store.model(cell)
+    if not path.exists():
+        return None
+    ours, header = environment(device), _header(path)
+    if header is None or header.version != project_version():
+        return None
+    if ours["dirty"] or header.env.get("dirty"):
+        return None
+    same = all(header.env.get(key) == ours[key] for key in SAME)
+    return path if same else None
 
 
 def take_over(model: Model, path: Path) -> Training:

@@ -101,16 +101,21 @@ class Store:
         """
         return self.folder / "training" / cell.id / "state.safetensors"
 
+    def proposer_training(self, cell: Cell) -> Path:
+        """File of the state of the training of the cell's proposer, likewise."""
+        return self.folder / "training" / f"{cell.id}.proposer" / "proposer.safetensors"
+
     def saved_trainings(self) -> set[str]:
         """The ids of the cells that have a state of their training."""
         return {path.parent.name for path in self.folder.glob("training/*/state.safetensors")}
 
     def remove_training(self, cell: Cell) -> None:
-        """Remove the state of the cell's training, and what saves that were killed have left.
+        """Remove the states of the cell's trainings, and what saves that were killed have left.
 
         Nobody may work on the cell. What cannot be removed stays, since nothing depends on it.
         """
-        shutil.rmtree(self.training(cell).parent, ignore_errors=True)
+        for state in (self.training(cell), self.proposer_training(cell)):
+            shutil.rmtree(state.parent, ignore_errors=True)
 
     def read(self, cell: Cell) -> Record | None:
         """The cell's record, or None if there is none yet.

@@ -260,6 +260,26 @@ class PromptedDecoder(nn.Module):
 
         The kind "point" uses the clicks (n, c, 2), other kinds the boxes (n, 4).
         """
+        return self._decode(source, boxes, clicks)[0]
+
+    def scored_masks(self, embeddings: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Return the mask of each prompt of one image, and the IoU that SAM predicts for it.
+
+        Args:
+            embeddings: (1, C, s, s).
+            prompts: of one image, n in number, at least one.
+
+        Returns:
+            Logits (n, 4s, 4s) and predicted IoU (n,), both fp32.
+        """
+        columns = (one[0].split(self.chunk) for one in (prompts.boxes, prompts.clicks))
+        chunks = zip(*columns, strict=True)
+        parts = [self._decode(embeddings.expand(len(b), -1, -1, -1), b, c) for b, c in chunks]
+        masks, scores = zip(*parts, strict=True)
+        return torch.cat(masks), torch.cat(scores)
+
+    def _decode(self, source: Tensor, boxes: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask logits (n, 4s, 4s) of n prompts and their predicted IoU (n,), both fp32."""
         if self.rule.kind != "point":
             sparse, dense = self.prompt_encoder(None, boxes, None)
         else:
@@ -269,8 +289,9 @@ class PromptedDecoder(nn.Module):
         masks, quality = predict_masks(self.mask_decoder, source, positions, sparse, dense)
         if self.rule.kind == "point" and self.best_of_three:
             best = quality[:, 1:].argmax(1) + 1  # a single click is ambiguous
-            return masks[torch.arange(len(best)), best].float()
-        return masks[:, 0].float()
+            rows = torch.arange(len(best))
+            return masks[rows, best].float(), quality[rows, best].float()
+        return masks[:, 0].float(), quality[:, 0].float()
 
 
 def _embed_clicks(encoder: PromptEncoder, clicks: Tensor) -> Tensor:

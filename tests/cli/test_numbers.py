@@ -23,6 +23,7 @@ WORDS = {
     "--log",
     *("--device", "--maps", "--format", "--to", "--layout", "--masks", "--images", "--groups"),
     *("--objects", "--runs", "--remove", "names", "name", "images", "records", "action"),
+    "--proposer",
 }
 # Where the number stands in the text of an option, and wrong texts without one.
 TEXTS = {

@@ -97,11 +97,13 @@ def test_stacks_are_not_tiled() -> None:
 
 
 def test_modes_say_where_their_prompts_come_from_and_what_they_give() -> None:
-    assert set(MODES) == {"whole", "tiles", "generator"}
+    assert set(MODES) == {"whole", "tiles", "generator", "proposals"}
     assert [mode.prompt_origin("oracle") for mode in MODES.values()] == [
-        "oracle", "oracle", "automatic"
+        "oracle", "oracle", "automatic", "automatic"
     ]  # fmt: skip
-    assert [name for name, mode in MODES.items() if mode.separates_objects] == ["generator"]
+    own = [name for name, mode in MODES.items() if mode.separates_objects]
+    assert own == ["generator", "proposals"]
+    assert [name for name, mode in MODES.items() if mode.takes_proposer] == ["proposals"]
     assert [name for name, mode in MODES.items() if mode.takes_stacks] == ["whole"]
     with pytest.raises(UserError, match="Did you mean 'tiles'"):
         get_mode("tile")

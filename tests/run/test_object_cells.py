@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tifffile
 import torch
 from PIL import Image
+from touching_discs import write_discs
 
 import bench
 from bench.ask.grid import expand
@@ -40,31 +40,10 @@ def without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.run.cell.measure_cost", lambda model, *alone: Cost(1, 1, 1))
 
 
-def touching_discs(seed: int) -> npt.NDArray[np.uint16]:
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:40, :48]
-    numbers = np.zeros((40, 48), np.uint16)
-    for number, column in enumerate((10, 22, 34), start=1):
-        row = rng.integers(14, 26)
-        numbers[(rows - row) ** 2 + (columns - column) ** 2 < 49] = number
-    return numbers
-
-
 @pytest.fixture
 def discs(tmp_path: Path) -> Path:
     """A folder of 6 images of three bright discs that touch, with instance maps."""
-    root = tmp_path / "discs"
-    for part in ("images", "masks", "instances"):
-        (root / part).mkdir(parents=True)
-    for number in range(6):
-        numbers = touching_discs(number)
-        noise = np.random.default_rng(number).integers(0, 40, numbers.shape)
-        image = (160 * (numbers > 0) + noise).astype(np.uint8)
-        Image.fromarray(image).save(root / "images" / f"image_{number}.png")
-        mask = ((numbers > 0) * 255).astype(np.uint8)
-        Image.fromarray(mask).save(root / "masks" / f"image_{number}.png")
-        Image.fromarray(numbers).save(root / "instances" / f"image_{number}.png")
-    return root
+    return write_discs(tmp_path / "discs")
 
 
 def cell_of(folder: Path, method: str = "unet", **changes: object) -> Cell:
