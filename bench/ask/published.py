@@ -5,9 +5,12 @@ The value of a run is compared with `PublishedValue.value`, which has the unit o
 
 import csv
 import re
+import tomllib
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
+from bench.errors import UserError
 from bench.files import shipped_results
 
 PUBLISHED = shipped_results() / "published"
@@ -75,6 +78,21 @@ class PublishedValue:
         if self.metric == "BER":
             return 1.0  # the one share that records hold in per cent
         return _SCALES.get(self.unit.partition(" (")[0], 1.0)
+
+
+def read_published(name: str) -> dict[str, Any]:
+    """Read a TOML file of `results/published/`, such as "suites.toml".
+
+    Raises:
+        UserError: the file does not exist.
+    """
+    file = PUBLISHED / name
+    if not file.is_file():
+        raise UserError(
+            f"the file of the suites, '{file}', does not exist: it is part of the project, so"
+            " install the package again or restore the file"
+        )
+    return tomllib.loads(file.read_text())
 
 
 def list_published() -> list[PublishedValue]:

@@ -6,14 +6,13 @@ the methods have the same order there, but not whether the published values can 
 """
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 from bench.ask.grid import LoadedDataset, expand, load_datasets
-from bench.ask.published import PUBLISHED, PublishedValue, find_published
+from bench.ask.published import PublishedValue, find_published, read_published
 from bench.ask.request import Request
 from bench.errors import UserError, no_such
 from bench.plugins.registry import get_method
@@ -284,13 +283,7 @@ def _length(suite: Suite, epochs: int, steps: int | None) -> dict[str, Any]:
 
 @cache
 def _suites() -> dict[str, Suite]:
-    file = PUBLISHED / "suites.toml"
-    if not file.is_file():
-        raise UserError(
-            f"the file of the suites, '{file}', does not exist: it is part of the project, so"
-            " install the package again or restore the file"
-        )
-    suites = tomllib.loads(file.read_text())
+    suites = read_published("suites.toml")
     return {name: _suite(name, values) for name, values in suites.items()}
 
 

@@ -41,7 +41,11 @@ def parser() -> argparse.ArgumentParser:
 def _add_choice(action: argparse.ArgumentParser) -> None:
     action.add_argument("names", nargs="*", help="suites, or all")
     what = action.add_argument_group("what to run")
-    what.add_argument("--dataset", metavar="NAME", help="a dataset in place of the suite's own")
+    what.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="a dataset in place of the suite's own; for the suite proxy, one or more",
+    )
     what.add_argument("--weights", metavar="KIND", default="pretrained", help="[%(default)s]")
     what.add_argument("--checkpoint", metavar="FILE", type=read_path, help="your own weights")
     what.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
@@ -78,29 +82,42 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """
     if arguments.action == "list":
         return _list(console)
+    from bench.ask import proxy
     from bench.ask.request import Request, pick_fields
     from bench.ask.suites import SuiteChoice, get_suite, list_suites
 
-    if not arguments.names:
-        known = ", ".join(suite.name for suite in list_suites())
-        raise UserError(f"the name of a suite is missing: give one or more of {known}, or all")
-    all_suites = arguments.names == ["all"]
-    suites = list_suites() if all_suites else [get_suite(name) for name in arguments.names]
+    names = list(dict.fromkeys(arguments.names))
+    if not names:
+        known = ", ".join([*(suite.name for suite in list_suites()), proxy.NAME])
+        raise UserError(
+            f"the name of a suite is missing: give one or more of {known}; or all, which is every"
+            f" published table, so all but {proxy.NAME}"
+        )
+    if proxy.NAME in names and len(names) > 1:
+        raise UserError(
+            f"{', '.join(names)}: run the suite {proxy.NAME} alone, because it has backbones and"
+            " datasets of its own"
+        )
+    if names == ["all"]:
+        suites = list_suites()
+    else:
+        suites = [get_suite(name) for name in names if name != proxy.NAME]
     settings = prepare_run(arguments) if arguments.action == "run" else None
     fields = pick_fields(Request, vars(arguments))
     choice = SuiteChoice(arguments.dataset, fields.pop("seeds"), fields)
     grids, notes = _expand(suites, choice)
+    # A dictionary, since suites share cells.
+    cells = {cell.id: cell for grid in grids.values() for line in grid.values() for cell in line}
+    if not suites:
+        listed, notes = proxy.expand_proxy(choice)
+        cells = {cell.id: cell for cell in listed}
     exit_code = 0
     if settings is not None:
-        cells = {
-            cell.id: cell for grid in grids.values() for line in grid.values() for cell in line
-        }
-        # A dictionary, since suites share cells.
         if cells:
             exit_code = run_and_report(list(cells.values()), notes, settings, arguments, console)
         if arguments.dry_run:
             return exit_code
-    _ledgers(grids, choice, arguments.out, console)
+    _ledgers(grids, list(cells.values()), choice, arguments.out, console)
     return exit_code
 
 
@@ -130,6 +147,7 @@ def _list(console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
+    from bench.ask import proxy
     from bench.ask.coverage import list_coverage
     from bench.ask.suites import list_suites
 
@@ -139,6 +157,7 @@ def _list(console: Console) -> int:
         lines = f"{sum(bool(line.run) for line in suite.lines)} of {len(suite.lines)}"
         words = (suite.name, suite.title, suite.source, suite.stand_in or "counts only", lines)
         table.add_row(*map(plain, words))
+    table.add_row(proxy.NAME, proxy.TITLE, "not published", "procedural images", "")
     console.print(table)
     table = Table("Published table", "Values", "With a line", "Without", box=SIMPLE_HEAD)
     for entry in list_coverage():
@@ -154,17 +173,19 @@ def _list(console: Console) -> int:
 
 def _ledgers(
     grids: "dict[Suite, dict[SuiteLine, list[Cell]]]",
+    cells: "Sequence[Cell]",
     choice: "SuiteChoice",
     out: Path,
     console: Console,
 ) -> None:
+    """Write and show the ledger of each suite, or without suites that of the proxy's cells."""
     from rich.markdown import Markdown
 
-    from bench.report.published.ledger_file import write_ledger
+    from bench.report.published.ledger_file import write_ledger, write_proxy
     from bench.run.store import Store
 
     records = {record.cell.id: record for record in Store(out).read_all()}
-    for suite, grid in grids.items():
-        path = write_ledger(suite, choice, grid, records, out)
+    paths = [write_ledger(suite, choice, grid, records, out) for suite, grid in grids.items()]
+    for path in paths or [write_proxy(choice, cells, records, out)]:
         console.print(Markdown(path.read_text()))
         console.print(plain(path), soft_wrap=True)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.ask import proxy
 from bench.ask.grid import LoadedDataset
 from bench.ask.suites import SuiteChoice, expand_suite, get_suite
 from bench.errors import UserError
 from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import rewrite
 from bench.report.page import Report, build_page, find_ledgers, read_page
-from bench.report.published.ledger_file import read_note, write_ledger
+from bench.report.published.ledger_file import read_note, write_ledger, write_proxy
 from bench.report.records.frame import to_frame
 from bench.run.record_images import RecordImages
 from bench.spec import Record
@@ -149,21 +150,32 @@ def _ledger(
         UserError: its images are not on this machine or differ from those of the records, or the
             request is no longer valid.
     """
-    suite = get_suite(name)
-    dataset = request.dataset or suite.stand_in
-    data = {}
-    if suite.counted is None:
-        loaded = images.load(dataset)
-        if loaded is None:
-            raise UserError("its images are not on this machine")
-        known = {one.cell.dataset_sha for one in records.values() if one.cell.dataset == dataset}
-        if known and loaded[1] not in known:
-            # Procedural images differ in single pixels between kinds of processors.
-            raise UserError("its images on this machine differ from those of the runs")
-        data = {dataset: LoadedDataset(*loaded, ((),) * suite.folds)}
-    cells, _ = expand_suite(suite, request, data)
     with TemporaryDirectory() as folder:
-        return write_ledger(suite, request, cells, records, Path(folder)).read_text()
+        if name == proxy.NAME:
+            datasets = (request.dataset or proxy.default_datasets()).split(",")
+            data = {dataset: _load(dataset, records, images) for dataset in datasets}
+            cells, _ = proxy.expand_proxy(request, data)
+            return write_proxy(request, cells, records, Path(folder)).read_text()
+        suite = get_suite(name)
+        data = {}
+        if suite.counted is None:
+            dataset = request.dataset or suite.stand_in
+            data = {dataset: _load(dataset, records, images, suite.folds)}
+        lines, _ = expand_suite(suite, request, data)
+        return write_ledger(suite, request, lines, records, Path(folder)).read_text()
+
+
+def _load(
+    dataset: str, records: Mapping[str, Record], images: RecordImages, folds: int = 1
+) -> LoadedDataset:
+    loaded = images.load(dataset)
+    if loaded is None:
+        raise UserError("its images are not on this machine")
+    known = {one.cell.dataset_sha for one in records.values() if one.cell.dataset == dataset}
+    if known and loaded[1] not in known:
+        # Procedural images differ in single pixels between kinds of processors.
+        raise UserError("its images on this machine differ from those of the runs")
+    return LoadedDataset(*loaded, ((),) * folds)
 
 
 def _check_page(path: Path, report: Report, check: ReportCheck) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from bench.ask import proxy
 from bench.ask.request import Request
 from bench.ask.suites import Suite, SuiteChoice, SuiteLine
 from bench.files import write_atomic
 from bench.report.published.counted import counted_markdown
 from bench.report.published.ledger import Entry, Page, ledger
+from bench.report.published.rank_agreement import agreement_markdown, find_agreements
 from bench.report.records.columns import MISSING, get_column
 from bench.report.tables.markdown import markdown_table
 from bench.spec import Cell, Record
@@ -49,14 +51,37 @@ def write_ledger(
         request, text = SuiteChoice(), counted_markdown(suite)  # counts do not depend on it
     else:
         text = ledger_markdown(suite, ledger(suite, request, cells, records))
+    return _write(suite.name, request, text, folder)
+
+
+def write_proxy(
+    request: SuiteChoice, cells: Sequence[Cell], records: Mapping[str, Record], folder: Path
+) -> Path:
+    """Write the ledger of the suite `proxy`, as `write_ledger`.
+
+    Args:
+        request: the user's choice, from which the cells follow.
+        cells: result of `bench.ask.proxy.expand_proxy`.
+        records: the records by the id of their cell.
+        folder: results folder.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    large = proxy.large_backbone(request)
+    agreements = find_agreements([records[c.id] for c in cells if c.id in records], large)
+    return _write(proxy.NAME, request, agreement_markdown(agreements, large), folder)
+
+
+def _write(name: str, request: SuiteChoice, text: str, folder: Path) -> Path:
     chosen = [request.dataset or "", *(request.chosen(key) for key in ("backbones", "protocol"))]
-    name = "_".join([suite.name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
-    return write_atomic(folder / "ledger" / f"{name}.md", f"{text}\n{_note(suite, request)}\n")
+    file = "_".join([name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
+    return write_atomic(folder / "ledger" / f"{file}.md", f"{text}\n{_note(name, request)}\n")
 
 
-def _note(suite: Suite, request: SuiteChoice) -> str:
+def _note(name: str, request: SuiteChoice) -> str:
     options = {key: value for key, value in request.request.items() if value not in (None, False)}
-    values = {"suite": suite.name, "dataset": request.dataset, "seeds": request.seeds, **options}
+    values = {"suite": name, "dataset": request.dataset, "seeds": request.seeds, **options}
     return f"<!-- asked: {json.dumps(values, default=str)} -->"
 
 
