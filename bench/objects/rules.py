@@ -6,12 +6,16 @@ rules.
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.errors import no_such
 from bench.spec import Task
+
+if TYPE_CHECKING:
+    from bench.objects.stored import StoredMaps, StoredNumbers
 
 Classes = npt.NDArray[np.uint8]
 Distances = npt.NDArray[np.float32]
@@ -63,6 +67,21 @@ class ObjectRule(ABC):
             ValueError: the rule needs distances, and there are none.
         """
 
+    def separate_stored(self, maps: "StoredMaps", numbers: "StoredNumbers") -> None:
+        """As `separate`, for an image in files, for a rule that separates objects.
+
+        A rule that does not say otherwise needs the memory for the whole image.
+
+        Args:
+            maps: the class map, and the distances of a rule with channels.
+            numbers: to write.
+        """
+        height, _ = maps.size
+        objects = self.separate(maps.classes(0, height), maps.distances(0, height))
+        if objects is None:
+            raise ValueError(f"the rule '{self.name}' does not number objects")
+        numbers.write(0, objects)
+
 
 class Components(ObjectRule):
     """Connected components of each class (4-neighbourhood): touching objects become one."""
@@ -85,16 +104,26 @@ class _Flooded(ObjectRule):
         """As of `ObjectRule`."""
         from bench.objects.flood import flood
 
-        numbers = np.zeros(classes.shape, np.int32)
-        for index in np.unique(classes[classes > 0]):
-            inside = classes == index
-            regions = flood(self.heights(inside, distances), inside, self.least_depth)
-            numbers[inside] = regions[inside] + numbers.max()
-        return numbers
+        return flood(self.heights(classes, distances), classes, self.least_depth)
+
+    def separate_stored(self, maps: "StoredMaps", numbers: "StoredNumbers") -> None:
+        """As of `ObjectRule`; the result is that of `separate`, in the memory of some rows."""
+        from bench.objects.stored import flood_stored
+
+        flood_stored(
+            maps,
+            lambda start, stop: self.heights_of_rows(maps, start, stop),
+            self.least_depth,
+            numbers,
+        )
 
     @abstractmethod
-    def heights(self, inside: npt.NDArray[np.bool_], distances: Distances | None) -> Distances:
-        """The map (H, W) of one class."""
+    def heights(self, classes: Classes, distances: Distances | None) -> Distances:
+        """The map (H, W), of which the values in class 0 are not used."""
+
+    @abstractmethod
+    def heights_of_rows(self, maps: "StoredMaps", start: int, stop: int) -> Distances:
+        """The rows (h, W) of this map from `start` to `stop`."""
 
 
 class Watershed(_Flooded):
@@ -104,14 +133,17 @@ class Watershed(_Flooded):
     text = "watershed of the distance to the border of each class"
     least_depth = LOG_DEPTH
 
-    def heights(self, inside: npt.NDArray[np.bool_], distances: Distances | None) -> Distances:
+    def heights(self, classes: Classes, distances: Distances | None) -> Distances:
         """Logarithm of the distance in pixels; the edge of the image is not a border."""
-        from scipy import ndimage
+        from bench.objects.depths import depths
 
-        if inside.all():
-            return np.zeros(inside.shape, np.float32)
-        depths = ndimage.distance_transform_edt(inside)
-        return np.asarray(np.log(np.maximum(depths, 1)), np.float32)
+        return _logarithm(depths(classes))
+
+    def heights_of_rows(self, maps: "StoredMaps", start: int, stop: int) -> Distances:
+        """As of `_Flooded`."""
+        from bench.objects.depths import depths_of_rows
+
+        return _logarithm(depths_of_rows(maps.classes, start, stop, maps.size[0]))
 
 
 class LearnedDistances(_Flooded):
@@ -122,11 +154,19 @@ class LearnedDistances(_Flooded):
     channels = 2
     least_depth = SHARE_DEPTH
 
-    def heights(self, inside: npt.NDArray[np.bool_], distances: Distances | None) -> Distances:
+    def heights(self, classes: Classes, distances: Distances | None) -> Distances:
         """Share of the way to the border minus that to the centre, in [-1, 1]."""
         if distances is None:
             raise ValueError("the rule 'distances' needs the two maps of the model")
         return distances[0] - distances[1]
+
+    def heights_of_rows(self, maps: "StoredMaps", start: int, stop: int) -> Distances:
+        """As of `_Flooded`."""
+        return self.heights(maps.classes(start, stop), maps.distances(start, stop))
+
+
+def _logarithm(depths: npt.NDArray[np.float64]) -> Distances:
+    return np.asarray(np.log(np.maximum(depths, 1)), np.float32)
 
 
 RULES: dict[str, ObjectRule] = {

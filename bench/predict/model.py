@@ -26,7 +26,7 @@ from bench.keep.model_file import load_module
 from bench.learn.model import Model
 from bench.predict.pictures import Pixels8, as_pixels, check_kind
 from bench.predict.prompts import ImagePrompts
-from bench.predict.segmentation import Band, Segmentation, band_of, bands_of, with_objects
+from bench.predict.segmentation import Band, Segmentation, band_of, bands_of, objects_of
 from bench.run.schedule import RunSettings
 from bench.sam.prompts import Prompts
 
@@ -201,7 +201,7 @@ class KeptModel:
     ) -> Iterator[Band]:
         """Predict an image from top to bottom; one band, or several for "tiles".
 
-        A model that separates objects gives one band, because an object can lie in many rows.
+        Only a mask generator gives objects: the rule of the model needs all rows (`objects_of`).
 
         Args:
             rows: (H, W, 3) uint8.
@@ -214,16 +214,6 @@ class KeptModel:
         """
         if start == rows.shape[0]:
             return
-        rule = self.model.object_rule
-        if rule.separates:
-            yield with_objects(list(self._bands(rows, evaluation, prompts, 0)), rule)
-        else:
-            yield from self._bands(rows, evaluation, prompts, start)
-
-    def _bands(
-        self, rows: ImageRows, evaluation: str, prompts: ImagePrompts | None, start: int
-    ) -> Iterator[Band]:
-        """As `bands`, but without the objects of the model's rule."""
         if evaluation == "tiles":
             windows = self._window_logits, rows, self._window
             for part, logits in tile_bands(*windows, batch=self._batch, start=start):
@@ -267,12 +257,10 @@ class KeptModel:
             joined = Prompts.join(parts).to(self.model.device)
         slices = [image.rows[0 : image.size[0]] for image in images]
         logits = full_logits(self.model, slices, joined)
-        bands = [
+        return [
             band_of(slice(0, len(one)), full, self.model)
             for one, full in zip(slices, logits, strict=True)
         ]
-        rule = self.model.object_rule
-        return [with_objects([band], rule) for band in bands] if rule.separates else bands
 
     def _whole_boxes(self, count: int) -> Prompts | None:
         """One box around each of `count` whole images; None unless that is the model's prompt."""
@@ -310,7 +298,7 @@ class KeptModel:
             np.concatenate([getattr(band, name) for band in bands])
             for name in ("classes", "foreground", "uncertainty")
         )
-        names, objects = self.header.classes, bands[0].objects
+        names, objects = self.header.classes, objects_of(bands, self.model.object_rule)
         return Segmentation(classes, foreground, uncertainty, names, evaluation, objects)
 
 

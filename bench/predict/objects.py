@@ -55,6 +55,7 @@ class ObjectMeter:
         self._above_classes: npt.NDArray[np.uint8] | None = None
         self._height = 0
         self._pieces: list[Floats] = []  # (n, 7): class, then the sums of `_measure`
+        self._numbers: list[Integers] = []  # (n,): of the objects, where the model separates them
         self._links: list[Integers] = []  # (2, n): pieces of one object
         self._contacts: list[Integers] = []  # (2, n): pieces next to each other
 
@@ -65,9 +66,8 @@ class ObjectMeter:
 
         Args:
             classes: (h, W) class indices, h at least 1.
-            numbers: (h, W) numbers of the objects of the whole image, 0 is none, where the model
-                separates objects, above 0 in every foreground pixel; the image must then come as
-                one band.
+            numbers: (h, W) numbers of the objects of the whole image, above 0 in every foreground
+                pixel, where the model separates objects; then with every band.
         """
         pieces = np.zeros(classes.shape, np.int64)
         for index in range(1, self._num_classes):
@@ -78,14 +78,17 @@ class ObjectMeter:
                 parts = label_components(inside)
             else:
                 parts = np.zeros(classes.shape, np.int64)
-                parts[inside] = np.unique(numbers[inside], return_inverse=True)[1] + 1
+                unique, inverse = np.unique(numbers[inside], return_inverse=True)
+                parts[inside] = inverse + 1
+                self._numbers.append(unique.astype(np.int64))
             count = int(parts.max())
             pieces[inside] = parts[inside] + self._count
             self._measure(parts, index, count)
             self._count += count
         if self._above is not None and self._above_classes is not None:
-            joined = (self._above > 0) & (self._above_classes == classes[0])
-            self._links.append(np.unique([self._above[joined], pieces[0][joined]], axis=1))
+            if numbers is None:
+                joined = (self._above > 0) & (self._above_classes == classes[0])
+                self._links.append(np.unique([self._above[joined], pieces[0][joined]], axis=1))
             self._touch(self._above, pieces[0])
         self._touch(pieces[:-1], pieces[1:])
         self._touch(pieces[:, :-1], pieces[:, 1:])
@@ -115,7 +118,7 @@ class ObjectMeter:
         The order within a class is that of the centres of mass: by row, then by column.
         """
         pieces = np.concatenate([np.zeros((0, 7)), *self._pieces])
-        links = _pairs(self._links)
+        links = _pairs([*self._links, *_equal(self._numbers)])
         graph = sparse.coo_array(
             (np.ones(links.shape[1], bool), (links[0], links[1])), (len(pieces), len(pieces))
         )
@@ -141,6 +144,16 @@ class ObjectMeter:
             _aspects(area, row, column, sums[2:])[kept],
             touching[kept],
         )
+
+
+def _equal(parts: list[Integers]) -> list[Integers]:
+    """Links between the pieces of each object, from their numbers in the order of the pieces."""
+    if not parts:
+        return []
+    numbers = np.concatenate(parts)
+    order = np.argsort(numbers, kind="stable")
+    same = numbers[order[1:]] == numbers[order[:-1]]
+    return [np.stack([order[:-1][same], order[1:][same]]) + 1]
 
 
 def _pairs(parts: list[Integers]) -> Integers:

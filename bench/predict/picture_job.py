@@ -1,6 +1,6 @@
 """The prediction of one picture with all its outputs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from bench.errors import UserError
 from bench.evaluate.scoring import Map
 from bench.evaluate.tiles import ImageRows
 from bench.files import atomic_path
+from bench.objects.rules import ObjectRule
+from bench.objects.stored import row_bands
 from bench.predict.model import KeptModel
 from bench.predict.objects import ObjectMeter
 from bench.predict.outputs import Overlay, write_map
@@ -20,6 +22,7 @@ from bench.predict.prompts import ImagePrompts, prompts_of
 from bench.predict.resume import PictureState, objects_path
 from bench.predict.segmentation import BAND_PX, Band
 from bench.predict.settings import MAPS, PredictionSettings
+from bench.predict.stored_slice import StoredSlice, distance_names
 from bench.predict.table import OBJECT_COLUMNS, Row, object_rows, readings_row, write_rows
 from bench.predict.unfinished import Unfinished
 
@@ -48,6 +51,8 @@ class PictureJob:
         self.picture, self.out = picture, out
         self._model, self._settings, self._prompts = model, settings, prompts
         self._pixel_size = 1.0
+        rule = model.model.object_rule
+        self._rule = rule if rule.separates else None
 
     def run(self, made_from: dict[str, Any], report: Callable[[float], None]) -> PictureState:
         """Write the outputs; goes on behind the rows that an earlier command has left.
@@ -70,15 +75,16 @@ class PictureJob:
         separated = ("objects",) if self._model.separates_objects else ()
         names = ("labels", *self._settings.maps, *separated)
         types = {name: np.dtype(TYPES.get(name, np.float32)) for name in names}
+        first, later = self._order(types)
         state, counts = PictureState(made_from, evaluation), np.zeros(len(class_names), np.int64)
         folder = self.out / ".done" / f"{picture.name}.rows"
         with (
-            Unfinished(folder, picture.size[1], types, made_from) as maps,
+            Unfinished(folder, picture.size[1], first, made_from, later) as maps,
             atomic_path(objects_path(self.out, picture.name)) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as table,
         ):
-            for index, (image, bands) in enumerate(self._slices(evaluation, maps.rows)):
-                measures = self._predict(index, image, bands, maps, report)
+            for index, (image, parts) in enumerate(self._slices(evaluation, maps.rows)):
+                measures = self._predict(index, image, parts, maps, report)
                 row, objects = self._rows(index, measures, maps.sums[index])
                 state.rows.append(row | {"evaluation": evaluation})
                 write_rows(table, objects, OBJECT_COLUMNS)
@@ -104,7 +110,7 @@ class PictureJob:
         picture = self.picture
         shown = Overlay(picture.size) if index == picture.slices // 2 else None
         measures = _Measures(len(self._model.header.classes), image, shown)
-        self._measure_again(index, maps, measures)
+        self._take_again(index, maps, measures)
         if len(maps.sums) == index:
             maps.sums.append(dict.fromkeys(MAPS, 0.0))
         for band in bands:
@@ -115,27 +121,55 @@ class PictureJob:
             }
             if band.objects is not None:
                 values["objects"] = band.objects
+            if band.distances is not None:
+                values |= dict(
+                    zip(distance_names(len(band.distances)), band.distances, strict=True)
+                )
             maps.add(values)
             for name in MAPS:
                 maps.sums[index][name] += float(values[name].sum(dtype=np.float64))
-            measures.add(band.rows.start, band.classes, band.objects)
+            measures.add(band.rows.start, band.classes)
+            if self._rule is None:
+                measures.meter.add(band.classes, band.objects)
             maps.save()
             report((index + band.rows.stop / picture.size[0]) / picture.slices)
+        if self._rule is not None:
+            self._separate(index, self._rule, maps, measures)
         if shown is not None:
             shown.write(self.out / "overlays" / f"{picture.name}.png")
         return measures
 
-    def _measure_again(self, index: int, maps: Unfinished, measures: "_Measures") -> None:
-        """Measure the rows of a slice that an earlier command has left."""
+    def _take_again(self, index: int, maps: Unfinished, measures: "_Measures") -> None:
+        """Take in the rows of a slice that an earlier command has left."""
         height, width = self.picture.size
         first = index * height
-        separated = maps.has("objects")
-        # A model that separates objects gives a slice as one band: numbers are of the whole slice.
-        step = height if separated else max(1, BAND_PX // width)
+        own_objects = self._rule is None and maps.has("objects")  # a mask generator gives one band
+        step = height if own_objects else max(1, BAND_PX // width)
         for start in range(first, min(maps.rows, first + height), step):
             stop = min(start + step, maps.rows, first + height)
-            numbers = maps.read("objects", start, stop) if separated else None
-            measures.add(start - first, maps.read("labels", start, stop), numbers)
+            classes = maps.read("labels", start, stop)
+            measures.add(start - first, classes)
+            if self._rule is None:
+                numbers = maps.read("objects", start, stop) if own_objects else None
+                measures.meter.add(classes, numbers)
+
+    def _separate(
+        self, index: int, rule: ObjectRule, maps: Unfinished, measures: "_Measures"
+    ) -> None:
+        """Find the objects of a slice, of which all rows are stored, and measure them."""
+        size = self.picture.size
+        stored = StoredSlice(maps, index * size[0], size, rule.channels)
+        rule.separate_stored(stored, stored)
+        for start, stop in row_bands(size):
+            measures.meter.add(stored.classes(start, stop), stored.read(start, stop))
+
+    def _order(self, types: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Maps whose rows come with the prediction, and those that are made from stored rows."""
+        if self._rule is None:
+            return dict(types), {}
+        first = {name: kind for name, kind in types.items() if name != "objects"}
+        first |= dict.fromkeys(distance_names(self._rule.channels), np.float32)
+        return first, {"objects": types["objects"]}
 
     def _rows(
         self, index: int, measures: "_Measures", sums: dict[str, float]
@@ -217,16 +251,15 @@ class _Measures:
 
     Attributes:
         counts: (K,) number of pixels of each class.
-        meter: of the objects.
+        meter: of the objects, which takes them from elsewhere.
     """
 
     def __init__(self, num_classes: int, image: ImageRows, shown: Overlay | None) -> None:
         self.counts, self.meter = np.zeros(num_classes, np.int64), ObjectMeter(num_classes)
         self._image, self._shown = image, shown
 
-    def add(self, top: int, classes: Map, numbers: npt.NDArray[np.int32] | None) -> None:
+    def add(self, top: int, classes: Map) -> None:
         """Take in the next rows (h, W), the first of them with the number `top` in the slice."""
         self.counts += np.bincount(classes.ravel(), minlength=len(self.counts))
-        self.meter.add(classes, numbers)
         if self._shown is not None:
             self._shown.add(self._image[top : top + len(classes)], classes, top)

@@ -30,7 +30,7 @@ class Band:
             0 is certain, 1 is undecided.
         objects: (h, W) numbers of objects from 1 on, 0 is none; None where the connected components
             of each class are the objects.
-        distances: (2, h, W) learned maps that objects are found with; None without any.
+        distances: (C, h, W) learned maps that objects are found with; None without any.
     """
 
     rows: slice
@@ -67,7 +67,7 @@ def bands_of(rows: slice, logits: Tensor, model: Model) -> Iterator[Band]:
 
     Args:
         rows: rows of the image that the logits are of.
-        logits: (K or K + 2, h, W) outputs.
+        logits: (K + C, h, W) outputs, C of them the maps of the rule for objects.
         model: of the outputs.
     """
     tall = max(1, BAND_PX // logits.shape[-1])
@@ -82,8 +82,8 @@ def band_of(rows: slice, logits: Tensor, model: Model) -> Band:
 
     Args:
         rows: the rows.
-        logits: (K or K + 2, h, W) outputs of these rows, K >= 2 classes with the background first;
-            the softmax over the classes gives probabilities.
+        logits: (K + C, h, W) outputs of these rows, K >= 2 classes with the background first and C
+            maps of the rule for objects; the softmax over the classes gives probabilities.
         model: of the outputs.
     """
     outputs, shares = model.split(logits)
@@ -92,20 +92,18 @@ def band_of(rows: slice, logits: Tensor, model: Model) -> Band:
     return Band(rows, classes, foreground, _uncertainty(outputs), None, distances)
 
 
-def with_objects(bands: Sequence[Band], rule: ObjectRule) -> Band:
-    """One band of all rows of an image, with the objects that a rule finds in it.
+def objects_of(bands: Sequence[Band], rule: ObjectRule) -> npt.NDArray[np.int32] | None:
+    """The objects (H, W) of an image; None where the connected components are the objects.
 
     Args:
         bands: all of the image, from top to bottom.
         rule: of the model.
     """
-    classes, foreground, uncertainty = (
-        np.concatenate([getattr(band, name) for band in bands])
-        for name in ("classes", "foreground", "uncertainty")
-    )
+    if bands[0].objects is not None:
+        return np.concatenate([band.objects for band in bands if band.objects is not None])
     maps = [band.distances for band in bands if band.distances is not None]
-    objects = rule.separate(classes, np.concatenate(maps, axis=1) if maps else None)
-    return Band(slice(0, len(classes)), classes, foreground, uncertainty, objects)
+    classes = np.concatenate([band.classes for band in bands])
+    return rule.separate(classes, np.concatenate(maps, axis=1) if maps else None)
 
 
 def _uncertainty(logits: Tensor) -> Floats:

@@ -33,6 +33,8 @@ class Unfinished:
         folder: is made.
         width: of the picture in pixels.
         types: types of the values of the maps, by name.
+        later: those of maps that are written with `write`, after the rows that they are made from;
+            they are always written again.
         made_from: what the prediction depends on, as JSON holds it.
 
     Attributes:
@@ -45,10 +47,16 @@ class Unfinished:
     """
 
     def __init__(
-        self, folder: Path, width: int, types: Mapping[str, Any], made_from: Mapping[str, Any]
+        self,
+        folder: Path,
+        width: int,
+        types: Mapping[str, Any],
+        made_from: Mapping[str, Any],
+        later: Mapping[str, Any] | None = None,
     ) -> None:
         self._folder, self._width, self._made_from = folder, width, made_from
-        self._types = {name: np.dtype(kind) for name, kind in types.items()}
+        self._later = tuple(later or ())
+        self._types = {name: np.dtype(kind) for name, kind in {**types, **(later or {})}.items()}
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / "lock").open("w")
         try:
@@ -59,7 +67,7 @@ class Unfinished:
                 f"another process predicts into {folder}: wait until it ends, or give another --out"
             ) from None
         self.rows, self.sums = self._stored()
-        self._files = {name: self._open(name) for name in types}
+        self._files = {name: self._open(name) for name in self._types}
         self._saved = time.monotonic()
 
     def __enter__(self) -> "Unfinished":
@@ -80,7 +88,7 @@ class Unfinished:
         self._lock.close()
 
     def add(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Append rows (h, W) of every map.
+        """Append rows (h, W) of every map but those of `later`.
 
         Args:
             values: by the name of the map; names without a map are ignored.
@@ -89,9 +97,20 @@ class Unfinished:
             OSError: they cannot be written.
         """
         for name, file in self._files.items():
-            file.write(np.ascontiguousarray(values[name], self._types[name]).data)
-            rows = len(values[name])
+            if name not in self._later:
+                file.write(np.ascontiguousarray(values[name], self._types[name]).data)
+                rows = len(values[name])
         self.rows += rows
+
+    def write(self, name: str, start: int, values: npt.NDArray[Any]) -> None:
+        """Write rows (h, W) of a map of `later`, from a row on, counted over all slices.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        file, kind = self._files[name], self._types[name]
+        file.seek(start * self._width * kind.itemsize)
+        file.write(np.ascontiguousarray(values, kind).data)
 
     def has(self, name: str) -> bool:
         """Whether there is a map of this name."""
@@ -120,7 +139,9 @@ class Unfinished:
         """
         if time.monotonic() - self._saved < SAVE_S:
             return
-        for file in self._files.values():
+        for name, file in self._files.items():
+            if name in self._later:
+                continue
             file.flush()
             os.fsync(file.fileno())  # before the journal that counts on them
         journal = {"made_from": self._made_from, "rows": self.rows, "sums": self.sums}
@@ -132,7 +153,8 @@ class Unfinished:
         try:
             journal = json.loads((self._folder / JOURNAL).read_text())
             rows, sums = int(journal["rows"]), list(journal["sums"])
-            sizes = {name: self._path(name).stat().st_size for name in self._types}
+            names = [name for name in self._types if name not in self._later]
+            sizes = {name: self._path(name).stat().st_size for name in names}
         except (OSError, ValueError, KeyError, TypeError):
             return 0, []
         complete = all(sizes[name] >= self._bytes(name, rows) for name in sizes)
@@ -142,7 +164,7 @@ class Unfinished:
         path = self._path(name)
         path.touch()
         file = path.open("r+b")
-        file.truncate(self._bytes(name, self.rows))
+        file.truncate(0 if name in self._later else self._bytes(name, self.rows))
         file.seek(0, os.SEEK_END)
         return file
 

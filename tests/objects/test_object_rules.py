@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from crowds import discs
 from object_definitions import Comparison
 from scipy import ndimage
 from skimage.measure import label
@@ -19,25 +20,11 @@ from bench.objects.rules import LOG_DEPTH, RULES, get_rule
 from bench.objects.targets import distance_maps
 from bench.spec import Task
 
-Labels = npt.NDArray[np.int32]
-
-
-def discs(seed: int, side: int = 128, count: int = 40) -> Labels:
-    """Discs that touch and overlap; a later one covers an earlier one."""
-    rng = np.random.default_rng(seed)
-    numbers = np.zeros((side, side), np.int32)
-    rows, columns = np.mgrid[:side, :side]
-    for number in range(1, count + 1):
-        radius, (row, column) = rng.uniform(4, 9), rng.uniform(0, side, 2)
-        numbers[(rows - row) ** 2 + (columns - column) ** 2 < radius**2] = number
-    return numbers
-
 
 def seeds_by_reconstruction(heights: npt.NDArray[np.float32], depth: float) -> int:
     """Number of h-maxima as books define it: regional maxima of the reconstruction of f - h."""
-    cross = ndimage.generate_binary_structure(2, 1)
-    filled = reconstruction(heights - np.float32(depth), heights, footprint=cross)
-    return int(label(local_maxima(filled, connectivity=1), connectivity=1).max())
+    filled = reconstruction(heights - np.float32(depth), heights, footprint=np.ones((3, 3)))
+    return int(label(local_maxima(filled), connectivity=2).max())
 
 
 def test_two_discs_that_touch_are_two_objects() -> None:

@@ -1,5 +1,6 @@
 """Images that are read and written in strips; outputs of a command that is run twice."""
 
+import csv
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,43 @@ def test_a_file_in_strips_gives_the_labels_of_the_array(
         np.testing.assert_array_equal(tifffile.imread(out / folder / "a.tif"), expected)
     with Image.open(out / "overlays" / "a.png") as overlay:
         assert overlay.size == (150, 122)
+
+
+@pytest.mark.parametrize("rule", ["watershed", "distances"])
+def test_objects_of_an_image_in_strips_are_those_of_the_array(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.predict.pictures.LARGE_PX", 1000)
+    monkeypatch.setattr("bench.predict.segmentation.BAND_PX", 500)
+    monkeypatch.setattr("bench.objects.stored.BAND_PX", 700)
+    traits = ImageTraits(("uint8",), ("grey",), 40, 48, 48)
+    path = make_kept_model(tmp_path / "m.safetensors", traits=traits, noise=0.3, objects=rule)
+    model = bench.load_model(path, device="cpu")
+    values = np.tile(picture(np.uint8), (2, 2))
+    tifffile.imwrite(tmp_path / "a.tif", values, tile=(32, 32), compression="zlib")
+    (outcome,) = predict_files(
+        model, open_pictures([tmp_path / "a.tif"]), tmp_path / "out", PredictionSettings()
+    )
+    assert outcome.error is None
+    theirs = model.predict(values).objects
+    assert theirs is not None
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "objects" / "a.tif"), theirs)
+    with (tmp_path / "out" / "objects.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    areas = np.bincount(theirs.ravel())[1:]
+    assert len(areas) > 10
+    assert sorted(float(row["area"]) for row in rows) == sorted(areas.tolist())
+    alone = [len(np.unique(around(theirs, number))) == 1 for number in range(1, len(areas) + 1)]
+    assert sum(row["touching"] == "0" for row in rows) == sum(alone)
+
+
+def around(numbers: Any, number: int) -> Any:
+    """Numbers of the pixels next to an object, without its own, and 0."""
+    inside = np.pad(numbers == number, 1)
+    near = np.zeros_like(inside)
+    for axis in (0, 1):
+        near |= np.roll(inside, 1, axis) | np.roll(inside, -1, axis)
+    return np.append(numbers[near[1:-1, 1:-1] & ~inside[1:-1, 1:-1]], 0)
 
 
 def test_windows_have_the_size_of_the_training_images(model: KeptModel) -> None:

@@ -28,8 +28,8 @@ SETTINGS = PredictionSettings(maps=("probability",), tiff=True)
 def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bands of six rows, of which the progress is noted after each, without waiting for disks."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    for module in ("segmentation", "picture_job"):
-        monkeypatch.setattr(f"bench.predict.{module}.BAND_PX", 600)
+    for module in ("predict.segmentation", "predict.picture_job", "objects.stored"):
+        monkeypatch.setattr(f"bench.{module}.BAND_PX", 600)
     monkeypatch.setattr("bench.predict.unfinished.SAVE_S", 0.0)
 
 
@@ -65,10 +65,17 @@ def counted_rows(model: KeptModel, monkeypatch: pytest.MonkeyPatch) -> list[int]
 
 
 @pytest.mark.parametrize(
-    "kind", ["windows", "volume", pytest.param("generator", marks=pytest.mark.slow)]
+    ("kind", "objects"),
+    [
+        ("windows", "components"),
+        ("windows", "distances"),
+        ("volume", "components"),
+        ("volume", "watershed"),
+        pytest.param("generator", "components", marks=pytest.mark.slow),
+    ],
 )
 def test_a_picture_stopped_at_four_fifths_goes_on_there(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, objects: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_kept_model(
         tmp_path / "m.safetensors",
@@ -77,6 +84,7 @@ def test_a_picture_stopped_at_four_fifths_goes_on_there(
         evaluation="generator" if kind == "generator" else "whole",
         traits=TRAITS,
         noise=0.3,
+        objects=objects,
     )
     model = bench.load_model(path, device="cpu")
     shape = {"windows": (120, 97), "volume": (5, 40, 48), "generator": (5, 30, 32)}[kind]

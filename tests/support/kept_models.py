@@ -9,6 +9,7 @@ from bench.cost import trained_state
 from bench.data.traits import ImageTraits
 from bench.keep.header import ModelHeader, without_paths
 from bench.keep.model_file import save_model
+from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method
 from bench.spec import Cell, Recipe, Task
 
@@ -25,6 +26,7 @@ def make_kept_model(
     evaluation: str = "whole",
     image_size: int = 64,
     noise: float = 0.0,
+    objects: str = "components",
     **options: Any,
 ) -> Path:
     """Write a model with random weights that says that it was trained on grey 8-bit images.
@@ -33,10 +35,10 @@ def make_kept_model(
     """
     backbone = "none" if get_method(method).from_scratch else "sam_nano"
     task = Task(len(classes), image_size, backbone, "random", depth)
-    recipe = Recipe(lr=1e-3, precision="fp32", evaluation=evaluation)
+    recipe = Recipe(lr=1e-3, precision="fp32", evaluation=evaluation, objects=objects)
     cell = Cell(method, "folder/steel", task, recipe, options)
     torch.manual_seed(cell.seed)
-    module = get_method(method).build(task, **options)
+    module = get_method(method).build(get_rule(objects).built_task(task), **options)
     if noise:
         random = torch.Generator().manual_seed(9)
         with torch.no_grad():
