@@ -1,16 +1,13 @@
 """Random input in a short, bounded form: only a UserError may come of it."""
 
-import io
 import json
 import string
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import check_sentence, fuzz
 from hypothesis import strategies as st
-from PIL import Image
 from records import make_cell, make_record
 
 from bench.ask.method_words import parse_methods
@@ -18,9 +15,7 @@ from bench.ask.request import Request, read_labels, read_rates, read_seeds
 from bench.choice.limits import parse_count
 from bench.cli.numbers import read_time
 from bench.cost.predict.gpus import find_gpu
-from bench.data.decode import show
 from bench.data.folder.sidecars import list_of_lines
-from bench.data.raster import load
 from bench.data.selection import Selection
 from bench.data.split import canonical_ratio
 from bench.errors import BOUNDS, UserError, read_number
@@ -28,13 +23,6 @@ from bench.report.records.frame import to_frame
 from bench.run.shard import read_shard
 from bench.run.store import RecordError, Store, read_record
 
-SHORT = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 METHOD_WORDS = ["lora", "adapter", "rank", "targets", "=", "|", "[", "]", ",", " ", "1", "qv", "-"]
 SETTINGS = [*string.digits, *":/,|=.eE+-% ", "all", "nan", "inf", "h", "GB", "top", "٣", "\n"]
 JSON = st.recursive(
@@ -44,50 +32,41 @@ JSON = st.recursive(
 )
 
 
-def _says(error: UserError, words: str = "") -> None:
-    """The error is one sentence with some words."""
-    assert str(error)
-    assert words in str(error)
-
-
-@SHORT
-@given(st.lists(st.sampled_from(METHOD_WORDS), max_size=12).map("".join) | st.text(max_size=20))
+@fuzz(st.lists(st.sampled_from(METHOD_WORDS), max_size=12).map("".join) | st.text(max_size=20))
 def test_methods(text: str) -> None:
     try:
         assert parse_methods(text)
     except UserError as error:
-        _says(error)
+        check_sentence(error)
 
 
-@SHORT
-@given(st.lists(st.sampled_from(SETTINGS), max_size=8).map("".join) | st.text(max_size=10))
+@fuzz(st.lists(st.sampled_from(SETTINGS), max_size=8).map("".join) | st.text(max_size=10))
 def test_numbers_in_text(text: str) -> None:
     readers = (read_seeds, read_labels, read_rates, read_shard, canonical_ratio, find_gpu)
     for read in (*readers, read_time, parse_count):
         try:
             read(text)
         except UserError as error:
-            _says(error)
+            check_sentence(error)
     for name in BOUNDS:
         try:
             assert BOUNDS[name].allows(read_number(name, text))
         except UserError as error:
-            _says(error, name)
+            check_sentence(error, name)
     for pair in ((text, None), (None, text)):
         try:
             Selection.parse(*pair)
         except UserError as error:
-            _says(error)
+            check_sentence(error)
     list_of_lines(text)
 
 
-@SHORT
-@given(st.dictionaries(st.sampled_from(["folds", "steps", "depth", "lr", "epochs"]), JSON))
+@fuzz(st.dictionaries(st.sampled_from(["folds", "steps", "depth", "lr", "epochs"]), JSON))
 def test_requests(values: dict[str, Any]) -> None:
     try:
         Request("lora", "steel", **values).check()
     except UserError as error:
-        _says(error)
+        check_sentence(error)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +76,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.path(make_cell())
 
 
-@SHORT
-@given(st.data())
+@fuzz(st.data())
 def test_records(record: Path, data: st.DataObject) -> None:
     values = json.loads(record.read_text())
     part = data.draw(st.sampled_from([values, values["cell"], values["metrics"], values["env"]]))
@@ -109,22 +87,6 @@ def test_records(record: Path, data: st.DataObject) -> None:
     try:
         accepted = read_record(path)
     except RecordError as error:
-        _says(error, str(path))
+        check_sentence(error, str(path))
     else:
         assert len(to_frame([accepted])) == 1, "a report can be made of what is accepted"
-
-
-@SHORT
-@given(st.sampled_from(["PNG", "TIFF", "JPEG", "BMP"]), st.data())
-def test_decoder(tmp_path: Path, kind: str, data: st.DataObject) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(12, 16)).save(stream, kind)
-    raw = bytearray(stream.getvalue())
-    for _ in range(data.draw(st.integers(1, 4))):
-        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    path = tmp_path / f"image.{kind.lower()}"
-    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-    try:
-        assert show(load(path), "image").dtype == np.uint8
-    except UserError as error:
-        _says(error, "image")
