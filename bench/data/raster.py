@@ -93,9 +93,10 @@ def load(pixels: Pixels) -> Raster:
         return Raster(pixels)
     check_regular(pixels)
     try:
-        if pixels.suffix.lower() in TIFF:
-            return _load_tiff(pixels)
-        return _load_pillow(pixels)
+        raster = (_load_tiff if pixels.suffix.lower() in TIFF else _load_pillow)(pixels)
+        if not raster.values.size:
+            raise ValueError("it has no pixels")
+        return raster
     except UserError:
         raise
     except UNREADABLE as error:

@@ -74,6 +74,14 @@ def test_decoder(tmp_path: Path, image: tuple[str, bytes]) -> None:
         check_sentence(error, "image")
 
 
+def test_a_tiff_without_width_has_no_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "image.tif"
+    width, height = b"\x00\x01\x04\x00", b"\x01\x01\x04\x00"
+    path.write_bytes(IMAGES["TIFF", (12, 16), np.uint16].replace(width, height, 1))
+    with pytest.raises(UserError, match="it has no pixels"):
+        load(path)
+
+
 MASK = (np.add.outer(np.arange(12), np.arange(16)) > 14).astype(np.uint8)
 PIXELS = st.sampled_from([MASK, MASK * 255, MASK[:5], np.dstack([MASK * 200] * 3), 1 - MASK * 0])
 PICTURES = st.tuples(PIXELS, st.sampled_from(KINDS)).map(lambda pair: encoded(*pair))
