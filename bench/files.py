@@ -120,6 +120,21 @@ def check_regular(path: Path) -> None:
         )
 
 
+def check_own_file(path: Path) -> None:
+    """Check that a path of the cache is a file or does not exist; links are not followed.
+
+    Raises:
+        UserError: it is a link, a folder, a pipe or a device.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        what = "link" if stat.S_ISLNK(mode) else "folder" if stat.S_ISDIR(mode) else "device"
+        raise UserError(f"{quote(path)} is a {what}, not a file, and is not used: remove it")
+
+
 def quote(path: Path | str) -> str:
     """A path in quotes; bytes that are not UTF-8 are shown as escapes."""
     text = str(path)

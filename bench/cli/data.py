@@ -7,7 +7,7 @@ from rich.console import Console
 
 from bench.cli.data_check import add_selection_options, check_folders
 from bench.cli.data_import import add_import, run_import
-from bench.cli.fetching import fetch_all
+from bench.cli.fetching import add_accept_hash, fetch_all
 from bench.cli.numbers import Number
 from bench.cli.parsing import ArgumentParser, plain, read_path
 from bench.errors import UserError
@@ -34,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=purpose, description=purpose)
         folders = ", folders" if name == "check" else ""
         action.add_argument("names", nargs="*", help=f"collections{folders} [all public ones]")
+        if name == "fetch":
+            add_accept_hash(action)
         if name == "check":
             add_selection_options(action)
     purpose = "draw a picture of augmented images of a collection"
@@ -92,7 +94,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     sources = {name: find_source(name) for name in names or SOURCES}
     if arguments.action == "fetch":
         fetched = [name for name, source in SOURCES.items() if source.archives]
-        fetch_all(arguments.names, fetched, fetch_collection, console)
+        fetch_all(arguments.names, fetched, fetch_collection, console, arguments.accept_hash)
         return 0
     table = Table("Collection", "State", "Licence", box=SIMPLE_HEAD)
     sound = True

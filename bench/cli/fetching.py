@@ -1,8 +1,9 @@
 """Downloads with progress bars."""
 
-from collections.abc import Callable, Iterable
+import argparse
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -10,14 +11,28 @@ from bench.cli.parsing import plain
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.data.public.fetch import Say
+    from bench.data.public.transfer import Say
+
+
+def add_accept_hash(parser: Any) -> None:
+    """Add the option `--accept-hash` of `fetch`."""
+    parser.add_argument(
+        "--accept-hash",
+        metavar="SHA256",
+        action="append",
+        default=[],
+        type=_sha256,
+        help="accept a file with this SHA-256, where its publisher states none; once, and again for"
+        " a new version; may be repeated",
+    )
 
 
 def fetch_all(
     names: list[str],
     known: Iterable[str],
-    fetch: "Callable[[str, Say], Path]",
+    fetch: "Callable[[str, Say, Sequence[str]], Path]",
     console: Console,
+    accept: Sequence[str] = (),
 ) -> None:
     """Download files one after the other, with a progress bar for each.
 
@@ -26,6 +41,7 @@ def fetch_all(
         known: names that can be downloaded, for the message if `names` is empty.
         fetch: downloads one name, reports progress, and returns the path.
         console: to print on.
+        accept: SHA-256 sums that the user accepts.
 
     Raises:
         UserError: `names` is empty; errors of `fetch` are passed on, and end the downloads.
@@ -39,8 +55,19 @@ def fetch_all(
     with Progress(*columns, console=console) as bar:
         for name in names:
             task = bar.add_task(name, total=None)
-            paths[name] = fetch(name, lambda done, whole, task=task: bar.update(  # type: ignore[misc]
-                task, completed=done, total=whole
-            ))  # fmt: skip
+
+            def say(done: int, whole: int | None, task: Any = task) -> None:
+                bar.update(task, completed=done, total=whole)
+
+            paths[name] = fetch(name, say, accept)
     for name, path in paths.items():
         console.print(plain(f"{name}: {path}"), soft_wrap=True)
+
+
+def _sha256(text: str) -> str:
+    from bench.data.public.accepted import read_sha256
+
+    try:
+        return read_sha256(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -4,7 +4,7 @@ import argparse
 
 from rich.console import Console
 
-from bench.cli.fetching import fetch_all
+from bench.cli.fetching import add_accept_hash, fetch_all
 from bench.cli.parsing import ArgumentParser, plain
 
 
@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
         help="list addresses, download, or compare checksums",
     )
     parser.add_argument("names", nargs="*", help="backbones; all of them for list and check")
+    add_accept_hash(parser)
     return parser
 
 
@@ -35,26 +36,25 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from bench.files import cache_folder, file_sha256
+    from bench.files import cache_folder, check_own_file, file_sha256
     from bench.sam.weights import cached_weights, fetch, public, public_files
 
     names = arguments.names or list(public_files())
     for name in names:
         public(name)
     if arguments.action == "fetch":
-        fetch_all(arguments.names, public_files(), fetch, console)
+        fetch_all(arguments.names, public_files(), fetch, console, arguments.accept_hash)
         return 0
     table = Table("Backbone", "State", "File", "Licence", box=SIMPLE_HEAD)
     wrong = 0
     for name in names:
         path, file = cached_weights(name), public(name)
+        check_own_file(path)
         state = "downloaded" if path.is_file() else "not downloaded"
         if arguments.action == "check" and path.is_file():
-            right = file_sha256(path) == file.sha256
-            state, wrong = (
-                ("SHA-256 correct" if right else "[red]SHA-256 wrong[/]"),
-                wrong + (not right),
-            )
+            right = file_sha256(path) == file.expected_sha256
+            state = "SHA-256 correct" if right else "[red]SHA-256 wrong[/]"
+            wrong += not right
         table.add_row(name, state, path.name, file.licence)
     console.print(table)
     console.print(plain(f"cache: {cache_folder()}"), soft_wrap=True)

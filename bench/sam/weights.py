@@ -1,8 +1,10 @@
 """Public checkpoints of the backbones, and their files in the cache."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.data.public.fetch import Public, Say, fetch_file
+from bench.data.public.fetch import Public, fetch_files
+from bench.data.public.transfer import Say
 from bench.errors import no_such
 from bench.files import cache_folder
 from bench.sam.backbone import list_backbones
@@ -34,7 +36,7 @@ def public(backbone: str) -> Public:
     return files[backbone]
 
 
-def fetch(backbone: str, say: Say) -> Path:
+def fetch(backbone: str, say: Say, accept: Sequence[str] = ()) -> Path:
     """Download the public checkpoint of a backbone to the cache; see `fetch_file`.
 
     Nothing is downloaded if the cache has the file with the right SHA-256.
@@ -42,13 +44,16 @@ def fetch(backbone: str, say: Say) -> Path:
     Args:
         backbone: a key of `public_files`.
         say: called with the bytes received and the full size (None if unknown).
+        accept: SHA-256 sums that the user accepts, where the publisher states none.
 
     Returns:
         The path of the file in the cache.
 
     Raises:
         UserError: the backbone has no public checkpoint, there is no connection, the download is
-            incomplete or too large, the disk is full, or the SHA-256 sum of the file is wrong.
+            incomplete or too large, the disk is full, or the SHA-256 sum of the file is wrong or
+            must be accepted first.
     """
-    instead = "give --checkpoint a file that you trust"
-    return fetch_file(public(backbone), cached_weights(backbone), say, instead)
+    path = cached_weights(backbone)
+    fetch_files({public(backbone): path}, say, f"weights fetch {backbone}", accept)
+    return path

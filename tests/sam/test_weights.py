@@ -48,6 +48,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(len(body)))
+        if begin:
+            last = len(CONTENT) - 1
+            self.send_header("Content-Range", f"bytes {begin}-{last}/{last + 1}")
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if mode == "truncates" else body)
 

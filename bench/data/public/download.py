@@ -2,15 +2,16 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.data.public.fetch import Public, Say, fetch_file
+from bench.data.public.fetch import Public, fetch_files
 from bench.data.public.sources import Source, find_source
-from bench.data.public.unpack import BadArchiveError, unpack
+from bench.data.public.transfer import Say
+from bench.data.public.unpack import BadArchiveError, check_archive, unpack
 from bench.errors import UserError
-from bench.files import cache_folder, file_sha256, write_atomic
+from bench.files import cache_folder, check_own_file, file_sha256, parse_json, write_atomic
 
 
 @dataclass(frozen=True)
@@ -62,22 +63,23 @@ def archive_path(file: Public) -> Path:
     return cache_folder() / "archives" / file.name
 
 
-def fetch_collection(name: str, say: Say) -> Path:
+def fetch_collection(name: str, say: Say, accept: Sequence[str] = ()) -> Path:
     """Download and unpack a collection; its folder appears only when everything is unpacked.
 
-    Where the publisher states no SHA-256, that of the first download is stored next to the folder
-    and checked from then on. The archives stay in the cache; if one is damaged, all are removed.
+    Where the publisher states no SHA-256, the user must accept that of the first download; it holds
+    from then on. The archives stay in the cache; if one is damaged, all are removed.
 
     Args:
         name: as in `find_source`.
         say: called with the bytes received of an archive and its size, None where unknown.
+        accept: SHA-256 sums of archives that the user accepts.
 
     Returns:
         `collection_folder(name)`; an existing one is neither changed nor checked.
 
     Raises:
-        UserError: the name is unknown, it has no public address, the stored checksums cannot be
-            read, or fetching or unpacking failed.
+        UserError: the name is unknown, it has no public address, an archive must be accepted first,
+            the accepted checksums cannot be read, or fetching or unpacking failed.
     """
     source, folder = find_source(name), collection_folder(name)
     if folder.is_dir():
@@ -87,13 +89,13 @@ def fetch_collection(name: str, say: Say) -> Path:
             f"'{name}' has no public address to fetch it from: {source.how}, and put its files"
             f" into {folder}"
         )
-    pinned = _read_record(name).get("sha256", {})
-    for file in source.archives:
-        expected = Public(
-            file.address, file.sha256 or pinned.get(file.name), file.licence, file.limit
-        )
-        instead = f"where the publisher has a new version, remove {_record_path(name)} first"
-        fetch_file(expected, archive_path(file), say, instead)
+    fetch_files(
+        {file: archive_path(file) for file in source.archives},
+        say,
+        f"data fetch {name}",
+        accept,
+        lambda path: check_archive(path, source.limits),
+    )
     _unpack(name, source, folder)
     return folder
 
@@ -110,29 +112,29 @@ def check_collection(name: str) -> Condition:
         The state of the collection; a collection that was not fetched is not an error.
 
     Raises:
-        UserError: no public collection has this name, or the stored checksums cannot be read.
+        UserError: no public collection has this name, or what is stored about it cannot be read.
     """
-    source, record = find_source(name), _read_record(name)
-    folder, pinned = collection_folder(name), record.get("sha256", {})
+    source, folder = find_source(name), collection_folder(name)
     archives: dict[str, bool | None] = {}
     for file in source.archives:
-        path, expected = archive_path(file), file.sha256 or pinned.get(file.name)
+        path, expected = archive_path(file), file.expected_sha256
+        check_own_file(path)
         known = path.is_file() and expected is not None
         archives[file.name] = file_sha256(path) == expected if known else None
     files = _count(folder) if folder.is_dir() else None
-    return Condition(files, record.get("files"), archives)
+    return Condition(files, _unpacked_files(name), archives)
 
 
 def _unpack(name: str, source: Source, folder: Path) -> None:
     partial = folder.with_name(f".{name}.part")
+    if partial.is_symlink():
+        raise UserError(f"'{partial}' is a link, not a folder, and is not used: remove it")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         for file in source.archives:
             unpack(archive_path(file), partial, source.limits)
         root = _root(name, partial, source.inside)
-        hashes = {file.name: file_sha256(archive_path(file)) for file in source.archives}
-        record = {"sha256": hashes, "files": _count(root)}
-        write_atomic(_record_path(name), json.dumps(record, indent=1) + "\n")
+        write_atomic(_record_path(name), json.dumps({"files": _count(root)}, indent=1) + "\n")
         root.rename(folder)
     except BadArchiveError:
         for file in source.archives:  # downloaded again the next time
@@ -164,14 +166,15 @@ def _record_path(name: str) -> Path:
     return collection_folder(name).with_name(f"{name}.json")
 
 
-def _read_record(name: str) -> dict[str, Any]:
+def _unpacked_files(name: str) -> int | None:
+    """Number of files that were unpacked; None if `fetch_collection` did not do it."""
     path = _record_path(name)
+    check_own_file(path)
     if not path.is_file():
-        return {}
+        return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        return {"sha256": dict(record["sha256"]), "files": int(record["files"])}
-    except (ValueError, TypeError, LookupError) as error:
+        return int(parse_json(path.read_bytes())["files"])
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise UserError(f"'{path}' is damaged ({error}): remove it and fetch again") from error
 
 

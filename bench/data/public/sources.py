@@ -7,7 +7,8 @@ named by commit, so that their content cannot change.
 
 from dataclasses import dataclass, field
 
-from bench.data.public.fetch import GIB, Public
+from bench.data.public.fetch import Public
+from bench.data.public.transfer import GIB
 from bench.data.public.unpack import Limits
 from bench.errors import no_such
 
