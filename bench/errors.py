@@ -124,6 +124,7 @@ BOUNDS = {
     "threads": Bound(1, 1_024, int, "each thread needs a core"),
     "time": Bound(0, 31_536_000, float, "a year has no more seconds"),
     "timeout": Bound(0, 1_000_000, float, "the system's timers count no further", above=True),
+    "zoom": Bound(1, 16, int, "the work grows with its square"),
     # Options of methods: any other one has the bounds of "option".
     "bottleneck": Bound(0, 16_384, int, "no layer of the backbones is wider"),
     "dilation": Bound(0, 64, int, "no image here is larger than such a kernel"),

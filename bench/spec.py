@@ -28,6 +28,12 @@ _FIRST_FIELDS = {
 }
 _NOT_IN_ID = frozenset({"leaks"})  # fields of Cell that follow from others
 
+MASK_GRIDS = {
+    "coarse": "SAM's own: four logits along each side of a patch, enlarged bilinearly",
+    "fine": "a further stage of the decoder predicts at each pixel of the input",
+}
+AUTO = "auto"  # a value that is chosen on validation images
+
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 
 OptionValue = int | float | str | bool
@@ -70,6 +76,7 @@ class Task:
         crop: pixels that are cut off at the edges of an image, such as "bottom=60"; "" for none.
         fit: how images become squares: "square" resizes both sides, "pad" keeps the aspect ratio
             and pads the right or lower side, as SAM does; see `bench.data.fit`.
+        mask_grid: where the decoder predicts, in `MASK_GRIDS`; see `bench.sam.refiner`.
     """
 
     num_classes: int
@@ -80,6 +87,7 @@ class Task:
     channels: str = ""
     crop: str = ""
     fit: str = "square"
+    mask_grid: str = "coarse"
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,8 @@ class Recipe:
         objects: rule that finds the objects in a predicted class map, see `bench.objects.rules`.
         proposer: method with its options, as in "lora[rank=8]", whose model finds the objects that
             are prompted at evaluation; "" in all modes but "proposals".
+        zoom: times that images are enlarged before "tiles" cuts windows, a whole number in words;
+            "auto" for the one that is best on validation images, see `bench.evaluate.zoom`.
     """
 
     lr: float
@@ -153,6 +163,7 @@ class Recipe:
     accumulate: int = 1
     objects: str = "components"
     proposer: str = ""
+    zoom: str = "1"
 
 
 @dataclass(frozen=True)

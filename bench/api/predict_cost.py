@@ -1,10 +1,11 @@
 """Predict from Python what methods will cost."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.api.compare import Names
 from bench.errors import UserError, check_number, no_such
-from bench.spec import Recipe, Task
+from bench.spec import MASK_GRIDS, Recipe, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ def predict_cost(
     precision: str = "bf16",
     checkpointing: bool = False,
     accumulate: int = 1,
+    mask_grid: str = "coarse",
 ) -> "pd.DataFrame":
     """Predict memory and time of training on a CUDA device; no weights, images or GPU are needed.
 
@@ -41,6 +43,7 @@ def predict_cost(
         precision: "bf16" or "fp32".
         checkpointing: recompute the activations of encoder blocks in the backward pass.
         accumulate: number of parts in which a batch passes through the model, up to `batch_size`.
+        mask_grid: where decoders predict: "coarse" or "fine".
 
     Returns:
         One row for each method and backbone; a method from scratch has one for each image size,
@@ -49,8 +52,8 @@ def predict_cost(
         and the cause in the column `reason`, which is "" otherwise.
 
     Raises:
-        UserError: a method, backbone, GPU or precision is unknown, or a number is out of
-            range.
+        UserError: a method, backbone, GPU, precision or grid of masks is unknown, or a number is
+            out of range.
 
     Example:
         >>> table = bench.predict_cost("lora,full", "sam_vit_b", image_size=1024, gpu="rtx 4070")
@@ -64,7 +67,11 @@ def predict_cost(
     numbers = {"images": images, "steps": steps, "batch_size": batch_size, "accumulate": accumulate}
     sides = {} if image_size is None else {"image_size": image_size}
     _check({**sides, "classes": classes, "depth": depth, **numbers})
-    tasks = _tasks(backbones, image_size, classes, depth)
+    if mask_grid not in MASK_GRIDS:
+        raise no_such("grid of masks", mask_grid, MASK_GRIDS)
+    tasks = [
+        replace(task, mask_grid=mask_grid) for task in _tasks(backbones, image_size, classes, depth)
+    ]
     if precision not in ("bf16", "fp32"):
         raise no_such("precision", precision, ("bf16", "fp32"))
     recipe = Recipe(

@@ -14,12 +14,11 @@ from bench.ask.method_words import parse_methods
 from bench.ask.object_labels import check_object_labels
 from bench.ask.other_tests import load_test_collection
 from bench.ask.proposer import label_of_proposer
-from bench.ask.request import Request
+from bench.ask.recipe_checks import check_recipe
+from bench.ask.request import Request, read_zoom
 from bench.data.items import Collection
 from bench.errors import UserError
-from bench.evaluate.modes import get_mode
 from bench.files import file_sha256
-from bench.objects.rules import get_rule
 from bench.plugins.registry import Method, get_method, load_collection
 from bench.spec import Cell, OptionValue, Recipe, Task
 
@@ -265,6 +264,7 @@ def _task(
     task = Task(
         *(num_classes, size, backbone, weights, request.depth, selected.channels, selected.crop),
         fit=request.fit,
+        mask_grid=request.mask_grid,
     )
     path = weights_path(task)
     if path is None:
@@ -289,8 +289,7 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
         The recipe, whose `epochs` is None and whose `steps` is 1 or more.
 
     Raises:
-        UserError: a batch is to be divided into more parts than it has images, both the
-            evaluation mode and the rule for objects separate them, or as `read_proposer`.
+        UserError: as `check_recipe` or `read_proposer`.
     """
     changes: dict[str, object] = {
         key: value for key in _RECIPE_OPTIONS if (value := getattr(request, key)) is not None
@@ -299,20 +298,13 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
         changes["proposer"] = label_of_proposer(request.proposer)
     changes["checkpointing"] = request.checkpointing
     changes["accumulate"] = request.accumulate
+    if request.zoom is not None:
+        changes["zoom"] = read_zoom(str(request.zoom))
     if request.steps is not None:
         changes["epochs"] = changes["epoch_images"] = None
     published = method.published if request.protocol == "published" else None
     recipe = replace(published or Recipe(lr=method.lr or 0.0), **changes)  # type: ignore[arg-type]
-    if get_mode(recipe.evaluation).separates_objects and get_rule(recipe.objects).separates:
-        raise UserError(
-            f"--evaluation {recipe.evaluation} finds objects itself, and --objects"
-            f" {recipe.objects} would find others: leave one of them out"
-        )
-    if recipe.accumulate > recipe.batch_size:
-        raise UserError(
-            f"--accumulate is {recipe.accumulate}, but a batch has {recipe.batch_size}: give a"
-            " number up to the batch size"
-        )
+    check_recipe(recipe, request.mask_grid)
     if recipe.epochs is None:
         return recipe
     if published is None:

@@ -10,6 +10,7 @@ from bench.data.selection import Selection
 from bench.errors import UserError, check_number, no_such, read_number, shorten
 from bench.evaluate.modes import get_mode
 from bench.objects.rules import get_rule
+from bench.spec import AUTO, MASK_GRIDS
 
 PROTOCOLS = ("equal", "published")
 PRECISIONS = ("bf16", "fp32")
@@ -25,8 +26,8 @@ class Request:
 
     Nothing is checked before `check` and `bench.ask.grid.expand`. None means that no value was
     given. `epochs`, `steps`, `batch_size`, `lr`, `precision`, `loss`,
-    `augmentation`, `evaluation`, `objects` and `proposer` then have the value of the protocol's
-    recipe.
+    `augmentation`, `evaluation`, `objects`, `proposer` and `zoom` then have the value of the
+    protocol's recipe.
 
     Attributes:
         methods: names with options, separated by commas, as in `lora[rank=1|4],adapter`.
@@ -54,6 +55,8 @@ class Request:
             "distances".
         proposer: method whose model finds the objects that are prompted, for the evaluation
             "proposals".
+        zoom: times that images are enlarged before windows are cut ("tiles"): a whole number, or
+            "auto" for the best one on validation images.
         checkpointing: recompute activations of encoder blocks in the backward pass.
         accumulate: number of parts in which a batch passes through the model, at most its size.
         split: ratio of training, validation and test images, as in "7:2:1"; None for the default.
@@ -65,6 +68,7 @@ class Request:
             from 0 or names, separated by commas; None for the default.
         crop: pixels to cut off at the edges of the images, as in "bottom=60"; None for none.
         fit: how images become squares, in `bench.data.fit.FITS`.
+        mask_grid: where decoders predict, in `bench.spec.MASK_GRIDS`.
     """
 
     methods: str
@@ -88,6 +92,7 @@ class Request:
     evaluation: str | None = None
     objects: str | None = None
     proposer: str | None = None
+    zoom: str | int | None = None
     checkpointing: bool = False
     accumulate: int = 1
     split: str | None = None
@@ -96,6 +101,7 @@ class Request:
     channels: str | None = None
     crop: str | None = None
     fit: str = "square"
+    mask_grid: str = "coarse"
 
     def on_device(self, device: str) -> "Request":
         """Return the request with the precision of a device, if none was given.
@@ -215,6 +221,10 @@ class Request:
         mode = None if self.evaluation is None else get_mode(self.evaluation)
         if self.objects is not None:
             get_rule(self.objects)
+        if self.zoom is not None:
+            read_zoom(str(self.zoom))
+        if self.mask_grid not in MASK_GRIDS:
+            raise no_such("grid of masks", self.mask_grid, MASK_GRIDS)
         if self.depth > 1 and (self.labels != "all" or (mode and not mode.takes_stacks)):
             raise UserError(
                 "--depth needs whole volumes: leave out --labels, and --evaluation other than whole"
@@ -304,6 +314,23 @@ def read_rates(text: str) -> list[float]:
         UserError: a value is not a number, or out of bounds.
     """
     return list(dict.fromkeys(float(read_number("lr", word)) for word in text.split("|")))
+
+
+def read_zoom(text: str) -> str:
+    """The value of `--zoom` in its one form: "auto", or a whole number without signs and zeros.
+
+    Args:
+        text: as typed.
+
+    Raises:
+        UserError: it is neither, or the number is out of bounds.
+    """
+    if text.strip() == AUTO:
+        return AUTO
+    try:
+        return str(read_number("zoom", text))
+    except UserError as error:
+        raise UserError(f"{error}, or {AUTO}") from None
 
 
 def _words(text: str, option: str) -> list[str]:

@@ -2,12 +2,14 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from bench.cli.numbers import Number, NumbersInText, read_gpu
 from bench.cli.parsing import ArgumentParser, plain
+from bench.spec import MASK_GRIDS, Task
 
 if TYPE_CHECKING:
     from bench.cost.count import CostCard
@@ -41,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         type=Number("batch-size"),
         default=1,
         help="images, or stacks, in a training step [%(default)s]",
+    )
+    parser.add_argument(
+        "--mask-grid",
+        choices=tuple(MASK_GRIDS),
+        default="coarse",
+        help="as for a run [%(default)s]",
     )
     predicted = parser.add_argument_group("predictions (seconds for each method)")
     predicted.add_argument(
@@ -100,6 +108,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         arguments.classes,
         arguments.batch_size,
         arguments.depth,
+        arguments.mask_grid,
     )
     cards = [card.to_dict() for card in counted]
     for sentence in refused:
@@ -120,10 +129,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         "File\nMiB": ("saved_bytes", 2**20),
     }
     classes = f"{arguments.classes} foreground class{'es' if arguments.classes > 1 else ''}"
+    fine = arguments.mask_grid != Task.mask_grid
+    grid = f", mask grid {arguments.mask_grid}" if fine else ""
     for backbone in dict.fromkeys(card["backbone"] for card in cards):
         rows = [card for card in cards if card["backbone"] == backbone]
         on = "from scratch" if backbone == "none" else backbone
-        title = f"{on}, {rows[0]['image_size']} px, {classes}"
+        title = f"{on}, {rows[0]['image_size']} px, {classes}{grid}"
         table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
         table.add_column("Method", overflow="fold", min_width=24)
         for heading in units:
@@ -155,7 +166,7 @@ def _predict(arguments: argparse.Namespace, cards: "Sequence[CostCard]") -> "lis
     from bench.cost.predict.table import predict_rows
     from bench.cost.predict.time import probe_speed
     from bench.errors import UserError
-    from bench.spec import Recipe, Task
+    from bench.spec import Recipe
 
     if arguments.accumulate > arguments.batch_size:
         raise UserError(
@@ -176,7 +187,7 @@ def _predict(arguments: argparse.Namespace, cards: "Sequence[CostCard]") -> "lis
         accumulate=arguments.accumulate,
     )
     tasks = dict.fromkeys(
-        Task(card.task.num_classes, card.task.image_size, backbone, "random", arguments.depth)
+        replace(card.task, backbone=backbone)
         for card in cards
         for backbone in arguments.backbone.replace(" ", "").split(",")
         if card.task.backbone in ("none", backbone)

@@ -95,6 +95,13 @@ def read_crop(text: str) -> object:
     return Selection.parse(None, text)
 
 
+def read_zoom(text: str) -> str:
+    """As `bench.ask.request.read_zoom`."""
+    from bench.ask import request
+
+    return request.read_zoom(text)
+
+
 def read_gpu(text: str) -> object:
     """As `bench.cost.predict.gpus.find_gpu`."""
     from bench.cost.predict.gpus import find_gpu

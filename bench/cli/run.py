@@ -16,6 +16,7 @@ from bench.cli.numbers import (
     read_rates,
     read_seeds,
     read_split,
+    read_zoom,
 )
 from bench.cli.parsing import ArgumentParser, read_path
 from bench.errors import UserError
@@ -197,6 +198,20 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         metavar="RULE",
         help="how touching objects are separated: components (not at all), watershed (of the class"
         " map), or distances (two learned maps) [components]",
+    )
+    recipe.add_argument(
+        "--zoom",
+        metavar="N",
+        type=NumbersInText(read_zoom),
+        help="with tiles: enlarge images N times before windows are cut; auto: the best N up to 4"
+        " on validation images [1]",
+    )
+    recipe.add_argument(
+        "--mask-grid",
+        metavar="NAME",
+        default="coarse",
+        help="coarse (SAM's own grid of masks) or fine (a further stage of the decoder predicts at"
+        " each pixel of the input) [%(default)s]",
     )
     recipe.add_argument(
         "--accumulate",

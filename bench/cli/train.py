@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from bench.ask.grid import expand
     from bench.ask.request import Request, pick_fields
     from bench.run.final import FinalTraining
-    from bench.run.models import scores_of
+    from bench.run.models import chosen_zoom, scores_of
     from bench.run.schedule import RunSettings
     from bench.run.store import Store
 
@@ -83,8 +83,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for note in notes:
         console.print(f"[dim]note: {plain(note)}[/]", soft_wrap=True)
     (cell,) = cells
+    zoom = chosen_zoom(cell, Store(arguments.out).stream())
     repeats = scores_of(cell, Store(arguments.out).stream())
-    training = FinalTraining(cell, arguments.all, repeats)
+    training = FinalTraining(cell, arguments.all, repeats, zoom)
     threads = arguments.threads or os.cpu_count() or 1
     header = _train(training, device, threads, arguments.model, console)
     _report(header, arguments, console)

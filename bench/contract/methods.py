@@ -7,6 +7,7 @@ docstring is the sentence that `check-method` prints.
 import copy
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -205,7 +206,20 @@ def refuses_options_out_of_range(method: Method, task: Task) -> None:
 
 def gradients_reach_what_trains(method: Method, task: Task) -> None:
     """Gradients reach all trainable parameters except those declared idle, and no others."""
-    model = build_model(method, task).train()
+    _check_gradients(method, build_model(method, task), task)
+
+
+def predicts_on_a_fine_grid(method: Method, task: Task) -> None:
+    """With `--mask-grid fine` gradients reach the further stage too, or it says why it cannot."""
+    try:
+        model = build_model(method, replace(task, mask_grid="fine"))
+    except UnsupportedError:
+        return
+    _check_gradients(method, model, task)
+
+
+def _check_gradients(method: Method, model: nn.Module, task: Task) -> None:
+    model.train()
     reached: set[str] = set()
     for _ in range(3):  # in the first step, a factor of 0 makes the gradient of the other factor 0
         ce_dice(logits_of(model, task), random_batch(task)[1]).backward()
@@ -263,6 +277,7 @@ def completes_a_cell(method: Method, task: Task) -> None:
 
 OF_TRAINED_METHODS = (
     gradients_reach_what_trains,
+    predicts_on_a_fine_grid,
     moves_only_what_trains,
     restores_what_was_trained,
 )

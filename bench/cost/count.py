@@ -89,6 +89,7 @@ class CostCard:
             "method": self.label,
             "backbone": self.task.backbone,
             "image_size": self.task.image_size,
+            "mask_grid": self.task.mask_grid,
             "num_classes": self.task.num_classes - 1,
             "total_params": counts.total_params,
             "trainable_params": counts.trainable_params,
@@ -153,6 +154,7 @@ def cost_cards(
     classes: int,
     batch: int,
     depth: int = 1,
+    mask_grid: str = Task.mask_grid,
 ) -> tuple[list[CostCard], list[str]]:
     """Count the costs of every method on every backbone.
 
@@ -165,6 +167,7 @@ def cost_cards(
         classes: number of foreground classes, without the background.
         batch: number of images, or stacks of slices, in the training step.
         depth: number of slices in a stack; 1 for images.
+        mask_grid: where decoders predict, in `bench.spec.MASK_GRIDS`.
 
     Returns:
         The cards, and a sentence for each method and backbone that do not work together.
@@ -182,7 +185,7 @@ def cost_cards(
         size = image_size or get_backbone(backbone).image_size
         for method, options in methods:
             name = "none" if method.from_scratch else backbone
-            task = Task(classes + 1, size, name, "random", depth)
+            task = Task(classes + 1, size, name, "random", depth, mask_grid=mask_grid)
             try:
                 card = cost_card(method, options, task, batch)
             except UnsupportedError as error:

@@ -27,6 +27,7 @@ class EvaluationMode(ABC):
             components of the class map.
         native: the model sees images at their own resolution.
         takes_proposer: it needs a second model, which finds the objects (`Recipe.proposer`).
+        magnifies: images can be enlarged before the model sees parts of them (`--zoom`).
     """
 
     name: str
@@ -34,6 +35,7 @@ class EvaluationMode(ABC):
     separates_objects = False
     native = False
     takes_proposer = False
+    magnifies = False
 
     def prompt_origin(self, method_prompts: PromptSource) -> PromptSource:
         """Where prompts come from at evaluation: as in the method, unless the mode has its own.
@@ -94,6 +96,7 @@ class Tiles(EvaluationMode):
 
     name = "tiles"
     native = True
+    magnifies = True
 
     def predict(
         self,

@@ -23,7 +23,7 @@ def widths_of_missed_classes(
     collection: Collection,
     task: Task,
     *,
-    native: bool,
+    scale: int | None,
 ) -> dict[str, float]:
     """Median width of the objects of each foreground class that is hardly found.
 
@@ -35,7 +35,8 @@ def widths_of_missed_classes(
         items: the test images.
         collection: of the items.
         task: gives the side of the model, and how images become squares.
-        native: whether the model sees images at their own resolution (`--evaluation tiles`).
+        scale: how many times the model sees images enlarged in windows (`--evaluation tiles`);
+            None if it sees whole images at its own side.
 
     Returns:
         "width/CLASS", in pixels of the model's input, for each class with a Dice below
@@ -52,14 +53,15 @@ def widths_of_missed_classes(
     widths: dict[int, list[float]] = {index: [] for index in missed}
     for item in items if missed else ():
         mask = decode_mask(item, collection)
-        fitted = mask.shape if native else fitted_size(mask.shape, task.image_size, task.fit)
         small = Image.fromarray(mask)
-        if not native:
+        factor = float(scale or 1)
+        if scale is None:
             small.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.NEAREST)
+            fitted = fitted_size(mask.shape, task.image_size, task.fit)
+            factor = math.sqrt(math.prod(fitted) / math.prod(small.size))
         shown = np.asarray(small)
-        scale = math.sqrt(math.prod(fitted) / shown.size)
         for index in missed:
-            widths[index] += [scale * width for width in _widths(shown == index)]
+            widths[index] += [factor * width for width in _widths(shown == index)]
     return {
         f"width/{name}": float(np.median(widths[index]))
         for index, name in missed.items()

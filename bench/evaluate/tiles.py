@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
+from PIL import Image as Picture
 from torch import Tensor
 
 from bench.data.decode import decode
@@ -42,6 +44,8 @@ def predict_tiled(
     model: Model, items: Sequence[Item], collection: Collection
 ) -> Iterator[Prediction]:
     """Predict every item at the size of its mask, from windows of the model's side.
+
+    The image is enlarged `model.zoom` times before.
 
     Args:
         model: as it is when the items are taken; its module is put into evaluation mode.
@@ -76,7 +80,7 @@ def _predict_tiled(
     for item in items:
         image, mask = decode(item, collection)
         bands, distances = [], []
-        for _, band in tile_bands(predict, image, model.task.image_size):
+        for _, band in tile_bands(predict, image, model.task.image_size, zoom=model.zoom):
             outputs, shares = model.split(band)
             bands.append(decide(outputs))
             if shares is not None:
@@ -94,6 +98,7 @@ def tile_bands(
     overlap: float = OVERLAP,
     batch: int = 8,
     start: int = 0,
+    zoom: int = 1,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Class logits of an image, band by band: rows that no further window covers, from the top.
 
@@ -111,6 +116,9 @@ def tile_bands(
         batch: number of windows per call of `predict`.
         start: first row whose logits are wanted, from 0; windows above it are left out. The logits
             are those of a call without `start`, bit for bit.
+        zoom: the image is enlarged so many times, bilinearly, before windows are cut; the logits of
+            each zoom x zoom pixels are averaged to those of a pixel of the image. The work grows
+            with its square, the memory with the zoom.
 
     Yields:
         The rows, and their logits (K, rows, W) fp32 on the CPU; nothing if `start` is the height.
@@ -120,7 +128,55 @@ def tile_bands(
             or without pixels. It is raised when the first band is taken.
     """
     window = (size, size) if isinstance(size, int) else size
-    _check(image, min(window), overlap, batch)
+    _check(image, min(window), overlap, batch, zoom)
+    shown = image if zoom == 1 else _Enlarged(image, zoom)
+    bands = _bands(predict, shown, window, overlap, batch, start * zoom)
+    if zoom == 1:
+        yield from bands
+        return
+    left: Tensor | None = None  # rows of logits that do not fill a row of pixels yet
+    for rows, logits in bands:
+        joined = logits if left is None else torch.cat([left, logits], dim=1)
+        full = rows.stop // zoom * zoom - (rows.stop - joined.shape[1])
+        left = joined[:, full:].clone()
+        if full:
+            done = rows.stop // zoom
+            yield slice(done - full // zoom, done), F.avg_pool2d(joined[:, :full], zoom)
+
+
+class _Enlarged:
+    """An image whose rows are those of another one, enlarged when they are read."""
+
+    def __init__(self, image: ImageRows, zoom: int) -> None:
+        self._image, self._zoom = image, zoom
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, 3)."""
+        height, width = self._image.shape[:2]
+        return height * self._zoom, width * self._zoom, 3
+
+    def __getitem__(self, rows: slice, /) -> Image:
+        """Rows (h, W, 3) uint8, the same ones whichever others are read with them."""
+        first, last = rows.start // self._zoom, -(-rows.stop // self._zoom)
+        top = max(first - 1, 0)  # a pixel also depends on those above and below
+        part = self._image[top : min(last + 1, self._image.shape[0])]
+        size = (self.shape[1], len(part) * self._zoom)
+        large = Picture.fromarray(part).resize(size, Picture.Resampling.BILINEAR)
+        start = rows.start - top * self._zoom
+        pixels: Image = np.asarray(large)[start : start + rows.stop - rows.start]
+        return pixels
+
+
+def _bands(
+    predict: Predict,
+    image: ImageRows,
+    window: tuple[int, int],
+    overlap: float,
+    batch: int,
+    start: int,
+) -> Iterator[tuple[slice, Tensor]]:
+    """As `tile_bands`, without a zoom."""
     (height, width), (tall, wide) = image.shape[:2], window
     above, before = max(tall - height, 0) // 2, max(wide - width, 0) // 2
     padded = _mirrored(image, window)
@@ -203,10 +259,10 @@ def _mirrored(image: ImageRows, window: tuple[int, int]) -> ImageRows:
     return mirrored
 
 
-def _check(image: ImageRows, size: int, overlap: float, batch: int) -> None:
+def _check(image: ImageRows, size: int, overlap: float, batch: int, zoom: int) -> None:
     if not 0 <= overlap < 1:
         raise UserError(f"overlap {overlap} of windows is out of range: give 0 up to below 1")
-    if size < 1 or batch < 1:
-        raise UserError(f"windows of {size} px in batches of {batch}: give 1 or more of both")
+    if size < 1 or batch < 1 or zoom < 1:
+        raise UserError(f"windows of {size} px in batches of {batch}, zoom {zoom}: give 1 or more")
     if len(image.shape) != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise UserError(f"an image of shape {image.shape} cannot be tiled: give (H, W, 3)")

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from bench.data.traits import ImageTraits
 from bench.errors import UserError
 from bench.files import parse_json
-from bench.spec import Cell, PromptSource, Record, Task
+from bench.spec import AUTO, Cell, PromptSource, Record, Task
 from bench.wording import PROJECT, project_version
 
 SCHEMA = 2
@@ -88,6 +88,12 @@ class ModelHeader:
     def final(self) -> bool:
         """Whether this is a final model, trained by `train` and tested on nothing."""
         return self.rule == "final"
+
+    @property
+    def zoom(self) -> int:
+        """Times that images are enlarged before windows are cut; chosen or given."""
+        zoom = self.cell.recipe.zoom
+        return int(self.env["zoom"]["chosen"] if zoom == AUTO else zoom)
 
     @property
     def validation_dice(self) -> float | None:
@@ -180,7 +186,9 @@ class ModelHeader:
             "repeats": tuple(Score(**score) for score in values["repeats"]),
             "history": tuple(values["history"]),
         }
-        return cls(**values)
+        header = cls(**values)
+        _ = header.zoom  # raises its error now
+        return header
 
 
 def _parsed(name: str, text: str) -> Any:

@@ -9,7 +9,7 @@ from bench.files import write_atomic
 from bench.keep.header import MAGNIFIED, ModelHeader, Score
 from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method
-from bench.spec import Recipe, Task
+from bench.spec import AUTO, MASK_GRIDS, Recipe, Task
 from bench.wording import counted
 
 SHOWN_NAMES = 200  # images that the card lists by name
@@ -88,6 +88,8 @@ def _what(header: ModelHeader) -> Iterator[str]:
     size = f"{task.image_size} x {task.image_size} px"
     size += "" if task.fit == Task.fit else f" (fit {task.fit}: {FITS[task.fit]})"
     yield f"Input: {size}{stack}{channels}{crop}; prompts: {header.prompts}"
+    if task.mask_grid != Task.mask_grid:
+        yield f"Grid of masks: {task.mask_grid} ({MASK_GRIDS[task.mask_grid]})"
     kind = "final model of the command `train`" if header.final else "model of one cell"
     yield f"This file: {kind} `{cell.id}`, made by sam-adapt-bench {header.version}"
 
@@ -112,7 +114,11 @@ def _recipe(header: ModelHeader) -> Iterator[str]:
     yield f"Protocol: {header.cell.protocol}, seed {header.cell.seed}"
     yield f"{counted(recipe.steps, 'step')} of {counted(recipe.batch_size, 'image')}, {recipe.loss}"
     yield f"{recipe.optimizer}, learning rate {recipe.lr:g} ({recipe.schedule}), {recipe.precision}"
-    yield f"Augmentation: {recipe.augmentation}; evaluation: {recipe.evaluation}"
+    zoom = ""
+    if recipe.zoom != Recipe.zoom:
+        why = "; chosen on validation images" if recipe.zoom == AUTO else ""
+        zoom = f" of images enlarged {header.zoom} times{why}"
+    yield f"Augmentation: {recipe.augmentation}; evaluation: {recipe.evaluation}{zoom}"
     if recipe.proposer:
         yield f"Objects to prompt at evaluation: found by {recipe.proposer}, another model"
     if recipe.objects != Recipe.objects:

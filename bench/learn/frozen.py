@@ -29,4 +29,4 @@ def run_frozen_stages(model: Model, images: Tensor, batch: int = 8) -> ModelInpu
     features[:batch] = first
     for start in range(batch, len(images), batch):
         features[start : start + batch] = model.encode_frozen(images[start : start + batch])
-    return ModelInput(features, encoded=True)
+    return model.encoded(features, images)

@@ -17,9 +17,8 @@ from bench.learn.distance_loss import distance_loss
 from bench.learn.losses import Loss, get_loss
 from bench.objects.rules import get_rule
 from bench.sam.prompts import PromptRule, Prompts
-from bench.sam.segmenter import Staged
-from bench.sam.stages import Stage
-from bench.spec import Recipe, Task
+from bench.sam.stages import Refined, Stage, Staged
+from bench.spec import AUTO, Recipe, Task
 
 
 @runtime_checkable
@@ -43,14 +42,22 @@ class ModelInput:
     Attributes:
         rows: images (B, 3, S, S) uint8, or features (B, ...) float if `encoded` is true.
         encoded: whether the frozen stages have already run, see `bench.learn.frozen`.
+        images: (B, 3, S, S) uint8 beside features, for a model that decodes with them; else None.
     """
 
     rows: Tensor
     encoded: bool = False
+    images: Tensor | None = None
 
     def __getitem__(self, index: list[int] | slice | Tensor) -> "ModelInput":
         """Some of the rows."""
-        return ModelInput(self.rows[index], self.encoded)
+        images = None if self.images is None else self.images[index]
+        return ModelInput(self.rows[index], self.encoded, images)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Rows, and images beside them if there are any."""
+        return [self.rows] if self.images is None else [self.rows, self.images]
 
 
 class Model:
@@ -71,6 +78,8 @@ class Model:
         object_rule: how objects are found in a class map; it can need outputs behind the K logits.
         prompt_rule: how prompts are made from the ground truth; None if it takes no prompts.
         stages: the steps of its encoder, in order; empty if the module has no stages.
+        zoom: times that windows of images are enlarged in an evaluation by tiles; of the recipe, or
+            1 until it is chosen on validation images.
         frozen_stages: number of stages before the first one with a trainable parameter; all of them
             if there is no such stage. 0 if training uses the module's own loss, which needs images.
 
@@ -85,6 +94,7 @@ class Model:
         self.loss_function = get_loss(recipe.loss)
         self.prompt_rule: PromptRule | None = getattr(module, "prompt_rule", None)
         self.object_rule = get_rule(recipe.objects)
+        self.zoom = 1 if recipe.zoom == AUTO else int(recipe.zoom)
         if self.object_rule.channels and self.prompt_rule is not None:
             raise UnsupportedError(
                 f"a model that takes prompts has no outputs for --objects {recipe.objects}: give"
@@ -92,6 +102,9 @@ class Model:
             )
         self.stages: list[Stage] = module.stages() if isinstance(module, Staged) else []
         self._staged = module if isinstance(module, Staged) else None
+        self._refined: Refined | None = None
+        if isinstance(module, Refined) and module.refiner is not None:
+            self._refined = module
         self._own_loss = module if isinstance(module, HasTrainingLoss) else None
         self.frozen_stages = 0
         for stage in () if self._trains_with_own_loss else self.stages:
@@ -137,7 +150,8 @@ class Model:
             inputs: images, or the output of the frozen stages.
             prompts: one entry per row, for a model that takes prompts.
             small: return (B, K, s, s) as SAM's decoder gives them; s is four times the side of the
-                embedding. Another head resizes its logits to this side.
+                embedding. Another head resizes its logits to this side; a refiner has no smaller
+                ones than (B, K, S, S).
 
         Raises:
             UnsupportedError: `small` is true, and the module does not run in stages.
@@ -156,7 +170,19 @@ class Model:
             features = inputs.rows if inputs.encoded else self.encode_frozen(inputs.rows)
             for stage in self.stages[self.frozen_stages :]:
                 features = stage.run(features)
-            return self._staged.decode(features, prompts, small).float()
+            if self._refined is None:
+                return self._staged.decode(features, prompts, small).float()
+            images = inputs.rows if inputs.images is None else inputs.images
+            return self._refined.decode(features, prompts, small, to_unit(images)).float()
+
+    def encoded(self, features: Tensor, images: Tensor) -> ModelInput:
+        """Return the output of the frozen stages as input, with the images if it decodes with them.
+
+        Args:
+            features: of `encode_frozen` for the images.
+            images: (B, 3, S, S) uint8.
+        """
+        return ModelInput(features, True, None if self._refined is None else images)
 
     def scored_masks(self, image: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Return the mask of each prompt of one image, in evaluation mode and without gradients.

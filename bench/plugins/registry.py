@@ -11,6 +11,7 @@ from bench.data.items import Collection
 from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError, no_such
 from bench.plugins.discover import Plugins
+from bench.plugins.mask_grid import on_mask_grid
 from bench.spec import OptionValue, PromptSource, Recipe
 from bench.wording import program_name
 
@@ -29,7 +30,8 @@ class Method:
 
     Attributes:
         name: as in `--methods`.
-        build: `build(task, *, option=default, ...) -> nn.Module`, as in methods/README.md.
+        build: `build(task, *, option=default, ...) -> nn.Module`, as in methods/README.md; for a
+            task with another grid of masks, the model with the stage that makes it.
         paper: address of the paper that describes the method.
         lr: its peak learning rate under the `equal` protocol; None if nothing is trained.
         prompts: origin of its prompts at evaluation.
@@ -148,7 +150,7 @@ def register_method(
         summary = _first_line(build)
         method = Method(
             name,
-            build,
+            on_mask_grid(build),
             paper,
             lr,
             prompts,

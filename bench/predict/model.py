@@ -216,7 +216,8 @@ class KeptModel:
             return
         if evaluation == "tiles":
             windows = self._window_logits, rows, self._window
-            for part, logits in tile_bands(*windows, batch=self._batch, start=start):
+            zoom = self.model.zoom
+            for part, logits in tile_bands(*windows, batch=self._batch, start=start, zoom=zoom):
                 yield from bands_of(part, logits, self.model)
                 del logits  # free before the next windows
             return
@@ -331,11 +332,8 @@ def load_model(
     module, header = load_module(Path(path), None if checkpoint is None else Path(checkpoint))
     module = module.to(chosen).eval()
     try:
-        return KeptModel(
-            Model(module, header.cell.task, header.cell.recipe),
-            header,
-            Path(path),
-            allow_other_images,
-        )
+        model = Model(module, header.cell.task, header.cell.recipe)
+        model.zoom = header.zoom
+        return KeptModel(model, header, Path(path), allow_other_images)
     except UnsupportedError as error:
         raise UserError(f"{path} cannot predict here: {error}") from error

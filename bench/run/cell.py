@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from bench.cost.measure import measure_cost
+from bench.cost.predict.memory import VALIDATION_IMAGES
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
 from bench.data.split import Split, join_groups, split
@@ -16,6 +17,7 @@ from bench.errors import DivergedError, UnsupportedError, UserError
 from bench.evaluate.modes import get_mode
 from bench.evaluate.object_width import widths_of_missed_classes
 from bench.evaluate.scoring import Prediction, Scoring
+from bench.evaluate.zoom import check_validation_images, choose_zoom
 from bench.learn.model import Model
 from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method, load_collection
@@ -34,7 +36,7 @@ from bench.run.stop import StopSignals
 from bench.run.store import Store
 from bench.run.training import train_model
 from bench.sam.encoder import checkpoint_blocks
-from bench.spec import Cell, PromptSource, Record, Status
+from bench.spec import AUTO, Cell, PromptSource, Record, Status
 
 
 def run_cell(
@@ -78,6 +80,8 @@ def run_cell(
     say(PhaseStarted("data"))
     collection = load_collection(cell.dataset, selection_of(cell))
     parts = split_of(cell, collection)
+    if recipe.zoom == AUTO:
+        check_validation_images(parts.val)
     tested, items = collection, parts.test
     if cell.test_dataset:
         tested = load_collection(cell.test_dataset, selection_of(cell))
@@ -106,6 +110,10 @@ def run_cell(
         proposer.train(cell, collection, parts, store, say, stop)
 
     say(PhaseStarted("evaluate"))
+    zoom = None
+    if recipe.zoom == AUTO:
+        shown = parts.val[:VALIDATION_IMAGES]
+        zoom = choose_zoom(model, shown, collection, lock.give_way if lock else lambda: None)
     scoring, folder = Scoring(tested), store.predictions(cell)
     folder.mkdir(parents=True, exist_ok=True)
     for prediction in predictions:
@@ -114,7 +122,8 @@ def run_cell(
         scoring.add(prediction)
         Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
     metrics = scoring.summary()
-    metrics |= widths_of_missed_classes(metrics, items, tested, cell.task, native=mode.native)
+    scale = model.zoom if mode.native else None
+    metrics |= widths_of_missed_classes(metrics, items, tested, cell.task, scale=scale)
     metrics |= _in_domain(in_domain, collection)
 
     say(PhaseStarted("measure"))
@@ -142,7 +151,8 @@ def run_cell(
         | ({} if lock is None else {"speeds": lock.conditions})
         | ({} if saved is None or twin is not None else saved.facts)
         | ({} if twin is None else {"trained_as": twin.stem})
-        | ({} if proposer is None else {"proposer": proposer.facts}),
+        | ({} if proposer is None else {"proposer": proposer.facts})
+        | ({} if zoom is None else {"zoom": zoom.to_dict()}),
         predicted=forecast,
     )
     if store.keep != "none":

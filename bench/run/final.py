@@ -30,11 +30,13 @@ class FinalTraining:
         cell: settings of the model; its fold and label budget choose the parts as in a run.
         everything: also train on the test part.
         repeats: scores of the records that the model repeats on more images.
+        zoom: with `--zoom auto`, what those records chose, see `chosen_zoom`.
     """
 
     cell: Cell
     everything: bool = False
     repeats: tuple[Score, ...] = ()
+    zoom: int | None = None
 
 
 def train_final(training: FinalTraining, device: str, path: Path, say: Say) -> ModelHeader:
@@ -57,7 +59,7 @@ def train_final(training: FinalTraining, device: str, path: Path, say: Say) -> M
             finite, or a file cannot be written.
         torch.OutOfMemoryError, MemoryError: the memory does not suffice.
     """
-    cell = training.cell
+    cell, zoom = training.cell, training.zoom
     say(PhaseStarted("data"))
     collection = load_collection(cell.dataset, selection_of(cell))
     parts = split_of(cell, collection)
@@ -84,7 +86,7 @@ def train_final(training: FinalTraining, device: str, path: Path, say: Say) -> M
         repeats=training.repeats,
         history=trained.curve,
         fit=cell.task.fit,
-        env=environment(device),
+        env=environment(device) | ({} if zoom is None else {"zoom": {"chosen": zoom}}),
     )
     header = save_model(model.module, path, header)
     write_card(path, header)

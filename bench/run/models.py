@@ -1,5 +1,6 @@
 """The kept models of a results folder: write, list, and remove all but the best."""
 
+import statistics
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from bench.data.traits import ImageTraits
 from bench.errors import UserError
 from bench.keep.header import ModelHeader, Score, read_header
 from bench.keep.model_card import write_card
-from bench.spec import Cell, Record
+from bench.spec import AUTO, Cell, Record
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +61,37 @@ def scores_of(cell: Cell, records: Iterable[Record]) -> tuple[Score, ...]:
         for record in records
         if record.status == "ok" and settings_id(record.cell) == wanted
     )
+
+
+def chosen_zoom(cell: Cell, records: Iterable[Record]) -> int | None:
+    """The zoom of a final model, which has no validation images of its own to choose it on.
+
+    Args:
+        cell: of the model.
+        records: of a results folder.
+
+    Returns:
+        The zoom that most of the records with status ok and the settings of the cell chose, the
+        smallest of several; None if the recipe of the cell names one.
+
+    Raises:
+        UserError: the zoom is to be chosen, and there is no such record.
+    """
+    if cell.recipe.zoom != AUTO:
+        return None
+    wanted = settings_id(cell)
+    chosen = [
+        int(record.env["zoom"]["chosen"])
+        for record in records
+        if record.status == "ok" and settings_id(record.cell) == wanted
+    ]
+    if not chosen:
+        raise UserError(
+            "--zoom auto of a final model is what runs with the same settings chose on their"
+            " validation images, and the results folder has none: run the comparison first, or give"
+            " --zoom N"
+        )
+    return min(statistics.multimode(chosen))
 
 
 def write_cards(folder: Path, records: Iterable[Record], skip: Collection[Path] = ()) -> None:

@@ -1,9 +1,13 @@
-"""One training for several rules for objects: those that need no maps score the same model."""
+"""One training for several ways to evaluate: rules for objects without maps, modes, zooms."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.evaluate.modes import MODES
+from bench.evaluate.zoom import ZOOMS
 from bench.keep.header import ModelHeader, read_header
 from bench.keep.model_file import load_onto
 from bench.learn.model import Model
@@ -11,7 +15,7 @@ from bench.objects.rules import RULES
 from bench.run.environment import environment
 from bench.run.store import Store
 from bench.run.training import Training
-from bench.spec import Cell
+from bench.spec import AUTO, Cell, Recipe
 from bench.wording import project_version
 
 # Of the environment of both trainings. With uncommitted changes the source is not known.
@@ -19,7 +23,9 @@ SAME = ("commit", "python", "packages", "cpu", "device", "gpu", "threads")
 
 
 def trained_before(cell: Cell, store: Store, device: str) -> Path | None:
-    """The kept model of a cell that differs only in a rule for objects without maps.
+    """The kept model of a cell that differs only in how the trained model is evaluated.
+
+    That is the evaluation mode, the zoom, or which of the rules for objects without maps.
 
     Its training is that of this cell, step for step, if program and device are the same ones.
 
@@ -29,14 +35,9 @@ def trained_before(cell: Cell, store: Store, device: str) -> Path | None:
         device: name of a torch device.
 
     Returns:
-        The file of the model; None if there is none, or the rule of the cell needs maps.
+        The file of the model; None if there is none.
     """
-    if RULES[cell.recipe.objects].channels:
-        return None
-    for name, rule in RULES.items():
-        if name == cell.recipe.objects or rule.channels:
-            continue
-        twin = replace(cell, recipe=replace(cell.recipe, objects=name))
+    for twin in _twins(cell):
         if (path := kept_model(twin, store, device)) is not None:
             return path
     return None
@@ -60,6 +61,20 @@ def kept_model(cell: Cell, store: Store, device: str) -> Path | None:
         return None
     same = all(header.env.get(key) == ours[key] for key in SAME)
     return path if same else None
+
+
+def _twins(cell: Cell) -> Iterator[Cell]:
+    """The cells whose training is that of a cell, without itself."""
+    own = RULES[cell.recipe.objects]
+    rules = [own] if own.channels else [rule for rule in RULES.values() if not rule.channels]
+    modes = [mode for mode in MODES.values() if not mode.takes_proposer]
+    zooms = sorted({cell.recipe.zoom, AUTO, *map(str, ZOOMS)})
+    for rule, mode in itertools.product(rules, modes):
+        for zoom in zooms if mode.magnifies else [Recipe.zoom]:
+            ways = {"objects": rule.name, "evaluation": mode.name, "zoom": zoom, "proposer": ""}
+            twin = replace(cell, recipe=replace(cell.recipe, **ways))
+            if twin != cell:
+                yield twin
 
 
 def take_over(model: Model, path: Path) -> Training:

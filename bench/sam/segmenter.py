@@ -1,7 +1,7 @@
 """SAM as a model from images to class logits, with decoders for class maps and for prompts."""
 
 import copy
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,25 +12,13 @@ from bench.errors import UnsupportedError
 from bench.sam.decoder import predict_masks
 from bench.sam.foundation import FoundationParameter, mark_foundation
 from bench.sam.prompts import PromptRule, Prompts
+from bench.sam.refiner import MaskRefiner
 from bench.sam.stages import Stage as Stage
 from bench.sam.surgery import require
 
 PIXELS = ("sam", "unit", "minmax")
+UPSCALED = 4  # SAM's masks have so many times the side of the embedding
 NO_MASK = -20.0  # logit of a class without a prompt, and the smallest one with a prompt
-
-
-@runtime_checkable
-class Staged(Protocol):
-    """A model that runs in stages, so that the trainer can reuse the output of frozen stages."""
-
-    def stages(self) -> list[Stage]:
-        """Return the stages from images (B, 3, S, S) in [0, 1] to features, in order."""
-
-    def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
-        """Return class logits (B, K, S, S) of the last features; with `low`, at SAM's mask size.
-
-        That is four times the side of the embeddings.
-        """
 
 
 class SamSegmenter(nn.Module):
@@ -49,6 +37,8 @@ class SamSegmenter(nn.Module):
     Attributes:
         image_encoder: SAM's image encoder.
         head: as given.
+        refiner: stage from the logits on SAM's grid of masks to those at the side of the image, see
+            `bench.sam.refiner`; None if the logits are enlarged bilinearly.
         pixel_mean: (3, 1, 1) mean of the pixels, for images in [0, 1].
         pixel_std: (3, 1, 1) standard deviation, likewise.
 
@@ -58,6 +48,7 @@ class SamSegmenter(nn.Module):
 
     image_encoder: Any
     head: Any
+    refiner: nn.Module | None
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -68,9 +59,29 @@ class SamSegmenter(nn.Module):
         )
         self.image_encoder = sam.image_encoder
         self.head = head
+        self.refiner = None
+        self._grid = sam.prompt_encoder.image_embedding_size[0]
+        self._channels = sam.prompt_encoder.embed_dim
         self.pixels = pixels
         self.register_buffer("pixel_mean", sam.pixel_mean / 255, persistent=False)
         self.register_buffer("pixel_std", sam.pixel_std / 255, persistent=False)
+
+    def refine_masks(self, outputs: int) -> None:
+        """Add a `refiner`, whose parameters are trainable whatever the method froze.
+
+        Args:
+            outputs: K, number of logits of each pixel.
+
+        Raises:
+            UnsupportedError: the head predicts one mask for each prompt.
+        """
+        if self.prompt_rule is not None:
+            raise UnsupportedError(
+                "--mask-grid fine refines class maps, and this method predicts one mask for each"
+                " prompt: leave it out"
+            )
+        times = self.image_encoder.img_size // (UPSCALED * self._grid)
+        self.refiner = MaskRefiner(outputs, self._channels, levels=times.bit_length() - 1)
 
     @property
     def prompt_rule(self) -> PromptRule | None:
@@ -104,11 +115,26 @@ class SamSegmenter(nn.Module):
         features = images
         for stage in self.stages():
             features = stage.run(features)
-        return self.decode(features, prompts)
+        return self.decode(features, prompts, images=images)
 
-    def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
-        """Return class logits of the embeddings; with `low`, at four times their side."""
-        side: int = 4 * features.shape[-1] if low else self.image_encoder.img_size
+    def decode(
+        self,
+        features: Tensor,
+        prompts: Prompts | None = None,
+        low: bool = False,
+        images: Tensor | None = None,
+    ) -> Tensor:
+        """Return class logits of the embeddings; with `low`, at four times their side.
+
+        A `refiner` always gives them at the side of the image, and needs the images.
+        """
+        small = UPSCALED * features.shape[-1]
+        if self.refiner is not None:
+            assert images is not None, "the refiner looks at the images"
+            coarse, known = self.head(features, small), features[:, : self._channels]
+            refined: Tensor = self.refiner(coarse, known, self.normalise(images))
+            return refined
+        side: int = small if low else self.image_encoder.img_size
         logits: Tensor = (
             self.head(features, side) if prompts is None else self.head(features, side, prompts)
         )

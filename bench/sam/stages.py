@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+
+from bench.sam.prompts import Prompts
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,29 @@ class Stage:
         """
         parameters = tuple(p for module in modules for p in module.parameters())
         return cls(run or modules[0], parameters)
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A model that runs in stages, so that the trainer can reuse the output of frozen stages."""
+
+    def stages(self) -> list[Stage]:
+        """Return the stages from images (B, 3, S, S) in [0, 1] to features, in order."""
+
+    def decode(self, features: Tensor, prompts: Prompts | None = None, low: bool = False) -> Tensor:
+        """Return class logits (B, K, S, S) of the last features; with `low`, at SAM's mask size.
+
+        That is four times the side of the embeddings.
+        """
+
+
+@runtime_checkable
+class Refined(Protocol):
+    """A model that can decode with the images, too; `refiner` is None where it does not."""
+
+    refiner: nn.Module | None
+
+    def decode(
+        self, features: Tensor, prompts: Prompts | None, low: bool, images: Tensor | None
+    ) -> Tensor:
+        """As of `Staged`, with the images (B, 3, S, S) in [0, 1] that the features are of."""

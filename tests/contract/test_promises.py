@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import Item, Task, cli, register_dataset, register_method
+from bench import (
+    Item,
+    SamSegmenter,
+    SemanticDecoder,
+    Task,
+    cli,
+    load_sam,
+    register_dataset,
+    register_method,
+)
 from bench.contract import datasets, methods
 from bench.contract.promise import run_promise
 from bench.data.items import Collection
@@ -106,6 +115,17 @@ def too_late(task: Task, *, mode: str = "sum") -> nn.Module:
     return net
 
 
+class Hasty(SamSegmenter):
+    def forward(self, images: Tensor, prompts: Any = None) -> Tensor:
+        logits: Tensor = self.head(self.image_encoder(self.normalise(images)), images.shape[-1])
+        return logits
+
+
+def hasty(task: Task) -> nn.Module:
+    sam = load_sam(task)
+    return Hasty(sam, SemanticDecoder(sam, task.num_classes))
+
+
 def no_model(task: Task) -> nn.Module:
     raise NotImplementedError("still to be written")
 
@@ -152,6 +172,7 @@ METHODS: list[tuple[Callable[..., nn.Module], dict[str, Any], Callable[..., None
         methods.gradients_reach_what_trains,
         "gradients reach parameters that are declared idle: head.bias",
     ),
+    (hasty, {}, methods.predicts_on_a_fine_grid, "no gradient reaches refiner"),
     (of(Forgotten), {}, methods.moves_only_what_trains, "these trainable parameters: forgotten"),
     (of(Moving), {}, methods.moves_only_what_trains, "these frozen parameters: frozen.weight"),
     (of(Remembering), {}, methods.restores_what_was_trained, "values that are not trainable"),

@@ -21,16 +21,17 @@ def collection(height: int = 400, width: int = 400) -> Collection:
 
 
 @pytest.mark.parametrize(
-    ("task", "native", "scale"),
+    ("task", "zoom", "scale"),
     [
-        (TASK, False, 0.25),
-        (TASK, True, 1.0),
-        (Task(3, 200, fit="pad"), False, 0.5),
+        (TASK, None, 0.25),
+        (TASK, 1, 1.0),
+        (TASK, 2, 2.0),
+        (Task(3, 200, fit="pad"), None, 0.5),
     ],
 )
-def test_widths_are_those_that_the_model_sees(task: Task, native: bool, scale: float) -> None:
+def test_widths_are_those_that_the_model_sees(task: Task, zoom: int | None, scale: float) -> None:
     made = collection()
-    widths = widths_of_missed_classes(METRICS, made.items, made, task, native=native)
+    widths = widths_of_missed_classes(METRICS, made.items, made, task, scale=zoom)
     assert widths == {
         "width/lines": pytest.approx(7 * scale),
         "width/squares": pytest.approx(41 * scale),
@@ -40,15 +41,15 @@ def test_widths_are_those_that_the_model_sees(task: Task, native: bool, scale: f
 def test_a_padded_wide_image_keeps_its_scale() -> None:
     made = collection(400, 800)
     task = Task(3, 200, fit="pad")
-    widths = widths_of_missed_classes({}, made.items, made, task, native=False)
+    widths = widths_of_missed_classes({}, made.items, made, task, scale=None)
     assert widths["width/squares"] == pytest.approx(41 / 4)
 
 
 def test_classes_that_are_found_or_absent_are_not_measured() -> None:
     made = collection()
     found = {"dice/lines": 0.9, "dice/squares": 0.05}
-    assert not widths_of_missed_classes(found, made.items, made, TASK, native=False)
+    assert not widths_of_missed_classes(found, made.items, made, TASK, scale=None)
     empty = Collection(
         "c", CLASSES, (Item("i", made.items[0].image, np.zeros((9, 9), np.uint8), "g"),)
     )
-    assert not widths_of_missed_classes(METRICS, empty.items, empty, TASK, native=False)
+    assert not widths_of_missed_classes(METRICS, empty.items, empty, TASK, scale=None)

@@ -127,7 +127,7 @@ def _predict_step(model: Model, device: str, rounding: int, encoded: bool) -> Me
     images, masks, prompts = random_batch(model, model.recipe.batch_size)
     inputs = ModelInput(images)
     if encoded:
-        inputs = ModelInput(model.encode_frozen(images), encoded=True)
+        inputs = model.encoded(model.encode_frozen(images), images)
 
     idle: set[Tensor] = set()
 
@@ -135,7 +135,7 @@ def _predict_step(model: Model, device: str, rounding: int, encoded: bool) -> Me
         _create_state(optimizer)
         for group in optimizer.param_groups:
             group["foreach"] = device == "cuda"
-        for tensor in (inputs.rows, masks):
+        for tensor in (*inputs.tensors, masks):
             tensor.detach()  # an operator that reads them, so that the meter counts them
 
     def step() -> None:
@@ -147,7 +147,7 @@ def _predict_step(model: Model, device: str, rounding: int, encoded: bool) -> Me
     # Parameters that no gradient reaches have no state in a real training.
     unused = _bytes_of((value for p in idle for value in optimizer.state[p].values()), rounding)
     # The samples that were left out are in memory all the time, with their masks.
-    sample = (inputs.rows.nbytes + masks.nbytes) // model.recipe.batch_size
+    sample = sum(one.nbytes for one in (*inputs.tensors, masks)) // model.recipe.batch_size
     return replace(
         split,
         peak=split.peak - unused + left_out * sample,

@@ -1,7 +1,7 @@
 """Predictions of many trainings, one row each: what `cost --gpu` and `bench.predict_cost` show."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.cost.predict.fit import Plan, cheapest_change, largest_batch
@@ -62,6 +62,7 @@ class PredictedRow:
             "method": self.label,
             "backbone": task.backbone,
             "image_size": task.image_size,
+            "mask_grid": task.mask_grid,
             "num_classes": task.num_classes - 1,
             "batch_size": recipe.batch_size,
             "precision": recipe.precision,
@@ -106,7 +107,7 @@ def predict_rows(
     for task in tasks:
         for method, options in methods:
             backbone = "none" if method.from_scratch else task.backbone
-            where = Task(task.num_classes, task.image_size, backbone, "random", task.depth)
+            where = replace(task, backbone=backbone, weights="random")
             views = kept_views(method, where, recipe, images, "cuda")
             plan = Plan(method, options, where, recipe, views)
             key = (method.name, tuple(options.items()), where)

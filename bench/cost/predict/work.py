@@ -138,7 +138,7 @@ def _step(model: Model, encoded: bool) -> Work:
     images, masks, prompts = random_batch(model, model.recipe.batch_size)
     inputs = ModelInput(images)
     if encoded:
-        inputs = ModelInput(model.encode_frozen(images), encoded=True)
+        inputs = model.encoded(model.encode_frozen(images), images)
     return _work(lambda: train_step(model, optimizer, inputs, masks, prompts))
 
 

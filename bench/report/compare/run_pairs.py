@@ -157,6 +157,7 @@ def facts_of(cell: Cell) -> dict[str, Any]:
         "channels": task.channels,
         "crop": task.crop,
         "fit": task.fit,
+        "mask grid": task.mask_grid,
     }
 
 

@@ -10,7 +10,7 @@ from bench.errors import UserError
 from bench.record_values import Cost
 from bench.report.records.columns import COLUMNS, HARDWARE
 from bench.report.records.weights import name_weights
-from bench.spec import Cell, Recipe, Record
+from bench.spec import Cell, Recipe, Record, Task
 
 NESTED = ("cell", "classes", "per_image", "history")  # not numbers or text: kept out of CSV
 
@@ -75,6 +75,7 @@ def _facts(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _request(cell: Cell) -> dict[str, Any]:
+    grid = cell.task.mask_grid
     return {
         "id": cell.id,
         "label": cell.label,
@@ -85,6 +86,7 @@ def _request(cell: Cell) -> dict[str, Any]:
         "backbone": cell.task.backbone,
         "weights": cell.task.weights,
         "image_size": cell.task.image_size,
+        **({"mask_grid": grid} if grid != Task.mask_grid else {}),
         "protocol": cell.protocol,
         "labels": cell.labels,
         "fold": cell.fold,

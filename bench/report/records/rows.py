@@ -13,7 +13,7 @@ from bench.report.records.columns import COLUMNS, Column
 from bench.report.records.image_scores import Images
 from bench.report.records.runs import Floats, Runs
 from bench.report.records.weights import weights_of
-from bench.spec import Cell
+from bench.spec import Cell, Task
 
 Key = tuple[Any, ...]
 
@@ -41,8 +41,9 @@ class Row:
     """Runs that differ in seed and fold only.
 
     Attributes:
-        label: the method with its non-default options, and values of the recipe if rows of the
-            table would otherwise have the same label, backbone and weights.
+        label: the method with its non-default options, the grid of masks if it is not the default,
+            and values of the recipe if rows of the table would otherwise have the same label,
+            backbone and weights.
         backbone: name of the backbone, "none" for methods trained from scratch.
         weights: name of the weights in the report (`name_weights`).
         prompts: the prompt origin.
@@ -203,7 +204,12 @@ def gather(runs: Runs, places: Sequence[int]) -> list[Row]:
 
 def _identity(cell: Cell) -> Key:
     """All of a cell but its seed, fold and table."""
-    return (cell.label, weights_of(cell), cell.recipe)
+    return (cell.label, weights_of(cell), cell.recipe, cell.task.mask_grid)
+
+
+def _label(cell: Cell) -> str:
+    grid = cell.task.mask_grid
+    return cell.label if grid == Task.mask_grid else f"{cell.label} mask_grid={grid}"
 
 
 def _values(figures: Floats, parts: Sequence[Sequence[int]]) -> list[dict[str, Value]]:
@@ -247,8 +253,8 @@ def _tell_apart(runs: Runs, places: Sequence[int]) -> list[str]:
     cells = [runs.cells[place] for place in places]
     alike: dict[Key, list[int]] = defaultdict(list)
     for position, (place, cell) in enumerate(zip(places, cells, strict=True)):
-        alike[(cell.label, cell.task.backbone, runs.weights[place])].append(position)
-    labels = [cell.label for cell in cells]
+        alike[(_label(cell), cell.task.backbone, runs.weights[place])].append(position)
+    labels = [_label(cell) for cell in cells]
     for positions in alike.values():
         facts = [vars(cells[position].recipe) for position in positions]
         differing = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
