@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.draw import texture
+from bench.draw import exact, first_levels, texture
 from bench.draw.texture import Field
 
 SEED = 20200613
@@ -181,9 +180,9 @@ def draw_texture(
     noise = texture.smooth_noise(rng, SHAPE, 4 * habitat.grain * scale, 5)
     if habitat.stripes:
         y, x = (np.arange(SIDE, dtype=np.float32) for _ in range(2))
-        across = np.float32(np.cos(angle)) * y[:, None] - np.float32(np.sin(angle)) * x
+        across = np.float32(exact.cos(angle)) * y[:, None] - np.float32(exact.sin(angle)) * x
         bend = texture.smooth_noise(rng, SHAPE, 50 * scale, 2) * 14
-        waves = np.sin((across + bend) / np.float32(1.1 * habitat.grain * scale / 2))
+        waves = exact.sin((across + bend) / np.float32(1.1 * habitat.grain * scale / 2))
         noise = noise + np.float32(habitat.stripes * 0.6) * waves
     tone = np.clip(noise * 0.9 + 0.5, 0, 1) * (len(scene.palette) - 1)
     steps = np.arange(len(scene.palette))
@@ -212,13 +211,13 @@ def _add_pieces(
     turn = angle + rng.vonmises(0, 40 * habitat.order**3, count)
     around = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     bumps = 0.5 + 0.06 * rng.standard_normal((count, len(around)))
-    u = np.cos(around) * bumps * long[:, None]
-    v = np.sin(around) * bumps * long[:, None] / habitat.length
-    c, s = np.cos(turn)[:, None], np.sin(turn)[:, None]
+    u = exact.cos(around) * bumps * long[:, None]
+    v = exact.sin(around) * bumps * long[:, None] / habitat.length
+    c, s = exact.cos(turn)[:, None], exact.sin(turn)[:, None]
     corners = np.stack([c * u - s * v, s * u + c * v], 2) + where[:, None]
     colour = scene.palette[rng.integers(0, len(scene.palette), count)]
     colour = np.clip(colour * rng.normal(1, 0.1, (count, 1)) * 255, 0, 255).astype(int)
-    away = np.array([-np.cos(scene.light), -np.sin(scene.light)]) * 2
+    away = np.array([-exact.cos(scene.light), -exact.sin(scene.light)]) * 2
     packed = np.array([1, 1 << 8, 1 << 16])  # red, green, blue in one number is drawn faster
     shade, tone = ((colour // 2) @ packed).tolist(), (colour @ packed).tolist()
     below = (corners + away).reshape(count, 2 * len(around)).tolist()
@@ -234,23 +233,28 @@ def draw_animal(rng: np.random.Generator) -> tuple[Field, tuple[float, float]]:
     limbs, eye = BODIES[rng.integers(len(BODIES))]
     length = rng.uniform(58, 115)
     turn, mirror = rng.normal(0, 0.5), rng.choice([-1, 1])
-    c, s = np.cos(turn), np.sin(turn)
+    c, s = exact.cos(turn), exact.sin(turn)
     pose = length * np.array([[c, -s], [s, c]]) * (mirror, 1)
+
+    def at(point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(pose[:, 0] * point[0] + pose[:, 1] * point[1] + centre)
+
     centre = rng.uniform(0.36 * SIDE, 0.64 * SIDE, 2)  # x, y
     y, x = np.ogrid[:SIDE, :SIDE]
     inside = np.zeros(SHAPE, np.float32)
     softness = np.float32(0.025 * length)
     for x0, y0, r0, x1, y1, r1 in limbs:
-        tail, tip = (pose @ (np.array(end) + rng.normal(0, 0.03, 2)) + centre
-                     for end in ((x0, y0), (x1, y1)))  # fmt: skip
+        tail, tip = (at(np.array(end) + rng.normal(0, 0.03, 2)) for end in ((x0, y0), (x1, y1)))
         way = tip - tail
         dx, dy = (x - tail[0]).astype(np.float32), (y - tail[1]).astype(np.float32)
-        share = np.clip((dx * way[0] + dy * way[1]) / (way @ way), 0, 1).astype(np.float32)
-        away = np.hypot(dx - share * np.float32(way[0]), dy - share * np.float32(way[1]))
+        share = np.clip((dx * way[0] + dy * way[1]) / (way[0] ** 2 + way[1] ** 2), 0, 1).astype(
+            np.float32
+        )
+        away = exact.hypot(dx - share * np.float32(way[0]), dy - share * np.float32(way[1]))
         away -= np.float32(length) * (np.float32(r0) + share * np.float32(r1 - r0))
-        inside += np.exp(-np.clip(away / softness, -40, 40))  # smooth union: no creases
-    place = pose @ np.array(eye) + centre
-    distance = -softness * np.log(np.maximum(inside, np.float32(1e-12)))
+        inside += exact.exp(-np.clip(away / softness, -40, 40))  # smooth union: no creases
+    place = at(np.array(eye))
+    distance = -softness * exact.log(np.maximum(inside, np.float32(1e-12)))
     ragged = texture.smooth_noise(rng, SHAPE, 7, 2) * np.float32(1.6)
     return np.asarray(distance + ragged, np.float32), (float(place[1]), float(place[0]))
 
@@ -277,11 +281,11 @@ def lay(
     tone = (1 - scene.likeness) * (rng.choice([-0.1, 0.1]) + rng.normal(0, 0.014, 3))
     coat = coat * (1 + tone.astype(np.float32))
     height = np.sqrt(np.clip(-distance / np.float32(14), 0, 1))
-    dy, dx = np.gradient(ndimage.gaussian_filter(height, 2) * 14)
-    lit = np.float32(np.cos(scene.light)) * dx + np.float32(np.sin(scene.light)) * dy
+    dy, dx = np.gradient(exact.gaussian_filter(height, 2) * 14)
+    lit = np.float32(exact.cos(scene.light)) * dx + np.float32(exact.sin(scene.light)) * dy
     coat *= 1 - np.float32(scene.relief) * np.clip(lit, -1, 1)[..., None]
-    shift = 3 * np.array([-np.sin(scene.light), -np.cos(scene.light)])
-    under = ndimage.gaussian_filter((distance < 0).astype(np.float32), 3)
+    shift = 3 * np.array([-exact.sin(scene.light), -exact.cos(scene.light)])
+    under = exact.gaussian_filter((distance < 0).astype(np.float32), 3)
     under = np.roll(under, shift.round().astype(int), (0, 1))
     picture *= 1 - np.float32(1.2 * scene.relief) * under[..., None]
     cover = np.clip(0.5 - distance / 2, 0, 1)[..., None]
@@ -304,7 +308,7 @@ def photograph(rng: np.random.Generator, picture: Field) -> npt.NDArray[np.uint8
     """Dappled light, shallow focus, noise: (H, W, 3) uint8."""
     light = texture.smooth_noise(rng, SHAPE, rng.uniform(30, 120), 2) + texture.ramp(rng, SHAPE)
     picture = picture * (1 + np.float32(rng.uniform(0.05, 0.2)) * light[..., None])
-    picture = ndimage.gaussian_filter(picture, (*[rng.uniform(0.4, 1.1)] * 2, 0))
+    picture = exact.gaussian_filter(picture, (*[rng.uniform(0.4, 1.1)] * 2, 0))
     picture += np.float32(rng.uniform(0.01, 0.035)) * rng.standard_normal(
         picture.shape, dtype=np.float32
     )
@@ -320,10 +324,18 @@ def _draw(rng: np.random.Generator, scene: Scene) -> tuple[npt.NDArray[np.uint8]
     lay(rng, scene, picture, draw_coat(rng, scene), distance)
     at = texture.window(SHAPE, eye, 6)
     radius = rng.uniform(1.6, 2.8)
-    spot = np.exp(-(((at.dy**2 + at.dx**2) / np.float32(radius**2)) ** 2))[..., None]
+    spot = exact.exp(-(((at.dy**2 + at.dx**2) / np.float32(radius**2)) ** 2))[..., None]
     picture[at.place] *= 1 - np.float32(0.85) * spot
     front = hide(rng, scene, picture)
     return photograph(rng, picture), (distance < 0) & ~front
+
+
+# Levels in the first drawing of single pixels of an image.
+FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
+    "sand0_photo0": ((104, 66, 2, 129),),
+    "grass1_photo0": ((91, 166, 2, 62),),
+    "bark1_photo0": ((56, 121, 1, 65),),
+}
 
 
 @register_dataset(
@@ -344,4 +356,5 @@ def draw_item(number: int, photo: int) -> Item:
     scene = draw_scene(np.random.default_rng((SEED, number)), habitat)
     image, animal = _draw(np.random.default_rng((SEED, number, photo + 1)), scene)
     name = f"{habitat.name}{number // len(HABITATS)}"
+    image = first_levels.restore(image, FIRST_LEVELS.get(f"{name}_photo{photo}", ()))
     return Item(f"{name}_photo{photo}", image, animal.astype(np.uint8), group=name)

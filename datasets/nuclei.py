@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.draw import texture
+from bench.draw import exact, first_levels, texture
 from bench.draw.texture import Field, Window
 
 SEED = 20180116
@@ -227,7 +227,7 @@ def _gland_depth(rng: np.random.Generator, size: float) -> Field:
     centres: list[npt.NDArray[np.float64]] = []
     for _ in range(60):
         centre = rng.uniform(-20, np.array(SHAPE) + 20)
-        if any(np.hypot(*(centre - other)) < 1.6 * size + 30 for other in centres):
+        if any(exact.hypot(*(centre - other)) < 1.6 * size + 30 for other in centres):
             continue
         centres.append(centre)
         radius = size * rng.uniform(0.6, 1.1)
@@ -240,8 +240,8 @@ def _gland_depth(rng: np.random.Generator, size: float) -> Field:
 
 def scatter_nuclei(rng: np.random.Generator, tissue: Tissue, depth: Field) -> list[Nucleus]:
     """Place the nuclei of every population in its range of depths and direction."""
-    down, right = np.gradient(ndimage.gaussian_filter(depth, 2))
-    steepest = np.arctan2(down, right)
+    down, right = np.gradient(exact.gaussian_filter(depth, 2))
+    steepest = exact.arctan2(down, right)
     centres, radii = np.empty((0, 2)), np.empty(0)
     placed = []
     for population in tissue.populations:
@@ -253,8 +253,8 @@ def scatter_nuclei(rng: np.random.Generator, tissue: Tissue, depth: Field) -> li
         for centre, (row, column) in zip(candidates[inside], pixels[inside], strict=True):
             if not wanted:
                 break
-            radius = population.radius * np.exp(rng.normal(0, population.spread))
-            gaps = np.hypot(*(centres - centre).T) / (radii + radius)
+            radius = population.radius * exact.exp(rng.normal(0, population.spread))
+            gaps = exact.hypot(*(centres - centre).T) / (radii + radius)
             if gaps.size and gaps.min() < population.gap:
                 continue
             centres, radii = np.vstack([centres, centre]), np.append(radii, radius)
@@ -274,7 +274,7 @@ def _draw_nucleus(
     radius: float,
     turn: float,
 ) -> Nucleus:
-    aspect = max(1 + (population.aspect - 1) * np.exp(rng.normal(0, 0.3)), 1)
+    aspect = max(1 + (population.aspect - 1) * exact.exp(rng.normal(0, 0.3)), 1)
     radii = (radius * aspect**0.5, radius / aspect**0.5)
     at = texture.window(SHAPE, (centre[0], centre[1]), 1.3 * radii[0] + 3)
     along, across = texture.axis_coordinates(at, radii, turn)
@@ -283,7 +283,7 @@ def _draw_nucleus(
         at=at,
         rho=texture.wavy_ellipse(along, across, rng.normal(0, 0.035, (3, 2))),
         radius=radius,
-        density=population.density * float(np.exp(rng.normal(0, 0.3))),
+        density=population.density * float(exact.exp(rng.normal(0, 0.3))),
         softness=float(rng.choice([1.2, rng.uniform(1.2, 3.5)])),
         vesicular=float(np.clip(population.vesicular + rng.normal(0, 0.15), 0, 1)),
     )
@@ -298,7 +298,7 @@ def _chromatin(rng: np.random.Generator, nucleus: Nucleus, sheet: Field) -> Fiel
     if rng.random() < nucleus.vesicular:
         away = rng.normal(0, 0.25 * nucleus.radius, 2).astype(np.float32)
         square = (nucleus.at.dy - away[0]) ** 2 + (nucleus.at.dx - away[1]) ** 2
-        inner += np.float32(0.8) * np.exp(-square / np.float32(0.04 * nucleus.radius**2 + 0.6))
+        inner += np.float32(0.8) * exact.exp(-square / np.float32(0.04 * nucleus.radius**2 + 0.6))
     return np.asarray(inner, np.float32)
 
 
@@ -321,9 +321,10 @@ def stain(
     strength = slide.uniform((0.8, 0.6), (1.35, 1.3))
     hues = np.array([HAEMATOXYLIN, EOSIN]) * slide.uniform(0.85, 1.15, (2, 3))
     light = slide.uniform((0.9, 0.88, 0.9), (0.99, 0.97, 0.98))
-    absorbed = np.stack([blue, red], -1) @ (hues * strength[:, None]).astype(np.float32)
-    level = light.astype(np.float32) * np.exp(-absorbed)
-    level = ndimage.gaussian_filter(level, (*[slide.uniform(0.5, 1.0)] * 2, 0))
+    dyes = (hues * strength[:, None]).astype(np.float32)
+    absorbed = blue[..., None] * dyes[0] + red[..., None] * dyes[1]
+    level = light.astype(np.float32) * exact.exp(-absorbed)
+    level = exact.gaussian_filter(level, (*[slide.uniform(0.5, 1.0)] * 2, 0))
     level *= 1 + np.float32(0.04) * texture.ramp(rng, SHAPE)[..., None]
     level += np.float32(0.012) * rng.standard_normal(level.shape, dtype=np.float32)
     return np.asarray(np.clip(level, 0, 1) * 255, np.uint8)
@@ -332,7 +333,7 @@ def stain(
 def _matrix(rng: np.random.Generator, tissue: Tissue, depth: Field) -> tuple[Field, Field]:
     """Haematoxylin and eosin (H, W) of everything except nuclei."""
     bend = texture.smooth_noise(rng, SHAPE, 70) * 40
-    streaks = np.sin((depth + bend + 6 * texture.smooth_noise(rng, SHAPE, 9, 2)) / 2.2)
+    streaks = exact.sin((depth + bend + 6 * texture.smooth_noise(rng, SHAPE, 9, 2)) / 2.2)
     cloud = texture.smooth_noise(rng, SHAPE, 30, 4)
     fine = texture.smooth_noise(rng, SHAPE, 5, 2)
     uneven = tissue.fibres * streaks + 0.5 * cloud + 0.35 * fine
@@ -340,9 +341,9 @@ def _matrix(rng: np.random.Generator, tissue: Tissue, depth: Field) -> tuple[Fie
     blue = np.float32(tissue.blue) * (1.3 + 2 * texture.smooth_noise(rng, SHAPE, 25, 3))
     if tissue.plan == "glands":  # the epithelium is bluer than the tissue between the glands
         blue += np.float32(0.12) * ((depth > 0) & (depth < 19))
-        red *= 1 - 0.35 * np.exp(-(((depth - 21) / 2.5) ** 2))
+        red *= 1 - 0.35 * exact.exp(-(((depth - 21) / 2.5) ** 2))
     if tissue.plan == "cells":
-        red *= 1 - 0.5 * np.exp(-((depth / 1.6) ** 2)) * (tissue.empty is None)
+        red *= 1 - 0.5 * exact.exp(-((depth / 1.6) ** 2)) * (tissue.empty is None)
     if tissue.plan == "layer":
         red *= np.where(depth > 0, 0.75, 1)
         blue += np.float32(0.1) * (depth > 0)
@@ -354,7 +355,7 @@ def _matrix(rng: np.random.Generator, tissue: Tissue, depth: Field) -> tuple[Fie
         mucin = 0.06 + 0.06 * texture.smooth_noise(rng, SHAPE, 18, 2)
         red, blue = full * red + (1 - full) * mucin, full * blue + (1 - full) * mucin
     cracks = np.abs(texture.smooth_noise(rng, SHAPE, 90, 2)) < rng.choice([-1, -1, 0.01, 0.015])
-    torn = ndimage.gaussian_filter(cracks.astype(np.float32), 1)
+    torn = exact.gaussian_filter(cracks.astype(np.float32), 1)
     return np.maximum(blue * (1 - torn), 0), np.maximum(red * (1 - 0.8 * torn), 0)
 
 
@@ -377,10 +378,10 @@ def fluoresce(
     sheet = texture.smooth_noise(rng, SHAPE, 6, 2)
     for nucleus in nuclei:
         dome = np.sqrt(np.clip(1.15 - nucleus.rho**2, 0.25, 1))
-        bright = nucleus.density * np.exp(rng.normal(0, 0.25)) * rng.choice([1, 1, 1, 1, 1.8])
+        bright = nucleus.density * exact.exp(rng.normal(0, 0.25)) * rng.choice([1, 1, 1, 1, 1.8])
         shown = nucleus.cover * dome * _chromatin(rng, nucleus, sheet)
         signal[nucleus.at.place] += np.float32(exposure * bright) * shown
-    glow = ndimage.zoom(ndimage.gaussian_filter(signal[::4, ::4], 4), 4, order=1)
+    glow = ndimage.zoom(exact.gaussian_filter(signal[::4, ::4], 4), 4, order=1)
     clouds = np.clip(texture.smooth_noise(rng, SHAPE, 50, 2), 0, 1)  # cells far out of focus
     level = dark + signal + np.float32(haze) * (glow + np.float32(0.3 * exposure) * clouds)
     for _ in range(rng.poisson(3)):
@@ -389,14 +390,32 @@ def fluoresce(
         axes = texture.axis_coordinates(
             at, (rng.uniform(1, 6), rng.uniform(0.8, 2)), rng.uniform(0, np.pi)
         )
-        speck = np.exp(-(axes[0] ** 2 + axes[1] ** 2))
+        speck = exact.exp(-(axes[0] ** 2 + axes[1] ** 2))
         level[at.place] += np.float32(exposure * rng.uniform(0.5, 2)) * speck
     level *= 1 + np.float32(slide.uniform(0.05, 0.3)) * texture.ramp(rng, SHAPE)
-    level = ndimage.gaussian_filter(level, blur)
+    level = exact.gaussian_filter(level, blur)
     noise = np.sqrt(np.clip(level, 0.01, 1)) * np.float32(slide.uniform(0.012, 0.04))
     level += noise * rng.standard_normal(SHAPE, dtype=np.float32)
     grey = np.asarray(np.clip(level, 0, 1) * 255, np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
+
+
+# Levels in the first drawing of single pixels of an image.
+FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
+    "colon_field0": ((199, 125, 2, 180), (214, 153, 0, 240)),
+    "colon_field1": ((148, 4, 1, 87), (176, 56, 2, 210), (236, 165, 0, 137)),
+    "kidney_field0": ((9, 174, 1, 162),),
+    "kidney_field1": ((175, 210, 2, 217),),
+    "lung_field1": ((37, 50, 0, 207), (48, 218, 0, 216), (187, 168, 1, 197)),
+    "muscle_field1": ((39, 93, 2, 202),),
+    "spleen_field0": ((18, 26, 2, 211),),
+    "spleen_field1": ((18, 55, 1, 108),),
+    "brain_field0": ((254, 109, 0, 230),),
+    "breast_field0": ((228, 163, 1, 164),),
+    "breast_field1": ((250, 206, 0, 181),),
+    "skin_field1": ((185, 120, 2, 221),),
+    "culture-dense_field1": ((169, 152, 0, 36), (169, 152, 1, 36), (169, 152, 2, 36)),
+}
 
 
 @register_dataset(
@@ -425,9 +444,10 @@ def draw_item(number: int, field: int) -> Item:
         image = stain(rng, slide, tissue, depth, shown)
     else:
         image = fluoresce(rng, slide, shown)
+    name = f"{tissue.name}_field{field}"
     return Item(
-        name=f"{tissue.name}_field{field}",
-        image=image,
+        name=name,
+        image=first_levels.restore(image, FIRST_LEVELS.get(name, ())),
         mask=(instances > 0).astype(np.uint8),
         group=tissue.name,
         instances=instances.astype(np.uint16),

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bench import Item, register_dataset
+from bench.draw import exact, first_levels
 from bench.draw.solids import Grid, Level, Point, Solid, Volume
 
 SEED = 20150709
@@ -163,16 +164,16 @@ def _draw_trunk(scan: Scan) -> Grid:
 
     def oval(half_width: float, half_depth: float, middle: float) -> Grid:
         a, b = np.abs(x) / half_width, np.abs(y - middle) / half_depth
-        return np.asarray((a**2.5 + b**2.5) ** 0.4, np.float32)
+        return np.asarray(exact.power(a * a * np.sqrt(a) + b * b * np.sqrt(b), 0.4), np.float32)
 
     skin = 100 * (oval(146 + 42 * fat, 111 + 32 * fat, -14 * fat) - 1)
-    skin += 9 * np.exp(-((x / 16) ** 2)) * (y > 0)  # furrow over the spine
+    skin += 9 * exact.exp(-((x / 16) ** 2)) * (y > 0)  # furrow over the spine
     scan.paint(scan.everywhere(skin), 30)
     scan.paint(scan.everywhere(skin + 3), FAT)
     wall = oval(140, 101, 0)
     between = np.clip(3 * scan.field(12) - 1, 0, 1)  # fat among the muscles
     scan.paint(scan.everywhere(100 * (wall - 1)), MUSCLE - 70 * between)
-    inner = wall * (1.11 - 0.05 * np.exp(-((x / 9) ** 2)) * (y < 0))  # white line
+    inner = wall * (1.11 - 0.05 * exact.exp(-((x / 9) ** 2)) * (y < 0))  # white line
     scan.paint(scan.everywhere(100 * (inner - 1)), LUNG)
     dome = np.sqrt(inner**2 + (np.maximum(z - 48, 0) / 88) ** 2)
     abdomen = np.asarray(100 * (dome - 1), np.float32)
@@ -201,10 +202,10 @@ def _draw_bones(scan: Scan) -> None:
     arch = np.maximum(canal - 5, y - 79)
     thorn = np.maximum(np.maximum(np.abs(x) - 3.5, np.abs(y - 88) - 12), level - 9)
     wings = np.maximum(np.maximum(np.abs(x) - 40, np.abs(y - 72 + 0.1 * np.abs(x)) - 4), level - 6)
-    angle = np.abs(np.arctan2(x, y))  # 0 at the spine
+    angle = np.abs(exact.arctan2(x, y))  # 0 at the spine
     course = z + 34 * angle  # ribs fall towards the front
-    across = np.hypot(x / 136, y / 96)
-    ribs = np.hypot((across - 0.975) * 100 / 4, ((course + 400) % 27 - 13.5) / 6) * 4 - 4
+    across = exact.hypot(x / 136, y / 96)
+    ribs = exact.hypot((across - 0.975) * 100 / 4, ((course + 400) % 27 - 13.5) / 6) * 4 - 4
     ribs = np.maximum(ribs, np.maximum(18 - course, angle - 2.4) * 10)
     for bone in (body, np.minimum(arch, np.minimum(thorn, wings)), ribs):
         scan.paint(scan.everywhere(bone), BONE)
@@ -316,7 +317,7 @@ def _draw_spleen_and_kidneys(scan: Scan, cavity: Grid) -> None:
         scan.paint(scan.tube([(side * 8 - 12, 8, height + 4), hilum], [5, 4]), levels.vein)
         for _ in range(rng.poisson(0.7)):
             angle, size = rng.uniform(-1.2, 1.2), rng.uniform(5, 16)
-            out = (centre[0] + side * 24 * np.cos(angle), centre[1] + 22 * np.sin(angle))
+            out = (centre[0] + side * 24 * exact.cos(angle), centre[1] + 22 * exact.sin(angle))
             cyst = scan.ellipsoid((*out, centre[2] + rng.uniform(-30, 30)), (size,) * 3)
             scan.paint(cyst.within(cavity + 4), FLUID, label)
 
@@ -368,7 +369,7 @@ def _draw_vessels(scan: Scan) -> None:
     scan.paint(aorta, levels.aorta, AORTA)
     for _ in range(rng.poisson(3)):
         angle = rng.uniform(0, 2 * np.pi)
-        at = (x + wide * np.cos(angle), y + wide * np.sin(angle), rng.uniform(-70, 60))
+        at = (x + wide * exact.cos(angle), y + wide * exact.sin(angle), rng.uniform(-70, 60))
         scan.paint(scan.ellipsoid(at, (2, 2, 8)), 600, None, AORTA)  # calcified plaque
 
 
@@ -380,20 +381,53 @@ def _expose(scan: Scan, number: int) -> Grid:
     hu = scan.levels + couch * (scan.levels < -500) * (-40 - scan.levels) + 14 * scan.field(9)
     if number in WITHOUT_GALLBLADDER:
         clip = (x + 40, y + 30)
-        distance = np.hypot(*clip) + 1
-        rays = np.cos(7 * np.arctan2(clip[1], clip[0]) + rng.uniform(0, 6)) ** 3
-        near = np.exp(-(((z - 12) / 8) ** 2))
-        hu = hu + near * (60 * rays * np.exp(-distance / 40) + 2500 * (distance < 3.5))
-    hu = ndimage.gaussian_filter(hu, (0, 0.6, 0.6))
-    grains = ndimage.gaussian_filter(rng.standard_normal(scan.shape, np.float32), (0, 0.55, 0.55))
+        distance = exact.hypot(*clip) + 1
+        ray = exact.cos(7 * exact.arctan2(clip[1], clip[0]) + rng.uniform(0, 6))
+        rays = ray * ray * ray
+        near = exact.exp(-(((z - 12) / 8) ** 2))
+        hu = hu + near * (60 * rays * exact.exp(-distance / 40) + 2500 * (distance < 3.5))
+    hu = exact.gaussian_filter(hu, (0, 0.6, 0.6))
+    grains = exact.gaussian_filter(rng.standard_normal(scan.shape, np.float32), (0, 0.55, 0.55))
     rows = rng.standard_normal((*scan.shape[:2], SIDE // 12), np.float32)
     streaks = np.repeat(rows, 12, axis=2)
     streaks = ndimage.uniform_filter1d(streaks, 25, axis=2)
     # Fewer photons pass along the width of the body, so noise grows in its middle, in streaks.
-    deep = np.exp(-((y / 75) ** 2))
+    deep = exact.exp(-((y / 75) ** 2))
     return np.asarray(
         hu + patient.noise * (grains * (1.1 + 0.5 * deep) + streaks * deep), np.float32
     )
+
+
+# Levels in the first drawing of single pixels of an image.
+FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
+    "patient0_slice06": ((63, 136, 35),),
+    "patient0_slice14": ((105, 44, 77),),
+    "patient1_slice10": ((63, 47, 102), (99, 175, 46)),
+    "patient1_slice11": ((123, 144, 74),),
+    "patient2_slice04": ((24, 126, 46),),
+    "patient3_slice03": ((111, 41, 103),),
+    "patient3_slice07": ((105, 185, 81),),
+    "patient3_slice09": ((100, 14, 42),),
+    "patient3_slice10": ((90, 14, 63),),
+    "patient3_slice12": ((93, 48, 46),),
+    "patient4_slice04": ((61, 139, 92),),
+    "patient4_slice06": ((140, 60, 77),),
+    "patient4_slice10": ((32, 119, 48),),
+    "patient4_slice11": ((100, 31, 168),),
+    "patient5_slice10": ((39, 110, 26),),
+    "patient5_slice11": ((54, 131, 156), (98, 15, 6)),
+    "patient6_slice00": ((149, 137, 36),),
+    "patient6_slice04": ((36, 73, 44),),
+    "patient6_slice05": ((59, 38, 185),),
+    "patient6_slice06": ((55, 55, 22), (59, 139, 117)),
+    "patient6_slice07": ((75, 23, 128),),
+    "patient6_slice09": ((49, 66, 80),),
+    "patient6_slice10": ((68, 30, 60),),
+    "patient7_slice04": ((129, 38, 45),),
+    "patient7_slice07": ((71, 155, 79),),
+    "patient7_slice08": ((120, 16, 29),),
+    "patient7_slice12": ((62, 121, 39),),
+}
 
 
 @register_dataset(
@@ -425,4 +459,8 @@ def draw_patient(number: int) -> list[Item]:
     grey = np.round(np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     name = f"patient{number}"
     item = partial(Item, group=name, volume=name, spacing_mm=patient.spacing)
-    return [item(f"{name}_slice{k:02}", grey[k], labels[k]) for k in range(patient.slices)]
+    names = [f"{name}_slice{k:02}" for k in range(patient.slices)]
+    return [
+        item(name, first_levels.restore(levels, FIRST_LEVELS.get(name, ())), mask)
+        for name, levels, mask in zip(names, grey, labels, strict=True)
+    ]

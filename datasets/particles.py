@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.draw import texture
+from bench.draw import exact, first_levels, texture
 from bench.draw.texture import Field, Window
 
 SEED = 20210121
@@ -77,7 +76,7 @@ def draw_specimen(rng: np.random.Generator, transmitted: bool, sides: int) -> Sp
         transmitted=transmitted,
         sides=sides,
         sharpness=rng.uniform(6, 16),
-        radius=np.exp(rng.uniform(np.log(4.5), np.log(12))),
+        radius=exact.exp(rng.uniform(exact.log(4.5), exact.log(12))),
         spread=rng.uniform(0.12, 0.45),
         aspect=rng.uniform(2.2, 3.2) if sides == 2 else rng.uniform(1.02, 1.4),
         cover=rng.uniform(0.3, 0.6) if transmitted else rng.uniform(0.4, 1.0),
@@ -98,10 +97,10 @@ def draw_specimen(rng: np.random.Generator, transmitted: bool, sides: int) -> Sp
 
 def scatter_particles(rng: np.random.Generator, specimen: Specimen) -> list[Particle]:
     """Place particles one by one, alone or touching an earlier one; the last are on top."""
-    mean_area = np.pi * specimen.radius**2 * np.exp(2 * specimen.spread**2)
+    mean_area = np.pi * specimen.radius**2 * exact.exp(2 * specimen.spread**2)
     wanted = int(specimen.cover * SHAPE[0] * SHAPE[1] / mean_area)
     centres, radii = np.empty((wanted, 2)), np.empty(wanted)
-    sizes = specimen.radius * np.exp(rng.normal(0, specimen.spread, 10 * wanted))
+    sizes = specimen.radius * exact.exp(rng.normal(0, specimen.spread, 10 * wanted))
     anywhere = rng.uniform(-4, np.array(SHAPE) + 4, (10 * wanted, 2))
     n = 0
     for radius, centre in zip(np.maximum(sizes, 2.4), anywhere, strict=True):
@@ -110,7 +109,7 @@ def scatter_particles(rng: np.random.Generator, specimen: Specimen) -> list[Part
         if n and rng.random() < specimen.clumping:
             neighbour, angle = rng.integers(n), rng.uniform(0, 2 * np.pi)
             reach = (radius + radii[neighbour]) * (1 - specimen.overlap * rng.random())
-            centre = centres[neighbour] + reach * np.array([np.sin(angle), np.cos(angle)])
+            centre = centres[neighbour] + reach * np.array([exact.sin(angle), exact.cos(angle)])
             if not (-4 < centre[0] < SHAPE[0] + 4 and -4 < centre[1] < SHAPE[1] + 4):
                 continue
         away = centres[:n] - centre
@@ -126,7 +125,7 @@ def _draw_particle(
     rng: np.random.Generator, specimen: Specimen, centre: tuple[float, float], radius: float
 ) -> Particle:
     """Give a particle its outline; crystals have random directions and irregular sides."""
-    aspect = max(1 + (specimen.aspect - 1) * float(np.exp(rng.normal(0, 0.25))), 1)
+    aspect = max(1 + (specimen.aspect - 1) * float(exact.exp(rng.normal(0, 0.25))), 1)
     radii = (radius * aspect**0.5, radius / aspect**0.5)
     at = texture.window(SHAPE, centre, 1.4 * radii[0] + 5)
     along, across = texture.axis_coordinates(at, radii, rng.uniform(0, 2 * np.pi))
@@ -135,12 +134,16 @@ def _draw_particle(
         count = 4 if specimen.sides == 2 else specimen.sides
         uneven = 0.0 if specimen.sides == 2 else 1.0  # rods keep parallel sides
         facing = np.arange(count) * 2 * np.pi / count + uneven * rng.normal(0, 0.12, count)
-        total = np.zeros_like(rho)
-        for angle, distance in zip(facing, 0.88 + uneven * rng.normal(0, 0.1, count), strict=True):
-            over = along * np.float32(np.cos(angle)) + across * np.float32(np.sin(angle))
-            total += np.maximum(over / np.float32(distance), 0) ** np.float32(specimen.sharpness)
-        rho = np.maximum(total ** np.float32(1 / specimen.sharpness), np.float32(0.7) * rho)
-    weight = float(np.exp(rng.normal(0, specimen.scatter)))
+        away = 0.88 + uneven * rng.normal(0, 0.1, count)
+        c, s, away = (
+            values.astype(np.float32)[:, None, None]
+            for values in (exact.cos(facing), exact.sin(facing), away)
+        )
+        over = np.maximum((along * c + across * s) / away, 0)  # (count, h, w)
+        total = sum(exact.power(over, np.float32(specimen.sharpness)))
+        joined = exact.power(total, np.float32(1 / specimen.sharpness))
+        rho = np.maximum(joined, np.float32(0.7) * rho)
+    weight = float(exact.exp(rng.normal(0, specimen.scatter)))
     return Particle(at, rho, radius, weight)
 
 
@@ -150,7 +153,7 @@ def draw_image(rng: np.random.Generator, specimen: Specimen, particles: list[Par
     level = draw(rng, specimen, particles)
     shading = texture.ramp(rng, SHAPE) + texture.smooth_noise(rng, SHAPE, 200)
     level *= 1 + shading * np.float32(specimen.shading)
-    level = ndimage.gaussian_filter(level, specimen.blur)
+    level = exact.gaussian_filter(level, specimen.blur)
     counting = np.sqrt(np.clip(level, 0.05, 1) / 0.5)
     level += np.float32(specimen.noise) * counting * rng.standard_normal(SHAPE, dtype=np.float32)
     if not specimen.transmitted:
@@ -172,7 +175,7 @@ def _scan(rng: np.random.Generator, specimen: Specimen, particles: list[Particle
         steep = 1.0 if specimen.sides not in (0, 2) else 0.55  # crystals have flat tops
         height = np.sqrt(np.clip((1 - rho**2) / np.float32(1.05 - steep * 0.6), 0.02, 1))
         dy, dx = np.gradient(height * np.float32(particle.radius))
-        facing = np.float32(np.sin(detector)) * dy + np.float32(np.cos(detector)) * dx
+        facing = np.float32(exact.sin(detector)) * dy + np.float32(exact.cos(detector)) * dx
         depth = 0.6 + 0.4 * number / len(particles)  # deep particles emit fewer electrons
         tone = specimen.ground + specimen.contrast * depth * particle.weight
         shine = np.float32(specimen.edge * depth) * np.minimum(1 / height - 1, 1.5)
@@ -201,7 +204,9 @@ def _transmit(rng: np.random.Generator, specimen: Specimen, particles: list[Part
     density = np.float32(specimen.film) * film
     if specimen.clutter:  # strands of a lacey film: level lines of a smooth field
         field = np.abs(texture.smooth_noise(rng, SHAPE, 110))
-        density += np.float32(0.5 * specimen.clutter) * np.exp(-((field / np.float32(0.07)) ** 4))
+        density += np.float32(0.5 * specimen.clutter) * exact.exp(
+            -(((field / np.float32(0.07)) ** 2) ** 2)
+        )
     bends = texture.stripes(rng, SHAPE, 1.6 * specimen.radius, 2 * specimen.radius)
     for particle in particles:
         thickness = np.sqrt(np.clip(1 - particle.rho**2, 0, 1))
@@ -212,9 +217,21 @@ def _transmit(rng: np.random.Generator, specimen: Specimen, particles: list[Part
         bend = np.roll(bends, rng.integers(0, SHAPE[0], 2), (0, 1))[particle.at.place]
         uneven = 1 + np.float32(3 * specimen.roughness) * bend
         density[particle.at.place] += np.float32(mass) * thickness * uneven
-    level = np.asarray(specimen.ground * np.exp(-density), np.float32)
-    fringe = level - ndimage.gaussian_filter(level, 1.6)
+    level = np.asarray(specimen.ground * exact.exp(-density), np.float32)
+    fringe = level - exact.gaussian_filter(level, 1.6)
     return level + np.float32(specimen.edge) * fringe
+
+
+# Levels in the first drawing of single pixels of an image.
+FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
+    "specimen04_field1": ((12, 60, 119),),
+    "specimen05_field0": ((121, 160, 132), (139, 165, 160)),
+    "specimen06_field1": ((135, 163, 101),),
+    "specimen10_field1": ((10, 231, 48),),
+    "specimen12_field0": ((148, 35, 121),),
+    "specimen13_field0": ((190, 213, 189),),
+    "specimen15_field1": ((166, 132, 189),),
+}
 
 
 @register_dataset(
@@ -237,9 +254,11 @@ def draw_item(number: int, field: int) -> Item:
     placed = scatter_particles(rng, specimen)
     outlines = [(particle.at, particle.rho) for particle in placed]
     instances, kept = texture.pile(SHAPE, outlines, SMALLEST, VISIBLE)
+    name = f"specimen{number:02}_field{field}"
+    image = draw_image(rng, specimen, [placed[index] for index in kept])
     return Item(
-        name=f"specimen{number:02}_field{field}",
-        image=draw_image(rng, specimen, [placed[index] for index in kept]),
+        name=name,
+        image=first_levels.restore(image, FIRST_LEVELS.get(name, ())),
         mask=(instances > 0).astype(np.uint8),
         group=f"specimen{number:02}",
         instances=instances.astype(np.uint16),

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.draw import texture
+from bench.draw import exact, first_levels, texture
 from bench.draw.texture import Field
 
 SEED = 20180618
@@ -118,7 +118,7 @@ def _tiles(rng: np.random.Generator, scene: Scene) -> tuple[Field, Field]:
     ground = scene.ground
     height, width = ground.tile
     y, x = (np.arange(n, dtype=np.float32) - n / 2 for n in PLAN)
-    c, s = np.float32(np.cos(scene.turn)), np.float32(np.sin(scene.turn))
+    c, s = np.float32(exact.cos(scene.turn)), np.float32(exact.sin(scene.turn))
     v = (c * y[:, None] - s * x) / np.float32(height) + 100
     u = (c * x + s * y[:, None]) / np.float32(width) + 100
     row = np.floor(v)
@@ -131,7 +131,7 @@ def _tiles(rng: np.random.Generator, scene: Scene) -> tuple[Field, Field]:
         np.minimum(v - row, row + 1 - v) * np.float32(height),
         np.minimum(u - column, column + 1 - u) * np.float32(width),
     )
-    joint = 1 + np.float32(ground.joint - 1) * np.exp(-((gap / np.float32(1.6)) ** 2))
+    joint = 1 + np.float32(ground.joint - 1) * exact.exp(-((gap / np.float32(1.6)) ** 2))
     return np.asarray(tone, np.float32), np.asarray(joint * (0.94 + 0.12 * lot), np.float32)
 
 
@@ -200,7 +200,7 @@ def _tree(rng: np.random.Generator, draw: ImageDraw.ImageDraw) -> None:
     heading = rng.uniform(-0.4, 0.4)
     for _ in range(11):
         heading += rng.normal(0, 0.25)
-        nx, ny = x + 24 * np.cos(heading), y + 24 * np.sin(heading)
+        nx, ny = x + 24 * exact.cos(heading), y + 24 * exact.sin(heading)
         draw.line([(x, y), (nx, ny)], fill=255, width=7)
         for _ in range(int(rng.integers(5, 13))):
             u, v = rng.normal(nx, 20), rng.normal(ny, 20)
@@ -230,8 +230,8 @@ def cast(rng: np.random.Generator, scene: Scene) -> Field:
     # Two blurs, mixed by the way from the caster's foot at the lower border.
     far = np.linspace(1, 0, SIDE, dtype=np.float32)[:, None]
     near, wide = 0.8, 0.8 + scene.softness * SIDE
-    hidden = (1 - far) * ndimage.gaussian_filter(solid, near)
-    hidden = hidden + far * ndimage.gaussian_filter(solid, wide)
+    hidden = (1 - far) * exact.gaussian_filter(solid, near)
+    hidden = hidden + far * exact.gaussian_filter(solid, wide)
     return np.asarray(np.rot90(hidden, int(rng.integers(4))), np.float32)
 
 
@@ -240,7 +240,7 @@ def photograph(rng: np.random.Generator, level: Field) -> npt.NDArray[np.uint8]:
     light = texture.smooth_noise(rng, SHAPE, 200) + texture.ramp(rng, SHAPE)
     level = level * (1 + np.float32(rng.uniform(0.05, 0.2)) * light[..., None])
     level = level * np.float32(rng.uniform(0.85, 1.25))
-    level = ndimage.gaussian_filter(level, (*[rng.uniform(0.4, 0.9)] * 2, 0))
+    level = exact.gaussian_filter(level, (*[rng.uniform(0.4, 0.9)] * 2, 0))
     noise = rng.standard_normal(level.shape, dtype=np.float32)
     level += np.float32(rng.uniform(0.006, 0.02)) * noise
     return np.asarray(np.clip(level, 0, 1) * 255, np.uint8)
@@ -270,6 +270,13 @@ def _draw(rng: np.random.Generator, scene: Scene) -> tuple[npt.NDArray[np.uint8]
     return photograph(rng, albedo * light), hidden > 0.5
 
 
+# Levels in the first drawing of single pixels of an image.
+FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
+    "checks0_photo1": ((70, 191, 0, 110),),
+    "checks1_photo1": ((206, 237, 1, 74),),
+}
+
+
 @register_dataset(
     "shadow",
     classes=("lit", "shadow"),
@@ -288,4 +295,5 @@ def draw_item(number: int, photo: int) -> Item:
     scene = draw_scene(np.random.default_rng((SEED, number)), ground)
     image, mask = _draw(np.random.default_rng((SEED, number, photo + 1)), scene)
     name = f"{ground.name}{number // len(GROUNDS)}"
+    image = first_levels.restore(image, FIRST_LEVELS.get(f"{name}_photo{photo}", ()))
     return Item(f"{name}_photo{photo}", image, mask.astype(np.uint8), group=name)

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.draw import texture
+from bench.draw import exact, texture
 from bench.draw.texture import Field
 
 SEED = 20180523
@@ -56,7 +56,7 @@ class Specimen:
 
 def draw_specimen(rng: np.random.Generator) -> Specimen:
     """Prepare a specimen: heat treatment, etching, microscope settings."""
-    magnification = np.exp(rng.uniform(np.log(0.8), np.log(1.5)))
+    magnification = exact.exp(rng.uniform(exact.log(0.8), exact.log(1.5)))
     matrix = rng.uniform(0.34, 0.5)
     return Specimen(
         grain=magnification * rng.uniform(180, 280),
@@ -108,7 +108,7 @@ def _network_depth(rng: np.random.Generator, specimen: Specimen) -> Field:
 
 def _particles(rng: np.random.Generator, specimen: Specimen, depth: Field) -> list[list[float]]:
     """Outlines x0, y0, x1, y1, ... of the spheroidised carbides, clustered and partly coalesced."""
-    area = np.pi * specimen.particle**2 * np.exp(2 * specimen.spread**2)
+    area = np.pi * specimen.particle**2 * exact.exp(2 * specimen.spread**2)
     tries = int(2.5 * specimen.density * SHAPE[0] * SHAPE[1] / area)
     where = rng.uniform((0, 0), SHAPE, (tries, 2))
     y, x = where.astype(int).T
@@ -117,15 +117,15 @@ def _particles(rng: np.random.Generator, specimen: Specimen, depth: Field) -> li
     # The denuded zone thins out over a few px; wandering grains keep their coarse carbides.
     keep &= -depth[y, x] > specimen.denuded * rng.uniform(0.6, 1.3, tries)
     where = where[keep]
-    radius = specimen.particle * np.exp(rng.normal(0, specimen.spread, len(where)))
+    radius = specimen.particle * exact.exp(rng.normal(0, specimen.spread, len(where)))
     radius = np.maximum(radius, 1.3)
     aspect = 1 + 0.9 * rng.random(len(where)) ** 2
     turn = rng.uniform(0, np.pi, len(where))
     around = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     bumps = 1 + 0.1 * rng.standard_normal((len(where), len(around)))
-    long = np.cos(around) * bumps * (radius * np.sqrt(aspect))[:, None]
-    short = np.sin(around) * bumps * (radius / np.sqrt(aspect))[:, None]
-    c, s = np.cos(turn)[:, None], np.sin(turn)[:, None]
+    long = exact.cos(around) * bumps * (radius * np.sqrt(aspect))[:, None]
+    short = exact.sin(around) * bumps * (radius / np.sqrt(aspect))[:, None]
+    c, s = exact.cos(turn)[:, None], exact.sin(turn)[:, None]
     columns = where[:, 1:] + c * long - s * short
     rows = where[:, :1] + s * long + c * short
     return np.stack([columns, rows], 2).reshape(len(where), -1).tolist()
@@ -137,11 +137,11 @@ def draw_image(rng: np.random.Generator, specimen: Specimen, mask: Mask) -> Mask
     level = levels[mask]
     level += _matrix_texture(rng, specimen) * (mask == MATRIX)
     level += texture.smooth_noise(rng, SHAPE, 40, 2) * np.float32(0.02)
-    height = ndimage.gaussian_filter((mask != MATRIX).astype(np.float32), 0.8)
+    height = exact.gaussian_filter((mask != MATRIX).astype(np.float32), 0.8)
     dy, dx = np.gradient(height)
     # Edges emit more secondary electrons, those that face the detector most of all.
-    level += np.float32(specimen.edge * 2.2) * np.hypot(dy, dx)
-    facing = np.float32(np.sin(specimen.tilt)) * dy + np.float32(np.cos(specimen.tilt)) * dx
+    level += np.float32(specimen.edge * 2.2) * exact.hypot(dy, dx)
+    facing = np.float32(exact.sin(specimen.tilt)) * dy + np.float32(exact.cos(specimen.tilt)) * dx
     level += np.float32(specimen.relief * 2) * facing
     if specimen.charging:
         level += np.float32(specimen.charging) * _charging(rng, height)
@@ -176,23 +176,23 @@ def _add_damage(rng: np.random.Generator, level: Field) -> None:
     for _ in range(rng.integers(0, 5)):
         angle, length = rng.normal(0.6, 0.3), rng.uniform(80, 400)
         x, y = rng.uniform(0, SHAPE[1]), rng.uniform(0, SHAPE[0])
-        end = (x + length * np.cos(angle), y + length * np.sin(angle))
+        end = (x + length * exact.cos(angle), y + length * exact.sin(angle))
         tone = float(rng.uniform(-0.12, 0.16))
         draw.line([(x, y), end], fill=tone, width=int(rng.integers(1, 3)))
     for _ in range(rng.integers(0, 14)):  # pits where carbides fell out
         x, y, radius = rng.uniform(0, SHAPE[1]), rng.uniform(0, SHAPE[0]), rng.uniform(1, 3)
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=-0.3)
-    level += ndimage.gaussian_filter(np.asarray(sheet, np.float32), 0.6)
+    level += exact.gaussian_filter(np.asarray(sheet, np.float32), 0.6)
     rows, columns = np.ogrid[: SHAPE[0], : SHAPE[1]]
     for _ in range(rng.integers(0, 4)):  # soft dark stains
         y, x, width = rng.uniform(0, SHAPE[0]), rng.uniform(0, SHAPE[1]), rng.uniform(8, 35)
         square = ((rows - y) ** 2 + (columns - x) ** 2).astype(np.float32) / width**2
-        level -= np.float32(rng.uniform(0.05, 0.2)) * np.exp(-square)
+        level -= np.float32(rng.uniform(0.05, 0.2)) * exact.exp(-square)
 
 
 def _record(rng: np.random.Generator, specimen: Specimen, level: Field) -> Mask:
     """Beam diameter, counting noise, line noise, quantisation."""
-    level = ndimage.gaussian_filter(level, specimen.blur)
+    level = exact.gaussian_filter(level, specimen.blur)
     counting = np.sqrt(np.clip(level, 0.05, 1) / 0.5)
     level += np.float32(specimen.noise) * counting * rng.standard_normal(SHAPE, dtype=np.float32)
     level += np.float32(0.006) * rng.standard_normal((SHAPE[0], 1), dtype=np.float32)

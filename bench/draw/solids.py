@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.draw import texture
+from bench.draw import exact, texture
 
 Grid = npt.NDArray[np.float32]  # (D, H, W)
 Level = float | npt.NDArray[np.floating[Any]]  # grey level: one value, or (d, h, w)
@@ -90,7 +90,7 @@ class Volume:
             for first, step, count in zip(start, spacing, shape, strict=True)
         ]
         z, y, x = np.ix_(*self.axes)
-        c, s = float(np.cos(turn)), float(np.sin(turn))
+        c, s = float(exact.cos(turn)), float(exact.sin(turn))
         bends = [reach * self.field(90) + 2 * self.field(22) for reach in (8, 6, 12)]
         self.bent = c * x + s * y + bends[0], c * y - s * x + bends[1], z + bends[2]
 

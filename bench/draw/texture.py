@@ -12,6 +12,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.spatial import Voronoi
 
+from bench.draw import exact
+
 Field = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 
@@ -66,7 +68,7 @@ def ramp(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     angle = rng.uniform(0, 2 * np.pi)
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
-    gradient = np.float32(np.sin(angle)) * y + np.float32(np.cos(angle)) * x
+    gradient = np.float32(exact.sin(angle)) * y + np.float32(exact.cos(angle)) * x
     return np.asarray(gradient / np.abs(gradient).max(), np.float32)
 
 
@@ -87,10 +89,10 @@ def stripes(
     angle = rng.uniform(0, np.pi)
     y = np.arange(shape[0], dtype=np.float32)[:, None]
     x = np.arange(shape[1], dtype=np.float32)[None, :]
-    along = np.float32(np.sin(angle)) * y + np.float32(np.cos(angle)) * x
+    along = np.float32(exact.sin(angle)) * y + np.float32(exact.cos(angle)) * x
     if waviness:
         along = along + np.float32(waviness) * smooth_noise(rng, shape, 8 * period)
-    return np.asarray(np.sin(along * np.float32(2 * np.pi / period)), np.float32)
+    return np.asarray(exact.sin(along * np.float32(2 * np.pi / period)), np.float32)
 
 
 def voronoi_cells(
@@ -213,7 +215,7 @@ def axis_coordinates(at: Window, radii: tuple[float, float], turn: float) -> tup
         Coordinates (h, w) along the first and along the second axis, divided by the radius of that
         axis.
     """
-    c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    c, s = np.float32(exact.cos(turn)), np.float32(exact.sin(turn))
     along = (c * at.dx + s * at.dy) / np.float32(radii[0])
     across = (c * at.dy - s * at.dx) / np.float32(radii[1])
     return np.asarray(along, np.float32), np.asarray(across, np.float32)
@@ -230,12 +232,15 @@ def wavy_ellipse(along: Field, across: Field, waves: npt.NDArray[np.float64]) ->
         waves: amplitudes (N, 2) of cosine and sine of 2, 3, ... N + 1 waves around the outline, as
             shares of the radius. The outline stays at 0.3 or more of the radius.
     """
-    rho = np.hypot(along, across)
-    angle = np.arctan2(across, along)
+    rho = exact.hypot(along, across)
     outline = np.ones_like(rho)
-    for number, (cosine, sine) in enumerate(waves, 2):
-        outline += np.float32(cosine) * np.cos(number * angle)
-        outline += np.float32(sine) * np.sin(number * angle)
+    length = np.where(rho == 0, 1, rho).astype(np.float64)
+    once = np.where(rho == 0, 1, along) / length, across / length  # cosine and sine of the angle
+    c, s = once
+    for cosine, sine in waves:
+        c, s = c * once[0] - s * once[1], s * once[0] + c * once[1]  # of one more wave around
+        outline += np.float32(cosine) * c.astype(np.float32)
+        outline += np.float32(sine) * s.astype(np.float32)
     return np.asarray(rho / np.maximum(outline, np.float32(0.3)), np.float32)
 
 

@@ -173,7 +173,7 @@ def _load(
         raise UserError("its images are not on this machine")
     known = {one.cell.dataset_sha for one in records.values() if one.cell.dataset == dataset}
     if known and loaded[1] not in known:
-        # Procedural images differ in single pixels between kinds of processors.
+        # Downloaded images can change; procedural ones are equal on all x86 processors.
         raise UserError("its images on this machine differ from those of the runs")
     return LoadedDataset(*loaded, ((),) * folds)
 
