@@ -14,6 +14,7 @@ from bench.data.decode import decode
 from bench.data.fingerprint import fingerprint
 from bench.data.items import IGNORE, Collection, Item
 from bench.data.split import split
+from bench.plugins.drawn import forget_drawn
 from bench.plugins.registry import Dataset, load_collection
 
 DECODED = 24  # number of images whose pixels are checked, evenly spread over the collection
@@ -74,6 +75,7 @@ def shows_every_class(dataset: Dataset, collection: Collection) -> None:
 
 def is_the_same_each_time(dataset: Dataset, collection: Collection) -> None:
     """Loading it twice gives the same images in the same order."""
+    forget_drawn(dataset.name)
     again = load_collection(dataset.name)
     expect(
         fingerprint(collection) == fingerprint(again),

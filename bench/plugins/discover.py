@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from bench.errors import UserError
@@ -122,6 +123,11 @@ class Plugins(Generic[Entry]):
                 if _may_register(file, name):
                     raise UserError(f"{self.kind} '{name}' cannot be used here: {reason}")
         return self.entries.get(name)
+
+    def has_file(self, file: str) -> bool:
+        """Whether a file is in the folder of built-in plugins."""
+        (folder,) = importlib.import_module(self.package).__path__
+        return Path(file).parent == Path(folder)
 
     def all(self) -> list[Entry]:
         """Return every entry that can be used here, sorted by name; as `names`."""

@@ -11,6 +11,7 @@ from bench.data.items import Collection
 from bench.data.selection import WHOLE, Selection
 from bench.errors import UserError, no_such
 from bench.plugins.discover import Plugins
+from bench.plugins.drawn import draw_once
 from bench.plugins.mask_grid import on_mask_grid
 from bench.spec import OptionValue, PromptSource, Recipe
 from bench.wording import program_name
@@ -230,6 +231,11 @@ def get_method(name: str) -> Method:
     return method
 
 
+def is_built_in(method: Method) -> bool:
+    """Whether a method is one of this project, not of a plugin."""
+    return _METHODS.has_file(method.file)
+
+
 def get_dataset(name: str) -> Dataset:
     """Return the registered dataset with this name.
 
@@ -278,6 +284,8 @@ def unavailable_datasets() -> dict[str, str]:
 def load_collection(name_or_path: str, selection: Selection = WHOLE) -> Collection:
     """Read the labelled images of a registered dataset, or of a folder of images and masks.
 
+    The images of a built-in dataset that draws them are drawn once in a process.
+
     Args:
         name_or_path: a registered name; otherwise the path of a folder ("~" is expanded).
         selection: channels and frame of the images.
@@ -317,8 +325,9 @@ def load_collection(name_or_path: str, selection: Selection = WHOLE) -> Collecti
 
 
 def _drawn(dataset: Dataset) -> Collection:
-    items: Any = dataset.load()
-    return Collection(dataset.name, dataset.classes, tuple(items))
+    draw: Any = dataset.load
+    items = draw_once(dataset.name, draw) if _DATASETS.has_file(dataset.file) else tuple(draw())
+    return Collection(dataset.name, dataset.classes, items)
 
 
 def _from_files(dataset: Dataset) -> Collection:

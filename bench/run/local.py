@@ -10,6 +10,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from bench.plugins.drawn import Drawn, drawn_so_far, keep_drawn
 from bench.run.device_memory import available_bytes, fit_together
 from bench.run.events import CellProgress, CostPredicted
 from bench.run.executor import Place, Report
@@ -58,6 +59,7 @@ def work_when_admitted(
     predictor: "CostPredictor | None",
     jobs: int,
     gate: "Connection[Any, Any] | None",
+    drawn: Drawn,
 ) -> None:
     """Run a cell as `bench.run.cell.work` does; the body of a process of `LocalExecutor`.
 
@@ -71,8 +73,11 @@ def work_when_admitted(
         jobs: number of places.
         gate: once the memory is predicted, the cell waits until something comes out of it. None:
             the cell does not wait.
+        drawn: images that need not be drawn again.
     """
     from bench.run.cell import work
+
+    keep_drawn(drawn)
 
     def say_and_wait(progress: CellProgress) -> None:
         say(progress)
@@ -164,7 +169,13 @@ class LocalExecutor:
         admit = gate = None
         if self._predictor is not None and device in self._predictor.free:
             gate, admit = multiprocessing.Pipe(duplex=False)
-        body = partial(work_when_admitted, predictor=self._predictor, jobs=self.jobs, gate=gate)
+        body = partial(
+            work_when_admitted,
+            predictor=self._predictor,
+            jobs=self.jobs,
+            gate=gate,
+            drawn=drawn_so_far((cell.dataset, cell.test_dataset)),
+        )
         arguments = (cell, device, self._threads, self._store)
         child = ChildProcess(body, *arguments, limit_s=self._limit_s)
         if gate is not None:

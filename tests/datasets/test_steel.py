@@ -9,6 +9,7 @@ import pytest
 from skimage.filters import threshold_multiotsu
 
 from bench.data.items import Collection, Item
+from bench.plugins.drawn import forget_drawn
 from bench.plugins.registry import load_collection
 
 Array = npt.NDArray[np.uint8]
@@ -46,6 +47,7 @@ def test_every_image_shows_every_class(steel: Collection) -> None:
 
 
 def test_two_calls_draw_the_same(steel: Collection) -> None:
+    forget_drawn("steel")
     for first, again in zip(
         map(arrays, steel.items), map(arrays, load_collection("steel").items), strict=True
     ):

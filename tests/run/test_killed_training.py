@@ -31,7 +31,7 @@ RECIPE = Recipe(lr=0.0, batch_size=2, bank_views=12, precision="fp32")
 
 
 def start(cell: Cell, store: Store) -> ChildProcess:
-    body = partial(work_when_admitted, predictor=None, jobs=1, gate=None)
+    body = partial(work_when_admitted, predictor=None, jobs=1, gate=None, drawn={})
     return ChildProcess(body, cell, "cpu", 1, store)
 
 
