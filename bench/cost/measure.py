@@ -22,14 +22,37 @@ from bench.learn.loop import make_optimizer, train_step
 from bench.learn.model import Model, ModelInput
 from bench.record_values import Cost
 
-# Each measurement takes 2 to 5 s, and its interquartile range shows if the machine was busy.
-WARMUP_S, BLOCK_S, BLOCKS, LIMIT_S = 0.5, 0.1, 9, 5.0
+# A measurement takes 1 to 3 s on a quiet machine, and up to 5 s on a busy one, which its
+# interquartile range shows.
+WARMUP_S, BLOCK_S, BLOCKS, STEADY, LIMIT_S = 0.5, 0.1, 9, 0.05, 5.0
 
 Alone = Callable[[], AbstractContextManager[object]]
 
 
-def measure_cost(model: Model, alone: Alone = nullcontext) -> Cost:
-    """Count and measure what `model` costs, on random images; its weights do not change.
+def count_cost(model: Model) -> Cost:
+    """Count what `model` costs, from its shape; the model does not change.
+
+    Args:
+        model: on any device; its recipe gives the batch size.
+
+    Returns:
+        A cost with only the values that need no measurement. `forward_macs_fvcore` is None if
+        fvcore cannot trace the model.
+    """
+    meta = Model(on_meta(model.module), model.task, model.recipe)
+    counts = count_model(meta, model.recipe.batch_size)
+    return Cost(
+        trainable_params=counts.trainable_params,
+        total_params=counts.total_params,
+        checkpoint_bytes=counts.saved_bytes,
+        forward_flops=counts.forward_flops,
+        forward_macs_fvcore=_count_macs(model, _noise(model)),
+        train_step_flops=counts.train_step_flops if counts.trainable_params else None,
+    )
+
+
+def measure_cost(model: Model, alone: Alone = nullcontext, counted: Cost | None = None) -> Cost:
+    """Measure what `model` costs, on random images; its weights do not change.
 
     The module is left in evaluation mode. Training is measured on a copy; during this time the
     module is on the CPU. It is moved back at the end.
@@ -41,6 +64,7 @@ def measure_cost(model: Model, alone: Alone = nullcontext) -> Cost:
     Args:
         model: on the device to measure on; its recipe gives batch size and precision.
         alone: makes the context of timed blocks, see `measure_throughput`.
+        counted: of `count_cost`; None: it is counted here.
 
     Returns:
         The cost without `train_wall_s`. All values of training are None if nothing is trainable,
@@ -51,20 +75,10 @@ def measure_cost(model: Model, alone: Alone = nullcontext) -> Cost:
         RuntimeError: this process holds other memory on the CUDA device, see `measure_memory`.
         torch.OutOfMemoryError: the memory of the device does not suffice.
     """
-    batch = _noise(model)
-    meta = Model(on_meta(model.module), model.task, model.recipe)
-    counts = count_model(meta, model.recipe.batch_size)
-    cost = Cost(
-        trainable_params=counts.trainable_params,
-        total_params=counts.total_params,
-        checkpoint_bytes=counts.saved_bytes,
-        forward_flops=counts.forward_flops,
-        forward_macs_fvcore=_count_macs(model, batch),
-        train_step_flops=counts.train_step_flops if counts.trainable_params else None,
-    )
-    batch = batch.to(model.device)
+    cost = count_cost(model) if counted is None else counted
+    batch = _noise(model).to(model.device)
     cost = _measure_inference(model, batch, cost, alone)
-    if not counts.trainable_params:
+    if not cost.trainable_params:
         return cost
     trained, device = Model(copy.deepcopy(model.module), model.task, model.recipe), model.device
     model.module.cpu()  # the device then holds the weights once, as in training
@@ -104,7 +118,7 @@ def _measure_training(model: Model, batch: LabelledImages, cost: Cost, alone: Al
     optimizer = make_optimizer(model)
     speed = _training_speed(model, optimizer, batch, alone)
 
-    memory = _measure_memory(model, optimizer, batch)
+    memory = _measure_memory(model, optimizer, batch, trained=True)
     return replace(
         cost,
         train_images_per_s=speed.median,
@@ -140,15 +154,30 @@ def measure_training_memory(model: Model) -> MemorySplit:
 
 
 def _measure_memory(
-    model: Model, optimizer: torch.optim.Optimizer, batch: LabelledImages
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    batch: LabelledImages,
+    trained: bool = False,
 ) -> MemorySplit:
+    """Measure a step; with `trained`, earlier steps have created the state of the optimiser."""
+
+    def use_batch() -> None:
+        tensors = [batch.images, batch.masks]
+        if (prompts := batch.joined_prompts()) is not None:
+            tensors += [*prompts.boxes, *prompts.clicks, *prompts.classes]
+        for tensor in tensors:
+            tensor.detach()  # an operator that reads it, so that the meter counts it
+
     def step() -> None:
         images = ModelInput(batch.images)
         train_step(model, optimizer, images, batch.masks, batch.joined_prompts())
         optimizer.zero_grad(set_to_none=True)
 
     optimizer.zero_grad(set_to_none=True)
-    return measure_memory(step, model.module, optimizer, batch.images.device)
+    device = batch.images.device
+    # On a GPU, a step on whole images also lets libraries allocate what they keep.
+    prepare = use_batch if trained and device.type == "cpu" else None
+    return measure_memory(step, model.module, optimizer, device, prepare=prepare)
 
 
 def _speed(call: Callable[[], object], batch: LabelledImages, alone: Alone) -> Throughput:
@@ -172,6 +201,7 @@ def measure_speed(
         warmup_s=WARMUP_S,
         block_s=BLOCK_S,
         blocks=BLOCKS,
+        steady=STEADY,
         limit_s=LIMIT_S,
         sync=torch.cuda.synchronize if device.type == "cuda" else None,
         alone=alone,

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+FEWEST_BLOCKS = 5  # that can show whether the machine was busy
+
 _SCHEDULED = Path("/proc/thread-self/schedstat")  # ns on a CPU, ns waiting for one, time slices
 
 
@@ -34,6 +36,7 @@ def measure_throughput(
     warmup_s: float = 1.0,
     block_s: float = 0.1,
     blocks: int = 15,
+    steady: float = 0.0,
     limit_s: float = 30.0,
     sync: Callable[[], Any] | None = None,
     alone: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -49,6 +52,8 @@ def measure_throughput(
         warmup_s: shortest duration of the warm-up in seconds; it makes at least one call.
         block_s: shortest duration of a block in seconds; it makes at least one call.
         blocks: largest number of blocks.
+        steady: no further block starts once there are `FEWEST_BLOCKS`, and their interquartile
+            range is below this share of their median; 0 to always time all blocks.
         limit_s: after this time in seconds, warm-up included, no further block starts; the first
             block always runs.
         sync: waits for the device, as `torch.cuda.synchronize` does; the time is read after it.
@@ -77,9 +82,17 @@ def measure_throughput(
     with alone():
         start += time.perf_counter() - waited_since
         while len(speeds) < blocks and (not speeds or time.perf_counter() - start < limit_s):
+            if len(speeds) >= FEWEST_BLOCKS and _spread(speeds) < steady:
+                break
             speeds.append(_time_block(call, wait, calls, block_s, sync is None) * images_per_call)
     low, median, high = (float(q) for q in np.percentile(speeds, (25, 50, 75)))
     return Throughput(median, high - low if len(speeds) > 1 else None, tuple(speeds))
+
+
+def _spread(speeds: list[float]) -> float:
+    """Interquartile range as a share of the median."""
+    low, median, high = np.percentile(speeds, (25, 50, 75))
+    return float((high - low) / median)
 
 
 def _time_block(

@@ -11,7 +11,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 
 from bench.cost import measure_throughput
-from bench.cost.measure import BLOCK_S, BLOCKS, LIMIT_S, WARMUP_S
+from bench.cost.measure import BLOCK_S, BLOCKS, LIMIT_S, STEADY, WARMUP_S
 
 SIDE, BATCH = 128, 4  # px, images
 
@@ -53,6 +53,7 @@ def reference_speed() -> float:
         warmup_s=WARMUP_S,
         block_s=BLOCK_S,
         blocks=BLOCKS,
+        steady=STEADY,
         limit_s=LIMIT_S,
     )
     return speed.median

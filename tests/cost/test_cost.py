@@ -505,6 +505,16 @@ def test_throughput_is_the_median_over_blocks(monkeypatch: pytest.MonkeyPatch) -
     assert (speed.median, speed.iqr) == (4.0, 2.0)
 
 
+def test_steady_blocks_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    steady = measure_throughput(lambda: clock.spend(1.0), 4, blocks=9, steady=0.05)
+    assert steady.blocks == (4.0,) * 5
+    durations = iter([1.0, 1.0, 1.25, 1.0, 1.25, 1.0, 1.0, 1.0, 1.0, 1.25])
+    busy = measure_throughput(lambda: clock.spend(next(durations)), 4, blocks=9, steady=0.05)
+    assert len(busy.blocks) == 9  # a quarter of them or more was slow all the time
+    assert busy.median == 4.0
+
+
 def test_time_limit_leaves_one_block_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     slow = measure_throughput(lambda: clock.spend(40.0), 1, limit_s=30.0)
