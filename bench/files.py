@@ -1,12 +1,14 @@
-"""Write a file atomically, and compute the hash of a file."""
+"""Write a file atomically, and compute hashes of files."""
 
 import hashlib
 import json
 import os
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,26 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of the content of a file, in 64 hexadecimal digits; OSError if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_hash(folder: Path, files: Iterable[Path], libraries: Iterable[str]) -> str:
+    """SHA-256 of source files, of Python and of the versions of libraries, in 64 digits.
+
+    Args:
+        folder: whose place and name do not matter.
+        files: in it, in a fixed order.
+        libraries: names of distributions; those that are not installed count as such.
+    """
+    digest = hashlib.sha256(sys.version.encode())
+    for path in files:
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    for name in libraries:
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            version = "none"
+        digest.update(f"{name} {version}\n".encode())
+    return digest.hexdigest()
 
 
 def cache_folder() -> Path:

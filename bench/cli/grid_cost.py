@@ -35,7 +35,11 @@ def show_grid_cost(cells: Sequence[Cell], device: str, threads: int, console: Co
     from bench.run.predictor import CostPredictor
     from bench.run.training_sizes import TrainingSizes
 
-    predictor, sizes, available = CostPredictor(), TrainingSizes(), available_bytes(device)
+    predictor, sizes, available = (
+        CostPredictor(remembers=True),
+        TrainingSizes(),
+        available_bytes(device),
+    )
     pairs: list[tuple[Cell, PredictedCost]] = []
     began = time.process_time()
     with _threads(threads), console.status("predicting time and memory") as status:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from PIL import Image
 
-from bench.cost.measure import measure_cost
+from bench.cost.measure import count_cost, measure_cost
 from bench.cost.predict.memory import VALIDATION_IMAGES
+from bench.cost.remember import remembered
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
 from bench.data.split import Split, join_groups, split
@@ -21,7 +22,7 @@ from bench.evaluate.zoom import check_validation_images, choose_zoom
 from bench.learn.model import Model
 from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method, load_collection
-from bench.record_values import PredictedCost
+from bench.record_values import Cost, PredictedCost
 from bench.run.device_memory import available_bytes
 from bench.run.environment import environment
 from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Say
@@ -129,7 +130,9 @@ def run_cell(
     say(PhaseStarted("measure"))
     alone = nullcontext if lock is None else lock.alone
     cost = replace(
-        measure_cost(model, alone), train_wall_s=training.wall_s, data_bytes=training.data_bytes
+        measure_cost(model, alone, _count(cell, model)),
+        train_wall_s=training.wall_s,
+        data_bytes=training.data_bytes,
     )
     if proposer is not None:
         cost = proposer.add_cost(cost, model, items, tested, alone)
@@ -171,6 +174,18 @@ def _predict(
     predicted = predictor.predict(cell, images, device, available)
     say(CostPredicted(predicted, images, predictor))
     return predicted
+
+
+def _count(cell: Cell, model: Model) -> Cost:
+    """The counted costs; equal cells are counted once, unless their weights are a file."""
+    if cell.task.weights not in ("pretrained", "random"):
+        return count_cost(model)
+    recipe = replace(cell.recipe, lr=0.0)
+    settings = (cell.method, sorted(cell.options.items()), cell.task, recipe)
+    counts = remembered(
+        "counts", get_method(cell.method), settings, lambda: asdict(count_cost(model))
+    )
+    return Cost(**counts)
 
 
 def _in_domain(predictions: Iterator[Prediction], collection: Collection) -> dict[str, Any]:

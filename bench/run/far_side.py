@@ -44,7 +44,7 @@ class SentCell:
 
     def executor(self, store: Store) -> LocalExecutor:
         """What runs the cell on this machine."""
-        predictor = CostPredictor(fitted=self.fitted) if self.predict else None
+        predictor = CostPredictor(remembers=True, fitted=self.fitted) if self.predict else None
         return LocalExecutor((self.device,), self.threads, store, self.limit_s, predictor)
 
 

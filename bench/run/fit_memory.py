@@ -70,7 +70,10 @@ class _Search:
 
     def __init__(self, available: int | None, device: str) -> None:
         self._available, self._device = available, device
-        self._sizes, self._predictor = TrainingSizes(), CostPredictor(with_time=False)
+        self._sizes, self._predictor = (
+            TrainingSizes(),
+            CostPredictor(with_time=False, remembers=True),
+        )
 
     def parts(self, group: Sequence[Cell], notes: list[str]) -> tuple[list[int], bool]:
         """The numbers of parts with which all cells of a group fit, the smallest first.

@@ -1,7 +1,7 @@
 """What a run will need, predicted before it: memory, whether it fits, and seconds of training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench.ask.proposer import proposer_cell
@@ -9,6 +9,8 @@ from bench.cost.predict.fit import Plan, change_below
 from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.time import Speed, cell_hours, probe_speed
 from bench.cost.predict.views import kept_views
+from bench.cost.predict.work import CellWork, Work
+from bench.cost.remember import remembered
 from bench.data.split import Split
 from bench.data.stacks import stacks
 from bench.errors import UnsupportedError
@@ -18,7 +20,7 @@ from bench.run.device_memory import largest_run_peak, verdict_of
 from bench.run.events import CostPredicted
 from bench.spec import Cell
 
-PROBE_S = 1.0  # of the speed of the device, once in a command
+PROBE_S = 0.5  # of the speed of the device, once in a command
 SMALLER = 0.75  # of the predicted peak, where it fits and the memory does not suffice all the same
 
 
@@ -31,6 +33,7 @@ class CostPredictor:
         speeds: precision to the speed of the device, which is measured when it is first needed.
         limits: configuration to the limit in bytes below which its change was searched.
         with_time: predict seconds, too.
+        remembers: what follows from shapes is taken from earlier commands, and kept for later ones.
         fitted: the parts of batches are those that `--fit-memory` chose.
         free: device to the bytes that were free on it before several cells began to run side by
             side; a device that is not named is asked for each cell.
@@ -40,6 +43,7 @@ class CostPredictor:
     speeds: dict[str, Speed] = field(default_factory=dict)
     limits: dict[Any, int] = field(default_factory=dict)
     with_time: bool = True
+    remembers: bool = False
     fitted: bool = False
     free: Mapping[str, int] = field(default_factory=dict)
 
@@ -68,7 +72,7 @@ class CostPredictor:
         plan = plan_of(cell, training_images, device)
         key = _key(plan)
         speeds = self.speeds if self.with_time else None
-        before = self.known.get(key) or _predict(plan, device, speeds)
+        before = self.known.get(key) or _predict(plan, device, speeds, self.remembers)
         accumulate = cell.recipe.accumulate if self.fitted else None
         predicted = replace(before, available_bytes=available, fitted_accumulate=accumulate)
         if predicted.run_peak_bytes is not None and available is not None:
@@ -176,12 +180,17 @@ def plan_of(cell: Cell, training_images: int, device: str) -> Plan:
     return Plan(method, cell.options, task, recipe, views, kind)
 
 
-def _predict(plan: Plan, device: str, speeds: dict[str, Speed] | None) -> PredictedCost:
+def _predict(
+    plan: Plan, device: str, speeds: dict[str, Speed] | None, remembers: bool
+) -> PredictedCost:
     """Predict memory, and with `speeds` time, without the available memory."""
     kind: Any = plan.device
+    seconds = None
     try:
-        run, step = _memory(plan)
-        seconds = None if speeds is None or not plan.method.lr else _seconds(plan, device, speeds)
+        run, step = _remembered_memory(plan) if remembers else _memory(plan)
+        if speeds is not None and plan.method.lr:
+            work = _remembered_work(plan) if remembers else plan.work()
+            seconds = _seconds(plan, work, device, speeds)
     except UnsupportedError as error:
         return PredictedCost(kind, reason=str(error))
     except Exception as error:  # a method's bug: its cell runs into it and records it
@@ -216,13 +225,32 @@ def _memory(plan: Plan) -> tuple[MemoryPrediction, MemoryPrediction | None]:
     return run, replace(replace(plan, views=0).memory(inference=False), kept=0)
 
 
-def _seconds(plan: Plan, device: str, speeds: dict[str, Speed]) -> tuple[float, float, float]:
+def _remembered_memory(plan: Plan) -> tuple[MemoryPrediction, MemoryPrediction | None]:
+    """As `_memory`."""
+
+    def compute() -> list[dict[str, int]]:
+        return [asdict(part) for part in _memory(plan) if part is not None]
+
+    parts = remembered("memory", plan.method, _key(plan), compute)
+    run, step = (*(MemoryPrediction(**part) for part in parts), None)[:2]
+    return run, step
+
+
+def _remembered_work(plan: Plan) -> CellWork:
+    """As `Plan.work`."""
+    parts = remembered("work", plan.method, _key(plan), lambda: asdict(plan.work()))
+    return CellWork(**{name: Work(**part) for name, part in parts.items()})
+
+
+def _seconds(
+    plan: Plan, work: CellWork, device: str, speeds: dict[str, Speed]
+) -> tuple[float, float, float]:
     """Likely, least and most seconds of the training, without its validation."""
     recipe = plan.recipe
     if recipe.precision not in speeds:
         speeds[recipe.precision] = probe_speed(device, recipe.precision, PROBE_S)
     hours = cell_hours(
-        plan.work(),
+        work,
         speeds[recipe.precision],
         steps=recipe.steps,
         views=plan.made_views,

@@ -226,7 +226,9 @@ def _open(settings: RunSettings, cells: Sequence[Cell], to_do: int, store: Store
     assert threads is not None, "run_cells has chosen a number"
     if settings.executor == "local" or not to_do:
         places = choose_places(settings.find_devices(), settings.jobs, threads, to_do)
-        predictor = CostPredictor(fitted=settings.fit_memory) if settings.predict else None
+        predictor = (
+            CostPredictor(remembers=True, fitted=settings.fit_memory) if settings.predict else None
+        )
         return LocalExecutor(places, threads, store, limit_s, predictor)
     from bench.run.far_side import SentCell
 

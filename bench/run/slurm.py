@@ -94,7 +94,9 @@ class SlurmExecutor:
         self._folder = self._store.folder / "slurm"
         self._new: list[Cell] = []
         self._jobs: dict[str, tuple[Cell, Any]] = {}
-        self._predictor = CostPredictor(with_time=template.device == "cpu", fitted=template.fitted)
+        self._predictor = CostPredictor(
+            with_time=template.device == "cpu", remembers=True, fitted=template.fitted
+        )
         self._sizes = TrainingSizes()
 
     def __enter__(self) -> "SlurmExecutor":

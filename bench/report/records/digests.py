@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bench.files import code_hash
 from bench.spec import Cell, Record
 
 _PACKAGE = Path(__file__).parents[2]
@@ -46,9 +45,4 @@ def digest_of(values: Any) -> str:
 def code_version() -> str:
     """SHA-256 of the source files and of the versions of the libraries that make a report."""
     files = sorted(path for room in _CODE for path in (_PACKAGE / room).rglob("*.py"))
-    digest = hashlib.sha256(sys.version.encode())
-    for path in [*files, *sorted(_PACKAGE.glob("*.py"))]:
-        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-    for name in _LIBRARIES:
-        digest.update(f"{name} {metadata.version(name)}\n".encode())
-    return digest.hexdigest()
+    return code_hash(_PACKAGE, [*files, *sorted(_PACKAGE.glob("*.py"))], _LIBRARIES)
