@@ -48,8 +48,8 @@ def compare(
             path), channels (as "0,2,1"), crop (as "bottom=60"), allow_leakage.
             Recipe: protocol, fit, image_size (pixels), depth (slices), epochs, steps, batch_size,
             lr, precision, loss, augmentation, evaluation, objects ("components", "watershed",
-            "distances"), proposer (a method, as "lora"), zoom (a number or "auto"), mask_grid
-            ("coarse", "fine"), checkpointing, accumulate.
+            "distances", "rays"), proposer (a method, as "lora"), zoom (a number or
+            "auto"), mask_grid ("coarse", "fine"), checkpointing, accumulate.
             How to run it: device, jobs (runs at a time), threads, timeout (seconds for each cell),
             retry, keep, save_every (as "5min"), predict (memory and time of each run, before it),
             fit_memory, executor ("local", "slurm", "ray"), slurm (options of sbatch), shard (as

@@ -51,8 +51,8 @@ class Request:
         loss: name of a loss, instead of the recipe's.
         augmentation: kind of augmentation bank, instead of the recipe's.
         evaluation: "whole", "tiles", "generator" or "proposals".
-        objects: rule that finds the objects in a class map: "components", "watershed" or
-            "distances".
+        objects: rule that finds the objects in a class map: "components", "watershed",
+            "distances" or "rays".
         proposer: method whose model finds the objects that are prompted, for the evaluation
             "proposals".
         zoom: times that images are enlarged before windows are cut ("tiles"): a whole number, or
@@ -220,7 +220,7 @@ class Request:
             raise no_such("precision", self.precision, PRECISIONS)
         mode = None if self.evaluation is None else get_mode(self.evaluation)
         if self.objects is not None:
-            get_rule(self.objects)
+            get_rule(self.objects).check_library()
         if self.zoom is not None:
             read_zoom(str(self.zoom))
         if self.mask_grid not in MASK_GRIDS:

@@ -197,7 +197,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--objects",
         metavar="RULE",
         help="how touching objects are separated: components (not at all), watershed (of the class"
-        " map), or distances (two learned maps) [components]",
+        " map), distances (two learned maps), or rays (StarDist's polygons) [components]",
     )
     recipe.add_argument(
         "--zoom",

@@ -81,7 +81,7 @@ def _predict_tiled(
         image, mask = decode(item, collection)
         bands, distances = [], []
         for _, band in tile_bands(predict, image, model.task.image_size, zoom=model.zoom):
-            outputs, shares = model.split(band)
+            outputs, shares = model.split(model.in_pixels(band, (1 / model.zoom, 1 / model.zoom)))
             bands.append(decide(outputs))
             if shares is not None:
                 distances.append(shares.numpy())

@@ -147,7 +147,9 @@ def full_logits(
     logits = model.predict(batch.to(model.device), prompts)
     for image, small in zip(images, logits, strict=True):
         height, width = fitted_size(image.shape, side, fit)
-        yield resize_logits(small[None, :, :height, :width], image.shape[:2])[0]  # unpadded
+        unpadded = small[None, :, :height, :width]
+        scale = (image.shape[0] / height, image.shape[1] / width)
+        yield model.in_pixels(resize_logits(unpadded, image.shape[:2])[0], scale)
 
 
 def resize_logits(logits: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -119,8 +119,8 @@ def export_model(model: KeptModel, to: str, out: Path) -> Export:
         raise UserError("load the model on the CPU to export it: device='cpu'")
     if model.model.object_rule.channels:
         raise UserError(
-            f"{model.path} also predicts distances, which {to} has no place for: export a model"
-            " that was trained without --objects distances, or use predict"
+            f"{model.path} also predicts {model.model.object_rule.name}, which {to} has no place"
+            " for: export a model that was trained without such maps, or use predict"
         )
     job = _Job(model, to)
     recipe = model.header.cell.recipe

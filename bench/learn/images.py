@@ -16,7 +16,7 @@ from bench.data.bank import Bank, Sample, Views
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
 from bench.learn.distance_loss import SCALE
-from bench.objects.targets import CHANNELS, distance_maps
+from bench.objects.rules import ObjectRule
 from bench.sam.prompts import PromptRule, Prompts
 
 # Views that need more are not kept, by type of device. The memory of a CPU is the user's own.
@@ -56,8 +56,8 @@ class LabelledImages:
         instances: instance numbers (N, S, S) int32 on the CPU, 0 is background; an image of zeros
             has no labelled instances. None where no image has any, or they were not asked for.
         depth: D; every D consecutive rows are the slices of one stack and enter a batch together.
-        distances: (N, 2, S, S) uint8, on the device of the images: for each pixel of an object 255
-            times its `bench.objects.targets.distance_maps`, the first of them at least 1; 0 and 255
+        distances: (N, C, S, S) uint8, on the device of the images: for each pixel of an object 255
+            times the `true_maps` of a rule for objects, the first of them at least 1 there and 0
             elsewhere. None where they were not asked for.
     """
 
@@ -70,7 +70,7 @@ class LabelledImages:
 
     @classmethod
     def of(
-        cls, bank: Bank, device: torch.device, depth: int = 1, distances: bool = False
+        cls, bank: Bank, device: torch.device, depth: int = 1, rule: ObjectRule | None = None
     ) -> "LabelledImages":
         """Images and masks of a bank on `device`; instance numbers stay on the CPU.
 
@@ -78,16 +78,17 @@ class LabelledImages:
             bank: views of images and masks.
             device: of the images and masks.
             depth: number of slices of a stack.
-            distances: make distances from the instance numbers, which are not kept.
+            rule: with maps, which are made from the instance numbers; these are not kept.
 
         Raises:
-            ValueError: distances are to be made, and the bank has no instance numbers.
+            ValueError: maps are to be made, and the bank has no instance numbers.
+            UserError: a library of the rule is missing.
         """
         images = torch.from_numpy(bank.images).permute(0, 3, 1, 2).contiguous()
         numbers = None if bank.instances is None else torch.from_numpy(bank.instances)
         masks = torch.from_numpy(bank.masks).to(device)
-        if distances:
-            maps = _distances(bank).to(device)
+        if rule is not None:
+            maps = _true_maps(bank, rule).to(device)
             return cls(images.to(device), masks, depth=depth, distances=maps)
         return cls(images.to(device), masks, instances=numbers, depth=depth)
 
@@ -143,12 +144,12 @@ class DrawnImages:
     Attributes:
         views: where they come from.
         device: of the images and masks of the batches.
-        distances: whether the batches have distances.
+        rule: with maps that the batches have as distances; None for none.
     """
 
     views: Views
     device: torch.device
-    distances: bool = False
+    rule: ObjectRule | None = None
     nbytes: int = 0
 
     @property
@@ -160,7 +161,7 @@ class DrawnImages:
         """Draw some rows: whole stacks."""
         stacks = [row // self.depth for row in rows[:: self.depth]]
         bank = self.views.draw(stacks)
-        return LabelledImages.of(bank, self.device, self.depth, self.distances)
+        return LabelledImages.of(bank, self.device, self.depth, self.rule)
 
     def __len__(self) -> int:
         return len(self.views) * self.depth
@@ -210,20 +211,32 @@ def training_images(
     device: torch.device,
     instances: bool,
     fit: str = "square",
-    distances: bool = False,
+    rule: ObjectRule | None = None,
 ) -> TrainingImages:
     """The views to train on: in memory, or drawn when needed where they need `MOST_BYTES`.
 
     Both give the same batches. Arguments and errors are those of `make_labelled_images`; the errors
-    of files that are drawn when needed are raised by the batches. With `distances`, the views also
-    have the distances of their objects, which are made from instance numbers.
+    of files that are drawn when needed are raised by the batches. With a rule for objects, the
+    views also have its maps, which are made from instance numbers.
     """
-    numbers = instances or distances
+    numbers = instances or rule is not None
     sources = _views(stacks, collection, views, kind, size, seed, numbers, fit)
     rows = len(sources) * sources.depth
-    if rows * size**2 * (8 if numbers else 4) > MOST_BYTES.get(device.type, MOST_BYTES["cpu"]):
-        return DrawnImages(sources, device, distances)
-    return LabelledImages.of(sources.draw(), device, sources.depth, distances)
+    if rows * size**2 * bytes_per_pixel(numbers, rule) > MOST_BYTES.get(
+        device.type, MOST_BYTES["cpu"]
+    ):
+        return DrawnImages(sources, device, rule)
+    return LabelledImages.of(sources.draw(), device, sources.depth, rule)
+
+
+def bytes_per_pixel(numbers: bool, rule: ObjectRule | None) -> int:
+    """Bytes of image, mask and the larger of instance numbers and maps, which follow from them.
+
+    Args:
+        numbers: there are instance numbers.
+        rule: whose maps are learned; None for none.
+    """
+    return 4 + max(4 if numbers else 0, 0 if rule is None else rule.channels)
 
 
 def make_labelled_images(
@@ -263,13 +276,13 @@ def make_labelled_images(
     return LabelledImages.of(sources.draw(), device, sources.depth)
 
 
-def _distances(bank: Bank) -> Tensor:
-    """The distances (N, 2, S, S) uint8 of all views of a bank."""
+def _true_maps(bank: Bank, rule: ObjectRule) -> Tensor:
+    """The maps (N, C, S, S) uint8 of all views of a bank."""
     if bank.instances is None:
         raise ValueError("distances need instance numbers, and these images have none")
-    maps = np.empty((len(bank), len(CHANNELS), *bank.masks.shape[1:]), np.uint8)
+    maps = np.empty((len(bank), rule.channels, *bank.masks.shape[1:]), np.uint8)
     for row, (mask, numbers) in enumerate(zip(bank.masks, bank.instances, strict=True)):
-        shares, inside = distance_maps(mask, numbers)
+        shares, inside = rule.true_maps(mask, numbers)
         maps[row] = np.rint(SCALE * shares)
         maps[row, 0] = np.where(inside, maps[row, 0].clip(min=1), 0)
     return torch.from_numpy(maps)

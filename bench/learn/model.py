@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench.errors import DivergedError, UnsupportedError
 from bench.learn.distance_loss import distance_loss
 from bench.learn.losses import Loss, get_loss
+from bench.learn.rays import scale_rays
 from bench.objects.rules import get_rule
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.stages import Refined, Stage, Staged
@@ -234,6 +235,21 @@ class Model:
         classes, distances = logits.split(parts, dim)
         return classes, distances.float().sigmoid()
 
+    def in_pixels(self, logits: Tensor, scale: tuple[float, float]) -> Tensor:
+        """Return the outputs of an image that was resized, in pixels of the image.
+
+        Only maps of lengths change, as those of the rule "rays".
+
+        Args:
+            logits: (..., K or more, H, W) outputs, at the size of the image.
+            scale: rows and columns of the image for one of the model's input.
+        """
+        rays = self.object_rule.rays
+        if not rays or scale == (1.0, 1.0):
+            return logits
+        others, lengths = logits.split([logits.shape[-3] - rays, rays], -3)
+        return torch.cat([others, scale_rays(lengths, scale)], -3)
+
     def loss(self, logits: Tensor, masks: Tensor, distances: Tensor | None = None) -> Tensor:
         """Return the recipe's loss of the outputs of the module, with that of its distances.
 
@@ -254,7 +270,9 @@ class Model:
         parts = [self.task.num_classes, self.object_rule.channels]
         classes, predicted = logits.split(parts, 1)
         distances = _shrink(distances.flatten(0, 1), logits.shape[-1]).view_as(predicted)
-        return self.loss_function(classes, masks) + distance_loss(predicted, distances)
+        return self.loss_function(classes, masks) + distance_loss(
+            predicted, distances, self.object_rule.weights
+        )
 
     def own_loss(
         self, images: Tensor, masks: Tensor, distances: Tensor | None = None

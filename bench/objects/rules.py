@@ -6,12 +6,13 @@ rules.
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import no_such
+from bench.errors import UserError, no_such
 from bench.spec import Task
 
 if TYPE_CHECKING:
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 Classes = npt.NDArray[np.uint8]
 Distances = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int32]
+Labels = npt.NDArray[Any]
 
 # Depths of the saddles between two seeds. Both are relative to the size of the objects, because
 # thresholds in pixels do not carry over from one collection of images to another.
 LOG_DEPTH = 0.1  # of the logarithm of the distance to the border: a waist of 90 % of the width
 SHARE_DEPTH = 0.2  # of the share of the way to the border minus that to the centre
+RAYS = 32  # directions of the rule "rays", StarDist's default
+OCTAVES = 10  # of the logarithm of their lengths: a share of 1 is a ray of 2**10 - 1 px
 
 
 class ObjectRule(ABC):
@@ -33,14 +37,21 @@ class ObjectRule(ABC):
     Attributes:
         name: the word after `--objects`, and the value of `Recipe.objects`.
         text: what it does, for help texts and model cards.
-        channels: number of maps that the model predicts in addition to the K classes.
+        channels: number of maps that the model predicts in addition to the K classes. The first one
+            is the distance to the border, as of `bench.objects.targets.distance_maps`.
+        weights: of the error of each map in the loss.
+        rays: number of the last maps that are lengths in pixels, as of `bench.objects.rays`.
         separates: touching objects of one class are separated.
+        library: optional library that it needs; the extra that installs it has the rule's name.
     """
 
     name: str
     text: str
     channels = 0
+    weights: tuple[float, ...] = ()
+    rays = 0
     separates = True
+    library = ""
 
     def built_task(self, task: Task) -> Task:
         """The task that the model is built for: with one output more for each map.
@@ -50,14 +61,25 @@ class ObjectRule(ABC):
         """
         return replace(task, num_classes=task.num_classes + self.channels)
 
+    def check_library(self) -> None:
+        """Check that the optional library of the rule is installed, without importing it.
+
+        Raises:
+            UserError: it is not.
+        """
+        if self.library and find_spec(self.library) is None:
+            raise UserError(
+                f"--objects {self.name} needs the library {self.library}: pip install"
+                f" 'sam-adapt-bench[{self.name}]'"
+            )
+
     @abstractmethod
     def separate(self, classes: Classes, distances: Distances | None = None) -> Numbers | None:
         """Number the objects of a predicted class map.
 
         Args:
             classes: (H, W) class indices, 0 is background.
-            distances: (2, H, W) predicted shares in [0, 1] of the distances to the border and to
-                the centre of the object, for a rule with channels.
+            distances: (channels, H, W) predicted maps in [0, 1], for a rule with channels.
 
         Returns:
             (H, W) numbers of the objects from 1 on, above 0 in every foreground pixel; an object
@@ -65,6 +87,7 @@ class ObjectRule(ABC):
 
         Raises:
             ValueError: the rule needs distances, and there are none.
+            UserError: a library is missing.
         """
 
     def separate_stored(self, maps: "StoredMaps", numbers: "StoredNumbers") -> None:
@@ -81,6 +104,23 @@ class ObjectRule(ABC):
         if objects is None:
             raise ValueError(f"the rule '{self.name}' does not number objects")
         numbers.write(0, objects)
+
+    def true_maps(self, mask: Labels, instances: Labels) -> tuple[Distances, Labels]:
+        """The maps that a model learns, for a rule with channels.
+
+        Args:
+            mask: (H, W) uint8 class indices, `IGNORE` where unlabelled.
+            instances: (H, W) instance numbers, 0 is none.
+
+        Returns:
+            (channels, H, W) float32 in [0, 1]; and where they hold, (H, W) bool: the pixels of
+            objects.
+
+        Raises:
+            ValueError: the rule has no maps.
+            UserError: a library is missing.
+        """
+        raise ValueError(f"the rule '{self.name}' has no maps to learn")
 
 
 class Components(ObjectRule):
@@ -152,7 +192,14 @@ class LearnedDistances(_Flooded):
     name = "distances"
     text = "watershed of two learned maps, the distances to the border and centre of an object"
     channels = 2
+    weights = (1.0, 1.0)
     least_depth = SHARE_DEPTH
+
+    def true_maps(self, mask: Labels, instances: Labels) -> tuple[Distances, Labels]:
+        """Distances to the border and to the centre, as shares."""
+        from bench.objects.targets import distance_maps
+
+        return distance_maps(mask, instances)
 
     def heights(self, classes: Classes, distances: Distances | None) -> Distances:
         """Share of the way to the border minus that to the centre, in [-1, 1]."""
@@ -169,8 +216,41 @@ def _logarithm(depths: npt.NDArray[np.float64]) -> Distances:
     return np.asarray(np.log(np.maximum(depths, 1)), np.float32)
 
 
+class LearnedRays(ObjectRule):
+    """Polygons of learned rays to the border of the object, as in StarDist."""
+
+    name = "rays"
+    text = "polygons of 32 learned rays, selected by StarDist's non-maximum suppression"
+    channels = 1 + RAYS
+    rays = RAYS
+    library = "stardist"
+    weights = (1.0, *(1 / RAYS for _ in range(RAYS)))
+
+    def separate(self, classes: Classes, distances: Distances | None = None) -> Numbers | None:
+        """As of `ObjectRule`; pixels that no polygon covers go to a neighbour of their class."""
+        from bench.objects.rays import polygon_objects
+
+        if distances is None:
+            raise ValueError(f"the rule 'rays' needs the {self.channels} maps of the model")
+        numbers = np.zeros(classes.shape, np.int32)
+        for index in np.unique(classes[classes > 0]):
+            inside = classes == index
+            objects = polygon_objects(inside, distances)
+            numbers[inside] = objects[inside] + numbers.max()
+        return numbers
+
+    def true_maps(self, mask: Labels, instances: Labels) -> tuple[Distances, Labels]:
+        """Distance to the border, as a share, and the rays of `bench.objects.rays.ray_shares`."""
+        from bench.objects.rays import ray_shares
+        from bench.objects.targets import distance_maps, number_pieces
+
+        maps, inside = distance_maps(mask, instances)
+        rays = ray_shares(number_pieces(mask, instances)[0])
+        return np.concatenate([maps[:1], rays]), inside
+
+
 RULES: dict[str, ObjectRule] = {
-    rule.name: rule for rule in (Components(), Watershed(), LearnedDistances())
+    rule.name: rule for rule in (Components(), Watershed(), LearnedDistances(), LearnedRays())
 }
 
 

@@ -10,7 +10,6 @@ from skimage.measure import label
 from bench.data.components import label_components
 from bench.data.items import IGNORE
 
-CHANNELS = ("border", "centre")
 Labels = npt.NDArray[Any]
 
 
@@ -32,7 +31,7 @@ def distance_maps(mask: Labels, instances: Labels) -> tuple[npt.NDArray[np.float
         objects they are 0 and 1, as at the farthest border. And where they hold, (H, W) bool: the
         pixels of objects.
     """
-    numbers, count = _pieces(mask, instances)
+    numbers, count = number_pieces(mask, instances)
     inside = numbers > 0
     maps = np.zeros((2, *mask.shape), np.float32)
     maps[1] = 1
@@ -52,8 +51,8 @@ def distance_maps(mask: Labels, instances: Labels) -> tuple[npt.NDArray[np.float
     return maps, inside
 
 
-def _pieces(mask: Labels, instances: Labels) -> tuple[Labels, int]:
-    """Numbers of the objects, 1..n, and n."""
+def number_pieces(mask: Labels, instances: Labels) -> tuple[Labels, int]:
+    """Numbers (H, W) of the objects as of `distance_maps`, 1..n, and n; 0 is none."""
     labelled = (mask > 0) & (mask != IGNORE)
     numbers = np.where(labelled, instances, 0).astype(np.int64)
     if not instances.any():

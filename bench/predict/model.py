@@ -218,6 +218,7 @@ class KeptModel:
             windows = self._window_logits, rows, self._window
             zoom = self.model.zoom
             for part, logits in tile_bands(*windows, batch=self._batch, start=start, zoom=zoom):
+                logits = self.model.in_pixels(logits, (1 / zoom, 1 / zoom))
                 yield from bands_of(part, logits, self.model)
                 del logits  # free before the next windows
             return
@@ -292,7 +293,10 @@ class KeptModel:
             windows = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
         height, width = fitted_size(size, side, fit)
         logits = self.model.predict(windows.to(self.model.device))[..., :height, :width]
-        return logits if logits.shape[-2:] == size else resize_logits(logits, size)
+        if logits.shape[-2:] == size:
+            return logits
+        scale = (size[0] / height, size[1] / width)
+        return self.model.in_pixels(resize_logits(logits, size), scale)
 
     def _joined(self, bands: Sequence[Band], evaluation: str) -> Segmentation:
         classes, foreground, uncertainty = (

@@ -98,7 +98,7 @@ def train_model(
             stacks(parts.train, depth, step=1),
             views=views,
             kind=recipe.augmentation,
-            distances=model.object_rule.channels > 0,
+            rule=model.object_rule if model.object_rule.channels else None,
             **settings,
         ),
         seed=cell.seed,

@@ -164,7 +164,9 @@ def test_models_that_cannot_segment_objects_are_refused(
     name: str, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UnsupportedError, match=sentence):
-        predict_proposals(prompted(name, **options), [], Collection("x", ("a", "b"), ()), Told(2))  # type: ignore[arg-type]
+        predict_proposals(
+            prompted(name, **options), [], Collection("x", ("a", "b"), ()), proposer_of(2)
+        )
 
 
 def test_the_mode_is_automatic_and_needs_a_proposer() -> None:

@@ -23,6 +23,7 @@ from bench.learn.images import (
 )
 from bench.learn.losses import get_loss
 from bench.learn.model import Model
+from bench.objects.rules import RULES
 from bench.objects.targets import distance_maps
 from bench.plugins.registry import load_collection
 from bench.sam.prompts import PromptRule
@@ -30,6 +31,7 @@ from bench.spec import Recipe, Task
 
 RECIPE = Recipe(lr=1e-3, objects="distances", precision="fp32")
 TASK = Task(2, 8, "none", "random")
+BOTH = (1.0, 1.0)  # weights of the two maps of the rule "distances"
 
 
 class Constant(nn.Module):
@@ -47,15 +49,17 @@ def test_worked_example() -> None:
     logits = torch.tensor([0.0, 100.0]).reshape(1, 2, 1, 1).expand(1, 2, 1, 3)
     distances = torch.tensor([[[51, 255, 0]], [[0, 255, 255]]], dtype=torch.uint8)[None]
     # Pixels 1 and 2 are in objects: |0.5 - 0.2| + |1 - 0| and |0.5 - 1| + |1 - 1|.
-    assert distance_loss(logits, distances).item() == pytest.approx((1.3 + 0.5) / 2)
-    assert distance_loss(logits, torch.zeros_like(distances)).item() == 0
+    assert distance_loss(logits, distances, BOTH).item() == pytest.approx((1.3 + 0.5) / 2)
+    weighted = distance_loss(logits, distances, (1.0, 0.1)).item()
+    assert weighted == pytest.approx((0.3 + 0.1 * 1.0 + 0.5) / 2)
+    assert distance_loss(logits, torch.zeros_like(distances), BOTH).item() == 0
 
 
 def test_only_the_foreground_has_a_gradient() -> None:
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
     distances = torch.zeros(1, 2, 4, 4, dtype=torch.uint8)
     distances[..., 1, 1] = 200
-    distance_loss(logits, distances).backward()
+    distance_loss(logits, distances, BOTH).backward()
     assert logits.grad is not None
     assert (logits.grad != 0).sum() == 2
 
@@ -70,7 +74,8 @@ def test_the_loss_of_a_model_is_the_sum_of_both() -> None:
     assert classes.shape == (3, 2, 8, 8)
     assert shares is not None
     assert shares.shape == (3, 2, 8, 8)
-    expected = get_loss(RECIPE.loss)(logits[:, :2], masks) + distance_loss(logits[:, 2:], distances)
+    expected = get_loss(RECIPE.loss)(logits[:, :2], masks)
+    expected = expected + distance_loss(logits[:, 2:], distances, BOTH)
     assert model.loss(logits, masks, distances).item() == pytest.approx(expected.item())
     plain = Model(Constant(), TASK, replace(RECIPE, objects="watershed"))
     assert plain.split(logits)[1] is None
@@ -93,7 +98,7 @@ def _sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("kind", ["standard", "reports", "windows", "sliding", "none", "turns"])
 def test_distances_are_those_of_the_objects_of_each_view(kind: str) -> None:
     bank = make_bank([_sample()], views=4, size=32, kind=kind, seed=0)
-    images = LabelledImages.of(bank, torch.device("cpu"), distances=True)
+    images = LabelledImages.of(bank, torch.device("cpu"), rule=RULES["distances"])
     assert images.distances is not None
     assert images.distances.shape == (len(bank), 2, 32, 32)
     assert images.instances is None
@@ -128,7 +133,7 @@ def test_views_that_are_drawn_for_each_batch_have_the_same_distances(
             seed=0,
             device=torch.device("cpu"),
             instances=False,
-            distances=True,
+            rule=RULES["distances"],
         )
 
     stored = views()
@@ -150,4 +155,4 @@ def test_distances_need_instance_numbers() -> None:
     image, mask, _ = _sample()
     bank = Bank(image[None], mask[None])
     with pytest.raises(ValueError, match="need instance numbers"):
-        LabelledImages.of(bank, torch.device("cpu"), distances=True)
+        LabelledImages.of(bank, torch.device("cpu"), rule=RULES["distances"])

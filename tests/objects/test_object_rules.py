@@ -150,7 +150,7 @@ def test_distances_are_needed_by_their_rule_only() -> None:
 def test_built_task_has_an_output_for_each_map() -> None:
     task = Task(num_classes=3)
     outputs = {name: rule.built_task(task).num_classes for name, rule in RULES.items()}
-    assert outputs == {"components": 3, "watershed": 3, "distances": 5}
+    assert outputs == {"components": 3, "watershed": 3, "distances": 5, "rays": 36}
 
 
 def test_unknown_rule() -> None:

@@ -61,6 +61,8 @@ def cell_of(folder: Path, method: str = "unet", **changes: object) -> Cell:
         ("distances", "unet", "whole"),
         ("distances", "unet", "tiles"),
         ("distances", "lora", "whole"),
+        ("rays", "unet", "whole"),
+        ("rays", "unet", "tiles"),
     ],
 )
 def test_predict_finds_the_objects_that_the_cell_scored(
@@ -98,7 +100,7 @@ def test_predict_finds_the_objects_that_the_cell_scored(
     count, skipped, findings = check_predictions(store, [record], RecordImages(load_collection))
     assert (count, skipped, findings) == (len(record.per_image), [], [])
     if rule == "distances":
-        with pytest.raises(UserError, match="also predicts distances"):
+        with pytest.raises(UserError, match="also predicts "):
             export_model(model, "merged", tmp_path / "merged.safetensors")
 
 

@@ -158,14 +158,26 @@ def test_a_stopped_training_of_the_proposer_continues(
 
 def test_costs_of_both_models() -> None:
     own = Cost(
-        *(10, 100, 1000),
-        **{"train_images_per_s": 6.0, "train_peak_bytes": 50, "weights_bytes": 5},
-        **{"train_wall_s": 2.0, "data_bytes": 7, "forward_flops": 3},
+        trainable_params=10,
+        total_params=100,
+        checkpoint_bytes=1000,
+        forward_flops=3,
+        train_images_per_s=6.0,
+        train_peak_bytes=50,
+        weights_bytes=5,
+        train_wall_s=2.0,
+        data_bytes=7,
     )
     other = Cost(
-        *(1, 200, 2000),
-        **{"train_images_per_s": 3.0, "train_peak_bytes": 70, "weights_bytes": 6},
-        **{"train_wall_s": 5.0, "data_bytes": 9, "forward_flops": 4},
+        trainable_params=1,
+        total_params=200,
+        checkpoint_bytes=2000,
+        forward_flops=4,
+        train_images_per_s=3.0,
+        train_peak_bytes=70,
+        weights_bytes=6,
+        train_wall_s=5.0,
+        data_bytes=9,
     )
     both = add_costs(own, other, 1.5, 0.1)
     assert (both.trainable_params, both.total_params, both.checkpoint_bytes) == (11, 300, 3000)
@@ -214,7 +226,7 @@ def test_what_is_asked_and_refused(discs: Path) -> None:
         ({"depth": 2}, r"other than whole"),
     ):
         with pytest.raises(UserError, match=sentence):
-            expand(replace(asked, **changes))  # type: ignore[arg-type]
+            expand(replace(asked, **changes))
     for file in (discs / "instances").iterdir():
         file.unlink()
     (discs / "instances").rmdir()

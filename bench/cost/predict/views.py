@@ -1,7 +1,7 @@
 """How many augmented views a training keeps on the device."""
 
 from bench.data.bank import KINDS
-from bench.learn.images import MOST_BYTES
+from bench.learn.images import MOST_BYTES, bytes_per_pixel
 from bench.objects.rules import get_rule
 from bench.plugins.registry import Method
 from bench.spec import Recipe, Task
@@ -11,8 +11,8 @@ def kept_views(method: Method, task: Task, recipe: Recipe, images: int, kind: st
     """The number of views (images or stacks) that are kept; 0 where each batch draws its own.
 
     It is 0, too, for a method that does not train. The rule is that of
-    `bench.learn.images.training_images`. Methods with prompts, and those that learn distances,
-    count as on images with labelled instances, whose numbers are four further bytes of each pixel.
+    `bench.learn.images.training_images`. Methods with prompts, and those that learn maps of
+    objects, count as on images with labelled instances.
 
     Args:
         method: what is trained.
@@ -25,6 +25,8 @@ def kept_views(method: Method, task: Task, recipe: Recipe, images: int, kind: st
         return 0
     wanted = min(recipe.bank_views, recipe.steps * recipe.batch_size)
     views = KINDS[recipe.augmentation].count(wanted, images)
-    plain = method.prompts == "none" and not get_rule(recipe.objects).channels
-    each = (4 if plain else 8) * task.depth * task.image_size**2
+    rule = get_rule(recipe.objects)
+    learned = rule if rule.channels else None
+    numbers = method.prompts != "none" or learned is not None
+    each = bytes_per_pixel(numbers, learned) * task.depth * task.image_size**2
     return 0 if views * each > MOST_BYTES[kind] else views
