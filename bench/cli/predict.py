@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   %(prog)s --model my.safetensors mosaic.tif --maps uncertainty --pixel-size 0.25
   %(prog)s --model my.safetensors new_images --format geojson,imagej
   %(prog)s --model boxes.safetensors new_images --prompts boxes.csv
+  %(prog)s --model boxes.safetensors new_images --proposer lora.safetensors
 
 exit codes: 0 if all images are predicted, 1 if some failed, 2 if all failed or nothing can be done
 """
@@ -59,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
     )
     how.add_argument(
         "--prompts", metavar="FILE", type=read_path, help="CSV or COCO file with boxes or points"
+    )
+    how.add_argument(
+        "--proposer",
+        metavar="FILE",
+        type=read_path,
+        help="kept model that learned distances; its objects are the prompts",
     )
     how.add_argument(
         "--levels",
@@ -147,6 +154,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         device=arguments.device,
         checkpoint=arguments.checkpoint,
         allow_other_images=arguments.allow_other_images,
+        proposer=arguments.proposer,
     )
     if crop := model.model.task.crop:
         note = f"trained on images cropped by {crop}; the files are predicted as a whole"

@@ -47,7 +47,7 @@ def predict_proposals(
         UnsupportedError: the model does not take boxes or single clicks of objects.
         ValueError: there is no proposer, or it has not learned distances.
     """
-    _check(model)
+    check_prompted(model)
     if proposer is None or not proposer.object_rule.channels:
         raise ValueError("proposals need a model that has learned distances")
     return _predict(model, items, collection, proposer)
@@ -118,7 +118,8 @@ def propose(proposer: Model, image: Map) -> Prompts:
     distances = shares.cpu().numpy()
     numbers = proposer.object_rule.separate(classes, distances)
     assert numbers is not None, "rules with maps separate objects"
-    return prompts_of(numbers, classes, distances[0] - distances[1])
+    centre = 0 if proposer.object_rule.rays else distances[1]
+    return prompts_of(numbers, classes, distances[0] - centre)
 
 
 def prompts_of(numbers: Numbers, classes: Map, heights: npt.NDArray[np.float32]) -> Prompts:
@@ -179,8 +180,12 @@ def _full_mask(logits: Tensor, model: Model, size: tuple[int, ...]) -> Mask:
     return (resize_logits(whole, size)[0, 0] > 0).cpu().numpy()
 
 
-def _check(model: Model) -> None:
-    """Refuse a model that cannot segment proposed objects."""
+def check_prompted(model: Model) -> None:
+    """Check that a model can segment proposed objects.
+
+    Raises:
+        UnsupportedError: it does not take boxes or single clicks of objects.
+    """
     rule, module = model.prompt_rule, model.module
     if rule is None or not isinstance(module, SamSegmenter):
         raise UnsupportedError(

@@ -91,6 +91,8 @@ def predict_files(
     settings.check()
     prompts = _read_prompts(model, settings)
     made_from = {"model": file_sha256(model.path), **settings.to_plain()}
+    if model.proposer_path is not None:
+        made_from["proposer"] = file_sha256(model.proposer_path)
     made_from["columns"] = list(OBJECT_COLUMNS)
     outcomes, states = [], []
     for number, picture in enumerate(pictures, start=1):
@@ -164,7 +166,8 @@ def _read_prompts(model: KeptModel, settings: PredictionSettings) -> dict[str, I
     if settings.prompts is None:
         raise UserError(
             f"{model.path} was trained with a {rule.kind} for each {rule.unit}: give --prompts"
-            " FILE, a CSV file or (boxes only) a COCO file"
+            " FILE, a CSV file or (boxes only) a COCO file, or --proposer FILE, a kept model that"
+            " learned distances"
         )
     return read_prompts(settings.prompts, rule, model.header.classes)
 

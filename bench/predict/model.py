@@ -1,6 +1,7 @@
 """A kept model, ready to predict."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,18 @@ from torch import Tensor
 from bench.data.decode import Levels
 from bench.data.fit import fitted_size, resize_image
 from bench.errors import UnsupportedError, UserError
-from bench.evaluate.mask_generator import (
-    SETTINGS,
-    GeneratorSettings,
-    adapted_sam,
-    generate_instances,
-)
-from bench.evaluate.modes import get_mode
 from bench.evaluate.tiles import ImageRows, tile_bands
 from bench.evaluate.whole import full_logits, resize_logits
 from bench.keep.header import MAGNIFIED, ModelHeader
 from bench.keep.model_file import load_module
 from bench.learn.model import Model
+from bench.predict.finders import choose_finder, load_proposer
 from bench.predict.pictures import Pixels8, as_pixels, check_kind
 from bench.predict.prompts import ImagePrompts
 from bench.predict.segmentation import Band, Segmentation, band_of, bands_of, objects_of
 from bench.run.schedule import RunSettings
 from bench.sam.prompts import Prompts
+from bench.spec import Recipe
 
 BATCH = 8
 BATCH_PX = BATCH * 512 * 512  # pixels of the windows that are predicted at once
@@ -43,33 +39,36 @@ class KeptModel:
         header: of its file.
         path: of its file.
         allow_other_images: accept images of another type or colour than those of the training.
+        proposer: model that finds the objects which this one segments, and its file; None for none.
 
     Raises:
-        UnsupportedError, UserError: as `adapted_sam`, for a model of the mask generator.
+        UnsupportedError, UserError: as `choose_finder`.
     """
 
     def __init__(
-        self, model: Model, header: ModelHeader, path: Path, allow_other_images: bool = False
+        self,
+        model: Model,
+        header: ModelHeader,
+        path: Path,
+        allow_other_images: bool = False,
+        proposer: tuple[Model, Path] | None = None,
     ) -> None:
         self.model, self.header, self.path = model, header, path
         self._allow_other_images = allow_other_images
-        self._own_evaluation = header.cell.recipe.evaluation
-        if get_mode(self._own_evaluation).takes_proposer:
-            self._own_evaluation = "whole"  # the file does not hold the model that proposes
-        self._generator: Any = None
-        if self._own_evaluation == "generator":
-            self._generator = adapted_sam(model.module, model.task)
+        finds, self.proposer_path = (None, None) if proposer is None else proposer
+        own = header.cell.recipe.evaluation
+        self._own_evaluation, self._finder = choose_finder(model, own, finds)
 
     @property
     def takes_prompts(self) -> bool:
-        """Whether prompts must be given; a mask generator and `prompt=image` need none."""
+        """Whether prompts must be given; mask generators, proposers, `prompt=image` need none."""
         rule = self.model.prompt_rule
-        return rule is not None and rule.kind != "image" and self._own_evaluation != "generator"
+        return rule is not None and rule.kind != "image" and self._finder is None
 
     @property
     def separates_objects(self) -> bool:
         """Whether predictions hold objects, so that those that touch are told apart."""
-        return self._generator is not None or self.model.object_rule.separates
+        return self._finder is not None or self.model.object_rule.separates
 
     @property
     def depth(self) -> int:
@@ -163,15 +162,15 @@ class KeptModel:
         "auto": as in the cell of the model. A model that was evaluated on whole images gets windows
         of the median size of its training images where a side is longer than `MAGNIFIED` times the
         longest one of its cell, so that things have the size that the model knows. Models that take
-        prompts or stacks always get whole images. Models that work as a mask generator take "auto"
-        only.
+        prompts or stacks always get whole images. Models that work as a mask generator or with a
+        proposer take "auto" only.
 
         Args:
             size: height and width in pixels.
             requested: "auto", "whole" or "tiles".
 
         Returns:
-            "whole", "tiles" or "generator".
+            "whole", "tiles", "generator" or "proposals".
 
         Raises:
             UserError: the model cannot predict in this way.
@@ -181,10 +180,10 @@ class KeptModel:
                 f"evaluation cannot be '{requested}': give one of {', '.join(EVALUATIONS)}"
             )
         whole_only = self.model.prompt_rule is not None or self.depth > 1
-        if self._generator is not None:
+        if self._finder is not None:
             if requested != "auto":
-                raise UserError("this model works as a mask generator: give --evaluation auto")
-            return "generator"
+                raise UserError("this model finds objects itself: give --evaluation auto")
+            return self._own_evaluation
         if requested == "tiles" and whole_only:
             raise UserError(
                 "models that take prompts or stacks of slices predict whole images: give"
@@ -201,7 +200,7 @@ class KeptModel:
     ) -> Iterator[Band]:
         """Predict an image from top to bottom; one band, or several for "tiles".
 
-        Only a mask generator gives objects: the rule of the model needs all rows (`objects_of`).
+        Only mask generators and proposers give objects: a rule needs all rows (`objects_of`).
 
         Args:
             rows: (H, W, 3) uint8.
@@ -224,12 +223,10 @@ class KeptModel:
             return
         image = rows[0 : rows.shape[0]]
         everything = slice(0, rows.shape[0])
-        if evaluation == "generator":
-            settings = SETTINGS.get(self.model.task.backbone, GeneratorSettings())
-            objects = generate_instances(self._generator, image, settings)
-            inside = objects > 0
-            floats = inside.astype(np.float32)
-            yield Band(everything, inside.astype(np.uint8), floats, np.zeros_like(floats), objects)
+        if self._finder is not None:
+            objects, classes = self._finder(image)
+            floats = (objects > 0).astype(np.float32)
+            yield Band(everything, classes, floats, np.zeros_like(floats), objects)
             return
         joined = self._whole_boxes(1)
         if prompts is not None:
@@ -313,6 +310,7 @@ def load_model(
     device: str = "auto",
     checkpoint: str | Path | None = None,
     allow_other_images: bool = False,
+    proposer: str | Path | None = None,
 ) -> KeptModel:
     """Load a kept model: a file that a run kept (`--keep`) or that the command `train` wrote.
 
@@ -323,21 +321,26 @@ def load_model(
             checkpoint of your own.
         allow_other_images: predict images of another type (8 or 16 bit) or colour than those of the
             training too.
+        proposer: a kept model that learned distances, whose objects are the prompts of this one.
 
     Raises:
         UserError: the file is not a kept model, its method or the weights of its backbone are not
-            here or are others, or the device is not available.
+            here or are others, the device is not available, or as `load_proposer`.
 
     Example:
         >>> model = bench.load_model("my.safetensors")
         >>> model.predict("image.png").classes
     """
     chosen = torch.device(RunSettings(device=device).find_device())
-    module, header = load_module(Path(path), None if checkpoint is None else Path(checkpoint))
-    module = module.to(chosen).eval()
+    weights = None if checkpoint is None else Path(checkpoint)
+    module, header = load_module(Path(path), weights)
+    module, recipe, second = module.to(chosen).eval(), header.cell.recipe, None
+    if proposer is not None:
+        second = load_proposer(Path(proposer), header, weights, chosen), Path(proposer)
+        recipe = replace(recipe, objects=Recipe.objects)  # the proposer separates them
     try:
-        model = Model(module, header.cell.task, header.cell.recipe)
+        model = Model(module, header.cell.task, recipe)
         model.zoom = header.zoom
-        return KeptModel(model, header, Path(path), allow_other_images)
+        return KeptModel(model, header, Path(path), allow_other_images, second)
     except UnsupportedError as error:
         raise UserError(f"{path} cannot predict here: {error}") from error

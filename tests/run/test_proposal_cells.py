@@ -3,18 +3,27 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
+from PIL import Image
 from touching_discs import write_discs
 
+import bench
 from bench.ask.grid import expand
 from bench.ask.proposer import proposer_cell
 from bench.ask.request import Request
 from bench.cost.predict.fit import Plan
 from bench.cost.predict.memory import MemoryPrediction
+from bench.data.decode import decode, instance_numbers
 from bench.data.fingerprint import fingerprint
 from bench.errors import UserError
+from bench.metrics.objects import objects_row, score_objects_by_class
 from bench.plugins.registry import get_method, load_collection
+from bench.predict.job import predict_files
+from bench.predict.pictures import open_pictures
+from bench.predict.settings import PredictionSettings
 from bench.record_values import Cost
 from bench.report.compare.grouping import words_of
 from bench.run.cell import run_cell
@@ -126,6 +135,51 @@ def test_a_trained_method_is_prompted_and_verified(
     assert [row["loss"] for row in other.history] == [row["loss"] for row in record.history]
     count, skipped, findings = check_predictions(store, [record], RecordImages(load_collection))
     assert (count, skipped, findings) == (len(record.per_image), [], [])
+
+
+def test_predict_finds_the_objects_that_the_cell_scored(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_checkout: dict[str, object]
+) -> None:
+    for module in ("cell", "proposer"):
+        monkeypatch.setattr(
+            f"bench.run.{module}.measure_cost", lambda model, *alone: Cost(10, 100, 1)
+        )
+    store = Store.open(tmp_path / "results", keep="all")
+    cell = cell_of(discs, "sam_lora")
+    finds = proposer_cell(cell)
+    run(finds, store)
+    record = run(cell, store)
+    path, second = store.model(cell), store.model(finds)
+    model = bench.load_model(path, device="cpu", proposer=second)
+    assert not model.takes_prompts
+    assert model.separates_objects
+    collection = load_collection(str(discs))
+    items = {item.name: item for item in collection.items}
+    pictures = open_pictures([discs / "images" / f"{row['name']}.png" for row in record.per_image])
+    settings = PredictionSettings()
+    outcomes = predict_files(model, pictures, tmp_path / "out", settings)
+    assert [outcome.error for outcome in outcomes] == [None] * len(pictures)
+    for row in record.per_image:
+        _, truth = decode(items[row["name"]], collection)
+        classes = np.asarray(Image.open(tmp_path / "out" / "labels" / f"{row['name']}.png"))
+        objects = tifffile.imread(tmp_path / "out" / "objects" / f"{row['name']}.tif")
+        numbers = instance_numbers(items[row["name"]], truth.shape)
+        scores = score_objects_by_class(classes, truth, 2, numbers, predicted_instances=objects)
+        expected = objects_row(scores, collection.classes)
+        assert {key: row[key] for key in expected} == expected
+    with pytest.raises(UserError, match="finds objects itself"):
+        model.predict(pictures[0].path, evaluation="whole")
+    with pytest.raises(UserError, match="takes no prompts"):
+        model.predict(pictures[0].path, boxes=[[0, 0, 9, 9]])
+    with pytest.raises(UserError, match="has not learned to separate objects"):
+        bench.load_model(path, device="cpu", proposer=path)
+    with pytest.raises(UserError, match="this one takes no prompts"):
+        bench.load_model(second, device="cpu", proposer=second)
+    alone = bench.load_model(path, device="cpu")  # without the proposer: prompts of the user
+    assert alone.takes_prompts
+    assert alone.predict(pictures[0].path, boxes=[[5, 10, 20, 30]]).evaluation == "whole"
+    with pytest.raises(UserError, match="or --proposer FILE"):
+        predict_files(alone, pictures, tmp_path / "other", settings)
 
 
 def test_a_stopped_training_of_the_proposer_continues(
