@@ -1,18 +1,27 @@
 """Write a file atomically, and compute hashes of files."""
 
+import fcntl
+import functools
 import hashlib
 import json
 import os
+import platform
+import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, WriteError
+
+# Temporary files: that of which file, written since which start of a machine, random letters.
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})\.[a-z0-9_]{8}")
+FOREIGN_S = 600.0  # a temporary file of another machine is left over if it is older
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = False) -> Path:
@@ -40,7 +49,8 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
     For content that a library writes to a path. The temporary file is in the same folder and has
     another suffix, so name the format to a library that infers it. If the block raises an error,
-    `path` is unchanged and the temporary file is removed.
+    `path` is unchanged and the temporary file is removed. It is locked for as long as this process
+    writes it, so that `remove_leftovers` can tell it from one of a process that was killed.
 
     Args:
         path: its folder is created if it does not exist. The file gets the mode 0644.
@@ -53,10 +63,12 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+        prefix = f".{path.name}.{boot_id()[:8]}."
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
         temporary = Path(name)
         try:
+            with suppress(OSError):  # a disk without locks: its age tells that it is left over
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield temporary
             temporary.chmod(0o644)  # mkstemp creates files that only their owner can read
             if durable:
@@ -66,11 +78,54 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
                 _sync(path.parent)  # the new name
         finally:
             temporary.unlink(missing_ok=True)
+            os.close(handle)
     except OSError as error:
-        raise WriteError(
-            f"cannot write '{path}' ({error.strerror or error}): free some space or choose another "
-            "folder, then run the command again"
-        ) from error
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: OSError) -> WriteError:
+    """The error that a file cannot be written; it is returned, not raised."""
+    return WriteError(
+        f"cannot write '{path}' ({error.strerror or error}): free some space or choose another "
+        "folder, then run the command again"
+    )
+
+
+def remove_leftovers(folder: Path, without: Collection[str] = ()) -> None:
+    """Remove the temporary files of `atomic_path` that killed processes have left in a folder.
+
+    Those that a process of this machine writes are locked. Those of other machines are removed if
+    they are older than `FOREIGN_S`. What cannot be removed stays, since nothing depends on it.
+
+    Args:
+        folder: with its subfolders; it need not exist.
+        without: names of subfolders that are left out.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in without]
+        for name in names:
+            if match := _TEMPORARY.fullmatch(name):
+                with suppress(OSError):
+                    _remove_leftover(Path(place, name), match[1])
+
+
+def _remove_leftover(path: Path, boot: str) -> None:
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if boot == boot_id()[:8] or time.time() - path.stat().st_mtime > FOREIGN_S:
+            path.unlink()
+
+
+@functools.cache
+def boot_id() -> str:
+    """What this machine has been called since it started, at least 8 hexadecimal digits.
+
+    Of a system that does not say so, a hash of the name of the machine.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return hashlib.sha256(platform.node().encode()).hexdigest()
 
 
 def parse_json(text: str | bytes, **settings: Any) -> Any:

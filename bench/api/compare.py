@@ -51,9 +51,9 @@ def compare(
             "distances", "rays"), proposer (a method, as "lora"), zoom (a number or
             "auto"), mask_grid ("coarse", "fine"), checkpointing, accumulate.
             How to run it: device, jobs (runs at a time), threads, timeout (seconds for each cell),
-            retry, keep, save_every (as "5min"), predict (memory and time of each run, before it),
-            fit_memory, executor ("local", "slurm", "ray"), slurm (options of sbatch), shard (as
-            "3/16"), log ("tensorboard", "wandb", "mlflow").
+            stall (as "30min"), retry, keep, save_every (as "5min"), predict (memory and time of
+            each run, before it), fit_memory, executor ("local", "slurm", "ray"), slurm (options of
+            sbatch), shard (as "3/16"), log ("tensorboard", "wandb", "mlflow").
             `Request` and `RunSettings` describe each of them, with its default.
 
     Returns:

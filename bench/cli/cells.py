@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bench.cli.numbers import Number, NumbersInText, read_pause, read_shard
+from bench.cli.numbers import Number, NumbersInText, read_pause, read_shard, read_stall
 from bench.cli.parsing import add_out, plain
 from bench.cli.report import write_all
 from bench.wording import counted
@@ -67,6 +67,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         "--timeout", metavar="S", type=Number("timeout"), help="time limit of a cell in seconds"
     )
     group.add_argument(
+        "--stall",
+        metavar="TIME",
+        type=NumbersInText(read_stall),
+        default="30min",
+        help="end a cell that makes no progress for this time: 90s, 1h, 0 (never) [%(default)s]",
+    )
+    group.add_argument(
         "--retry",
         action="store_true",
         help="also run cells again that ended oom, diverged, timeout or unsupported",
@@ -78,14 +85,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         help="trained models to keep in OUT/models: none, best (of each method, by validation"
         " Dice), all [%(default)s]",
     )
-    group.add_argument(
-        "--save-every",
-        metavar="TIME",
-        type=NumbersInText(read_pause),
-        default="5min",
-        help="how often a cell saves its training, to continue after a kill: 90s, 1h, 0 (never)"
-        " [%(default)s]",
-    )
+    add_save_every(group)
     group.add_argument(
         "--fit-memory",
         action="store_true",
@@ -118,6 +118,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> Any:
         help="list the cells, predict their time and memory, then exit",
     )
     return group
+
+
+def add_save_every(group: Any) -> None:
+    """Add the option `--save-every` to a parser or a group."""
+    group.add_argument(
+        "--save-every",
+        metavar="TIME",
+        type=NumbersInText(read_pause),
+        default="5min",
+        help="how often the training is saved, to continue after a kill: 90s, 1h, 0 (never)"
+        " [%(default)s]",
+    )
 
 
 def prepare_run(arguments: argparse.Namespace) -> "RunSettings":

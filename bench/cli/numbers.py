@@ -123,6 +123,13 @@ def read_pause(text: str) -> object:
     return read_seconds(text, "--save-every")
 
 
+def read_stall(text: str) -> object:
+    """As `bench.run.durations.read_seconds`, for `--stall`."""
+    from bench.run.durations import read_seconds
+
+    return read_seconds(text, "--stall")
+
+
 def read_count(text: str) -> object:
     """As `bench.choice.limits.parse_count`."""
     from bench.choice.limits import parse_count

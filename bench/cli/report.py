@@ -87,6 +87,7 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     from bench.report.tables.terminal import terminal_table
     from bench.run.record_images import NamedImages, RecordImages
 
+    store.remove_leftovers()
     digests = RecordDigests()
     frame = to_frame(digests.note(store.stream()))
     comparisons = make_comparisons(frame)

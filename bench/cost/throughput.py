@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.parallel import tell
+
 FEWEST_BLOCKS = 5  # that can show whether the machine was busy
 
 _SCHEDULED = Path("/proc/thread-self/schedstat")  # ns on a CPU, ns waiting for one, time slices
@@ -74,6 +76,7 @@ def measure_throughput(
     while (begun := time.perf_counter()) - start < warmup_s or fastest == float("inf"):
         call()
         wait()
+        tell("measuring a speed", 0, blocks)
         fastest = min(fastest, time.perf_counter() - begun)
     calls = max(1, round(block_s / fastest)) if fastest > 0 else 1
 
@@ -85,6 +88,7 @@ def measure_throughput(
             if len(speeds) >= FEWEST_BLOCKS and _spread(speeds) < steady:
                 break
             speeds.append(_time_block(call, wait, calls, block_s, sync is None) * images_per_call)
+            tell("measuring a speed", len(speeds), blocks)
     low, median, high = (float(q) for q in np.percentile(speeds, (25, 50, 75)))
     return Throughput(median, high - low if len(speeds) > 1 else None, tuple(speeds))
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from bench.data import transforms
 from bench.data.fit import Labels, UInt8, check_fit, fitted_size, pad_image, pad_labels
+from bench.data.parallel import tell
 from bench.data.transforms import Transform
 from bench.errors import no_such
 
@@ -135,6 +136,7 @@ class Views:
             del stack
             for place in places:
                 self._fill(bank, place * self.depth, pictures, numbers[place])
+            tell("drawing views of images", source + 1, self._sources)
         assert bank is not None, "at least one view is drawn"
         return bank
 

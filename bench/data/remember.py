@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.errors import UserError
-from bench.files import cache_folder, write_atomic
+from bench.files import cache_folder, remove_leftovers, write_atomic
 
 MOST_FILES = 200  # the ones written last stay
 MOST_RESULTS = 100_000  # in each file
@@ -99,6 +99,7 @@ class Remembered:
         with suppress(UserError, OSError):
             write_atomic(self._path, json.dumps(self._results))
             self._changed = False
+            remove_leftovers(self._path.parent)
             files = sorted(self._path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
             for file in files[:-MOST_FILES]:
                 file.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from bench.data.components import label_components
 from bench.data.decode import decode
 from bench.data.items import IGNORE, Collection, Item
+from bench.data.parallel import tell
 from bench.errors import UnsupportedError, UserError
 from bench.evaluate.scoring import Prediction
 from bench.learn.model import Model, check_finite
@@ -274,6 +275,7 @@ class _Predictor(SamPredictor):  # type: ignore[misc]
         masks, quality, small = super().predict_torch(*clicks, **how)
         check_finite(masks)  # the generator drops masks of NaN without a word
         check_finite(quality)
+        tell("predicting objects of clicks", len(masks))
         return masks, quality, small
 
 

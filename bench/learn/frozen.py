@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from bench.data.parallel import tell
 from bench.learn.model import Model, ModelInput
 
 MOST_BYTES = 8 << 30  # the features of a bank are smaller, except at published bank sizes
@@ -29,4 +30,5 @@ def run_frozen_stages(model: Model, images: Tensor, batch: int = 8) -> ModelInpu
     features[:batch] = first
     for start in range(batch, len(images), batch):
         features[start : start + batch] = model.encode_frozen(images[start : start + batch])
+        tell("running frozen stages", start, len(images))
     return model.encoded(features, images)

@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.data.bank import Bank, Sample, Views
 from bench.data.decode import decode, instance_numbers
 from bench.data.items import Collection, Item
+from bench.data.parallel import tell
 from bench.learn.distance_loss import SCALE
 from bench.objects.rules import ObjectRule
 from bench.sam.prompts import PromptRule, Prompts
@@ -285,6 +286,7 @@ def _true_maps(bank: Bank, rule: ObjectRule) -> Tensor:
         shares, inside = rule.true_maps(mask, numbers)
         maps[row] = np.rint(SCALE * shares)
         maps[row, 0] = np.where(inside, maps[row, 0].clip(min=1), 0)
+        tell("measuring distances in views", row + 1, len(bank))
     return torch.from_numpy(maps)
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.data.parallel import tell
 from bench.errors import DivergedError, UnsupportedError
 from bench.learn.distance_loss import distance_loss
 from bench.learn.losses import Loss, get_loss
@@ -140,6 +141,7 @@ class Model:
         with torch.no_grad():
             logits = self.forward(images, prompts)
         check_finite(logits)
+        tell("predicting images or windows", len(images))
         return logits
 
     def logits(

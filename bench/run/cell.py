@@ -6,15 +6,15 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from PIL import Image
 
 from bench.cost.measure import count_cost, measure_cost
 from bench.cost.predict.memory import VALIDATION_IMAGES
 from bench.cost.remember import remembered
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
+from bench.data.parallel import listening, tell
 from bench.data.split import Split, join_groups, split
-from bench.errors import DivergedError, UnsupportedError, UserError
+from bench.errors import DivergedError, UnsupportedError, UserError, WriteError
 from bench.evaluate.modes import get_mode
 from bench.evaluate.object_width import widths_of_missed_classes
 from bench.evaluate.scoring import Prediction, Scoring
@@ -23,9 +23,11 @@ from bench.learn.model import Model
 from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method, load_collection
 from bench.record_values import Cost, PredictedCost
+from bench.run.class_maps import write_class_map
 from bench.run.device_memory import available_bytes
 from bench.run.environment import environment
 from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Say
+from bench.run.heartbeat import Heartbeat
 from bench.run.models import keep_model
 from bench.run.predictor import CostPredictor, training_size
 from bench.run.proposer import Proposer
@@ -68,13 +70,12 @@ def run_cell(
         The record, with the status "ok"; it is not written.
 
     Raises:
-        UserError: the dataset, the method, its options or the weights cannot be used, or the model
-            cannot be written.
+        UserError: the dataset, the method, its options or the weights cannot be used, or a class
+            map or the model cannot be written.
         UnsupportedError: the method cannot be used for the task, the recipe or the evaluation.
         DivergedError: a loss or a logit is not finite.
         torch.OutOfMemoryError, MemoryError: the memory does not suffice.
         RuntimeError: this process holds other memory on the CUDA device, see `measure_memory`.
-        OSError: a predicted class map cannot be written.
         StopRequested: a signal of `stop` came.
     """
     recipe = cell.recipe
@@ -116,12 +117,12 @@ def run_cell(
         shown = parts.val[:VALIDATION_IMAGES]
         zoom = choose_zoom(model, shown, collection, lock.give_way if lock else lambda: None)
     scoring, folder = Scoring(tested), store.predictions(cell)
-    folder.mkdir(parents=True, exist_ok=True)
-    for prediction in predictions:
+    for number, prediction in enumerate(predictions, start=1):
         if lock is not None:
             lock.give_way()
         scoring.add(prediction)
-        Image.fromarray(prediction.classes).save(folder / f"{prediction.item.name}.png")
+        write_class_map(prediction.classes, folder / f"{prediction.item.name}.png")
+        tell("evaluating images", number, len(items))
     metrics = scoring.summary()
     scale = model.zoom if mode.native else None
     metrics |= widths_of_missed_classes(metrics, items, tested, cell.task, scale=scale)
@@ -275,7 +276,8 @@ def work(
     """Run a cell and write its record, whatever its outcome; the body of a cell's process.
 
     An error of the cell is in the record and not raised. The process keeps the number of threads,
-    and rounds tiny numbers to 0. The state of the training is removed after the record is written.
+    and rounds tiny numbers to 0. The state of the training is removed after the record is written,
+    unless a file could not be read or written.
 
     Args:
         cell: what to run.
@@ -295,8 +297,10 @@ def work(
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # vanishing gradients would slow the CPU down
     device = torch.device(device_name)
+    stop, heartbeat, unfinished = StopSignals(), Heartbeat(say), False
+    speeds = SpeedLock(hurry=lambda: heartbeat.must_hurry(stop))
     try:
-        with StopSignals() as stop, SpeedLock(hurry=lambda: stop.noted is not None) as lock:
+        with stop, speeds as lock, listening(heartbeat):
 
             def say_and_give_way(progress: CellProgress) -> None:
                 with lock.away():  # the scheduler may let the cell wait
@@ -311,12 +315,15 @@ def work(
     except UnsupportedError as error:
         record = failure(cell, "unsupported", str(error), device_name)
     except UserError as error:
+        unfinished = isinstance(error, WriteError)  # later there may be space
         record = failure(cell, "failed", str(error), device_name)
     except Exception as error:  # a method's bug costs its own cell only, and is shown
+        unfinished = isinstance(error, OSError)
         status: Status = "oom" if "can't allocate memory" in str(error) else "failed"
         record = failure(cell, status, f"{type(error).__name__}: {error}", device_name)
     store.write(record)
-    store.remove_training(cell)
+    if not unfinished:
+        store.remove_training(cell)
 
 
 def failure(cell: Cell, status: Status, reason: str, device_name: str) -> Record:

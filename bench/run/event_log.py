@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import WriteError
+from bench.files import boot_id
 from bench.run.events import (
     CellFinished,
     CellProgressed,
@@ -79,7 +80,8 @@ class EventLog:
             jobs: cells at a time.
             threads: CPU threads of a cell.
         """
-        self.write("run_started", cells=cells, to_do=to_do, jobs=jobs, threads=threads)
+        about = {"cells": cells, "to_do": to_do, "jobs": jobs, "threads": threads}
+        self.write("run_started", **about, boot=boot_id())
 
     def start_cell(self, cell: Cell, place: Place) -> None:
         """Note where a cell runs: "device", "cell_host" and "cell_pid"."""

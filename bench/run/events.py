@@ -62,6 +62,23 @@ class CostPredicted:
 
 
 @dataclass(frozen=True)
+class WorkDone:
+    """A running cell has done a part of some work, at most once every few seconds.
+
+    It only tells the executor that the cell makes progress; no command shows it.
+
+    Attributes:
+        what: the work in a few words, such as "reading masks".
+        done: its parts so far.
+        total: of all parts; 0 where it is not known.
+    """
+
+    what: str
+    done: int
+    total: int = 0
+
+
+@dataclass(frozen=True)
 class TrainingNote:
     """What a running cell says about the saved state of its training.
 
@@ -72,7 +89,7 @@ class TrainingNote:
     sentence: str
 
 
-CellProgress = PhaseStarted | TrainingProgress | CostPredicted | TrainingNote
+CellProgress = PhaseStarted | TrainingProgress | CostPredicted | TrainingNote | WorkDone
 Say = Callable[[CellProgress], None]  # takes the progress of a running cell
 
 

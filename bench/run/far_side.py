@@ -31,6 +31,7 @@ class SentCell:
         device: "cpu" or "cuda".
         threads: CPU threads.
         limit_s: seconds after which it is stopped; None for no limit.
+        stall_s: seconds without progress after which it is stopped; None for no limit.
         predict: predict memory and time for its record.
         fitted: as of `CostPredictor`.
     """
@@ -39,13 +40,15 @@ class SentCell:
     device: str
     threads: int
     limit_s: float | None
+    stall_s: float | None
     predict: bool
     fitted: bool
 
     def executor(self, store: Store) -> LocalExecutor:
         """What runs the cell on this machine."""
         predictor = CostPredictor(remembers=True, fitted=self.fitted) if self.predict else None
-        return LocalExecutor((self.device,), self.threads, store, self.limit_s, predictor)
+        limits = self.limit_s, predictor, self.stall_s
+        return LocalExecutor((self.device,), self.threads, store, *limits)
 
 
 def run_here(sent: SentCell, executor: LocalExecutor, store: Store) -> Record:

@@ -12,10 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from bench.plugins.drawn import Drawn, drawn_so_far, keep_drawn
 from bench.run.device_memory import available_bytes, fit_together
-from bench.run.events import CellProgress, CostPredicted
+from bench.run.events import (
+    CellProgress,
+    CostPredicted,
+    PhaseStarted,
+    TrainingProgress,
+    WorkDone,
+)
 from bench.run.executor import Place, Report
 from bench.run.memory_words import explain
-from bench.run.process import ChildProcess, Ended, ProcessDiedError, isolate, receive
+from bench.run.process import (
+    ChildProcess,
+    Ended,
+    ProcessDiedError,
+    StalledError,
+    isolate,
+    receive,
+)
 from bench.run.store import Store
 from bench.run.threads import usable_cores
 from bench.spec import Cell, Record
@@ -97,6 +110,7 @@ class _Running:
         child: its process.
         admit: lets the cell go on after its prediction; None once it may.
         prediction: the last one; None before.
+        last: what it did last, in words.
     """
 
     cell: Cell
@@ -104,6 +118,7 @@ class _Running:
     child: ChildProcess
     admit: "Connection[Any, Any] | None"
     prediction: CostPredicted | None = None
+    last: str = "starting"
 
 
 class LocalExecutor:
@@ -119,6 +134,7 @@ class LocalExecutor:
         limit_s: seconds after which a cell is stopped, without the time that it waits for memory;
             None for no limit.
         predictor: of memory and time; None: nothing is predicted, nothing is kept apart.
+        stall_s: seconds without progress after which a cell is stopped; None for no limit.
     """
 
     def __init__(
@@ -128,11 +144,12 @@ class LocalExecutor:
         store: Store,
         limit_s: float | None,
         predictor: "CostPredictor | None",
+        stall_s: float | None = None,
     ) -> None:
         self.jobs = len(places)
         self._places = Counter(places)
         self._threads, self._store, self._limit_s = threads, store, limit_s
-        self._predictor = predictor
+        self._predictor, self._stall_s = predictor, stall_s
         self._running: dict[ChildProcess, _Running] = {}
         self._peaks: dict[str, int | None] = {}  # a cell's settings to its predicted peak
 
@@ -177,7 +194,7 @@ class LocalExecutor:
             drawn=drawn_so_far((cell.dataset, cell.test_dataset)),
         )
         arguments = (cell, device, self._threads, self._store)
-        child = ChildProcess(body, *arguments, limit_s=self._limit_s)
+        child = ChildProcess(body, *arguments, limit_s=self._limit_s, stall_s=self._stall_s)
         if gate is not None:
             gate.close()
         self._running[child] = _Running(cell, device, child, admit)
@@ -193,6 +210,9 @@ class LocalExecutor:
                 child.kill()
                 self._admit_waiting()
                 reports.append((running.cell, self._record(running, event)))
+                continue
+            running.last = _describe(event, running.cell) or running.last
+            if isinstance(event, WorkDone):
                 continue
             if isinstance(event, CostPredicted):
                 self._take_in(running, event)
@@ -250,9 +270,12 @@ class LocalExecutor:
         cell, device, error = running.cell, running.device, ended.error
         if error is not None:
             status: Any = "timeout" if isinstance(error, TimeoutError) else "failed"
-            if status == "timeout":
-                self._store.remove_training(cell)  # another one that died continues when run again
-            self._store.write(failure(cell, status, str(error), device))
+            stalled, reason = isinstance(error, StalledError), str(error)
+            if stalled:
+                reason = f"{error} (last: {running.last}); --stall sets this limit"
+            elif status == "timeout":
+                self._store.remove_training(cell)  # the others continue when they run again
+            self._store.write(failure(cell, status, reason, device))
         record = self._store.read(cell)
         assert record is not None, "a cell that ends without an error has written its record"
         if running.prediction is not None and record.status != "ok":
@@ -260,6 +283,18 @@ class LocalExecutor:
             record = _with_prediction(record, running.prediction, device, killed)
             self._store.write(record)
         return record
+
+
+def _describe(event: CellProgress, cell: Cell) -> str:
+    """What a cell did last, for a cell that does nothing more; "" for other events."""
+    match event:
+        case PhaseStarted(phase):
+            return f"phase {phase}"
+        case TrainingProgress(step):
+            return f"step {step} of {cell.recipe.steps}"
+        case WorkDone(what, done, total):
+            return f"{what}, {done} of {total}" if total else f"{what}, {done}"
+    return ""
 
 
 def free_bytes(device: str) -> int | None:

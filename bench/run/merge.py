@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError, WriteError
-from bench.files import atomic_path, file_sha256, write_atomic
+from bench.files import atomic_path, file_sha256, remove_leftovers, write_atomic
 from bench.plugins.registry import get_method
 from bench.run.event_log import FILE, read_events
 from bench.run.folders import find_records, refuse_conflicts, same_file, stream_records
@@ -65,6 +65,7 @@ def merge_folders(folders: Sequence[Path], target: Path) -> Merged:
     models = _files(sources, Path("models"), "*.safetensors")
     refuse_conflicts(_conflicts(models))
     store = Store.open(target)
+    remove_leftovers(target)
     new_files = _copy_all(_firsts(models), target, link=True)
     _copy_all(_firsts(_files(sources, Path("models"), "*.md")), target)
     new_files += _copy_all(_logs(sources), target)

@@ -17,11 +17,14 @@ from multiprocessing import connection
 from types import ModuleType
 from typing import Any, TypeVar
 
+from bench.errors import UserError
 from bench.plugins.folders import VARIABLE
 from bench.run.stop import CODES, ignored
 
 Event = TypeVar("Event")
 Work = Callable[..., None]
+SUSPENDED_S = 30.0  # a wait that ends so late: this process was suspended, as by Ctrl-Z
+GONE_S = 20.0  # for a killed process to be gone; one that waits for a disk may never be
 _MAIN_MODULE = threading.Lock()  # one thread at a time replaces it
 
 
@@ -30,16 +33,21 @@ class ProcessDiedError(RuntimeError):
 
     Args:
         code: its exit code; the negative number of a signal that ended it.
+        reason: what it said before, a sentence; "" if it said nothing.
     """
 
-    def __init__(self, code: int) -> None:
-        super().__init__(_describe_exit(code))
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(reason or _describe_exit(code))
         self.code = code
 
     @property
     def killed(self) -> bool:
         """Whether it was killed (signal 9), as the system does when memory runs out."""
         return self.code == -signal.SIGKILL
+
+
+class StalledError(TimeoutError):
+    """The process has sent no event for too long."""
 
 
 def start_server(*modules: str) -> None:
@@ -63,11 +71,22 @@ class Ended:
     """A process has ended.
 
     Attributes:
-        error: why it did not finish its work: TimeoutError after its time limit, else
-            ProcessDiedError; None if it did.
+        error: why it did not finish its work: TimeoutError after its time limit, StalledError
+            after a time without an event, else ProcessDiedError; None if it did.
     """
 
     error: TimeoutError | ProcessDiedError | None = None
+
+
+@dataclass(frozen=True)
+class _Reason:
+    """Why a process ends without finishing its work.
+
+    Attributes:
+        sentence: for the user.
+    """
+
+    sentence: str
 
 
 class ChildProcess:
@@ -79,9 +98,12 @@ class ChildProcess:
         work: a function of an importable module; its last argument sends an event to this process.
         args: picklable arguments.
         limit_s: seconds after which `receive` kills the process; None for no limit.
+        stall_s: seconds without an event after which `receive` kills it; None for no limit.
     """
 
-    def __init__(self, work: Work, *args: Any, limit_s: float | None = None) -> None:
+    def __init__(
+        self, work: Work, *args: Any, limit_s: float | None = None, stall_s: float | None = None
+    ) -> None:
         context = multiprocessing.get_context("forkserver")
         self._inbox, outbox = context.Pipe(duplex=False)
         arguments = (work, args, outbox, _plugins())
@@ -89,9 +111,11 @@ class ChildProcess:
         with _without_main_module():
             self._process.start()
         outbox.close()
-        self._limit_s = limit_s
+        self._limit_s, self._stall_s = limit_s, stall_s
         self._left = limit_s
         self._ends: float | None = None
+        self._stalls: float | None = None
+        self._reason = ""
         self.start_clock()
 
     def fileno(self) -> int:
@@ -105,31 +129,47 @@ class ChildProcess:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of its time limit, at least 0; None without a limit, or while it does not count."""
-        return None if self._ends is None else max(0.0, self._ends - time.monotonic())
+        """Of its limits, at least 0; None without a limit, or while they do not count."""
+        ends = [end for end in (self._ends, self._stalls) if end is not None]
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def stop_clock(self) -> None:
         """Do not count the time from now on."""
-        self._left = self.seconds_left
-        self._ends = None
+        self._left = None if self._ends is None else max(0.0, self._ends - time.monotonic())
+        self._ends = self._stalls = None
 
     def start_clock(self) -> None:
         """Count the time again."""
-        self._ends = None if self._left is None else time.monotonic() + self._left
+        now = time.monotonic()
+        self._ends = None if self._left is None else now + self._left
+        self._stalls = None if self._stall_s is None else now + self._stall_s
+
+    def note_progress(self) -> None:
+        """Count the time without an event from now on, unless the clock is stopped."""
+        if self._stalls is not None and self._stall_s is not None:
+            self._stalls = time.monotonic() + self._stall_s
 
     def next_event(self) -> Any:
         """What the process sent, or `Ended`; waits until there is one of them."""
+        self.note_progress()
         try:
-            return self._inbox.recv()
+            event = self._inbox.recv()
+            if not isinstance(event, _Reason):
+                return event
+            self._reason = event.sentence
+            return self.next_event()
         except (EOFError, OSError):  # the end, or killed in the middle of a message
             self._process.join()
         code = self._process.exitcode
-        return Ended(ProcessDiedError(code) if code else None)
+        return Ended(ProcessDiedError(code, self._reason) if code else None)
 
     def expire(self) -> Ended:
-        """Kill the process at its time limit."""
+        """Kill the process at one of its limits."""
+        late = self._ends is not None and time.monotonic() >= self._ends
         self.kill()
-        return Ended(TimeoutError(f"not done after {self._limit_s:g} s"))
+        if late:
+            return Ended(TimeoutError(f"not done after {self._limit_s:g} s"))
+        return Ended(StalledError(f"no progress for {self._stall_s:g} s"))
 
     def terminate(self, patience_s: float) -> None:
         """Ask the process to end (SIGTERM), and wait until it has, at most `patience_s`."""
@@ -137,9 +177,9 @@ class ChildProcess:
         self._process.join(patience_s)
 
     def kill(self) -> None:
-        """Kill the process, unless it has ended, and wait until it is gone."""
+        """Kill the process, unless it has ended, and wait until it is gone, at most `GONE_S`."""
         self._process.kill()
-        self._process.join()
+        self._process.join(GONE_S)
         self._inbox.close()
 
 
@@ -159,7 +199,11 @@ def receive(
     limits = [timeout_s, *(child.seconds_left for child in children)]
     wait_s = min((limit for limit in limits if limit is not None), default=None)
     waiting: Any = children  # anything with a `fileno`
+    began = time.monotonic()
     ready: Any = connection.wait(waiting, wait_s)
+    if wait_s is not None and time.monotonic() - began > wait_s + SUSPENDED_S:
+        for child in children:  # suspended with this process, they could say nothing
+            child.note_progress()
     events = [(child, child.next_event()) for child in ready]
     late = [child for child in children if child not in ready and child.seconds_left == 0]
     return events + [(child, child.expire()) for child in late]
@@ -182,7 +226,8 @@ def isolate(
     Raises:
         TimeoutError: the limit was reached.
         ProcessDiedError: the process ended by a signal or with a non-zero exit code, as it does
-            when `work` raises an error (its traceback goes to stderr).
+            when `work` raises an error: a UserError is its message, the traceback of another one
+            goes to stderr.
     """
     child = ChildProcess(work, *args, limit_s=limit_s)
     try:
@@ -239,4 +284,8 @@ def _enter(
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    work(*args, outbox.send)
+    try:
+        work(*args, outbox.send)
+    except UserError as error:
+        outbox.send(_Reason(str(error)))
+        sys.exit(1)

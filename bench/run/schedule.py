@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from bench.errors import UserError, check_number
+from bench.run.claims import Refresher
 from bench.run.durations import read_seconds
 from bench.run.event_log import EventLog
 from bench.run.events import (
@@ -54,6 +55,8 @@ class RunSettings:
         threads: CPU threads of each cell, 1 or more; None for the number that the records in the
             results folder have, and 1 in a new folder (`bench.run.threads`).
         timeout: seconds after which a cell is stopped, in (0, 1,000,000]; None for no limit.
+        stall: time without progress after which a cell is stopped, as "90s", "30min" or "1h"; "0"
+            for never.
         retry: run cells again whose records have the status oom, diverged, timeout or unsupported.
             Cells with the status failed always run again, since the cause may be repaired.
         keep: which trained models are kept in the folder `models`: "none"; "best", of the cells
@@ -75,6 +78,7 @@ class RunSettings:
     shard: str = ""
     threads: int | None = None
     timeout: float | None = None
+    stall: str = "30min"
     retry: bool = False
     keep: str = "best"
     save_every: str = "5min"
@@ -86,8 +90,8 @@ class RunSettings:
         """Check all values but the device.
 
         Raises:
-            UserError: `jobs`, `threads`, `timeout` or `save_every` is out of range, or `keep` is
-                unknown.
+            UserError: `jobs`, `threads`, `timeout`, `stall` or `save_every` is out of range, or
+                `keep` is unknown.
         """
         for name in ("jobs", "threads", "timeout"):
             if (value := getattr(self, name)) is not None:
@@ -102,6 +106,7 @@ class RunSettings:
         if self.keep not in KEEP_RULES:
             raise UserError(f"--keep cannot be '{self.keep}': give one of {', '.join(KEEP_RULES)}")
         read_seconds(self.save_every, "--save-every")
+        read_seconds(self.stall, "--stall")
 
     def find_device(self) -> str:
         """The name of the first of `find_devices`."""
@@ -186,6 +191,7 @@ def run_cells(
     settings.check()
     save_s = read_seconds(settings.save_every, "--save-every")
     store = replace(store, keep=settings.keep, save_s=save_s)
+    store.remove_leftovers()
     # An unreadable record stops the run now, not hours later.
     threads, note = choose_threads(settings.threads, cells, store.stream())
     settings = replace(settings, threads=threads)
@@ -204,6 +210,7 @@ def run_cells(
     queue.report_done()
     with log, trackers, queue, executor:
         while queue.waiting or queue.running:
+            queue.refresh_claims()
             _start_cells(queue, executor, log)
             if queue.running:
                 for cell, report in executor.wait(POLL_S):
@@ -222,18 +229,17 @@ def _open(settings: RunSettings, cells: Sequence[Cell], to_do: int, store: Store
     from bench.run.local import LocalExecutor, choose_places
     from bench.run.predictor import CostPredictor
 
-    threads, limit_s = settings.threads, settings.timeout
+    threads, limit_s, fitted = settings.threads, settings.timeout, settings.fit_memory
+    stall_s = read_seconds(settings.stall, "--stall") or None
     assert threads is not None, "run_cells has chosen a number"
     if settings.executor == "local" or not to_do:
         places = choose_places(settings.find_devices(), settings.jobs, threads, to_do)
-        predictor = (
-            CostPredictor(remembers=True, fitted=settings.fit_memory) if settings.predict else None
-        )
-        return LocalExecutor(places, threads, store, limit_s, predictor)
+        predictor = CostPredictor(remembers=True, fitted=fitted) if settings.predict else None
+        return LocalExecutor(places, threads, store, limit_s, predictor, stall_s)
     from bench.run.far_side import SentCell
 
-    device, fitted = settings.check_far_device(), settings.fit_memory
-    template = SentCell(cells[0], device, threads, limit_s, settings.predict, fitted)
+    device = settings.check_far_device()
+    template = SentCell(cells[0], device, threads, limit_s, stall_s, settings.predict, fitted)
     if settings.executor == "ray":
         from bench.run.ray_cluster import RayExecutor
 
@@ -278,6 +284,7 @@ class _Queue:
         self.emit = emit
         self._store, self._retry, self._may_start = store, retry, may_start
         self._claims: dict[str, ExitStack] = {}
+        self._refresher = Refresher(store.claims)
         records = ((cell, self._kept(cell)) for cell in cells)
         self._done = {cell.id: record for cell, record in records if record is not None}
         self.waiting = [cell for cell in cells if cell.id not in self._done]
@@ -296,6 +303,10 @@ class _Queue:
             if record.status == "ok" and record.cell.id in saved:
                 self._store.remove_training(record.cell)  # killed just before it would be removed
             self._finish(CellFinished(record, None))
+
+    def refresh_claims(self) -> None:
+        """Keep the claims of the running cells fresh."""
+        self._refresher.refresh(self._claims)
 
     def take_out(self, cell: Cell) -> bool:
         """Claim a waiting cell that is to start now; whether it starts."""

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.files import boot_id
+from bench.run.claims import is_claimed
 from bench.run.event_log import read_events
-from bench.run.store import RecordError, is_claimed
+from bench.run.store import RecordError
 
 _RUN = re.compile(r"_s\d+_f\d+_[0-9a-f]+$")  # end of an id: seed, fold and hash
 
@@ -95,12 +97,15 @@ class _Command:
     pid: int
     jobs: int
     to_do: set[str]
+    boot: str
 
     @property
     def alive(self) -> bool:
-        """Whether its process exists; True for other machines."""
+        """Whether its process exists; True for other machines, False from before a restart."""
         if self.host != platform.node():
             return True
+        if self.boot not in ("", boot_id()):
+            return False
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -127,7 +132,9 @@ class _Log:
             key = event.get("host", ""), event.get("pid", 0)
             if event["event"] == "run_started":
                 self._end(key)  # a number of a process that was used again
-                self.commands[key] = _Command(*key, event["jobs"], set(event["to_do"]))
+                self.commands[key] = _Command(
+                    *key, event["jobs"], set(event["to_do"]), event.get("boot", "")
+                )
             elif event["event"] in ("run_finished", "run_stopped"):
                 self._end(key)
             elif "cell" in event:
@@ -167,9 +174,10 @@ def read_status(folder: Path) -> FolderStatus:
     log = _Log()
     log.read(folder)
     counts, failed, recorded = _read_records(folder)
-    for path in (folder / "claims").glob("*"):  # also of runs that wrote no log
+    claims = folder / "claims"
+    for path in claims.glob("[!.]*"):  # also of runs that wrote no log
         name, known = path.name, path.name in log.started or path.name in recorded
-        if not known and is_claimed(folder, name):
+        if not known and is_claimed(claims, name):
             log.started[name] = StartedCell(name, platform.node())
     for name, cell in log.started.items():
         cell.state = _state(folder, cell, log.starters.get(name, platform.node()))
@@ -205,7 +213,7 @@ def _read_records(folder: Path) -> tuple[dict[str, int], tuple[dict[str, str], .
 
 
 def _state(folder: Path, cell: StartedCell, starter: str) -> str:
-    if is_claimed(folder, cell.cell):
+    if is_claimed(folder / "claims", cell.cell):
         return "running"
     return "interrupted" if starter == platform.node() else "elsewhere"
 

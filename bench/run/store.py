@@ -1,17 +1,16 @@
 """One JSON file per cell, written atomically."""
 
-import fcntl
 import json
-import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from bench.errors import UserError
-from bench.files import parse_json, write_atomic
+from bench.files import parse_json, remove_leftovers, write_atomic
+from bench.run import claims
 from bench.spec import SCHEMA, Cell, Record
 
 KEEP_RULES = ("none", "best", "all")
@@ -39,7 +38,7 @@ class Store:
     """A results folder. Several processes on one machine may write to it at the same time.
 
     `records/<id>.json` holds the result of a cell. `claims/<id>` is locked while a process works on
-    the cell; the system releases the lock when the process ends, even if it is killed.
+    the cell (`bench.run.claims`).
     `predictions/<id>/` holds the predicted class maps, `models/<id>.safetensors` a kept model.
     `training/<id>/` is there while a cell trains, and after it was stopped.
 
@@ -48,11 +47,13 @@ class Store:
         keep: which models the cells of this run keep, one of `KEEP_RULES`.
         save_s: seconds after which the cells of this run save the state of their training; 0 for
             never.
+        trainings: folder of these states; None for `training` in `folder`.
     """
 
     folder: Path
     keep: str = "none"
     save_s: float = 0.0
+    trainings: Path | None = None
 
     @classmethod
     def open(cls, folder: Path, keep: str = "none") -> "Store":
@@ -68,9 +69,8 @@ class Store:
         try:
             for part in ("records", "claims", "predictions"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
-            probe = folder / "records" / f".probe-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=folder / "records"):
+                pass
         except OSError as error:
             raise UserError(
                 f"cannot write to {folder} ({error.strerror}): give --out a folder you may write to"
@@ -99,11 +99,15 @@ class Store:
 
         Its folder is the cell's own, so that all that a killed save leaves there can be removed.
         """
-        return self.folder / "training" / cell.id / "state.safetensors"
+        return self._trainings / cell.id / "state.safetensors"
 
     def proposer_training(self, cell: Cell) -> Path:
         """File of the state of the training of the cell's proposer, likewise."""
-        return self.folder / "training" / f"{cell.id}.proposer" / "proposer.safetensors"
+        return self._trainings / f"{cell.id}.proposer" / "proposer.safetensors"
+
+    @property
+    def _trainings(self) -> Path:
+        return self.trainings or self.folder / "training"
 
     def saved_trainings(self) -> set[str]:
         """The ids of the cells that have a state of their training."""
@@ -153,44 +157,23 @@ class Store:
         text = json.dumps(record.to_dict(), indent=1, allow_nan=False)
         write_atomic(self.path(record.cell), text + "\n", durable=True)
 
-    @contextmanager
-    def claim(self, cell: Cell) -> Iterator[bool]:
-        """Yield True if the cell is claimed until the block ends, so that nobody else can claim it.
+    def claim(self, cell: Cell) -> AbstractContextManager[bool]:
+        """As `bench.run.claims.claim`; the folder must have been opened (`open`)."""
+        return claims.claim(self.claims, cell.id)
 
-        Yields False at once where another process, or another block of this one, has claimed it.
-        The folder must have been opened (`open`).
-        """
-        with (self.folder / "claims" / cell.id).open("w") as file:
-            claimed = _lock(file)
-            if claimed:  # nobody else writes this record: a killed process left these files
-                for rest in (self.folder / "records").glob(f".{cell.id}.json.*"):
-                    rest.unlink(missing_ok=True)
-            yield claimed
+    @property
+    def claims(self) -> Path:
+        """Folder of the claims."""
+        return self.folder / "claims"
 
     def claimed(self) -> list[str]:
-        """Ids of the cells that processes of this machine work on, sorted."""
-        files = sorted((self.folder / "claims").glob("*"))
-        return [file.name for file in files if is_claimed(self.folder, file.name)]
+        """Ids of the cells that processes work on, sorted."""
+        names = sorted(path.name for path in self.claims.glob("[!.]*"))
+        return [name for name in names if claims.is_claimed(self.claims, name)]
 
-
-def is_claimed(folder: Path, cell_id: str) -> bool:
-    """Whether a process of this machine works on a cell; the file of a claim alone says nothing.
-
-    The lock is shared and held for an instant. A run that wants to claim the cell in this instant
-    tries again.
-
-    Args:
-        folder: results folder.
-        cell_id: of the cell, which need not have a claim.
-    """
-    try:
-        with (folder / "claims" / cell_id).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    def remove_leftovers(self) -> None:
+        """Remove temporary files that killed processes have left, also those of reports."""
+        remove_leftovers(self.folder, without=("predictions", "claims"))
 
 
 def read_record(path: Path, *, check_id: bool = False) -> Record:
@@ -248,11 +231,3 @@ def _whole(text: str) -> int:
     if abs(number) >= 1 << 63:
         raise ValueError(f"it holds a whole number of {len(text)} digits")
     return number
-
-
-def _lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -39,6 +39,7 @@ TEXTS = {
     "--max-memory": ("{}GB",),
     "--max-time": ("{}h",),
     "--save-every": ("{}h",),
+    "--stall": ("{}h",),
     "--zoom": ("{}",),
     "--max-params": ("{}M",),
     "--levels": ("{},9", "{}"),
@@ -97,7 +98,7 @@ def _wrong(action: argparse.Action) -> list[str]:
         outside = [below, "-5", f"{bound.high * 10:.0f}", "1000000000000000000000000000000"]
         return [*NO_NUMBERS, *outside, *(["1.5"] if bound.kind is int else [])]
     option = _name(action)
-    allows_zero = option in ("--levels", "--seeds", "--save-every")
+    allows_zero = option in ("--levels", "--seeds", "--save-every", "--stall")
     numbers = ("-1e99", "-0.5x", *([] if allows_zero else ["0"]), *NO_NUMBERS)
     if option in ("--channels", "--crop"):
         return [*OUT_OF_BOUNDS[option], "٣" if option == "--channels" else "top=٣", "9" * 5000, ""]

@@ -71,16 +71,6 @@ def test_a_number_beyond_floats_is_refused(store: Store) -> None:
         store.read_all()
 
 
-def test_temporary_files_of_a_killed_run_are_removed_by_the_next_claim(store: Store) -> None:
-    path = store.path(CELL)
-    rest = path.with_name(f".{path.name}.abc123")
-    rest.write_text("half a rec")
-    with store.claim(CELL) as claimed:
-        assert claimed
-    assert not rest.exists()
-    assert path.exists()
-
-
 def test_verify_next_to_a_run_says_being_written(store: Store) -> None:
     def load(*_: object) -> Any:
         raise AssertionError

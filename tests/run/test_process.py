@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.run.process import ProcessDiedError, isolate
+from bench.run import process
+from bench.run.process import ChildProcess, Ended, ProcessDiedError, StalledError, isolate, receive
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +19,8 @@ JOBS = """
 import os
 import signal
 import time
+
+from bench.errors import UserError
 
 CALLS = []
 
@@ -51,8 +54,19 @@ def interrupt(say):
     say({"still": "here"})
 
 
+def refuse(say):
+    raise UserError("the disk is full")
+
+
 def hang(say):
     say({"pid": os.getpid()})
+    time.sleep(600)
+
+
+def stall(say):
+    for number in range(5):
+        time.sleep(0.2)
+        say({"number": number})
     time.sleep(600)
 """
 
@@ -116,6 +130,78 @@ def test_a_process_that_takes_too_long_is_killed(jobs: Any) -> None:
     with pytest.raises(TimeoutError, match=r"not done after 0\.5 s"):
         isolate(jobs.hang, on_event=lambda event: None, limit_s=0.5)
     assert time.monotonic() - began < 60
+
+
+def events_of(child: ChildProcess, wait_s: float | None = None) -> list[Any]:
+    """What a process says, and how it ends."""
+    events: list[Any] = []
+    while not events or not isinstance(events[-1], Ended):
+        events += [event for _, event in receive([child], wait_s)]
+    child.kill()
+    return events
+
+
+def test_a_process_without_progress_is_killed(jobs: Any) -> None:
+    *events, end = events_of(ChildProcess(jobs.stall, stall_s=5))
+    assert [event["number"] for event in events] == list(range(5))
+    assert isinstance(end.error, StalledError)
+    assert str(end.error) == "no progress for 5 s"
+
+
+def test_progress_moves_the_limit(jobs: Any) -> None:
+    child = ChildProcess(jobs.hang, stall_s=100)
+    before = child.seconds_left
+    time.sleep(0.2)
+    assert [event for _, event in receive([child], 20)]
+    assert before is not None
+    assert child.seconds_left is not None
+    assert child.seconds_left > before - 0.1
+    child.kill()
+
+
+def test_the_time_limit_ends_a_process_that_makes_progress(jobs: Any) -> None:
+    *_, end = events_of(ChildProcess(jobs.stall, limit_s=0.5, stall_s=60))
+    assert not isinstance(end.error, StalledError)
+    assert str(end.error) == "not done after 0.5 s"
+
+
+def test_a_stopped_clock_counts_no_missing_progress(jobs: Any) -> None:
+    child = ChildProcess(jobs.hang, stall_s=0.1)
+    child.stop_clock()
+    assert child.seconds_left is None
+    assert [event for _, event in receive([child], 20)]
+    assert receive([child], 0.3) == []
+    child.start_clock()
+    assert isinstance(events_of(child)[-1].error, StalledError)
+
+
+def test_a_suspended_run_does_not_blame_its_processes(
+    jobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = ChildProcess(jobs.hang, stall_s=600)
+    assert [event for _, event in receive([child], 20)]
+    shift = 0.0
+    clock, wait = time.monotonic, process.connection.wait
+
+    def suspended(children: Any, wait_s: float) -> Any:
+        nonlocal shift
+        shift += 1000
+        return []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: clock() + shift)
+        patch.setattr(process.connection, "wait", suspended)
+        assert receive([child], 0.1) == []
+        assert child.seconds_left is not None
+        assert child.seconds_left > 500
+    assert wait([child], 0) == []
+    child.kill()
+
+
+def test_a_process_says_why_it_ends(jobs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ProcessDiedError, match="the disk is full"):
+        isolate(jobs.refuse, on_event=lambda event: None)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_keyboard_interrupt_is_the_parents_to_handle(jobs: Any) -> None:

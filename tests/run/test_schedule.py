@@ -211,7 +211,7 @@ class Silent:
 
     pid = None
 
-    def __init__(self, work: Any, cell: Cell, *args: Any, limit_s: Any) -> None:
+    def __init__(self, work: Any, cell: Cell, *args: Any, **limits: Any) -> None:
         self.cell, self.gate = cell, work.keywords["gate"]
 
     def nothing(self, *args: Any) -> None:

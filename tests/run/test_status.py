@@ -15,6 +15,7 @@ from records import make_cell, make_failure, make_record
 
 from bench import cli
 from bench.run import schedule
+from bench.run.claims import is_claimed
 from bench.run.event_log import FILE, EventLog, read_events
 from bench.run.events import (
     CellFinished,
@@ -28,7 +29,7 @@ from bench.run.merge import merge_folders
 from bench.run.process import ProcessDiedError
 from bench.run.schedule import RunSettings, run_cells
 from bench.run.status import read_status
-from bench.run.store import Store, is_claimed
+from bench.run.store import Store
 from bench.spec import Cell
 
 HERE = platform.node()
@@ -107,12 +108,12 @@ def test_an_interrupted_run_says_so(store: Store, monkeypatch: pytest.MonkeyPatc
 def test_a_lock_counts_and_not_its_file(store: Store) -> None:
     log = started(store, CELLS[0], CELLS[1], to_do=4)
     log.update(CellProgressed(CELLS[0], PhaseStarted("evaluate")))
-    assert not is_claimed(store.folder, CELLS[0].id)
+    assert not is_claimed(store.claims, CELLS[0].id)
     with store.claim(CELLS[0]), store.claim(CELLS[1]):
         pass  # leaves both files
     with store.claim(CELLS[0]) as claimed:
         assert claimed
-        assert is_claimed(store.folder, CELLS[0].id)
+        assert is_claimed(store.claims, CELLS[0].id)
         status = read_status(store.folder)
     states = {cell.cell: cell for cell in status.started}
     assert states[CELLS[0].id].state == "running"

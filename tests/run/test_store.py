@@ -196,32 +196,6 @@ def test_a_record_of_another_schema_is_refused(store: Store) -> None:
     assert f"{path} has record schema {SCHEMA + 1}, this version reads {SCHEMA}" in str(error.value)
 
 
-def test_one_process_at_a_time_claims_a_cell(store: Store) -> None:
-    cell = make_cell()
-    with store.claim(cell) as first, store.claim(cell) as second:
-        assert first
-        assert not second
-        with store.claim(make_cell(seed=1)) as other:
-            assert other
-    with store.claim(cell) as again:
-        assert again
-
-
-def test_a_claim_ends_with_its_process_even_if_killed(store: Store) -> None:
-    holder = other_process(
-        "with store.claim(record.cell) as free:\n    print(free, flush=True)\n    input()\n",
-        store.folder,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "True\n"
-    with store.claim(make_cell()) as free:
-        assert not free
-    holder.kill()
-    holder.communicate()
-    with store.claim(make_cell()) as free:
-        assert free
-
-
 @pytest.mark.parametrize("below", [".", "results/mine"])
 def test_a_file_with_the_name_of_the_folder_is_refused(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("mine")

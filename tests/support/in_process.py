@@ -21,7 +21,9 @@ def run_cells_here(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) ->
     class Here:
         pid = None
 
-        def __init__(self, work: Any, *args: Any, limit_s: float | None = None) -> None:
+        def __init__(
+            self, work: Any, *args: Any, limit_s: float | None, stall_s: float | None
+        ) -> None:
             self.events: list[Any] = []
             error: Any = None
             try:
