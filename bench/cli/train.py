@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.cli.cells import add_save_every
 from bench.cli.numbers import Number
 from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
 from bench.cli.run import add_grid_options, add_recipe_options
@@ -24,8 +25,8 @@ SHOWN = 6  # names of images in a line
 def parser() -> argparse.ArgumentParser:
     """The parser of `train`.
 
-    Its `dest` are names of fields of `Request`, except `model`, `all`, `device`, `threads`, `out`,
-    and `plugins` where it is given.
+    Its `dest` are names of fields of `Request`, except `model`, `all`, `device`, `threads`,
+    `save_every`, `out`, and `plugins` where it is given.
     """
     parser = ArgumentParser(
         command="train",
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--threads", metavar="N", type=Number("threads"), help="CPU threads [all cores]"
     )
+    add_save_every(group)
     add_out(group)
     return parser
 
@@ -60,6 +62,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """
     from bench.ask.grid import expand
     from bench.ask.request import Request, pick_fields
+    from bench.run.durations import read_seconds
     from bench.run.final import FinalTraining
     from bench.run.models import chosen_zoom, scores_of
     from bench.run.schedule import RunSettings
@@ -70,7 +73,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             raise UserError(f"--{option} is missing: name one")
     if arguments.model.is_dir() or arguments.model.suffix != ".safetensors":
         raise UserError(f"--model cannot be '{arguments.model}': give a file NAME.safetensors")
-    settings = RunSettings(device=arguments.device, threads=arguments.threads)
+    save_every = arguments.save_every
+    settings = RunSettings(arguments.device, threads=arguments.threads, save_every=save_every)
     settings.check()
     device = settings.find_device()
     request = Request(**pick_fields(Request, vars(arguments))).on_device(device)
@@ -87,13 +91,19 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     repeats = scores_of(cell, Store(arguments.out).stream())
     training = FinalTraining(cell, arguments.all, repeats, zoom)
     threads = arguments.threads or os.cpu_count() or 1
-    header = _train(training, device, threads, arguments.model, console)
+    save_s = read_seconds(save_every, "--save-every")
+    header = _train(training, device, threads, arguments.model, save_s, console)
     _report(header, arguments, console)
     return 0
 
 
 def _train(
-    training: "FinalTraining", device: str, threads: int, path: Path, console: Console
+    training: "FinalTraining",
+    device: str,
+    threads: int,
+    path: Path,
+    save_s: float,
+    console: Console,
 ) -> "ModelHeader":
     """Train, showing the progress."""
     import torch
@@ -117,7 +127,7 @@ def _train(
     with display if console.is_terminal else log:
         take(RunStarted((training.cell,), threads))
         take(CellStarted(training.cell))
-        return train_final(training, device, path, show)
+        return train_final(training, device, path, show, save_s)
 
 
 def _report(header: "ModelHeader", arguments: argparse.Namespace, console: Console) -> None:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 from bench.contract.tiny import TINY_CLASSES, write_tiny_folder
+from bench.keep.header import read_header
 from bench.plugins.registry import get_method
 from bench.run.events import TrainingProgress
+from bench.run.final import state_folder
 from bench.run.local import work_when_admitted
 from bench.run.process import ChildProcess, Ended, ProcessDiedError, receive
 from bench.run.schedule import warm_up
@@ -24,6 +31,7 @@ from bench.spec import Cell, Recipe, Task
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("KILLS", "4"))
 SAVE_S = 0.05
 LONGEST_S = 2.0  # from the first save of a process to its end
@@ -74,19 +82,39 @@ def outcome(cell: Cell, store: Store) -> tuple[Any, ...]:
     return record.metrics, record.per_image, record.history, maps
 
 
+def write_instances(folder: Path) -> None:
+    """Add instance maps: the two halves of each object touch."""
+    (folder / "instances").mkdir()
+    for path in sorted((folder / "masks").iterdir()):
+        mask = np.asarray(Image.open(path)) > 0
+        right = np.arange(mask.shape[1]) >= np.nonzero(mask)[1].mean()
+        numbers = (mask * (1 + right)).astype(np.uint8)
+        Image.fromarray(numbers).save(folder / "instances" / path.name)
+
+
 @pytest.mark.parametrize(
-    ("method", "steps"), [("frozen_head", 120), ("lora", 60), ("unet", 60), ("medsam", 60)]
+    ("method", "steps", "objects"),
+    [
+        ("frozen_head", 400, ""),
+        ("lora", 60, ""),
+        ("unet", 60, ""),
+        ("medsam", 60, ""),
+        ("unet", 60, "distances"),
+    ],
 )
 def test_it_ends_with_the_record_of_one_that_was_not_killed(
-    tmp_path: Path, method: str, steps: int
+    tmp_path: Path, method: str, steps: int, objects: str
 ) -> None:
     images = write_tiny_folder(tmp_path / "tiny")
     recipe = replace(RECIPE, lr=get_method(method).lr or 0.0, steps=steps)
+    if objects:
+        write_instances(images)
+        recipe = replace(recipe, objects=objects)
     cell = Cell(method, str(images), Task(TINY_CLASSES, 64, "sam_nano", "random"), recipe)
     warm_up()
     whole, killed = (Store.open(tmp_path / name) for name in ("whole", "killed"))
     assert run_until(start(cell, whole)) == Ended()
-    rng, kills = random.Random(os.environ.get("KILLS_SEED", method)), 0
+    rng, kills = random.Random(os.environ.get("KILLS_SEED", method + objects)), 0
     store = replace(killed, save_s=SAVE_S)
     while True:
         before = saved_at(cell, store)
@@ -104,7 +132,7 @@ def test_it_ends_with_the_record_of_one_that_was_not_killed(
     record = killed.read(cell)
     assert record is not None
     resumed = record.env["resumed"]["steps"]
-    sys.stdout.write(f"{method}: {kills} kills, continued at steps {resumed}\n")
+    sys.stdout.write(f"{method} {objects}: {kills} kills, continued at steps {resumed}\n")
     assert outcome(cell, killed) == outcome(cell, whole)
     assert list((killed.folder / "training").iterdir()) == []
 
@@ -130,3 +158,48 @@ def test_a_signal_saves_and_ends_with_its_code(
     assert end.error.code == code
     assert store.training(cell).exists()
     assert store.read(cell) is None
+
+
+def start_train(folder: Path, model: Path, *words: str) -> "subprocess.Popen[str]":
+    command = "train --methods lora --weights random --image-size 64 --precision fp32 --steps 60"
+    command += f" --batch-size 2 --threads 1 --save-every {SAVE_S}s --device cpu --dataset"
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *command.split(), str(folder), "--model", model, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=folder.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_final_model_that_was_killed_is_that_of_one_that_was_not(tmp_path: Path) -> None:
+    images = write_tiny_folder(tmp_path / "tiny")
+    whole, killed = (tmp_path / f"{name}.safetensors" for name in ("whole", "killed"))
+    out, _ = (run := start_train(images, whole)).communicate(timeout=600)
+    assert run.returncode == 0, out
+    state = state_folder(killed) / "state.safetensors"
+    rng, kills = random.Random(os.environ.get("KILLS_SEED", "train")), 0
+    while True:
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        run = start_train(images, killed)
+        while run.poll() is None:
+            if kills < KILLS and state.exists() and state.stat().st_mtime_ns != before:
+                time.sleep(rng.uniform(0, LONGEST_S / 4))
+                run.kill()
+                break
+            time.sleep(0.01)
+        out, _ = run.communicate(timeout=600)
+        if run.returncode == 0:
+            break
+        assert run.returncode == -signal.SIGKILL, out
+        kills += 1
+    headers = [read_header(path) for path in (whole, killed)]
+    resumed = headers[1].env["resumed"]["steps"]
+    sys.stdout.write(f"train lora: {kills} kills, continued at steps {resumed}\n")
+    assert headers[0].history == headers[1].history
+    tensors = [load_file(path) for path in (whole, killed)]
+    assert tensors[0].keys() == tensors[1].keys()
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+    left = sorted(path.name for path in tmp_path.glob("*killed*"))
+    assert left == ["killed.md", "killed.safetensors"]
