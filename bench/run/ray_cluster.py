@@ -4,7 +4,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,36 @@ RETRIES = 20  # of a cell whose worker or machine dies
 FOLDERS = ("predictions", "models", "records")  # a record comes last
 
 
-def run_and_pack(sent: "SentCell", keep: str) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class SharedFolder:
+    """The results folder of the command, which other machines may see at the same path.
+
+    Attributes:
+        path: absolute.
+        claim: content of the claim of the cell, by which a machine recognises the folder.
+    """
+
+    path: Path
+    claim: str
+
+    def is_here(self, cell: Cell) -> bool:
+        """Whether this machine sees the folder of the command, and not another one."""
+        try:
+            return (self.path / "claims" / cell.id).read_text() == self.claim
+        except (OSError, ValueError):
+            return False
+
+
+def run_and_pack(
+    sent: "SentCell", keep: str, save_s: float, shared: SharedFolder
+) -> dict[str, bytes]:
     """Run a cell on this machine in a temporary results folder; the body of a task.
 
     Args:
         sent: the cell.
         keep: which models are kept, as of `Store`.
+        save_s: how often the state of the training is saved, as of `Store`.
+        shared: where the state is, if this machine sees it; otherwise none is saved.
 
     Returns:
         Path in the results folder to content, for all files of the cell.
@@ -38,6 +62,8 @@ def run_and_pack(sent: "SentCell", keep: str) -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(Path(folder), keep)
+        if shared.is_here(sent.cell):
+            store = replace(store, save_s=save_s, trainings=shared.path / "training")
         run_here(sent, sent.executor(store), store)
         return {
             str(path.relative_to(folder)): path.read_bytes()
@@ -50,7 +76,8 @@ def run_and_pack(sent: "SentCell", keep: str) -> dict[str, bytes]:
 class RayExecutor:
     """Sends cells to a Ray cluster, which runs them where there is room; writes what they return.
 
-    A cell whose worker or machine dies is started again by Ray, on any machine.
+    A cell whose worker or machine dies is started again by Ray, on any machine. It continues from
+    the state of its training where the machines share the results folder.
 
     Args:
         store: an open results folder.
@@ -100,7 +127,10 @@ class RayExecutor:
     def start(self, cell: Cell) -> Place:
         """Send a cell."""
         sent = replace(self._template, cell=cell, device=self._device)
-        self._running[self._task.remote(sent, self._store.keep)] = cell
+        folder = self._store.folder.resolve()
+        shared = SharedFolder(folder, (folder / "claims" / cell.id).read_text())
+        task = self._task.remote(sent, self._store.keep, self._store.save_s, shared)
+        self._running[task] = cell
         self._started.append(cell)
         return Place("ray")
 

@@ -1,4 +1,7 @@
-"""Cells on a Ray cluster of two raylets on this machine, whose processes are killed."""
+"""Cells on a Ray cluster of two raylets on this machine, whose processes are killed.
+
+CELLS and KILLS set their numbers: `CELLS=20 KILLS=20 pytest -m slow -s tests/run/test_ray.py`.
+"""
 
 import contextlib
 import os
@@ -19,7 +22,9 @@ from folders import make_folder
 from bench.run.store import Store
 
 ROOT = Path(__file__).parents[2]
-CELLS, KILLS = 6, 4  # every second kill is one of the driver
+CELLS, KILLS = (int(os.environ.get(name, number)) for name, number in (("CELLS", 6), ("KILLS", 4)))
+STEPS = 150
+LONGEST_S = 15.0  # between the start of a worker and a kill
 pytestmark = pytest.mark.slow
 
 
@@ -99,7 +104,8 @@ def _raylet(environment: dict[str, str], folder: str, *words: str) -> Iterator[N
 
 def start(folder: Path, environment: dict[str, str], *words: str) -> "subprocess.Popen[str]":
     tiny = f"--methods frozen_head --seeds {CELLS} --weights random --image-size 64"
-    recipe = "--precision fp32 --steps 150 --batch-size 2 --devices cpu --dataset"
+    recipe = f"--precision fp32 --steps {STEPS} --batch-size 2 --devices cpu --save-every 0.3s"
+    recipe += " --report none --dataset"
     command = [sys.executable, "-m", "bench", *tiny.split(), *recipe.split(), str(folder), *words]
     return subprocess.Popen(
         command,
@@ -115,24 +121,39 @@ def start(folder: Path, environment: dict[str, str], *words: str) -> "subprocess
 def test_killed_workers_and_drivers_lose_no_cell(tmp_path: Path, cluster: dict[str, str]) -> None:
     mine = make_folder(tmp_path / "mine")
     plain = start(mine, cluster, "--out", "plain")
-    out, _ = plain.communicate(timeout=600)
+    out, _ = plain.communicate(timeout=1800)
     assert plain.returncode == 0, out
     words = ("--out", "results", "--executor", "ray")
-    run, chance = start(mine, cluster, *words), random.Random(0)
+    run, chance = start(mine, cluster, *words), random.Random(os.environ.get("KILLS_SEED", 0))
+    kills = {"worker": 0, "driver": 0}
     for number in range(KILLS):
-        worker = _wait_for_worker(run)
-        if worker is None:
+        if _wait_for_worker(run) is None:
             break  # all cells have ended
-        time.sleep(chance.uniform(0, 5))
+        time.sleep(chance.uniform(0, LONGEST_S))
+        kind = "driver" if number % 2 else "worker"
         if number % 2:
             os.killpg(run.pid, signal.SIGKILL)
             run.communicate(timeout=60)
             run = start(mine, cluster, *words)
         else:
+            worker = _wait_for_worker(run)
+            if worker is None:
+                break
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
-    out, _ = run.communicate(timeout=600)
+        kills[kind] += 1
+        done = len(list((tmp_path / "results" / "records").glob("*.json")))
+        sys.stdout.write(f"killed a {kind} after {done} of {CELLS} records\n")
+        sys.stdout.flush()
+    out, _ = run.communicate(timeout=1800)
     assert run.returncode == 0, out
+    store = Store(tmp_path / "results")
+    resumed = [
+        record.env["resumed"]["steps"] for record in store.stream() if "resumed" in record.env
+    ]
+    sys.stdout.write(f"{CELLS} cells, killed: {kills}, continued at steps: {resumed}\n")
+    assert not list((tmp_path / "results" / "training").glob("*/*"))
+    assert not list((tmp_path / "results" / "records").glob(".*"))
     expected, records = (Store(tmp_path / name).read_all() for name in ("plain", "results"))
     assert len(list((tmp_path / "results" / "records").iterdir())) == CELLS
     assert [record.cell.id for record in records] == [record.cell.id for record in expected]
