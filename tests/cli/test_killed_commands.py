@@ -1,0 +1,165 @@
+"""Commands that are killed at random moments, again and again: nothing is lost, doubled or left.
+
+KILLS sets the number for each command: `KILLS=25 pytest -m slow -s` makes 100 over all four.
+"""
+
+import hashlib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from folders import make_folder
+from records import CLASSES, make_cell, make_record
+
+from bench.run.store import Store
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("KILLS", "3"))
+TINY = "--weights random --image-size 32 --batch-size 2 --threads 1 --precision fp32 --steps 40"
+RUN = f"--methods frozen_head,unet --seeds 2 {TINY} --save-every 0.1s --dataset mine --out"
+CHOOSE = f"choose --methods frozen_head,unet --seeds 2 {TINY} --dataset mine --out"
+MOST_STARTS = 12  # of a command that no kill of its first part lets come further
+
+
+class Command:
+    """A command in a folder, with caches of its own."""
+
+    def __init__(self, folder: Path, words: str) -> None:
+        self.folder, self.words = folder, words.split()
+
+    def start(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench", *self.words],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "SAM_BENCH_CACHE": str(self.folder / "cache"),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self) -> float:
+        """Run it to its end; returns its duration in seconds."""
+        began = time.monotonic()
+        out, _ = (process := self.start()).communicate(timeout=1800)
+        assert process.returncode == 0, out
+        assert "Traceback" not in out, out
+        return time.monotonic() - began
+
+    def kill(self, after_s: float, everyone: bool) -> bool:
+        """Kill it after some time, with all its processes or alone; False if it ended before."""
+        process = self.start()
+        try:
+            out, _ = process.communicate(timeout=after_s)
+        except subprocess.TimeoutExpired:
+            (os.killpg if everyone else os.kill)(process.pid, signal.SIGKILL)
+            process.communicate(timeout=60)  # until no process is left that could write
+            return True
+        assert process.returncode == 0, out
+        return False
+
+
+def left_over(folder: Path) -> list[str]:
+    """Temporary files, and folders that were not finished."""
+    pattern = re.compile(r"\..+\.([0-9a-f]{8}\.[a-z0-9_]{8}|importing|replaced)")
+    return [str(path) for path in folder.rglob(".*") if pattern.fullmatch(path.name)]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return dict(zip((str(path.relative_to(folder)) for path in files), digests, strict=True))
+
+
+def outcomes(folder: Path) -> list[Any]:
+    """What must not depend on kills: one entry for each record, with its class maps."""
+    store = Store(folder)
+    return [
+        (record.cell.id, record.status, record.metrics, record.history, hashes(maps))
+        for record in store.stream()
+        if (maps := store.predictions(record.cell))
+    ]
+
+
+def choice(folder: Path) -> list[Any]:
+    """The records, verdict and race of `choose`; costs are measured anew."""
+    parts = (folder / "choose.md").read_text().split("\n## ")
+    return [*outcomes(folder), *(one for one in parts if one.startswith(("Verdict", "Race")))]
+
+
+def report(folder: Path) -> dict[str, str]:
+    """All files but the notes of the cache of figures."""
+    return {name: sha for name, sha in hashes(folder).items() if not name.startswith("cache/")}
+
+
+def write_records(folder: Path) -> None:
+    store = Store.open(folder)
+    for number, method in enumerate(("lora", "adapter", "full", "unet", "samed")):
+        for seed in range(3):
+            cell = make_cell(method, seed=seed)
+            store.write(make_record(cell, dice_dataset=0.5 + number / 20 + seed / 100))
+    assert CLASSES
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "outcome"),
+    [
+        ("import", "data import --overwrite source", hashes),
+        ("report", "report --html --out", report),
+        ("run", RUN, outcomes),
+        ("choose", CHOOSE, choice),
+    ],
+)
+def test_a_command_goes_on_after_every_kill(
+    tmp_path: Path, name: str, words: str, outcome: Callable[[Path], Any]
+) -> None:
+    make_folder(tmp_path / "mine")
+    if name == "import":
+        folder = make_folder(tmp_path / "source", 150)
+        (folder / "images").rename(folder / "img")
+        (folder / "masks").rename(folder / "labels")
+    for folder in ("whole", "killed"):
+        if name == "report":
+            write_records(tmp_path / folder)
+    whole_s = Command(tmp_path, f"{words} whole").finish()
+    command = Command(tmp_path, f"{words} killed")
+    rng = random.Random(os.environ.get("KILLS_SEED", name))
+    kills = starts = rounds = 0
+    expected = outcome(tmp_path / "whole")
+    while kills < KILLS:
+        killed = command.kill(rng.uniform(0.02, 0.9) * whole_s, everyone=bool(kills % 2))
+        kills += killed
+        starts += 1
+        if not killed or starts == MOST_STARTS:
+            command.finish()
+            command.finish()  # the next run, which has nothing to do
+            assert outcome(tmp_path / "killed") == expected
+            assert left_over(tmp_path) == []
+            rounds, starts = rounds + 1, 0
+            if kills < KILLS:
+                _reset(tmp_path / "killed", name)
+    command.finish()
+    assert outcome(tmp_path / "killed") == expected
+    assert left_over(tmp_path) == []
+    sys.stdout.write(f"{name}: {kills} kills in {rounds + 1} rounds, {whole_s:.0f} s unbroken\n")
+
+
+def _reset(folder: Path, name: str) -> None:
+    """Begin again: nothing is done."""
+    subprocess.run(["rm", "-r", str(folder)], check=True)
+    if name == "report":
+        write_records(folder)
