@@ -89,9 +89,11 @@ class Results:
         the prompts; rows of different origin are never ranked together) and `runs` (the number of
         each status, as "2 ok, 1 oom"). Each metric and cost has three columns: `<key>`, the mean
         over the successful seeds and folds (of speeds the best) in the units of the records;
-        `<key>_sd`, the sample standard deviation; `<key>_mark`, "best" or "tied" (not
-        distinguishable from the best at the 5% level). A value that is not there, as `_sd` of one
-        run or the mark of other rows, is None or NaN: test it with `isna`. Some metrics have no
+        `<key>_sd`, the sample standard deviation; `<key>_mark`, "best", "tied" (not
+        distinguishable from the best at the 5% level), "worse" or "untestable" (too few specimens);
+        for Dice, `<key>_within` is the largest amount by which a tied row may be worse. A value
+        that is not there, as `_sd` of one run or a mark of a cost, is None or NaN: test it with
+        `isna`. Some metrics have no
         columns if no row has a value. With two to eight foreground classes, the last columns are
         the Dice of each, `dice/<class>` and `dice/<class>_sd`; they have no marks. `attrs` holds
         "title" and "notes".

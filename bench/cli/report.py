@@ -40,6 +40,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write report.html: one file with everything, which opens offline",
     )
+    parser.add_argument(
+        "--against",
+        metavar="NAME",
+        help="instead: print difference, interval and p-value of every row of a table against this"
+        " one, such as lora[rank=8], and write them to against/",
+    )
     add_out(parser)
     return parser
 
@@ -55,15 +61,22 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from bench.run.store import Store
 
     if arguments.folders:
-        store = UnitedStore.unite(arguments.folders, arguments.out)
-        write_all(store, console, html=arguments.html)
-        return 0
-
-    if not (arguments.out / "records").is_dir():
+        store: Store | UnitedStore = UnitedStore.unite(arguments.folders, arguments.out)
+    elif (arguments.out / "records").is_dir():
+        store = Store.open(arguments.out)
+    else:
         raise UserError(
             f"no records in {arguments.out}: run some methods first, or give --out FOLDER"
         )
-    write_all(Store.open(arguments.out), console, html=arguments.html)
+    if arguments.against is not None:
+        from bench.cli.report_against import write_against
+        from bench.report.compare.comparison import make_comparisons
+        from bench.report.records.frame import to_frame
+
+        comparisons = make_comparisons(to_frame(store.stream()))
+        write_against(comparisons, arguments.against, store.folder, console)
+    else:
+        write_all(store, console, html=arguments.html)
     return 0
 
 

@@ -95,7 +95,9 @@ def tied_with_best(differences: Sequence[Floats]) -> list[bool]:
     return [p > SIGNIFICANCE or mean <= 0 for p, mean in zip(p_values, means.tolist(), strict=True)]
 
 
-def typical_difference(values: Floats) -> tuple[float, tuple[float, float] | None]:
+def typical_difference(
+    values: Floats, comparisons: int = 1
+) -> tuple[float, tuple[float, float] | None]:
     """Return the Hodges-Lehmann estimate of a difference, and the interval of the signed-rank test.
 
     The estimate is the median of the averages of all pairs of specimens (a specimen with itself
@@ -105,17 +107,18 @@ def typical_difference(values: Floats) -> tuple[float, tuple[float, float] | Non
 
     Args:
         values: differences (specimens,), at least one.
+        comparisons: number of intervals that are made together; `SIGNIFICANCE` is divided by it.
 
     Returns:
         The estimate, and the lower and upper end of the interval, in the unit of the score; None
-        instead of the interval with fewer specimens than `min_specimens(1)`.
+        instead of the interval with fewer specimens than `min_specimens(comparisons)`.
     """
     one, other = np.triu_indices(values.size)
     averages = np.sort((values[one] + values[other]) / 2)
     estimate = float(np.median(averages))
-    if values.size < min_specimens(1):
+    if values.size < min_specimens(comparisons):
         return estimate, None
-    needed = _needed_count(values.size, SIGNIFICANCE)
+    needed = _needed_count(values.size, SIGNIFICANCE / comparisons)
     return estimate, (float(averages[averages.size - needed]), float(averages[needed - 1]))
 
 

@@ -218,9 +218,11 @@ def test_best_is_marked_with_what_cannot_be_told_apart_from_it() -> None:
         make_record(make_cell("frozen_head"), dice=0.60, image_dice=spread_scores(0.60, seed=3)),
     ]
     found = only(records)
-    assert marks(found) == {"full": "best", "lora": "tied"}
-    for key in ("iou_dataset", "hd95_pooled_px", "boundary_iou"):
-        assert marks(found, key) == {"full": "best", "lora": "tied"}
+    expected = {"full": "best", "lora": "tied", "frozen_head": "worse"}
+    for key in ("dice_dataset", "iou_dataset", "hd95_pooled_px", "boundary_iou"):
+        assert marks(found, key) == expected
+    assert "60.0 ↓" in markdown(found)
+    assert r"60.0 $\downarrow$" in latex(found)
     assert "**90.0**" in markdown(found)
     assert "89.5 ≈" in markdown(found)
     assert r"\textbf{90.0}" in latex(found)
@@ -246,8 +248,10 @@ def test_images_of_one_specimen_are_one_witness() -> None:
         for i, (method, dice) in enumerate((("full", 0.9), ("lora", 0.6)))
     ]
     found = only(records)
-    assert marks(found) == {"full": "best", "lora": "tied"}
+    assert marks(found) == {"full": "best", "lora": "untestable"}
     assert any("significant with 4 test specimens" in note for note in found.notes)
+    assert "the order can be chance" in found.notes[0]
+    assert "60.0 ?" in markdown(found)
 
 
 def test_oracle_prompts_are_not_ranked_with_none() -> None:

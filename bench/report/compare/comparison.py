@@ -32,8 +32,8 @@ class Comparison:
         test_images: name of the dataset of the test images.
         blocks: one for each origin of prompts that occurs, in the order of `PROMPTS`, never ranked
             against each other.
-        notes: sentences that explain the values and the marks, and every failed run with its
-            reason.
+        notes: first the verdict on each block, then sentences that explain the values and the
+            marks, and every failed run with its reason.
     """
 
     title: str
@@ -61,6 +61,11 @@ class Comparison:
     def class_columns(self) -> list[Column]:
         """Columns with the Dice of each class; empty for one foreground class or many."""
         return class_columns(self.rows)
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The first of the `notes`: one for each block with at least two different values."""
+        return list(_verdicts(self.blocks))
 
     @property
     def all_columns(self) -> list[Column]:
@@ -115,6 +120,7 @@ def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int
     )
     ordered = [row for block in blocks for row in block.rows]
     notes = (
+        *_verdicts(blocks),
         *_reading(cells),
         *_tested(cells[0]),
         *_leaks(cells),
@@ -161,6 +167,12 @@ def _tested(cell: Cell) -> Iterator[str]:
             f"{cell.tested_name}; in-domain Dice is that of the same models on the test part of "
             f"{cell.dataset_name}."
         )
+
+
+def _verdicts(blocks: tuple[Block, ...]) -> Iterator[str]:
+    for block in blocks:
+        if block.verdict:
+            yield block.verdict if len(blocks) == 1 else f"Prompts {block.prompts}: {block.verdict}"
 
 
 def _rank_notes(blocks: tuple[Block, ...]) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""Mark the best rows, and the rows that do not differ significantly from them."""
+"""Mark the best rows of each column, and say of the others what is known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bench.report.compare.verdict import describe_ranking
 from bench.report.records.columns import COLUMNS, DICE, Column
 from bench.report.records.image_scores import Floats, ImageScores
 from bench.report.records.rows import Row
@@ -13,10 +14,12 @@ from bench.stats.paired import (
     detectable_difference,
     min_specimens,
     tied_with_best,
+    typical_difference,
 )
 from bench.wording import counted
 
-Mark = Literal["best", "tied"]
+# The best; not significantly different from it; significantly worse; too few specimens to test.
+Mark = Literal["best", "tied", "worse", "untestable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +29,15 @@ class Block:
     Attributes:
         prompts: the prompt origin.
         rows: best Dice first, rows without a Dice last.
-        marks: (position in `rows`, `Column.key`) to "best" or "tied", for all of `COLUMNS`;
-            entries without a mark are left out.
+        marks: (position in `rows`, `Column.key`) to a mark, for all of `COLUMNS`; entries without
+            a mark are left out. Only columns with an `image_score` have other marks than "best".
         notes: sentences that explain the marks, and that name the rows without a rank of which a
             run was successful.
         ranked: positions of the rows that are ranked.
+        verdict: one sentence on Dice, see `describe_ranking`; "" if there is nothing to say.
+        within: position of each row whose Dice has the mark "tied" to the largest amount, in
+            [0, 1], by which it may be below that of the best: the upper end of the interval of
+            the signed-rank test, made together with those of all other rows.
     """
 
     prompts: str
@@ -38,6 +45,8 @@ class Block:
     marks: Mapping[tuple[int, str], Mark]
     notes: tuple[str, ...] = field(default=())
     ranked: tuple[int, ...] = field(default=())
+    verdict: str = ""
+    within: Mapping[int, float] = field(default_factory=dict)
 
     def measured(self, *columns: Column) -> list[Row]:
         """The ranked rows that have a value of all these columns, in their order."""
@@ -66,26 +75,28 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     images = ImageScores([row.images for row in ordered])
     marks: dict[tuple[int, str], Mark] = {}
     titles_of: dict[str, list[str]] = {}  # note to the columns it holds for
-    visible = []
+    verdict, visible = "", None
+    within: Mapping[int, float] = {}
     for column in COLUMNS:
         measured = [p for p in ranked if ordered[p].values[column.key].figure is not None]
         judgement = _judge(column, ordered, measured, images)
         marks |= {(p, column.key): mark for p, mark in judgement.marks.items()}
         if judgement.note is not None:
             titles_of.setdefault(judgement.note, []).append(column.title)
-        if judgement.visible is not None:
-            visible.append(_amount(column, judgement.visible))
+        if column is DICE:
+            visible, within = judgement.visible, judgement.within
+            verdict = describe_ranking(ordered, judgement.marks, within)
     notes = [f"{', '.join(titles)}: {note}" for note, titles in titles_of.items()]
-    if visible:
+    if visible is not None:
         notes.append(
-            f"Smallest mean difference from the best that is detected with {POWER:.0%} "
-            f"probability (median over the rows): {', '.join(visible)}."
+            f"A mean difference of {_amount(DICE, visible)} from the best is detected with "
+            f"{POWER:.0%} probability (median over the rows)."
         )
     skipped = [row for p, row in enumerate(ordered) if p not in ranked and row.succeeded]
     if skipped:
         names = ", ".join(row.name for row in skipped)
         notes.append(f"Not ranked because runs failed or folds are missing: {names}.")
-    return Block(prompts, tuple(ordered), marks, tuple(notes), tuple(ranked))
+    return Block(prompts, tuple(ordered), marks, tuple(notes), tuple(ranked), verdict, within)
 
 
 def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
@@ -109,11 +120,15 @@ def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
 
 @dataclass(frozen=True)
 class _Judgement:
-    """Result for one column: marks by position, note on ties, smallest detectable difference."""
+    """Result for one column: marks by position, note on them, and of Dice two differences.
+
+    `visible` is the smallest detectable difference, `within` as in `Block`.
+    """
 
     marks: Mapping[int, Mark] = field(default_factory=dict)
     note: str | None = None
     visible: float | None = None
+    within: Mapping[int, float] = field(default_factory=dict)
 
 
 def _judge(
@@ -135,31 +150,40 @@ def _judge(
         return _Judgement(marks)
     raw = images.differences(next(iter(marks)), others, column.image_score)
     differences = [sign * values for values in raw]
-    ties = zip(others, tied_with_best(differences), strict=True)
-    marks |= {p: "tied" for p, tie in ties if tie}
-    return _Judgement(marks, _test(differences), detectable_difference(differences))
+    note = _test(differences)
+    if min(map(len, differences)) < min_specimens(len(differences)):
+        return _Judgement(marks | dict.fromkeys(others, "untestable"), note)
+    ties = tied_with_best(differences)
+    marks |= {p: "tied" if tie else "worse" for p, tie in zip(others, ties, strict=True)}
+    if column is not DICE:
+        return _Judgement(marks, note)
+    within = {}
+    for place, tie, values in zip(others, ties, differences, strict=True):
+        _, interval = typical_difference(values, len(differences)) if tie else (0.0, None)
+        if interval is not None:
+            within[place] = max(interval[1], 0.0)
+    return _Judgement(marks, note, detectable_difference(differences), within)
 
 
 def _test(differences: Sequence[Floats]) -> str:
-    """Describe the test that marks the ties."""
+    """Describe the test behind the marks."""
     specimens, fewest = min(map(len, differences)), min_specimens(len(differences))
     tested = counted(specimens, "test specimen")
     comparisons = counted(len(differences), "comparison")
     if specimens < fewest:
         return (
-            f"no difference can be significant with {tested} and {comparisons}, so all other rows "
-            f"are marked as not significantly different from the best (≈); at least {fewest} "
-            "specimens are needed."
+            f"not testable (?): no difference can be significant with {tested} and {comparisons}; "
+            f"at least {fewest} specimens are needed."
         )
     return (
-        f"≈ marks rows that do not differ significantly from the best (Wilcoxon signed-rank test "
-        f"on {tested}, Holm-corrected for {comparisons}, {SIGNIFICANCE:.0%} level)."
+        f"not distinguishable from the best (≈) or worse (↓) by Wilcoxon's signed-rank test on "
+        f"{tested}, Holm-corrected for {comparisons}, {SIGNIFICANCE:.0%} level."
     )
 
 
 def _amount(column: Column, difference: float) -> str:
     unit = "points" if column.unit == "%" else column.unit
-    return f"{column.title} {column.format(difference)} {unit}"
+    return f"{column.format(difference)} {unit} of {column.title}"
 
 
 def _dice(row: Row) -> float:

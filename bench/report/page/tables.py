@@ -27,7 +27,7 @@ class Figure:
         spread: "± " and the standard deviation as it is shown; "" if there is none.
         value: the number, not rounded and in the unit of records, by which the page sorts; None if
             there is none.
-        mark: "best", "tied" or None.
+        mark: see `bench.report.compare.ranking.Mark`; None without a mark.
         place: id of the section of the comparison, and position of the row in the comparison.
     """
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.ranking import Block, Mark
 from bench.report.records.columns import Column
-from bench.report.tables.write import cells
+from bench.report.tables.write import SIGNS, cells
 
 # Text columns and their largest width; longer text is folded. Prompts are shown above their block.
 _TEXT = {"Method": 30, "Backbone": 12, "Weights": 14, "Runs": 14}
@@ -103,14 +103,15 @@ def _table(comparison: Comparison, columns: Sequence[Column], shortened: bool) -
 
 
 def _caption(comparison: Comparison, shortened: bool) -> Text:
+    verdicts = len(comparison.verdicts)
     legend = "* best of its column and block."
     if shortened:
         legend += (
             " Empty columns, and columns that do not fit, are left out; the files contain all."
         )
-    return Text("\n".join([legend, *comparison.notes]))
+    return Text("\n".join([*comparison.notes[:verdicts], legend, *comparison.notes[verdicts:]]))
 
 
 def _mark(text: str, mark: Mark | None) -> str:
     """The text with its mark, or with a space, so that all numbers of a column are aligned."""
-    return text + {"best": "*", "tied": "≈", None: " "}[mark]
+    return text + ("*" if mark == "best" else SIGNS[mark] if mark else " ")

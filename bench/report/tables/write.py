@@ -1,6 +1,6 @@
 """Write comparisons as Markdown, CSV and LaTeX."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,12 +9,14 @@ import pandas as pd
 from bench.files import atomic_path, write_atomic
 from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.compare.ranking import Block, Mark
-from bench.report.records.columns import IN_DOMAIN_DICE, MISSING, Column
+from bench.report.records.columns import DICE, IN_DOMAIN_DICE, MISSING, Column
 from bench.report.records.frame import NESTED
 from bench.report.records.rows import Value
 from bench.report.tables.delimited import to_csv, write_frame
 from bench.report.tables.markdown import markdown_code, markdown_table, plain_markdown
 
+# Marks of values that are not the best, see `Mark`.
+SIGNS: Mapping[Mark, str] = {"tied": "≈", "worse": "↓", "untestable": "?"}
 TEXT_HEADERS = ("Method", "Backbone", "Weights", "Prompts", "Runs")  # columns left of the numbers
 
 
@@ -99,7 +101,8 @@ def _shown(column: Column, value: Value) -> str:
 def markdown(comparison: Comparison) -> str:
     """Return tables of the blocks, then the notes as a list; there is no title.
 
-    Best values are bold, ties have the mark ≈. The Dice of each class has the last columns.
+    Best values are bold, others have the marks of `SIGNS`. The Dice of each class has the last
+    columns.
     """
     parts = []
     columns = comparison.all_columns
@@ -117,8 +120,8 @@ def markdown(comparison: Comparison) -> str:
 def latex(comparison: Comparison) -> str:
     """Return a booktabs `tabular` for LaTeX; title and notes are comments above it.
 
-    Best values are bold, ties have the mark ≈; a rule separates the blocks. The Dice of each class
-    has the last columns.
+    Best values are bold, others have the marks of `SIGNS`; a rule separates the blocks. The Dice of
+    each class has the last columns.
     """
     columns = comparison.all_columns
     alignment = "l" * len(TEXT_HEADERS) + "r" * len(columns)
@@ -142,9 +145,9 @@ def unrounded(comparison: Comparison) -> dict[str, list[object]]:
     Returns:
         "label", "backbone", "weights", "prompts" and "runs" (their statuses); for each column its
         `key` (mean or best over runs), `<key>_sd` (standard deviation, even where tables do not
-        show it) and `<key>_mark` ("best", "tied" or None); last, the Dice of each class as
-        `dice/<class>` and `dice/<class>_sd`, which is not ranked. Each is a list with one value per
-        row, None if there is no value.
+        show it) and `<key>_mark` (see `Mark`, or None), for Dice also `<key>_within` (`Block`);
+        last, the Dice of each class as `dice/<class>` and `dice/<class>_sd`, which is not ranked.
+        Each is a list with one value per row, None if there is no value.
     """
     lines: dict[str, list[object]] = {
         "label": [row.label for row in comparison.rows],
@@ -160,6 +163,8 @@ def unrounded(comparison: Comparison) -> dict[str, list[object]]:
         lines[key] = [value.figure for value in values]
         lines[f"{key}_sd"] = [value.spread for value in values]
         lines[f"{key}_mark"] = [block.marks.get((place, key)) for block, place in places]
+        if column is DICE:
+            lines[f"{key}_within"] = [block.within.get(place) for block, place in places]
     for column in comparison.class_columns:
         values = [row.value(column) for row in comparison.rows]
         lines[column.key] = [value.figure for value in values]
@@ -172,12 +177,13 @@ def _headers(columns: Sequence[Column]) -> list[str]:
 
 
 def _mark_markdown(text: str, mark: Mark | None) -> str:
-    return {"best": f"**{text}**", "tied": f"{text} ≈", None: text}[mark]
+    return f"**{text}**" if mark == "best" else f"{text} {SIGNS[mark]}" if mark else text
 
 
 def _mark_latex(text: str, mark: Mark | None) -> str:
     shown = text.replace("±", r"$\pm$").replace(MISSING, "---")
-    return {"best": rf"\textbf{{{shown}}}", "tied": rf"{shown} $\approx$", None: shown}[mark]
+    signs = {"tied": r" $\approx$", "worse": r" $\downarrow$", "untestable": " ?"}
+    return rf"\textbf{{{shown}}}" if mark == "best" else shown + (signs[mark] if mark else "")
 
 
 def _escape(text: str) -> str:

@@ -5,7 +5,7 @@ async function showRecords(cell) {
   const [section, row] = cell.dataset.at.split(" ");
   const line = cell.parentElement.querySelector("th .label").textContent;
   const figure = cell.cloneNode(true);
-  for (const extra of figure.querySelectorAll(".spoken, .tie")) extra.remove();
+  for (const extra of figure.querySelectorAll(".spoken, .sign")) extra.remove();
   await openRecords(section, Number(row), cell.dataset.key, line, figure.textContent.trim());
 }
 
