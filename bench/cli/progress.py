@@ -66,8 +66,9 @@ class RunningCell:
     def words(self) -> list[str]:
         """Its phase, or step, epoch, loss and speed."""
         if isinstance(self.progress, TrainingProgress):
+            steps = "proposer, step" if self.progress.of_proposer else "step"
             return [
-                f"step {self.progress.step}/{self.cell.recipe.steps}",
+                f"{steps} {self.progress.step}/{self.cell.recipe.steps}",
                 f"epoch {self.progress.epoch:.1f}",
                 f"loss {self.progress.loss:.3f}",
                 f"{self.progress.images_per_s:.1f} images/s",

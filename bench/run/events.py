@@ -37,6 +37,7 @@ class TrainingProgress:
         images_per_s: mean since the first step.
         data_bytes: images for training and validation that are in memory, with the output of frozen
             stages; not the model.
+        of_proposer: it is the training of the second model of the cell (`Recipe.proposer`).
     """
 
     step: int
@@ -44,6 +45,7 @@ class TrainingProgress:
     loss: float
     images_per_s: float
     data_bytes: int = 0
+    of_proposer: bool = False
 
 
 @dataclass(frozen=True)

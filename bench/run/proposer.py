@@ -19,8 +19,8 @@ from bench.data.split import Split
 from bench.evaluate.proposals import find_objects
 from bench.learn.model import Model
 from bench.record_values import Cost
-from bench.run.events import Say
-from bench.run.same_training import kept_model, take_over
+from bench.run.events import CellProgress, Say, TrainingProgress
+from bench.run.same_training import kept_model, take_over, trained_before
 from bench.run.saved_training import SavedTraining, state_key
 from bench.run.stop import StopSignals
 from bench.run.store import Store
@@ -94,6 +94,7 @@ class Proposer:
         device = self.model.device
         self.facts = {"cell": self.cell.id}
         path = kept_model(self.cell, store, str(device))
+        path = path or trained_before(self.cell, store, str(device))
         if path is not None:
             self.training = take_over(self.model, path)
             self.facts["trained_as"] = path.stem
@@ -103,7 +104,13 @@ class Proposer:
             file, key = store.proposer_training(cell), state_key(self.cell, device)
             saved = SavedTraining(file, key, store.save_s, say, stop)
         self._random.restore()
-        self.training = train_model(self.model, self.cell, collection, parts, say, saved)
+
+        def tell(progress: CellProgress) -> None:
+            if isinstance(progress, TrainingProgress):
+                progress = replace(progress, of_proposer=True)
+            say(progress)
+
+        self.training = train_model(self.model, self.cell, collection, parts, tell, saved)
         self.facts |= {} if saved is None else saved.facts
 
     def add_cost(

@@ -99,7 +99,7 @@ class Trackers:
             case CellStarted(cell):
                 self._open[cell.id] = None
                 self._each(lambda tracker: tracker.start(cell))
-            case CellProgressed(cell, TrainingProgress() as training):
+            case CellProgressed(cell, TrainingProgress(of_proposer=False) as training):
                 self._take_training(cell.id, training)
             case CellFinished(record, seconds) if seconds is not None:
                 self._take_record(record)

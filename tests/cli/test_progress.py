@@ -7,7 +7,7 @@ import pytest
 from records import make_cell, make_failure, make_record
 from rich.console import Console
 
-from bench.cli.progress import Progress
+from bench.cli.progress import Progress, RunningCell
 from bench.cli.progress_log import ProgressLog
 from bench.record_values import PredictedCost
 from bench.run.events import (
@@ -61,6 +61,11 @@ def shown(progress: Progress, width: int = 100) -> list[str]:
     with console.capture() as captured:
         console.print(progress)
     return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_the_training_of_a_proposer_is_named() -> None:
+    progress = replace(TRAIN, of_proposer=True)
+    assert RunningCell(LONG, 1, 0.0, progress).words[0] == "proposer, step 120/300"
 
 
 def test_a_note_of_the_run_remains_above_its_cells() -> None:

@@ -21,6 +21,8 @@ CELLS = [make_cell(seed=seed) for seed in range(3)]
 EVENTS: list[Event] = [
     CellStarted(CELLS[0]),
     CellStarted(CELLS[1]),
+    # The curve of a second model is not mixed with that of the first one.
+    CellProgressed(CELLS[1], TrainingProgress(6, 0.1, 0.25, 9.0, of_proposer=True)),
     CellProgressed(CELLS[1], TrainingProgress(5, 0.1, 0.75, 9.0)),
     CellFinished(make_record(CELLS[0], dice=0.625), 4.0),
     CellFinished(make_failure(CELLS[1], "oom", "out of memory"), 4.0),
