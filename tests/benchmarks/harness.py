@@ -47,7 +47,7 @@ class Case:
 
 # With reuse a step is short, so that the suite's own work weighs most.
 CASES = (Case("full", 4, False), Case("unet", 4, False), Case("frozen_head", 40, True))
-REUSING = ("frozen_head", "decoder_only")
+REUSING = (("frozen_head", "decoder"), ("frozen_head", "image"), ("decoder_only", "image"))
 
 
 def plain_loop(model: Any, views: LabelledImages, recipe: Recipe, keep_features: bool) -> float:
@@ -128,15 +128,18 @@ def measure_overhead(case: Case, pairs: int, clock: str) -> Ratio:
     return ratio(*times)
 
 
-def measure_reuse(method: str, pairs: int, clock: str, images: int = 16) -> Ratio:
+def measure_reuse(
+    method: str, pairs: int, clock: str, images: int = 16, loss_at: str = "image"
+) -> Ratio:
     """Time of one epoch that runs the frozen stages every time over one that kept their output.
 
     Computing that output once, before the first epoch, is in neither.
     """
     views, batch = noise(images), RECIPE.batch_size
+    recipe = replace(RECIPE, loss_at=loss_at)
 
     def epoch(reuse: bool) -> Callable[[], float]:
-        model, now = Model(build(method).train(), TASK, RECIPE), CLOCKS[clock]
+        model, now = Model(build(method).train(), TASK, recipe), CLOCKS[clock]
         optimizer, rows = make_optimizer(model), views.images
         inputs = run_frozen_stages(model, rows) if reuse else ModelInput(rows)
 
@@ -161,7 +164,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_flush_denormal(True)  # as in a cell
     if asked.reuse:
         title, aim, wanted = "epoch without reuse / with reuse", REUSE_AIM, "above"
-        found = {name: measure_reuse(name, asked.pairs, asked.clock) for name in REUSING}
+        found = {
+            f"{name}, loss at the {place}": measure_reuse(
+                name, asked.pairs, asked.clock, loss_at=place
+            )
+            for name, place in REUSING
+        }
     else:
         title, aim, wanted = "suite's loop / plain loop", OVERHEAD_AIM, "within"
         found = {case.method: measure_overhead(case, asked.pairs, asked.clock) for case in CASES}
