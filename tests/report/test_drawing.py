@@ -3,6 +3,8 @@
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from bench.report.plots.drawing import Drawing, draw_all
 from bench.report.plots.style import assign
 from bench.report.records.frame import to_frame
 from bench.report.tables.write import latex, markdown
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork safely")
 
 
 def tables() -> list[Drawing]:
@@ -65,9 +69,11 @@ def test_a_comparison_alone_shows_the_same() -> None:
     assert len(pickle.dumps(own)) < len(pickle.dumps(whole))
 
 
+@pytest.mark.parametrize("forked", [pytest.param(True, marks=LINUX), False])
 def test_several_processes_write_the_same_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(drawing, "_can_fork", lambda: forked)
     monkeypatch.setattr(drawing, "FEWEST", 4)
     figures = tables()
     here = {one.name: files for one, files in draw_all(figures, tmp_path / "1", lambda: None, 1)}
@@ -79,17 +85,41 @@ def test_several_processes_write_the_same_files(
         assert all(one.read_bytes() == other.read_bytes() for one, other in pairs)
 
 
-def test_few_figures_need_no_processes(tmp_path: Path) -> None:
+def test_few_figures_need_no_fresh_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "_can_fork", lambda: False)
     paused: list[bool] = []
     figures = tables()
     assert len(list(draw_all(figures, tmp_path, lambda: paused.append(True), 2))) == len(figures)
     assert len(paused) == len(figures)
 
 
+@LINUX
+def test_a_report_forks_and_a_run_does_not() -> None:
+    """A copy of a process with torch, or with threads that hold locks, might wait forever."""
+    lines = [
+        "import threading",
+        "from bench.report.plots.drawing import _can_fork",
+        "assert _can_fork()",
+        "ends = threading.Event()",
+        "thread = threading.Thread(target=ends.wait)",
+        "thread.start()",
+        "assert not _can_fork()",
+        "ends.set()",
+        "thread.join()",
+        "import torch",
+        "assert not _can_fork()",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
+
+
+@pytest.mark.parametrize("forked", [pytest.param(True, marks=LINUX), False])
 def test_a_process_that_is_killed_is_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drawing, "FEWEST", 1)
+    monkeypatch.setattr(drawing, "_can_fork", lambda: forked)
+    monkeypatch.setattr(drawing, "FEWEST_FORKED" if forked else "FEWEST", 1)
     (one, *_) = tables()
     deadly = Drawing(one.name, draw_and_die, one.subject, one.looks)
     with pytest.raises(UserError, match="a process that drew figures was stopped"):

@@ -1,7 +1,10 @@
 """Draw figures, many of them in several processes."""
 
+import gc
 import multiprocessing
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +19,8 @@ from bench.report.compare.comparison import Comparison
 from bench.report.plots.style import Series, release, save, style
 from bench.report.records.rows import Row
 
-FEWEST = 12  # figures for which processes are started: each needs seconds for its imports
+FEWEST = 12  # figures for which fresh processes are started: each needs seconds for its imports
+FEWEST_FORKED = 2  # figures for which this process is forked
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,9 @@ def draw_all(
         drawings: the figures.
         folder: of the files.
         pause: called before each figure that this process draws.
-        processes: that draw comparisons at a time, each all figures of one, if there are at least
-            `FEWEST` figures of comparisons; 1 to draw all in this process.
+        processes: that draw comparisons at a time, if there are at least `FEWEST` figures of
+            comparisons, or `FEWEST_FORKED` where this process can be forked; 1 to draw all in this
+            process.
 
     Raises:
         UserError: a file cannot be written, or a process was stopped.
@@ -69,27 +74,38 @@ def draw_all(
     apart: list[Drawing] = []
     for drawing in drawings:
         (apart if isinstance(drawing.subject, Comparison) else here).append(drawing)
-    if processes == 1 or len(apart) < FEWEST:
+    if processes == 1 or len(apart) < (FEWEST_FORKED if _can_fork() else FEWEST):
         here, apart = list(drawings), []
-    if apart:
-        yield from _draw_apart(apart, folder, processes)
-    for drawing in here:
-        pause()
-        yield drawing, drawing.write(folder)
+    gc.freeze()  # the search for figures to free passes over the records
+    try:
+        if apart:
+            yield from _draw_apart(apart, folder, processes)
+        for drawing in here:
+            pause()
+            yield drawing, drawing.write(folder)
+    finally:
+        gc.unfreeze()
+
+
+def _can_fork() -> bool:
+    """Whether a copy of this process works: it has one thread, and libraries without their own."""
+    alone = threading.active_count() == 1 and "torch" not in sys.modules
+    return sys.platform == "linux" and alone
 
 
 def _draw_apart(
     drawings: Sequence[Drawing], folder: Path, processes: int
 ) -> Iterator[tuple[Drawing, list[Path]]]:
-    """Draw figures of comparisons in other processes; those of one comparison in the same."""
+    """Draw figures of comparisons in other processes; of many, those of one in the same."""
     parts: dict[str, list[Drawing]] = {}
     for drawing in drawings:
-        parts.setdefault(drawing.subject.slug, []).append(drawing)
+        many = len(drawings) >= FEWEST
+        parts.setdefault(drawing.subject.slug if many else drawing.name, []).append(drawing)
     # The largest come first, so that no process is left with one at the end.
     ordered = sorted(parts.values(), key=lambda part: -len(part[0].subject.rows))
     pool = ProcessPoolExecutor(
         min(processes, len(ordered)),
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=multiprocessing.get_context("fork" if _can_fork() else "spawn"),
         initializer=_leave_interrupts,
     )
     try:

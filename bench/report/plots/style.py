@@ -107,7 +107,8 @@ def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
         frame: of all records of the report.
         rows: of all comparisons.
     """
-    names = {row: _name(row, frame) for row in rows}
+    several = len(set(frame["backbone"]) - {"none"}) > 1
+    names = {row: _name(row, several) for row in rows}
     looks = {name: position for position, name in enumerate(sorted(set(names.values())))}
     return {row: _series(name, looks[name]) for row, name in names.items()}
 
@@ -194,11 +195,11 @@ def release(figure: Figure | None) -> None:
         gc.collect()
 
 
-def _name(row: Row, frame: pd.DataFrame) -> str:
+def _name(row: Row, several: bool) -> str:
+    """The name of a row; with several backbones in the report, that of its backbone is in it."""
     if row.backbone == "none":
         return row.label  # from scratch: there is no model and there are no weights to name
-    models = set(frame["backbone"]) - {"none"}
-    extra = [row.backbone] if len(models) > 1 else []
+    extra = [row.backbone] if several else []
     if row.weights != "pretrained":
         extra.append(row.weights)
     if row.prompts != "none":
