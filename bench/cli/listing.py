@@ -93,6 +93,8 @@ def _describe_backbones() -> list[Description]:
                 "trained_on": one.trained_on,
                 "paper": one.paper,
                 "licence": one.licence,
+                "address": one.public.address if one.public else None,
+                "sha256": (one.public.sha256 or "not verified") if one.public else None,
                 "file": one.file,
             }
         )

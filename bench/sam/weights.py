@@ -21,7 +21,10 @@ def cached_weights(backbone: str) -> Path:
     Raises:
         UserError: the backbone has no public checkpoint.
     """
-    return cache_folder() / public(backbone).name
+    file = public(backbone)
+    # Publishers that state no SHA-256 use names such as "download" for several files.
+    name = file.name if file.sha256 else f"{backbone}{Path(file.name).suffix}"
+    return cache_folder() / name
 
 
 def public(backbone: str) -> Public:

@@ -10,7 +10,9 @@ from bench.errors import UserError
 from bench.plugins.folders import VARIABLE
 from bench.sam import backbone as registry
 from bench.sam.backbone import Backbone, get_backbone, list_backbones
+from bench.sam.backbones import domain
 from bench.sam.build import build_sam
+from bench.sam.weights import cached_weights, public_files
 
 ALL = pytest.mark.parametrize("backbone", list_backbones(), ids=lambda one: one.name)
 PLUGIN = """
@@ -51,6 +53,21 @@ def test_sides_that_do_not_fit_are_refused(backbone: Backbone) -> None:
     for side in (0, backbone.step // 2, backbone.step + 1):
         with pytest.raises(UserError, match=f"give a multiple of {backbone.step}"):
             build_sam(backbone.name, side)
+
+
+def test_files_in_the_cache_have_names_of_their_own() -> None:
+    names = [cached_weights(name).name for name in public_files()]
+    assert len(set(names)) == len(names)
+    assert cached_weights("sam_vit_b").name == "sam_vit_b_01ec64.pth"
+    assert cached_weights("micro_sam_vit_b_lm").name == "micro_sam_vit_b_lm.pt"
+
+
+@pytest.mark.parametrize("start", domain.STARTS, ids=lambda one: one.name)
+def test_start_weights_of_a_domain_have_the_layout_of_sam(start: domain.Start) -> None:
+    plain, mine = get_backbone(start.of), get_backbone(start.name)
+    assert (mine.vit, mine.read, mine.parameters) == (plain.vit, plain.read, plain.parameters)
+    assert mine.public is not None
+    assert mine.public.sha256 is None, "no publisher states one: do not invent it"
 
 
 def test_backbones_are_listed_by_size() -> None:
