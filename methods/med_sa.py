@@ -287,7 +287,8 @@ def med_sa(
     if decoder == "frozen":
         freeze(masks)
     if condition != "none":
-        outputs, layers = 1 + masks.num_mask_tokens, masks.transformer.layers
+        outputs = 1 + masks.num_mask_tokens + getattr(masks, "further_tokens", 0)
+        layers = masks.transformer.layers
         for index, layer in enumerate(layers):
             layers[index] = ConditionedLayer(layer, masks.transformer_dim, outputs, condition)
     return model

@@ -115,14 +115,18 @@ class PromptedEncoder(SamSegmenter):
         embedded = encoder.patch_embed(normalised)
         generator, high = self.generator, self.generator.high(normalised)
         features, tokens = generator.embed(embedded) + high, embedded + encoder.pos_embed
-        for index, block in enumerate(encoder.blocks):
+        _, *blocks, neck = encoder.stages()
+        width = tokens.shape[-1]
+        for index, block in enumerate(blocks):
             if index in self.positions:
-                tokens = tokens + generator.prompt(self.positions[index], features)
-            tokens = block(tokens)
+                prompt = generator.prompt(self.positions[index], features)
+                if beside := tokens.shape[-1] - width:  # tokens that SAM-HQ keeps for its decoder
+                    prompt = nn.functional.pad(prompt, (0, beside))
+                tokens = tokens + prompt
+            tokens = block.run(tokens)
             if self.chained:
-                features = generator.embed(tokens) + high
-        encoded: Tensor = encoder.neck(tokens.permute(0, 3, 1, 2))
-        return encoded
+                features = generator.embed(tokens[..., :width]) + high
+        return neck.run(tokens)
 
 
 # The original runs on 4 GPUs with 2 images each, but takes the model out of its distributed
@@ -145,6 +149,7 @@ PUBLISHED = Recipe(
 IDLE = {
     r"head\.mask_decoder\.iou_prediction_head\..*": "SAM's quality score is not in the loss",
     r"head\.mask_decoder\.output_hypernetworks_mlps\.[2-9].*": "only the first two masks are used",
+    r"head\.mask_decoder\.hf_mlp\.[2-9].*": "only the first two masks of SAM-HQ are used",
 }
 
 

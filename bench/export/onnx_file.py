@@ -15,6 +15,7 @@ from bench.errors import UnsupportedError
 from bench.export.agreement import check_images, largest_difference, to_unit
 from bench.export.libraries import import_library
 from bench.export.plain_sam import merged_copy
+from bench.sam.decoder import prepare_images
 from bench.sam.segmenter import PromptedDecoder, SamSegmenter
 from bench.spec import Task
 
@@ -43,7 +44,8 @@ class OnePrompt(nn.Module):
         features = images
         for stage in self.model.stages():
             features = stage.run(features)
-        masks = self.model.head.masks(features, prompts, prompts)
+        head = self.model.head
+        masks = head.masks(prepare_images(head.mask_decoder, features), prompts, prompts)
         side = self.model.image_encoder.img_size
         return F.interpolate(masks[:, None], (side, side), mode="bilinear")[:, 0]
 

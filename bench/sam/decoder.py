@@ -1,8 +1,45 @@
-"""Forward pass of SAM's mask decoder for a batch of pairs of one image and one prompt."""
+"""Forward pass of SAM's mask decoder for a batch of pairs of one image and one prompt.
+
+Decoders of SAM's successors also read maps of higher resolution or of earlier blocks. Their image
+encoders return these in the same tensor (B, C + ..., s, s), behind the C channels of the embedding.
+"""
+
+import copy
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from segment_anything.modeling import MaskDecoder
-from torch import Tensor
+from segment_anything.modeling.mask_decoder import MLP
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class FamilyDecoder(Protocol):
+    """A mask decoder of a successor of SAM, with its own prediction."""
+
+    def prepare(self, embeddings: Tensor) -> Tensor:
+        """Compute what is the same for all prompts of an image, see `prepare_images`."""
+
+    def predict_rows(
+        self, embeddings: Tensor, positions: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predict masks as `predict_masks`; the embeddings have further channels."""
+
+    def resized(self, count: int, fresh: bool) -> "MaskDecoder":
+        """Return a copy with `count` mask tokens, as `with_mask_tokens`."""
+
+
+def prepare_images(decoder: MaskDecoder, embeddings: Tensor) -> Tensor:
+    """Compute what a decoder needs of each image, once, before rows are repeated for prompts.
+
+    Args:
+        decoder: of any family; SAM's own needs nothing.
+        embeddings: (B, C + ..., h, w), as the image encoder returns them.
+
+    Returns:
+        (B, C + ..., h, w): input of `predict_masks`.
+    """
+    return decoder.prepare(embeddings) if isinstance(decoder, FamilyDecoder) else embeddings
 
 
 def predict_masks(
@@ -20,7 +57,7 @@ def predict_masks(
 
     Args:
         decoder: SAM's decoder with M mask tokens.
-        embeddings: (N, C, h, w) image embeddings.
+        embeddings: (N, C + ..., h, w) of `prepare_images`; SAM's own have C channels.
         positions: (1, C, h, w) position encoding of the grid.
         sparse: (N, T, C) embeddings of points and boxes; T can be 0.
         dense: (N or 1, C, h, w) embeddings of mask prompts, or of no mask.
@@ -28,15 +65,132 @@ def predict_masks(
     Returns:
         Mask logits (N, M, 4h, 4w) and predicted IoU (N, M) of each mask.
     """
-    rows, channels, height, width = embeddings.shape
+    if isinstance(decoder, FamilyDecoder):
+        return decoder.predict_rows(embeddings, positions, sparse, dense)
     outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    queries, grid = attend(decoder, outputs, embeddings, positions, sparse, dense)
+    upscaled = decoder.output_upscaling(grid)  # (N, C / 8, 4h, 4w)
+    masks = products(decoder.output_hypernetworks_mlps, queries[:, 1:], upscaled)
+    return masks, decoder.iou_prediction_head(queries[:, 0])
+
+
+def attend(
+    decoder: MaskDecoder,
+    outputs: Tensor,
+    embeddings: Tensor,
+    positions: Tensor,
+    sparse: Tensor,
+    dense: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Run the decoder's transformer on output tokens, prompts and images.
+
+    Args:
+        decoder: has the transformer.
+        outputs: (O, C) output tokens.
+        embeddings: (N, C, h, w).
+        positions: as of `predict_masks`, as the next two.
+        sparse: likewise.
+        dense: likewise.
+
+    Returns:
+        The tokens (N, O + T, C), output tokens first, and the image (N, C, h, w).
+    """
+    rows, channels, height, width = embeddings.shape
     tokens = torch.cat([outputs.expand(rows, -1, -1), sparse], dim=1)
     source = embeddings + dense
     queries, keys = decoder.transformer(source, positions.expand(rows, -1, -1, -1), tokens)
-    grid = keys.transpose(1, 2).reshape(rows, channels, height, width)
-    upscaled = decoder.output_upscaling(grid)  # (N, C / 8, 4h, 4w)
-    weights = torch.stack(
-        [mlp(queries[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
+    return queries, keys.transpose(1, 2).reshape(rows, channels, height, width)
+
+
+def products(mlps: Any, tokens: Tensor, maps: Tensor) -> Tensor:
+    """Products of maps with vectors that networks make from tokens.
+
+    Args:
+        mlps: M networks from C to c channels.
+        tokens: (N, at least M, C); network i reads token i.
+        maps: (N, c, H, W).
+
+    Returns:
+        (N, M, H, W).
+    """
+    weights = torch.stack([mlp(tokens[:, i]) for i, mlp in enumerate(mlps)], dim=1)
+    return (weights @ maps.flatten(2)).unflatten(2, maps.shape[2:])
+
+
+class RowDecoder(MaskDecoder):  # type: ignore[misc]  # segment_anything has no types
+    """A `FamilyDecoder` that `SamPredictor` can call, too.
+
+    Attributes:
+        further_tokens: number of output tokens besides that of the IoU and those of masks.
+    """
+
+    further_tokens = 0
+
+    def prepare(self, embeddings: Tensor) -> Tensor:
+        """Nothing needs to be prepared."""
+        return embeddings
+
+    def predict_rows(
+        self, embeddings: Tensor, positions: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As of `FamilyDecoder`."""
+        raise NotImplementedError
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks of all prompts for one image (1, C + ..., h, w), as `segment_anything` calls it."""
+        prepared = self.prepare(image_embeddings)
+        rows = prepared.expand(len(sparse_prompt_embeddings), -1, -1, -1)
+        return self.predict_rows(rows, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
+
+
+def tokens_like(old: nn.Embedding, count: int, fresh: bool) -> nn.Embedding:
+    """Return `count` tokens: copies of the old ones, number k of number k mod their number.
+
+    With `fresh` they are drawn at random.
+    """
+    new = nn.Embedding(count, old.embedding_dim)
+    if not fresh:
+        with torch.no_grad():
+            new.weight.copy_(old.weight[[k % old.num_embeddings for k in range(count)]])
+    return new
+
+
+Decoder = TypeVar("Decoder", bound=RowDecoder)
+
+
+def resize_tokens(decoder: Decoder, count: int, fresh: bool) -> Decoder:
+    """Return a copy of a decoder with `count` mask tokens, their networks and IoU outputs.
+
+    Number k of each is a copy of number k mod M of `decoder`. With `fresh`, they and the hidden
+    layers of the IoU head are drawn at random. New parameters are marked as the old ones are.
+
+    Args:
+        decoder: with M mask tokens; is not changed.
+        count: at least 1.
+        fresh: whether to draw at random.
+    """
+    new = copy.deepcopy(decoder)
+    old = [k % decoder.num_mask_tokens for k in range(count)]
+    new.num_mask_tokens, new.num_multimask_outputs = count, count - 1
+    new.mask_tokens = tokens_like(decoder.mask_tokens, count, fresh)
+    c = decoder.transformer_dim
+    mlps = decoder.output_hypernetworks_mlps
+    new.output_hypernetworks_mlps = nn.ModuleList(
+        MLP(c, c, c // 8, 3) if fresh else copy.deepcopy(mlps[k]) for k in old
     )
-    masks = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
-    return masks, decoder.iou_prediction_head(queries[:, 0])
+    head = decoder.iou_prediction_head
+    hidden = head.layers[0].out_features
+    new.iou_prediction_head = MLP(c, hidden, count, len(head.layers), head.sigmoid_output)
+    if not fresh:
+        for ours, theirs in zip(new.iou_prediction_head.layers, head.layers, strict=True):
+            last = theirs is head.layers[-1]
+            with torch.no_grad():
+                ours.weight.copy_(theirs.weight[old] if last else theirs.weight)
+                ours.bias.copy_(theirs.bias[old] if last else theirs.bias)
+    return new

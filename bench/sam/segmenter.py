@@ -9,7 +9,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
 from torch import Tensor, nn
 
 from bench.errors import UnsupportedError
-from bench.sam.decoder import predict_masks
+from bench.sam.decoder import FamilyDecoder, predict_masks, prepare_images
 from bench.sam.foundation import FoundationParameter, mark_foundation
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.refiner import MaskRefiner
@@ -151,6 +151,7 @@ class ConvHead(nn.Module):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
+        self.channels = channels
         self.layers = nn.Sequential(
             nn.Conv2d(channels, channels // 2, 3, padding=1),
             nn.ReLU(),
@@ -158,7 +159,9 @@ class ConvHead(nn.Module):
         )
 
     def forward(self, embeddings: Tensor, side: int) -> Tensor:
-        """(B, C, s, s) to fp32 (B, K, side, side)."""
+        """(B, C, s, s) to fp32 (B, K, side, side); further channels are not used."""
+        if embeddings.shape[1] > self.channels:
+            embeddings = embeddings[:, : self.channels]
         return _upsample(self.layers(embeddings), side)
 
 
@@ -208,10 +211,11 @@ class SemanticDecoder(nn.Module):
         whole = getattr(self, "prompt_encoder", None)
         empty = whole.no_mask_embed if whole else self.no_mask_embed
         code = whole.pe_layer if whole else self.position_encoding
-        rows, channels, height, width = embeddings.shape
+        embeddings = prepare_images(self.mask_decoder, embeddings)
+        rows, _, height, width = embeddings.shape
         positions = code((height, width))[None]
         dense = empty.weight[:, :, None, None].expand(-1, -1, height, width)
-        nothing = embeddings.new_empty(rows, 0, channels)
+        nothing = embeddings.new_empty(rows, 0, empty.weight.shape[1])
         masks, _ = predict_masks(self.mask_decoder, embeddings, positions, nothing, dense)
         if not self.background_token:
             masks = F.pad(masks[:, : self.num_classes - 1], (0, 0, 0, 0, 1, 0))
@@ -264,6 +268,7 @@ class PromptedDecoder(nn.Module):
         logits = torch.full((rows, low * low), NO_MASK, device=embeddings.device)
         logits[:: self.num_classes] = 0.0
         if prompts is not None:
+            embeddings = prepare_images(self.mask_decoder, embeddings)
             # Written without operators whose output size depends on values, so that the memory of a
             # step can be predicted from shapes; likewise in `_embed_clicks`.
             rows_of_prompts = [
@@ -284,7 +289,8 @@ class PromptedDecoder(nn.Module):
     def masks(self, source: Tensor, boxes: Tensor, clicks: Tensor) -> Tensor:
         """Return mask logits (n, 4s, 4s) in fp32 of n prompts and their embeddings (n, C, s, s).
 
-        The kind "point" uses the clicks (n, c, 2), other kinds the boxes (n, 4).
+        The embeddings are those of `prepare_images`. The kind "point" uses the clicks (n, c, 2),
+        other kinds the boxes (n, 4).
         """
         return self._decode(source, boxes, clicks)[0]
 
@@ -344,6 +350,11 @@ def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> M
         count: at least 1.
         fresh: whether to initialise at random.
     """
+    if isinstance(decoder, FamilyDecoder):
+        resized = decoder.resized(count, fresh)
+        if isinstance(decoder.mask_tokens.weight, FoundationParameter):
+            mark_foundation(resized)
+        return resized
     iou_layers = decoder.iou_prediction_head.layers
     new = MaskDecoder(
         transformer_dim=decoder.transformer_dim,
