@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from bench.sam import load_sam as load_sam
     from bench.sam import replace_modules as replace_modules
     from bench.sam import require as require
+    from bench.sam import require_attention as require_attention
     from bench.sam import require_vit as require_vit
     from bench.sam import select_blocks as select_blocks
     from bench.spec import Recipe as Recipe
@@ -90,6 +91,7 @@ _HOME = {
     "load_sam": "bench.sam",
     "replace_modules": "bench.sam",
     "require": "bench.sam",
+    "require_attention": "bench.sam",
     "require_vit": "bench.sam",
     "select_blocks": "bench.sam",
     "Recipe": "bench.spec",

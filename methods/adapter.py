@@ -15,6 +15,7 @@ from bench import (
     load_sam,
     register_method,
     require,
+    require_attention,
     select_blocks,
 )
 
@@ -46,6 +47,7 @@ def adapter(task: Task, *, bottleneck: int = 16, blocks: str = "all") -> nn.Modu
     freeze(encoder)
     for index in select_blocks(blocks, len(encoder.blocks)):
         block = encoder.blocks[index]
+        require_attention(block, "the adapter")
         width = block.attn.proj.out_features
         block.attn = Adapter(block.attn, width, bottleneck)
         block.mlp = Adapter(block.mlp, width, bottleneck)

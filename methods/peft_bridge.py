@@ -37,6 +37,7 @@ from bench import (
     register_method,
     replace_modules,
     require,
+    require_attention,
     select_blocks,
 )
 
@@ -201,6 +202,8 @@ def peft_tuner(
     encoder = model.image_encoder
     freeze(encoder)
     selected = [encoder.blocks[index] for index in select_blocks(blocks, len(encoder.blocks))]
+    for block in selected:
+        require_attention(block, "peft")
     names = [name for name, module in encoder.named_modules() if module in selected]
     layers = NORMS if type == "ln_tuning" else LAYERS[targets]
     pattern = rf"({'|'.join(map(re.escape, names))})\.{layers}"

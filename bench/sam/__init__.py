@@ -17,5 +17,6 @@ from bench.sam.surgery import freeze_other_blocks as freeze_other_blocks
 from bench.sam.surgery import merge as merge
 from bench.sam.surgery import replace_modules as replace_modules
 from bench.sam.surgery import require as require
+from bench.sam.surgery import require_attention as require_attention
 from bench.sam.surgery import require_vit as require_vit
 from bench.sam.surgery import select_blocks as select_blocks

@@ -50,6 +50,8 @@ def weights_path(task: Task) -> Path | None:
         return None
     if task.weights != "pretrained":
         path = Path(task.weights)
+        if path.is_dir():
+            return _file_of_hub(path)
         if not path.is_file():
             raise UserError(
                 f"no checkpoint at {path}: give --checkpoint an existing .safetensors or .pth file,"
@@ -67,6 +69,17 @@ def weights_path(task: Task) -> Path | None:
             " or --weights random to start from noise"
         )
     return shipped
+
+
+def _file_of_hub(folder: Path) -> Path:
+    """The file of weights in a folder in the layout of the Hugging Face Hub."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise UserError(
+            f"the folder {folder} holds no model.safetensors: give --checkpoint a folder as"
+            " `save_pretrained` writes it, or a .safetensors or .pth file"
+        )
+    return path
 
 
 def load_sam(task: Task) -> Sam:

@@ -5,10 +5,10 @@ import math
 from typing import Any
 
 import torch
-from segment_anything.modeling.image_encoder import Attention
+from timm.models.tiny_vit import Attention as TinyViTAttention
 from torch import Tensor, nn
 
-from bench.sam.surgery import replace_modules, require
+from bench.sam.surgery import replace_modules, require, require_attention
 
 # Times the width of the layer. An update has at most the rank of the width, but published ablations
 # of ranks, run on narrower encoders, go beyond it.
@@ -58,8 +58,8 @@ class LoRALinear(nn.Module):
         slices: letters of the slices that get an update, such as "qv"; letters that are not in `of`
             are ignored.
         of: letters of all slices, in the order of the rows of the weight, such as "qkv".
-        heads: number of groups of rows, each of which contains all slices; 1 in SAM's ViT, the
-            number of heads in TinyViT.
+        heads: number of groups of rows, each of which contains all slices; the number of heads in
+            TinyViT, else 1.
 
     Attributes:
         updates: letter of a slice to its `LowRank`.
@@ -124,9 +124,11 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
     Raises:
         UserError: `rank` is below 1 or too large, `alpha` is not positive, or `targets` is empty,
             contains a repeated or unknown letter, or f together with q, k or v.
+        UnsupportedError: the block has no attention.
         LookupError, AttributeError: the block has no layer of a letter.
     """
     require(rank >= 1, f"rank {rank} is too small: give 1 or more")
+    require_attention(block, "LoRA")
     require(alpha > 0, f"alpha {alpha} is not positive")
     require(
         bool(targets) and len(set(targets)) == len(targets) and set(targets) <= set("qkvomf"),
@@ -142,7 +144,7 @@ def add_lora(block: nn.Module, rank: int, alpha: float, targets: str) -> None:
         replace_modules(block, r"attn\.qkv", lambda layer: LoRALinear(layer, rank, alpha))
     if slices:
         attention: Any = block.get_submodule("attn")
-        heads = 1 if isinstance(attention, Attention) else attention.num_heads
+        heads = attention.num_heads if isinstance(attention, TinyViTAttention) else 1
         replace_modules(
             block, r"attn\.qkv", lambda layer: LoRALinear(layer, rank, alpha, targets, "qkv", heads)
         )

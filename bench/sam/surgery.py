@@ -67,6 +67,23 @@ def require_vit(encoder: nn.Module, method: str) -> None:
         )
 
 
+def require_attention(block: nn.Module, method: str) -> None:
+    """Check that an encoder block has attention and an MLP.
+
+    Args:
+        block: of an image encoder.
+        method: name of the method, for the message.
+
+    Raises:
+        UnsupportedError: it has not, as in a convolutional encoder.
+    """
+    if not (hasattr(block, "attn") and hasattr(block, "mlp")):
+        raise UnsupportedError(
+            f"{method} changes the attention of encoder blocks, and the encoder of this backbone"
+            " has convolutions only"
+        )
+
+
 def freeze(module: nn.Module) -> None:
     """Set `requires_grad` of all parameters of `module` to False; buffers are not affected."""
     module.requires_grad_(False)
