@@ -1,0 +1,61 @@
+"""The contract of every method on every family of backbones, in small sizes."""
+
+import pytest
+import torch
+from small_backbones import register, small_backbones
+
+from bench.contract.methods import build_model, check_method
+from bench.errors import UnsupportedError
+from bench.plugins.registry import Method, get_method, list_methods
+from bench.sam import merge
+from bench.spec import Task
+
+ADAPTING = [method for method in list_methods() if not method.from_scratch]
+NAMES = [backbone.name for backbone in small_backbones()]
+# Methods that need SAM's own ViT blocks, and those that need attention.
+NEED_VIT = {"med_sa", "prompt_tokens", "sam_adapter"}
+NEED_ATTENTION = {"adapter", "lora", "mobile_sam_lora", "peft", "sam_lora", "samed", "samed_s"}
+REFUSED = {
+    "small_hq": set[str](),
+    "small_sam2": NEED_VIT,
+    "small_edgetam": NEED_VIT | NEED_ATTENTION,
+}
+SIDE = 64
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch)
+
+
+@pytest.mark.parametrize("backbone", NAMES)
+@pytest.mark.parametrize("method", ADAPTING, ids=lambda method: method.name)
+def test_runs_or_is_refused_with_a_reason(method: Method, backbone: str) -> None:
+    task = Task(3, SIDE, backbone, "random")
+    with torch.device("meta"):
+        if method.name in REFUSED[backbone]:
+            with pytest.raises(UnsupportedError, match="this backbone"):
+                method.build(task)
+        else:
+            assert method.build(task)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", NAMES)
+@pytest.mark.parametrize("method", ADAPTING, ids=lambda method: method.name)
+def test_keeps_its_contract_on_every_family(method: Method, backbone: str) -> None:
+    if method.name in REFUSED[backbone]:
+        pytest.skip("refused")
+    outcomes = list(check_method(method, Task(3, SIDE, backbone, "random")))
+    assert [outcome for outcome in outcomes if outcome.failure] == []
+
+
+@pytest.mark.parametrize(("backbone", "method"), [("small_hq", "lora"), ("small_sam2", "lora")])
+def test_a_merged_model_gives_the_same_logits(backbone: str, method: str) -> None:
+    model = build_model(get_method(method), Task(3, SIDE, backbone, "random")).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".updates." in name:
+                parameter.add_(0.05 * torch.randn(parameter.shape))
+        images = torch.rand(2, 3, SIDE, SIDE)
+        torch.testing.assert_close(merge(model).eval()(images), model(images), atol=1e-4, rtol=1e-4)
