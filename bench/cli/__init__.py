@@ -26,7 +26,7 @@ LONGEST_WORD = 100_000  # bytes of an argument; a list of names may be long
 
 # The main job has no word of its own.
 COMMANDS = (
-    *("suite", "report", "verify", "guard", "conventions", "cost", "weights", "data"),
+    *("suite", "report", "verify", "guard", "conventions", "cost", "backbones", "weights", "data"),
     *("choose", "models", "train", "predict", "export"),
     *("merge", "compare", "cells", "status"),
     *("check-method", "check-dataset"),

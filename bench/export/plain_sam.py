@@ -53,12 +53,13 @@ class SamSizes:
         """The sizes of a backbone at the image side of a task.
 
         Raises:
-            UnsupportedError: `segment_anything` does not have this image encoder.
+            UnsupportedError: `segment_anything` does not have this model.
         """
         arch = None if task.backbone == "none" else get_backbone(task.backbone).vit
         if arch is None:
             raise UnsupportedError(
-                f"its image encoder ({task.backbone}) is not the ViT of segment_anything"
+                f"segment_anything has no model like its backbone {task.backbone}: it has SAM with"
+                " a ViT only"
             )
         side, channels = task.image_size, arch.prompt_dim
         return cls(
