@@ -304,6 +304,7 @@ class PromptedDecoder(nn.Module):
         Returns:
             Logits (n, 4s, 4s) and predicted IoU (n,), both fp32.
         """
+        embeddings = prepare_images(self.mask_decoder, embeddings)
         columns = (one[0].split(self.chunk) for one in (prompts.boxes, prompts.clicks))
         chunks = zip(*columns, strict=True)
         parts = [self._decode(embeddings.expand(len(b), -1, -1, -1), b, c) for b, c in chunks]
