@@ -6,7 +6,7 @@ the model is made. Training, evaluation and cost measurement only use the result
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -201,11 +201,12 @@ class Model:
             DivergedError: a logit or a predicted IoU is not finite.
         """
         self.module.eval()
+        head: Any = self.module.head
         with torch.no_grad(), self._autocast():
             features = self.encode_frozen(image)
             for stage in self.stages[self.frozen_stages :]:
                 features = stage.run(features)
-            masks, scores = self.module.head.scored_masks(features, prompts)
+            masks, scores = head.scored_masks(features, prompts)
         check_finite(masks)
         check_finite(scores)
         return masks, scores

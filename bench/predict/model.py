@@ -334,7 +334,8 @@ def load_model(
     chosen = torch.device(RunSettings(device=device).find_device())
     weights = None if checkpoint is None else Path(checkpoint)
     module, header = load_module(Path(path), weights)
-    module, recipe, second = module.to(chosen).eval(), header.cell.recipe, None
+    module, recipe = module.to(chosen).eval(), header.cell.recipe
+    second: tuple[Model, Path] | None = None
     if proposer is not None:
         second = load_proposer(Path(proposer), header, weights, chosen), Path(proposer)
         recipe = replace(recipe, objects=Recipe.objects)  # the proposer separates them

@@ -30,7 +30,7 @@ from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Say
 from bench.run.heartbeat import Heartbeat
 from bench.run.models import keep_model
 from bench.run.predictor import CostPredictor, training_size
-from bench.run.proposer import Proposer
+from bench.run.proposer import Alone, Proposer
 from bench.run.record_images import selection_of
 from bench.run.same_training import take_over, trained_before
 from bench.run.saved_training import SavedTraining, state_key
@@ -95,7 +95,7 @@ def run_cell(
     mode = get_mode(recipe.evaluation)
     second = None if proposer is None else proposer.model
     predictions = mode.predict(model, items, tested, second)
-    in_domain = iter(())
+    in_domain: Iterator[Prediction] = iter(())
     if cell.test_dataset:
         in_domain = mode.predict(model, parts.test, collection, second)
 
@@ -129,7 +129,7 @@ def run_cell(
     metrics |= _in_domain(in_domain, collection)
 
     say(PhaseStarted("measure"))
-    alone = nullcontext if lock is None else lock.alone
+    alone: Alone = nullcontext if lock is None else lock.alone
     cost = replace(
         measure_cost(model, alone, _count(cell, model)),
         train_wall_s=training.wall_s,

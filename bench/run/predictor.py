@@ -113,7 +113,7 @@ def _of_both(own: PredictedCost, other: PredictedCost, device: str) -> Predicted
     peak = max(own.run_peak_bytes, other.run_peak_bytes) + (smaller.weights_bytes or 0)
     available = own.available_bytes
     fits = None if available is None else verdict_of(device, peak, available)
-    seconds = {
+    seconds: dict[str, Any] = {
         name: sum(getattr(one, name) or 0.0 for one in (own, other)) or None
         for name in ("train_wall_s", "train_wall_s_low", "train_wall_s_high")
     }

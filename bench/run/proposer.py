@@ -154,7 +154,7 @@ def add_costs(own: Cost, other: Cost, infer: float, infer_iqr: float | None) -> 
         infer: images per second of both together.
         infer_iqr: its interquartile range.
     """
-    sums = {
+    sums: dict[str, Any] = {
         name: _sum(getattr(own, name), getattr(other, name))
         for name in (
             *("trainable_params", "total_params", "checkpoint_bytes", "train_step_flops"),
