@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from folders import make_folder
 
 from bench.errors import UserError
-from bench.run.slurm import read_options
+from bench.run.far_side import SentCell
+from bench.run.slurm import SlurmCell, read_options
 from bench.run.store import Store
+from bench.spec import Cell, Recipe, Task
 
 ROOT = Path(__file__).parents[2]
 STEPS = 1500  # so that the signal comes during the training
@@ -144,3 +147,40 @@ def _processes_of_first_job(folder: Path) -> dict[int, bytes]:
         if mine and b"SLURM_ARRAY_TASK_ID=0" in environment:
             processes[int(process.name)] = words
     return processes
+
+
+@pytest.mark.slow
+def test_a_job_of_submitit_itself_continues_after_its_time_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The local executor starts a job again that asks for it, as Slurm's queue does."""
+    submitit = pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    mine = make_folder(tmp_path / "mine")
+    recipe = Recipe(lr=1e-3, steps=STEPS, batch_size=2, bank_views=12, precision="fp32")
+    cell = Cell("frozen_head", str(mine), Task(2, 64, weights="random"), recipe)
+    sent = SentCell(cell, "cpu", 1, None, None, predict=False, fitted=False)
+    stores = [
+        replace(Store.open(tmp_path / name), save_s=save_s)
+        for name, save_s in (("plain", 0.0), ("results", 0.5))
+    ]
+    executor = submitit.LocalExecutor(tmp_path / "jobs", max_num_timeout=3)
+    executor.update_parameters(timeout_min=20)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert executor.submit(SlurmCell(sent, stores[0])).result() == cell.id
+    job = executor.submit(SlurmCell(sent, stores[1]))
+    ends = time.monotonic() + 300
+    while not stores[1].training(cell).exists():
+        assert time.monotonic() < ends
+        assert not job.done(), job.stderr()
+        time.sleep(0.1)
+    controller = job._process.pid
+    (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+    os.kill(int(task), signal.SIGUSR2)  # as the controller does before the time limit
+    assert job.result() == cell.id
+    expected, record = (store.read(cell) for store in stores)
+    assert expected is not None
+    assert record is not None
+    assert (record.metrics, record.history) == (expected.metrics, expected.history)
+    (step,) = record.env["resumed"]["steps"]
+    assert 0 < step < STEPS
+    assert not list((tmp_path / "results" / "training").iterdir())
