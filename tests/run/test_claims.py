@@ -99,7 +99,7 @@ def test_the_first_of_several_takes_a_claim_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with held(tmp_path, "gone", STALE_S + 60):
-        stale, inside = claims._is_stale, []
+        stale, inside = claims._is_stale, list[Any]()
 
         def another_one_is_faster(path: Path, now: float) -> bool:
             answer = stale(path, now)

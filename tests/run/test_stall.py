@@ -74,7 +74,7 @@ def test_the_limit_reaches_the_processes(
 
 def test_parts_of_work_are_passed_on_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now)
+    monkeypatch.setattr("bench.run.heartbeat.time.monotonic", lambda: now)
     events: list[Any] = []
     with listening(Heartbeat(events.append)):
         for_each(str, range(5), "reading masks")
