@@ -34,6 +34,7 @@ class SuiteLine:
         epochs: passes over the bank, or over the training images under the published protocol. If a
             user sets `steps`, the line with most epochs has this number of steps, and the others
             proportionally fewer.
+        objects: rule for objects, instead of the user's.
         specimens: name of each dataset of ours to the one specimen that the line is about; empty
             for all specimens.
     """
@@ -45,12 +46,14 @@ class SuiteLine:
     lr: float | None = None
     batch_size: int | None = None
     epochs: int | None = None
+    objects: str = ""
     specimens: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
-        """Method and setting in one phrase."""
-        return f"{self.method}, {self.setting}" if self.setting else self.method
+        """Method, setting and rule for objects in one phrase."""
+        rule = f"objects by {self.objects}" if self.objects else ""
+        return ", ".join(part for part in (self.method, self.setting, rule) if part)
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,8 @@ def expand_suite(
     for line in suite.lines:
         if line.run:
             request = replace(common, methods=line.run, lr=line.lr)
+            if line.objects:
+                request = replace(request, objects=line.objects)
             if line.batch_size is not None:
                 request = replace(request, batch_size=line.batch_size)
             if line.epochs is not None:

@@ -63,6 +63,9 @@ def _add_choice(action: argparse.ArgumentParser) -> None:
     what.add_argument("--loss", metavar="NAME", help="a loss in place of the recipe's")
     what.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
     what.add_argument(
+        "--objects", metavar="RULE", help="how touching objects are separated, as in a run"
+    )
+    what.add_argument(
         "--allow-leakage", action="store_true", help="run even if training and test images overlap"
     )
     what.add_argument(  # last, as in the notes of committed ledgers

@@ -455,3 +455,30 @@ def test_a_choice_of_what_has_no_default_is_text_too() -> None:
     assert [choice.chosen(key) for key in ("methods", "datasets", "steps", "folds")] == [
         "lora", "", "", ""
     ]  # fmt: skip
+
+
+def test_lines_by_rule_for_objects_differ_in_nothing_else() -> None:
+    """The lines by components are the cells of the suite without rules."""
+    choice = SuiteChoice(seeds="1")
+    plain = expand_suite(get_suite("nuinsseg-folds"), choice)[0]
+    lines = expand_suite(get_suite("nuinsseg-objects"), choice)[0]
+    ids = {cell.id for cells in plain.values() for cell in cells}
+    assert [line.objects for line in lines] == ["components", "watershed", "distances"] * 2
+    for line, cells in lines.items():
+        assert {cell.recipe.objects for cell in cells} == {line.objects}
+        assert line.name.endswith(f", objects by {line.objects}")
+        assert ({cell.id for cell in cells} <= ids) == (line.objects == "components")
+        same = {
+            replace(cell, recipe=replace(cell.recipe, objects="components")).id for cell in cells
+        }
+        assert same <= ids
+
+
+def test_the_rule_of_a_user_enters_cells_and_the_name_of_the_ledger(tmp_path: Path) -> None:
+    suite = get_suite("particles-rank")
+    choice = SuiteChoice(seeds="1", request={"objects": "watershed"})
+    lines = expand_suite(suite, choice)[0]
+    assert {cell.recipe.objects for cells in lines.values() for cell in cells} == {"watershed"}
+    path = write_ledger(suite, choice, lines, {}, tmp_path)
+    assert path.name == "particles-rank_watershed.md"
+    assert read_note(path.read_text()) == (suite.name, choice)

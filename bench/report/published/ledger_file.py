@@ -30,7 +30,8 @@ def write_ledger(
 ) -> Path:
     """Write `ledger/<suite>.md`; an earlier file of the same name is replaced.
 
-    Dataset, backbone and protocol are added to the name if chosen, but not for a suite of counts.
+    Dataset, backbone, protocol and rule for objects are added to the name if chosen, but not for a
+    suite of counts.
 
     Args:
         suite: the suite, of runs or of counts.
@@ -74,7 +75,8 @@ def write_proxy(
 
 
 def _write(name: str, request: SuiteChoice, text: str, folder: Path) -> Path:
-    chosen = [request.dataset or "", *(request.chosen(key) for key in ("backbones", "protocol"))]
+    keys = ("backbones", "protocol", "objects")
+    chosen = [request.dataset or "", *(request.chosen(key) for key in keys)]
     file = "_".join([name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
     return write_atomic(folder / "ledger" / f"{file}.md", f"{text}\n{_note(name, request)}\n")
 
