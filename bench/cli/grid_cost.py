@@ -13,7 +13,7 @@ from bench.spec import Cell
 from bench.wording import counted
 
 BUDGET_S = 20.0  # seconds of this process, after which no further configuration is predicted
-OTHER_S = 25.0  # of a cell, in addition to the training: start, images, evaluation, measurements
+OTHER_S = 15.0  # of a cell, in addition to the training: start, images, evaluation, measurements
 WARNINGS = 5  # that are shown
 
 

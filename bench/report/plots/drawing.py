@@ -1,6 +1,5 @@
 """Draw figures, many of them in several processes."""
 
-import gc
 import multiprocessing
 import signal
 import sys
@@ -76,15 +75,11 @@ def draw_all(
         (apart if isinstance(drawing.subject, Comparison) else here).append(drawing)
     if processes == 1 or len(apart) < (FEWEST_FORKED if _can_fork() else FEWEST):
         here, apart = list(drawings), []
-    gc.freeze()  # the search for figures to free passes over the records
-    try:
-        if apart:
-            yield from _draw_apart(apart, folder, processes)
-        for drawing in here:
-            pause()
-            yield drawing, drawing.write(folder)
-    finally:
-        gc.unfreeze()
+    if apart:
+        yield from _draw_apart(apart, folder, processes)
+    for drawing in here:
+        pause()
+        yield drawing, drawing.write(folder)
 
 
 def _can_fork() -> bool:

@@ -21,7 +21,15 @@ from bench.data.items import IGNORE
 from bench.files import file_sha256
 from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.plots.cache import FigureCache
-from bench.report.plots.style import Series, assign, class_colour, release, save, style
+from bench.report.plots.style import (
+    Series,
+    assign,
+    class_colour,
+    records_kept,
+    release,
+    save,
+    style,
+)
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 from bench.wording import counted
@@ -34,6 +42,7 @@ WIDEST = 10  # methods side by side
 SIDE = 1024  # px, longest that is drawn: matplotlib holds 40 bytes for each pixel of each picture
 
 
+@records_kept()
 def write_gallery(
     frame: pd.DataFrame,
     predictions: Path,

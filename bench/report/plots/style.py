@@ -2,8 +2,8 @@
 
 import gc
 import io
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -182,6 +182,16 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
         figure.savefig(svg, format="svg", metadata={"Date": None})
         written.append(write_atomic(path.with_name(f"{path.name}.svg"), svg.getvalue()))
     return written
+
+
+@contextmanager
+def records_kept() -> Iterator[None]:
+    """Let `release` pass over all objects that exist now, such as records and modules."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def release(figure: Figure | None) -> None:

@@ -16,7 +16,7 @@ from bench.report.plots.drawing import Drawing, draw_all
 from bench.report.plots.label_budgets import draw_budgets
 from bench.report.plots.pareto import draw_pareto
 from bench.report.plots.statistics import draw_classes, draw_curves
-from bench.report.plots.style import Series, assign, legend_below
+from bench.report.plots.style import Series, assign, legend_below, records_kept
 from bench.report.records.columns import MISSING
 from bench.report.records.rows import Row
 
@@ -31,6 +31,7 @@ _MEMORY = (
 )
 
 
+@records_kept()
 def write_plots(
     frame: pd.DataFrame,
     folder: Path,
