@@ -183,7 +183,7 @@ def draw_texture(
         across = np.float32(exact.cos(angle)) * y[:, None] - np.float32(exact.sin(angle)) * x
         bend = texture.smooth_noise(rng, SHAPE, 50 * scale, 2) * 14
         waves = exact.sin((across + bend) / np.float32(1.1 * habitat.grain * scale / 2))
-        noise = noise + np.float32(habitat.stripes * 0.6) * waves
+        noise += np.float32(habitat.stripes * 0.6) * waves
     tone = np.clip(noise * 0.9 + 0.5, 0, 1) * (len(scene.palette) - 1)
     steps = np.arange(len(scene.palette))
     ground = np.stack([np.interp(tone, steps, column) for column in scene.palette.T], -1)

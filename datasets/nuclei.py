@@ -274,7 +274,7 @@ def _draw_nucleus(
     radius: float,
     turn: float,
 ) -> Nucleus:
-    aspect = max(1 + (population.aspect - 1) * exact.exp(rng.normal(0, 0.3)), 1)
+    aspect = max(1 + (population.aspect - 1) * float(exact.exp(rng.normal(0, 0.3))), 1.0)
     radii = (radius * aspect**0.5, radius / aspect**0.5)
     at = texture.window(SHAPE, (centre[0], centre[1]), 1.3 * radii[0] + 3)
     along, across = texture.axis_coordinates(at, radii, turn)

@@ -29,7 +29,8 @@ from bench.report.page import Report, build_page
 from bench.report.page.build import LIBRARIES
 from bench.report.records.frame import to_frame
 from bench.run.store import RecordError, read_record
-from bench.sam.build import NANO_WEIGHTS, load_sam
+from bench.sam.backbones.sam_nano import NANO_WEIGHTS
+from bench.sam.build import load_sam
 from bench.spec import Record, Task
 
 pytestmark = [
