@@ -12,6 +12,7 @@ differ in shape (spheres, ellipsoids, rods, crystals), sizes, agglomeration, con
 Pores, strands of the film, charging, contamination and uneven light are background.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,13 +136,14 @@ def _draw_particle(
         uneven = 0.0 if specimen.sides == 2 else 1.0  # rods keep parallel sides
         facing = np.arange(count) * 2 * np.pi / count + uneven * rng.normal(0, 0.12, count)
         away = 0.88 + uneven * rng.normal(0, 0.1, count)
-        c, s, away = (
+        c, s, far = (
             values.astype(np.float32)[:, None, None]
             for values in (exact.cos(facing), exact.sin(facing), away)
         )
-        over = np.maximum((along * c + across * s) / away, 0)  # (count, h, w)
-        total = sum(exact.power(over, np.float32(specimen.sharpness)))
-        joined = exact.power(total, np.float32(1 / specimen.sharpness))
+        over = np.maximum((along * c + across * s) / far, 0)  # (count, h, w)
+        parts = exact.power(over, float(np.float32(specimen.sharpness)))
+        total = functools.reduce(np.add, parts)
+        joined = exact.power(total, float(np.float32(1 / specimen.sharpness)))
         rho = np.maximum(joined, np.float32(0.7) * rho)
     weight = float(exact.exp(rng.normal(0, specimen.scatter)))
     return Particle(at, rho, radius, weight)

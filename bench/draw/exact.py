@@ -8,7 +8,7 @@ and for float32 they return the nearest float32, apart from rare ties.
 
 import math
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,17 @@ _LOG = [2 / (2 * n + 1) for n in range(12)]
 _ARCTAN = [(-1) ** n / (2 * n + 1) for n in range(22)]
 
 
-def exp(x: npt.ArrayLike) -> Array:
+@overload
+def exp(x: float) -> float: ...
+@overload
+def exp(x: Array) -> Array: ...
+def exp(x: float | Array) -> float | Array:
     """Return e to the power of `x`, of the shape and float type of `x`; 0 below -708."""
     if isinstance(x, float):  # one number: plain Python is ten times as fast
-        whole = min(max(x, -750.0), 709.0)
-        power_of_2 = round(whole * _LOG2E)
-        rest = (whole - power_of_2 * _LN2_HIGH) - power_of_2 * _LN2_LOW
-        return np.float64(0.0 if x < -708 else math.ldexp(_polynomial(_EXP, rest), power_of_2))
+        near = min(max(x, -750.0), 709.0)
+        power_of_2 = round(near * _LOG2E)
+        left = (near - power_of_2 * _LN2_HIGH) - power_of_2 * _LN2_LOW
+        return np.float64(0.0 if x < -708 else math.ldexp(_polynomial(_EXP, left), power_of_2))
     wide = np.clip(np.asarray(x, np.float64), -750, 709)
     twos = np.rint(wide * _LOG2E)
     rest = (wide - twos * _LN2_HIGH) - twos * _LN2_LOW
@@ -40,7 +44,11 @@ def exp(x: npt.ArrayLike) -> Array:
     return _like(x, np.where(wide < -708, 0.0, whole))
 
 
-def log(x: npt.ArrayLike) -> Array:
+@overload
+def log(x: float) -> float: ...
+@overload
+def log(x: Array) -> Array: ...
+def log(x: float | Array) -> float | Array:
     """Return the natural logarithm of `x` above 0, of the shape and float type of `x`."""
     part, twos = np.frexp(np.asarray(x, np.float64))
     small = part < math.sqrt(0.5)
@@ -50,24 +58,40 @@ def log(x: npt.ArrayLike) -> Array:
     return _like(x, twos * _LN2_HIGH + rest)
 
 
-def power(x: npt.ArrayLike, exponent: float) -> Array:
+@overload
+def power(x: float, exponent: float) -> float: ...
+@overload
+def power(x: Array, exponent: float) -> Array: ...
+def power(x: float | Array, exponent: float) -> float | Array:
     """Return `x` of 0 or more to the power of `exponent` above 0, of the type of `x`."""
     wide = np.asarray(x, np.float64)
     zero = wide == 0
     return _like(x, np.where(zero, 0.0, exp(float(exponent) * log(np.where(zero, 1.0, wide)))))
 
 
-def sin(x: npt.ArrayLike) -> Array:
+@overload
+def sin(x: float) -> float: ...
+@overload
+def sin(x: Array) -> Array: ...
+def sin(x: float | Array) -> float | Array:
     """Return the sine of `x` in radians, below 1e6, of the shape and float type of `x`."""
     return _like(x, _wave(x, 0))
 
 
-def cos(x: npt.ArrayLike) -> Array:
+@overload
+def cos(x: float) -> float: ...
+@overload
+def cos(x: Array) -> Array: ...
+def cos(x: float | Array) -> float | Array:
     """Return the cosine of `x` in radians, below 1e6, of the shape and float type of `x`."""
     return _like(x, _wave(x, 1))
 
 
-def arctan2(y: npt.ArrayLike, x: npt.ArrayLike) -> Array:
+@overload
+def arctan2(y: float, x: float) -> float: ...
+@overload
+def arctan2(y: Array, x: Array) -> Array: ...
+def arctan2(y: float | Array, x: float | Array) -> float | Array:
     """Return the angle of (x, y) in radians, in [-pi, pi], of the type of `y`; 0 at (0, 0)."""
     up, right = np.asarray(y, np.float64), np.asarray(x, np.float64)
     short = np.minimum(np.abs(up), np.abs(right))
@@ -81,7 +105,11 @@ def arctan2(y: npt.ArrayLike, x: npt.ArrayLike) -> Array:
     return _like(y, np.where(up < 0, -angle, angle))
 
 
-def hypot(x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
+@overload
+def hypot(x: float, y: float) -> float: ...
+@overload
+def hypot(x: Array, y: Array) -> Array: ...
+def hypot(x: float | Array, y: float | Array) -> float | Array:
     """Return the length of (x, y), of the float type of `x`."""
     right, up = np.asarray(x, np.float64), np.asarray(y, np.float64)
     return _like(x, np.sqrt(right * right + up * up))
@@ -104,7 +132,7 @@ def gaussian_filter(field: Array, sigma: float | tuple[float, ...]) -> Array:
     return field
 
 
-def _wave(x: npt.ArrayLike, quarters: int) -> Array:
+def _wave(x: float | Array, quarters: int) -> Any:
     """Return the sine of `x` plus some quarters of a turn, in float64."""
     if isinstance(x, float):
         number = round(x * (2 / math.pi))
@@ -137,6 +165,6 @@ def _polynomial(coefficients: list[float], x: Number) -> Number:
     return total
 
 
-def _like(x: npt.ArrayLike, value: Array) -> Array:
+def _like(x: float | Array, value: Any) -> Any:
     """Return `value` as float32 if `x` is a float32 array, else as float64."""
     return value.astype(np.float32) if getattr(x, "dtype", None) == np.float32 else value
