@@ -1,13 +1,20 @@
 """The contract of every method on every family of backbones, in small sizes."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from small_backbones import register, small_backbones
 
+from bench.cli import main
+from bench.cli.backbones import markdown
 from bench.contract.methods import build_model, check_method
+from bench.cost.families import smallest_of_families, try_pairs
 from bench.errors import UnsupportedError
 from bench.plugins.registry import Method, get_method, list_methods
 from bench.sam import merge
+from bench.sam.backbone import list_backbones
 from bench.spec import Task
 
 ADAPTING = [method for method in list_methods() if not method.from_scratch]
@@ -59,3 +66,24 @@ def test_a_merged_model_gives_the_same_logits(backbone: str, method: str) -> Non
                 parameter.add_(0.05 * torch.randn(parameter.shape))
         images = torch.rand(2, 3, SIDE, SIDE)
         torch.testing.assert_close(merge(model).eval()(images), model(images), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_table_of_the_page_is_that_of_the_command() -> None:
+    real = [one for one in list_backbones() if not one.name.startswith("small_")]
+    pairs = try_pairs(list_methods(built_in_only=True), smallest_of_families(real))
+    page = Path(__file__).parents[2] / "docs" / "backbones.md"
+    assert "\n".join(markdown(pairs)) in page.read_text()
+
+
+def test_a_table_of_pairs_numbers_the_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["backbones", "sam_nano", "small_edgetam", "--methods", "lora,decoder_only"]
+    assert main([*words, "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| method | sam_nano | small_edgetam |"
+    assert lines[2] == "| lora | 374,556 | no (1) |"
+    assert lines[-1].startswith("1. LoRA changes the attention of encoder blocks, and the encoder")
+    assert main([*words, "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)
+    assert [pair["refusal"] is None for pair in pairs] == [True, False, True, True]
+    assert main(["backbones", "sam_nan"]) == 2
