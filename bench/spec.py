@@ -361,10 +361,11 @@ class Record:
         for name in ("per_image", "per_volume", "history"):
             for row in values.get(name, ()):
                 expect_kinds({name: (dict,)}, {name: row})
-        if values["status"] not in get_args(Status):
-            raise ValueError(
-                f"status is {values['status']!r}, expected one of {', '.join(get_args(Status))}"
-            )
+        for name in values["classes"]:
+            expect_kinds({"classes": (str,)}, {"classes": name})
+        for key, known in (("status", get_args(Status)), ("prompts", get_args(PromptSource))):
+            if values.get(key, known[0]) not in known:
+                raise ValueError(f"{key} is {values[key]!r}, expected one of {', '.join(known)}")
         return cls(
             **{
                 **{key: value for key, value in values.items() if key != "id"},

@@ -5,13 +5,13 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench.errors import WriteError
-from bench.files import boot_id
+from bench.files import boot_id, parse_json
 from bench.run.events import (
     CellFinished,
     CellProgressed,
@@ -141,12 +141,42 @@ def read_events(folder: Path, unreadable: list[int] | None = None) -> Iterator[d
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                event = json.loads(line)
-                datetime.fromisoformat(event["time"])
-                known = isinstance(event["event"], str)
+                event = parse_json(line)
+                known = _is_event(event)
             except (ValueError, KeyError, TypeError):
                 known = False
             if known:
                 yield event
             elif unreadable is not None and line.strip():
                 unreadable.append(number)
+
+
+def _is_event(event: Any) -> bool:
+    """Whether a line is an event whose values have the right types; others may be added to it."""
+    if not isinstance(event["event"], str) or datetime.fromisoformat(event["time"]).tzinfo is None:
+        return False
+    if event["event"] == "run_started" and not {"jobs", "to_do"} <= event.keys():
+        return False
+    return all(allows(event[key]) for key, allows in _VALUES.items() if key in event)
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _or_none(allows: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or allows(value)
+
+
+_VALUES: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("host", "cell", "phase", "boot"), _text),
+    **dict.fromkeys(("pid", "jobs", "step"), _count),
+    **dict.fromkeys(("steps", "cell_pid"), _or_none(_count)),
+    **dict.fromkeys(("device", "cell_host"), _or_none(_text)),
+    "to_do": lambda value: isinstance(value, list) and all(map(_text, value)),
+    "seconds": lambda value: isinstance(value, int | float) and 0 <= value < 1e12,
+}

@@ -1,6 +1,5 @@
 """The status of a results folder: what runs where, what is done, what failed, and the time left."""
 
-import json
 import os
 import platform
 import re
@@ -9,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from bench.files import boot_id
+from bench.files import boot_id, check_regular, parse_json
 from bench.run.claims import is_claimed
 from bench.run.event_log import read_events
 from bench.run.store import RecordError
+from bench.spec import Status
 
 _RUN = re.compile(r"_s\d+_f\d+_[0-9a-f]+$")  # end of an id: seed, fold and hash
 
@@ -200,9 +200,12 @@ def _read_records(folder: Path) -> tuple[dict[str, int], tuple[dict[str, str], .
     failed, recorded = [], set()
     for path in sorted((folder / "records").glob("*.json")):
         try:
-            record = json.loads(path.read_bytes())
+            check_regular(path)
+            record = parse_json(path.read_bytes())
             status, error = record["status"], record["error"]
-        except (ValueError, KeyError, TypeError) as wrong:
+            if status not in get_args(Status):
+                raise ValueError(f"status is {status!r}")
+        except (ValueError, KeyError, TypeError, OSError) as wrong:
             reason = f"is not a record ({type(wrong).__name__}: {wrong})"
             raise RecordError(path, reason) from wrong
         counts[status] += 1

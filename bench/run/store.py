@@ -1,6 +1,7 @@
 """One JSON file per cell, written atomically."""
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.files import parse_json, remove_leftovers, write_atomic
+from bench.files import is_text, parse_json, remove_leftovers, write_atomic
 from bench.run import claims
 from bench.spec import SCHEMA, Cell, Record
 
 KEEP_RULES = ("none", "best", "all")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # of a pair, or alone
 
 
 class RecordError(UserError):
@@ -191,7 +193,10 @@ def read_record(path: Path, *, check_id: bool = False) -> Record:
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
             raise RecordError(path, "is not a record (a folder, a pipe or a device)")
-        values = parse_json(path.read_text(), parse_constant=_no_constant, parse_int=_whole)
+        text = path.read_text()
+        values = parse_json(text, parse_constant=_no_constant, parse_int=_whole)
+        if _SURROGATE.search(text) and not is_text(json.dumps(values, ensure_ascii=False)):
+            raise ValueError("it holds text that is not UTF-8")
         schema = values["schema"]
         if schema != SCHEMA:
             raise RecordError(

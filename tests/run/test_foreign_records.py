@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from records import make_cell, make_record
 
+from bench.run.status import read_status
 from bench.run.store import RecordError, Store
 from bench.verify import verify
 
@@ -46,6 +47,9 @@ CHANGES: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda r: r["cell"].update(seed=5), "has an id that moved"),
     (lambda r: r["cell"].update(seed=2**64), "a whole number of 20 digits"),
     (lambda r: r.update(status="fine"), "status is 'fine'"),
+    (lambda r: r.update(prompts="x"), "prompts is 'x', expected one of none, automatic, oracle"),
+    (lambda r: r.update(classes=["a", 1]), "classes is 1, expected str"),
+    (lambda r: r["env"].update(cpu="\ud800"), "it holds text that is not UTF-8"),
 ]
 
 
@@ -79,3 +83,42 @@ def test_verify_next_to_a_run_says_being_written(store: Store) -> None:
         verdict = verify(store.folder, load)
     assert any("being written by a run that works on" in text for text in verdict.skipped)
     assert store.claimed() == []
+
+
+def test_text_of_two_surrogates_is_one_sign(store: Store) -> None:
+    path = store.path(CELL)
+    values = json.loads(path.read_text())
+    values["env"]["cpu"] = "\U0001f52c"
+    path.write_text(json.dumps(values))
+    assert r"\ud83d" in path.read_text()
+    assert store.read_all()[0].env["cpu"] == "\U0001f52c"
+
+
+LINES = [
+    '{"time": "2026-01-01T00:00:00+00:00", "event": "run_started"}',
+    '{"time": "2026-01-01T00:00:00+00:00", "event": "run_started", "jobs": 1, "to_do": [[1]]}',
+    '{"time": "2026-01-01T00:00:00+00:00", "event": "run_started", "jobs": -1, "to_do": []}',
+    '{"time": "2026-01-01T00:00:00", "event": "cell_started", "cell": "a"}',
+    '{"time": "2026-01-01T00:00:00+00:00", "event": "cell_started", "cell": {"a": 1}}',
+    '{"time": "2026-01-01T00:00:00+00:00", "event": "cell_started", "cell": "a", "steps": "b"}',
+    '{"time": "2026-01-01T00:00:00+00:00", "event": "cell_finished", "cell": "a", "seconds": NaN}',
+    '{"time": "2026-01-01T00:00:00+00:00", "event": "run_finished", "pid": 99999999999}',
+    *('{"time": 1, "event": 2}', "[" * 9999, "[]", "null", '"x"', "{"),
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_log_that_no_run_writes_is_left_out(store: Store, line: str) -> None:
+    (store.folder / "events.jsonl").write_text(line + "\n")
+    status = read_status(store.folder)
+    assert status.notes == (
+        "line 1 of events.jsonl cannot be read and was left out, as after a kill while it was"
+        " written",
+    )
+
+
+@pytest.mark.parametrize("text", ['{"status": "x", "error": null}', "[]", "[" * 9999])
+def test_the_status_of_a_folder_has_no_status_that_does_not_exist(store: Store, text: str) -> None:
+    store.path(CELL).write_text(text)
+    with pytest.raises(RecordError, match="is not a record"):
+        read_status(store.folder)
