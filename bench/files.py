@@ -199,7 +199,13 @@ def quote(path: Path | str) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of the content of a file, in 64 hexadecimal digits; OSError if it cannot be read."""
+    """SHA-256 of the content of a file, in 64 hexadecimal digits.
+
+    Raises:
+        UserError: it is no regular file, see `check_regular`.
+        OSError: it cannot be read.
+    """
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -8,6 +8,7 @@ Tags count for images and masks alike: orientation, white is zero, palette.
 import math
 import re
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ _COLOUR = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR, tifffile.PHOTOM
 # What decoders raise for a damaged file.
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError),
-    *(zlib.error, struct.error),
+    *(zlib.error, struct.error, zipfile.BadZipFile),
 )
 
 UInt8 = npt.NDArray[np.uint8]

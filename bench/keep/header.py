@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from bench.data.traits import ImageTraits
 from bench.errors import UserError
-from bench.files import parse_json
+from bench.files import check_regular, parse_json
 from bench.spec import AUTO, Cell, PromptSource, Record, Task
 from bench.wording import PROJECT, project_version
 
@@ -172,8 +172,11 @@ class ModelHeader:
         for row in (values["cell"]["task"], values["cell"]["recipe"], *values["history"]):
             _expect("a part of cell or history", row, dict)
         for names in (values["classes"], *values["trained_on"].values()):
-            _expect("classes or trained_on", names, list)
+            for name in _expect("classes or trained_on", names, list):
+                _expect("a name in classes or trained_on", name, str)
         cell = {key: value for key, value in values["cell"].items() if key != "id"}
+        if len(values["classes"]) != values["cell"]["task"]["num_classes"]:
+            raise ValueError(f"it has {len(values['classes'])} names of classes")
         norm, pattern = values["base"]
         if values["rule"] not in RULES:
             raise ValueError(f"rule is {values['rule']!r}")
@@ -219,8 +222,9 @@ def read_header(path: Path) -> ModelHeader:
     """Read the header of a kept model; its tensors are not read.
 
     Raises:
-        UserError: the file is missing, damaged, of another version, or not a kept model.
+        UserError: the file is missing, damaged, of another version, a device, or not a kept model.
     """
+    check_regular(path)
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.errors import UserError, WriteError
-from bench.files import atomic_path
+from bench.files import atomic_path, check_regular
 from bench.learn.model import Model
 from bench.learn.position import Position
 
@@ -183,10 +183,11 @@ def read_state(path: Path, key: Mapping[str, str]) -> TrainingState:
         StateError: the file is damaged, of another version of this format, or has another key.
     """
     try:
+        check_regular(path)
         with safe_open(path, "pt") as file:
             about: dict[str, str] = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, UserError) as error:
         raise StateError(path, f"is damaged ({error})") from error
     if about.get("format") != FORMAT:
         raise StateError(path, f"is not a file of the format '{FORMAT}'")

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.files import check_regular
 from bench.wording import counted
 
 # Keys of a mapping around the tensors: MedSAM's training and Meta's later models, Lightning,
 # torch_em's and so micro-sam's training, PyTorch's tutorials.
 WRAPPERS = ("model", "state_dict", "model_state", "model_state_dict")
+DEEPEST = 8  # mappings around the tensors; a pickled one can hold itself
 # First parts of all names: DataParallel, torch.compile, micro-sam, Lightning modules.
 PREFIXES = ("module.", "_orig_mod.", "sam.", "model.", "sam_model.", "net.")
 
@@ -39,6 +41,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, Any], str]:
     Raises:
         UserError: the file cannot be read, is not a mapping, or holds no values.
     """
+    check_regular(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -141,7 +144,10 @@ def _unwrapped(content: Mapping[Any, Any], file: str) -> tuple[dict[str, Any], s
     """Values by name, and what was removed around them."""
     removed: list[str] = []
     left_out: list[str] = []
-    while key := next((k for k in WRAPPERS if isinstance(content.get(k), Mapping)), None):
+    for _ in range(DEEPEST):
+        key = next((k for k in WRAPPERS if isinstance(content.get(k), Mapping)), None)
+        if key is None:
+            break
         left_out += [str(name) for name in content if name != key]
         removed.append(f"taken from '{key}'")
         content = content[key]

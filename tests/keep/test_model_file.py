@@ -227,7 +227,7 @@ def as_folder(path: Path) -> None:
 # Changes of a file, and words of the sentence that refuses it.
 DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (Path.unlink, "cannot read .* as a kept model"),
-    "folder": (as_folder, "cannot read .* as a kept model"),
+    "folder": (as_folder, "cannot read .*model.safetensors"),
     "empty": (lambda path: path.write_bytes(b""), "give a complete .safetensors file"),
     "cut": (cut, "give a complete .safetensors file"),
     "only a length": (head_only, "give a complete .safetensors file"),
