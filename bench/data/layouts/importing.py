@@ -94,6 +94,8 @@ def import_folder(
             f"'{source}' has labels that are not sound {LAYOUTS[name].title} ({error!r}); export "
             "it again"
         ) from error
+    for damaged in folder.damaged:
+        report.leave_out(damaged, "not valid JSON")
     report.counts["image found by its stem only"] = folder.by_stem_only
     classes, fault = _read(target)
     return Imported(name, reason, images, tuple(report.sentences()), classes, fault)

@@ -99,6 +99,11 @@ class Source:
         return [name for name in self.files if name.lower().endswith(suffixes)]
 
     @cached_property
+    def damaged(self) -> dict[str, None]:
+        """JSON files that were looked at and are not valid, as keys."""
+        return {}
+
+    @cached_property
     def _documents(self) -> dict[str, Any]:
         return {}
 
@@ -122,6 +127,7 @@ class Source:
         try:
             return self.json(name)
         except UserError:
+            self.damaged[name] = None
             return None
 
     def text(self, name: str) -> str:
