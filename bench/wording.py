@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 
 PROJECT = "sam-adapt-bench"
+_ADDRESSES = ("issues", "bug tracker", "tracker", "repository", "source", "homepage")
 
 
 def counted(number: int, what: str) -> str:
@@ -44,6 +45,19 @@ def program_name() -> str:
     if path.name == "run_bench.py":
         return path.name
     return "python -m bench" if path.parts[-2:] == ("bench", "__main__.py") else "sam-bench"
+
+
+def project_address() -> str:
+    """Where to report a fault: the project's address in its metadata, else its maintainers."""
+    try:
+        lines = importlib.metadata.metadata(PROJECT).get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        lines = []
+    addresses = {
+        label.strip().lower(): url for label, _, url in (one.partition(",") for one in lines)
+    }
+    chosen = next((addresses[key] for key in _ADDRESSES if key in addresses), "")
+    return chosen.strip() or "the maintainers of this project"
 
 
 def project_version() -> str:

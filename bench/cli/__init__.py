@@ -19,7 +19,7 @@ from bench.errors import UserError, shorten
 from bench.files import is_text, quote
 from bench.plugins.folders import plugin_folders
 from bench.run.stop import CODES, StopRequested, StopSignals
-from bench.wording import PROJECT, project_version
+from bench.wording import PROJECT, project_address, project_version
 
 CLOSED_PIPE = 141  # exit code of a process that SIGPIPE ends
 LONGEST_WORD = 100_000  # bytes of an argument; a list of names may be long
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sentence is None:
             error.add_note(
                 f"This is a bug of {PROJECT} {project_version()}, not a mistake of yours: please"
-                " report it to its maintainers with the command and the lines above."
+                f" report it to {project_address()} with the command and the lines above."
             )
             raise
         if isinstance(error, OSError):

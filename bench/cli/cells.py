@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bench.cli.numbers import Number, NumbersInText, read_pause, read_shard, read_stall
-from bench.cli.parsing import add_out, plain
+from bench.cli.parsing import add_out, plain, plain_line
 from bench.cli.report import write_all
 from bench.wording import counted
 
@@ -199,7 +199,9 @@ def run_and_report(
         _show_models(store, console)
     failed = [record for record in records if record.status != "ok"]
     for record in failed:
-        console.print(f"[red]{record.status}[/] {plain(record.cell.label)}: {plain(record.error)}")
+        console.print(
+            f"[red]{record.status}[/] {plain(record.cell.label)}: {plain_line(record.error)}"
+        )
     return 1 if failed else 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bench.cli.numbers import NumbersInText, read_channels, read_crop
-from bench.cli.parsing import plain
+from bench.cli.parsing import plain_line
 
 if TYPE_CHECKING:
     from bench.data.facts import CollectionFacts
@@ -55,14 +55,14 @@ def show_facts(facts: "CollectionFacts", console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=plain(facts.name), box=None, show_header=False, title_justify="left")
+    table = Table(title=plain_line(facts.name), box=None, show_header=False, title_justify="left")
     for fact, text in facts.rows():
-        table.add_row(fact, plain(text))
+        table.add_row(fact, plain_line(text))
     console.print(table)
     classes = Table("Class", "Share of labelled pixels", "Images", box=SIMPLE_HEAD)
     for one in facts.classes:
-        classes.add_row(plain(one.name), f"{one.share:.3%}", str(one.images))
+        classes.add_row(plain_line(one.name), f"{one.share:.3%}", str(one.images))
     console.print(classes)
     for title, lines in (("assumed", facts.assumed), ("left out", facts.left_out)):
         for line in lines or ["nothing"]:
-            console.print(plain(f"{title}: {line}"), soft_wrap=True)
+            console.print(plain_line(f"{title}: {line}"), soft_wrap=True)

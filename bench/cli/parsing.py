@@ -95,3 +95,8 @@ def plain(text: object) -> str:
 
     shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda m: f"\\x{ord(m[0]):02x}", str(text))
     return escape(shown)
+
+
+def plain_line(text: object) -> str:
+    """As `plain`, with line breaks as escapes: text with names of files stays in its line."""
+    return plain(re.sub(r"[\t\n]", lambda m: {"\t": "\\t", "\n": "\\n"}[m[0]], str(text)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.numbers import Number, NumbersInText, read_levels, read_pixel_size
-from bench.cli.parsing import ArgumentParser, plain, read_path
+from bench.cli.parsing import ArgumentParser, plain, plain_line, read_path
 from bench.errors import UserError
 from bench.wording import counted
 
@@ -217,7 +217,7 @@ def _predict(
                 progress.update(bar, description=text, completed=event.number - 1 + event.share)
             elif event.error is None:
                 seconds = "done before" if event.seconds is None else f"{event.seconds:.1f} s"
-                console.print(plain(f"{event.name}  {event.evaluation}  {seconds}"))
+                console.print(plain_line(f"{event.name}  {event.evaluation}  {seconds}"))
 
         return predict_files(model, pictures, out, settings, show)
 
@@ -235,7 +235,7 @@ def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console, sepa
     if len(outcomes) == 1 and failed:
         raise UserError(str(failed[0].error))
     for outcome in failed[:SHOWN]:
-        line = f"[red]failed[/] {plain(outcome.name)}: {plain(outcome.error)}"
+        line = f"[red]failed[/] {plain_line(outcome.name)}: {plain_line(outcome.error)}"
         console.print(line, soft_wrap=True)
     if len(failed) > SHOWN:
         console.print(f"[red]failed[/] {counted(len(failed) - SHOWN, 'further image')}")

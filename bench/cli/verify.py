@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain, read_path
+from bench.cli.parsing import ArgumentParser, plain, plain_line, read_path
 from bench.wording import counted
 
 
@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for reason in verdict.skipped:
         console.print(f"[dim]not compared: {plain(reason)}[/]", soft_wrap=True)
     for finding in verdict.findings:
-        console.print(f"[red]{plain(finding.path)}[/]: {plain(finding.message)}", soft_wrap=True)
+        message = plain_line(finding.message)
+        console.print(f"[red]{plain_line(finding.path)}[/]: {message}", soft_wrap=True)
     count = len(verdict.findings)
     console.print("nothing differs" if not count else counted(count, "finding"))
     return 1 if count else 0

@@ -5,6 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from folders import make_folder
 
 from bench.cli import command_module, main
 from bench.cli.parsing import read_path
+from bench.wording import project_address
 
 COMMANDS = {
     "report": [],
@@ -114,6 +116,26 @@ def test_a_bug_shows_its_traceback_and_says_so(
         main(["report"])
     assert "This is a bug of sam-adapt-bench" in raised.value.__notes__[0]
     assert "report it" in raised.value.__notes__[0]
+
+
+def test_a_bug_is_reported_to_the_address_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert project_address() == "the maintainers of this project"
+    message = Message()
+    message["Project-URL"] = "Homepage, https://example.org"
+    message["Project-URL"] = "Issues, https://example.org/issues"
+    monkeypatch.setattr("importlib.metadata.metadata", lambda name: message)
+    assert project_address() == "https://example.org/issues"
+
+
+def test_a_line_break_in_a_name_does_not_break_a_line(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(good, tmp_path / "mine")
+    (folder / "images" / "a\nleft out: nothing.png").write_bytes(b"")
+    code = main(["data", "check", str(folder)])
+    printed = capsys.readouterr()
+    assert r"a\nleft out: nothing.png" in printed.out or code == 2
+    assert not any(line == "left out: nothing.png" for line in printed.out.splitlines())
 
 
 def _raise_in_report(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
