@@ -71,8 +71,8 @@ def _twins(cell: Cell) -> Iterator[Cell]:
     zooms = sorted({cell.recipe.zoom, AUTO, *map(str, ZOOMS)})
     for rule, mode in itertools.product(rules, modes):
         for zoom in zooms if mode.magnifies else [Recipe.zoom]:
-            ways = {"objects": rule.name, "evaluation": mode.name, "zoom": zoom, "proposer": ""}
-            twin = replace(cell, recipe=replace(cell.recipe, **ways))
+            recipe = replace(cell.recipe, objects=rule.name, evaluation=mode.name, zoom=zoom)
+            twin = replace(cell, recipe=replace(recipe, proposer=""))
             if twin != cell:
                 yield twin
 
