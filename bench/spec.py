@@ -222,6 +222,12 @@ class Cell:
         return f"{self.method}[{inside}]" if inside else self.method
 
     @property
+    def full_label(self) -> str:
+        """As `label`, with the grid of masks if it is not the default: "lora mask_grid=fine"."""
+        grid = self.task.mask_grid
+        return self.label if grid == Task.mask_grid else f"{self.label} mask_grid={grid}"
+
+    @property
     def id(self) -> str:
         """Readable name with a hash of the cell's settings; the stem of the file of its record.
 

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         cell, dice = header.cell, header.metrics.get("dice_dataset")
         score = "no Dice" if dice is None else f"Dice {100 * dice:.1f} %"
         place = f"seed {cell.seed}, fold {cell.fold}"
-        words = (cell.label, cell.dataset_name, place, score, f"kept as {header.rule}")
+        words = (cell.full_label, cell.dataset_name, place, score, f"kept as {header.rule}")
         console.print(plain(str(path)), soft_wrap=True)
         console.print(plain(f"  {' · '.join(words)} · {sizes[path]:.2f} MiB"), soft_wrap=True)
     total = f"{counted(len(models), 'model')}, {sum(sizes.values()):.1f} MiB, in {folder}"

@@ -227,7 +227,7 @@ def _bar(one: RunningCell) -> ProgressBar:
 
 
 def _name(cell: Cell) -> str:
-    parts = [cell.label, cell.images_label, f"seed {cell.seed}"]
+    parts = [cell.full_label, cell.images_label, f"seed {cell.seed}"]
     if cell.task.weights != "pretrained" and cell.task.backbone != "none":
         parts.append("random weights" if cell.task.weights == "random" else "own checkpoint")
     if cell.folds > 1:

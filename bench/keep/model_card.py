@@ -47,7 +47,7 @@ def model_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) ->
     """
     cell = header.cell
     parts = {
-        f"{cell.label} for {cell.dataset_name}": list(_what(header)),
+        f"{cell.full_label} for {cell.dataset_name}": list(_what(header)),
         "Data": list(_data(header)),
         "Recipe": list(_recipe(header)),
         "Scores": list(_scores(header, scores or header.repeats)),

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from memory_error import compare
 from torch import Tensor
 
+import bench
 from bench.cost.count import cost_card
 from bench.data.bank import Bank
-from bench.errors import UnsupportedError
+from bench.errors import UnsupportedError, UserError
 from bench.learn.frozen import run_frozen_stages
 from bench.learn.images import LabelledImages
 from bench.learn.loop import fit
@@ -147,3 +148,15 @@ def test_its_memory_is_predicted() -> None:
     predicted, measured = compare(get_method("frozen_head"), TASK, recipe)
     assert predicted.weights == measured.weights
     assert predicted.peak == pytest.approx(measured.peak, rel=0.005)
+
+
+def test_predicted_costs_are_those_of_the_grid() -> None:
+    coarse, fine = (
+        bench.predict_cost("frozen_head", image_size=64, mask_grid=grid).iloc[0]
+        for grid in ("coarse", "fine")
+    )
+    assert (coarse["mask_grid"], fine["mask_grid"]) == ("coarse", "fine")
+    assert fine["activations_bytes"] > 2 * coarse["activations_bytes"]
+    assert bench.predict_cost("unet", image_size=64, mask_grid="fine").iloc[0]["reason"]
+    with pytest.raises(UserError, match="grid of masks"):
+        bench.predict_cost("lora", mask_grid="finest")

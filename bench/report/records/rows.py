@@ -13,7 +13,7 @@ from bench.report.records.columns import COLUMNS, Column
 from bench.report.records.image_scores import Images
 from bench.report.records.runs import Floats, Runs
 from bench.report.records.weights import weights_of
-from bench.spec import Cell, Task
+from bench.spec import Cell
 
 Key = tuple[Any, ...]
 
@@ -207,11 +207,6 @@ def _identity(cell: Cell) -> Key:
     return (cell.label, weights_of(cell), cell.recipe, cell.task.mask_grid)
 
 
-def _label(cell: Cell) -> str:
-    grid = cell.task.mask_grid
-    return cell.label if grid == Task.mask_grid else f"{cell.label} mask_grid={grid}"
-
-
 def _values(figures: Floats, parts: Sequence[Sequence[int]]) -> list[dict[str, Value]]:
     """Of every row by column; figures (columns, runs) with NaN, parts the places of its runs."""
     values = [dict.fromkeys((column.key for column in COLUMNS), _NOT_MEASURED) for _ in parts]
@@ -253,8 +248,8 @@ def _tell_apart(runs: Runs, places: Sequence[int]) -> list[str]:
     cells = [runs.cells[place] for place in places]
     alike: dict[Key, list[int]] = defaultdict(list)
     for position, (place, cell) in enumerate(zip(places, cells, strict=True)):
-        alike[(_label(cell), cell.task.backbone, runs.weights[place])].append(position)
-    labels = [_label(cell) for cell in cells]
+        alike[(cell.full_label, cell.task.backbone, runs.weights[place])].append(position)
+    labels = [cell.full_label for cell in cells]
     for positions in alike.values():
         facts = [vars(cells[position].recipe) for position in positions]
         differing = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
