@@ -33,6 +33,14 @@ def own_results_about_files(
         monkeypatch.setattr(remember, "cache_folder", lambda: folder)
 
 
+@pytest.fixture(autouse=True)
+def costs_computed_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not remember counts and predictions, which tests replace by others."""
+    from bench.plugins import registry
+
+    monkeypatch.setattr(registry, "is_built_in", lambda method: False)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder of real labelled images, which are not part of the repository."""

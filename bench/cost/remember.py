@@ -9,7 +9,8 @@ import torch
 
 from bench.data.remember import Remembered, State
 from bench.files import code_hash
-from bench.plugins.registry import Method, is_built_in
+from bench.plugins import registry
+from bench.plugins.registry import Method
 
 _PACKAGE = Path(__file__).parents[1]
 # Libraries that models are made of, and that count or predict them.
@@ -33,7 +34,7 @@ def remembered(subject: str, method: Method, settings: object, compute: Callable
         compute: returns plain containers that JSON can hold, not None; its errors are passed on,
             and not remembered.
     """
-    if not is_built_in(method):
+    if not registry.is_built_in(method):
         return compute()
     state, name = State(_code(method.file), settled=True), repr(settings)
     result = Remembered(subject, _PACKAGE).recall(name, state)

@@ -47,9 +47,9 @@ def said(cells: list[Cell], predicted: dict[str, PredictedCost], monkeypatch: An
 def test_the_sum_of_times_and_the_largest_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [make_cell("lora", seed=seed) for seed in (0, 1)] + [make_cell("unet", backbone="none")]
     lines = said(cells, {"lora": SMALL, "unet": replace(SMALL, run_peak_bytes=GIB)}, monkeypatch)
-    # 3 x (60 + 25) s, 3 x (30 + 25) s and 3 x (120 + 25) s
+    # 3 x (60 + 15) s, 3 x (30 + 15) s and 3 x (120 + 15) s
     assert lines == [
-        "predicted time: 4 min on this machine (3 min to 7 min) for 3 cells, one after",
+        "predicted time: 4 min on this machine (2 min to 7 min) for 3 cells, one after",
         "the other",
         "predicted peak memory: 1.0 GiB of 2.0 GiB that are free (unet)",
     ]
@@ -103,7 +103,7 @@ def test_the_command_predicts_what_is_to_do(
     words = "--methods frozen_head --dataset mine --weights random --image-size 64 --steps 2"
     assert cli.main([*words.split(), "--dry-run"]) == 0
     *_, time, peak = capsys.readouterr().out.splitlines()
-    assert time.startswith("predicted time: 2")
+    assert time.startswith("predicted time: 15 s")
     assert peak.startswith("predicted peak memory: 0.0")
     assert peak.rstrip().endswith("of 2.0 GiB that are free (frozen_head)")
     assert cli.main([*words.split(), "--dry-run", "--no-predict"]) == 0

@@ -7,12 +7,16 @@ import pytest
 
 from bench.cost import remember
 from bench.cost.remember import remembered
+from bench.plugins import registry
 from bench.plugins.registry import get_method
+
+IS_BUILT_IN = registry.is_built_in  # before tests/conftest.py replaces it
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.data.remember.cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(registry, "is_built_in", IS_BUILT_IN)
 
 
 class Counter:
