@@ -1,6 +1,7 @@
 """Words: counts in messages, Unicode forms, the name of the program and its version."""
 
 import importlib.metadata
+import re
 import sys
 import tomllib
 import unicodedata
@@ -29,6 +30,17 @@ def plain_field(value: object) -> object:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and value != "-":
         return f"'{value}"
     return value
+
+
+def plain_markdown(text: str) -> str:
+    """Text that stays in its line and holds no HTML, whatever names are in it.
+
+    Args:
+        text: a piece of Markdown; addresses as <https://...> are kept, and so is code in backticks.
+    """
+    line = " ".join(text.splitlines()) if text else text
+    code = line.startswith("`") and line.endswith("`")
+    return line if code else re.sub(r"<(?!https?://)(?=[A-Za-z/!?])", "&lt;", line)
 
 
 def nfc(text: str) -> str:

@@ -10,7 +10,7 @@ from bench.keep.header import MAGNIFIED, ModelHeader, Score
 from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method
 from bench.spec import AUTO, MASK_GRIDS, Recipe, Task
-from bench.wording import counted
+from bench.wording import counted, plain_markdown
 
 SHOWN_NAMES = 200  # images that the card lists by name
 # Metrics that the card shows, of those that the record has, with the factor to per cent.
@@ -56,8 +56,8 @@ def model_card(path: Path, header: ModelHeader, scores: Sequence[Score] = ()) ->
     }
     sections = []
     for number, (title, lines) in enumerate(parts.items()):
-        body = "\n".join(f"- {line}" for line in lines)
-        sections.append(f"{'##' if number else '#'} {title}\n\n{body}\n")
+        body = "\n".join(f"- {plain_markdown(line)}" for line in lines)
+        sections.append(f"{'##' if number else '#'} {plain_markdown(title)}\n\n{body}\n")
     return "\n".join([*sections, _loading(path, header)])
 
 

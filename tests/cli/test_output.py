@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from kept_models import make_kept_model
 
 from bench.cli.parsing import plain
+from bench.keep.header import read_header
+from bench.keep.model_card import model_card
 from bench.report.tables.delimited import to_csv
-from bench.report.tables.markdown import markdown_code, markdown_table, plain_markdown
+from bench.report.tables.markdown import markdown_code, markdown_table
 from bench.report.tables.write import _escape
-from bench.wording import plain_field
+from bench.wording import plain_field, plain_markdown
 
 ROOT = Path(__file__).parents[2]
 STRANGE = ("a\nb", "`x`", "a|b", "<script>x</script>", "=1+1", "@x", "\x1b[31m", "[red]", "\udcff")
@@ -74,3 +77,12 @@ def test_formulas_are_text_in_csv_files() -> None:
 def test_addresses_and_comparisons_are_kept_in_markdown() -> None:
     for text in ("see <https://example.org/x>", "p < 0.05", "a <-> b"):
         assert plain_markdown(text) == text
+
+
+def test_strange_names_stay_in_their_line_of_a_model_card(tmp_path: Path) -> None:
+    path = make_kept_model(
+        tmp_path / "m.safetensors", classes=("a\n# b", "<script>x</script>", "=1")
+    )
+    card = model_card(path, read_header(path))
+    assert "Classes: a # b, &lt;script>x&lt;/script>, =1 (index 0 to 2)" in card
+    assert card.count("\n# ") == 0

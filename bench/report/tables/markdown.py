@@ -1,20 +1,10 @@
 """Write Markdown tables; all Markdown tables of the project are made here."""
 
-import re
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
-
-def plain_markdown(text: str) -> str:
-    """Text that stays in its line and holds no HTML, whatever names are in it.
-
-    Args:
-        text: a piece of Markdown; addresses as <https://...> are kept, and so is code in backticks.
-    """
-    line = " ".join(text.splitlines()) if text else text
-    code = line.startswith("`") and line.endswith("`")
-    return line if code else re.sub(r"<(?!https?://)(?=[A-Za-z/!?])", "&lt;", line)
+from bench.wording import plain_markdown
 
 
 def markdown_code(text: str) -> str:

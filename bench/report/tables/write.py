@@ -13,7 +13,8 @@ from bench.report.records.columns import DICE, IN_DOMAIN_DICE, MISSING, Column
 from bench.report.records.frame import NESTED
 from bench.report.records.rows import Value
 from bench.report.tables.delimited import to_csv, write_frame
-from bench.report.tables.markdown import markdown_code, markdown_table, plain_markdown
+from bench.report.tables.markdown import markdown_code, markdown_table
+from bench.wording import plain_markdown
 
 # Marks of values that are not the best, see `Mark`.
 SIGNS: Mapping[Mark, str] = {"tied": "≈", "worse": "↓", "untestable": "?"}
