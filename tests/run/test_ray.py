@@ -4,6 +4,8 @@ CELLS and KILLS set their numbers: `CELLS=20 KILLS=20 pytest -m slow -s tests/ru
 """
 
 import contextlib
+import json
+import multiprocessing
 import os
 import random
 import secrets
@@ -19,7 +21,10 @@ from pathlib import Path
 import pytest
 from folders import make_folder
 
+from bench.run.far_side import SentCell
+from bench.run.ray_cluster import SharedFolder, run_and_pack
 from bench.run.store import Store
+from bench.spec import Cell, Recipe, Task
 
 ROOT = Path(__file__).parents[2]
 CELLS, KILLS = (int(os.environ.get(name, number)) for name, number in (("CELLS", 6), ("KILLS", 4)))
@@ -165,6 +170,39 @@ def test_killed_workers_and_drivers_lose_no_cell(tmp_path: Path, cluster: dict[s
             for name in ("plain", "results")
         )
         assert [path.read_bytes() for path in here] == [path.read_bytes() for path in there]
+
+
+def test_a_task_continues_from_the_shared_folder(tmp_path: Path) -> None:
+    """The body of a task, without a cluster: killed once, then on another machine."""
+    mine = make_folder(tmp_path / "mine")
+    recipe = Recipe(lr=1e-3, steps=1500, batch_size=2, bank_views=12, precision="fp32")
+    cell = Cell("frozen_head", str(mine), Task(2, 64, weights="random"), recipe)
+    sent = SentCell(cell, "cpu", 1, None, None, predict=False, fitted=False)
+    store = Store.open(tmp_path / "results")
+    with store.claim(cell):
+        claim = (store.claims / cell.id).read_text()
+        shared, other = (SharedFolder(store.folder, text) for text in (claim, "of another folder"))
+        assert shared.is_here(cell)
+        assert not other.is_here(cell)
+        task = multiprocessing.get_context("spawn").Process(
+            target=run_and_pack, args=(sent, "none", 0.2, shared)
+        )
+        task.start()
+        ends = time.monotonic() + 300
+        while not store.training(cell).exists():
+            assert time.monotonic() < ends
+            assert task.is_alive()
+            time.sleep(0.1)
+        task.kill()
+        task.join()
+        (content,) = (
+            content
+            for name, content in run_and_pack(sent, "none", 0.2, shared).items()
+            if name.startswith("records/")
+        )
+    assert json.loads(content)["status"] == "ok"
+    assert json.loads(content)["env"]["resumed"]["steps"][0] > 0
+    assert not list((store.folder / "training").iterdir())
 
 
 def test_a_cluster_without_the_token_is_refused(tmp_path: Path, cluster: dict[str, str]) -> None:

@@ -126,7 +126,7 @@ def test_a_stopped_process_is_ended_and_continues_later(tmp_path: Path) -> None:
     stalled = records.pop(name)
     assert stalled.status == "timeout"
     assert stalled.error is not None
-    assert stalled.error.startswith("no progress for 20 s (last: step ")
+    assert stalled.error.startswith("no progress for 20 s (last: ")
     (other,) = records.values()
     assert other.status == "ok", "the other cell goes on"
     run = start(mine, "--retry")
