@@ -173,6 +173,7 @@ def test_a_folder_that_is_removed_during_a_run_ends_it_in_one_sentence(tmp_path:
     assert run.returncode == 2, out
     (line,) = [line for line in out.splitlines() if "cannot write" in line]
     assert "(No such file or directory)" in line
+    shutil.rmtree(results, ignore_errors=True)  # a cell may have saved its training there
     (tmp_path / "moved").rename(results)
     run = start(mine, results, "--steps", "60")
     out, _ = run.communicate(timeout=600)
