@@ -17,6 +17,7 @@ from bench.report.records.image_facts import image_facts_of
 from bench.report.records.prediction_error import prediction_error
 from bench.report.tables.folds import folds_markdown, folds_table, write_folds
 from bench.report.tables.ranks import ranks_markdown
+from bench.report.tables.readings import write_readings
 from bench.report.tables.write import markdown, write_tables
 
 _PLOTS = ("pareto", "classes", "curves", "memory", "gallery")
@@ -118,7 +119,8 @@ def rewrite(
 
 def _write_tables(frame: DataFrame, comparisons: list[Comparison], folder: Path) -> list[Path]:
     files = write_tables(frame, folder / "tables", comparisons)
-    return files + write_folds(comparisons, folder / "tables")
+    files += write_folds(comparisons, folder / "tables")
+    return files + write_readings(comparisons, folder / "tables")
 
 
 def _overview(frame: DataFrame, comparisons: list[Comparison]) -> str:

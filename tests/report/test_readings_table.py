@@ -1,0 +1,71 @@
+"""Readings of objects in the report: truth, prediction, error and its interval."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from records import CLASSES, make_cell, make_record
+
+from bench.report.compare.comparison import make_comparisons
+from bench.report.records.frame import to_frame
+from bench.report.tables.readings import readings_table, write_readings
+from bench.spec import Record
+
+NAME = CLASSES[1]
+FIGURES = ("particles", "d10", "d50", "d90", "phase_fraction")
+
+
+def image(group: str, truth: float, prediction: float | None) -> dict[str, Any]:
+    """An image in which every reading has these values."""
+    row: dict[str, Any] = {"name": f"{group}{truth}", "group": group}
+    for figure in FIGURES:
+        error = None if prediction is None else prediction - truth
+        row |= {f"{figure}/{NAME}": prediction, f"{figure}_truth/{NAME}": truth}
+        row[f"{figure}_error/{NAME}"] = error
+    return row
+
+
+def run(seed: int, *images: dict[str, Any]) -> Record:
+    return dataclasses.replace(make_record(make_cell(seed=seed)), per_image=images)
+
+
+def table(*records: Record) -> pd.DataFrame:
+    (comparison,) = make_comparisons(to_frame(list(records)))
+    return readings_table(comparison)
+
+
+def test_means_over_images_and_an_interval_over_specimens() -> None:
+    images = [image("a", 10, 12), image("b", 20, 21), image("c", 30, 36)]
+    lines = table(run(0, *images), run(1, *images)).set_index("reading")
+    d50 = lines.loc["D50 (px)"]
+    assert (d50["truth"], d50["prediction"], d50["error"]) == (20, 23, 3)
+    # All 27 samples of three specimens with replacement, instead of random ones.
+    errors = [np.mean([(2, 1, 6)[one] for one in part]) for part in np.ndindex(3, 3, 3)]
+    ends = np.quantile(errors, [0.025, 0.975], method="inverted_cdf")
+    assert [d50["low"], d50["high"]] == pytest.approx(ends)
+    assert lines.loc["phase fraction (%)", "error"] == 300
+
+
+def test_a_value_that_is_missing_is_left_out_and_one_specimen_has_no_interval() -> None:
+    lines = table(run(0, image("a", 10, 12), image("a", 20, None))).set_index("reading")
+    assert lines.loc["D50 (px)", "truth"] == 15
+    assert lines.loc["D50 (px)", "error"] == 2
+    assert lines["low"].isna().all()
+
+
+def test_a_seed_without_all_specimens_does_not_count() -> None:
+    whole = run(0, image("a", 10, 12), image("b", 10, 12))
+    lines = table(whole, run(1, image("a", 10, 90))).set_index("reading")
+    assert lines.loc["D10 (px)", "error"] == 2
+
+
+def test_files_are_written_where_objects_were_measured(tmp_path: Path) -> None:
+    plain = make_comparisons(to_frame([make_record(make_cell())]))
+    assert write_readings(plain, tmp_path) == []
+    measured = run(0, image("a", 10, 12), image("b", 10, 12))
+    written = write_readings(make_comparisons(to_frame([measured])), tmp_path)
+    assert [path.suffix for path in written] == [".md", ".csv"]
+    assert "| +2.0 [+2.0, +2.0] |" in " ".join(written[0].read_text().split())
