@@ -117,7 +117,7 @@ def _recipe(header: ModelHeader) -> Iterator[str]:
     zoom = ""
     if recipe.zoom != Recipe.zoom:
         why = "; chosen on validation images" if recipe.zoom == AUTO else ""
-        zoom = f" of images enlarged {header.zoom} times{why}"
+        zoom = f" of images enlarged {counted(header.zoom, 'time')}{why}"
     yield f"Augmentation: {recipe.augmentation}; evaluation: {recipe.evaluation}{zoom}"
     if recipe.proposer:
         yield f"Objects to prompt at evaluation: found by {recipe.proposer}, another model"

@@ -27,6 +27,7 @@ from bench.run.final import FinalTraining, train_final
 from bench.run.models import chosen_zoom
 from bench.run.store import Store
 from bench.spec import Cell, Recipe, Record, Task
+from bench.wording import counted
 
 RECIPE = Recipe(lr=3e-3, steps=3, batch_size=2, bank_views=8, precision="fp32")
 
@@ -61,7 +62,7 @@ def test_predict_does_what_the_cell_did(folder: Path, tmp_path: Path, grid: str,
         assert record.env["zoom"]["by"] == "dice_dataset"
         assert scores[str(chosen)] == max(score or 0 for score in scores.values())
     card = store.model(cell).with_suffix(".md").read_text()
-    assert f"evaluation: tiles of images enlarged {chosen} times" in card
+    assert f"evaluation: tiles of images enlarged {counted(chosen, 'time')}" in card
     assert ("Grid of masks: fine" in card) == (grid == "fine")
     model = bench.load_model(store.model(cell), device="cpu")
     assert (model.model.zoom, model.model.task.mask_grid) == (chosen, grid)
