@@ -55,7 +55,8 @@ class KeptModel:
     ) -> None:
         self.model, self.header, self.path = model, header, path
         self._allow_other_images = allow_other_images
-        finds, self.proposer_path = (None, None) if proposer is None else proposer
+        finds = None if proposer is None else proposer[0]
+        self.proposer_path = None if proposer is None else proposer[1]
         own = header.cell.recipe.evaluation
         self._own_evaluation, self._finder = choose_finder(model, own, finds)
 

@@ -232,8 +232,8 @@ def _remembered_memory(plan: Plan) -> tuple[MemoryPrediction, MemoryPrediction |
         return [asdict(part) for part in _memory(plan) if part is not None]
 
     parts = remembered("memory", plan.method, _key(plan), compute)
-    run, step = (*(MemoryPrediction(**part) for part in parts), None)[:2]
-    return run, step
+    run, *steps = (MemoryPrediction(**part) for part in parts)
+    return run, steps[0] if steps else None
 
 
 def _remembered_work(plan: Plan) -> CellWork:

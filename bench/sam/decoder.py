@@ -17,6 +17,8 @@ from torch import Tensor, nn
 class FamilyDecoder(Protocol):
     """A mask decoder of a successor of SAM, with its own prediction."""
 
+    mask_tokens: nn.Embedding
+
     def prepare(self, embeddings: Tensor) -> Tensor:
         """Compute what is the same for all prompts of an image, see `prepare_images`."""
 

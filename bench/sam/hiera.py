@@ -58,7 +58,7 @@ class HieraEncoder(PyramidEncoder):
             window_spec=sizes.windows,
             global_att_blocks=sizes.global_blocks,
         )
-        self.trunk.head = nn.Identity()
+        self.trunk.head = nn.Identity()  # type: ignore[assignment]
 
     @property
     def blocks(self) -> nn.Sequential:

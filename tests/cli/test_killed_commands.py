@@ -132,9 +132,9 @@ def test_a_command_goes_on_after_every_kill(
         folder = make_folder(tmp_path / "source", 150)
         (folder / "images").rename(folder / "img")
         (folder / "masks").rename(folder / "labels")
-    for folder in ("whole", "killed"):
-        if name == "report":
-            write_records(tmp_path / folder)
+    if name == "report":
+        for part in ("whole", "killed"):
+            write_records(tmp_path / part)
     whole_s = Command(tmp_path, f"{words} whole").finish()
     command = Command(tmp_path, f"{words} killed")
     rng = random.Random(os.environ.get("KILLS_SEED", name))

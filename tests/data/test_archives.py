@@ -188,7 +188,7 @@ def _archives() -> dict[str, bytes]:
     kinds = {f"zip {kind}": zipped(files, kind) for kind in (0, zipfile.ZIP_DEFLATED)}
     for mode in ("w", "w:gz", "w:bz2", "w:xz"):
         out = io.BytesIO()
-        with tarfile.open(fileobj=out, mode=mode, format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=out, mode=mode, format=tarfile.PAX_FORMAT) as archive:
             archive.addfile(member, io.BytesIO(b"a" * 300))
             archive.addfile(tarfile.TarInfo("b"))
         kinds[mode] = out.getvalue()

@@ -150,4 +150,5 @@ def test_pq_and_ap_of_stitched_objects(rule: str, monkeypatch: pytest.MonkeyPatc
     assert score.dq == pytest.approx(matched / objects)
     above, below = plain.aji_plus()
     assert score.aji_plus == pytest.approx(above / below)
+    assert score.pq is not None
     assert 0.3 < score.pq < 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from records import make_cell, make_record
 from scipy import stats
 
 from bench.cli import main
@@ -15,7 +16,6 @@ from bench.report.records.frame import to_frame
 from bench.run.store import Store
 from bench.spec import Record
 from bench.stats.paired import holm
-from tests.support.records import make_cell, make_record
 
 SPECIMENS = 12
 

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def _flipped(raw: bytes) -> bytes:
     return values.tobytes()
 
 
+def _become(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
 SPOILS: dict[str, Callable[[Path], object]] = {
     "is empty": lambda path: path.write_bytes(b""),
     "is cut": lambda path: _changed(lambda raw: raw[: len(raw) // 2], path),
@@ -42,10 +48,10 @@ SPOILS: dict[str, Callable[[Path], object]] = {
     "has other bytes": lambda path: _changed(_flipped, path),
     "is zeros": lambda path: _changed(lambda raw: bytes(len(raw)), path),
     "is not UTF-8": lambda path: _changed(lambda raw: b"\xff\xfe" + raw, path),
-    "is a folder": lambda path: (path.unlink(), path.mkdir()),
-    "is a FIFO": lambda path: (path.unlink(), os.mkfifo(path)),
-    "is a device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
-    "is a broken link": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+    "is a folder": lambda path: _become(path, Path.mkdir),
+    "is a FIFO": lambda path: _become(path, os.mkfifo),
+    "is a device": lambda path: _become(path, lambda p: p.symlink_to("/dev/zero")),
+    "is a broken link": lambda path: _become(path, lambda p: p.symlink_to("nowhere")),
 }
 
 
@@ -250,12 +256,20 @@ def _bytes(kind: str, values: Any) -> bytes:
     return stream.getvalue()
 
 
+def _write(path: Path, raw: bytes) -> None:
+    path.write_bytes(raw)
+
+
+def _write_tiff(path: Path, kind: str) -> None:
+    tifffile.imwrite(path, np.zeros((40, 48), kind))
+
+
 PICTURES: dict[str, Bad] = {
     **{
         f"picture {name} {how}": spoiled(
-            _picture(lambda path, raw=raw: path.write_bytes(raw), name),
+            _picture(partial(_write, raw=raw), name),
             name,
-            how,  # type: ignore[misc]
+            how,
         )
         for name, raw in (
             ("a.png", _bytes("PNG", np.zeros((40, 48), np.uint8))),
@@ -265,8 +279,8 @@ PICTURES: dict[str, Bad] = {
     },
     **{
         f"picture of {kind}": _picture(
-            lambda path, kind=kind: tifffile.imwrite(path, np.zeros((40, 48), kind)),
-            "a.tif",  # type: ignore[misc]
+            partial(_write_tiff, kind=kind),
+            "a.tif",
         )
         for kind in ("complex64", "float64", "int32", "uint64", "bool")
     },

@@ -43,7 +43,7 @@ def sam_hq(side: int) -> Any:
     return model
 
 
-HIERA = {  # of each size that differs from tiny
+HIERA: dict[str, dict[str, Any]] = {  # of each size that differs from tiny
     "tiny": {},
     "small": {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
     "base_plus": {
@@ -69,7 +69,7 @@ def sam2(side: int, size: str = "tiny") -> Any:
     """`Sam2Model` with a Hiera encoder for images of this side, not yet `randomise`d."""
     from transformers import Sam2Config, Sam2Model
 
-    hiera: dict[str, Any] = HIERA[size]
+    hiera = HIERA[size]
     widths = hiera.get("embed_dim_per_stage", [96, 192, 384, 768])
     vision = {
         "backbone_config": {"model_type": "sam2_hiera_det_model", **hiera},

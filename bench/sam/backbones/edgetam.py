@@ -45,7 +45,7 @@ class RepVitEncoder(PyramidEncoder):
     ) -> None:
         super().__init__(image_size, widths, channels)
         self.trunk: Any = RepVit(embed_dim=widths, depth=depths, legacy=True, num_classes=0)
-        self.trunk.head = nn.Identity()
+        self.trunk.head = nn.Identity()  # type: ignore[assignment]
 
     @property
     def blocks(self) -> list[nn.Module]:
