@@ -18,12 +18,13 @@ from PIL import Image
 from bench.data.items import IGNORE
 from bench.report.compare.comparison import Comparison
 from bench.report.plots.gallery import (
-    ERROR,
+    ERRORS,
     WIDEST,
     Lookup,
     Pixels,
     Shown,
     choose,
+    kinds_of_errors,
     read_labels,
     shown_run,
 )
@@ -32,7 +33,7 @@ from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 
 SIDE = 320  # longest, in pixels of the page
-_TINT, _RED = 150, 220  # opacity of classes and of errors, of 255
+_TINT, _OPAQUE = 150, 220  # opacity of classes and of errors, of 255
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,13 @@ class Gallery:
         pictures: best, worst and most disputed image by Dice, as of `choose`; fewer where there
             are fewer images or only one run is shown.
         classes: name and colour of each foreground class.
+        errors: name and colour of each kind of error; one foreground class has two.
         left_out: number of rows that are not shown, beyond `WIDEST` or without predictions.
     """
 
     pictures: Sequence[Picture]
     classes: Sequence[tuple[str, str]]
+    errors: Sequence[tuple[str, str]]
     left_out: int
 
 
@@ -119,7 +122,8 @@ def gallery_of(
     pictures = [_picture(role, name, named, lookup) for role, name in names.items()]
     classes = next(iter(runs)).column("classes").iloc[0]
     colours = [(label, class_colour(k)) for k, label in enumerate(classes) if k > 0]
-    return Gallery(pictures, colours, len(comparison.rows) - len(runs))
+    errors = list(ERRORS.items())[len(colours) == 1 :]
+    return Gallery(pictures, colours, errors, len(comparison.rows) - len(runs))
 
 
 def _picture(role: str, name: str, runs: Mapping[str, Shown], lookup: Lookup) -> Picture:
@@ -131,9 +135,8 @@ def _picture(role: str, name: str, runs: Mapping[str, Shown], lookup: Lookup) ->
     overlays = []
     for method, run in runs.items():
         predicted = read_labels(run.files[name], mask)
-        wrong = ((mask != predicted) & (mask != IGNORE)).astype(np.uint8)
         dice = f"{DICE.format(run.dice.get(name))} {DICE.unit}"
-        errors = _labels(wrong, size, [ERROR], _RED)
+        errors = _labels(kinds_of_errors(mask, predicted), size, list(ERRORS.values()), _OPAQUE)
         overlays.append(Overlay(method, dice, _classes(predicted, size), errors))
     shown_grey = grey.resize(size, Image.Resampling.LANCZOS)
     return Picture(

@@ -37,7 +37,9 @@ from bench.wording import counted
 Pixels = npt.NDArray[Any]
 Lookup = Callable[[str], tuple[Pixels, Pixels]]  # item -> image (H, W, 3) uint8, mask (H, W)
 
-ERROR = "#E6194B"  # pixels of a wrong class
+# Pixels of a wrong class: foreground taken for another class, background for a class, or a class
+# for background.
+ERRORS = {"wrong class": "#AA3377", "false positive": "#EE7733", "false negative": "#0077BB"}
 WIDEST = 10  # methods side by side
 SIDE = 1024  # px, longest that is drawn: matplotlib holds 40 bytes for each pixel of each picture
 
@@ -185,7 +187,9 @@ def _draw(
     patches = [
         Patch(color=class_colour(k), label=label) for k, label in enumerate(classes) if k > 0
     ]
-    handles = [*patches, Patch(color=ERROR, label="wrong class (lower rows)")]
+    kinds = ERRORS if len(patches) > 1 else {k: ERRORS[k] for k in list(ERRORS)[1:]}
+    errors = [Patch(color=colour, label=f"{kind} (lower rows)") for kind, colour in kinds.items()]
+    handles = [*patches, *errors]
     for count, reason in (
         (choice.left_out, "not shown"),
         (len(comparison.rows) - choice.left_out - len(runs), "without stored predictions"),
@@ -315,10 +319,18 @@ def _coloured(image: Pixels, labels: Pixels) -> Pixels:
     return shown
 
 
+def kinds_of_errors(mask: Pixels, predicted: Pixels) -> Pixels:
+    """For each pixel (H, W) uint8 the position in `ERRORS` of its error, from 1; 0 without one."""
+    wrong = (mask != predicted) & (mask != IGNORE)
+    kinds = np.where(mask == 0, 2, np.where(predicted == 0, 3, 1))
+    return np.where(wrong, kinds, 0).astype(np.uint8)
+
+
 def _errors(image: Pixels, mask: Pixels, predicted: Pixels) -> Pixels:
     shown = 0.4 + 0.6 * _grey(image)
-    wrong = (mask != predicted) & (mask != IGNORE)
-    shown[wrong] = to_rgb(ERROR)
+    kinds = kinds_of_errors(mask, predicted)
+    for kind, colour in enumerate(ERRORS.values(), 1):
+        shown[kinds == kind] = to_rgb(colour)
     return shown
 
 

@@ -48,6 +48,8 @@ def label_points(
         extent = Text.get_window_extent(label, renderer)  # without the line
         half = np.array([extent.width, extent.height]) / 2
         offset = _place(centre, half, pixels, frame, occupied)
+        inside = frame[:2] + half - centre, frame[2:] - half - centre
+        offset = np.clip(offset, np.minimum(*inside), np.maximum(*inside))  # stay in the panel
         label.set_position((offset[0] / pixels, offset[1] / pixels))
         gap = np.hypot(*np.maximum(np.abs(offset) - half, 0))
         if label.arrow_patch is not None:

@@ -1,6 +1,5 @@
 """Accuracy against every cost, with the front of methods that no other beats in both."""
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -15,12 +15,13 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.ranking import hindrance
 from bench.report.plots.labels import label_points
-from bench.report.plots.style import FAINT, INK, Series, legend_below, settle
+from bench.report.plots.style import FAINT, GREY, INK, Series, grey_note, highlight, settle
 from bench.report.records.columns import COSTS, DICE, Column
 from bench.report.records.rows import Row
 
-LABELLED = 12  # with more rows only the front is labelled in place, and the legend is below
-COLUMNS = 5  # of that legend
+SHORT = 26  # characters of a label in a panel
+DICE_SPAN = 10.0  # points that the axis of Dice shows at least
+COST_SPAN = 0.2  # share of the largest cost that a linear axis shows at least
 
 
 def pareto_front(
@@ -68,9 +69,9 @@ def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure |
     costs = [c for c in COSTS if any(row.values[c.key].figure is not None for row in shown)]
     if not costs:
         return None
-    below = len(comparison.rows) > LABELLED
-    height = 7.6 + (0.25 * math.ceil((len(comparison.rows) + 1) / COLUMNS) if below else 0)
-    figure = Figure(figsize=(11, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    fronts = [row for column in costs for row in _front_rows(comparison, column)]
+    looks = highlight(list(dict.fromkeys([*fronts, *shown, *comparison.rows])), looks)
+    figure = Figure(figsize=(11, 7.6), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     figure.suptitle(comparison.title, fontsize=12)
     panels = figure.subplots(2, 3, sharey=True)
     drawn = [
@@ -83,12 +84,9 @@ def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure |
         axes.set_axis_off()
     last = panels.flat[len(costs)]
     _name(last, comparison, shown, looks)
-    if below:
-        handles, names = last.get_legend_handles_labels()
-        legend_below(figure, handles, names, columns=COLUMNS, fontsize=9)
-    else:
-        legend = last.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9)
-        legend.set_in_layout(False)
+    legend = last.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9)
+    legend.set_in_layout(False)
+    widen(panels.flat[0].yaxis, DICE_SPAN)
     settle(figure)  # labels are placed for the final layout
     for axes, column, rows in drawn:
         _label(axes, column, rows, looks)
@@ -108,6 +106,9 @@ def _panel(
     _set_scale(axes, column, rows)
     _draw_fronts(axes, column, comparison)
     for row, (cost, dice) in zip(rows, _points(column, rows), strict=True):
+        if looks[row].colour == GREY:
+            axes.plot(cost, dice, looks[row].marker, color=GREY, markersize=4, zorder=2)
+            continue
         spread = row.values[DICE.key].spread
         axes.errorbar(
             cost,
@@ -123,8 +124,10 @@ def _panel(
     name = f"{column.axis} ({column.unit})"
     axes.set_xlabel(f"{name}, more is better →" if column.better == "higher" else f"← {name}")
     axes.margins(x=0.15, y=0.15)
+    if axes.get_xscale() == "linear":
+        widen(axes.xaxis, COST_SPAN * float(_points(column, rows)[:, 0].max()))
     if missing:
-        text = textwrap.fill("not measured: " + ", ".join(missing), 56)
+        text = textwrap.shorten("not measured: " + ", ".join(missing), 56, placeholder=" ...")
         axes.text(0, 1.01, text, transform=axes.transAxes, fontsize=8, color=INK, in_layout=False)
     return rows
 
@@ -139,6 +142,25 @@ def _draw_fronts(axes: Axes, column: Column, comparison: Comparison) -> None:
         front = pareto_front(x.tolist(), y.tolist(), column.better)
         where: Literal["pre", "post"] = "post" if column.better == "lower" else "pre"
         axes.step(x[front], y[front], where=where, color=FAINT, lw=1.5, zorder=1)
+
+
+def _front_rows(comparison: Comparison, column: Column) -> list[Row]:
+    """The rows on the fronts of one cost."""
+    chosen = []
+    for block in comparison.blocks:
+        rows = block.measured(column, DICE)
+        if rows and hindrance(column, rows) is None:
+            x, y = _points(column, rows).T
+            chosen += [rows[i] for i in pareto_front(x.tolist(), y.tolist(), column.better)]
+    return chosen
+
+
+def widen(axis: Axis, least: float) -> None:
+    """Let a linear axis show at least a span of `least`, so that small differences look small."""
+    low, high = axis.get_view_interval()
+    if high - low < least:
+        middle = (low + high) / 2
+        axis.set_view_interval(middle - least / 2, middle + least / 2, ignore=True)
 
 
 def _set_scale(axes: Axes, column: Column, rows: Sequence[Row]) -> None:
@@ -168,22 +190,36 @@ def _points(column: Column, rows: Sequence[Row]) -> npt.NDArray[np.float64]:
 
 def _label(axes: Axes, column: Column, rows: Sequence[Row], looks: Mapping[Row, Series]) -> None:
     points = _points(column, rows)
-    chosen = list(range(len(rows)))
-    if len(rows) > LABELLED:
-        chosen = pareto_front(points[:, 0].tolist(), points[:, 1].tolist(), column.better)
-    names = [looks[rows[i]].name for i in chosen]
+    chosen = [place for place, row in enumerate(rows) if looks[row].colour != GREY]
+    names = [_short(looks[rows[i]].name) for i in chosen]
     label_points(axes, points[chosen], names, [looks[rows[i]].ink for i in chosen])
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for others in its panel; the legend has all of it."""
+    return name if len(name) <= SHORT else f"{name[: SHORT - 1]}…"
+
+
+def _wrap(name: str) -> str:
+    """A name in lines that fit into the panel of the legend."""
+    return textwrap.fill(name.replace(",", ", "), 40).replace(", ", ",")
 
 
 def _name(
     axes: Axes, comparison: Comparison, shown: Sequence[Row], looks: Mapping[Row, Series]
 ) -> None:
     """Give the empty panel what the legend is to explain."""
-    for row in shown:
+    for row in sorted(shown, key=lambda row: -(row.values[DICE.key].figure or 0.0)):
         look = looks[row]
+        if look.colour == GREY:
+            continue
         face = look.colour if row.prompts == "none" else "white"
-        axes.plot([], [], look.marker, color=look.colour, markerfacecolor=face, label=look.name)
+        axes.plot(
+            [], [], look.marker, color=look.colour, markerfacecolor=face, label=_wrap(look.name)
+        )
     axes.plot([], [], "-", color=FAINT, lw=1.5, label="Pareto front")
+    if (note := grey_note({row: looks[row] for row in shown})) is not None:
+        axes.plot([], [], ".", color=GREY, label=note)
     absent = [f"{looks[row].name}: {row.status}" for row in comparison.rows if row not in shown]
     for text in absent:
         axes.plot([], [], " ", label=text)

@@ -1,15 +1,17 @@
 """Statistics over runs, drawn by seaborn: Dice of every class, and learning curves."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bench.report.compare.comparison import Comparison
-from bench.report.plots.style import Series, legend_below
+from bench.report.plots.style import GREY, Series, grey_note, highlight, legend_below
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 
@@ -41,6 +43,7 @@ def draw_classes(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure 
     )
     if runs.empty:
         return None
+    looks = highlight(rows, looks)
     shown = [looks[row] for row in rows if looks[row].name in set(runs["method"])]
     wide = runs["class"].nunique() * len(shown)
     size = max(7.0, min(16.0, 3 + 0.25 * wide)), 4.2 + 0.25 * math.ceil(len(shown) / 4)
@@ -61,17 +64,18 @@ def draw_classes(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure 
         ax=axes,
     )
     axes.grid(visible=False, axis="x")
-    names = [name.replace(" ", "\n") for name in runs["class"].unique()]
+    names = [textwrap.fill(name, 14, max_lines=3) for name in runs["class"].unique()]
     axes.set_xticks(range(len(names)), names)
     axes.set(xlabel="", ylabel=f"Dice of the class ({DICE.unit})", title=comparison.title)
-    _move_legend(axes, figure)
+    _move_legend(axes, figure, looks)
     return figure
 
 
 def draw_curves(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
     """Draw training loss and validation Dice by step: mean over runs.
 
-    With at most `BANDS` curves in a panel, a band shows one standard deviation on each side.
+    Training losses of different kinds have panels of their own. With at most `BANDS` curves in a
+    panel, a band shows one standard deviation on each side.
 
     Args:
         comparison: of one table; its successful runs are shown.
@@ -82,28 +86,51 @@ def draw_curves(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure |
     """
     points = pd.DataFrame(
         [
-            (point["step"], point.get("loss"), point.get("val_dice"), looks[row].name)
+            (
+                point["step"],
+                point.get("loss"),
+                point.get("val_dice"),
+                looks[row].name,
+                _kind_of_loss(row),
+            )
             for row in comparison.rows
             for history in row.column("history")
             for point in history
         ],
-        columns=["step", "loss", "val_dice", "method"],
+        columns=["step", "loss", "val_dice", "method", "kind"],
     )
     if points.empty:
         return None
     points["val_dice"] = pd.to_numeric(points["val_dice"]) * DICE.scale
-    shown = [looks[row] for row in comparison.rows if looks[row].name in set(points["method"])]
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    looks = highlight([row for row in comparison.rows if row.succeeded], looks)
+    shown = [look for look in looks.values() if look.name in set(points["method"])]
+    losses = points.dropna(subset="loss")
+    kinds = list(losses["kind"].unique())
+    count = max(len(kinds), 1) + 1
+    lines = -(-count // 3)
+    figure = Figure(figsize=(5.5 * min(count, 3), 1 + 4.2 * lines), layout="constrained")
     figure.suptitle(comparison.title, fontsize=12)
-    left, right = figure.subplots(1, 2)
-    _curves(left, points.dropna(subset="loss"), "loss", shown)
+    panels = figure.subplots(lines, min(count, 3), squeeze=False).flatten()
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    right = panels[count - 1]
+    for axes, kind in zip(panels, kinds, strict=False):
+        _curves(axes, losses[losses["kind"] == kind], "loss", shown)
+        name = f"training loss ({kind})" if len(kinds) > 1 else "training loss"
+        axes.set(xlabel="step", ylabel=textwrap.fill(name, 34))
     _curves(right, points.dropna(subset="val_dice"), "val_dice", shown)
-    left.set(xlabel="step", ylabel="training loss")
     right.set(xlabel="step", ylabel=f"validation Dice ({DICE.unit})")
-    if right.get_legend() is not None:
-        right.get_legend().remove()
-    _move_legend(left, figure)
+    _move_legend(right if right.get_legend() else panels[0], figure, looks)
+    for axes in panels:
+        if axes.get_legend() is not None:
+            axes.get_legend().remove()
     return figure
+
+
+def _kind_of_loss(row: Row) -> str:
+    """What its loss depends on: losses of masks of prompts are those of other targets."""
+    loss = row.cells[0].recipe.loss
+    return loss if row.prompts == "none" else f"{loss}, {row.prompts} prompts"
 
 
 def _curves(axes: Axes, points: pd.DataFrame, value: str, looks: Sequence[Series]) -> None:
@@ -125,9 +152,14 @@ def _curves(axes: Axes, points: pd.DataFrame, value: str, looks: Sequence[Series
     )
 
 
-def _move_legend(axes: Axes, figure: Figure) -> None:
-    """Replace the legend of seaborn in the axes by one below the figure."""
-    handles, names = axes.get_legend_handles_labels()
+def _move_legend(axes: Axes, figure: Figure, looks: Mapping[Row, Series]) -> None:
+    """Replace the legend of seaborn in the axes by one below the figure, without grey rows."""
+    grey = {look.name for look in looks.values() if look.colour == GREY}
+    every = zip(*axes.get_legend_handles_labels(), strict=True)
+    shown = [(handle, name) for handle, name in every if name not in grey]
+    if (note := grey_note(looks)) is not None:
+        shown.append((Line2D([], [], color=GREY), note))
+    handles, names = [handle for handle, _ in shown], [name for _, name in shown]
     if (legend := axes.get_legend()) is not None:
         legend.remove()
     legend_below(figure, handles, names)

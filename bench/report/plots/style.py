@@ -4,7 +4,7 @@ import gc
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,25 +16,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from bench.files import write_atomic
+from bench.report.plots.families import look_of
 from bench.report.records.rows import Row
+from bench.wording import counted
 
-# Paul Tol's "muted" scheme for every kind of colour vision (SRON/EPS/TN/09-002), and a grey.
-_COLOURS = (
-    "#CC6677",
-    "#332288",
-    "#DDCC77",
-    "#117733",
-    "#88CCEE",
-    "#882255",
-    "#44AA99",
-    "#999933",
-    "#AA4499",
-    "#777777",
-)
 # Class 0 is shown as it is; further classes in Okabe and Ito's colours.
 _CLASSES = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_LINES = ("-", "--", ":", "-.")
 # The same lines as seaborn takes them: lengths of dash and gap, in widths of the line.
 _DASHES: Mapping[str, str | tuple[float, ...]] = {
     "-": "",
@@ -43,6 +30,8 @@ _DASHES: Mapping[str, str | tuple[float, ...]] = {
     "-.": (6.4, 1.6, 1, 1.6),
 }
 
+HIGHLIGHTED = 10  # rows of a figure that have their own look; the others are grey
+GREY = "#B5B5B5"
 INK = "#333333"
 FAINT = "#BBBBBB"
 
@@ -100,8 +89,7 @@ class Series:
 def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
     """Return a look for every row; rows with the same name have the same look in all figures.
 
-    Names are sorted and get the colours in turn, so that one more name can change the looks of
-    others. When the colours begin again, marker and line change.
+    The look follows from method and name alone (`look_of`), not from other rows of the report.
 
     Args:
         frame: of all records of the report.
@@ -109,8 +97,27 @@ def assign(frame: pd.DataFrame, rows: Sequence[Row]) -> Mapping[Row, Series]:
     """
     several = len(set(frame["backbone"]) - {"none"}) > 1
     names = {row: _name(row, several) for row in rows}
-    looks = {name: position for position, name in enumerate(sorted(set(names.values())))}
-    return {row: _series(name, looks[name]) for row, name in names.items()}
+    return {row: Series(name, *look_of(row.cells[0].method, name)) for row, name in names.items()}
+
+
+def highlight(rows: Sequence[Row], looks: Mapping[Row, Series]) -> dict[Row, Series]:
+    """Return looks in which the first `HIGHLIGHTED` names keep theirs, and the others are grey.
+
+    Args:
+        rows: the rows of a figure, the most important first.
+        looks: look of each row.
+    """
+    first = list(dict.fromkeys(looks[row].name for row in rows))[:HIGHLIGHTED]
+    return {
+        row: looks[row] if looks[row].name in first else replace(looks[row], colour=GREY)
+        for row in rows
+    }
+
+
+def grey_note(looks: Mapping[Row, Series]) -> str | None:
+    """Return the entry of a legend for the rows that `highlight` made grey; None without any."""
+    grey = {look.name for look in looks.values() if look.colour == GREY}
+    return f"grey: {counted(len(grey), 'other')}, in the table" if grey else None
 
 
 def class_colour(label: int) -> str:
@@ -215,9 +222,3 @@ def _name(row: Row, several: bool) -> str:
     if row.prompts != "none":
         extra.append(row.prompts)
     return f"{row.label} ({', '.join(extra)})" if extra else row.label
-
-
-def _series(name: str, position: int) -> Series:
-    turn, colour = divmod(position, len(_COLOURS))
-    marker = _MARKERS[(turn + colour) % len(_MARKERS)]
-    return Series(name, _COLOURS[colour], marker, _LINES[turn % len(_LINES)])

@@ -1,0 +1,64 @@
+"""The colour, marker and line of every method, which no other method in a report changes."""
+
+import hashlib
+import importlib
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from matplotlib.colors import to_hex, to_rgb
+
+# A hue for each family of `methods/families.toml`, for every kind of colour vision (after Paul Tol,
+# SRON/EPS/TN/09-002). Grey is left to rows that are not highlighted.
+_HUES = {
+    "frozen": "#999933",
+    "everything": "#CC3355",
+    "low_rank": "#4455BB",
+    "adapters": "#2E9C8B",
+    "few": "#AA4499",
+    "scratch": "#C4771A",
+}
+_OTHER = "#1B7837"  # methods that are in no family
+_SHADES = (0.0, 0.4, -0.4, 0.2, -0.2, 0.55)  # share of white, or of black below 0
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", ":", "-.")
+
+
+def look_of(method: str, name: str) -> tuple[str, str, str]:
+    """Return colour as "#RRGGBB", marker and line of a row; they depend on nothing else.
+
+    Rows of one family have one hue. Shade and marker are those of the method if the row has no
+    other name; else a hash of the name chooses them, and a broken line, so that names that look the
+    same are rare.
+
+    Args:
+        method: name of the method.
+        name: of the row in figures.
+    """
+    places = _places()
+    own = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+    family, place = places.get(method, ("", 0))
+    if name == method and family:
+        share, marker, line = _SHADES[place % len(_SHADES)], place, LINES[0]
+    else:
+        share, marker, line = (
+            own % 101 / 101 - 0.45,
+            own,
+            LINES[1 + own % 3] if family else LINES[own % 4],
+        )
+    towards = 1.0 if share > 0 else 0.0
+    hue = to_rgb(_HUES.get(family, _OTHER))
+    colour = to_hex(tuple(part + abs(share) * (towards - part) for part in hue))
+    return colour.upper(), MARKERS[marker % len(MARKERS)], line
+
+
+@cache
+def _places() -> dict[str, tuple[str, int]]:
+    """Family and place in it of every listed method."""
+    folder = Path(importlib.import_module("bench.methods").__path__[0])
+    families = tomllib.loads((folder / "families.toml").read_text("utf-8"))
+    return {
+        method: (family, place)
+        for family, methods in families.items()
+        for place, method in enumerate(methods)
+    }
