@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.cost import trained_state
-from bench.errors import UnsupportedError, UserError
+from bench.errors import UnsupportedError, UserError, WriteError
 from bench.files import atomic_path, file_sha256
 from bench.keep.header import ModelHeader, read_header, unreadable
 from bench.objects.rules import get_rule
@@ -44,7 +44,7 @@ def save_model(module: nn.Module, path: Path, header: ModelHeader) -> ModelHeade
         The header as written.
 
     Raises:
-        UserError: the file cannot be written.
+        WriteError: the file cannot be written, for example because the disk is full.
     """
     header = replace(header, base=base_print(module))
     # A new copy of each: the writer refuses memory that is shared or not in order.
@@ -56,8 +56,9 @@ def save_model(module: nn.Module, path: Path, header: ModelHeader) -> ModelHeade
         with atomic_path(path, durable=True) as temporary:
             save_file(state, temporary, header.to_metadata())
     except SafetensorError as error:
-        raise UserError(
-            f"cannot write {path} ({error}): give a folder that you may write to"
+        raise WriteError(
+            f"cannot write {path} ({error}): free some space or choose another folder, then run"
+            " the command again"
         ) from error
     return header
 

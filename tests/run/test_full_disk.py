@@ -24,7 +24,7 @@ from bench.run.store import Store
 ROOT = Path(__file__).parents[2]
 KIB = 1024
 SIZE = 4096 * KIB  # of the disk
-FREE = [0, 24, 160, 600]  # KiB that the run finds free
+FREE = [160, 0, 600]  # KiB that the run finds free
 
 
 @pytest.fixture
@@ -142,8 +142,7 @@ def test_a_run_on_a_full_disk_ends_in_one_sentence_and_goes_on_later(
         report.append(f"{free} KiB free: code {run.returncode}, {statuses}, {out.splitlines()[-1]}")
         assert "Traceback" not in out, out
         assert run.returncode in (1, 2), out
-        reasons = re.findall(r"cannot write '[^']*' \(No space left on device\): ", out)
-        assert reasons, out
+        assert re.search(r"cannot write .*No space left on device", out), out
         for record in records:
             if record.status != "ok":
                 assert record.status == "failed"
