@@ -1,6 +1,7 @@
 """Draw figures, many of them in several processes."""
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +103,7 @@ def _draw_apart(
     pool = ProcessPoolExecutor(
         min(processes, len(ordered)),
         mp_context=multiprocessing.get_context("fork" if _can_fork() else "spawn"),
-        initializer=_leave_interrupts,
+        initializer=_begin,
     )
     try:
         running: dict[Future[list[list[Path]]], list[Drawing]] = {}
@@ -132,6 +134,14 @@ def _write_all(drawings: Sequence[Drawing], folder: Path) -> list[list[Path]]:
     return [drawing.write(folder) for drawing in drawings]
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; only the one that started them handles it."""
+def _begin() -> None:
+    """Leave Ctrl-C to the process that started this one, and end with it, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a process of a pool"
+
+    def end_with_parent() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
