@@ -10,8 +10,9 @@ from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison
 from bench.report.records.columns import MISSING
 from bench.report.records.rows import Row
-from bench.report.tables.markdown import markdown_code, markdown_table, plain_markdown
+from bench.report.tables.markdown import markdown_code, markdown_table
 from bench.stats.bootstrap import RowsBySeed, mean_score, percentile_interval, resample
+from bench.wording import plain_markdown
 
 # Keys of `bench.metrics.readings` without the class, names, and factors to the units shown.
 READINGS = (
