@@ -47,8 +47,10 @@ def look_of(method: str, name: str) -> tuple[str, str, str]:
             LINES[1 + own % 3] if family else LINES[own % 4],
         )
     towards = 1.0 if share > 0 else 0.0
-    hue = to_rgb(_HUES.get(family, _OTHER))
-    colour = to_hex(tuple(part + abs(share) * (towards - part) for part in hue))
+    red, green, blue = (
+        part + abs(share) * (towards - part) for part in to_rgb(_HUES.get(family, _OTHER))
+    )
+    colour = to_hex((red, green, blue))
     return colour.upper(), MARKERS[marker % len(MARKERS)], line
 
 
