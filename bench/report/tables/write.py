@@ -14,6 +14,7 @@ from bench.report.records.frame import NESTED
 from bench.report.records.rows import Value
 from bench.report.tables.delimited import to_csv, write_frame
 from bench.report.tables.markdown import markdown_code, markdown_table
+from bench.report.tables.tex import tex_comment, tex_lines, tex_row, tex_text
 from bench.wording import plain_markdown
 
 # Marks of values that are not the best, see `Mark`.
@@ -127,17 +128,17 @@ def latex(comparison: Comparison) -> str:
     columns = comparison.all_columns
     alignment = "l" * len(TEXT_HEADERS) + "r" * len(columns)
     body = [
+        *map(tex_comment, (comparison.title, *comparison.notes)),
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
-        " & ".join(map(_escape, _headers(columns))) + r" \\",
+        tex_row([*map(tex_text, _headers(columns))]),
     ]
     for block in comparison.blocks:
         body.append(r"\midrule")
         for line in cells(block, columns, _mark_latex):
             texts, figures = line[: len(TEXT_HEADERS)], line[len(TEXT_HEADERS) :]
-            body.append(" & ".join([*map(_escape, texts), *figures]) + r" \\")
-    comments = [f"% {' '.join(line.split())}" for line in (comparison.title, *comparison.notes)]
-    return "\n".join([*comments, *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
+            body.append(tex_row([*map(tex_text, texts), *figures]))
+    return tex_lines([*body, r"\bottomrule", r"\end{tabular}"])
 
 
 def unrounded(comparison: Comparison) -> dict[str, list[object]]:
@@ -185,15 +186,3 @@ def _mark_latex(text: str, mark: Mark | None) -> str:
     shown = text.replace("±", r"$\pm$").replace(MISSING, "---")
     signs = {"tied": r" $\approx$", "worse": r" $\downarrow$", "untestable": " ?"}
     return rf"\textbf{{{shown}}}" if mark == "best" else shown + (signs[mark] if mark else "")
-
-
-def _escape(text: str) -> str:
-    """Escape the special characters of LaTeX; line breaks and control characters are spaces."""
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
-    special: dict[str, str | int | None] = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-    }
-    special.update({character: f"\\{character}" for character in "&%$#_{}"})
-    return text.translate(str.maketrans(special))
