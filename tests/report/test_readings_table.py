@@ -10,6 +10,9 @@ import pytest
 from records import CLASSES, make_cell, make_record
 
 from bench.report.compare.comparison import make_comparisons
+from bench.report.overview import write_report
+from bench.report.plots.sizes import draw_sizes
+from bench.report.plots.style import assign
 from bench.report.records.frame import to_frame
 from bench.report.tables.readings import readings_table, write_readings
 from bench.spec import Record
@@ -69,3 +72,36 @@ def test_files_are_written_where_objects_were_measured(tmp_path: Path) -> None:
     written = write_readings(make_comparisons(to_frame([measured])), tmp_path)
     assert [path.suffix for path in written] == [".md", ".csv"]
     assert "| +2.0 [+2.0, +2.0] |" in " ".join(written[0].read_text().split())
+
+
+# The figure of sizes
+
+
+def test_the_figure_shows_truth_prediction_and_the_interval_of_the_error() -> None:
+    images = [image("a", 10, 12), image("b", 20, 21), image("c", 30, 36)]
+    frame = to_frame([run(0, *images), run(1, *images), make_record(make_cell("full"))])
+    (comparison,) = make_comparisons(frame)
+    figure = draw_sizes(comparison, assign(frame, comparison.rows))
+    assert figure is not None
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lora"]  # full: no objects
+    (truth,) = axes.collections
+    assert {segment[0, 0] for segment in truth.get_segments()} == {20}
+    markers = [line for line in axes.lines if line.get_marker() in {"<", "o", ">"}]
+    assert [list(line.get_xdata()) for line in markers if len(line.get_xdata())] == [[23]] * 3
+    d50 = readings_table(comparison).set_index("reading").loc["D50 (px)"]
+    bars = [list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    assert bars == [pytest.approx([20 + d50["low"], 20 + d50["high"]])] * 3
+
+
+def test_the_report_has_the_figure_where_objects_were_measured(tmp_path: Path) -> None:
+    frame = to_frame([run(0, image("a", 10, 12), image("b", 10, 13))])
+    written = write_report(frame, make_comparisons(frame), tmp_path)
+    assert tmp_path / "plots" / "steel_sizes.png" in written
+    assert "(plots/steel_sizes.png)" in (tmp_path / "figures.md").read_text()
+
+
+def test_no_figure_without_sizes_in_truth_and_prediction() -> None:
+    frame = to_frame([run(0, image("a", 10, None), image("b", 10, None))])
+    (comparison,) = make_comparisons(frame)
+    assert draw_sizes(comparison, assign(frame, comparison.rows)) is None

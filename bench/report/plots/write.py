@@ -1,4 +1,4 @@
-"""Figures of every comparison: Pareto panels, classes, curves of learning and labels, memory."""
+"""Figures of every comparison: Pareto panels, classes, learning and label curves, memory, sizes."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ from bench.report.plots.cache import FigureCache
 from bench.report.plots.drawing import Drawing, draw_all
 from bench.report.plots.label_budgets import draw_budgets
 from bench.report.plots.pareto import draw_pareto
+from bench.report.plots.sizes import draw_sizes
 from bench.report.plots.statistics import draw_classes, draw_curves
 from bench.report.plots.style import Series, assign, legend_below, records_kept
 from bench.report.records.columns import MISSING
@@ -167,6 +168,7 @@ KINDS: Mapping[str, Callable[[Comparison, Looks], Figure | None]] = {
     "classes": draw_classes,
     "curves": draw_curves,
     "memory": draw_memory,
+    "sizes": draw_sizes,
 }
 
 # The parts of the looks that a figure shows: it is drawn again if one of them changes.
@@ -175,6 +177,7 @@ LOOKS: Mapping[str, Sequence[str]] = {
     "classes": ("name", "colour", "marker"),
     "curves": ("name", "colour", "line"),
     "memory": ("name",),
+    "sizes": ("name", "colour"),
     "ranks": ("name", "colour", "marker"),
     "labels": ("name", "colour", "marker", "line"),
 }

@@ -1,6 +1,6 @@
 """Tables of what is read off predictions: number, sizes and share of objects, with their errors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +8,11 @@ import pandas as pd
 
 from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison
+from bench.report.compare.readings import readings_of
 from bench.report.records.columns import MISSING
-from bench.report.records.rows import Row
 from bench.report.tables.markdown import markdown_code, markdown_table
-from bench.stats.bootstrap import RowsBySeed, mean_score, percentile_interval, resample
 from bench.wording import plain_markdown
 
-# Keys of `bench.metrics.readings` without the class, names, and factors to the units shown.
-READINGS = (
-    ("particles/", "objects in an image", 1.0),
-    ("d10/", "D10 (px)", 1.0),
-    ("d50/", "D50 (px)", 1.0),
-    ("d90/", "D90 (px)", 1.0),
-    ("phase_fraction/", "phase fraction (%)", 100.0),
-)
 NOTE = (
     "Means over the test images; error: prediction - truth, with its 95 % interval over specimens"
     " and seeds. An interval without 0 is a bias. There is no interval with fewer than two"
@@ -64,46 +55,16 @@ def readings_table(comparison: Comparison) -> pd.DataFrame:
     not defined. Only seeds in which all specimens were tested count. Without measured objects, the
     table is empty and has no columns.
     """
-    lines: list[dict[str, object]] = []
+    lines = []
     for row in comparison.rows:
-        runs = _by_seed(row)
-        if not runs or not any(key.startswith("particles_truth/") for key in runs[0][0]):
-            continue
         who = {"label": row.label, "backbone": row.backbone}
         who |= {"weights": row.weights, "prompts": row.prompts}
-        lines += [who | line for line in _readings(runs)]
+        for one in readings_of(row):
+            line = {"class": one.name, "reading": one.quantity.title}
+            line |= {"truth": one.truth, "prediction": one.prediction, "error": one.error}
+            line |= {"low": one.interval and one.interval.low}
+            lines.append(who | line | {"high": one.interval and one.interval.high})
     return pd.DataFrame(lines)
-
-
-def _by_seed(row: Row) -> list[list[Mapping[str, Any]]]:
-    """Test images of each seed, of all folds, where they show all specimens."""
-    runs = [
-        [image for images in group["per_image"] for image in images]
-        for _, group in row.select("seed", "per_image").groupby("seed")
-    ]
-    specimens = {image["group"] for images in runs for image in images}
-    return [images for images in runs if {image["group"] for image in images} == specimens]
-
-
-def _readings(runs: RowsBySeed) -> Iterator[dict[str, object]]:
-    names = [key.partition("/")[2] for key in runs[0][0] if key.startswith("particles_truth/")]
-    for name in names:
-        for figure, title, scale in READINGS:
-            short = figure.removesuffix("/")
-            keys = (f"{short}_truth/{name}", f"{figure}{name}", f"{short}_error/{name}")
-            truth, prediction, error = (mean_score(runs, key) for key in keys)
-            interval = None
-            if error.sums.shape[1] > 1:
-                interval = percentile_interval(resample([error])[0])
-            yield {
-                "class": name,
-                "reading": title,
-                "truth": scale * truth.value,
-                "prediction": scale * prediction.value,
-                "error": scale * error.value,
-                "low": None if interval is None else scale * interval.low,
-                "high": None if interval is None else scale * interval.high,
-            }
 
 
 def _markdown(table: pd.DataFrame) -> str:
