@@ -1,6 +1,7 @@
 """Readings of objects in the report: truth, prediction, error and its interval."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from records import CLASSES, make_cell, make_record
 
 from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import write_report
+from bench.report.page import Report, build_page
 from bench.report.plots.sizes import draw_sizes
 from bench.report.plots.style import assign
 from bench.report.records.frame import to_frame
@@ -72,6 +74,32 @@ def test_files_are_written_where_objects_were_measured(tmp_path: Path) -> None:
     written = write_readings(make_comparisons(to_frame([measured])), tmp_path)
     assert [path.suffix for path in written] == [".md", ".csv"]
     assert "| +2.0 [+2.0, +2.0] |" in " ".join(written[0].read_text().split())
+
+
+# The page
+
+
+def texts_of_page(*records: Record) -> list[list[str]]:
+    """The cells of each line of the page's table of readings, without the name of the row."""
+    frame = to_frame(list(records))
+    page = build_page(Report(records, frame, make_comparisons(frame)))
+    _, found, table = page.partition('<table class="figures readings"')
+    lines = table.partition("</table>")[0].split("<tr")[1:] if found else []
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in lines]
+    return [line for line in cells if line]
+
+
+def test_the_page_has_the_lines_of_the_markdown_table(tmp_path: Path) -> None:
+    records = [run(0, image("a", 10, 12), image("b", 10, None)), make_record(make_cell("full"))]
+    markdown, _ = write_readings(make_comparisons(to_frame(records)), tmp_path)
+    lines = [line.strip("| ").split("|") for line in markdown.read_text().splitlines()]
+    expected = [[cell.strip() for cell in line[1:]] for line in lines if "`lora`" in line[0]]
+    assert len(expected) == len(FIGURES)
+    assert texts_of_page(*records) == expected
+
+
+def test_the_page_has_no_readings_where_objects_were_not_measured() -> None:
+    assert texts_of_page(make_record(make_cell())) == []
 
 
 # The figure of sizes

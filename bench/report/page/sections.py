@@ -25,6 +25,7 @@ from bench.report.page.tables import (
     figures_table,
     folds_lines,
     overview_table,
+    readings_lines,
     section_of,
 )
 from bench.report.plots.gallery import Lookup
@@ -34,6 +35,7 @@ from bench.report.records.image_facts import image_facts_of
 from bench.report.records.prediction_error import prediction_error
 from bench.report.records.rows import Row
 from bench.report.tables.ranks import ranks_table
+from bench.report.tables.readings import HEADERS, NOTE
 from bench.spec import Record
 
 
@@ -123,6 +125,9 @@ def _comparisons(report: Report) -> Iterator[Section]:
             "class_parts": class_parts,
             "fold_heads": fold_heads,
             "fold_parts": fold_parts,
+            "reading_heads": HEADERS,
+            "reading_parts": readings_lines(one),
+            "reading_note": NOTE,
             "gallery": lookup and gallery_of(one, report.looks, report.predictions, lookup),
         }
         data = {"charts": pack(charts), "records": pack(provenance_of(one, report.by_id))}

@@ -8,10 +8,12 @@ import pandas as pd
 
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.ranking import Block, Mark
+from bench.report.compare.readings import readings_of
 from bench.report.plots.style import Series
 from bench.report.records.columns import DICE, MISSING
 from bench.report.records.rows import Row
 from bench.report.tables.folds import folds_table
+from bench.report.tables.readings import reading_texts
 from bench.report.tables.write import TEXT_HEADERS, cells
 
 _WHO = ("label", "backbone", "weights")
@@ -166,6 +168,25 @@ def folds_lines(comparison: Comparison) -> tuple[list[str], dict[str, FoldLines]
         texts = [DICE.format(value) for value in values]
         parts.setdefault(prompts, []).append((Line(label, backbone, weights, "", ()), texts))
     return [str(name).replace("_", " ") for name in figures.columns], parts
+
+
+ReadingLines = list[tuple[Line, list[tuple[str, ...]]]]
+
+
+def readings_lines(comparison: Comparison) -> dict[str, ReadingLines]:
+    """The table of readings.
+
+    Returns:
+        From origin of prompts to its lines: row, and for each class and reading the texts of
+        `HEADERS`. Rows without measured objects are left out.
+    """
+    parts: dict[str, ReadingLines] = {}
+    for block in comparison.blocks:
+        for row in block.rows:
+            texts = [(r.name, r.quantity.title, *reading_texts(r)) for r in readings_of(row)]
+            if texts:
+                parts.setdefault(block.prompts, []).append((_line(row, []), texts))
+    return parts
 
 
 def _class_scores(row: Row, name: str) -> "pd.Series[Any]":

@@ -1,18 +1,19 @@
 """Tables of what is read off predictions: number, sizes and share of objects, with their errors."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison
-from bench.report.compare.readings import readings_of
+from bench.report.compare.readings import RowReading, readings_of
 from bench.report.records.columns import MISSING
 from bench.report.tables.markdown import markdown_code, markdown_table
 from bench.wording import plain_markdown
 
+HEADERS = ("Class", "Reading", "Truth", "Prediction", "Error, 95 % interval")
 NOTE = (
     "Means over the test images; error: prediction - truth, with its 95 % interval over specimens"
     " and seeds. An interval without 0 is a bias. There is no interval with fewer than two"
@@ -39,7 +40,7 @@ def write_readings(comparisons: Sequence[Comparison], folder: Path) -> list[Path
         if not table.empty:
             path = folder / f"{comparison.slug}_readings.md"
             title = plain_markdown(comparison.title)
-            text = f"# {title}: readings\n\n{_markdown(table)}\n\n{NOTE}\n"
+            text = f"# {title}: readings\n\n{_markdown(comparison)}\n\n{NOTE}\n"
             written += [
                 write_atomic(path, text),
                 write_atomic(path.with_suffix(".csv"), table.to_csv(index=False)),
@@ -67,21 +68,23 @@ def readings_table(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _markdown(table: pd.DataFrame) -> str:
-    headers = ["Method", "Class", "Reading", "Truth", "Prediction", "Error, 95 % interval"]
+def reading_texts(reading: RowReading) -> tuple[str, str, str]:
+    """Truth, prediction, and error with its interval, as they are shown; a dash for none."""
+    error = _number(reading.error, signed=True)
+    if (interval := reading.interval) is not None:
+        low, high = (_number(end, signed=True) for end in (interval.low, interval.high))
+        error = f"{error} [{low}, {high}]"
+    return _number(reading.truth), _number(reading.prediction), error
+
+
+def _markdown(comparison: Comparison) -> str:
     lines = []
-    for line in table.to_dict("records"):
-        error = _number(line["error"], signed=True)
-        if not pd.isna(line["low"]):
-            low, high = (_number(line[end], signed=True) for end in ("low", "high"))
-            error = f"{error} [{low}, {high}]"
-        values = [_number(line["truth"]), _number(line["prediction"]), error]
-        who = markdown_code(str(line["label"]))
-        lines.append([who, plain_markdown(str(line["class"])), str(line["reading"]), *values])
-    return markdown_table(headers, lines, ["left"] * 3 + ["right"] * 3)
+    for row in comparison.rows:
+        for one in readings_of(row):
+            what = [markdown_code(row.label), plain_markdown(one.name), one.quantity.title]
+            lines.append([*what, *reading_texts(one)])
+    return markdown_table(["Method", *HEADERS], lines, ["left"] * 3 + ["right"] * 3)
 
 
-def _number(value: Any, signed: bool = False) -> str:
-    if pd.isna(value):
-        return MISSING
-    return f"{value:{'+' if signed else ''}.1f}"
+def _number(value: float, signed: bool = False) -> str:
+    return MISSING if math.isnan(value) else f"{value:{'+' if signed else ''}.1f}"
