@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
+from bench.cli.report_latex import DEFAULT_COLUMNS, choose_columns, choose_datasets, write_latex
 from bench.errors import UserError
 from bench.run.threads import usable_cores
 from bench.wording import counted
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bench.data.items import Collection
     from bench.report.compare.comparison import Comparison
     from bench.report.plots.gallery import Lookup
+    from bench.report.records.columns import Column
     from bench.run.store import Store
 
 
@@ -46,6 +48,20 @@ def parser() -> argparse.ArgumentParser:
         help="instead: print difference, interval and p-value of every row of a table against this"
         " one, such as lora[rank=8], and write them to against/",
     )
+    parser.add_argument(
+        "--latex",
+        action="store_true",
+        help="instead: write each table for a paper, with caption and label, to latex/; with"
+        " --against NAME, signs tell which rows differ significantly from this one",
+    )
+    parser.add_argument(
+        "--columns",
+        metavar="A,B",
+        help=f"columns of --latex [{DEFAULT_COLUMNS}]; an unknown name lists all",
+    )
+    parser.add_argument(
+        "--datasets", metavar="A,B", help="datasets whose tables --latex writes [all]"
+    )
     add_out(parser)
     return parser
 
@@ -55,11 +71,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     Raises:
         UserError: the results folder has no folder `records`, a record cannot be read, a file
-            cannot be written, or as `UnitedStore.unite`.
+            cannot be written, options do not fit each other, they name columns, datasets or a row
+            that there are not, or as `UnitedStore.unite`.
     """
     from bench.run.folders import UnitedStore
     from bench.run.store import Store
 
+    columns = _check_latex(arguments)
     if arguments.folders:
         store: Store | UnitedStore = UnitedStore.unite(arguments.folders, arguments.out)
     elif (arguments.out / "records").is_dir():
@@ -68,16 +86,30 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise UserError(
             f"no records in {arguments.out}: run some methods first, or give --out FOLDER"
         )
-    if arguments.against is not None:
-        from bench.cli.report_against import write_against
-        from bench.report.compare.comparison import make_comparisons
-        from bench.report.records.frame import to_frame
-
-        comparisons = make_comparisons(to_frame(store.stream()))
-        write_against(comparisons, arguments.against, store.folder, console)
-    else:
+    if arguments.against is None and not arguments.latex:
         write_all(store, console, html=arguments.html)
+        return 0
+    from bench.cli.report_against import write_against
+    from bench.report.compare.comparison import make_comparisons
+    from bench.report.records.frame import to_frame
+
+    comparisons = make_comparisons(to_frame(store.stream()))
+    if arguments.latex:
+        chosen = choose_datasets(comparisons, arguments.datasets)
+        write_latex(chosen, columns, arguments.against, store.folder, console)
+    else:
+        write_against(comparisons, arguments.against, store.folder, console)
     return 0
+
+
+def _check_latex(arguments: argparse.Namespace) -> "list[Column]":
+    """The columns of `--latex`; UserError for unknown ones and for options that do not fit it."""
+    if arguments.latex and arguments.html:
+        raise UserError("--latex and --html are two reports: give one of them at a time")
+    for name in ("columns", "datasets"):
+        if getattr(arguments, name) is not None and not arguments.latex:
+            raise UserError(f"--{name} chooses what --latex writes: give --latex as well")
+    return choose_columns(DEFAULT_COLUMNS if arguments.columns is None else arguments.columns)
 
 
 def write_all(store: "Store", console: Console, *, html: bool = False) -> None:

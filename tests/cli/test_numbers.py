@@ -25,7 +25,7 @@ WORDS = {
     *("--device", "--maps", "--format", "--to", "--layout", "--masks", "--images", "--groups"),
     *("--objects", "--runs", "--remove", "names", "name", "images", "records", "action"),
     "--proposer",
-    "--against",
+    *("--against", "--columns", "--datasets"),
 }
 # Where the number stands in the text of an option, and wrong texts without one.
 TEXTS = {

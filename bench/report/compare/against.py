@@ -61,7 +61,7 @@ def find_references(comparisons: Sequence[Comparison], name: str) -> dict[Compar
         UserError: no ranked row has this name.
     """
     blocks = {
-        one: [block for block in one.blocks if _reference(block, name) is not None]
+        one: [block for block in one.blocks if find_row(block, name) is not None]
         for one in comparisons
     }
     labels = {
@@ -80,7 +80,7 @@ def differences(block: Block, columns: Sequence[Column], name: str) -> list[Diff
         columns: those with an `image_score` are tested, each by itself.
         name: as for `find_references`; of several rows with this label, the best one.
     """
-    place = _reference(block, name)
+    place = find_row(block, name)
     if place is None:
         return []
     images = ImageScores([row.images for row in block.rows])
@@ -111,7 +111,7 @@ def _of_column(
         yield Difference(row, column, values.size, typical, interval, p, p_corrected)
 
 
-def _reference(block: Block, name: str) -> int | None:
+def find_row(block: Block, name: str) -> int | None:
     """Position of the ranked row with this label or full name; the first of several."""
     named = (p for p in block.ranked if name in (block.rows[p].label, block.rows[p].name))
     return next(named, None)

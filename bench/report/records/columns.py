@@ -223,6 +223,18 @@ COSTS = tuple(
 )
 
 
+def column_names() -> dict[str, Column]:
+    """Names that users give to `COLUMNS`: the title, as "boundary-iou"; of two, the unit as well.
+
+    HD95 in pixels is "hd95", and in millimetres "hd95-mm".
+    """
+    names: dict[str, Column] = {}
+    for column in COLUMNS:
+        name = column.title.lower().replace(" ", "-")
+        names[f"{name}-{column.unit}" if name in names else name] = column
+    return names
+
+
 def get_column(key: str) -> Column:
     """Return the column of `COLUMNS` or `MORE` with this key.
 

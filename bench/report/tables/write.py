@@ -88,12 +88,13 @@ def _texts(block: Block, columns: tuple[Column, ...]) -> list[list[str]]:
     """Texts of every row, without marks."""
     return [
         [row.label, row.backbone, row.weights, row.prompts, row.status]
-        + [_shown(column, row.value(column)) for column in columns]
+        + [value_text(column, row.value(column)) for column in columns]
         for row in block.rows
     ]
 
 
-def _shown(column: Column, value: Value) -> str:
+def value_text(column: Column, value: Value) -> str:
+    """A value in the unit of its column, with " ± " and the spread where the column shows it."""
     text = column.format(value.figure)
     if column.spread and value.spread is not None:
         text += f" ± {column.format(value.spread)}"

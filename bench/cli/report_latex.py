@@ -1,0 +1,86 @@
+"""`report --latex`: tables for a paper, with chosen columns, datasets and reference."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bench.cli.parsing import plain
+from bench.errors import no_such
+from bench.wording import counted
+
+if TYPE_CHECKING:
+    from bench.report.compare.comparison import Comparison
+    from bench.report.records.columns import Column
+
+DEFAULT_COLUMNS = "dice,iou,hd95,trainable"
+
+
+def choose_columns(text: str) -> "list[Column]":
+    """Return the columns of a list such as "dice,trainable", each once.
+
+    Raises:
+        UserError: no column has one of these names.
+    """
+    from bench.report.records.columns import column_names
+
+    known = column_names()
+    for name in (names := _split(text)):
+        if name not in known:
+            raise no_such("column", name, known)
+    return [known[name] for name in names]
+
+
+def choose_datasets(comparisons: "list[Comparison]", text: str | None) -> "list[Comparison]":
+    """Return the comparisons that were trained or tested on one of these datasets; None: all.
+
+    Raises:
+        UserError: no record is of one of these datasets.
+    """
+    if text is None:
+        return comparisons
+    names_of = {one: {one.rows[0].cells[0].dataset_name, one.test_images} for one in comparisons}
+    known = set().union(*names_of.values())
+    names = [text] if text in known else _split(text)  # the name of a folder may have a comma
+    for name in names:
+        if name not in known:
+            raise no_such("dataset in these records", name, known)
+    return [one for one, own in names_of.items() if not own.isdisjoint(names)]
+
+
+def write_latex(
+    comparisons: "list[Comparison]",
+    columns: "list[Column]",
+    against: str | None,
+    folder: Path,
+    console: Console,
+) -> list[Path]:
+    """Write a table for each comparison, and print the paths.
+
+    Args:
+        comparisons: those to write; with `against`, those without this row are left out.
+        columns: to show.
+        against: label of the row with which the others are compared, or None for the best.
+        folder: results folder; the files are `latex/<slug>.tex` in it.
+        console: to print on.
+
+    Raises:
+        UserError: no ranked row is named `against`, or a file cannot be written.
+    """
+    from bench.files import write_atomic
+    from bench.report.compare.against import find_references
+    from bench.report.tables.paper import paper_table
+
+    chosen = comparisons if against is None else list(find_references(comparisons, against))
+    files = []
+    for one in chosen:
+        text = paper_table(one, columns, against)
+        files.append(write_atomic(folder / "latex" / f"{one.slug}.tex", text))
+        console.print(plain(files[-1]), soft_wrap=True)
+    console.print(rf"{counted(len(files), 'table')}; they need \usepackage{{booktabs}}")
+    return files
+
+
+def _split(text: str) -> list[str]:
+    """Words between commas, each once."""
+    return list(dict.fromkeys(word.strip() for word in text.split(",")))
