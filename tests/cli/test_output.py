@@ -14,7 +14,7 @@ from bench.keep.header import read_header
 from bench.keep.model_card import model_card
 from bench.report.tables.delimited import to_csv
 from bench.report.tables.markdown import markdown_code, markdown_table
-from bench.report.tables.write import _escape
+from bench.report.tables.tex import tex_text
 from bench.wording import plain_field, plain_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -62,9 +62,9 @@ def test_strange_names_stay_in_their_cell(name: str) -> None:
     assert "<script" not in lines[2]
     assert markdown_code(name).count("`") == 2
     assert "\n" not in plain_markdown(name)
-    assert "\n" not in _escape(name)
+    assert "\n" not in tex_text(name)
     assert "\x1b" not in plain(name)
-    assert "\x1b" not in _escape(name)
+    assert "\x1b" not in tex_text(name)
 
 
 def test_formulas_are_text_in_csv_files() -> None:
