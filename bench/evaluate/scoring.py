@@ -1,8 +1,8 @@
 """Scores of the predictions of a collection, per image and for the whole set.
 
 Every collection gets measures of overlap, outlines and phase fractions. Collections with labelled
-objects get measures of objects and their sizes; those with one foreground class, without objects
-and volumes, get grey-level measures; those whose images are slices get measures of volumes.
+objects get measures of objects, their sizes and shapes; those with one foreground class, without
+objects and volumes, get grey-level measures; those whose images are slices get measures of volumes.
 """
 
 from collections import Counter
@@ -21,12 +21,15 @@ from bench.metrics import (
     ObjectScore,
     OrganScore,
     SaliencyScore,
+    Shapes,
     objects_row,
     read_image,
+    read_shapes,
     score_image,
     score_objects_by_class,
     score_saliency,
     score_volume,
+    shapes_row,
     summarise,
     summarise_objects,
     summarise_phases,
@@ -99,7 +102,8 @@ class Scoring:
         self._families = [_overlap(collection.classes)]
         if any(item.instances is not None for item in collection.items):
             if not (only_classes and own_objects):
-                self._families += [_objects(collection.classes), _readings(collection.classes)]
+                of_objects = (_objects, _readings, _shapes)
+                self._families += [family(collection.classes) for family in of_objects]
         elif collection.num_classes == 2 and not self._sizes and not only_classes:
             self._families.append(_saliency())
 
@@ -185,6 +189,16 @@ def _readings(classes: tuple[str, ...]) -> _Family:
         lambda readings: readings.to_row(classes),
         lambda images: summarise_readings(images, classes),
     )
+
+
+def _shapes(classes: tuple[str, ...]) -> _Family:
+    """Shapes of objects; there is no summary of a set."""
+
+    def score(one: Prediction) -> tuple[Shapes, ...]:
+        maps, numbers = (one.classes, one.truth), _instances(one)
+        return read_shapes(*maps, len(classes), numbers, predicted_instances=one.objects)
+
+    return _Family(score, lambda shapes: shapes_row(shapes, classes), lambda images: {})
 
 
 def _saliency() -> _Family:

@@ -34,6 +34,7 @@ from bench.metrics.saliency import (
     summarise_saliency,
 )
 from bench.metrics.scores import ImageScore, score_image, summarise
+from bench.metrics.shapes import Shapes, read_shapes, shapes_row
 from bench.metrics.volumes import (
     OrganScore,
     score_volume,
@@ -49,6 +50,7 @@ __all__ = [
     "OrganScore",
     "Reading",
     "SaliencyScore",
+    "Shapes",
     "Sizes",
     "SurfaceDistances",
     "boundary_iou",
@@ -59,11 +61,13 @@ __all__ = [
     "objects_row",
     "pixel_accuracy",
     "read_image",
+    "read_shapes",
     "score_image",
     "score_objects",
     "score_objects_by_class",
     "score_saliency",
     "score_volume",
+    "shapes_row",
     "summarise",
     "summarise_objects",
     "summarise_phases",

@@ -12,10 +12,10 @@ from bench.errors import UserError
 from bench.evaluate.scoring import Map
 from bench.evaluate.tiles import ImageRows
 from bench.files import atomic_path
+from bench.metrics.object_meter import ObjectMeter
 from bench.objects.rules import ObjectRule
 from bench.objects.stored import row_bands
 from bench.predict.model import KeptModel
-from bench.predict.objects import ObjectMeter
 from bench.predict.outputs import Overlay, write_map
 from bench.predict.pictures import Picture, Pixels8
 from bench.predict.prompts import ImagePrompts, prompts_of

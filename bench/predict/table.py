@@ -6,8 +6,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from bench.metrics.object_meter import Objects
 from bench.metrics.readings import PERCENTILES, diameters_of_areas
-from bench.predict.objects import Objects
 from bench.wording import plain_field
 
 Row = dict[str, Any]
@@ -49,8 +49,8 @@ def readings_row(
         row[f"particles/{name}"] = len(diameters)
         for percent in PERCENTILES:
             row[f"d{percent}/{name}"] = float(np.percentile(diameters, percent)) if some else None
-        row[f"aspect_ratio/{name}"] = float(np.median(objects.aspects[chosen])) if some else None
-        row[f"touching/{name}"] = float(objects.touching[chosen].mean()) if some else None
+        row[f"aspect_ratio/{name}"] = objects.aspect_ratio(index)
+        row[f"touching/{name}"] = objects.touching_share(index)
     return row
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from skimage.measure import regionprops
 
+from bench.metrics.object_meter import ObjectMeter, Objects
 from bench.metrics.objects import label_objects
 from bench.metrics.readings import read_image
-from bench.predict.objects import ObjectMeter, Objects
 from bench.predict.table import readings_row
 
 

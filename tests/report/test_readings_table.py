@@ -20,7 +20,7 @@ from bench.report.tables.readings import readings_table, write_readings
 from bench.spec import Record
 
 NAME = CLASSES[1]
-FIGURES = ("particles", "d10", "d50", "d90", "phase_fraction")
+FIGURES = ("particles", "d10", "d50", "d90", "aspect_ratio", "touching", "phase_fraction")
 
 
 def image(group: str, truth: float, prediction: float | None) -> dict[str, Any]:
@@ -74,6 +74,18 @@ def test_files_are_written_where_objects_were_measured(tmp_path: Path) -> None:
     written = write_readings(make_comparisons(to_frame([measured])), tmp_path)
     assert [path.suffix for path in written] == [".md", ".csv"]
     assert "| +2.0 [+2.0, +2.0] |" in " ".join(written[0].read_text().split())
+
+
+def test_shapes_have_their_digits_and_are_missing_in_older_records() -> None:
+    images = [image("a", 1.25, 1.5), image("b", 1.25, 1.5)]
+    new = texts_of_page(run(0, *images))
+    assert new[4] == [NAME, "aspect ratio", "1.25", "1.50", "+0.25 [+0.25, +0.25]"]
+    assert new[5][1:4] == ["touching another object (%)", "125.0", "150.0"]
+    shapes = ("aspect_ratio", "touching")
+    older = [{k: v for k, v in one.items() if not k.startswith(shapes)} for one in images]
+    old = texts_of_page(run(0, *older))
+    assert [line[2:] for line in old[4:6]] == [["—", "—", "—"]] * 2
+    assert old[:4] + old[6:] == new[:4] + new[6:]
 
 
 # The page

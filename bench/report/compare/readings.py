@@ -23,11 +23,13 @@ class Quantity:
         figure: its key in records without the class, with the slash.
         title: as it is shown, with the unit.
         scale: from the unit of records to the shown one.
+        digits: that are shown after the point.
     """
 
     figure: str
     title: str
     scale: float = 1.0
+    digits: int = 1
 
     def mean(self, runs: RowsBySeed, part: str, name: str) -> ScoreSums:
         """Mean over images of the prediction (part ""), of "_truth" or of "_error" for a class."""
@@ -60,6 +62,8 @@ SIZES = (Quantity("d10/", "D10 (px)"), Quantity("d50/", "D50 (px)"), Quantity("d
 QUANTITIES = (
     Quantity("particles/", "objects in an image"),
     *SIZES,
+    Quantity("aspect_ratio/", "aspect ratio", digits=2),
+    Quantity("touching/", "touching another object (%)", 100.0),
     Quantity("phase_fraction/", "phase fraction (%)", 100.0),
 )
 

@@ -70,11 +70,13 @@ def readings_table(comparison: Comparison) -> pd.DataFrame:
 
 def reading_texts(reading: RowReading) -> tuple[str, str, str]:
     """Truth, prediction, and error with its interval, as they are shown; a dash for none."""
-    error = _number(reading.error, signed=True)
+    digits = reading.quantity.digits
+    error = _number(reading.error, f"+.{digits}f")
     if (interval := reading.interval) is not None:
-        low, high = (_number(end, signed=True) for end in (interval.low, interval.high))
+        low, high = (_number(end, f"+.{digits}f") for end in (interval.low, interval.high))
         error = f"{error} [{low}, {high}]"
-    return _number(reading.truth), _number(reading.prediction), error
+    plain = f".{digits}f"
+    return _number(reading.truth, plain), _number(reading.prediction, plain), error
 
 
 def _markdown(comparison: Comparison) -> str:
@@ -86,5 +88,5 @@ def _markdown(comparison: Comparison) -> str:
     return markdown_table(["Method", *HEADERS], lines, ["left"] * 3 + ["right"] * 3)
 
 
-def _number(value: float, signed: bool = False) -> str:
-    return MISSING if math.isnan(value) else f"{value:{'+' if signed else ''}.1f}"
+def _number(value: float, form: str) -> str:
+    return MISSING if math.isnan(value) else format(value, form)

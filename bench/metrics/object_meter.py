@@ -37,6 +37,16 @@ class Objects:
     def __len__(self) -> int:
         return len(self.areas)
 
+    def aspect_ratio(self, index: int) -> float | None:
+        """Median aspect ratio of the objects of a class; None without any."""
+        aspects = self.aspects[self.classes == index]
+        return float(np.median(aspects)) if len(aspects) else None
+
+    def touching_share(self, index: int) -> float | None:
+        """Share of the objects of a class that touch another of any class; None without any."""
+        touching = self.touching[self.classes == index]
+        return float(touching.mean()) if len(touching) else None
+
 
 class ObjectMeter:
     """Measures the connected components of each class (4-neighbourhood), as `label_objects` does.
