@@ -204,9 +204,18 @@ def test_with_and_without_cache_the_files_are_the_same(tmp_path: Path) -> None:
         assert (cached / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+def with_sizes(record: Record) -> Record:
+    """The record, if the objects of its images had been measured."""
+    sizes = {"particles_truth": 9, "d50": 5.0, "d50_truth": 4.0, "d50_error": 1.0}
+    values = {f"{key}/{record.classes[1]}": value for key, value in sizes.items()}
+    return dataclasses.replace(
+        record, per_image=tuple({**row, **values} for row in record.per_image)
+    )
+
+
 @pytest.mark.parametrize("kind", list(write.KINDS))
 def test_a_figure_shows_no_other_part_of_a_look(kind: str, tmp_path: Path) -> None:
-    frame = to_frame([make_record(make_cell(seed=seed)) for seed in range(2)])
+    frame = to_frame([with_sizes(make_record(make_cell(seed=seed))) for seed in range(2)])
     (comparison,) = make_comparisons(frame)
     look = Series("lora", "#CC6677", "o", "-")
     other = Series("full", "#332288", "s", "--")
