@@ -40,7 +40,7 @@ def choose_datasets(comparisons: "list[Comparison]", text: str | None) -> "list[
     if text is None:
         return comparisons
     names_of = {one: {one.rows[0].cells[0].dataset_name, one.test_images} for one in comparisons}
-    known = set().union(*names_of.values())
+    known = {name for own in names_of.values() for name in own}
     names = [text] if text in known else _split(text)  # the name of a folder may have a comma
     for name in names:
         if name not in known:

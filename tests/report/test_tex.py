@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from records import make_cell, make_failure, make_record
@@ -39,12 +40,13 @@ def records() -> list[Record]:
     made = []
     for place, name in enumerate(NAMES):
         cell = make_cell(name, dataset=NAMES[place], backbone=name, weights=f"/folder/{name}.pth")
-        one = make_record(cell, dice=0.5 + place / 50, **{f"dice/{name}": 0.5})
+        of_class: dict[str, Any] = {f"dice/{name}": 0.5}
+        one = make_record(cell, dice=0.5 + place / 50, **of_class)
         made += [one, make_record(dataclasses.replace(cell, seed=1), dice=0.6)]
         made.append(make_record(make_cell(name, dataset="all"), dice=0.5 + place / 50))
         made.append(make_failure(make_cell(name, dataset="all", seed=1), error=f"{name} failed"))
     classes = ("ground", *NAMES[:6])
-    scores = {f"dice/{name}": 0.5 for name in classes}
+    scores: dict[str, Any] = {f"dice/{name}": 0.5 for name in classes}
     return [
         *made,
         dataclasses.replace(make_record(make_cell(dataset="classes"), **scores), classes=classes),
