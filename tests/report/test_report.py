@@ -24,7 +24,7 @@ from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.plots.gallery import draw_gallery, thin, write_gallery
 from bench.report.plots.labels import label_points
 from bench.report.plots.pareto import draw_pareto, pareto_front
-from bench.report.plots.style import assign, legend_below, save, style
+from bench.report.plots.style import HIGHLIGHTED, assign, legend_below, save, style
 from bench.report.plots.write import draw_memory
 from bench.report.records.columns import COLUMNS, DICE, MISSING
 from bench.report.records.frame import to_frame
@@ -490,13 +490,19 @@ def test_many_methods_stay_readable(tmp_path: Path) -> None:
         figure = draw_pareto(found, assign(to_frame(records), found.rows))
     assert figure is not None
     FigureCanvasAgg(figure).draw()
-    (legend,) = figure.legends
+    *panels, place = figure.axes
+    legend = place.get_legend()
+    assert legend is not None
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert sum(text.startswith("lora") for text in texts) == HIGHLIGHTED
+    assert f"grey: {24 - HIGHLIGHTED} others, in the table" in texts
     box = legend.get_window_extent()
-    assert len(legend.get_texts()) == 25
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-    assert box.y0 >= figure.bbox.y0
-    panels = [axes.get_tightbbox() for axes in figure.axes[:-1]]
-    assert all(panel is not None and box.y1 <= panel.y0 for panel in panels)
+    assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    for axes in panels:
+        panel = axes.get_tightbbox()
+        assert panel is not None
+        assert not box.overlaps(panel)
 
 
 def test_leakage_that_was_allowed_is_told() -> None:
