@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from records import make_cell, make_record
 
 from bench.plugins.registry import list_methods
 from bench.report.compare.comparison import Comparison, make_comparisons
@@ -17,7 +18,6 @@ from bench.report.plots.statistics import draw_curves
 from bench.report.plots.style import GREY, HIGHLIGHTED, assign, grey_note, highlight, settle, style
 from bench.report.records.frame import to_frame
 from bench.spec import Record
-from tests.support.records import make_cell, make_record
 
 
 def table(records: list[Record]) -> tuple[Comparison, Any]:
