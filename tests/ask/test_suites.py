@@ -284,7 +284,7 @@ def test_one_specimen_is_scored_by_its_own_images() -> None:
 def test_without_its_file_no_suite_can_be_listed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("bench.ask.suites.PUBLISHED", tmp_path)
+    monkeypatch.setattr("bench.ask.published.PUBLISHED", tmp_path)
     monkeypatch.setattr("bench.ask.suites._suites", _suites.__wrapped__)
     with pytest.raises(UserError, match=r"suites\.toml', does not exist: .* install the package"):
         list_suites()

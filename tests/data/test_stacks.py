@@ -173,7 +173,7 @@ def test_volumes_run_through_the_main_job(tmp_path: Path, capsys: Any) -> None:
         ("--dataset organs --depth 40", "--depth 40 is more than the 1"),
         ("--dataset organs --depth 0", "--depth is 0: give a whole number from 1"),
         ("--dataset organs --depth 2 --labels 1", "leave out --labels"),
-        ("--dataset organs --depth 2 --evaluation tiles", "leave out --labels, --evaluation tiles"),
+        ("--dataset organs --depth 2 --evaluation tiles", "--evaluation other than whole"),
     ],
 )
 def test_a_depth_that_cannot_be(words: str, told: str, capsys: Any) -> None:

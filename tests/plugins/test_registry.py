@@ -10,9 +10,10 @@ import pytest
 from bench import Item, UserError, register_dataset, register_method
 from bench.plugins import registry
 from bench.plugins.discover import Plugins
+from bench.spec import Task
 
 LORA = '''
-from bench import Task, register_method
+from bench import register_method
 
 
 @register_method("lora", paper="https://arxiv.org/abs/2106.09685", lr=1e-3)
@@ -68,8 +69,8 @@ def test_a_method_is_found_with_what_its_file_says() -> None:
     assert method.paper == "https://arxiv.org/abs/2106.09685"
     assert method.summary == "Low-rank updates."
     assert method.options == {"rank": 4, "alpha": 4.0, "targets": "qv", "bias": False}
-    built: Any = method.build("task", rank=8)
-    assert built == ("task", 8, 4.0, "qv", False)
+    built: Any = method.build(Task(2), rank=8)
+    assert built == (Task(2), 8, 4.0, "qv", False)
 
 
 def test_only_the_method_asked_for_is_imported() -> None:
