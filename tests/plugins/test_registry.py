@@ -13,7 +13,7 @@ from bench.plugins.discover import Plugins
 from bench.spec import Task
 
 LORA = '''
-from bench import register_method
+from bench import Task, register_method
 
 
 @register_method("lora", paper="https://arxiv.org/abs/2106.09685", lr=1e-3)

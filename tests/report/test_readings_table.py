@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from records import CLASSES, make_cell, make_record
 
 from bench.report.compare.comparison import make_comparisons
@@ -126,11 +127,13 @@ def test_the_figure_shows_truth_prediction_and_the_interval_of_the_error() -> No
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["lora"]  # full: no objects
     (truth,) = axes.collections
+    assert isinstance(truth, LineCollection)
     assert {segment[0, 0] for segment in truth.get_segments()} == {20}
-    markers = [line for line in axes.lines if line.get_marker() in {"<", "o", ">"}]
-    assert [list(line.get_xdata()) for line in markers if len(line.get_xdata())] == [[23]] * 3
+    drawn = [(line.get_marker(), np.asarray(line.get_xdata()).tolist()) for line in axes.lines]
+    markers = [places for marker, places in drawn if marker in {"<", "o", ">"} and places]
+    assert markers == [[23]] * 3
     d50 = readings_table(comparison).set_index("reading").loc["D50 (px)"]
-    bars = [list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    bars = [places for _, places in drawn if len(places) == 2]
     assert bars == [pytest.approx([20 + d50["low"], 20 + d50["high"]])] * 3
 
 

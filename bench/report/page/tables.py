@@ -183,7 +183,9 @@ def readings_lines(comparison: Comparison) -> dict[str, ReadingLines]:
     parts: dict[str, ReadingLines] = {}
     for block in comparison.blocks:
         for row in block.rows:
-            texts = [(r.name, r.quantity.title, *reading_texts(r)) for r in readings_of(row)]
+            texts: list[tuple[str, ...]] = [
+                (one.name, one.quantity.title, *reading_texts(one)) for one in readings_of(row)
+            ]
             if texts:
                 parts.setdefault(block.prompts, []).append((_line(row, []), texts))
     return parts

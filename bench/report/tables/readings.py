@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -61,7 +62,7 @@ def readings_table(comparison: Comparison) -> pd.DataFrame:
         who = {"label": row.label, "backbone": row.backbone}
         who |= {"weights": row.weights, "prompts": row.prompts}
         for one in readings_of(row):
-            line = {"class": one.name, "reading": one.quantity.title}
+            line: dict[str, Any] = {"class": one.name, "reading": one.quantity.title}
             line |= {"truth": one.truth, "prediction": one.prediction, "error": one.error}
             line |= {"low": one.interval and one.interval.low}
             lines.append(who | line | {"high": one.interval and one.interval.high})

@@ -63,7 +63,8 @@ def _character(character: str) -> str:
         return _SPECIAL[character]
     if character.isascii() or character in _LETTERS:
         return character
-    base, *accents = unicodedata.normalize("NFD", character)
+    parts = unicodedata.normalize("NFD", character)
+    base, accents = parts[0], parts[1:]
     if base.isascii() and ord(character) < 0x180 and _ACCENTS.issuperset(accents):
         return character
     return rf"\unicodetext{{{character}}}{{[U+{ord(character):04X}]}}"
