@@ -46,6 +46,11 @@ class RepVitEncoder(PyramidEncoder):
         super().__init__(image_size, widths, channels)
         self.trunk: Any = RepVit(embed_dim=widths, depth=depths, legacy=True, num_classes=0)
         self.trunk.head = nn.Identity()  # type: ignore[assignment]
+        for layer in self.trunk.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                # timm's random weights have 0 here in each block. A method that freezes it could
+                # not train what comes before it.
+                nn.init.ones_(layer.weight)
 
     @property
     def blocks(self) -> list[nn.Module]:
