@@ -52,7 +52,7 @@ def test_the_ledger_is_made_from_records_and_verified(
     text = path.read_text()
     assert path.name == "proxy_steel_mobile_sam.md"
     assert "Mean tau over 1 dataset: **1.00 [1.00, 1.00]**" in text
-    assert "ranks methods as mobile_sam does more often than by chance" in text
+    assert "The rankings of sam_nano and mobile_sam agree better than by chance" in text
     capsys.readouterr()
     main(["verify", "--results", str(results)])
     assert path.name not in capsys.readouterr().out

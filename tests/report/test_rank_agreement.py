@@ -78,9 +78,9 @@ def test_the_mean_is_over_datasets_and_the_verdict_follows_its_interval() -> Non
     assert tau == 0
     assert bounds is not None
     assert (bounds.low, bounds.high) == (-1, 1)
-    assert "not decided" in agreement_markdown(agreements, LARGE)
+    assert "do not decide" in agreement_markdown(agreements, LARGE)
     alike = agreement_markdown(find_agreements(runs[:16], LARGE), LARGE)
-    assert "more often than by chance" in alike
+    assert "agree better than by chance" in alike
     assert "1.00 [1.00, 1.00]" in alike
 
 
@@ -89,6 +89,11 @@ def test_methods_with_other_numbers_of_seeds_are_left_out() -> None:
     (one,) = find_agreements(runs[:-1], LARGE)
     assert one.methods == ("adapter", "full", "lora")
     assert not find_agreements(runs[:12], LARGE)
+    nuclei = [_runs(name, (0.9, 0.8, 0.7, 0.6), "nuclei") for name in ("sam_nano", LARGE)]
+    text = agreement_markdown(find_agreements([*runs[:-1], *nuclei[0], *nuclei[1]], LARGE), LARGE)
+    assert (
+        "Left out, because runs of a backbone failed or are missing: steel (decoder_only)." in text
+    )
     assert "Not known" in agreement_markdown([], LARGE)
 
 

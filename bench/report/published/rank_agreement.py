@@ -174,6 +174,7 @@ def agreement_markdown(agreements: Sequence[Agreement], large: str) -> str:
             text = _with_interval(*mean_agreement(members))
             lines.append([f"{kind}: mean", "", "", "", text, "", ""])
     parts.append(markdown_table(headers, lines, ["left"] + ["right"] * 6))
+    parts += _left_out(agreements)
     parts.append(
         "Tau is Kendall's tau-b between the rankings of the methods by Dice: 1 for the same order,"
         " 0 for an order by chance, -1 for the reverse order. Intervals: bootstrap over specimens"
@@ -183,6 +184,16 @@ def agreement_markdown(agreements: Sequence[Agreement], large: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _left_out(agreements: Sequence[Agreement]) -> list[str]:
+    """A sentence on the methods that only some datasets have, if there are any."""
+    every = {name for one in agreements for name in one.methods}
+    gaps = {one.dataset: sorted(every.difference(one.methods)) for one in agreements}
+    named = [f"{dataset} ({', '.join(names)})" for dataset, names in gaps.items() if names]
+    if not named:
+        return []
+    return [f"Left out, because runs of a backbone failed or are missing: {'; '.join(named)}."]
+
+
 def _verdict(agreements: Sequence[Agreement], large: str) -> str:
     tau, bounds = mean_agreement(agreements)
     where = f"over {counted(len(agreements), 'dataset')}"
@@ -190,10 +201,10 @@ def _verdict(agreements: Sequence[Agreement], large: str) -> str:
     if bounds is None:
         return text + "Not testable: this needs more test specimens."
     if bounds.low > 0:
-        return text + f"{SMALL} ranks methods as {large} does more often than by chance."
+        return text + f"The rankings of {SMALL} and {large} agree better than by chance."
     if bounds.high < 0:
-        return text + f"{SMALL} ranks methods in the reverse order of {large}."
-    return text + f"Whether {SMALL} ranks methods as {large} does is not decided by these runs."
+        return text + f"The rankings of {SMALL} and {large} agree less than by chance."
+    return text + f"These runs do not decide whether {SMALL} ranks methods as {large} does."
 
 
 def _line(one: Agreement) -> list[str]:
