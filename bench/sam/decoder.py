@@ -1,4 +1,4 @@
-"""Forward pass of SAM's mask decoder for a batch of pairs of one image and one prompt.
+"""SAM's mask decoder for a batch of pairs of one image and one prompt, with any number of masks.
 
 Decoders of SAM's successors also read maps of higher resolution or of earlier blocks. Their image
 encoders return these in the same tensor (B, C + ..., s, s), behind the C channels of the embedding.
@@ -11,6 +11,8 @@ import torch
 from segment_anything.modeling import MaskDecoder
 from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
+
+from bench.sam.foundation import FoundationParameter, mark_foundation
 
 
 @runtime_checkable
@@ -149,6 +151,50 @@ class RowDecoder(MaskDecoder):  # type: ignore[misc]  # segment_anything has no 
         prepared = self.prepare(image_embeddings)
         rows = prepared.expand(len(sparse_prompt_embeddings), -1, -1, -1)
         return self.predict_rows(rows, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
+
+
+def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> MaskDecoder:
+    """Return a copy of SAM's decoder with `count` mask tokens.
+
+    Token k, its hypernetwork and its row of the IoU head are copies of number k mod 4 of `decoder`;
+    with `fresh`, tokens, hypernetworks and the IoU head are initialised at random instead.
+
+    Args:
+        decoder: is not changed.
+        count: at least 1.
+        fresh: whether to initialise at random.
+    """
+    if isinstance(decoder, FamilyDecoder):
+        resized = decoder.resized(count, fresh)
+        if isinstance(decoder.mask_tokens.weight, FoundationParameter):
+            mark_foundation(resized)
+        return resized
+    iou_layers = decoder.iou_prediction_head.layers
+    new = MaskDecoder(
+        transformer_dim=decoder.transformer_dim,
+        transformer=copy.deepcopy(decoder.transformer),
+        num_multimask_outputs=count - 1,
+        iou_head_depth=len(iou_layers),
+        iou_head_hidden_dim=iou_layers[0].out_features,
+    )
+    new.iou_token = copy.deepcopy(decoder.iou_token)
+    new.output_upscaling = copy.deepcopy(decoder.output_upscaling)
+    if isinstance(decoder.mask_tokens.weight, FoundationParameter):  # another number of tokens
+        for part in (new.mask_tokens, new.iou_prediction_head, new.output_hypernetworks_mlps):
+            mark_foundation(part)
+    if fresh:
+        return new
+    old = [k % decoder.num_mask_tokens for k in range(count)]
+    with torch.no_grad():
+        new.mask_tokens.weight.copy_(decoder.mask_tokens.weight[old])
+        for ours, theirs in zip(new.iou_prediction_head.layers, iou_layers, strict=True):
+            last = ours.out_features != theirs.out_features
+            ours.weight.copy_(theirs.weight[old] if last else theirs.weight)
+            ours.bias.copy_(theirs.bias[old] if last else theirs.bias)
+    new.output_hypernetworks_mlps = nn.ModuleList(
+        copy.deepcopy(decoder.output_hypernetworks_mlps[k]) for k in old
+    )
+    return new
 
 
 def tokens_like(old: nn.Embedding, count: int, fresh: bool) -> nn.Embedding:

@@ -5,12 +5,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
+from segment_anything.modeling import PromptEncoder, Sam
 from torch import Tensor, nn
 
 from bench.errors import UnsupportedError
-from bench.sam.decoder import FamilyDecoder, predict_masks, prepare_images
-from bench.sam.foundation import FoundationParameter, mark_foundation
+from bench.sam.decoder import predict_masks, prepare_images, with_mask_tokens
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.refiner import MaskRefiner
 from bench.sam.stages import Stage as Stage
@@ -338,50 +337,6 @@ def _embed_clicks(encoder: PromptEncoder, clicks: Tensor) -> Tensor:
     )
     positive = places[:, :-1] + encoder.point_embeddings[1].weight
     return torch.cat([positive, encoder.not_a_point_embed.weight.expand(len(clicks), 1, -1)], dim=1)
-
-
-def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> MaskDecoder:
-    """Return a copy of SAM's decoder with `count` mask tokens.
-
-    Token k, its hypernetwork and its row of the IoU head are copies of number k mod 4 of `decoder`;
-    with `fresh`, tokens, hypernetworks and the IoU head are initialised at random instead.
-
-    Args:
-        decoder: is not changed.
-        count: at least 1.
-        fresh: whether to initialise at random.
-    """
-    if isinstance(decoder, FamilyDecoder):
-        resized = decoder.resized(count, fresh)
-        if isinstance(decoder.mask_tokens.weight, FoundationParameter):
-            mark_foundation(resized)
-        return resized
-    iou_layers = decoder.iou_prediction_head.layers
-    new = MaskDecoder(
-        transformer_dim=decoder.transformer_dim,
-        transformer=copy.deepcopy(decoder.transformer),
-        num_multimask_outputs=count - 1,
-        iou_head_depth=len(iou_layers),
-        iou_head_hidden_dim=iou_layers[0].out_features,
-    )
-    new.iou_token = copy.deepcopy(decoder.iou_token)
-    new.output_upscaling = copy.deepcopy(decoder.output_upscaling)
-    if isinstance(decoder.mask_tokens.weight, FoundationParameter):  # another number of tokens
-        for part in (new.mask_tokens, new.iou_prediction_head, new.output_hypernetworks_mlps):
-            mark_foundation(part)
-    if fresh:
-        return new
-    old = [k % decoder.num_mask_tokens for k in range(count)]
-    with torch.no_grad():
-        new.mask_tokens.weight.copy_(decoder.mask_tokens.weight[old])
-        for ours, theirs in zip(new.iou_prediction_head.layers, iou_layers, strict=True):
-            last = ours.out_features != theirs.out_features
-            ours.weight.copy_(theirs.weight[old] if last else theirs.weight)
-            ours.bias.copy_(theirs.bias[old] if last else theirs.bias)
-    new.output_hypernetworks_mlps = nn.ModuleList(
-        copy.deepcopy(decoder.output_hypernetworks_mlps[k]) for k in old
-    )
-    return new
 
 
 def _upsample(logits: Tensor, side: int) -> Tensor:
