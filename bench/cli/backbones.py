@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import AddOptions, ArgumentParser, plain
 
 if TYPE_CHECKING:
     from bench.cost.families import Pair
@@ -21,13 +21,12 @@ def parser() -> argparse.ArgumentParser:
         description="Show which methods run on which backbones: each pair is built without data or"
         " weights. Where a method does not run, the reason is below the table.",
     )
-    parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="backbones [the smallest of each family]"
-    )
-    parser.add_argument("--methods", metavar="LIST", default="", help="comma-separated [all]")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    form.add_argument("--json", action="store_true", help="print the pairs as JSON")
+    add = AddOptions(parser)
+    add("names NAME  backbones [the smallest of each family]", nargs="*")
+    add("--methods LIST  comma-separated [all]", default="")
+    form = AddOptions(parser.add_mutually_exclusive_group())
+    form("--markdown  print the table as Markdown")
+    form("--json  print the pairs as JSON")
     return parser
 
 

@@ -4,12 +4,12 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.numbers import Number, NumbersInText, read_pause, read_shard, read_stall
-from bench.cli.parsing import add_out, plain, plain_line
+from bench.cli.numbers import NumbersInText
+from bench.cli.parsing import AddOptions, add_out, plain, plain_line
 from bench.cli.report import write_all
 from bench.wording import counted
 
@@ -21,114 +21,71 @@ if TYPE_CHECKING:
     from bench.spec import Cell, Record
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> Any:
-    """Add the options of `run_and_report`: the fields of `RunSettings`, `--out` and `--dry-run`.
-
-    Returns:
-        The group of options in the help.
-    """
-    group = parser.add_argument_group("how to run it")
-    group.add_argument(
-        *("--devices", "--device"),
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `run_and_report`: the fields of `RunSettings`, `--out` and `--dry-run`."""
+    group = AddOptions(parser.add_argument_group("how to run it"))
+    group(
+        "--devices --device LIST  all (CUDA devices, else the CPU), cpu, or some as"
+        " cuda:0,cuda:1 [all]",
         dest="device",
-        metavar="LIST",
         default="auto",
-        help="all (CUDA devices, else the CPU), cpu, or some as cuda:0,cuda:1 [all]",
     )
-    group.add_argument(
-        "--jobs",
-        metavar="N",
-        type=Number("jobs"),
-        help="cells that run at a time [one on each GPU, or one for each CPU core]",
-    )
-    group.add_argument(
-        "--executor",
-        metavar="NAME",
+    group("--jobs N  cells that run at a time [one on each GPU, or one for each CPU core]")
+    group(
+        "--executor NAME  local (this machine), slurm or ray (see docs/cluster.md) [%(default)s]",
         default="local",
-        help="local (this machine), slurm or ray (see docs/cluster.md) [%(default)s]",
     )
-    group.add_argument(
-        "--slurm", metavar="LIST", default="", help="options of sbatch, as partition=gpu,time=120"
-    )
-    group.add_argument(
-        "--shard",
-        metavar="I/N",
-        type=NumbersInText(read_shard),
+    group("--slurm LIST  options of sbatch, as partition=gpu,time=120", default="")
+    group(
+        "--shard I/N  only part I of N of the grid, as 3/16",
+        type=NumbersInText("bench.run.shard:read_shard"),
         default=argparse.SUPPRESS,
-        help="only part I of N of the grid, as 3/16",
     )
-    group.add_argument(
-        "--threads",
-        metavar="N",
-        type=Number("threads"),
-        help="CPU threads of a cell [1, or as in --out]",
-    )
-    group.add_argument(
-        "--timeout", metavar="S", type=Number("timeout"), help="time limit of a cell in seconds"
-    )
-    group.add_argument(
-        "--stall",
-        metavar="TIME",
-        type=NumbersInText(read_stall),
+    group("--threads N  CPU threads of a cell [1, or as in --out]")
+    group("--timeout S  time limit of a cell in seconds")
+    group(
+        "--stall TIME  end a cell that makes no progress for this time: 90s, 1h, 0 (never)"
+        " [%(default)s]",
+        type=NumbersInText("bench.run.durations:read_seconds", "--stall"),
         default="30min",
-        help="end a cell that makes no progress for this time: 90s, 1h, 0 (never) [%(default)s]",
     )
-    group.add_argument(
-        "--retry",
-        action="store_true",
-        help="also run cells again that ended oom, diverged, timeout or unsupported",
-    )
-    group.add_argument(
-        "--keep",
-        metavar="RULE",
+    group("--retry  also run cells again that ended oom, diverged, timeout or unsupported")
+    group(
+        "--keep RULE  trained models to keep in OUT/models: none, best (of each method, by"
+        " validation Dice), all [%(default)s]",
         default="best",
-        help="trained models to keep in OUT/models: none, best (of each method, by validation"
-        " Dice), all [%(default)s]",
     )
     add_save_every(group)
-    group.add_argument(
-        "--fit-memory",
-        action="store_true",
-        help="pass batches in as few parts as fit into the memory (as --accumulate, same batch)",
+    group(
+        "--fit-memory  pass batches in as few parts as fit into the memory (as --accumulate,"
+        " same batch)"
     )
-    group.add_argument(
-        "--no-predict",
+    group(
+        "--no-predict  do not predict the memory and time of each cell (it takes seconds)",
         dest="predict",
         action="store_false",
-        help="do not predict the memory and time of each cell (it takes seconds)",
     )
-    group.add_argument(
-        "--report",
-        metavar="WHEN",
+    group(
+        "--report WHEN  each (tables and plots after each cell), end (tables also after the"
+        " first cell), or none [%(default)s]",
         choices=REPORTS,
         default="end",
-        help="each (tables and plots after each cell), end (tables also after the first cell), or"
-        " none [%(default)s]",
     )
-    group.add_argument(
-        "--log",
-        metavar="LIST",
+    group(
+        "--log LIST  also show the runs in tensorboard, wandb or mlflow (see docs/results.md)",
         default="",
-        help="also show the runs in tensorboard, wandb or mlflow (see docs/results.md)",
     )
     add_out(group)
-    group.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="list the cells, predict their time and memory, then exit",
-    )
-    return group
+    group("--dry-run  list the cells, predict their time and memory, then exit")
 
 
-def add_save_every(group: Any) -> None:
-    """Add the option `--save-every` to a parser or a group."""
-    group.add_argument(
-        "--save-every",
-        metavar="TIME",
-        type=NumbersInText(read_pause),
+def add_save_every(add: AddOptions) -> None:
+    """Add the option `--save-every`."""
+    add(
+        "--save-every TIME  how often the training is saved, to continue after a kill: 90s,"
+        " 1h, 0 (never) [%(default)s]",
+        type=NumbersInText("bench.run.durations:read_seconds", "--save-every"),
         default="5min",
-        help="how often the training is saved, to continue after a kill: 90s, 1h, 0 (never)"
-        " [%(default)s]",
     )
 
 

@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 
 from bench.cli.check_method import show_outcomes
-from bench.cli.parsing import ArgumentParser
+from bench.cli.parsing import AddOptions, ArgumentParser
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,7 +15,8 @@ def parser() -> argparse.ArgumentParser:
         description="Check the contract of a dataset (datasets/README.md): names, groups, masks,"
         " classes, order. One line per promise; exit code 1 if one is broken.",
     )
-    parser.add_argument("name", metavar="NAME", help="dataset, as in --list")
+    add = AddOptions(parser)
+    add("name NAME  dataset, as in --list")
     return parser
 
 

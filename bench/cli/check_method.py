@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.numbers import Number
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import AddOptions, ArgumentParser, plain
 
 if TYPE_CHECKING:
     from bench.contract.promise import Outcome
@@ -21,15 +20,10 @@ def parser() -> argparse.ArgumentParser:
         " noise, in about a minute: shape of the logits, gradients, frozen parameters, seeds,"
         " options, saving, and one tiny run. One line per promise; exit code 1 if one is broken.",
     )
-    parser.add_argument("name", metavar="NAME", help="method, as in --list")
-    parser.add_argument("--backbone", metavar="NAME", default="sam_nano", help="[%(default)s]")
-    parser.add_argument(
-        "--image-size",
-        metavar="PX",
-        type=Number("image-size"),
-        default=64,
-        help="side of the images [%(default)s]",
-    )
+    add = AddOptions(parser)
+    add("name NAME  method, as in --list")
+    add("--backbone NAME  [%(default)s]", default="sam_nano")
+    add("--image-size PX  side of the images [%(default)s]", default=64)
     return parser
 
 

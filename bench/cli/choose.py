@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.cells import add_run_options, prepare_run
-from bench.cli.numbers import Number, NumbersInText, read_count, read_gpu, read_time
-from bench.cli.parsing import ArgumentParser, plain, read_path
+from bench.cli.numbers import NumbersInText
+from bench.cli.parsing import AddOptions, ArgumentParser, plain, read_path
 from bench.cli.run import add_grid_options, add_recipe_options
 from bench.errors import UserError
 from bench.wording import counted
@@ -39,62 +39,40 @@ def parser() -> argparse.ArgumentParser:
     )
     add_grid_options(parser)
     parser.set_defaults(seeds=None, methods="")
-    limits = parser.add_argument_group("what to choose by, and limits")
-    limits.add_argument(
-        "--by",
-        metavar="SCORE",
+    limits = AddOptions(parser.add_argument_group("what to choose by, and limits"))
+    limits(
+        "--by SCORE  dice, iou, boundary_iou, hd95, pq, aji, ap, d50 or phase_fraction; all"
+        " but dice compare held-out parts, of three folds unless --folds says more"
+        " [%(default)s]",
         default="dice",
-        help="dice, iou, boundary_iou, hd95, pq, aji, ap, d50 or phase_fraction; all but"
-        " dice compare held-out parts, of three folds unless --folds says more [%(default)s]",
     )
-    limits.add_argument(
-        "--max-memory",
-        metavar="SIZE",
-        type=NumbersInText(read_gpu),
-        help="of the device, as 8GB or 'rtx 4070'",
+    limits(
+        "--max-memory SIZE  of the device, as 8GB or 'rtx 4070'",
+        type=NumbersInText("bench.cost.predict.gpus:find_gpu"),
     )
-    limits.add_argument(
-        "--memory-for",
+    limits(
+        "--memory-for  what the memory is predicted for [the device of the runs; cuda for a"
+        " named GPU]",
         choices=("cuda", "cpu"),
-        help="what the memory is predicted for [the device of the runs; cuda for a named GPU]",
     )
-    limits.add_argument(
-        "--max-time",
-        metavar="TIME",
-        type=NumbersInText(read_time),
-        help="of this command, as 20min or 2h",
+    limits(
+        "--max-time TIME  of this command, as 20min or 2h",
+        type=NumbersInText("bench.run.durations:read_seconds", "--max-time", "max-time"),
     )
-    limits.add_argument(
-        "--max-params",
-        metavar="N",
-        type=NumbersInText(read_count),
-        help="of the whole model, as 5M",
+    limits(
+        "--max-params N  of the whole model, as 5M",
+        type=NumbersInText("bench.choice.limits:parse_count"),
     )
-    limits.add_argument(
-        "--min-speed", metavar="X", type=Number("min-speed"), help="images/s in inference here"
-    )
-    limits.add_argument(
-        "--no-scratch", action="store_true", help="no methods that are trained from scratch"
-    )
-    limits.add_argument(
-        "--tune",
-        action="store_true",
-        help="also compare learning rates and one option of each method, five variants of each",
+    limits("--min-speed X  images/s in inference here")
+    limits("--no-scratch  no methods that are trained from scratch")
+    limits(
+        "--tune  also compare learning rates and one option of each method, five variants of each"
     )
     add_recipe_options(parser)
     add_run_options(parser)
-    others = parser.add_argument_group("instead of choosing")
-    others.add_argument(
-        "--replay",
-        action="store_true",
-        help="replay the policy on stored records: what it would have chosen, at what cost",
-    )
-    others.add_argument(
-        "--results",
-        metavar="FOLDER",
-        type=read_path,
-        help="with --replay: the records [results/reference]",
-    )
+    others = AddOptions(parser.add_argument_group("instead of choosing"))
+    others("--replay  replay the policy on stored records: what it would have chosen, at what cost")
+    others("--results FOLDER  with --replay: the records [results/reference]", type=read_path)
     return parser
 
 

@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, plain, read_path
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,17 +15,16 @@ def parser() -> argparse.ArgumentParser:
         description="Compare the scores of two results folders. Runs are paired by what was"
         " requested, also where versions of the code give them other ids.",
     )
-    parser.add_argument("before", type=read_path, metavar="BEFORE", help="results folder")
-    parser.add_argument("after", type=read_path, metavar="AFTER", help="results folder")
-    parser.add_argument(
-        "--metric",
-        metavar="NAME",
+    add = AddOptions(parser)
+    add("before BEFORE  results folder", type=read_path)
+    add("after AFTER  results folder", type=read_path)
+    add(
+        "--metric NAME  dice, iou, boundary_iou, hd95, pq, aji, ap, s_alpha, e_phi_mean,"
+        " weighted_f, mae or ber [%(default)s]",
         default="dice",
-        help="dice, iou, boundary_iou, hd95, pq, aji, ap, s_alpha, e_phi_mean, weighted_f, mae or"
-        " ber [%(default)s]",
     )
-    parser.add_argument("--all", action="store_true", help="show all rows of the table")
-    parser.add_argument("--json", action="store_true", help="an object instead of a table")
+    add("--all  show all rows of the table")
+    add("--json  an object instead of a table")
     return parser
 
 

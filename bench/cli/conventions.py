@@ -4,7 +4,7 @@ import argparse
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, read_path
 
 
 def parser() -> argparse.ArgumentParser:
@@ -14,10 +14,9 @@ def parser() -> argparse.ArgumentParser:
         description="Score stored predictions as SAMed, finetune-SAM, Med-SA, SAM-Adapter and"
         " nnU-Net do, and show where the ranking of methods changes.",
     )
-    parser.add_argument(
-        "records", nargs="+", type=read_path, metavar="RECORD", help="records, or results folders"
-    )
-    parser.add_argument("--dataset", metavar="NAME", help="only the records of this dataset")
+    add = AddOptions(parser)
+    add("records RECORD  records, or results folders", nargs="+", type=read_path)
+    add("--dataset NAME  only the records of this dataset")
     return parser
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bench.cli.numbers import Number, NumbersInText, read_gpu
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.numbers import Number, NumbersInText
+from bench.cli.parsing import AddOptions, ArgumentParser, plain
 from bench.spec import MASK_GRIDS, Task
 
 if TYPE_CHECKING:
@@ -23,68 +23,31 @@ def parser() -> argparse.ArgumentParser:
         description="Count parameters, floating-point operations and file size of methods. No data"
         " or weights are read, nothing is trained.",
     )
-    parser.add_argument("--methods", required=True, metavar="LIST", help="as in 'lora[rank=1|4]'")
-    parser.add_argument("--backbone", metavar="LIST", default="sam_nano", help="[%(default)s]")
-    parser.add_argument(
-        "--image-size", type=Number("image-size"), metavar="PX", help="[the backbone's own]"
-    )
-    parser.add_argument(
-        "--depth",
-        type=Number("depth"),
-        metavar="N",
-        default=1,
-        help="slices in one sample [%(default)s]",
-    )
-    parser.add_argument(
-        "--classes", type=Number("classes"), default=1, help="foreground classes [%(default)s]"
-    )
-    parser.add_argument(
-        "--batch-size",
+    add = AddOptions(parser)
+    add("--methods LIST  as in 'lora[rank=1|4]'", required=True)
+    add("--backbone LIST  [%(default)s]", default="sam_nano")
+    add("--image-size PX  [the backbone's own]")
+    add("--depth N  slices in one sample [%(default)s]", default=1)
+    add("--classes  foreground classes [%(default)s]", type=Number("classes"), default=1)
+    add(
+        "--batch-size  images, or stacks, in a training step [%(default)s]",
         type=Number("batch-size"),
         default=1,
-        help="images, or stacks, in a training step [%(default)s]",
     )
-    parser.add_argument(
-        "--mask-grid",
-        choices=tuple(MASK_GRIDS),
-        default="coarse",
-        help="as for a run [%(default)s]",
+    add("--mask-grid  as for a run [%(default)s]", choices=tuple(MASK_GRIDS), default="coarse")
+    predicted = AddOptions(parser.add_argument_group("predictions (seconds for each method)"))
+    predicted("--memory  also predict the memory of training on CUDA")
+    predicted(
+        "--gpu NAME  also predict whether it fits: a size as 12GB, or 'rtx 4070'",
+        type=NumbersInText("bench.cost.predict.gpus:find_gpu"),
     )
-    predicted = parser.add_argument_group("predictions (seconds for each method)")
-    predicted.add_argument(
-        "--memory", action="store_true", help="also predict the memory of training on CUDA"
-    )
-    predicted.add_argument(
-        "--gpu",
-        metavar="NAME",
-        type=NumbersInText(read_gpu),
-        help="also predict whether it fits: a size as 12GB, or 'rtx 4070'",
-    )
-    predicted.add_argument(
-        "--images",
-        type=Number("images"),
-        metavar="N",
-        default=500,
-        help="labelled images [%(default)s]",
-    )
-    predicted.add_argument(
-        "--steps",
-        type=Number("steps"),
-        metavar="N",
-        default=200,
-        help="optimiser steps [%(default)s]",
-    )
-    predicted.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    predicted.add_argument("--checkpointing", action="store_true", help="as for a run")
-    predicted.add_argument(
-        "--accumulate", type=Number("accumulate"), metavar="N", default=1, help="as for a run"
-    )
-    predicted.add_argument(
-        "--probe",
-        action="store_true",
-        help="predict hours on this machine: measure its speed for five seconds",
-    )
-    parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    predicted("--images N  labelled images [%(default)s]", default=500)
+    predicted("--steps N  optimiser steps [%(default)s]", default=200)
+    predicted("--precision", choices=("bf16", "fp32"), default="bf16")
+    predicted("--checkpointing  as for a run")
+    predicted("--accumulate N  as for a run", default=1)
+    predicted("--probe  predict hours on this machine: measure its speed for five seconds")
+    add("--json  a list of objects instead of a table")
     return parser
 
 

@@ -8,8 +8,7 @@ from rich.console import Console
 from bench.cli.data_check import add_selection_options, check_folders
 from bench.cli.data_import import add_import, run_import
 from bench.cli.fetching import add_accept_hash, fetch_all
-from bench.cli.numbers import Number
-from bench.cli.parsing import ArgumentParser, plain, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, plain, read_path
 from bench.errors import UserError
 
 
@@ -31,38 +30,24 @@ def parser() -> argparse.ArgumentParser:
             " checksums",
         ),
     ):
-        action = actions.add_parser(name, help=purpose, description=purpose)
+        add = AddOptions(actions.add_parser(name, help=purpose, description=purpose))
         folders = ", folders" if name == "check" else ""
-        action.add_argument("names", nargs="*", help=f"collections{folders} [all public ones]")
+        add(f"names  collections{folders} [all public ones]", nargs="*")
         if name == "fetch":
-            add_accept_hash(action)
+            add_accept_hash(add)
         if name == "check":
-            add_selection_options(action)
+            add_selection_options(add)
     purpose = "draw a picture of augmented images of a collection"
-    preview = actions.add_parser("preview", help=purpose, description=purpose)
-    preview.add_argument("name", help="collection, or a folder of images and masks")
-    preview.add_argument("--augmentation", metavar="NAME", default="standard", help="[%(default)s]")
-    preview.add_argument(
-        "--image-size",
-        metavar="PX",
-        type=Number("image-size"),
-        default=256,
-        help="side of the views [%(default)s]",
-    )
-    preview.add_argument(
-        "--fit",
-        metavar="NAME",
+    add = AddOptions(actions.add_parser("preview", help=purpose, description=purpose))
+    add("name  collection, or a folder of images and masks")
+    add("--augmentation NAME  [%(default)s]", default="standard")
+    add("--image-size PX  side of the views [%(default)s]", default=256)
+    add(
+        "--fit NAME  how images become squares, as in a run: square or pad [%(default)s]",
         default="square",
-        help="how images become squares, as in a run: square or pad [%(default)s]",
     )
-    add_selection_options(preview)
-    preview.add_argument(
-        "--out",
-        metavar="FILE",
-        type=read_path,
-        default=Path("results/local/preview.png"),
-        help="[%(default)s]",
-    )
+    add_selection_options(add)
+    add("--out FILE  [%(default)s]", type=read_path, default=Path("results/local/preview.png"))
     add_import(actions)
     return parser
 

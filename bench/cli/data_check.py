@@ -1,33 +1,35 @@
 """Say what is read of a folder or dataset: the command `data check` for what is not downloaded."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.numbers import NumbersInText, read_channels, read_crop
-from bench.cli.parsing import plain_line
+from bench.cli.numbers import NumbersInText
+from bench.cli.parsing import AddOptions, plain_line
 
 if TYPE_CHECKING:
     from bench.data.facts import CollectionFacts
 
 
-def add_selection_options(parser: Any) -> None:
-    """Add `--channels` and `--crop` to a parser or to a group of its options."""
-    parser.add_argument(
-        "--channels",
-        metavar="LIST",
-        type=NumbersInText(read_channels),
-        help="channels to read as red, green and blue (or one as grey), by number from 0 or name,"
-        " as 0,2,1 or DAPI [the first three]",
+def add_selection_options(add: AddOptions) -> None:
+    """Add `--channels` and `--crop`."""
+    add(
+        "--channels LIST  channels to read as red, green and blue (or one as grey), by number"
+        " from 0 or name, as 0,2,1 or DAPI [the first three]",
+        type=NumbersInText("bench.data.selection:Selection.parse", None),
     )
-    parser.add_argument(
-        "--crop",
-        metavar="EDGES",
-        type=NumbersInText(read_crop),
-        help="pixels to cut off, as bottom=60 or top=10,bottom=60; masks of the size that is left"
-        " stay as they are",
+    add(
+        "--crop EDGES  pixels to cut off, as bottom=60 or top=10,bottom=60; masks of the size"
+        " that is left stay as they are",
+        type=NumbersInText(_read_crop),
     )
+
+
+def _read_crop(text: str) -> None:
+    from bench.data.selection import Selection
+
+    Selection.parse(None, text)
 
 
 def check_folders(names: list[str], arguments: argparse.Namespace, console: Console) -> None:

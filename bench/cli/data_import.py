@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.cli.numbers import NumbersInText, read_levels
-from bench.cli.parsing import plain, read_path
+from bench.cli.parsing import AddOptions, plain, read_path
 from bench.cli.reading import showing_reading
 from bench.errors import UserError, read_number
 from bench.wording import counted, program_name
@@ -18,60 +18,34 @@ PURPOSE = "convert a folder of another layout (COCO, VOC, YOLO, nnU-Net, ...) to
 
 def add_import(actions: Any) -> None:
     """Add the action to the parser of `data`."""
-    action = actions.add_parser(
+    parser = actions.add_parser(
         "import",
         help=PURPOSE,
         description=f"{PURPOSE[0].upper()}{PURPOSE[1:]}. The folder SOURCE is not changed."
         " Layouts: docs/import.md.",
     )
-    action.add_argument("source", metavar="SOURCE", type=read_path, help="folder to read")
-    action.add_argument(
-        "target",
-        metavar="TARGET",
-        type=read_path,
-        nargs="?",
-        help="folder to write [only recognise]",
-    )
-    action.add_argument("--layout", metavar="NAME", default="", help="of SOURCE [recognised]")
-    action.add_argument(
-        "--masks", metavar="GLOB", default="", help='which files are masks, as "*_roi.png"'
-    )
-    action.add_argument(
-        "--images", metavar="GLOB", default="", help='which files are images, as "*_flair.nii.gz"'
-    )
-    action.add_argument(
-        "--groups",
-        metavar="RULE",
+    add = AddOptions(parser)
+    add("source SOURCE  folder to read", type=read_path)
+    add("target TARGET  folder to write [only recognise]", type=read_path, nargs="?")
+    add("--layout NAME  of SOURCE [recognised]", default="")
+    add('--masks GLOB  which files are masks, as "*_roi.png"', default="")
+    add('--images GLOB  which files are images, as "*_flair.nii.gz"', default="")
+    add(
+        "--groups RULE  specimens: folders, none, or a regular expression for the path of an image",
         default="",
-        help="specimens: folders, none, or a regular expression for the path of an image",
     )
-    action.add_argument(
-        "--instances", action="store_true", help="mask values number objects, not classes"
-    )
-    action.add_argument(
-        "--channels",
-        metavar="LIST",
-        type=NumbersInText(_channels),
-        help="channels for red, green, blue, as 0,2,1",
-    )
-    action.add_argument(
-        "--levels",
-        metavar="LOW,HIGH",
+    add("--instances  mask values number objects, not classes")
+    add("--channels LIST  channels for red, green, blue, as 0,2,1", type=NumbersInText(_channels))
+    add(
+        "--levels LOW,HIGH  values of black and white, as --levels=-160,240",
         type=NumbersInText(read_levels),
-        help="values of black and white, as --levels=-160,240",
     )
-    action.add_argument(
-        "--runs",
-        metavar="WAY",
+    add(
+        "--runs WAY  run lengths of a CSV: columns (Kaggle) or rows [columns, if these fit]",
         default="",
-        help="run lengths of a CSV: columns (Kaggle) or rows [columns, if these fit]",
     )
-    action.add_argument(
-        "--skip", action="store_true", help="leave out and list what cannot be converted"
-    )
-    action.add_argument(
-        "--overwrite", action="store_true", help="replace TARGET if an import made it"
-    )
+    add("--skip  leave out and list what cannot be converted")
+    add("--overwrite  replace TARGET if an import made it")
 
 
 def run_import(arguments: argparse.Namespace, console: Console) -> int:

@@ -4,7 +4,7 @@ import argparse
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, plain, read_path
 
 EXAMPLES = """examples:
   %(prog)s --model my.safetensors --to onnx --out my.onnx
@@ -28,14 +28,11 @@ def parser() -> argparse.ArgumentParser:
         " compared with the model before it is kept.",
         epilog=f"{FORMATS}\n{EXAMPLES}",
     )
-    parser.add_argument("--model", required=True, type=read_path, metavar="FILE", help="kept model")
-    parser.add_argument("--to", required=True, metavar="FORMAT", help="see below")
-    parser.add_argument(
-        "--out", required=True, type=read_path, metavar="PATH", help="file, or folder that is new"
-    )
-    parser.add_argument(
-        "--checkpoint", metavar="FILE", type=read_path, help="your weights of the backbone"
-    )
+    add = AddOptions(parser)
+    add("--model FILE  kept model", required=True, type=read_path)
+    add("--to FORMAT  see below", required=True)
+    add("--out PATH  file, or folder that is new", required=True, type=read_path)
+    add("--checkpoint FILE  your weights of the backbone", type=read_path)
     return parser
 
 

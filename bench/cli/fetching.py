@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bench.cli.parsing import plain
+from bench.cli.parsing import AddOptions, plain
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.data.public.transfer import Say
 
 
-def add_accept_hash(parser: Any) -> None:
+def add_accept_hash(add: AddOptions) -> None:
     """Add the option `--accept-hash` of `fetch`."""
-    parser.add_argument(
-        "--accept-hash",
-        metavar="SHA256",
+    add(
+        "--accept-hash SHA256  accept a file with this SHA-256, where its publisher states"
+        " none; once, and again for a new version; may be repeated",
         action="append",
         default=[],
         type=_sha256,
-        help="accept a file with this SHA-256, where its publisher states none; once, and again for"
-        " a new version; may be repeated",
     )
 
 

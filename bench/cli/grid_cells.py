@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bench.cli.cells import add_run_options
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import AddOptions, ArgumentParser, plain
 from bench.cli.run import add_grid_options, add_recipe_options, expand_request
 from bench.wording import counted
 
@@ -24,10 +24,11 @@ def parser() -> argparse.ArgumentParser:
         description="List the cells of a grid and whether they are done; nothing runs. Give the"
         " options of the run.",
     )
+    add = AddOptions(parser)
     add_grid_options(parser)
     add_recipe_options(parser)
     add_run_options(parser)
-    parser.add_argument("--json", action="store_true", help="a list of objects")
+    add("--json  a list of objects")
     return parser
 
 

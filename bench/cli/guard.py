@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, plain, read_path
 from bench.errors import UserError
 from bench.files import shipped_results
 from bench.wording import counted, program_name
@@ -28,22 +28,19 @@ def parser() -> argparse.ArgumentParser:
         " and after one optimiser step, its parameters and operations, and for a few methods a"
         " short training. One line for each cause of a difference; exit code 1 if there is one.",
     )
-    parser.add_argument(
-        "--baseline",
-        metavar="FILE",
+    add = AddOptions(parser)
+    add(
+        f"--baseline FILE  [{BASELINE} below the working folder, else the one of this version]",
         type=read_path,
-        help=f"[{BASELINE} below the working folder, else the one of this version]",
     )
-    parser.add_argument(
-        "--write",
-        metavar="FILE",
+    add(
+        "--write FILE  measure a new baseline and write it to FILE [that of --baseline]; with"
+        " --plugins, a new FILE covers the methods of your plugins, without training",
         type=read_path,
         nargs="?",
         const=False,
-        help="measure a new baseline and write it to FILE [that of --baseline]; with --plugins, a"
-        " new FILE covers the methods of your plugins, without training",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    add("--json  one JSON object instead of lines")
     return parser
 
 

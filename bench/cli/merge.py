@@ -5,7 +5,7 @@ import os
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, plain, read_path
 from bench.wording import counted, program_name
 
 
@@ -17,15 +17,12 @@ def parser() -> argparse.ArgumentParser:
         " same record is copied once; if two records of one cell differ, nothing is written."
         " Repeat an interrupted merge to finish it.",
     )
-    parser.add_argument(
-        "folders", nargs="+", type=read_path, metavar="FOLDER", help="results folders; not changed"
-    )
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
+    add = AddOptions(parser)
+    add("folders FOLDER  results folders; not changed", nargs="+", type=read_path)
+    add(
+        "--out FOLDER  results folder to copy into; what is in it stays",
         type=read_path,
         required=True,
-        help="results folder to copy into; what is in it stays",
     )
     return parser
 

@@ -4,7 +4,7 @@ import argparse
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, add_out, plain
+from bench.cli.parsing import AddOptions, ArgumentParser, add_out, plain
 from bench.wording import counted
 
 
@@ -15,8 +15,9 @@ def parser() -> argparse.ArgumentParser:
         description="List the models that runs kept, with their sizes. With --prune, remove all but"
         " the best of each method (highest validation Dice over seeds and folds).",
     )
-    parser.add_argument("--prune", action="store_true", help="remove all but the best")
-    add_out(parser)
+    add = AddOptions(parser)
+    add("--prune  remove all but the best")
+    add_out(add)
     return parser
 
 

@@ -1,10 +1,11 @@
 """Options with numbers: each is checked as it is parsed, before anything starts.
 
-The bounds are in `bench.errors.BOUNDS`. What reads a text is imported when the option is parsed.
+The bounds are in `bench.errors.BOUNDS`.
 """
 
 import argparse
 from collections.abc import Callable
+from pkgutil import resolve_name
 
 from bench.errors import UserError, read_number, shorten
 
@@ -31,110 +32,22 @@ class NumbersInText:
     """The `type` of an option that holds numbers in text: checked at once, kept as it is typed.
 
     Args:
-        read: reads the text and raises UserError if something in it is not allowed.
+        reader: reads the text and raises UserError if something in it is not allowed; a function,
+            or "module:name" of one that is imported when the option is parsed.
+        arguments: further ones of the reader.
     """
 
-    def __init__(self, read: Callable[[str], object]) -> None:
-        self.read = read
+    def __init__(self, reader: str | Callable[..., object], *arguments: str | None) -> None:
+        self.reader, self.arguments = reader, arguments
 
     def __call__(self, text: str) -> str:
         """Check the text; ArgumentTypeError if it is not allowed."""
+        reader = resolve_name(self.reader) if isinstance(self.reader, str) else self.reader
         try:
-            self.read(text)
+            reader(text, *self.arguments)
         except UserError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
         return text
-
-
-def read_seeds(text: str) -> object:
-    """As `bench.ask.request.read_seeds`."""
-    from bench.ask import request
-
-    return request.read_seeds(text)
-
-
-def read_labels(text: str) -> object:
-    """As `bench.ask.request.read_labels`."""
-    from bench.ask import request
-
-    return request.read_labels(text)
-
-
-def read_rates(text: str) -> object:
-    """As `bench.ask.request.read_rates`."""
-    from bench.ask import request
-
-    return request.read_rates(text)
-
-
-def read_split(text: str) -> object:
-    """As `bench.data.split.canonical_ratio`."""
-    from bench.data.split import canonical_ratio
-
-    return canonical_ratio(text)
-
-
-def read_shard(text: str) -> object:
-    """As `bench.run.shard.read_shard`."""
-    from bench.run import shard
-
-    return shard.read_shard(text)
-
-
-def read_channels(text: str) -> object:
-    """As `bench.data.selection.Selection.parse`."""
-    from bench.data.selection import Selection
-
-    return Selection.parse(text, None)
-
-
-def read_crop(text: str) -> object:
-    """As `bench.data.selection.Selection.parse`."""
-    from bench.data.selection import Selection
-
-    return Selection.parse(None, text)
-
-
-def read_zoom(text: str) -> str:
-    """As `bench.ask.request.read_zoom`."""
-    from bench.ask import request
-
-    return request.read_zoom(text)
-
-
-def read_gpu(text: str) -> object:
-    """As `bench.cost.predict.gpus.find_gpu`."""
-    from bench.cost.predict.gpus import find_gpu
-
-    return find_gpu(text)
-
-
-def read_time(text: str) -> object:
-    """As `bench.run.durations.read_seconds`, for `--max-time`."""
-    from bench.run.durations import read_seconds
-
-    return read_seconds(text, "--max-time", "max-time")
-
-
-def read_pause(text: str) -> object:
-    """As `bench.run.durations.read_seconds`, for `--save-every`."""
-    from bench.run.durations import read_seconds
-
-    return read_seconds(text, "--save-every")
-
-
-def read_stall(text: str) -> object:
-    """As `bench.run.durations.read_seconds`, for `--stall`."""
-    from bench.run.durations import read_seconds
-
-    return read_seconds(text, "--stall")
-
-
-def read_count(text: str) -> object:
-    """As `bench.choice.limits.parse_count`."""
-    from bench.choice.limits import parse_count
-
-    return parse_count(text)
 
 
 def read_pixel_size(text: str) -> float | str:

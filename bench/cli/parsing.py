@@ -8,9 +8,12 @@ from typing import Any, NoReturn
 
 from rich_argparse import RawDescriptionRichHelpFormatter
 
+from bench.cli.numbers import Number
 from bench.errors import UserError
 from bench.plugins.folders import add_plugin_folder
 from bench.wording import program_name
+
+NUMBERS = ("N", "K", "S", "X", "PX")  # names of values
 
 
 class Help(RawDescriptionRichHelpFormatter):
@@ -75,15 +78,43 @@ def read_path(text: str) -> Path:
     return Path(text)
 
 
-def add_out(parser: Any) -> None:
-    """Add the option `--out`, the results folder, to a parser or to a group of its options."""
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=read_path,
-        default=Path("results/local"),
-        help="results folder [%(default)s]",
-    )
+class AddOptions:
+    """Adds options to a parser, or to a group of its options, each by a line as `--help` shows it.
+
+    Args:
+        group: the parser or group.
+    """
+
+    def __init__(self, group: Any) -> None:
+        self._group = group
+
+    def __call__(self, line: str, **settings: Any) -> None:
+        """Add an option, or a positional argument.
+
+        Args:
+            line: "--jobs N  cells that run at a time": names of the option and of its value, two
+                spaces, and the help. Without a value it is a switch; a value called as one of
+                `NUMBERS` is a number, whose bounds are those of the option's name.
+            settings: of `argparse.ArgumentParser.add_argument`; they have precedence.
+        """
+        words, _, text = line.partition("  ")
+        names = [word for word in words.split() if word.startswith("-")] or words.split()[:1]
+        value = words.split()[len(names) :]
+        if value:
+            settings["metavar"] = value[0]
+        elif names[0].startswith("-") and not {"action", "type", "choices"} & settings.keys():
+            settings["action"] = "store_true"
+        if value and value[0] in NUMBERS:
+            settings.setdefault("type", Number(names[0].lstrip("-")))
+        if text:
+            settings["help"] = text
+        self._group.add_argument(*names, **settings)
+
+
+def add_out(add: AddOptions) -> None:
+    """Add the option `--out`, the results folder."""
+    out = Path("results/local")
+    add("--out FOLDER  results folder [%(default)s]", type=read_path, default=out)
 
 
 def plain(text: object) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.numbers import Number, NumbersInText, read_levels, read_pixel_size
-from bench.cli.parsing import ArgumentParser, plain, plain_line, read_path
+from bench.cli.numbers import NumbersInText, read_levels, read_pixel_size
+from bench.cli.parsing import AddOptions, ArgumentParser, plain, plain_line, read_path
 from bench.errors import UserError
 from bench.wording import counted
 
@@ -39,77 +39,46 @@ def parser() -> argparse.ArgumentParser:
         " images whose outputs exist are not predicted again.",
         epilog=EXAMPLES,
     )
-    parser.add_argument(
-        "images", nargs="+", type=read_path, metavar="IMAGE", help="files, folders, stacks, volumes"
-    )
-    parser.add_argument("--model", required=True, type=read_path, metavar="FILE", help="kept model")
-    parser.add_argument(
-        "--out",
+    add = AddOptions(parser)
+    add("images IMAGE  files, folders, stacks, volumes", nargs="+", type=read_path)
+    add("--model FILE  kept model", required=True, type=read_path)
+    add(
+        "--out FOLDER  folder of the outputs [%(default)s]",
         type=read_path,
-        metavar="FOLDER",
         default=Path("predictions"),
-        help="folder of the outputs [%(default)s]",
     )
-    how = parser.add_argument_group("how to predict")
-    how.add_argument(
-        "--evaluation",
-        metavar="NAME",
+    how = AddOptions(parser.add_argument_group("how to predict"))
+    how(
+        "--evaluation NAME  whole (resized), tiles (windows), or auto: as the model was"
+        " tested, and windows for images much larger than those of the training [%(default)s]",
         default="auto",
-        help="whole (resized), tiles (windows), or auto: as the model was tested, and windows for"
-        " images much larger than those of the training [%(default)s]",
     )
-    how.add_argument(
-        "--prompts", metavar="FILE", type=read_path, help="CSV or COCO file with boxes or points"
-    )
-    how.add_argument(
-        "--proposer",
-        metavar="FILE",
+    how("--prompts FILE  CSV or COCO file with boxes or points", type=read_path)
+    how(
+        "--proposer FILE  kept model that learned distances; its objects are the prompts",
         type=read_path,
-        help="kept model that learned distances; its objects are the prompts",
     )
-    how.add_argument(
-        "--levels",
-        metavar="LOW,HIGH",
+    how(
+        "--levels LOW,HIGH  values that become black and white, as 0,4095",
         type=NumbersInText(read_levels),
-        help="values that become black and white, as 0,4095",
     )
-    how.add_argument(
-        "--allow-other-images",
-        action="store_true",
-        help="accept another bit depth or colour than in training",
-    )
-    how.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
-    how.add_argument(
-        "--threads", metavar="N", type=Number("threads"), help="CPU threads [all cores]"
-    )
-    how.add_argument(
-        "--checkpoint", metavar="FILE", type=read_path, help="your weights of the backbone"
-    )
-    what = parser.add_argument_group("what to write")
-    what.add_argument(
-        "--maps", metavar="LIST", default="", help="probability, uncertainty (float TIFF)"
-    )
-    what.add_argument(
-        "--pixel-size",
-        metavar="X",
+    how("--allow-other-images  accept another bit depth or colour than in training")
+    how("--device NAME  auto, cpu or cuda", default="auto")
+    how("--threads N  CPU threads [all cores]")
+    how("--checkpoint FILE  your weights of the backbone", type=read_path)
+    what = AddOptions(parser.add_argument_group("what to write"))
+    what("--maps LIST  probability, uncertainty (float TIFF)", default="")
+    what(
+        "--pixel-size X  side of a pixel in your unit [1], or 'file': µm as the file states",
         type=NumbersInText(read_pixel_size),
         default="1",
-        help="side of a pixel in your unit [1], or 'file': µm as the file states",
     )
-    what.add_argument(
-        "--min-area",
-        metavar="PX",
-        type=Number("min-area"),
-        default=1,
-        help="smallest object to count [1]",
-    )
-    what.add_argument(
-        "--format",
-        metavar="LIST",
+    what("--min-area PX  smallest object to count [1]", default=1)
+    what(
+        "--format LIST  further formats: coco, geojson (QuPath), imagej (regions), ome-tiff, nifti",
         default="",
-        help="further formats: coco, geojson (QuPath), imagej (regions), ome-tiff, nifti",
     )
-    what.add_argument("--tiff", action="store_true", help="write label maps as TIFF, not PNG")
+    what("--tiff  write label maps as TIFF, not PNG")
     return parser
 
 

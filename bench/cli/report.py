@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, add_out, plain, read_path
 from bench.cli.report_latex import DEFAULT_COLUMNS, choose_columns, choose_datasets, write_latex
 from bench.errors import UserError
 from bench.run.threads import usable_cores
@@ -30,39 +30,24 @@ def parser() -> argparse.ArgumentParser:
         description="Rewrite tables, plots and overview from all records of a results folder, or of"
         " several: `report A B --out C` writes into C what the records of A and B give.",
     )
-    parser.add_argument(
-        "folders",
+    add = AddOptions(parser)
+    add(
+        "folders FOLDER  results folders, whose records are read and not copied [--out]",
         nargs="*",
         type=read_path,
-        metavar="FOLDER",
-        help="results folders, whose records are read and not copied [--out]",
     )
-    parser.add_argument(
-        "--html",
-        action="store_true",
-        help="also write report.html: one file with everything, which opens offline",
+    add("--html  also write report.html: one file with everything, which opens offline")
+    add(
+        "--against NAME  instead: print difference, interval and p-value of every row of a"
+        " table against this one, such as lora[rank=8], and write them to against/"
     )
-    parser.add_argument(
-        "--against",
-        metavar="NAME",
-        help="instead: print difference, interval and p-value of every row of a table against this"
-        " one, such as lora[rank=8], and write them to against/",
+    add(
+        "--latex  instead: write each table for a paper, with caption and label, to latex/;"
+        " with --against NAME, signs tell which rows differ significantly from this one"
     )
-    parser.add_argument(
-        "--latex",
-        action="store_true",
-        help="instead: write each table for a paper, with caption and label, to latex/; with"
-        " --against NAME, signs tell which rows differ significantly from this one",
-    )
-    parser.add_argument(
-        "--columns",
-        metavar="A,B",
-        help=f"columns of --latex [{DEFAULT_COLUMNS}]; an unknown name lists all",
-    )
-    parser.add_argument(
-        "--datasets", metavar="A,B", help="datasets whose tables --latex writes [all]"
-    )
-    add_out(parser)
+    add(f"--columns A,B  columns of --latex [{DEFAULT_COLUMNS}]; an unknown name lists all")
+    add("--datasets A,B  datasets whose tables --latex writes [all]")
+    add_out(add)
     return parser
 
 

@@ -10,15 +10,9 @@ from bench.cli.completion import PrintCompletion
 from bench.cli.data_check import add_selection_options
 from bench.cli.listing import show_list
 from bench.cli.numbers import (
-    Number,
     NumbersInText,
-    read_labels,
-    read_rates,
-    read_seeds,
-    read_split,
-    read_zoom,
 )
-from bench.cli.parsing import ArgumentParser, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, read_path
 from bench.errors import UserError
 from bench.wording import PROJECT, project_version
 
@@ -74,78 +68,51 @@ def parser() -> argparse.ArgumentParser:
     add_grid_options(parser)
     add_recipe_options(parser)
     add_run_options(parser)
-    others = parser.add_argument_group("instead of running")
-    others.add_argument(
-        "--list",
-        metavar="NAME",
+    others = AddOptions(parser.add_argument_group("instead of running"))
+    others(
+        "--list NAME  list methods, datasets and backbones, or show one in full, then exit",
         nargs="?",
         const="",
-        help="list methods, datasets and backbones, or show one in full, then exit",
     )
-    others.add_argument("--json", action="store_true", help="with --list: as JSON")
-    others.add_argument(
-        "--print-completion",
-        metavar="SHELL",
+    others("--json  with --list: as JSON")
+    others(
+        "--print-completion SHELL  print a script that completes sam-bench in bash, zsh or"
+        " tcsh, then exit",
         action=PrintCompletion,
-        help="print a script that completes sam-bench in bash, zsh or tcsh, then exit",
     )
-    others.add_argument("--version", action="version", version=f"{PROJECT} {project_version()}")
+    others("--version", action="version", version=f"{PROJECT} {project_version()}")
     return parser
 
 
 def add_grid_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which cells: methods, datasets, weights."""
-    what = parser.add_argument_group("what to run (comma lists make a grid)")
-    what.add_argument("--methods", metavar="LIST", help="as in lora[rank=1|4|16],adapter")
-    what.add_argument(
-        "--dataset", dest="datasets", metavar="LIST", help="names, or folders of images and masks"
-    )
-    what.add_argument(
-        "--backbone",
-        dest="backbones",
-        metavar="LIST",
-        default="sam_nano",
-        help="foundation models [%(default)s]",
-    )
-    what.add_argument(
-        "--seeds",
-        metavar="N|LIST",
-        type=NumbersInText(read_seeds),
+    what = AddOptions(parser.add_argument_group("what to run (comma lists make a grid)"))
+    what("--methods LIST  as in lora[rank=1|4|16],adapter")
+    what("--dataset LIST  names, or folders of images and masks", dest="datasets")
+    what("--backbone LIST  foundation models [%(default)s]", dest="backbones", default="sam_nano")
+    what(
+        "--seeds N|LIST  number of seeds, or a list as 0,1,2 [1]",
+        type=NumbersInText("bench.ask.request:read_seeds"),
         default="1",
-        help="number of seeds, or a list as 0,1,2 [1]",
     )
-    what.add_argument(
-        "--folds", metavar="K", type=Number("folds"), default=1, help="cross-validate [1]"
-    )
-    what.add_argument(
-        "--labels",
-        metavar="LIST",
-        type=NumbersInText(read_labels),
+    what("--folds K  cross-validate [1]", default=1)
+    what(
+        "--labels LIST  training images with labels, as 1,5,all",
+        type=NumbersInText("bench.ask.request:read_labels"),
         default="all",
-        help="training images with labels, as 1,5,all",
     )
-    what.add_argument(
-        "--split",
-        metavar="T:V:T",
-        type=NumbersInText(read_split),
-        help="images to train, validate and test, as 7:2:1 [12:3:5]",
+    what(
+        "--split T:V:T  images to train, validate and test, as 7:2:1 [12:3:5]",
+        type=NumbersInText("bench.data.split:canonical_ratio"),
     )
-    what.add_argument(
-        "--test-dataset",
-        metavar="NAME",
-        help="test on all images of another dataset or folder with the same classes",
+    what(
+        "--test-dataset NAME  test on all images of another dataset or folder with the same classes"
     )
     add_selection_options(what)
-    what.add_argument(
-        "--allow-leakage",
-        action="store_true",
-        help="run even if training and test images overlap",
-    )
-    weights = parser.add_argument_group("weights")
-    weights.add_argument(
-        "--weights", metavar="KIND", default="pretrained", help="pretrained or random"
-    )
-    weights.add_argument("--checkpoint", metavar="FILE", type=read_path, help="your own weights")
+    what("--allow-leakage  run even if training and test images overlap")
+    weights = AddOptions(parser.add_argument_group("weights"))
+    weights("--weights KIND  pretrained or random", default="pretrained")
+    weights("--checkpoint FILE  your own weights", type=read_path)
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
@@ -153,79 +120,53 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
     Only protocol, depth, accumulation and checkpointing have defaults here.
     """
-    recipe = parser.add_argument_group("recipe (equal for all methods)")
-    recipe.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
-    for name, note in (
-        ("--image-size", "side of the model's input in pixels [the backbone's, or as published]"),
-        ("--depth", "slices of a volume in one sample [1]"),
-        ("--epochs", "passes over the augmentation bank"),
-        ("--steps", "optimiser steps"),
-        ("--batch-size", "images per step"),
-    ):
-        recipe.add_argument(name, metavar="N", type=Number(name[2:]), help=note)
-    recipe.set_defaults(depth=1)
-    recipe.add_argument(
-        "--fit",
-        metavar="NAME",
+    recipe = AddOptions(parser.add_argument_group("recipe (equal for all methods)"))
+    recipe("--protocol NAME  [%(default)s]", default="equal")
+    recipe("--image-size N  side of the model's input in pixels [the backbone's, or as published]")
+    recipe("--depth N  slices of a volume in one sample [1]", default=1)
+    recipe("--epochs N  passes over the augmentation bank")
+    recipe("--steps N  optimiser steps")
+    recipe("--batch-size N  images per step")
+    recipe(
+        "--fit NAME  square (both sides resized) or pad (aspect ratio kept, as in SAM)"
+        " [%(default)s]",
         default="square",
-        help="square (both sides resized) or pad (aspect ratio kept, as in SAM) [%(default)s]",
     )
-    recipe.add_argument(
-        "--lr",
-        metavar="X",
-        type=NumbersInText(read_rates),
-        help="peak learning rate, or several as '1e-3|3e-3' [the method's]",
+    recipe(
+        "--lr X  peak learning rate, or several as '1e-3|3e-3' [the method's]",
+        type=NumbersInText("bench.ask.request:read_rates"),
     )
-    recipe.add_argument(
-        "--precision",
-        metavar="KIND",
-        help="bf16 (autocast) or fp32; default: bf16 if the device computes in it",
+    recipe("--precision KIND  bf16 (autocast) or fp32; default: bf16 if the device computes in it")
+    recipe("--loss NAME  another loss than the recipe's")
+    recipe("--augmentation NAME  another bank than the recipe's")
+    recipe(
+        "--evaluation NAME  whole (resized), tiles (native resolution), generator (SAM's"
+        " masks of everything), or proposals (objects of --proposer as prompts)"
     )
-    recipe.add_argument("--loss", metavar="NAME", help="another loss than the recipe's")
-    recipe.add_argument("--augmentation", metavar="NAME", help="another bank than the recipe's")
-    recipe.add_argument(
-        "--evaluation",
-        metavar="NAME",
-        help="whole (resized), tiles (native resolution), generator (SAM's masks of everything), or"
-        " proposals (objects of --proposer as prompts)",
+    recipe(
+        "--proposer METHOD  with --evaluation proposals: the method that finds the objects, as lora"
     )
-    recipe.add_argument(
-        "--proposer",
-        metavar="METHOD",
-        help="with --evaluation proposals: the method that finds the objects, as lora",
+    recipe(
+        "--objects RULE  how touching objects are separated: components (not at all),"
+        " watershed (of the class map), distances (two learned maps), or rays (StarDist's"
+        " polygons) [components]"
     )
-    recipe.add_argument(
-        "--objects",
-        metavar="RULE",
-        help="how touching objects are separated: components (not at all), watershed (of the class"
-        " map), distances (two learned maps), or rays (StarDist's polygons) [components]",
+    recipe(
+        "--zoom N  with tiles: enlarge images N times before windows are cut; auto: the best"
+        " N up to 4 on validation images [1]",
+        type=NumbersInText("bench.ask.request:read_zoom"),
     )
-    recipe.add_argument(
-        "--zoom",
-        metavar="N",
-        type=NumbersInText(read_zoom),
-        help="with tiles: enlarge images N times before windows are cut; auto: the best N up to 4"
-        " on validation images [1]",
-    )
-    recipe.add_argument(
-        "--mask-grid",
-        metavar="NAME",
+    recipe(
+        "--mask-grid NAME  coarse (SAM's own grid of masks) or fine (a further stage of the"
+        " decoder predicts at each pixel of the input) [%(default)s]",
         default="coarse",
-        help="coarse (SAM's own grid of masks) or fine (a further stage of the decoder predicts at"
-        " each pixel of the input) [%(default)s]",
     )
-    recipe.add_argument(
-        "--accumulate",
-        metavar="N",
-        type=Number("accumulate"),
+    recipe(
+        "--accumulate N  pass a batch in N parts and add their gradients: less memory, same"
+        " batch size [1]",
         default=1,
-        help="pass a batch in N parts and add their gradients: less memory, same batch size [1]",
     )
-    recipe.add_argument(
-        "--checkpointing",
-        action="store_true",
-        help="recompute activations in the backward pass: less memory, more time",
-    )
+    recipe("--checkpointing  recompute activations in the backward pass: less memory, more time")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

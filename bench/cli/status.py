@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, add_out, plain
+from bench.cli.parsing import AddOptions, ArgumentParser, add_out, plain
 from bench.errors import UserError
 from bench.wording import counted
 
@@ -25,8 +25,9 @@ def parser() -> argparse.ArgumentParser:
         description="Show what runs where, what is done, what failed, and the time left. It reads"
         " records, claims and the log events.jsonl, and changes nothing.",
     )
-    add_out(parser)
-    parser.add_argument("--json", action="store_true", help="an object instead of text")
+    add = AddOptions(parser)
+    add_out(add)
+    add("--json  an object instead of text")
     return parser
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.cells import add_run_options, prepare_run, run_and_report
-from bench.cli.numbers import Number, NumbersInText, read_seeds
-from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
+from bench.cli.numbers import NumbersInText
+from bench.cli.parsing import AddOptions, ArgumentParser, add_out, plain, read_path
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,43 +34,30 @@ def parser() -> argparse.ArgumentParser:
     for action in (run, ledger):
         _add_choice(action)
     add_run_options(run)
-    add_out(ledger)
+    add_out(AddOptions(ledger))
     return parser
 
 
 def _add_choice(action: argparse.ArgumentParser) -> None:
-    action.add_argument("names", nargs="*", help="suites, or all")
-    what = action.add_argument_group("what to run")
-    what.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help="a dataset in place of the suite's own; for the suite proxy, one or more",
-    )
-    what.add_argument("--weights", metavar="KIND", default="pretrained", help="[%(default)s]")
-    what.add_argument("--checkpoint", metavar="FILE", type=read_path, help="your own weights")
-    what.add_argument("--protocol", metavar="NAME", default="equal", help="[%(default)s]")
-    what.add_argument(
-        "--seeds",
-        metavar="N|LIST",
-        type=NumbersInText(read_seeds),
+    AddOptions(action)("names  suites, or all", nargs="*")
+    what = AddOptions(action.add_argument_group("what to run"))
+    what("--dataset NAME  a dataset in place of the suite's own; for the suite proxy, one or more")
+    what("--weights KIND  [%(default)s]", default="pretrained")
+    what("--checkpoint FILE  your own weights", type=read_path)
+    what("--protocol NAME  [%(default)s]", default="equal")
+    what(
+        "--seeds N|LIST  number of seeds, or a list as 0,1,2 [3]",
+        type=NumbersInText("bench.ask.request:read_seeds"),
         default="3",
-        help="number of seeds, or a list as 0,1,2 [3]",
     )
-    what.add_argument(
-        "--image-size", metavar="N", type=Number("image-size"), help="[the backbone's own]"
-    )
-    what.add_argument("--steps", metavar="N", type=Number("steps"), help="optimiser steps")
-    what.add_argument("--loss", metavar="NAME", help="a loss in place of the recipe's")
-    what.add_argument("--precision", metavar="KIND", help="bf16 (autocast) or fp32")
-    what.add_argument(
-        "--objects", metavar="RULE", help="how touching objects are separated, as in a run"
-    )
-    what.add_argument(
-        "--allow-leakage", action="store_true", help="run even if training and test images overlap"
-    )
-    what.add_argument(  # last, as in the notes of committed ledgers
-        "--backbone", dest="backbones", metavar="NAME", default="sam_nano", help="[%(default)s]"
-    )
+    what("--image-size N  [the backbone's own]")
+    what("--steps N  optimiser steps")
+    what("--loss NAME  a loss in place of the recipe's")
+    what("--precision KIND  bf16 (autocast) or fp32")
+    what("--objects RULE  how touching objects are separated, as in a run")
+    what("--allow-leakage  run even if training and test images overlap")
+    # Last, as in the notes of committed ledgers.
+    what("--backbone NAME  [%(default)s]", dest="backbones", default="sam_nano")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

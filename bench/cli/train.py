@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.cells import add_save_every
-from bench.cli.numbers import Number
-from bench.cli.parsing import ArgumentParser, add_out, plain, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, add_out, plain, read_path
 from bench.cli.run import add_grid_options, add_recipe_options
 from bench.errors import UserError
 from bench.wording import counted, program_name
@@ -36,15 +35,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add_grid_options(parser)
     add_recipe_options(parser)
-    group = parser.add_argument_group("the final model")
-    group.add_argument(
-        "--model", required=True, type=read_path, metavar="FILE", help="file to write"
-    )
-    group.add_argument("--all", action="store_true", help="also train on the test images")
-    group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu or cuda")
-    group.add_argument(
-        "--threads", metavar="N", type=Number("threads"), help="CPU threads [all cores]"
-    )
+    group = AddOptions(parser.add_argument_group("the final model"))
+    group("--model FILE  file to write", required=True, type=read_path)
+    group("--all  also train on the test images")
+    group("--device NAME  auto, cpu or cuda", default="auto")
+    group("--threads N  CPU threads [all cores]")
     add_save_every(group)
     add_out(group)
     return parser

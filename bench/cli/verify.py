@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.cli.parsing import ArgumentParser, plain, plain_line, read_path
+from bench.cli.parsing import AddOptions, ArgumentParser, plain, plain_line, read_path
 from bench.wording import counted
 
 
@@ -16,12 +16,11 @@ def parser() -> argparse.ArgumentParser:
         description="Check that tables and figures match the records: compute them again from the"
         " records and stored predictions, and list each difference.",
     )
-    parser.add_argument(
-        "--results",
-        metavar="FOLDER",
+    add = AddOptions(parser)
+    add(
+        "--results FOLDER  results folder [%(default)s]",
         type=read_path,
         default=Path("results/reference"),
-        help="results folder [%(default)s]",
     )
     return parser
 

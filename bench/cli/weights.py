@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 
 from bench.cli.fetching import add_accept_hash, fetch_all
-from bench.cli.parsing import ArgumentParser, plain
+from bench.cli.parsing import AddOptions, ArgumentParser, plain
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,13 +15,12 @@ def parser() -> argparse.ArgumentParser:
         description="Public checkpoints of the large backbones, kept in a cache.",
         epilog="The cache is $SAM_BENCH_CACHE, else sam-adapt-bench in the user's cache folder.",
     )
-    parser.add_argument(
-        "action",
-        choices=["list", "fetch", "check"],
-        help="list addresses, download, or compare checksums",
+    add = AddOptions(parser)
+    add(
+        "action  list addresses, download, or compare checksums", choices=["list", "fetch", "check"]
     )
-    parser.add_argument("names", nargs="*", help="backbones; all of them for list and check")
-    add_accept_hash(parser)
+    add("names  backbones; all of them for list and check", nargs="*")
+    add_accept_hash(add)
     return parser
 
 

@@ -2,6 +2,7 @@
 
 import json
 import string
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from records import make_cell, make_record
 from bench.ask.method_words import parse_methods
 from bench.ask.request import Request, read_labels, read_rates, read_seeds
 from bench.choice.limits import parse_count
-from bench.cli.numbers import read_time
 from bench.cost.predict.gpus import find_gpu
 from bench.data.folder.sidecars import list_of_lines
 from bench.data.selection import Selection
 from bench.data.split import canonical_ratio
 from bench.errors import BOUNDS, UserError, read_number
 from bench.report.records.frame import to_frame
+from bench.run.durations import read_seconds
 from bench.run.shard import read_shard
 from bench.run.store import RecordError, Store, read_record
 
@@ -43,7 +44,11 @@ def test_methods(text: str) -> None:
 @fuzz(st.lists(st.sampled_from(SETTINGS), max_size=8).map("".join) | st.text(max_size=10))
 def test_numbers_in_text(text: str) -> None:
     readers = (read_seeds, read_labels, read_rates, read_shard, canonical_ratio, find_gpu)
-    for read in (*readers, read_time, parse_count):
+    for read in (
+        *readers,
+        partial(read_seconds, option="--max-time", bound="max-time"),
+        parse_count,
+    ):
         try:
             read(text)
         except UserError as error:
