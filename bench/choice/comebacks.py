@@ -81,10 +81,7 @@ def quantiles(
 ) -> dict[str, float]:
     """Family to the 90 % quantile of its comebacks, in points, 0 or more.
 
-    Args:
-        values: of `find_comebacks`.
-        without: name of a dataset that does not count, such as the one that a method is now chosen
-            for.
+    Those of the dataset `without` do not count, such as one that a method is now chosen for.
     """
     families: dict[str, list[float]] = {}
     for name, parts in values.items():
@@ -95,11 +92,7 @@ def quantiles(
 
 
 def load_comebacks() -> Values:
-    """The comebacks of the reference records.
-
-    Raises:
-        UserError: the file is missing or is not valid.
-    """
+    """The comebacks of the reference records."""
     path = shipped_results() / "reference" / FILE
     try:
         values: Values = json.loads(path.read_text())["comebacks"]
@@ -126,11 +119,7 @@ def to_text(values: Values) -> str:
 
 
 def write_comebacks(folder: Path) -> Path:
-    """Compute the comebacks of a results folder, and write them to it.
-
-    Raises:
-        UserError: a record cannot be read, or the file cannot be written.
-    """
+    """Compute the comebacks of a results folder, and write them to it."""
     return write_atomic(folder / FILE, to_text(find_comebacks(Store(folder).stream())))
 
 

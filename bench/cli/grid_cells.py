@@ -72,10 +72,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def describe_cell(cell: "Cell", store: "Store", retry: bool) -> dict[str, Any]:
     """What a scheduler needs to know of a cell, as plain values.
 
-    Args:
-        cell: the cell.
-        store: the results folder; it need not exist.
-        retry: as in `RunSettings`.
+    These are "id", the settings, "status" of its record (None without one), "done" (the same run
+    would not run it again) and "record", the path of its record, which need not exist.
 
     Returns:
         "id", the settings, "status" of its record (None without one), "done" (the same run would

@@ -11,8 +11,7 @@ from bench.errors import UserError
 def proposing_groups(out: Path) -> Iterator[None]:
     """Where images of different parts stop the block, write all pairs and a proposal, and say so.
 
-    Args:
-        out: results folder; the files are in `overlaps/NAME` of it.
+    The files are in `overlaps/NAME` of the results folder `out`.
 
     Raises:
         UserError: images of different parts overlap; the message names the files.

@@ -14,11 +14,7 @@ LINE_S = 30.0  # between two lines in a log
 
 @contextmanager
 def showing_reading(console: Console) -> Iterator[None]:
-    """Inside this block, show a bar of what is read; in a log, a line at least every 30 s.
-
-    Args:
-        console: to print on.
-    """
+    """Inside this block, show a bar of what is read; in a log, a line at least every 30 s."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

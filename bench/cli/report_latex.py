@@ -17,11 +17,7 @@ DEFAULT_COLUMNS = "dice,iou,hd95,trainable"
 
 
 def choose_columns(text: str) -> "list[Column]":
-    """Return the columns of a list such as "dice,trainable", each once.
-
-    Raises:
-        UserError: no column has one of these names.
-    """
+    """Return the columns of a list such as "dice,trainable", each once."""
     from bench.report.records.columns import column_names
 
     known = column_names()
@@ -32,11 +28,7 @@ def choose_columns(text: str) -> "list[Column]":
 
 
 def choose_datasets(comparisons: "list[Comparison]", text: str | None) -> "list[Comparison]":
-    """Return the comparisons that were trained or tested on one of these datasets; None: all.
-
-    Raises:
-        UserError: no record is of one of these datasets.
-    """
+    """Return the comparisons that were trained or tested on one of these datasets; None: all."""
     if text is None:
         return comparisons
     names_of = {one: {one.rows[0].cells[0].dataset_name, one.test_images} for one in comparisons}
@@ -57,12 +49,8 @@ def write_latex(
 ) -> list[Path]:
     """Write a table for each comparison, and print the paths.
 
-    Args:
-        comparisons: those to write; with `against`, those without this row are left out.
-        columns: to show.
-        against: label of the row with which the others are compared, or None for the best.
-        folder: results folder; the files are `latex/<slug>.tex` in it.
-        console: to print on.
+    The files are `latex/<slug>.tex` in the results folder. With `against`, the label of a row,
+    tables without this row are left out.
 
     Raises:
         UserError: no ranked row is named `against`, or a file cannot be written.

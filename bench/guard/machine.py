@@ -17,9 +17,8 @@ CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "fla
 def numerics() -> dict[str, Any]:
     """Describe what decides the last digits of results, next to system and packages; imports torch.
 
-    Returns:
-        "cpu" and "torch_build" (hashes), "instructions" (in use) and "settings" (environment
-        variables whose names begin with a word of `SETTINGS`).
+    "cpu" and "torch_build" are hashes, "instructions" those in use, "settings" the environment
+    variables whose names begin with a word of `SETTINGS`.
     """
     import torch
 
@@ -34,10 +33,7 @@ def numerics() -> dict[str, Any]:
 def same_machine(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Whether results of two environments must be equal to the last bit.
 
-    Args:
-        first: as `Figures.env`; "system", "packages" and "numerics" are compared.
-        second: likewise. An environment without one of these three is another machine. The number
-            of threads is not compared.
+    Compared are "system", "packages" and "numerics".
     """
     keys = ("system", "packages", "numerics")
     return all(key in first and first[key] == second.get(key) for key in keys)

@@ -55,9 +55,7 @@ class Trace:
 def tracing(module: nn.Module) -> Iterator[Trace]:
     """Trace the calls of all modules below `module` until the block ends.
 
-    Yields:
-        The trace, which grows with each call. `module` itself and modules of `torch.nn` are not in
-        it.
+    `module` itself and modules of `torch.nn` are not in the trace, which grows with each call.
     """
     trace, handles = Trace(), []
     for path, part in module.named_modules():

@@ -63,13 +63,7 @@ class Segmentation:
 
 
 def bands_of(rows: slice, logits: Tensor, model: Model) -> Iterator[Band]:
-    """Yield predictions in bands of at most `BAND_PX` pixels, which limits the memory.
-
-    Args:
-        rows: rows of the image that the logits are of.
-        logits: (K + C, h, W) outputs, C of them the maps of the rule for objects.
-        model: of the outputs.
-    """
+    """Yield predictions in bands of at most `BAND_PX` pixels, which limits the memory."""
     tall = max(1, BAND_PX // logits.shape[-1])
     for top in range(0, logits.shape[1], tall):
         part = logits[:, top : top + tall]
@@ -80,11 +74,8 @@ def bands_of(rows: slice, logits: Tensor, model: Model) -> Iterator[Band]:
 def band_of(rows: slice, logits: Tensor, model: Model) -> Band:
     """The prediction of some rows of an image, on the CPU and without objects.
 
-    Args:
-        rows: the rows.
-        logits: (K + C, h, W) outputs of these rows, K >= 2 classes with the background first and C
-            maps of the rule for objects; the softmax over the classes gives probabilities.
-        model: of the outputs.
+    `logits` (K + C, h, W) are of these rows: K >= 2 classes with the background first and C maps of
+    the rule for objects; the softmax over the classes gives probabilities.
     """
     outputs, shares = model.split(logits)
     classes, foreground = decide(outputs)
@@ -93,12 +84,7 @@ def band_of(rows: slice, logits: Tensor, model: Model) -> Band:
 
 
 def objects_of(bands: Sequence[Band], rule: ObjectRule) -> npt.NDArray[np.int32] | None:
-    """The objects (H, W) of an image; None where the connected components are the objects.
-
-    Args:
-        bands: all of the image, from top to bottom.
-        rule: of the model.
-    """
+    """The objects (H, W) of an image; None where the connected components are the objects."""
     if bands[0].objects is not None:
         return np.concatenate([band.objects for band in bands if band.objects is not None])
     maps = [band.distances for band in bands if band.distances is not None]

@@ -45,11 +45,7 @@ class SpeedLock:
         self._waited_in_vain = False
 
     def __enter__(self) -> "SpeedLock":
-        """Open the files, and begin to work.
-
-        Raises:
-            OSError: the files cannot be written.
-        """
+        """Open the files, and begin to work."""
         prefix = f"sam-adapt-bench-{os.getuid()}"
         self._queue, self._work = (
             self._files.enter_context((self._folder / f"{prefix}-{name}.lock").open("a"))

@@ -16,11 +16,7 @@ FEW_FOLDERS = 6  # so few can be specimens as well as kinds of images
 
 
 def check_groups(text: str) -> None:
-    """Refuse a value of `Options.groups` that is not a word nor a regular expression.
-
-    Raises:
-        UserError: see above.
-    """
+    """Refuse a value of `Options.groups` that is not a word nor a regular expression."""
     try:
         re.compile(text)
     except re.error as error:

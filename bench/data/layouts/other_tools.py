@@ -10,8 +10,7 @@ from bench.data.layouts.source import Source
 def name_tool(source: Source) -> str:
     """Which tool wrote the labels of a folder without a known layout, and what to do.
 
-    Returns:
-        A clause such as "'a.json' is of Labelbox: convert it to COCO"; "" for no known tool.
+    As "'a.json' is of Labelbox: convert it to COCO"; "" for no known tool.
     """
     for name in source.sample_json():
         content = source.json_like(name)
