@@ -14,6 +14,9 @@ def check_models(cell: Cell) -> None:
     What the method does not support is no error here, and neither is a bug of it: its cells record
     the reason, and other cells can run.
 
+    Args:
+        cell: its recipe names the proposer.
+
     Raises:
         UserError: an option of a method is out of range, or the image size does not suit it.
     """

@@ -279,10 +279,17 @@ def recipe_of(request: Request, method: Method, images: int) -> Recipe:
     Under `published` an epoch is a pass over the training images (or over the number of views that
     the recipe states), and its last batch may be short, as with the data loaders of the originals.
     Under `equal` it is a pass over the bank, and every batch is full, as with a number of steps.
-    Its `epochs` is None and its `steps` 1 or more.
+
+    Args:
+        request: gives the protocol and the changes; one learning rate at most.
+        method: gives its published recipe, or its learning rate where it has none or under `equal`.
+        images: number of training images.
 
     Returns:
         The recipe, whose `epochs` is None and whose `steps` is 1 or more.
+
+    Raises:
+        UserError: as `check_recipe` or `read_proposer`.
     """
     changes: dict[str, object] = {
         key: value for key in _RECIPE_OPTIONS if (value := getattr(request, key)) is not None

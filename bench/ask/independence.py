@@ -41,8 +41,12 @@ def check_independence(
 
     All pairs of images are compared once, for all folds. Where this program makes the split and
     images of different parts overlap, the groups of all overlapping images are joined, and the
-    split is made again; not with `request.allow_leakage`. Other overlaps stop the request. `other`
-    is tested on in place of the test part.
+    split is made again; not with `request.allow_leakage`. Other overlaps stop the request.
+
+    Args:
+        request: gives folds, ratio and what is allowed.
+        collection: what is split.
+        other: what is tested on in place of the test part; None for nothing.
 
     Raises:
         LeakageError: there are overlaps, and the request does not allow them.

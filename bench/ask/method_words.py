@@ -15,6 +15,9 @@ def parse_methods(text: str) -> list[tuple[Method, Options]]:
 
     `lora[rank=1|4],adapter` gives lora with rank 1, lora with rank 4, and adapter.
 
+    Args:
+        text: as typed on the command line.
+
     Returns:
         Each method with the options that were typed, in the order typed, without repetitions. An
         option that was typed with its default value is kept.

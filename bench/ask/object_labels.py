@@ -9,6 +9,10 @@ from bench.objects.rules import get_rule
 def check_object_labels(request: Request, collection: Collection) -> None:
     """Refuse to learn distances where no object is labelled one by one.
 
+    Args:
+        request: gives the rule, and the proposer, which learns distances, too.
+        collection: the dataset that is trained on.
+
     Raises:
         UserError: the rule learns from instance maps, and no image has one.
     """

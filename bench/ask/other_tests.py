@@ -17,6 +17,11 @@ def load_test_collection(
 ) -> tuple[Collection | None, str]:
     """The collection of `request.test_dataset` and its fingerprint; None and "" without one.
 
+    Args:
+        request: what to run.
+        collection: what is trained on.
+        sha: its fingerprint.
+
     Raises:
         UserError: the dataset cannot be read, has other classes (in names or order) or the same
             fingerprint, or cannot be divided into stacks of `request.depth` slices.
@@ -47,10 +52,16 @@ def find_leaks_between(parts: Split, other: Collection) -> "list[Leak]":
     """Pairs of overlapping images: one of `other`, one of the training or validation part.
 
     Equal names of specimens do not count: two datasets may use one name for different specimens.
-    The second image of each pair is of `other`, and its part is called "test".
+
+    Args:
+        parts: of the dataset that is trained on.
+        other: the dataset that is tested on.
 
     Returns:
         The pairs; the second image of each is of `other`, and its part is called "test".
+
+    Raises:
+        UserError: an image cannot be read.
     """
     from bench.data.leakage.gate import leak_of
     from bench.data.leakage.pairs import find_pairs

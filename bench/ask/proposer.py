@@ -13,6 +13,9 @@ RULE = "distances"  # how the proposer finds objects
 def read_proposer(text: str) -> tuple[Method, Options]:
     """The method of a proposer, with the options that differ from its defaults.
 
+    Args:
+        text: of `--proposer`, in the language of `--methods`.
+
     Raises:
         UserError: it is not one method, or one that takes prompts or trains nothing.
     """
@@ -27,13 +30,20 @@ def read_proposer(text: str) -> tuple[Method, Options]:
 
 
 def label_of_proposer(text: str) -> str:
-    """The proposer as in the id of a cell: options that equal the defaults are left out."""
+    """The proposer as in the id of a cell: options that equal the defaults are left out.
+
+    Raises:
+        UserError: as `read_proposer`.
+    """
     method, options = read_proposer(text)
     return Cell(method.name, "", Task(2), Recipe(lr=0.0), options).label
 
 
 def proposer_cell(cell: Cell) -> Cell:
     """The cell of a proposer alone: all settings equal but the method, its rate and `RULE`.
+
+    Args:
+        cell: its recipe names a proposer.
 
     Raises:
         UserError: as `read_proposer`.

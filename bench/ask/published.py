@@ -99,6 +99,9 @@ def list_published() -> list[PublishedValue]:
     """Every published value, in the order of the file, which a process reads once.
 
     Of lines with the same place in a table the last one counts.
+
+    Raises:
+        OSError: the file does not exist.
     """
     return list(_by_place().values())
 
@@ -109,6 +112,9 @@ def find_published(
     """The value in that place of a table; None if the table has none there.
 
     The arguments are the attributes of `PublishedValue` with the same names, as published.
+
+    Raises:
+        OSError: the file of the published values does not exist.
     """
     return _by_place().get((source, table, dataset, method, setting, metric))
 

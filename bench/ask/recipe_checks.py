@@ -9,6 +9,10 @@ from bench.spec import Recipe, Task
 def check_recipe(recipe: Recipe, mask_grid: str) -> None:
     """Check the values of a recipe that depend on each other.
 
+    Args:
+        recipe: of a cell.
+        mask_grid: of its task.
+
     Raises:
         UserError: both the evaluation mode and the rule for objects separate them, the mode has no
             windows to magnify or no use for another grid of masks, or a batch is to be divided into

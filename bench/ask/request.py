@@ -294,6 +294,9 @@ def read_seeds(text: str) -> Sequence[int]:
 def read_labels(text: str) -> list[int | None]:
     """The label budgets of `--labels`, each once; None for all.
 
+    Args:
+        text: as typed.
+
     Raises:
         UserError: there is none, or one is neither "all" nor a whole number within its bounds.
     """
@@ -315,6 +318,9 @@ def read_rates(text: str) -> list[float]:
 
 def read_zoom(text: str) -> str:
     """The value of `--zoom` in its one form: "auto", or a whole number without signs and zeros.
+
+    Args:
+        text: as typed.
 
     Raises:
         UserError: it is neither, or the number is out of bounds.

@@ -192,6 +192,10 @@ def request_of(suite: Suite, choice: SuiteChoice) -> Request:
     Its `methods` is empty; each line sets its own. The user's steps and loss replace the suite's
     epochs and loss.
 
+    Args:
+        suite: a suite of runs, not of counts.
+        choice: the user's settings.
+
     Raises:
         UserError: a value is out of range, or there is no dataset or more than one, or more than
             one backbone.

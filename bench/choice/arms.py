@@ -100,7 +100,11 @@ class Evidence:
 
 
 def family_of(record: Record) -> Family:
-    """The kind of a method: from scratch, or by the share of trainable parameters."""
+    """The kind of a method: from scratch, or by the share of trainable parameters.
+
+    Args:
+        record: with a cost.
+    """
     if record.cell.task.backbone == "none":
         return "from scratch"
     cost = record.cost
@@ -111,7 +115,12 @@ def family_of(record: Record) -> Family:
 def make_arms(
     cells: Iterable[Cell], prompts: Mapping[str, PromptSource] | None = None
 ) -> list[Arm]:
-    """Group cells that differ in seed and fold only, in the order in which they first occur."""
+    """Group cells that differ in seed and fold only, in the order in which they first occur.
+
+    Args:
+        cells: of one dataset and one label budget.
+        prompts: id of a cell to the origin of its prompts; "none" for cells that it lacks.
+    """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(replace(cell, seed=0, fold=0).id, []).append(cell)

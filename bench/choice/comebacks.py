@@ -81,7 +81,10 @@ def quantiles(
 ) -> dict[str, float]:
     """Family to the 90 % quantile of its comebacks, in points, 0 or more.
 
-    Those of the dataset `without` do not count, such as one that a method is now chosen for.
+    Args:
+        values: of `find_comebacks`.
+        without: name of a dataset that does not count, such as the one that a method is now chosen
+            for.
     """
     families: dict[str, list[float]] = {}
     for name, parts in values.items():
@@ -92,7 +95,11 @@ def quantiles(
 
 
 def load_comebacks() -> Values:
-    """The comebacks of the reference records."""
+    """The comebacks of the reference records.
+
+    Raises:
+        UserError: the file is missing or is not valid.
+    """
     path = shipped_results() / "reference" / FILE
     try:
         values: Values = json.loads(path.read_text())["comebacks"]
@@ -119,7 +126,11 @@ def to_text(values: Values) -> str:
 
 
 def write_comebacks(folder: Path) -> Path:
-    """Compute the comebacks of a results folder, and write them to it."""
+    """Compute the comebacks of a results folder, and write them to it.
+
+    Raises:
+        UserError: a record cannot be read, or the file cannot be written.
+    """
     return write_atomic(folder / FILE, to_text(find_comebacks(Store(folder).stream())))
 
 

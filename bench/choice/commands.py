@@ -19,6 +19,12 @@ _APART = ("methods", "datasets", "seeds", "folds", "labels", "lr")  # written by
 def next_commands(verdict: Verdict, request: Request, program: str, out: Path) -> list[str]:
     """The commands to train the recommended method, to predict with it, and to learn more.
 
+    Args:
+        verdict: with a recommended method.
+        request: what was compared; its settings are repeated.
+        program: name of the program.
+        out: the results folder.
+
     Raises:
         ValueError: no method is recommended.
     """

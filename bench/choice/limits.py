@@ -44,6 +44,9 @@ class Limits:
     def memory_device(self, device: str) -> str:
         """What the memory is predicted for: "cpu" or "cuda".
 
+        Args:
+            device: name of the torch device of the runs.
+
         Raises:
             UserError: the memory cannot be read.
         """
@@ -137,12 +140,20 @@ def apply_limits(
 
     Parameters and operations are counted without weights or images. Memory is predicted
     (`bench.cost.predict`), which takes seconds for each method. A method whose memory cannot be
-    predicted takes part. Returns the methods that take part, each with the operations of the
-    training of one run; and the others with the reasons.
+    predicted takes part.
+
+    Args:
+        arms: the methods.
+        limits: of the user.
+        images: number of training images.
+        device: what memory is predicted for, "cpu" or "cuda".
 
     Returns:
         The methods that take part, each with the operations of the training of one run; and the
         others with the reasons.
+
+    Raises:
+        UserError: the memory cannot be read, or an option of a method is out of range.
     """
     kept: list[tuple[float, int, Arm]] = []
     left_out = []

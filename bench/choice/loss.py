@@ -30,7 +30,10 @@ def expected_loss(best: Evidence, others: Sequence[Evidence]) -> Loss | None:
     """Resample specimens and runs; in each resample the loss is the largest lead, or 0.
 
     The largest of several noisy leads is too high on average, so the loss is rather overstated.
-    None with fewer than `FEWEST_SPECIMENS` specimens, for which resampling says too little.
+
+    Args:
+        best: the recommended method.
+        others: the methods that cannot be told from it; itself does not matter.
 
     Returns:
         None with fewer than `FEWEST_SPECIMENS` specimens, for which resampling says too little.
@@ -55,7 +58,11 @@ def expected_loss(best: Evidence, others: Sequence[Evidence]) -> Loss | None:
 
 
 def accuracy_interval(runs: Sequence[RunScore]) -> Interval | None:
-    """The 95 % interval of the mean merit over specimens and runs; None with one specimen."""
+    """The 95 % interval of the mean merit over specimens and runs; None with one specimen.
+
+    Args:
+        runs: on the same specimens.
+    """
     names = sorted(runs[0].sums)
     if len(names) < 2:
         return None
@@ -66,7 +73,10 @@ def accuracy_interval(runs: Sequence[RunScore]) -> Interval | None:
 def _scores(run: RunScore, names: Sequence[str], weights: Floats) -> Floats:
     """The merit of a run in each resample (draws,); NaN where none of its specimens is drawn.
 
-    `weights` (draws, G) is how often each specimen is in a resample.
+    Args:
+        run: with the sums of its specimens.
+        names: G names of all specimens.
+        weights: (draws, G), how often each specimen is in a resample.
     """
     sums = np.stack([_of(run.sums, name) for name in names])
     totals = np.einsum("dg,grp->drp", weights, sums)

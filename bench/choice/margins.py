@@ -67,7 +67,8 @@ def spread_margin(runs: int, spread: tuple[float, int]) -> float:
 def run_spread(values: Floats) -> tuple[float, int]:
     """Standard deviation of a run without the effects of method and run, and its freedom.
 
-    `values` (methods, runs) are of the methods still in the race.
+    Args:
+        values: (methods, runs) of the methods still in the race.
     """
     methods, runs = values.shape
     freedom = (methods - 1) * (runs - 1)
@@ -78,7 +79,13 @@ def run_spread(values: Floats) -> tuple[float, int]:
 
 
 def specimen_differences(best: Evidence, other: Evidence, runs: Sequence[int]) -> Floats:
-    """Differences best - other of the merit of each specimen (specimens,), averaged over runs."""
+    """Differences best - other of the merit of each specimen (specimens,), averaged over runs.
+
+    Args:
+        best: one method.
+        other: the other method.
+        runs: numbers of runs; those that one of the two lacks are left out.
+    """
     values: dict[str, list[float]] = {}
     for run in runs:
         if run in best.runs and run in other.runs:
@@ -89,7 +96,12 @@ def specimen_differences(best: Evidence, other: Evidence, runs: Sequence[int]) -
 
 
 def fewest_specimens(comparisons: int, level: float) -> int:
-    """The number of specimens from which a difference can be significant, at least 6."""
+    """The number of specimens from which a difference can be significant, at least 6.
+
+    Args:
+        comparisons: number of methods that are compared with the best.
+        level: significance level of all of them together.
+    """
     return max(FEWEST_SPECIMENS, 1 + math.ceil(math.log2(max(1, comparisons) / level)))
 
 
@@ -99,8 +111,11 @@ def significantly_worse(
     """Whether each other method is worse than the best; None where too few specimens are known.
 
     Wilcoxon's signed-rank test over specimens, Holm-corrected for those that can be tested.
-    `differences` are best - other, one array (specimens,) for each other method. `level` is of all
-    comparisons together; the default is that of one of `LOOKS` looks (Bonferroni).
+
+    Args:
+        differences: best - other, one array (specimens,) for each other method.
+        level: of all comparisons together; the default is that of one of `LOOKS`
+            looks (Bonferroni).
     """
     fewest = fewest_specimens(len(differences), level)
     testable = [place for place, values in enumerate(differences) if values.size >= fewest]

@@ -10,7 +10,14 @@ from bench.spec import Cell, Record
 
 
 def outlook(best: Evidence, records: Iterable[Record], criterion: Criterion) -> list[str]:
-    """Sentences on twice the labels and the steps; without records for it, how to get them."""
+    """Sentences on twice the labels and twice the steps; without records for it, how to get them.
+
+    Args:
+        best: the recommended method.
+        records: of the results folder: those that differ from the method's runs only in seed, fold
+            and number of labels (or steps) are used.
+        criterion: only Dice and other scores in percent are forecast.
+    """
     if not criterion.has_margin or criterion.unit != "points" or criterion.name.startswith("phase"):
         return []
     cell = best.arm.cells[0]

@@ -88,6 +88,12 @@ def hold_race(
 
     Every method gets run 0, in the order given. After the planned looks, methods that are behind
     get no further runs. The race ends when one method is left, or when those left have all runs.
+
+    Args:
+        evidence: the methods with their scores, in the order in which they should run.
+        criterion: what they are compared by.
+        comebacks: see `bench.choice.margins.margin`.
+        limits: on measured values.
     """
     alive, dropped = _by_prompts(evidence)
     rounds = min((len(one.arm.cells) for one in alive), default=0)

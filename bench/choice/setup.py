@@ -83,6 +83,13 @@ def set_up(
 ) -> Setup:
     """Expand a request, apply the limits, and put the methods in order.
 
+    Args:
+        request: one dataset and one label budget.
+        criterion: what methods are compared by.
+        limits: of the user.
+        device: name of the torch device of the runs.
+        tune: whether variants of each method take part.
+
     Raises:
         UserError: the request is not valid, names several datasets or label budgets, or no
             method is left.
@@ -148,7 +155,13 @@ def _images(request: Request) -> int:
 
 
 def training_speed(device: str, precision: str, threads: int) -> float:
-    """Operations per second that training reaches on this machine, measured in its own process."""
+    """Operations per second that training reaches on this machine, measured in its own process.
+
+    Args:
+        device: name of a torch device.
+        precision: "bf16" or "fp32".
+        threads: CPU threads of a cell.
+    """
     speeds: list[float] = []
     isolate(send_training_speed, device, precision, threads, on_event=speeds.append)
     return speeds[0]

@@ -21,6 +21,9 @@ def with_variants(cells: Sequence[Cell]) -> list[Cell]:
     A variant has another learning rate, or another value of the first option of `OPTIONS` that the
     method has and that it can be built with; further learning rates make up the number. A method
     that trains nothing has no variants. Repetitions are left out.
+
+    Args:
+        cells: the runs of methods under the `equal` protocol.
     """
     once: dict[str, Cell] = {}
     built: dict[str, bool] = {}

@@ -177,6 +177,11 @@ def recommend(
     As good are methods within `CLOSE` of the best mean selection merit, and within what the spread
     of the runs explains. Costs are compared one after the other (`Evidence.costs`); methods with
     equal costs by their merit, then by their place in the request. Names never matter.
+
+    Args:
+        criterion: what they are compared by.
+        candidates: methods with a selection merit; compared over the runs that all of them have.
+        leave_out: numbers of runs that do not count.
     """
     shared = sorted(set.intersection(*(set(one.runs) for one in candidates)) - set(leave_out))
     merits = selections(candidates, shared)

@@ -92,6 +92,9 @@ def add_save_every(add: AddOptions) -> None:
 def prepare_run(arguments: argparse.Namespace) -> "RunSettings":
     """The settings of a run; unless it is a dry run, a server imports torch in the background.
 
+    Args:
+        arguments: with the options of `add_run_options`.
+
     Raises:
         UserError: a limit is out of range, or the rule for keeping models is unknown.
     """
@@ -115,11 +118,21 @@ def run_and_report(
     """Run the cells without a record, write the report, and name the failures; see `run_cells`.
 
     A dry run only lists the cells with their states, predicts what is to do, and writes nothing.
-    `arguments` has `out`, `dry_run` and `report`, one of `REPORTS`. Returns the exit code: 1 if a
-    cell has a status other than "ok", otherwise 0; 0 for a dry run.
+
+    Args:
+        cells: the grid, each cell once.
+        notes: sentences that are printed first.
+        settings: of `prepare_run`.
+        arguments: with `out`, the results folder, `dry_run`, to list the cells only, and `report`,
+            one of `REPORTS`.
+        console: to print on.
 
     Returns:
         The exit code: 1 if a cell has a status other than "ok", otherwise 0; 0 for a dry run.
+
+    Raises:
+        UserError: the device is not available, the results folder cannot be used, or it holds a
+            file that is not a record.
     """
     from bench.run.shard import shard_of
     from bench.run.store import Store
@@ -260,8 +273,10 @@ def _list(cells: "Sequence[Cell]", records: "Sequence[Record | None]", console: 
 def varying_columns(cells: "Sequence[Cell]") -> dict[str, list[str]]:
     """Columns of folds, of label budgets, and of recipe fields that differ within a method.
 
-    Folds have a column if a cell has more than one, label budgets if a cell has one. Keys are
-    titles, values the text for each cell.
+    Folds have a column if a cell has more than one, label budgets if a cell has one.
+
+    Returns:
+        Title of a column to its text for each cell; empty without such columns.
     """
     from bench.spec import Recipe
 

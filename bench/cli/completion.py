@@ -21,6 +21,10 @@ class PrintCompletion(argparse.Action):
 def completion_script(shell: str, commands: dict[str, Any]) -> str:
     """The script that completes `sam-bench` in a shell: commands, options, names and files.
 
+    Args:
+        shell: "bash", "zsh" or "tcsh".
+        commands: word to module of each command.
+
     Raises:
         UserError: shtab does not know the shell.
     """

@@ -35,6 +35,11 @@ def _read_crop(text: str) -> None:
 def check_folders(names: list[str], arguments: argparse.Namespace, console: Console) -> None:
     """Print what is read of datasets and folders.
 
+    Args:
+        names: registered names, or paths of folders.
+        arguments: with `channels` and `crop`.
+        console: to print on.
+
     Raises:
         UserError: one cannot be read.
     """

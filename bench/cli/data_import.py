@@ -51,6 +51,9 @@ def add_import(actions: Any) -> None:
 def run_import(arguments: argparse.Namespace, console: Console) -> int:
     """Import a folder and print what was done; without a target, print what it looks like.
 
+    Returns:
+        The exit code 0.
+
     Raises:
         UserError: as `import_folder`, or an option has a wrong value.
     """

@@ -34,6 +34,13 @@ def fetch_all(
 ) -> None:
     """Download files one after the other, with a progress bar for each.
 
+    Args:
+        names: what to download, as typed.
+        known: names that can be downloaded, for the message if `names` is empty.
+        fetch: downloads one name, reports progress, and returns the path.
+        console: to print on.
+        accept: SHA-256 sums that the user accepts.
+
     Raises:
         UserError: `names` is empty; errors of `fetch` are passed on, and end the downloads.
     """

@@ -72,8 +72,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def describe_cell(cell: "Cell", store: "Store", retry: bool) -> dict[str, Any]:
     """What a scheduler needs to know of a cell, as plain values.
 
-    These are "id", the settings, "status" of its record (None without one), "done" (the same run
-    would not run it again) and "record", the path of its record, which need not exist.
+    Args:
+        cell: the cell.
+        store: the results folder; it need not exist.
+        retry: as in `RunSettings`.
 
     Returns:
         "id", the settings, "status" of its record (None without one), "done" (the same run would

@@ -22,6 +22,12 @@ def show_grid_cost(cells: Sequence[Cell], device: str, threads: int, console: Co
 
     Equal configurations are predicted once, and no more after `BUDGET_S`.
 
+    Args:
+        cells: without a record, at least one.
+        device: name of a torch device.
+        threads: CPU threads of a cell.
+        console: to print on.
+
     Raises:
         UserError: a dataset cannot be read.
     """

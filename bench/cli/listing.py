@@ -15,7 +15,11 @@ Description = dict[str, Any]
 def show_list(name: str, as_json: bool, console: Console) -> int:
     """Print what can be chosen; returns the exit code 0.
 
-    With a name, only what has this name is shown, in full.
+    Args:
+        name: of a method, a dataset or a backbone, which is shown in full; all things with this
+            name are shown. "" for all.
+        as_json: one JSON object instead of tables.
+        console: to print on.
 
     Raises:
         UserError: nothing has that name, or the plugin of that name cannot be used here.
@@ -37,9 +41,11 @@ def show_list(name: str, as_json: bool, console: Console) -> int:
 def describe_everything() -> dict[str, Any]:
     """Describe everything that can be chosen; imports torch.
 
-    "methods" and "datasets" are lists of `describe_method` and `describe_dataset`; "backbones" a
-    list of dicts with the facts of `Backbone`, image_size in pixels, and weights (where they are,
-    or how to get them); "unavailable" has the reason why a plugin cannot be imported by its file.
+    Returns:
+        "methods" and "datasets": lists of `describe_method` and `describe_dataset`; "backbones": a
+        list of dicts with the facts of `Backbone`, image_size in pixels, and weights (where they
+        are, or how to get them); "unavailable": name of the file of a plugin to the reason why it
+        cannot be imported.
     """
     from bench.plugins.describe import describe_dataset, describe_method
     from bench.plugins.registry import (

@@ -29,7 +29,13 @@ class Number:
 
 
 class NumbersInText:
-    """The `type` of an option that holds numbers in text: checked at once, kept as it is typed."""
+    """The `type` of an option that holds numbers in text: checked at once, kept as it is typed.
+
+    Args:
+        reader: reads the text and raises UserError if something in it is not allowed; a function,
+            or "module:name" of one that is imported when the option is parsed.
+        arguments: further ones of the reader.
+    """
 
     def __init__(self, reader: str | Callable[..., object], *arguments: str | None) -> None:
         self.reader, self.arguments = reader, arguments

@@ -11,7 +11,8 @@ from bench.errors import UserError
 def proposing_groups(out: Path) -> Iterator[None]:
     """Where images of different parts stop the block, write all pairs and a proposal, and say so.
 
-    The files are in `overlaps/NAME` of the results folder `out`.
+    Args:
+        out: results folder; the files are in `overlaps/NAME` of it.
 
     Raises:
         UserError: images of different parts overlap; the message names the files.

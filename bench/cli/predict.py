@@ -195,6 +195,9 @@ def _report(outcomes: "Sequence[PictureDone]", out: Path, console: Console, sepa
     """Name the failures and the outputs; the exit code.
 
     With `separated`, the model separates objects, so there are maps of their numbers.
+
+    Raises:
+        UserError: no image could be predicted. Its message is the reason, or how many failed.
     """
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     done = len(outcomes) - len(failed)

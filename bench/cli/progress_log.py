@@ -24,7 +24,11 @@ class ProgressLog:
     """Prints a line for each phase of a cell, and one at least every `EVERY_S` seconds.
 
     The lines have no control characters. Use it in a `with` block: a thread of its own prints where
-    a phase reports nothing for long. At most `every_s` seconds are between two lines.
+    a phase reports nothing for long.
+
+    Args:
+        console: to print on.
+        every_s: longest time between two lines in seconds.
     """
 
     def __init__(self, console: Console, every_s: float = EVERY_S) -> None:

@@ -14,7 +14,11 @@ LINE_S = 30.0  # between two lines in a log
 
 @contextmanager
 def showing_reading(console: Console) -> Iterator[None]:
-    """Inside this block, show a bar of what is read; in a log, a line at least every 30 s."""
+    """Inside this block, show a bar of what is read; in a log, a line at least every 30 s.
+
+    Args:
+        console: to print on.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

@@ -100,6 +100,12 @@ def _check_latex(arguments: argparse.Namespace) -> "list[Column]":
 def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
     """Print the tables of all records, and write tables, plots and overview.
 
+    Args:
+        store: an open results folder. Collections are loaded if pictures of them are drawn;
+            pictures of those that are not on this machine, or differ, are left out.
+        console: to print on.
+        html: also write report.html.
+
     Raises:
         UserError: a record cannot be read, or a file cannot be written.
     """
@@ -134,7 +140,11 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
 
 
 class Pictures(Mapping[str, "Lookup"]):
-    """Functions that read the images of collections, as `write_report` takes them."""
+    """Functions that read the images of collections, as `write_report` takes them.
+
+    Args:
+        collections: by the name of the dataset; each is used when its function is asked for.
+    """
 
     def __init__(self, collections: "Mapping[str, Collection]") -> None:
         self._collections = collections

@@ -17,11 +17,17 @@ def write_against(
 ) -> list[Path]:
     """Print the differences in Dice from one row, and write those in all scores as CSV.
 
-    The files are `against/<slug>.csv` in the results folder. Tables without the row, such as
-    "lora[rank=8]", are left out.
+    Args:
+        comparisons: the tables; those without this row are left out.
+        name: label of the row, such as "lora[rank=8]".
+        folder: results folder; the files are `against/<slug>.csv` in it.
+        console: to print on.
 
     Returns:
         The files.
+
+    Raises:
+        UserError: no ranked row has this name, or a file cannot be written.
     """
     from bench.files import write_atomic
     from bench.report.compare.against import find_references

@@ -17,7 +17,11 @@ DEFAULT_COLUMNS = "dice,iou,hd95,trainable"
 
 
 def choose_columns(text: str) -> "list[Column]":
-    """Return the columns of a list such as "dice,trainable", each once."""
+    """Return the columns of a list such as "dice,trainable", each once.
+
+    Raises:
+        UserError: no column has one of these names.
+    """
     from bench.report.records.columns import column_names
 
     known = column_names()
@@ -28,7 +32,11 @@ def choose_columns(text: str) -> "list[Column]":
 
 
 def choose_datasets(comparisons: "list[Comparison]", text: str | None) -> "list[Comparison]":
-    """Return the comparisons that were trained or tested on one of these datasets; None: all."""
+    """Return the comparisons that were trained or tested on one of these datasets; None: all.
+
+    Raises:
+        UserError: no record is of one of these datasets.
+    """
     if text is None:
         return comparisons
     names_of = {one: {one.rows[0].cells[0].dataset_name, one.test_images} for one in comparisons}
@@ -49,8 +57,12 @@ def write_latex(
 ) -> list[Path]:
     """Write a table for each comparison, and print the paths.
 
-    The files are `latex/<slug>.tex` in the results folder. With `against`, the label of a row,
-    tables without this row are left out.
+    Args:
+        comparisons: those to write; with `against`, those without this row are left out.
+        columns: to show.
+        against: label of the row with which the others are compared, or None for the best.
+        folder: results folder; the files are `latex/<slug>.tex` in it.
+        console: to print on.
 
     Raises:
         UserError: no ranked row is named `against`, or a file cannot be written.

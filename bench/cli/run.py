@@ -195,6 +195,10 @@ def expand_request(
 ) -> "tuple[list[Cell], list[str], RunSettings]":
     """The cells that are requested, notes on them, and how they are to run.
 
+    Args:
+        arguments: with the options of a grid, a recipe and a run.
+        console: shows what is read.
+
     Raises:
         UserError: an option is missing, or a name or a value is not allowed.
     """

@@ -18,10 +18,14 @@ class RunReport:
 
     Cells that end while it writes share the next report. It gives way to cells that measure a
     speed. Use it in a `with` block; on leaving, a report that is being written is completed, after
-    an error or an interrupt it is not awaited. `when` is "each" (after each cell that ran), "end"
-    (tables and `index.md` after the first of them, if the folder has no `index.md` yet; the report
-    at the end is for the caller) or "none". `say` is called in the thread with a sentence if a
-    report cannot be written; no other follows.
+    an error or an interrupt it is not awaited.
+
+    Args:
+        store: an open results folder.
+        when: one of `bench.cli.cells.REPORTS`. "each": after each cell that ran. "end": tables and
+            `index.md` after the first of them, if the folder has no `index.md` yet; the report at
+            the end is for the caller. "none": never.
+        say: called in the thread with a sentence if a report cannot be written; no other follows.
     """
 
     def __init__(self, store: "Store", when: str, say: Callable[[str], None]) -> None:
@@ -72,6 +76,10 @@ class RunReport:
 
 def write_between_cells(store: "Store", *, figures: bool) -> None:
     """Write the report while cells may be running; nothing is printed.
+
+    Args:
+        store: the results folder; it has a record.
+        figures: also draw the figures, otherwise only tables and `index.md` are written.
 
     Raises:
         UserError: a record cannot be read, or a file cannot be written.

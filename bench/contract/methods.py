@@ -67,6 +67,11 @@ def build_model(method: Method, task: Task, seed: int = 0) -> nn.Module:
     The weights of the last norms in TinyViT's convolution blocks, which timm initialises with 0,
     are set to 1, because no gradient passes a frozen factor of 0.
 
+    Args:
+        method: as registered.
+        task: the task that the model is built for.
+        seed: seed of torch's generator, which draws the initial weights.
+
     Raises:
         UserError, UnsupportedError: of the method, if it cannot do the task.
     """
@@ -97,7 +102,12 @@ def example_prompts(model: nn.Module, task: Task) -> tuple[Prompts, ...]:
 
 
 def logits_of(model: nn.Module, task: Task) -> Tensor:
-    """The logits (2, K, S, S) of `random_batch`, with `example_prompts` if it takes prompts."""
+    """Return the logits (2, K, S, S) of `random_batch`, with `example_prompts` if it takes prompts.
+
+    Args:
+        model: of a method; its mode (training or evaluation) is not changed.
+        task: the task that it was built for.
+    """
     logits: Tensor = model(random_batch(task)[0].float() / 255, *example_prompts(model, task))
     return logits
 
@@ -106,6 +116,10 @@ def reached_by_gradients(method: Method, model: nn.Module) -> set[str]:
     """Return the names of the trainable parameters that the method does not declare idle.
 
     No gradient is computed here.
+
+    Args:
+        method: its `idle` holds regular expressions of whole names.
+        model: a model of the method.
     """
     return {
         name

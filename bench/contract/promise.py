@@ -40,8 +40,11 @@ def run_promise(promise: Callable[..., None], *arguments: object) -> Outcome:
     """Check one promise.
 
     An exception in the plugin's code is a failure, too; it is not raised, unless it is no
-    `Exception`, as KeyboardInterrupt. For an exception, what is wrong is its type and the first
-    line of its message.
+    `Exception`, as KeyboardInterrupt.
+
+    Args:
+        promise: the function to call; the first line of its docstring is the promise.
+        arguments: of the call.
 
     Returns:
         The promise, and what is wrong; for an exception its type and the first line of its message.

@@ -14,8 +14,14 @@ def write_tiny_folder(folder: Path) -> Path:
 
     They are grey PNG files, the same in every call; a mask has the name of its image.
 
+    Args:
+        folder: it is created if needed, with images/ and masks/ inside.
+
     Returns:
         The folder.
+
+    Raises:
+        FileExistsError: the folder already contains images/ or masks/.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)

@@ -106,8 +106,12 @@ class CostCard:
 def count_model(model: Model, batch: int) -> Counts:
     """Count parameters, operations, and the size of the file of a trained model.
 
-    A model that takes prompts is counted with one prompt per image. `batch` is the number of
-    images, or stacks of `task.depth` slices, in the training step.
+    A model that takes prompts is counted with one prompt per image.
+
+    Args:
+        model: its module is on the meta device, where nothing is computed. The module is left with
+            BatchNorm in evaluation mode, all else in training mode, and gradients without values.
+        batch: number of images, or stacks of `task.depth` slices, in the training step.
     """
     task, module, shape = model.task, model.module, list[int]()
 

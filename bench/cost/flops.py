@@ -42,6 +42,9 @@ def count_forward_flops(forward: Callable[[], Any]) -> int:
     Gradients are enabled during the call, because without them torch's counter fails on modules
     whose output is a view of a trainable parameter, as in SAM's prompt encoder. Use a model from
     `on_meta` and inputs on the meta device, so that nothing is computed.
+
+    Args:
+        forward: runs the model once; its result is not used.
     """
     return _count(forward)
 
@@ -49,8 +52,9 @@ def count_forward_flops(forward: Callable[[], Any]) -> int:
 def count_flops_of_parts(forward: Callable[[], Any], module: nn.Module) -> dict[str, int]:
     """FLOPs (2 x multiply-adds) of one call of `forward` in each part of `module`.
 
-    Keys are names of children, and "" for what is outside all of them; the sum is
-    `count_forward_flops(forward)`. Names without FLOPs are left out.
+    Args:
+        forward: calls `module`; as in `count_forward_flops`.
+        module: its direct children are the parts.
 
     Returns:
         Names of children to their FLOPs, and "" to those outside all children; their sum is
@@ -78,8 +82,11 @@ def count_train_step_flops(step: Callable[[], Any]) -> int:
     Operations that activation checkpointing computes twice count twice. The operations of the
     optimiser are elementwise and count as 0. Use the meta device (`on_meta`): there, the backward
     pass of attention counts 2 x its forward pass; with a flash kernel, which recomputes the logits,
-    it counts 2.5 x. `step` runs forward, loss and backward pass once. On the meta device it must
-    not read a value (`loss.item()`), because tensors there have none.
+    it counts 2.5 x.
+
+    Args:
+        step: runs forward, loss and backward pass once; its result is not used. On the meta device
+            it must not read a value (`loss.item()`), because tensors there have none.
     """
     return _count(step)
 
@@ -88,6 +95,12 @@ def flops_of_operator(
     operator: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], result: Any
 ) -> int:
     """FLOPs (2 x multiply-adds) of one call of an operator, as the counts of this module add them.
+
+    Args:
+        operator: as a dispatch mode receives it.
+        arguments: of the call.
+        keywords: of the call.
+        result: what the call returned.
 
     Returns:
         The FLOPs; 0 for operators other than matrix products, convolutions and attention.
@@ -107,9 +120,12 @@ def count_macs_fvcore(model: nn.Module, images: Tensor, *others: Any) -> int | N
     BatchNorm, 4 per output element of bilinear resizing, 1 per output element of nearest resizing,
     1 per input element of adaptive average pooling. Operations that do not influence the output
     (such as SAM's IoU head if only masks are returned) are not in a trace and not counted. The
-    model is traced in evaluation mode; its training flags are restored. `images` are (B, 3, S, S)
-    float in [0, 1]; further arguments, such as prompts, are constants of the trace. None if the
-    trace ends with a RuntimeError (which is logged).
+    model is traced in evaluation mode; its training flags are restored.
+
+    Args:
+        model: on the CPU; SAM's image encoder cannot be traced on the meta device.
+        images: (B, 3, S, S) float in [0, 1].
+        others: further arguments of any type, such as prompts; they are constants of the trace.
 
     Returns:
         The number of multiply-adds of the whole batch; None if the trace ends with a RuntimeError
@@ -184,8 +200,14 @@ def _convolution_backward(
     """FLOPs of the backward pass: those of the forward pass for each requested gradient.
 
     Torch's own formula counts the weight gradient of grouped convolutions once for every group.
-    `others` are bias, stride, padding, dilation, transposed, output padding, groups, and which
-    gradients are requested (input, weight, bias).
+
+    Args:
+        out: shape of the output's gradient.
+        x: shape of the input.
+        weight: shape of the weight.
+        others: further arguments of the operator: bias, stride, padding, dilation, transposed,
+            output padding, groups, and which gradients are requested (input, weight, bias).
+        out_shape: shape of the operator's result; not needed.
     """
     transposed, requested = others[4], others[7]
     return sum(requested[:2]) * int(conv_flop_count(x, weight, out, transposed))

@@ -32,6 +32,9 @@ Alone = Callable[[], AbstractContextManager[object]]
 def count_cost(model: Model) -> Cost:
     """Count what `model` costs, from its shape; the model does not change.
 
+    Args:
+        model: on any device; its recipe gives the batch size.
+
     Returns:
         A cost with only the values that need no measurement. `forward_macs_fvcore` is None if
         fvcore cannot trace the model.
@@ -133,10 +136,17 @@ def measure_training_memory(model: Model) -> MemorySplit:
     """Measure the peak memory of a training step of the whole model on random images.
 
     The model is trained for two steps and left in training mode. Frozen stages run in each step.
-    All are in bytes.
+
+    Args:
+        model: on the device to measure on, with trainable parameters; its recipe gives batch size
+            and precision.
 
     Returns:
         The peak and its parts in bytes.
+
+    Raises:
+        RuntimeError: this process holds other memory on the CUDA device, see `measure_memory`.
+        ValueError: nothing is trainable.
     """
     batch = _noise(model).to(model.device)
     model.module.train()

@@ -23,9 +23,11 @@ def count_params(model: nn.Module) -> tuple[int, int]:
 def count_params_of_parts(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Count the parameters of each part of a model as `count_params` does.
 
-    A parameter that several parts share counts in the first of them. Keys are names of direct
-    children, and "" for parameters that the model owns itself; values the numbers of trainable and
-    of all parameters. What has no parameters of its own is left out.
+    A parameter that several parts share counts in the first of them.
+
+    Returns:
+        Name of each direct child, and "" for parameters that the model owns itself, to its numbers
+        of trainable and of all parameters. What has no parameters of its own is left out.
     """
     counts: dict[str, tuple[int, int]] = {}
     for name, parameter in model.named_parameters():

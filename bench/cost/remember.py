@@ -48,7 +48,11 @@ def remembered(subject: str, method: Method, settings: object, compute: Callable
 
 @functools.cache
 def _code(method_file: str) -> str:
-    """What results depend on besides settings, hashed; methods may share code of their folder."""
+    """What results depend on besides settings, as a hash; methods may share code of their folder.
+
+    Args:
+        method_file: of a built-in method.
+    """
     methods = Path(method_file).parent
     parts = [
         code_hash(folder, sorted(folder.rglob("*.py")), _LIBRARIES)

@@ -125,8 +125,10 @@ def bar_height(image: UInt8) -> int:
     The bar is a block of rows at the bottom, `LEAST` to `MOST` of the height. In each of its rows
     at least 35 % of the pixels have the colour of the bar (within 2 levels), or all pixels are
     equal (a line); 0.3 to 50 % of its pixels differ by more than 60 levels (text and scale bar). In
-    as many rows above it, fewer than 10 % of the pixels have its colour. `image` is (H, W, 3)
-    uint8.
+    as many rows above it, fewer than 10 % of the pixels have its colour.
+
+    Args:
+        image: (H, W, 3) uint8.
     """
     height = image.shape[0]
     grey = image[height - int(height * 2 * MOST) :, :, 1].astype(np.int16)

@@ -104,6 +104,11 @@ def show(raster: Raster, name: str, levels: Levels | None = None, channels: str 
 def show_selected(raster: Raster, pixels: Pixels, selection: Selection) -> UInt8:
     """Image (H, W, 3) uint8 of the selected channels and frame, NaN and infinite pixels black.
 
+    Args:
+        raster: the whole image.
+        pixels: where it comes from, for messages.
+        selection: what of it is read.
+
     Raises:
         UserError: values are complex, a channel is missing, or nothing is left.
     """
@@ -201,7 +206,10 @@ def _class_map(item: Item, collection: Collection, stored: Codes) -> UInt8:
 def check_sizes(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
     """Check that image and mask have one size.
 
-    Both are (H, W).
+    Args:
+        item: their item, for the message.
+        image: (H, W) of the image.
+        mask: (H, W) of the mask.
 
     Raises:
         UserError: the sizes differ.
@@ -224,7 +232,13 @@ def _way_to_one_size(image: tuple[int, ...], mask: tuple[int, ...]) -> str:
 
 
 def undeclared(item: Item, values: list[int], table: dict[int, int]) -> UserError:
-    """The error for a mask that holds values without a class; it is returned, not raised."""
+    """The error for a mask that holds values without a class; it is returned, not raised.
+
+    Args:
+        item: the image of the mask.
+        values: the values without a class; the message has the first 8.
+        table: stored value to class index.
+    """
     return UserError(
         f"mask {describe(item.mask, item.name)} holds {', '.join(map(show_value, values[:8]))}"
         f"{' and more' if len(values) > 8 else ''}, but only "

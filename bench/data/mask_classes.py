@@ -22,6 +22,10 @@ def present_classes(collection: Collection, items: Sequence[Item]) -> list[froze
     Where the reader of the collection kept what its files hold, no mask is decoded. Other masks are
     decoded once: the result is kept as long as the item, and for files in the cache too.
 
+    Args:
+        collection: of the items.
+        items: some of its items.
+
     Raises:
         UserError: as `decode_mask`.
     """

@@ -66,6 +66,10 @@ def read_instances(pixels: Pixels, *, unlabelled: bool = False) -> npt.NDArray[n
 def mask_codes(raster: Raster, pixels: Pixels) -> Codes:
     """One integer per pixel (H, W) of a mask: its grey level or index, or the code of its colour.
 
+    Args:
+        raster: stored values.
+        pixels: where they come from, for messages.
+
     Raises:
         UserError: a value is not a whole number, or a PNG of 16 bits per channel cannot be read.
     """

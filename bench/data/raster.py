@@ -109,6 +109,9 @@ def load_wide(path: Path) -> Raster:
 
     Pillow keeps one byte of each colour: which one follows from the order of bytes that it assumes.
     PNG has the upper byte first, so the other order gives the lower byte.
+
+    Raises:
+        UserError: the file cannot be read, or is grey with alpha, for which Pillow has one order.
     """
     upper = load(path)
     try:
@@ -198,7 +201,11 @@ def size_of(pixels: Pixels) -> tuple[int, int]:
 
 
 def holds_fractions(pixels: Pixels) -> bool:
-    """Whether the type of the values has NaN and infinity; of a file only the header is read."""
+    """Whether the type of the values has NaN and infinity; of a file only the header is read.
+
+    Raises:
+        OSError or ValueError: the file cannot be read as an image.
+    """
     if not isinstance(pixels, Path):
         return pixels.dtype.kind in "fc"
     check_regular(pixels)

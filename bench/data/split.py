@@ -139,7 +139,11 @@ def canonical_ratio(text: str) -> str:
 
 
 def shares_of(ratio: str) -> dict[str, float]:
-    """The share of each part, in (0, 1); `SHARES` for ""."""
+    """The share of each part, in (0, 1); `SHARES` for "".
+
+    Args:
+        ratio: of `canonical_ratio`.
+    """
     if not ratio:
         return SHARES
     numbers = [int(word) for word in ratio.split(":")]

@@ -114,8 +114,10 @@ def sliding_window(lap: int) -> Transform:
     Neighbouring windows of the grid overlap by half. Their order is shuffled, always in the same
     way, so that the first few are spread over the image. In the first pass over the grid they are
     unchanged; later they have a random orientation and random intensities. A smaller image is
-    enlarged as in `native_window`. `lap` is the number of the window, from 0; after the last window
-    of the grid the first comes again.
+    enlarged as in `native_window`.
+
+    Args:
+        lap: number of the window, from 0; after the last window of the grid the first comes again.
     """
 
     def cut(image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator) -> View:

@@ -28,6 +28,10 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
     """The largest difference of two outputs, divided by the largest absolute value of `ours`.
 
     The divisor is at least 1. The result is infinite if any output is not finite.
+
+    Args:
+        ours: of the kept model, any shape.
+        theirs: of the exported model, the same shape.
     """
     ours, theirs = ours.double(), theirs.double()
     scale = max(1.0, ours.abs().max().item())
@@ -37,6 +41,10 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
 
 def require_agreement(difference: float, limit: float) -> None:
     """Refuse an export whose output differs from that of the model.
+
+    Args:
+        difference: result of `largest_difference`.
+        limit: largest difference that is allowed.
 
     Raises:
         UserError: `difference` is above `limit`, or NaN.

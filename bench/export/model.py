@@ -261,7 +261,11 @@ def _add_metadata(file: Path, folder: Path, header: dict[str, str]) -> None:
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `out` when the block ends without an error."""
+    """A temporary folder that becomes `out` when the block ends without an error.
+
+    Raises:
+        UserError: `out` exists, or cannot be written.
+    """
     if out.exists():
         raise UserError(f"{out} exists: remove it, or give another folder by --out")
     try:

@@ -24,7 +24,11 @@ OPSET = 18
 
 
 class OnePrompt(nn.Module):
-    """A prompted model with exactly one prompt for each image."""
+    """A prompted model with exactly one prompt for each image.
+
+    Args:
+        model: with a `PromptedDecoder`.
+    """
 
     def __init__(self, model: SamSegmenter) -> None:
         super().__init__()
@@ -49,12 +53,16 @@ class OnePrompt(nn.Module):
 def onnx_module(module: nn.Module, task: Task) -> tuple[nn.Module, dict[str, Tensor]]:
     """The module to export, and its inputs for two images.
 
-    For a prompted model it is a `OnePrompt`. Inputs are "images" (2, 3, S, S) float and, for a
-    prompted model, "prompts", one for each image.
+    Args:
+        module: a trained model.
+        task: what it was built for.
 
     Returns:
         `module`, or for a prompted model a `OnePrompt`, and name to input: "images" (2, 3, S, S)
         float and, for a prompted model, "prompts", one for each image.
+
+    Raises:
+        UnsupportedError: the model cannot be one ONNX file; the message names the property.
     """
     if task.depth > 1:
         raise UnsupportedError(
@@ -78,11 +86,20 @@ def onnx_program(module: nn.Module, task: Task) -> Any:
 
     The input `images` is (B, 3, S, S) float in [0, 1], the output `logits` (B, K, S, S). Models
     that take prompts have a second input `prompts`, one for each image, and the output is (B, S, S)
-    for the class of the prompt; see `OnePrompt`. A merged copy of the model is translated; where a
-    part cannot be merged (some tuners of peft), `module` itself, which is put into evaluation mode.
+    for the class of the prompt; see `OnePrompt`.
+
+    Args:
+        module: a trained model. A merged copy of it is translated. Where a part cannot be merged
+            (some tuners of peft) `module` itself is translated, and put into evaluation mode.
+        task: what it was built for.
 
     Returns:
         The program of `torch.onnx.export`.
+
+    Raises:
+        UnsupportedError: the model takes stacks of slices, has more than 2 GB of weights, or has an
+            operation that the exporter of torch cannot translate.
+        UserError: onnxscript is not installed.
     """
     import_library("onnxscript", "an ONNX file")
     exported, inputs = onnx_module(_merged_if_possible(module), task)
@@ -111,7 +128,13 @@ def onnx_program(module: nn.Module, task: Task) -> Any:
 
 
 def write_onnx(program: Any, path: Path, header: Mapping[str, str]) -> None:
-    """Write the program with its weights in one file, and the header as its metadata."""
+    """Write the program with its weights in one file, and the header as its metadata.
+
+    Args:
+        program: result of `onnx_program`; the header stays in its metadata.
+        path: of the file, which is replaced.
+        header: name to text.
+    """
     program.model.metadata_props.update(header)
     program.save(path, external_data=False)
 
@@ -120,12 +143,18 @@ def write_onnx(program: Any, path: Path, header: Mapping[str, str]) -> None:
 def onnx_difference(module: nn.Module, task: Task, path: Path) -> tuple[float, int]:
     """Compare the file in onnxruntime with the model, for batches of one and of two images.
 
-    The difference is relative (see `largest_difference`), and the pixels are those of both batches
-    together.
+    Args:
+        module: the model that was exported, in evaluation mode (`eval()`).
+        task: what it was built for.
+        path: of the ONNX file.
 
     Returns:
         The largest difference of the logits, relative (see `largest_difference`), and the number
         of pixels with another class in both batches together.
+
+    Raises:
+        UserError: onnxruntime is not installed.
+        UnsupportedError: as `onnx_module`.
     """
     runtime = import_library("onnxruntime", "the check of an ONNX file")
     options = runtime.SessionOptions()

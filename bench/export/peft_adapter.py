@@ -22,7 +22,12 @@ ENCODER = "image_encoder."
 
 
 def lora_layers(module: nn.Module) -> dict[str, LoRALinear]:
-    """The layers of the image encoder with LoRA updates, by their names in SAM; at least one."""
+    """The layers of the image encoder with LoRA updates, by their names in SAM; at least one.
+
+    Raises:
+        UnsupportedError: there are none, or training changes other tensors of the encoder too.
+            Trained tensors outside the encoder are allowed.
+    """
     layers = {
         name: part
         for name, part in module.named_modules()
@@ -49,6 +54,10 @@ def base_sam(module: SamSegmenter, task: Task) -> Sam:
 
     Its prompt encoder and mask decoder have random weights: the adapter does not concern them.
 
+    Args:
+        module: a model of this project with LoRA layers in its encoder; it is not changed.
+        task: what it was built for.
+
     Raises:
         UnsupportedError: `segment_anything` does not have this image encoder.
     """
@@ -63,7 +72,8 @@ def base_sam(module: SamSegmenter, task: Task) -> Sam:
 def as_one_update(layer: LoRALinear) -> tuple[Tensor, Tensor, float]:
     """The updates of all slices of a layer as one update of the whole layer.
 
-    They are A (n r, in), B (out, n r) and the scale of the product, for n updates of rank r.
+    Returns:
+        A (n r, in), B (out, n r) and the scale of the product, for n updates of rank r.
     """
     updates: dict[str, Any] = dict(layer.updates.items())
     rank = layer_rank(layer)
@@ -86,6 +96,11 @@ def layer_rank(layer: LoRALinear) -> int:
 
 def write_adapter(layers: dict[str, LoRALinear], base: Sam, folder: Path) -> None:
     """Write the adapter as `PeftModel.save_pretrained` does.
+
+    Args:
+        layers: of `lora_layers`.
+        base: of `base_sam`; remains unchanged.
+        folder: is made if needed; files of these names are replaced.
 
     Raises:
         UserError: peft is not installed.
@@ -119,8 +134,17 @@ def write_adapter(layers: dict[str, LoRALinear], base: Sam, folder: Path) -> Non
 def adapter_difference(module: SamSegmenter, base: Sam, folder: Path) -> float:
     """The largest difference of the image embeddings of a model and of SAM with its adapter.
 
+    Args:
+        module: the model that was exported, in evaluation mode (`eval()`).
+        base: of `base_sam` or `tuner_base`; remains unchanged.
+        folder: of the adapter, which peft loads.
+
     Returns:
         As `largest_difference`.
+
+    Raises:
+        UserError: peft is not installed.
+        UnsupportedError: the adapted encoder of SAM does not run.
     """
     peft = import_library("peft", "an adapter of peft")
     adapted = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()

@@ -27,6 +27,11 @@ def tuner_base(module: SamSegmenter, task: Task) -> Sam:
     """A SAM of `segment_anything` with the encoder's weights before training.
 
     Its prompt encoder and mask decoder have random weights; `module` remains unchanged.
+
+    Raises:
+        UserError: peft is not installed.
+        UnsupportedError: the tuner changed the weights of SAM when it was built, or
+            `segment_anything` does not have this image encoder.
     """
     configuration = module.image_encoder.peft_config[NAME]
     start = getattr(configuration, "init_lora_weights", True)
@@ -44,7 +49,12 @@ def tuner_base(module: SamSegmenter, task: Task) -> Sam:
 
 
 def write_tuner(module: SamSegmenter, base: Sam, folder: Path) -> None:
-    """Write the adapter as `PeftModel.save_pretrained` does; `base` remains unchanged."""
+    """Write the adapter as `PeftModel.save_pretrained` does; `base` remains unchanged.
+
+    Raises:
+        UserError: peft is not installed.
+        UnsupportedError: the tuner selects layers by a list of names.
+    """
     peft = import_library("peft", "an adapter of peft")
     encoder = _library_layers(module)
     state = peft.get_peft_model_state_dict(encoder, adapter_name=NAME)

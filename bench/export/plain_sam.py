@@ -109,6 +109,10 @@ def sam_with_encoder(encoder: nn.Module, task: Task) -> Sam:
 
     Its prompt encoder and mask decoder have random weights.
 
+    Args:
+        encoder: its tensors are copied.
+        task: what the model of the encoder was built for.
+
     Raises:
         UnsupportedError: `segment_anything` does not have this image encoder.
     """
@@ -127,6 +131,9 @@ def merged_copy(module: nn.Module) -> nn.Module:
     """A copy of a model in which all modules that can be merged (`Mergeable`) are merged.
 
     A model without such modules is only copied.
+
+    Raises:
+        UnsupportedError: one of the modules cannot be merged (some tuners of peft).
     """
     if any(isinstance(part, Mergeable) for part in module.modules()):
         return merge(module)
@@ -139,6 +146,10 @@ def plain_sam(module: nn.Module, task: Task) -> Sam:
     SAM's own mean and standard deviation of the pixels are built into it. A method that normalises
     in another way gets its normalisation written into the first convolution. Where the method
     stretches each image ("minmax"), images must be stretched to 0 to 255 before they enter.
+
+    Args:
+        module: a trained model; it is not changed.
+        task: what it was built for.
 
     Raises:
         UnsupportedError: the model is not a SAM with another value of its weights; the message
@@ -183,9 +194,13 @@ def _undo_normalisation(sam: Sam) -> None:
 def prompted_difference(module: SamSegmenter, task: Task, predict: PredictMasks) -> float:
     """The largest difference of the mask logits of a model and of another implementation.
 
-    Each of `check_images` gets one prompt of the model's kind, of class 1. `predict` takes an image
-    (S, S, 3) uint8, its prompts, and whether SAM gives three masks, and returns mask logits (M, h,
-    w) and predicted IoU (M,).
+    Each of `check_images` gets one prompt of the model's kind, of class 1.
+
+    Args:
+        module: the model that was exported, with a `PromptedDecoder`, after `eval()`.
+        task: what it was built for.
+        predict: from an image (S, S, 3) uint8, its prompts, and whether SAM gives three masks, to
+            mask logits (M, h, w) and predicted IoU (M,).
 
     Returns:
         As `largest_difference`.

@@ -46,7 +46,11 @@ class Region:
         return left, top, int(self.ends.max()) - left, int(self.rows[-1]) + 1 - top
 
     def run_lengths(self, height: int) -> list[tuple[int, int]]:
-        """Starts and lengths of its runs, in pixels from 0 down the columns of the image."""
+        """Starts and lengths of its runs, in pixels counted from 0 down the columns of the image.
+
+        Args:
+            height: number of rows of the image.
+        """
         left, top, wide, tall = self.box
         places, lengths = [], []
         for first in range(left, left + wide, step := max(1, MASK_PX // tall)):
@@ -125,10 +129,14 @@ def regions_of(
 ) -> list[Region]:
     """The objects of an image, in the order of `objects.csv`.
 
-    The memory depends on the number of runs, not on the number of pixels. `bands` are rows (h, W)
-    of class indices from top to bottom; `numbers` those of the objects, 0 is none, or None where
-    the objects are the connected components (4-neighbourhood) of each class. A number in two
-    classes makes two objects. Objects of fewer than `min_area` pixels are left out.
+    The memory depends on the number of runs, not on the number of pixels.
+
+    Args:
+        bands: rows (h, W) of class indices, from top to bottom.
+        numbers: of the same rows, the numbers of the objects, 0 is none; None where the objects are
+            the connected components (4-neighbourhood) of each class. A number in two classes makes
+            two objects.
+        min_area: smaller objects, in pixels, are left out.
 
     Raises:
         UserError: the image has more than `MAX_RUNS` runs.

@@ -26,8 +26,9 @@ REGISTRY_SIDE = 1024
 def how_to_build(task: Task) -> dict[str, str]:
     """The entries of the header that say how to build the SAM of the file without this project.
 
-    "registry" is the name in `segment_anything`'s registry, "" if its sizes are not there;
-    "modeling_arguments" has all sizes as JSON.
+    Returns:
+        "registry": name in `segment_anything`'s registry, "" if its sizes are not there;
+        "modeling_arguments": all sizes as JSON.
 
     Raises:
         UnsupportedError: as `SamSizes.of`.
@@ -43,6 +44,11 @@ def write_sam(sam: Sam, path: Path, header: Mapping[str, str]) -> None:
     """Write the tensors as `torch.save` does, and the header as a record of the same archive.
 
     `torch.load` ignores the record; `zipfile` reads it without torch.
+
+    Args:
+        sam: the model.
+        path: of the file, which is replaced.
+        header: name to text.
     """
     torch.save(sam.state_dict(), path)
     with zipfile.ZipFile(path, "a") as archive:
@@ -51,7 +57,11 @@ def write_sam(sam: Sam, path: Path, header: Mapping[str, str]) -> None:
 
 
 def read_sam_header(path: Path) -> dict[str, str]:
-    """The header of a file of `write_sam`; StopIteration for an archive without one."""
+    """The header of a file of `write_sam`; StopIteration for an archive without one.
+
+    Raises:
+        OSError or zipfile.BadZipFile: the file cannot be read as an archive.
+    """
     with zipfile.ZipFile(path) as archive:
         name = next(name for name in archive.namelist() if name.endswith(f"/{HEADER}"))
         return dict(json.loads(archive.read(name)))
@@ -62,8 +72,12 @@ def predictor_masks(
 ) -> tuple[Tensor, Tensor]:
     """Predict the first prompt of an image with `SamPredictor`.
 
-    `image` is (S, S, 3) uint8 RGB. Returns mask logits (M, h, w) and predicted IoU (M,); M is 3 if
-    `several`, otherwise 1.
+    Args:
+        sam: the model.
+        image: (S, S, 3) uint8 RGB.
+        prompts: of one image.
+        several: whether to return three masks instead of one.
+        points: use the clicks of the prompt, not its box.
 
     Returns:
         Mask logits (M, h, w) and predicted IoU (M,); M is 3 if `several`, otherwise 1.

@@ -22,6 +22,10 @@ def stored_slices(folder: Path, picture: Picture) -> Iterator[Iterator[Rows]]:
     A slice that is stored in tiles comes in rows of tiles, another one at once. Take all rows of a
     slice before the next slice.
 
+    Args:
+        folder: of the map, such as `labels`.
+        picture: whose name the file has.
+
     Raises:
         UserError: the file is missing or damaged.
     """

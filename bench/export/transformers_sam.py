@@ -69,7 +69,11 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def transformers_sam(sam: Sam, task: Task) -> Any:
     """The same model as a `transformers.SamModel`, in evaluation mode (`eval()`).
 
-    The progress bars of transformers are switched off for this process. Its weights are copied.
+    The progress bars of transformers are switched off for this process.
+
+    Args:
+        sam: a SAM of `segment_anything` with the sizes of `task`; its weights are copied.
+        task: gives the sizes of the backbone.
 
     Raises:
         UserError: transformers is not installed.
@@ -109,7 +113,12 @@ def transformers_sam(sam: Sam, task: Task) -> Any:
 
 
 def load_transformers_sam(folder: Path) -> Any:
-    """Load the model in a folder as another program does, in evaluation mode."""
+    """Load the model in a folder as another program does, in evaluation mode.
+
+    Raises:
+        UserError: transformers is not installed.
+        OSError: the folder holds no model.
+    """
     transformers = import_library("transformers", "a SAM of transformers")
     return transformers.SamModel.from_pretrained(folder, local_files_only=True).eval()
 
@@ -124,8 +133,13 @@ def transformers_masks(
 ) -> tuple[Tensor, Tensor]:
     """Mask logits (M, h, w) and predicted IoU (M,) of a `SamModel`, for one prompt.
 
-    `image` is (S, S, 3) uint8 RGB, of the side of the model. Returns mask logits (M, h, w) and
-    predicted IoU (M,); M is 3 if `several`, otherwise 1.
+    Args:
+        model: of `transformers`.
+        sam: gives mean and standard deviation of the pixels.
+        image: (S, S, 3) uint8 RGB, of the side of the model.
+        prompts: of one image; the masks of the first prompt are returned.
+        several: return three masks (M = 3) instead of one.
+        points: use the points and not the box.
     """
     pixels = (to_unit(image[None]) * 255 - sam.pixel_mean) / sam.pixel_std
     prompt = (

@@ -45,7 +45,16 @@ def method_differences(
     exact: bool,
     changed_losses: Collection[str] = (),
 ) -> Differences:
-    """Differences of a method, without those that follow from others; empty if there are none."""
+    """Differences of a method, without those that follow from others; empty if there are none.
+
+    Args:
+        name: of the method.
+        counts: of the baseline and of the present code, by "part: measure".
+        prints: the same of its fingerprints.
+        exact: whether both are from the same machine.
+        changed_losses: names of loss functions that differ by themselves; what follows from them in
+            the training is left out.
+    """
     old, new = counts
     deltas = {key: new.get(key, 0) - old.get(key, 0) for key in {**old, **new}}
     deltas = {key: delta for key, delta in deltas.items() if delta}
@@ -61,7 +70,13 @@ def method_differences(
 def loss_differences(
     old: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]], exact: bool
 ) -> Differences:
-    """Differences of the loss functions by themselves, on fixed logits, sorted by name."""
+    """Differences of the loss functions by themselves, on fixed logits, sorted by name.
+
+    Args:
+        old: result of `loss_values` in the baseline.
+        new: result of the present code.
+        exact: whether both are from the same machine, so that all digits must be equal.
+    """
     differences = []
     for name in sorted(set(old) | set(new)):
         if name not in old or name not in new:
@@ -76,7 +91,14 @@ def loss_differences(
 
 
 def prints_differ(old: Fingerprint, new: Fingerprint, exact: bool) -> bool:
-    """Whether logits, losses or gradients of two fingerprints differ; `modules` do not count."""
+    """Whether logits, losses or gradients of two fingerprints differ; `modules` do not count.
+
+    Args:
+        old: of the baseline.
+        new: of the present code.
+        exact: whether both are from the same machine, so that all bits must be equal; otherwise
+            they differ if a value is outside the limits of this module.
+    """
     if exact:
         return old.digest != new.digest
     return bool(

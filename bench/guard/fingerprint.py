@@ -107,8 +107,10 @@ def loss_values() -> dict[str, list[float]]:
 
     The first batch has every class and unlabelled pixels. In the second, one class is neither
     labelled nor predicted (probability 0): there, a Dice loss without smoothing divides 0 by 0.
-    Each loss has four numbers: value and gradient norm (of `bench.guard.trace.norm`) on the first
-    batch, then on the second.
+
+    Returns:
+        Name of a loss to four numbers: value and gradient norm (of `bench.guard.trace.norm`) on the
+        first batch, then on the second.
     """
     random = np.random.default_rng(1)
     shape = (2, CLASSES, LOSS_SIDE, LOSS_SIDE)
@@ -134,7 +136,8 @@ def loss_values() -> dict[str, list[float]]:
 def example_batch(side: int = SIDE) -> tuple[Tensor, Tensor]:
     """Draw discs on noise; the same in every call.
 
-    Images are (3, 3, side, side) uint8, masks (3, side, side) uint8 of 3 classes.
+    Args:
+        side: side of the images in pixels.
 
     Returns:
         Three images (3, 3, side, side) uint8, and masks (3, side, side) uint8 of 3 classes.

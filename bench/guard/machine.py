@@ -17,8 +17,9 @@ CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "fla
 def numerics() -> dict[str, Any]:
     """Describe what decides the last digits of results, next to system and packages; imports torch.
 
-    "cpu" and "torch_build" are hashes, "instructions" those in use, "settings" the environment
-    variables whose names begin with a word of `SETTINGS`.
+    Returns:
+        "cpu" and "torch_build" (hashes), "instructions" (in use) and "settings" (environment
+        variables whose names begin with a word of `SETTINGS`).
     """
     import torch
 
@@ -33,7 +34,10 @@ def numerics() -> dict[str, Any]:
 def same_machine(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Whether results of two environments must be equal to the last bit.
 
-    Compared are "system", "packages" and "numerics".
+    Args:
+        first: as `Figures.env`; "system", "packages" and "numerics" are compared.
+        second: likewise. An environment without one of these three is another machine. The number
+            of threads is not compared.
     """
     keys = ("system", "packages", "numerics")
     return all(key in first and first[key] == second.get(key) for key in keys)

@@ -84,7 +84,9 @@ def methods_of(covers: str) -> list[str]:
 def count_all(methods: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """Count methods.
 
-    Also the methods that cannot be counted, with the reasons.
+    Returns:
+        Name of a method to the result of `count`, and name of each method that cannot be counted to
+        the reason.
     """
     counts, failures = {}, {}
     for name in methods:
@@ -126,8 +128,10 @@ def measure_fingerprints(
 ) -> tuple[dict[str, Fingerprint | str], dict[str, list[float]]]:
     """Compute fingerprints of methods and values of losses, in a new process with one thread.
 
-    A method without one has the reason instead. The result of `loss_values` is empty if the process
-    ended before. All methods together have `LIMIT_S` seconds.
+    Returns:
+        Name of each method to its fingerprint, or to the reason why it has none; and the result of
+        `loss_values`, empty if the process ended before. All methods together have `LIMIT_S`
+        seconds.
     """
     prints, losses = dict[str, Fingerprint | str](), dict[str, list[float]]()
 
@@ -147,8 +151,12 @@ def measure_fingerprints(
 def send_fingerprints(methods: Sequence[str], send: Callable[[object], None]) -> None:
     """Compute the losses and the fingerprints of methods in this process, on one thread.
 
-    The process keeps this number of threads, and rounds tiny numbers to 0. First the result of
-    `loss_values` is sent, then each method with its fingerprint, or the reason why it has none.
+    The process keeps this number of threads, and rounds tiny numbers to 0.
+
+    Args:
+        methods: names.
+        send: called with the result of `loss_values`, then for each method with its name and its
+            fingerprint, or the reason why it has none.
     """
     import torch
 
@@ -192,7 +200,10 @@ def train(cell: Cell, store: Store) -> Run:
 def run_with_reference(cell: Cell, store: Store, send: Callable[[Fields], None]) -> None:
     """Run a cell as every cell is run, then the reference step, in this process.
 
-    The fields of a `Run` are sent by name, once: only `error` if the cell failed.
+    Args:
+        cell: what to run, on the CPU with one thread.
+        store: folder for its record.
+        send: called once, with fields of a `Run` by name: only `error` if the cell failed.
     """
     from bench.guard.reference_step import reference_speed
 

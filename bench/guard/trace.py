@@ -55,7 +55,9 @@ class Trace:
 def tracing(module: nn.Module) -> Iterator[Trace]:
     """Trace the calls of all modules below `module` until the block ends.
 
-    `module` itself and modules of `torch.nn` are not in the trace, which grows with each call.
+    Yields:
+        The trace, which grows with each call. `module` itself and modules of `torch.nn` are not in
+        it.
     """
     trace, handles = Trace(), []
     for path, part in module.named_modules():

@@ -159,7 +159,11 @@ class ModelHeader:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelHeader":
-        """Inverse of `to_metadata`; "project" and "schema" are not looked at."""
+        """Inverse of `to_metadata`; "project" and "schema" are not looked at.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing or has another form.
+        """
         values: dict[str, Any] = {}
         for spec in dataclasses.fields(cls):
             if spec.name in metadata or spec.name not in _LATER_FIELDS:

@@ -127,6 +127,10 @@ def load_onto(module: nn.Module, path: Path) -> nn.Module:
 
     The module is changed only if everything fits; its mode is kept.
 
+    Args:
+        module: built by the same method with the same options, task and seed.
+        path: of the kept model.
+
     Raises:
         UserError: the file is not a kept model or is damaged, it does not fit the module, or it was
             trained on other base weights.
@@ -162,6 +166,9 @@ def base_print(module: nn.Module) -> tuple[float, float]:
     They are computed from samples of every persistent tensor outside `trained_state`. They are not
     a hash, because positions resized to another image side differ in the last digit between
     machines: `load_onto` compares them within `TOLERANCE`. Both are 0 if there is no such tensor.
+
+    Args:
+        module: as its method built it, trained or not.
     """
     trained = {tensor.data_ptr() for tensor in trained_state(module).values()}
     total = pattern = 0.0

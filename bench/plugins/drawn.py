@@ -10,7 +10,12 @@ _KEPT: dict[str, tuple[Item, ...]] = {}
 
 
 def draw_once(name: str, draw: Callable[[], Iterable[Item]]) -> tuple[Item, ...]:
-    """The items of a dataset, drawn unless this process has them."""
+    """The items of a dataset, drawn unless this process has them.
+
+    Args:
+        name: of a built-in dataset, whose images are the same in every call.
+        draw: makes the items, which nobody may change.
+    """
     if name not in _KEPT:
         _KEPT[name] = tuple(draw())
     return _KEPT[name]

@@ -44,6 +44,9 @@ def add_plugin_folder(folder: Path) -> None:
 def plugin_packages(name: str) -> list[str]:
     """Make the subfolder `name` of each plugin folder that has it importable; return import names.
 
+    Args:
+        name: "methods", "datasets" or "backbones".
+
     Raises:
         UserError: a folder of $SAM_BENCH_PLUGINS does not exist or has no plugins.
     """

@@ -27,7 +27,12 @@ class RefinesMasks(Protocol):
 
 
 def on_mask_grid(build: "Callable[..., nn.Module]") -> "Callable[..., nn.Module]":
-    """The build function of a method with what the grid of masks of the task needs beyond it."""
+    """The build function of a method with what the grid of masks of the task needs beyond it.
+
+    Args:
+        build: of the method; it need not know of grids of masks. What is returned raises
+            UnsupportedError where the model has no decoder that could have a further stage.
+    """
 
     @functools.wraps(build)
     def build_for(task: Task, **options: OptionValue) -> "nn.Module":

@@ -63,7 +63,11 @@ class Method:
     automatic_options: Mapping[str, OptionValue] = field(default_factory=dict)
 
     def prompt_origin(self, options: Mapping[str, OptionValue]) -> PromptSource:
-        """Where prompts come from, except for the mode `generator`, with these options set."""
+        """Where prompts come from, except for the mode `generator`, with these options set.
+
+        Args:
+            options: those that differ from the defaults.
+        """
         values = {**self.options, **options}
         needed = self.automatic_options.items()
         return "automatic" if needed and needed <= values.items() else self.prompts

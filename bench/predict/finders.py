@@ -67,8 +67,18 @@ def load_proposer(
 ) -> Model:
     """Load the model that finds the objects which another one segments.
 
+    Args:
+        path: of its file.
+        header: of the other model.
+        checkpoint: as of `load_module`; used only if this model was trained on one.
+        device: of the model.
+
     Returns:
         The model, in evaluation mode.
+
+    Raises:
+        UserError: as `load_module`, it has not learned to separate objects, or it has other classes
+            or reads other channels.
     """
     own_weights = read_header(path).cell.task.weights not in ("pretrained", "random")
     module, own = load_module(path, checkpoint if own_weights else None)

@@ -39,11 +39,20 @@ def write_map(
     The memory holds one slice, or some rows of one above `STRIP_PX`. The output appears complete or
     not at all, and replaces an old file, also one of the other format. It is PNG for one slice of
     uint8 values with at most `LARGEST_PX` pixels, otherwise TIFF: one strip per slice, which every
-    program reads, or tiles for slices above `STRIP_PX`. `shape` is D, H, W; D is 1 for an image.
-    Returns the path with its ending.
+    program reads, or tiles for slices above `STRIP_PX`.
+
+    Args:
+        path: of the output without its ending.
+        rows: the values as they are in memory, of the slices one after the other; at its start.
+        shape: D, H, W; D is 1 for an image.
+        dtype: of the values.
+        tiff: write TIFF also where PNG could hold the map.
 
     Returns:
         The path of the output, with its ending.
+
+    Raises:
+        WriteError: it cannot be written.
     """
     slices, height, width = shape
     kind = np.dtype(dtype)
@@ -120,7 +129,11 @@ def _strips(
 
 
 class Overlay:
-    """A picture of an image with its classes in colour, at most `OVERLAY_PX` on its longer side."""
+    """A picture of an image with its classes in colour, at most `OVERLAY_PX` on its longer side.
+
+    Args:
+        size: height and width of the image.
+    """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._step = -(-max(size) // OVERLAY_PX)

@@ -30,7 +30,15 @@ TYPES = {"labels": np.uint8, "objects": np.int32}  # of stored maps; others are 
 
 
 class PictureJob:
-    """Predicts one picture and writes its maps and overlay."""
+    """Predicts one picture and writes its maps and overlay.
+
+    Args:
+        model: of `load_model`.
+        picture: of `open_pictures`.
+        out: folder of all outputs.
+        settings: how.
+        prompts: of `read_prompts`; empty for a model that takes none.
+    """
 
     def __init__(
         self,
@@ -183,7 +191,12 @@ class PictureJob:
         return row, object_rows(picture.name, number, objects, names, self._pixel_size)
 
     def _slices(self, evaluation: str, done: int) -> Iterator[tuple[ImageRows, Iterator[Band]]]:
-        """Each slice in order, with the bands that remain."""
+        """Each slice in order, with the bands that remain.
+
+        Args:
+            evaluation: of the model.
+            done: number of rows that are predicted already, over all slices.
+        """
         height, depth = self.picture.size[0], self._model.depth
         if depth > 1:
             yield from self._stacks(done // height)

@@ -103,9 +103,12 @@ def as_pixels(
 ) -> Pixels8:
     """Read a file or an array as the images of a training are read.
 
-    An array is (H, W) or (H, W, C) with C from 1 to 4; the last of 2 or 4 channels is alpha, which
-    is dropped. `levels` become 0 and 255; None: as for the images of a training, see
-    `bench.data.decode`.
+    Args:
+        pixels: file, or array (H, W) or (H, W, C) with C from 1 to 4; the last of 2 or 4 channels
+            is alpha, which is dropped.
+        levels: values that become 0 and 255; None: as for the images of a training, see
+            `bench.data.decode`.
+        channels: as of `Picture.read`.
 
     Raises:
         UserError: the file cannot be read or lacks a channel, the array has another shape or holds
@@ -267,6 +270,12 @@ def _unique_names(files: Sequence[Path]) -> list[str]:
 
 def check_kind(pixels: Pixels8, traits: ImageTraits, levels: Levels | None, name: str) -> None:
     """Refuse an image of another type or colour than those of the training.
+
+    Args:
+        pixels: the image.
+        traits: of the images of the training.
+        levels: of the user; with them the type does not matter, the colour does.
+        name: of the image, for the message.
 
     Raises:
         UserError: the image is of another kind.

@@ -26,6 +26,9 @@ def pixel_size_in_file(path: Path) -> float:
     Read from NIfTI headers (whose numbers are taken as mm), and in TIFF from OME, from ImageJ and
     from the metadata of Zeiss and FEI/Thermo Fisher electron microscopes. The resolution of other
     TIFF, PNG and JPEG files is for printing and is not used.
+
+    Raises:
+        UserError: the file states no size, another unit, or pixels that are not square.
     """
     if path.name.lower().endswith((".nii", ".nii.gz")):
         _, *sides = (side * 1e3 for side in nifti.spacing_mm(path))

@@ -114,11 +114,18 @@ def read_prompts(
     left out where there is one foreground class), and `x0,y0,x1,y1` of a box or `x,y` of a point.
     Points of an image that share a word in the column `object` show one object; without it each row
     is an object. A row with empty coordinates names an image without objects. COCO: `bbox` of the
-    annotations, for boxes only; an image without annotations has no objects. Keys are the names of
-    images, as in the file.
+    annotations, for boxes only; an image without annotations has no objects.
+
+    Args:
+        path: ends in .json for COCO; any other file is read as CSV.
+        rule: of the model, of the kind "box" or "point".
+        class_names: of the model, the background first.
 
     Returns:
         Prompts by the name of the image, as in the file.
+
+    Raises:
+        UserError: the file cannot be read or holds no rows, or a row does not fit the model.
     """
     rows = _coco_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     grouped: dict[str, list[Mapping[str, str]]] = {}

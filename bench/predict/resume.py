@@ -38,7 +38,11 @@ def objects_path(out: Path, name: str) -> Path:
 
 
 def stamp(picture: Picture) -> dict[str, Any]:
-    """Values that change when the file of a picture changes: "path", "bytes" and "ns" (date)."""
+    """Values that change when the file of a picture changes: "path", "bytes" and "ns" (date).
+
+    Raises:
+        UserError: the file does not exist any more.
+    """
     try:
         status = picture.path.stat()
     except OSError as error:
@@ -49,8 +53,10 @@ def stamp(picture: Picture) -> dict[str, Any]:
 def done_before(out: Path, name: str, made_from: dict[str, Any]) -> PictureState | None:
     """The stored state of a picture that was predicted before.
 
-    None if there is no state that can be read, one of its files is missing, or it was made from
-    other values.
+    Args:
+        out: folder of the outputs.
+        name: of the picture.
+        made_from: model, settings and file from which the picture is predicted now.
 
     Returns:
         The state; None if there is none that can be read, one of its files is missing, or it was

@@ -63,7 +63,13 @@ class Segmentation:
 
 
 def bands_of(rows: slice, logits: Tensor, model: Model) -> Iterator[Band]:
-    """Yield predictions in bands of at most `BAND_PX` pixels, which limits the memory."""
+    """Yield predictions in bands of at most `BAND_PX` pixels, which limits the memory.
+
+    Args:
+        rows: rows of the image that the logits are of.
+        logits: (K + C, h, W) outputs, C of them the maps of the rule for objects.
+        model: of the outputs.
+    """
     tall = max(1, BAND_PX // logits.shape[-1])
     for top in range(0, logits.shape[1], tall):
         part = logits[:, top : top + tall]
@@ -74,8 +80,11 @@ def bands_of(rows: slice, logits: Tensor, model: Model) -> Iterator[Band]:
 def band_of(rows: slice, logits: Tensor, model: Model) -> Band:
     """The prediction of some rows of an image, on the CPU and without objects.
 
-    `logits` (K + C, h, W) are of these rows: K >= 2 classes with the background first and C maps of
-    the rule for objects; the softmax over the classes gives probabilities.
+    Args:
+        rows: the rows.
+        logits: (K + C, h, W) outputs of these rows, K >= 2 classes with the background first and C
+            maps of the rule for objects; the softmax over the classes gives probabilities.
+        model: of the outputs.
     """
     outputs, shares = model.split(logits)
     classes, foreground = decide(outputs)
@@ -84,7 +93,12 @@ def band_of(rows: slice, logits: Tensor, model: Model) -> Band:
 
 
 def objects_of(bands: Sequence[Band], rule: ObjectRule) -> npt.NDArray[np.int32] | None:
-    """The objects (H, W) of an image; None where the connected components are the objects."""
+    """The objects (H, W) of an image; None where the connected components are the objects.
+
+    Args:
+        bands: all of the image, from top to bottom.
+        rule: of the model.
+    """
     if bands[0].objects is not None:
         return np.concatenate([band.objects for band in bands if band.objects is not None])
     maps = [band.distances for band in bands if band.distances is not None]

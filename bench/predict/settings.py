@@ -66,7 +66,11 @@ class PredictionSettings:
         return float(self.pixel_size)
 
     def to_plain(self) -> dict[str, Any]:
-        """The settings as JSON holds them; a file of prompts by the hash of its content."""
+        """The settings as JSON holds them; a file of prompts by the hash of its content.
+
+        Raises:
+            OSError: the file of prompts cannot be read.
+        """
         values = json.loads(json.dumps(asdict(self), default=str))
         if self.prompts is not None:
             values["prompts"] = file_sha256(self.prompts)

@@ -9,14 +9,22 @@ from bench.predict.unfinished import Unfinished
 
 
 def distance_names(channels: int) -> list[str]:
-    """Names of the stored maps that a rule for objects needs."""
+    """Names of the stored maps that a rule for objects needs.
+
+    Args:
+        channels: of the rule.
+    """
     return [f"distances{number}" for number in range(channels)]
 
 
 class StoredSlice:
     """`bench.objects.stored.StoredMaps` and `StoredNumbers` of a slice, or of a single image.
 
-    `maps` has "labels", the maps of `distance_names`, and "objects", which is written later.
+    Args:
+        maps: with "labels", the maps of `distance_names`, and "objects", which is written later.
+        first: number of the first row, counted over all slices.
+        size: height and width in pixels.
+        channels: of the rule for objects.
     """
 
     def __init__(self, maps: Unfinished, first: int, size: tuple[int, int], channels: int) -> None:

@@ -60,8 +60,14 @@ def object_rows(
     """One row per object; lengths in the unit of `pixel_size`, areas in its square.
 
     The places x and y are centres of mass, from the upper left corner of the image. For the aspect
-    ratio and `touching` (0 or 1) see `Objects`. A dict with the keys `OBJECT_COLUMNS` for each
-    object; the objects of all classes are numbered together from 1.
+    ratio and `touching` (0 or 1) see `Objects`.
+
+    Args:
+        image: name of the image.
+        index: of the slice; None for a single image.
+        objects: of the image.
+        class_names: K names.
+        pixel_size: side of a pixel.
 
     Yields:
         A dict with the keys `OBJECT_COLUMNS` for each object; the objects of all classes are
@@ -92,6 +98,11 @@ def write_rows(file: IO[str], rows: Iterable[Mapping[str, Any]], columns: Sequen
     """Write rows as CSV without a header line; None, and columns that a row has not, are empty.
 
     Floats are written with six significant digits.
+
+    Args:
+        file: to append to.
+        rows: of the table.
+        columns: all of them.
 
     Raises:
         ValueError: a row has another column.

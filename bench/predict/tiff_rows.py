@@ -22,11 +22,20 @@ class TiffRows:
     Uncompressed files are read from their place in the file; others strip by strip or tile by tile.
     So a file that is one compressed strip is decoded as a whole. To find the levels, and whether
     the image is grey, rows are read once at the start where needed. The file stays open until
-    `close`. `levels` become 0 and 255; None: percentiles 0.1 and 99.9 of the image, which are
-    computed from a histogram; 8-bit values stay as they are.
+    `close`.
+
+    Args:
+        path: a TIFF file of one grey, colour or palette image.
+        levels: values that become 0 and 255; None: percentiles 0.1 and 99.9 of the image, which
+            are computed from a histogram; 8-bit values stay as they are.
 
     Attributes:
         kind: type of the stored values, and "grey" or "colour", as in `kind_of`.
+
+    Raises:
+        UserError: the values are neither unsigned 8 or 16 bit nor bool and no levels are given, or
+            rows cannot be decoded.
+        OSError or tifffile.TiffFileError: the file cannot be opened as TIFF.
     """
 
     def __init__(self, path: Path, levels: Levels | None = None) -> None:
@@ -43,7 +52,11 @@ class TiffRows:
         self.kind = self._scan()
 
     def __getitem__(self, rows: slice) -> UInt8:
-        """Rows (h, W, 3) from `rows.start` to `rows.stop`, which must be given."""
+        """Rows (h, W, 3) from `rows.start` to `rows.stop`, which must be given.
+
+        Raises:
+            UserError: the rows cannot be decoded, or hold NaN or infinite values.
+        """
         raster = self._raster(rows.start or 0, min(rows.stop, self.shape[0]))
         return show(raster, f"'{self._path}'", self._levels)
 

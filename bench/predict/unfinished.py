@@ -27,12 +27,23 @@ class Unfinished:
     command that is killed leaves the folder, and the next one with the same `made_from` goes on
     behind these rows. The folder is removed at the end of the context, also after an error that
     would come again (`UserError`, `DivergedError`), but not after a `WriteError` or an
-    interruption. The maps `later` are written with `write`, after the rows that they are made from,
-    and always again.
+    interruption.
+
+    Args:
+        folder: is made.
+        width: of the picture in pixels.
+        types: types of the values of the maps, by name.
+        later: those of maps that are written with `write`, after the rows that they are made from;
+            they are always written again.
+        made_from: what the prediction depends on, as JSON holds it.
 
     Attributes:
         rows: number of rows that every map has, of all slices together.
         sums: of each slice up to these rows: name to sum of the values.
+
+    Raises:
+        UserError: another process predicts this picture into the same folder.
+        OSError: the folder cannot be written.
     """
 
     def __init__(

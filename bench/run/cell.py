@@ -205,6 +205,10 @@ def _in_domain(predictions: Iterator[Prediction], collection: Collection) -> dic
 def split_of(cell: Cell, collection: Collection) -> Split:
     """The parts of a cell's dataset.
 
+    Args:
+        cell: gives fold, seed, label budget, ratio, and the groups that are joined.
+        collection: the dataset of the cell, not the one of `--test-dataset`.
+
     Raises:
         UserError: the dataset cannot be split in this way.
     """
@@ -220,6 +224,10 @@ def split_of(cell: Cell, collection: Collection) -> Split:
 
 def build_model(cell: Cell, device: torch.device) -> Model:
     """The model of a cell before its training; sets the seed of torch's generator.
+
+    Args:
+        cell: gives method, options, task, recipe and seed.
+        device: device of the model.
 
     Raises:
         UserError: the method or the loss is unknown, or the options or weights cannot be used.

@@ -33,6 +33,10 @@ def claim(folder: Path, cell_id: str) -> Iterator[bool]:
 
     Yields False at once where another process, or another block of this one, has claimed it.
 
+    Args:
+        folder: of the claims; it must exist.
+        cell_id: of the cell.
+
     Raises:
         UserError: the claim cannot be written, or the disk has no locks.
     """
@@ -60,6 +64,10 @@ def is_claimed(folder: Path, cell_id: str) -> bool:
 
     The lock is shared and held for an instant. A run that wants to claim the cell in this instant
     tries again.
+
+    Args:
+        folder: of the claims.
+        cell_id: of the cell, which need not have a claim.
     """
     path = folder / cell_id
     try:
@@ -147,7 +155,11 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
 
 
 def _try(file: IO[bytes], kind: int, path: Path) -> bool:
-    """Whether the file could be locked now."""
+    """Whether the file could be locked now.
+
+    Raises:
+        UserError: the disk has no locks.
+    """
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -163,7 +175,11 @@ def _try(file: IO[bytes], kind: int, path: Path) -> bool:
 
 
 class Refresher:
-    """Touches the claims of a command once per minute."""
+    """Touches the claims of a command once per minute.
+
+    Args:
+        folder: of the claims.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -11,7 +11,9 @@ from bench.files import write_error
 def write_class_map(classes: Map, path: Path) -> None:
     """Write a class map as PNG, in a folder that is created if it does not exist.
 
-    `classes` is (H, W) uint8; a file at this path is replaced.
+    Args:
+        classes: (H, W) uint8.
+        path: with the ending .png; a file is replaced.
 
     Raises:
         WriteError: the file cannot be written, for example because the disk is full.

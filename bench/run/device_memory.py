@@ -19,6 +19,9 @@ def available_bytes(device: str) -> int | None:
     On CUDA, what is free next to the context of this process, which is created if there is none.
     On a CPU, the least of the free memory of the machine and of the limits of control groups
     (containers, jobs) and of the process (`ulimit -v`).
+
+    Args:
+        device: name of a torch device.
     """
     if device.startswith("cuda"):
         import torch
@@ -28,7 +31,13 @@ def available_bytes(device: str) -> int | None:
 
 
 def largest_run_peak(device: str, available: int, margin: Literal["smallest", "largest"]) -> int:
-    """The largest peak of tensors that fits, in bytes; below 0 where nothing fits."""
+    """The largest peak of tensors that fits, in bytes; below 0 where nothing fits.
+
+    Args:
+        device: name of a torch device.
+        available: of `available_bytes`.
+        margin: subtract the "largest" or the "smallest" memory that a run needs in addition.
+    """
     index = 1 if margin == "largest" else 0
     if device.startswith("cuda"):  # the context is in use already, so it is not subtracted again
         return largest_peak(available + CONTEXT_BYTES[index], margin)
@@ -38,7 +47,10 @@ def largest_run_peak(device: str, available: int, margin: Literal["smallest", "l
 def fit_together(device: str, peaks: Sequence[int], available: int) -> bool:
     """Whether the tensors of several processes fit at the same time, with the largest margins.
 
-    `available` was free before the first of them started; all sizes are in bytes.
+    Args:
+        device: name of a torch device.
+        peaks: predicted peak of each process, in bytes.
+        available: bytes that were free before the first of them started.
     """
     each = (
         CONTEXT_BYTES[1] + WORKSPACE_BYTES[1] if device.startswith("cuda") else CPU_EXTRA_BYTES[1]

@@ -54,8 +54,10 @@ class SentCell:
 def run_here(sent: SentCell, executor: LocalExecutor, store: Store) -> Record:
     """Run a cell on this machine, if it has the same images and weights; write its record.
 
-    The record has the name of this machine as "node" in its `env`, and the status failed if images
-    or weights are missing here or differ.
+    Args:
+        sent: the cell.
+        executor: of `SentCell.executor`; it is entered and left.
+        store: an open results folder, that of the executor.
 
     Returns:
         The record; its `env` has the name of this machine as "node". It has the status failed if
@@ -84,7 +86,11 @@ def _run(cell: Cell, executor: LocalExecutor, log: EventLog) -> Record:
 
 
 def check_inputs(cell: Cell) -> None:
-    """Check that the images and weights of a cell on this machine are those it was made for."""
+    """Check that the images and weights of a cell on this machine are those it was made for.
+
+    Raises:
+        UserError: they are missing, or their contents differ.
+    """
     selection = selection_of(cell)
     for dataset, sha in ((cell.dataset, cell.dataset_sha), (cell.test_dataset, cell.test_sha)):
         if sha and fingerprint(load_collection(dataset, selection)) != sha:

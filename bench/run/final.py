@@ -124,6 +124,10 @@ def training_parts(parts: Split, everything: bool) -> Mapping[str, tuple[Item, .
     """The items that a final model is trained on, by part: "train", "val" and perhaps "test".
 
     A label budget has limited "train" already; "val" has no limit.
+
+    Args:
+        parts: of the split.
+        everything: include the test part.
     """
     used = {"train": parts.train, "val": parts.val}
     return used | {"test": parts.test} if everything else used

@@ -61,7 +61,12 @@ def fit_memory(cells: Sequence[Cell], store: Store, device: str) -> tuple[list[C
 
 
 class _Search:
-    """Looks for numbers of parts with which cells fit."""
+    """Looks for numbers of parts with which cells fit.
+
+    Args:
+        available: free memory of the device in bytes; None if it is not known.
+        device: name of a torch device.
+    """
 
     def __init__(self, available: int | None, device: str) -> None:
         self._available, self._device = available, device

@@ -111,6 +111,9 @@ def stream_records(files: Mapping[str, Path]) -> Iterator[Record]:
 def refuse_conflicts(conflicts: Sequence[tuple[Path, Path]]) -> None:
     """Raise an error for files that should be equal, and are not.
 
+    Args:
+        conflicts: pairs of such files; if there are none, nothing is raised.
+
     Raises:
         UserError: names both files of the first pair, and the number of further pairs.
     """

@@ -9,7 +9,11 @@ EVERY_S = 2.0  # shortest time between two events
 
 
 class Heartbeat:
-    """Listens to the work that is done (`bench.data.parallel.tell`), and passes some of it on."""
+    """Listens to the parts of work that are done (`bench.data.parallel.tell`), and passes some on.
+
+    Args:
+        say: takes an event, at most one in `EVERY_S` seconds.
+    """
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -25,6 +29,9 @@ class Heartbeat:
         """Whether a cell must not wait longer for the measurement of another one.
 
         Waiting for it counts as progress, since it ends by itself.
+
+        Args:
+            stop: the signals that end the process of the cell.
         """
         self("waiting for the measurement of another cell", 0, 0)
         return stop.noted is not None

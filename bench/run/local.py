@@ -46,9 +46,12 @@ def choose_places(
 ) -> tuple[str, ...]:
     """The device of each cell that runs at a time.
 
-    Without `jobs`, there is one on each GPU; on a CPU, as many as share out its cores with
-    `threads` for each, and as there is memory for (`BYTES_PER_JOB`). There are no more than cells,
-    but at least one.
+    Args:
+        devices: names of torch devices, at least one.
+        jobs: number of places. None: one on each GPU; on a CPU, as many as share out its cores
+            with `threads` for each, and as there is memory for (`BYTES_PER_JOB`).
+        threads: CPU threads of each cell.
+        cells: how many there are; there are no more places, but at least one.
     """
     if jobs is None:
         jobs = len(devices)
@@ -73,8 +76,17 @@ def work_when_admitted(
 ) -> None:
     """Run a cell as `bench.run.cell.work` does; the body of a process of `LocalExecutor`.
 
-    Once the memory is predicted, the cell waits until something comes out of `gate`, if there is
-    one.
+    Args:
+        cell: what to run.
+        device: name of a torch device.
+        threads: number of CPU threads.
+        store: an open results folder.
+        say: called with each event of progress.
+        predictor: of the cells so far; None for no predictions.
+        jobs: number of places.
+        gate: once the memory is predicted, the cell waits until something comes out of it. None:
+            the cell does not wait.
+        drawn: images that need not be drawn again.
     """
     from bench.run.cell import work
 
@@ -113,9 +125,16 @@ class LocalExecutor:
     """Runs each cell in a process on a device of this machine.
 
     Two cells share a device only if their predicted memory fits into what was free on it before the
-    first of them. A cell whose memory cannot be predicted does not share its device. A cell is
-    stopped after `limit_s` seconds, without the time that it waits for memory, or `stall_s` seconds
-    without progress. Without a predictor nothing is predicted, and nothing kept apart.
+    first of them. A cell whose memory cannot be predicted does not share its device.
+
+    Args:
+        places: of `choose_places`.
+        threads: CPU threads of each cell.
+        store: an open results folder.
+        limit_s: seconds after which a cell is stopped, without the time that it waits for memory;
+            None for no limit.
+        predictor: of memory and time; None: nothing is predicted, nothing is kept apart.
+        stall_s: seconds without progress after which a cell is stopped; None for no limit.
     """
 
     def __init__(

@@ -27,8 +27,13 @@ def keep_model(
 ) -> None:
     """Write the model of a cell, and its model card next to it with the ending .md.
 
-    All images that were tested are in `parts.test`; `rule` is why the model is kept, see
-    `ModelHeader`.
+    Args:
+        module: as trained.
+        record: its result.
+        parts: the items of the cell; all images that were tested are in `test`.
+        origin: "source" and "licence" of the images.
+        path: `Store.model` of the cell.
+        rule: why it is kept, see `ModelHeader`.
 
     Raises:
         UserError: the file cannot be written.
@@ -45,6 +50,10 @@ def scores_of(cell: Cell, records: Iterable[Record]) -> tuple[Score, ...]:
     """The Dice of all records with status ok and the settings of a cell.
 
     Seed, fold and number of folds may differ.
+
+    Args:
+        cell: of a model.
+        records: of a results folder.
     """
     wanted = settings_id(cell)
     return tuple(
@@ -56,6 +65,10 @@ def scores_of(cell: Cell, records: Iterable[Record]) -> tuple[Score, ...]:
 
 def chosen_zoom(cell: Cell, records: Iterable[Record]) -> int | None:
     """The zoom of a final model, which has no validation images of its own to choose it on.
+
+    Args:
+        cell: of the model.
+        records: of a results folder.
 
     Returns:
         The zoom that most of the records with status ok and the settings of the cell chose, the
@@ -83,6 +96,11 @@ def chosen_zoom(cell: Cell, records: Iterable[Record]) -> int | None:
 
 def write_cards(folder: Path, records: Iterable[Record], skip: Collection[Path] = ()) -> None:
     """Write the cards of all models of runs again, with the scores of the records.
+
+    Args:
+        folder: of the models; need not exist. The cards of final models in it are not changed.
+        records: of the results folder; read only if there are models, one at a time.
+        skip: cards that are not written.
 
     Raises:
         UserError: a card cannot be written, or a record cannot be read.

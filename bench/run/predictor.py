@@ -148,6 +148,12 @@ def send_smaller_change(
     """Send the first change whose predicted peak is at most `SMALLER` of that of the cell, or None.
 
     Predictions need memory of their own: call it in a process that has some left.
+
+    Args:
+        cell: a run that ran out of memory although its prediction fits.
+        prediction: of the cell, with a predicted peak.
+        device: name of a torch device.
+        send: called once.
     """
     peak = prediction.predicted.run_peak_bytes
     plan = plan_of(cell, prediction.training_images, device)
@@ -160,7 +166,13 @@ def training_size(cell: Cell, parts: Split) -> int:
 
 
 def plan_of(cell: Cell, training_images: int, device: str) -> Plan:
-    """The training of a cell, as `bench.cost.predict` takes it."""
+    """The training of a cell, as `bench.cost.predict` takes it.
+
+    Args:
+        cell: the run.
+        training_images: of `training_size`.
+        device: name of a torch device.
+    """
     method, recipe = get_method(cell.method), cell.recipe
     kind = "cuda" if device.startswith("cuda") else "cpu"
     task = replace(cell.task, weights="random")  # no weights are read

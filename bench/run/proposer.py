@@ -53,6 +53,10 @@ class Proposer:
     def of(cls, cell: Cell, build: Callable[[Cell], Model]) -> "Proposer | None":
         """The proposer of a cell, built but not trained; None if the cell has none.
 
+        Args:
+            cell: its recipe names the proposer.
+            build: builds the model of a cell, and sets the seed of torch's generator.
+
         Raises:
             UserError, UnsupportedError: the model cannot be built.
         """
@@ -117,7 +121,15 @@ class Proposer:
         collection: Collection,
         alone: Alone = nullcontext,
     ) -> Cost:
-        """The cost of both models, see docs/protocol/costs.md."""
+        """The cost of both models, see docs/protocol/costs.md.
+
+        Args:
+            own: cost of the model that segments, with the time of its training.
+            model: that segments.
+            items: test images, at least one.
+            collection: of the items.
+            alone: as for `measure_cost`.
+        """
         images = [decode(item, collection)[0] for item in items[:MEASURED_IMAGES]]
 
         def predict() -> None:
@@ -134,7 +146,14 @@ class Proposer:
 
 
 def add_costs(own: Cost, other: Cost, infer: float, infer_iqr: float | None) -> Cost:
-    """The cost of two models that are trained one after the other and predict together."""
+    """The cost of two models that are trained one after the other and predict together.
+
+    Args:
+        own: of the model that segments.
+        other: of the proposer.
+        infer: images per second of both together.
+        infer_iqr: its interquartile range.
+    """
     sums: dict[str, Any] = {
         name: _sum(getattr(own, name), getattr(other, name))
         for name in (

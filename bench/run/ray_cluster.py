@@ -50,7 +50,11 @@ def run_and_pack(
 ) -> dict[str, bytes]:
     """Run a cell on this machine in a temporary results folder; the body of a task.
 
-    Returns path in the results folder to content, for all files of the cell.
+    Args:
+        sent: the cell.
+        keep: which models are kept, as of `Store`.
+        save_s: how often the state of the training is saved, as of `Store`.
+        shared: where the state is, if this machine sees it; otherwise none is saved.
 
     Returns:
         Path in the results folder to content, for all files of the cell.
@@ -75,6 +79,12 @@ class RayExecutor:
 
     A cell whose worker or machine dies is started again by Ray, on any machine. It continues from
     the state of its training where the machines share the results folder.
+
+    Args:
+        store: an open results folder.
+        template: settings of the cells, with any cell.
+        jobs: number of cells in the cluster at a time; None for as many as it has room for.
+        cells: how many there are.
 
     Raises:
         UserError: Ray is not installed, cells could be sent by anyone (`RAY_AUTH_MODE` is not
@@ -182,7 +192,11 @@ def _connect() -> Any:
 
 
 def _check_reachable(address: str) -> None:
-    """Try to reach the host and port of an address, since Ray itself tries for minutes."""
+    """Try to reach the host and port of an address, since Ray itself tries for minutes.
+
+    Raises:
+        OSError: nobody answers there.
+    """
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=REACH_S).close()

@@ -27,7 +27,12 @@ class RecordImages:
         self._loaded: dict[tuple[str, Selection], tuple[Collection, str] | None] = {}
 
     def load(self, dataset: str, selection: Selection = WHOLE) -> tuple[Collection, str] | None:
-        """The collection of a dataset and its fingerprint; None if it cannot be loaded."""
+        """The collection of a dataset and its fingerprint; None if it cannot be loaded.
+
+        Args:
+            dataset: name or path.
+            selection: channels and frame of its images.
+        """
         key = dataset, selection
         if key not in self._loaded:
             try:
@@ -71,6 +76,10 @@ class NamedImages(Mapping[str, Collection]):
     """The collections of `RecordImages.by_name`, each loaded when it is asked for.
 
     `get(name)` and `name in ...` load a collection, which can take seconds.
+
+    Args:
+        cells: of the records.
+        images: loads the collections.
     """
 
     def __init__(self, cells: Iterable[Cell], images: RecordImages) -> None:

@@ -29,6 +29,11 @@ def trained_before(cell: Cell, store: Store, device: str) -> Path | None:
 
     Its training is that of this cell, step for step, if program and device are the same ones.
 
+    Args:
+        cell: what is to be trained.
+        store: with the kept models.
+        device: name of a torch device.
+
     Returns:
         The file of the model; None if there is none.
     """
@@ -39,7 +44,13 @@ def trained_before(cell: Cell, store: Store, device: str) -> Path | None:
 
 
 def kept_model(cell: Cell, store: Store, device: str) -> Path | None:
-    """The kept model of a cell, if the program and the device of its training are those here."""
+    """The kept model of a cell, if the program and the device of its training are those here.
+
+    Args:
+        cell: of the model.
+        store: with the kept models.
+        device: name of a torch device.
+    """
     path = store.model(cell)
     if not path.exists():
         return None
@@ -69,10 +80,15 @@ def _twins(cell: Cell) -> Iterator[Cell]:
 def take_over(model: Model, path: Path) -> Training:
     """Set the trained tensors of a kept model instead of training.
 
-    Returns curve and costs of that training.
+    Args:
+        model: as its method built it, with the seed of the cell; it is changed.
+        path: of `trained_before`.
 
     Returns:
         Curve and costs of that training.
+
+    Raises:
+        UserError: the file is damaged or does not fit.
     """
     header = read_header(path)
     load_onto(model.module, path)

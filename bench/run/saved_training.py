@@ -139,6 +139,10 @@ class SavedTraining:
 def state_key(cell: Cell, device: torch.device) -> dict[str, str]:
     """What must be the same for a training to be continued, with names for messages.
 
+    Args:
+        cell: of the training.
+        device: its type matters.
+
     Raises:
         UserError: the method is unknown.
     """

@@ -29,7 +29,12 @@ _STATUS: dict[str, Status] = {"OUT_OF_MEMORY": "oom", "TIMEOUT": "timeout"}
 
 
 class SlurmCell:
-    """The work of a job: one cell."""
+    """The work of a job: one cell.
+
+    Args:
+        sent: the cell.
+        store: an open results folder that this machine and that of the job share.
+    """
 
     def __init__(self, sent: SentCell, store: Store) -> None:
         self.sent, self.store = sent, store
@@ -56,6 +61,13 @@ class SlurmExecutor:
     """Submits cells with equal requirements as arrays of jobs, and waits for their records.
 
     Jobs of an earlier command that was killed are taken over. An error stops the jobs.
+
+    Args:
+        store: an open results folder.
+        template: settings of the cells, with any cell.
+        jobs: number of cells in Slurm's queue at a time; None for `MOST_JOBS`.
+        options: of sbatch, as submitit names them ("partition", "time", "account", ...); others
+            are passed on as they are.
 
     Raises:
         UserError: submitit is not installed, or the command sbatch is not found.

@@ -45,7 +45,11 @@ class SpeedLock:
         self._waited_in_vain = False
 
     def __enter__(self) -> "SpeedLock":
-        """Open the files, and begin to work."""
+        """Open the files, and begin to work.
+
+        Raises:
+            OSError: the files cannot be written.
+        """
         prefix = f"sam-adapt-bench-{os.getuid()}"
         self._queue, self._work = (
             self._files.enter_context((self._folder / f"{prefix}-{name}.lock").open("a"))

@@ -165,6 +165,9 @@ def read_status(folder: Path) -> FolderStatus:
 
     Claims are tested by their locks, which hold on this machine only.
 
+    Args:
+        folder: results folder.
+
     Raises:
         RecordError: a record is not JSON.
     """

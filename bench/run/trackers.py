@@ -49,6 +49,9 @@ class Tracker(Protocol):
 def read_trackers(text: str) -> list[str]:
     """The names in the option `--log`, each once.
 
+    Args:
+        text: names separated by commas; "" for none.
+
     Raises:
         UserError: a name is unknown, or its library is not installed.
     """
@@ -69,6 +72,11 @@ class Trackers:
 
     A tracker that fails is left out from then on, with a warning and a line in the log of the
     results folder: the cells are worth more than their curves.
+
+    Args:
+        text: as of `read_trackers`.
+        folder: results folder, in which trackers without a server store their files.
+        log: of the results folder.
     """
 
     def __init__(self, text: str, folder: Path, log: EventLog) -> None:

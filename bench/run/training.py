@@ -44,12 +44,23 @@ def train_model(
 ) -> Training:
     """Train the model on the training part; nothing is done if nothing is trainable.
 
-    The Dice of the curve is of the first `VALIDATION_IMAGES` images of the validation part; without
-    this part there is none.
+    Args:
+        model: of `build_model`; it is changed, and left in training mode.
+        cell: gives recipe and seed.
+        collection: the dataset.
+        parts: of `split_of`.
+        say: called with the progress.
+        saved: the state that the training continues from, and where it is kept; None for neither.
 
     Returns:
         The curve and costs; empty if nothing is trainable. The Dice of the curve is of the first
         `VALIDATION_IMAGES` images of the validation part; without this part there is none.
+
+    Raises:
+        DivergedError: a loss or a logit is not finite.
+        UnsupportedError: the recipe needs SAM's decoder, and the model has none.
+        UserError: an image cannot be read, or a volume has fewer slices than the depth.
+        bench.run.stop.StopRequested: of `saved`.
     """
     if not model.trainable:
         return Training()

@@ -25,14 +25,19 @@ def check_predictions(
 ) -> tuple[int, list[str], list[Finding]]:
     """Score the class maps of all records again.
 
-    Of each map and volume only the first difference is named. Scores of volumes and of the test set
-    are compared only for runs all of whose maps could be scored.
+    Args:
+        store: the results folder of the records.
+        records: those with a status other than "ok" are passed over.
+        images: of the records.
 
     Returns:
         The number of test images of the runs that have a folder of class maps and whose images are
         on this machine; what was skipped, with the reason; and what differs. Of each map and volume
         only the first difference is named. Scores of volumes and of the test set are compared only
         for runs all of whose maps could be scored.
+
+    Raises:
+        UserError: a record names an evaluation mode or a rule for objects that does not exist.
     """
     count, skipped = 0, dict[str, None]()
     findings: list[Finding] = []

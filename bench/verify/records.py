@@ -23,6 +23,9 @@ def wrong_summaries(record: Record) -> Iterator[str]:
     Checked are Dice and IoU of the set, of each class and their means, and the means over images
     (`_MEANS`); no other metric. Rows from which these cannot be computed give one message. A record
     with a status other than "ok" gives none.
+
+    Args:
+        record: its `metrics` are compared with its `per_image`.
     """
     if record.status != "ok":
         return

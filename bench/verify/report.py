@@ -48,8 +48,17 @@ def check_report(folder: Path, records: Sequence[Record], images: RecordImages) 
     Pictures in PNG are not compared. Files that are not stored are skipped; files in `tables/` and
     `plots/` that no record gives are findings, except galleries. The folder is not changed.
 
+    Args:
+        folder: results folder.
+        records: all records in it, at least one.
+        images: of the records; ledgers and page need the number of images in a split.
+
     Returns:
         What was compared, what differs and what was skipped.
+
+    Raises:
+        UserError: there are no records.
+        UnsupportedError: a ledger of counts has a method that cannot be used with its backbone.
     """
     frame = to_frame(records)
     comparisons = make_comparisons(frame)
@@ -135,7 +144,12 @@ def _check_ledgers(
 def _ledger(
     name: str, request: SuiteChoice, records: Mapping[str, Record], images: RecordImages
 ) -> str:
-    """The text of a ledger, written again."""
+    """The text of a ledger, written again.
+
+    Raises:
+        UserError: its images are not on this machine or differ from those of the records, or the
+            request is no longer valid.
+    """
     with TemporaryDirectory() as folder:
         if name == proxy.NAME:
             datasets = (request.dataset or proxy.default_datasets()).split(",")

@@ -53,6 +53,10 @@ def first_difference(actual: str, expected: str) -> str | None:
     """A message on the first line in which two texts differ; None if all lines are equal.
 
     How a line ends makes no difference.
+
+    Args:
+        actual: the stored text.
+        expected: the text that the records give.
     """
     lines, expected_lines = actual.splitlines(), expected.splitlines()
     for number, (line, other) in enumerate(zip(lines, expected_lines, strict=False), 1):

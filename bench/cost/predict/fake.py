@@ -37,11 +37,24 @@ def fake_model(
     The model is built on the meta device, because constructors that draw random numbers or change
     the memory format fail on fake tensors; then its tensors are replaced. Fake tensors are on the
     CPU for every `device`, since PyTorch runs no backward pass of fake CUDA tensors without a GPU.
-    On "cuda" attention always uses the fused kernel until the body ends; any other device counts as
-    "cpu". The tensors of the model have shapes and types, but no values.
+
+    Args:
+        method: what to build.
+        options: options of the method that differ from its defaults.
+        task: no weights are read.
+        recipe: gives precision, loss, optimiser, batch size and checkpointing.
+        device: "cpu" or "cuda"; on "cuda" attention always uses the fused kernel until the body
+            ends. Any other word counts as "cpu".
 
     Yields:
         The model; its tensors have shapes and types, but no values.
+
+    Raises:
+        UserError: an option is out of range, or the loss of the recipe is unknown.
+        UnsupportedError: the method cannot do this task, or has no blocks to checkpoint.
+        NotPredictedError: an operator of the model does not run on fake tensors, or refuses a
+            batch, as BatchNorm refuses one value per channel. Every RuntimeError,
+            NotImplementedError and other ValueError of the body becomes this error.
     """
     with torch.device("meta"):
         built = get_rule(recipe.objects).built_task(task)

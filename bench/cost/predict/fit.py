@@ -95,8 +95,12 @@ def largest_batch(plan: Plan, gpu: Gpu) -> int:
 
     The memory of a step is a constant plus a multiple of the batch, so two predictions give the
     batch; further ones confirm that it fits and that the next one does not. "Fits" is with the
-    largest margins; the validation, which does not depend on the batch, is checked once. The batch
-    size of the plan is not used, but `accumulate` of its recipe is.
+    largest margins; the validation, which does not depend on the batch, is checked once.
+
+    Args:
+        plan: the training, with trainable parameters; its own batch size is not used, but
+            `accumulate` of its recipe is.
+        gpu: where it is to run.
 
     Raises:
         NotPredictedError: the memory cannot be predicted; further errors as `predict_memory`.
@@ -118,7 +122,12 @@ def largest_batch(plan: Plan, gpu: Gpu) -> int:
 
 
 def cheapest_change(plan: Plan, gpu: Gpu) -> str | None:
-    """The first change with which `judge` says that the training fits; see `change_below`."""
+    """The first change with which `judge` says that the training fits; see `change_below`.
+
+    Args:
+        plan: the training that does not fit.
+        gpu: where it is to run.
+    """
     return change_below(plan, largest_peak(gpu.memory_bytes))
 
 
@@ -174,7 +183,12 @@ def _single_changes(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _joint_changes(plan: Plan, usable: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, Plan]]:
-    """Changes together; then with later blocks only, then at a smaller side."""
+    """Changes together; then with later blocks only, then at a smaller side.
+
+    Args:
+        plan: the training that does not fit.
+        usable: words to fields of the recipe; the single changes that can be predicted.
+    """
     task, names = plan.task, list(usable)
     pairs = [["--checkpointing", name] for name in names[1:] if "--checkpointing" in usable]
     for words in pairs if names in pairs or len(names) < 2 else [*pairs, names]:

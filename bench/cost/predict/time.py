@@ -64,7 +64,12 @@ class Hours:
 
 
 def speed_of(gpu: Gpu, precision: str) -> Speed | None:
-    """The speed of a known GPU; None if only its memory is known."""
+    """The speed of a known GPU; None if only its memory is known.
+
+    Args:
+        gpu: with its published peaks.
+        precision: "bf16"; any other word counts as "fp32".
+    """
     peak = gpu.bf16 if precision == "bf16" else gpu.fp32
     if peak is None or gpu.bandwidth is None:
         return None

@@ -13,6 +13,13 @@ def kept_views(method: Method, task: Task, recipe: Recipe, images: int, kind: st
     It is 0, too, for a method that does not train. The rule is that of
     `bench.learn.images.training_images`. Methods with prompts, and those that learn maps of
     objects, count as on images with labelled instances.
+
+    Args:
+        method: what is trained.
+        task: gives the side of the images and the depth of the stacks.
+        recipe: gives the augmentation and the number of views that it wants.
+        images: training images, or stacks of slices.
+        kind: "cuda" or "cpu".
     """
     if not method.lr:
         return 0

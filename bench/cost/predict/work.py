@@ -105,7 +105,16 @@ def predict_work(
     device: str = "cpu",
     views: int = 1,
 ) -> CellWork:
-    """Count the work of a training step and of an evaluation; errors as `predict_memory`."""
+    """Count the work of a training step and of an evaluation; errors as `predict_memory`.
+
+    Args:
+        method: what to build.
+        options: options of the method that differ from its defaults.
+        task: no weights are read.
+        recipe: gives precision, loss, optimiser, batch size and checkpointing.
+        device: "cpu" or "cuda"; on "cuda" attention uses the fused kernel.
+        views: number of augmented images, or stacks, whose embeddings training would keep.
+    """
     with fake_model(method, options, task, recipe, device) as model:
         samples = max(1, VALIDATION_BATCH // task.depth)
         images, _, prompts = random_batch(model, samples)

@@ -17,7 +17,11 @@ _LOSSY = (".jpg", ".jpeg")
 
 
 def check_alpha(items: Sequence[Item], contents: Sequence[Contents]) -> None:
-    """Check that masks do not mix labels in alpha with masks where this cannot be said."""
+    """Check that masks do not mix labels in alpha with masks where this cannot be said.
+
+    Raises:
+        UserError: some masks hold the label in alpha, and one has one colour and is opaque.
+    """
     if not any(content.alpha for content in contents):
         return
     for item, content in zip(items, contents, strict=True):
@@ -46,7 +50,11 @@ def check_images(items: Sequence[Item], contents: Sequence[Contents]) -> None:
 def check_declared(
     root: Path, items: Sequence[Item], contents: Sequence[Contents], classes: Classes
 ) -> None:
-    """Check that all mask values are declared."""
+    """Check that all mask values are declared.
+
+    Raises:
+        UserError: a mask holds another value; the message has the declaration with it.
+    """
     known = classes.values.keys() | {NOT_FINITE}
     unknown: Counter[int] = Counter()
     for content in contents:
@@ -78,6 +86,9 @@ def check_instances(
     items: Sequence[Item], contents: Sequence[Contents], classes: Classes
 ) -> list[str]:
     """Check that instance maps belong to their masks.
+
+    Returns:
+        Notes on maps that lack objects of their masks.
 
     Raises:
         UserError: a map is a JPEG, lies on the background of the mask, or has no object where the

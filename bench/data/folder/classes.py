@@ -87,6 +87,12 @@ def read_declaration(
     With names first, classes are indexed as listed; with values first, in the order of the values.
     A class called "background" is the first in any case.
 
+    Args:
+        content: of a JSON file.
+        file: it, for messages.
+        stored: all values of the masks; if some are colours, those of a class count, not its id.
+        ignored: stored values of unlabelled pixels; None if there are none.
+
     Raises:
         UserError: the content lists no classes, a value cannot be read, two classes have one name
             or value, or there are fewer than two or more than `MAX_CLASSES` classes.

@@ -20,6 +20,10 @@ INSTANCES = ("instances", "instance")
 def find_folder(root: Path, names: Sequence[str]) -> Path | None:
     """The subfolder with the first of some names that is there, in any letters; None for none.
 
+    Args:
+        root: the folder.
+        names: in small letters.
+
     Raises:
         UserError: two folders differ only in large and small letters.
     """
@@ -34,7 +38,11 @@ def find_folder(root: Path, names: Sequence[str]) -> Path | None:
 
 
 def need_folder(root: Path, names: Sequence[str]) -> Path:
-    """As `find_folder`, for a folder that must be there."""
+    """As `find_folder`, for a folder that must be there.
+
+    Raises:
+        UserError: it is not; the message names the folder to give instead, where there is one.
+    """
     if folder := find_folder(root, names):
         return folder
     entries = sorted(entry.name for entry in root.iterdir())
@@ -68,7 +76,11 @@ def _is_whole(folder: Path) -> bool:
 
 
 def image_files(folder: Path, left_out: list[str]) -> dict[str, Path]:
-    """Image files by stem in NFC, in sorted order; what else there is is added to `left_out`."""
+    """Image files by stem in NFC, in sorted order; what else there is is added to `left_out`.
+
+    Raises:
+        UserError: two files have one stem, a name is not UTF-8, or a file is a pipe or a device.
+    """
     files: dict[str, Path] = {}
     others: dict[str, list[str]] = {"folder": [], "hidden file": [], "file": []}
     for file in sorted(folder.iterdir()):
@@ -94,6 +106,10 @@ def match(images: dict[str, Path], others: dict[str, Path]) -> dict[str, Path]:
     A file of the same stem counts first. Else stems are compared without usual prefixes and
     suffixes (`bench.data.folder.mask_names`), without the suffix of an image inside the name (as in
     a.jpg.png) and in small letters.
+
+    Args:
+        images: files by stem.
+        others: likewise.
 
     Raises:
         UserError: two files belong to one image, or one to two images.

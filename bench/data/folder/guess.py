@@ -48,6 +48,11 @@ def guess_classes(root: Path, items: Sequence[Item], contents: Sequence[Contents
     that lie only at edges belong to the nearer one. Any other set (0 and 255; 0, 128, 255; colours)
     counts up from its lowest value.
 
+    Args:
+        root: the folder, for messages.
+        items: all of it.
+        contents: of each item.
+
     Raises:
         UserError: the values have no or more than one sensible reading.
     """

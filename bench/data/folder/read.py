@@ -118,7 +118,11 @@ def read_folder(path: str | Path, selection: Selection = WHOLE) -> Collection:
 
 
 def _pairs(root: Path, left_out: list[str]) -> tuple[dict[str, tuple[Path, Path]], set[str]]:
-    """Image and mask of each item, by name in sorted order; names of the images without a mask."""
+    """Image and mask of each item, by name in sorted order; names of the images without a mask.
+
+    Raises:
+        UserError: there are no images, more than half of them have no mask, or a mask has no image.
+    """
     images = image_files(need_folder(root, IMAGES), left_out)
     if len(several := mask_folders(root)) > 1:
         raise UserError(

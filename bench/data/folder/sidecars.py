@@ -41,13 +41,22 @@ _HEADERS = frozenset({"id", "item", "name", "image", "file", "filename"})
 
 
 def read_meta(root: Path) -> dict[str, Any]:
-    """The contents of `meta.json` in a folder; empty where there is no such file."""
+    """The contents of `meta.json` in a folder; empty where there is no such file.
+
+    Raises:
+        UserError: the file is not one valid JSON object, or holds a key twice.
+    """
     file = root / "meta.json"
     return _read_json(file) if file.is_file() else {}
 
 
 def read_classes(root: Path, meta: dict[str, Any], stored: Iterable[int]) -> Classes | None:
     """Classes declared in `classes.json`, a text file or `meta.json`; None without a declaration.
+
+    Args:
+        root: the folder.
+        meta: contents of its `meta.json`.
+        stored: all values of its masks.
 
     Raises:
         UserError: as `read_meta` and `read_declaration`.
@@ -99,6 +108,11 @@ def read_groups(root: Path, meta: dict[str, Any], ids: Sized[str]) -> dict[str, 
 
     `groups.csv` has precedence. Unknown ids in `meta.json` are left out.
 
+    Args:
+        root: the folder.
+        meta: contents of its `meta.json`.
+        ids: names of all items.
+
     Raises:
         UserError: a file cannot be read, or `groups.csv` names an unknown id or one id twice with
             different groups.
@@ -127,6 +141,10 @@ def read_split(root: Path, ids: Sized[str]) -> tuple[dict[str, tuple[str, ...]],
 
     The first of `SPLIT_FILES` counts. All three parts are keys, some perhaps without ids; an id may
     be in no part.
+
+    Args:
+        root: the folder.
+        ids: names of all items.
 
     Raises:
         UserError: the file cannot be read, or has an unknown part or id, or an id in two parts.

@@ -40,6 +40,12 @@ class Record(NamedTuple):
 def records_of_tracks(source: Source, name: str, root: Element, report: Report) -> list[Record]:
     """The frames of a video, each as an image; frames without an object, too.
 
+    Args:
+        source: the folder.
+        name: path of the XML file.
+        root: its root.
+        report: gets notes on frames that were numbered by their order or interpolated.
+
     Raises:
         UserError: the frames are not there, or a track lacks frames that cannot be interpolated.
     """
@@ -122,8 +128,10 @@ def _shapes(name: str, track: Element, report: Report) -> Iterator[tuple[int, El
 def _between(first: Element, last: Element, share: float) -> Element | None:
     """A shape between two key frames; None where it cannot be said.
 
-    `share` of the way, in (0, 1). Where the object has left in the second, it is still as in the
-    first.
+    Args:
+        first: the key frame before.
+        last: the key frame after; where the object has left, it is still as in the first.
+        share: of the way from the first to the last, in (0, 1).
     """
     made = Element(first.tag, dict(first.attrib))
     if last.get("outside", "0").lower() in ("1", "true"):

@@ -145,8 +145,12 @@ def _counted(number: int, noun: str) -> str:
 def class_table(names: list[str], layout: str, *, ignored: bool = False) -> dict[str, int | str]:
     """Values 0, 1, ... for the background and for named classes, in the form of `classes.json`.
 
-    A class called "background" (also with underscores, or in capitals) becomes the background. With
-    `ignored`, the value 255 marks unlabelled pixels.
+    A class called "background" (also with underscores, or in capitals) becomes the background.
+
+    Args:
+        names: of the classes, in the order of their values.
+        layout: where they come from, for messages.
+        ignored: whether the value 255 marks unlabelled pixels.
 
     Raises:
         UserError: two classes have one name, there is no class, or there are more than 254.

@@ -16,7 +16,11 @@ FEW_FOLDERS = 6  # so few can be specimens as well as kinds of images
 
 
 def check_groups(text: str) -> None:
-    """Refuse a value of `Options.groups` that is not a word nor a regular expression."""
+    """Refuse a value of `Options.groups` that is not a word nor a regular expression.
+
+    Raises:
+        UserError: see above.
+    """
     try:
         re.compile(text)
     except re.error as error:

@@ -141,6 +141,10 @@ def choose_layout(source: Source, layout: str) -> tuple[str, str]:
 def hint(folder: Path, program: str) -> str:
     """What a folder looks like that `--dataset` cannot read, and how to import it.
 
+    Args:
+        folder: the folder.
+        program: how the user calls this program.
+
     Returns:
         A clause for an error message; "" where no layout is recognised.
     """

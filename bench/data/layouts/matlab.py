@@ -37,6 +37,9 @@ def read_arrays(file: Path) -> Arrays:
     """All arrays of numbers with at least two axes longer than 1, by their names.
 
     Axes are in the order of MATLAB: rows first.
+
+    Raises:
+        UserError: the file is damaged, or h5py is needed and not installed.
     """
     try:
         with file.open("rb") as opened:
@@ -66,6 +69,9 @@ def pick_array(arrays: Arrays, file: Path) -> str:
 
     Of several, that with the best last word of `LABELS`, else of `IMAGES`; of equal words, as of
     several people who labelled one image, the first.
+
+    Raises:
+        UserError: there is none, or the names do not say which.
     """
     if not arrays:
         raise UserError(f"'{file}' holds no array of an image or mask; save it with one array")

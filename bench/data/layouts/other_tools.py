@@ -10,7 +10,8 @@ from bench.data.layouts.source import Source
 def name_tool(source: Source) -> str:
     """Which tool wrote the labels of a folder without a known layout, and what to do.
 
-    As "'a.json' is of Labelbox: convert it to COCO"; "" for no known tool.
+    Returns:
+        A clause such as "'a.json' is of Labelbox: convert it to COCO"; "" for no known tool.
     """
     for name in source.sample_json():
         content = source.json_like(name)

@@ -59,6 +59,11 @@ class Stack:
 def read_stack(source: Source, name: str, report: Report) -> Stack:
     """Read a file of any format in `bench.data.layouts.source.PICTURES`.
 
+    Args:
+        source: the folder.
+        name: path of the file in it.
+        report: gets a note on axes that are not certain.
+
     Raises:
         UserError: the file is damaged or has axes that are not an image or a stack of images.
     """
@@ -104,7 +109,11 @@ def _used_axes(series: Any) -> str:
 
 
 def as_planes(values: npt.NDArray[Any], name: str, report: Report) -> npt.NDArray[Any]:
-    """An array of 2 to 4 axes as planes; a last axis of at most 4 is that of channels."""
+    """An array of 2 to 4 axes as planes; a last axis of at most 4 is that of channels.
+
+    Raises:
+        UserError: it has other axes, or does not hold numbers.
+    """
     if values.dtype.kind not in "buif":
         raise UserError(f"'{name}' holds {values.dtype} and not numbers; save an array of numbers")
     if values.ndim == 2:
@@ -122,6 +131,12 @@ def as_planes(values: npt.NDArray[Any], name: str, report: Report) -> npt.NDArra
 
 def image_planes(stack: Stack, name: str, options: Options, report: Report) -> list[Pixels]:
     """The images of a file: its path, or arrays (H, W) or (H, W, 3).
+
+    Args:
+        stack: content of the file.
+        name: path in the source, for messages.
+        options: channels and levels.
+        report: gets a note on how values and channels were changed.
 
     Raises:
         UserError: a channel is named that the file does not have.
@@ -160,7 +175,11 @@ def _shown(
 
 
 def mask_planes(stack: Stack, name: str) -> list[Pixels]:
-    """The masks of a file: its path, or arrays (H, W) as stored."""
+    """The masks of a file: its path, or arrays (H, W) as stored.
+
+    Raises:
+        UserError: the file has several channels that are not colours.
+    """
     if stack.file:
         return [stack.file]
     planes = stack.planes
@@ -271,7 +290,11 @@ def _read_matlab(file: Path, name: str, report: Report) -> Stack:
 
 
 def read_objects(source: Source, name: str) -> Stack | None:
-    """Numbers of objects that lie in the file of a mask: inst_map next to type_map; else None."""
+    """Numbers of objects that lie in the file of a mask: inst_map next to type_map; else None.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     if not name.lower().endswith(matlab.SUFFIX):
         return None
     arrays = matlab.read_arrays(source.files[name])

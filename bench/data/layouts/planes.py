@@ -38,6 +38,13 @@ def samples_of(
 ) -> Iterator[Sample]:
     """One sample for each plane of an image and of its mask.
 
+    Args:
+        place: name, group and part.
+        image: content of the image file.
+        mask: content of the mask file.
+        options: channels, levels, and whether masks hold numbers of objects.
+        report: gets faults and notes.
+
     Raises:
         UserError: sizes, numbers of planes or orientations differ, unless left out by the report.
     """

@@ -70,7 +70,11 @@ def _by_rows(
     report: Report,
     table: str,
 ) -> bool:
-    """Whether runs go along the rows; told with the reason."""
+    """Whether runs go along the rows; told with the reason.
+
+    Raises:
+        UserError: the user does not say so and they fit rows better.
+    """
     fits = _fitting(source, rows)
     if fits == "rows" and not options.runs:
         raise UserError(

@@ -51,7 +51,14 @@ def as_ring(points: Any) -> Points | None:
 
 
 def fault_of(rings: Sequence[Points | None], height: int, width: int, report: Report) -> str:
-    """What is wrong with an outline, as the rest of a sentence on its image; "" if nothing is."""
+    """What is wrong with an outline, as the rest of a sentence on its image; "" if nothing is.
+
+    Args:
+        rings: of `as_ring`.
+        height: of the image, in pixels.
+        width: of the image.
+        report: counts outlines that are cut at the border of the image.
+    """
     points = [ring for ring in rings if ring is not None]
     if not points or len(points) < len(rings):
         return "has an outline that is not pairs of numbers"

@@ -166,6 +166,10 @@ class Source:
         the file anywhere, then its stem anywhere. Large and small letters are the same. Files in
         folders of masks count only by their path.
 
+        Args:
+            label: path, name or stem of a file, of any system.
+            near: folder of the file that holds the label, in the source.
+
         Raises:
             UserError: several files fit equally well.
         """

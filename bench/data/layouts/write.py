@@ -28,6 +28,11 @@ MOST_VALUES = 64  # of masks; with more, they number objects or have blurred edg
 def check_target(target: Path, source: Path, overwrite: bool) -> None:
     """Refuse a target that is there already, or that lies in the source or around it.
 
+    Args:
+        target: folder to write.
+        source: folder to read.
+        overwrite: whether a folder that an import made may be replaced.
+
     Raises:
         UserError: see above; other folders than imported ones are never replaced.
     """
@@ -50,10 +55,21 @@ def write_folder(draft: Draft, target: Path, options: Options, report: Report, l
     """Write images, masks and the files beside them, then move the folder to its place.
 
     A folder ".<target>.importing" holds the files until then. Where a killed import has left one,
-    it is removed and everything is written anew. Returns the number of images.
+    it is removed and everything is written anew.
+
+    Args:
+        draft: the samples.
+        target: checked by `check_target`; replaced where it exists.
+        options: groups, and what to do about faults.
+        report: gets faults and counts.
+        layout: name of the source and of its layout, for `meta.json`.
 
     Returns:
         The number of images.
+
+    Raises:
+        UserError: a sample is faulty (unless left out), nothing was converted, another import
+            writes the same folder, or the disk is full.
     """
     work = target.with_name(f".{target.name}.importing")
     try:

@@ -46,7 +46,12 @@ class Features(NamedTuple):
 
 
 class Bands:
-    """Band-passed images (H, W) of items, computed again where they are not kept."""
+    """Band-passed images (H, W) of items, computed again where they are not kept.
+
+    Args:
+        items: the images.
+        factor: reduction of their sides, an integer.
+    """
 
     def __init__(self, items: Sequence[Item], factor: int) -> None:
         self._items, self._factor = items, factor
@@ -55,7 +60,11 @@ class Bands:
         self._lock = Lock()
 
     def __getitem__(self, number: int) -> Floats:
-        """The image of that number; it is read from its file if it is not kept."""
+        """The image of that number; it is read from its file if it is not kept.
+
+        Raises:
+            UserError: the image cannot be read.
+        """
         with self._lock:
             if number in self._kept:
                 self._kept.move_to_end(number)
@@ -122,7 +131,8 @@ def extract(picture: Image.Image, factor: int, points: int) -> tuple[Features, F
 def band_pass(picture: Image.Image | npt.NDArray[np.uint8]) -> Floats:
     """Structure of about 3 to 15 px: neither noise nor shading.
 
-    `picture` has grey values (H, W).
+    Args:
+        picture: (H, W) grey values.
     """
     fine = ndimage.gaussian_filter(np.asarray(picture, np.float32), 1.5, truncate=3)
     return np.asarray(fine - ndimage.uniform_filter(fine, 15), np.float32)

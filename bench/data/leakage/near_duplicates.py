@@ -97,7 +97,12 @@ RELATIVE = _relative()
 
 
 class Index:
-    """Features of some images, stacked to compare an image with all of them at once."""
+    """Features of some images, stacked to compare an image with all of them at once.
+
+    Args:
+        features: of each image, at least one, all with the same number of windows.
+        bands: the band-passed images.
+    """
 
     def __init__(self, features: Sequence[Features], bands: Bands) -> None:
         self.features, self.bands = features, bands
@@ -241,8 +246,11 @@ class _Agreement(NamedTuple):
 def _correlate(a: Floats, b: Floats, shift: Shift, *, slack: int) -> _Agreement:
     """Compare the shared region of two images.
 
-    The point (0, 0) of `a` is at `shift` (rows, columns) in `b`; the best correlation is searched
-    up to `slack` px around it.
+    Args:
+        a: (H, W), its point (0, 0) is at `shift` in b.
+        b: (H', W').
+        shift: rows and columns.
+        slack: px around `shift` to search for the best correlation.
     """
     if _correlation(*_region(a, b, shift)) < HOPELESS:
         return _Agreement(0.0, 0.0)

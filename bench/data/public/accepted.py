@@ -10,12 +10,20 @@ NAME = "accepted.json"  # in the cache folder: address of each file to its SHA-2
 
 
 def accepted_sha256(address: str) -> str | None:
-    """The SHA-256 that was accepted for an address; None if there is none."""
+    """The SHA-256 that was accepted for an address; None if there is none.
+
+    Raises:
+        UserError: the file of accepted sums is damaged.
+    """
     return _read().get(address)
 
 
 def accept_sha256(address: str, sha256: str) -> None:
-    """Accept a SHA-256 for an address from now on, instead of an earlier one."""
+    """Accept a SHA-256 for an address from now on, instead of an earlier one.
+
+    Raises:
+        UserError: the file of accepted sums is damaged or cannot be written.
+    """
     sums = {**_read(), address: sha256}
     text = json.dumps(sums, indent=1, sort_keys=True)
     write_atomic(cache_folder() / NAME, text + "\n", durable=True)

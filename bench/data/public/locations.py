@@ -19,6 +19,10 @@ def find_folder(name: str) -> Path | None:
 def require_folder(name: str, source: str) -> Path:
     """The folder of a public collection, as `find_folder`.
 
+    Args:
+        name: of the collection and of its folder.
+        source: where to get it, for the message.
+
     Raises:
         UserError: no location has it.
     """

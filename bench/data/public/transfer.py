@@ -186,7 +186,11 @@ def _full_size(
 
 
 def _check_kind(answer: http.client.HTTPResponse) -> None:
-    """Check that the body is a file and is sent as it is."""
+    """Check that the body is a file and is sent as it is.
+
+    Raises:
+        UserError: it is a web page, or compressed.
+    """
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UserError(f"it sends the file in the encoding '{encoding}', which was not asked for")

@@ -98,6 +98,10 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
 def check_archive(archive: Path, limits: Limits | None = None) -> None:
     """Check the list of the entries of an archive, without unpacking one.
 
+    Args:
+        archive: the file.
+        limits: largest sizes; None for the defaults of `Limits`.
+
     Raises:
         BadArchiveError: it is not an archive or its headers are damaged; it has a link, a device or
             a name outside the folder; or its contents exceed the limits.

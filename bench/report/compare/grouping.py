@@ -41,6 +41,9 @@ def _without_rate(recipe: Recipe) -> Recipe:
 def names_of(cells: Sequence[Cell]) -> list[tuple[tuple[str, ...], str]]:
     """Return a unique title (as words) and a unique slug for each table.
 
+    Args:
+        cells: one cell of each table.
+
     Returns:
         Words and slug of each table, in the order of the cells. Tables with the same words also
         show the fingerprints of their datasets; a slug that would not be unique (upper and lower

@@ -62,6 +62,11 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     rows have different values and `hindrance` finds nothing. Equal best values are all marked;
     ties are tested only in columns with an `image_score`.
 
+    Args:
+        prompts: the prompt origin of the rows.
+        rows: the rows of a block.
+        folds: all folds of the table.
+
     Returns:
         The sorted rows with their marks and notes.
     """

@@ -61,7 +61,12 @@ class RunPair:
 
 
 def read_runs(records: Iterable[Record], column: Column) -> list[ScoredRun]:
-    """Keep of each record what a comparison of one metric needs."""
+    """Keep of each record what a comparison of one metric needs.
+
+    Args:
+        records: of a results folder; they are read one by one.
+        column: the metric; it has an `image_score`.
+    """
     names: dict[ImageNames, ImageNames] = {}
     cells: dict[Any, Any] = {}  # tasks and recipes that are equal become one
     facts: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -96,8 +101,11 @@ def pair_runs(
 
     Ids also depend on the contents of images and weights, and on defaults that a version of the
     code may change. So the rest is paired by the request with the recipe, and then without it, each
-    time only where one run on each side has it. Returns also the runs that are only before and only
-    after, all in the given order.
+    time only where one run on each side has it.
+
+    Args:
+        before: of one folder, each id once.
+        after: likewise.
 
     Returns:
         The pairs, and the runs that are only before and only after, all in the given order.

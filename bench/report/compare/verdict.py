@@ -15,8 +15,11 @@ def describe_ranking(
 ) -> str:
     """Return what is known of the Dice of the rows, as one sentence.
 
-    `marks` are those of Dice by position in `rows`; `within`, in [0, 1], is how far the Dice of a
-    tied row may be below the best. "" if there are not two different values.
+    Args:
+        rows: the rows of a block, best Dice first.
+        marks: position in `rows` to the mark of Dice, for the rows that are ranked; see `Mark`.
+        within: of the rows with the mark "tied" and the best one, the largest amount by which its
+            Dice may be below the best, in [0, 1]; see `Block.within`.
 
     Returns:
         The sentence; "" if there are not two different values.

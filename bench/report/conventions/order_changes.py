@@ -31,8 +31,11 @@ def find_order_changes(scores: Scores) -> list[OrderChange]:
     """Return every pair of methods that two conventions order differently by the same measure.
 
     Methods with equal scores have no order. The pairs are sorted by the smaller of their two leads,
-    the largest first. A pair of methods is in as many changes as there are pairs of conventions and
-    measures that disagree on it. Scores may be None, or left out.
+    the largest first.
+
+    Args:
+        scores: method to the score of each convention and measure, as in `CONVENTIONS`; None, or
+            left out, if it has none.
 
     Returns:
         The changes; a pair of methods is in as many as there are pairs of conventions and measures
@@ -52,8 +55,8 @@ def find_order_changes(scores: Scores) -> list[OrderChange]:
 def common_measures(scores: Scores) -> list[tuple[str, str, str]]:
     """Return the measures that two conventions have in common.
 
-    Measure, first and second convention of each pair, sorted by measure, then in the order of
-    `CONVENTIONS`. A measure counts even if all its scores are None.
+    Args:
+        scores: method to the score of each convention and measure.
 
     Returns:
         Measure, first and second convention of each pair, sorted by measure, then in the order of

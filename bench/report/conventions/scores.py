@@ -200,12 +200,20 @@ def read_cases(
 ) -> list[Case]:
     """Read prediction and truth of the test images of a run; slices are stacked to volumes.
 
-    They are in the order of the collection; of volumes the tested slices count, and images that the
-    collection does not hold are passed over.
+    Args:
+        cell: the run.
+        images: `per_image` of its record, with the names of the images; those that the collection
+            does not hold are passed over.
+        collection: the collection of the images.
+        folder: from a cell to the folder of its class maps.
 
     Returns:
         The counts and distances of each image, or of each volume (its tested slices), in the order
         of the collection.
+
+    Raises:
+        UserError: a class map is missing, cannot be read, or does not have the size or classes of
+            its image; or a mask cannot be read.
     """
     tested = {image["name"] for image in images}
     volumes: dict[tuple[str, str], list[Item]] = {}

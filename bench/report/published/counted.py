@@ -19,6 +19,9 @@ _LISTED = "listed_"  # prefix of the figures that torchinfo defines
 def counted_markdown(suite: Suite) -> str:
     """The ledger of a suite of counts, as Markdown.
 
+    Args:
+        suite: its `counted` is not None.
+
     Raises:
         UserError: a model of the suite cannot be built from its options.
         UnsupportedError: a method cannot be used with the backbone of the suite.
@@ -48,6 +51,10 @@ def count_line(suite: Suite, line: SuiteLine) -> Mapping[str, int]:
     They are numbers of parameters and bytes ("trainable_params", "total_params",
     "checkpoint_bytes"). If the suite names a count of torchinfo, the totals of `list_layers` are
     included, with "listed_" before their names.
+
+    Args:
+        suite: of counts; its `counted` is not None.
+        line: of the suite.
 
     Raises:
         UserError: the model cannot be built from its options.

@@ -107,6 +107,10 @@ def read_note(text: str) -> tuple[str, SuiteChoice] | None:
 def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
     """Return the pages as Markdown tables, with the differences from the publication.
 
+    Args:
+        suite: the published table, of runs.
+        pages: result of `ledger`.
+
     Raises:
         StopIteration: as `get_column`.
     """

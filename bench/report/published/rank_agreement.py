@@ -63,8 +63,11 @@ def find_agreements(records: Iterable[Record], large: str) -> list[Agreement]:
     """Compare the rankings by Dice of `SMALL` and another backbone.
 
     A dataset counts if both backbones have at least `FEWEST` methods with the same number of
-    successful seeds. Runs with prompts from the truth are left out. They are sorted by kind and
-    name.
+    successful seeds. Runs with prompts from the truth are left out.
+
+    Args:
+        records: of the cells of `bench.ask.proxy.expand_proxy`.
+        large: name of the other backbone.
 
     Returns:
         One for each dataset, sorted by kind and name.
@@ -134,6 +137,9 @@ def mean_agreement(agreements: Sequence[Agreement]) -> tuple[float, Interval | N
 
     The datasets are resampled, too, since conclusions are about images of further datasets. With
     one dataset, the interval is that of this dataset.
+
+    Args:
+        agreements: at least one.
     """
     tau = float(np.mean([one.tau for one in agreements]))
     draws = np.stack([one.draws for one in agreements])
@@ -144,7 +150,12 @@ def mean_agreement(agreements: Sequence[Agreement]) -> tuple[float, Interval | N
 
 
 def agreement_markdown(agreements: Sequence[Agreement], large: str) -> str:
-    """The ledger of the suite `proxy`: a verdict, a table by dataset, and how to read it."""
+    """The ledger of the suite `proxy`: a verdict, a table by dataset, and how to read it.
+
+    Args:
+        agreements: result of `find_agreements`; may be empty.
+        large: the other backbone.
+    """
     parts = [f"# {TITLE}"]
     if not agreements:
         parts.append(

@@ -16,6 +16,9 @@ def class_columns(rows: Sequence[Row]) -> list[Column]:
 
     There are none for one foreground class, whose Dice is that of all, nor for more than
     `MOST_CLASSES`.
+
+    Args:
+        rows: of one comparison.
     """
     names = _foreground(rows)
     if not 2 <= len(names) <= MOST_CLASSES:
@@ -28,7 +31,11 @@ def class_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def missed_classes(rows: Sequence[Row]) -> Iterator[str]:
-    """A sentence on each class that no method of a comparison finds: reason and remedy."""
+    """A sentence on each class that no method of a comparison finds, with the reason and a remedy.
+
+    Args:
+        rows: of one comparison.
+    """
     for name in _foreground(rows):
         scores = [row.class_value(f"dice/{name}").figure for row in rows]
         known = [score for score in scores if score is not None]

@@ -53,7 +53,11 @@ class Column:
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
     def format(self, value: float | None) -> str:
-        """Return a value as text in the shown unit, without its name; a dash for None or NaN."""
+        """Return a value as text in the shown unit, without its name; a dash for None or NaN.
+
+        Args:
+            value: in the unit of records.
+        """
         if value is None or math.isnan(value):
             return MISSING
         shown = value * self.scale

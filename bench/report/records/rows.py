@@ -101,7 +101,8 @@ class Row:
     def class_value(self, key: str) -> Value:
         """The value of a metric of one class over the successful runs.
 
-        The key is such as "dice/pearlite"; no run need have it.
+        Args:
+            key: such as "dice/pearlite"; no run need have it.
         """
         if key not in self._class_values:
             self._class_values[key] = self._class_value(key)
@@ -238,7 +239,12 @@ def _of_column(column: Column, figures: Floats) -> list[Value]:
 
 
 def _tell_apart(runs: Runs, places: Sequence[int]) -> list[str]:
-    """Labels; rows that would look alike also show the recipe values in which they differ."""
+    """Labels; rows that would look alike also show the recipe values in which they differ.
+
+    Args:
+        runs: of all tables.
+        places: of one run of every row.
+    """
     cells = [runs.cells[place] for place in places]
     alike: dict[Key, list[int]] = defaultdict(list)
     for position, (place, cell) in enumerate(zip(places, cells, strict=True)):

@@ -26,10 +26,11 @@ def weights_of(cell: Cell) -> Weights:
 def name_weights(cells: Sequence[Cell]) -> list[str]:
     """Return a name for the weights of each cell, unique among the weights of a backbone.
 
-    The name of a file is its stem. If another file has the same stem, the suffix is added, then as
-    many folders as necessary, and if the paths are equal, the fingerprint. "pretrained" and
-    "random" keep their names, or get a fingerprint too if the report has several versions of them
-    for one backbone.
+    The name of a file is its stem. If another file has the same stem, the suffix is added, then
+    as many folders as necessary, and if the paths are equal, the fingerprint.
+
+    Args:
+        cells: the cells of a report.
 
     Returns:
         One name for each cell; "pretrained" and "random" keep their names, or get a fingerprint

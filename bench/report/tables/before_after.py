@@ -18,7 +18,12 @@ _STYLES = {"worse": "red", "better": "green"}
 
 
 def before_after_table(comparison: BeforeAfter, most: int = SHOWN_ROWS) -> Table:
-    """The rows as a table of the library rich, changed rows first."""
+    """The rows as a table of the library rich, changed rows first.
+
+    Args:
+        comparison: the comparison.
+        most: rows that are shown.
+    """
     column = comparison.column
     table = Table(
         title=Text(f"{column.header}: after compared with before", style="bold"),
@@ -48,7 +53,12 @@ def before_after_table(comparison: BeforeAfter, most: int = SHOWN_ROWS) -> Table
 
 
 def before_after_notes(comparison: BeforeAfter, most: int = SHOWN_ROWS) -> Iterator[str]:
-    """Sentences below the table: counts, how to read it, changed settings, statuses and costs."""
+    """Sentences below the table: counts, how to read it, changed settings, statuses and costs.
+
+    Args:
+        comparison: the comparison.
+        most: rows that the table shows.
+    """
     rows = comparison.rows
     counts = ", ".join(f"{count} {outcome}" for outcome, count in comparison.counts.items())
     pairs = counted(comparison.pairs, "pair of run").replace("pair of runs", "pairs of runs")

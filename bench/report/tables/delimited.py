@@ -18,6 +18,10 @@ def write_frame(frame: pd.DataFrame, file: BinaryIO) -> None:
     None and NaN are empty fields.
 
     It is faster than pandas, which converts each float to text before the writer does.
+
+    Args:
+        frame: the frame.
+        file: an open binary file; it is not closed.
     """
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -38,6 +42,9 @@ def _fields(column: "pd.Series[Any]") -> list[Any]:
 
 def to_csv(columns: Mapping[str, Sequence[object]]) -> str:
     """Return columns as CSV text with a header line; None is an empty field, NaN is "nan".
+
+    Args:
+        columns: header to values; all columns have the same length.
 
     Raises:
         ValueError: the lengths differ.
