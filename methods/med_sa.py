@@ -32,6 +32,7 @@ from typing import Any
 
 import torch
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
+from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor, nn
 
 from bench import (
@@ -289,6 +290,11 @@ def med_sa(
     if condition != "none":
         outputs = 1 + masks.num_mask_tokens + getattr(masks, "further_tokens", 0)
         layers = masks.transformer.layers
+        if any(type(layer) is not TwoWayAttentionBlock for layer in layers):
+            raise UnsupportedError(
+                f"condition={condition} changes the layers of SAM's decoder, and this backbone has"
+                " others: use condition=none"
+            )
         for index, layer in enumerate(layers):
             layers[index] = ConditionedLayer(layer, masks.transformer_dim, outputs, condition)
     return model

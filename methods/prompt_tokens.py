@@ -68,17 +68,26 @@ class PromptedAttention(nn.Module):
         _, more_k, more_v = self._split(self.prompts.expand(len(x), -1, -1))
         grid = q.unflatten(2, (rows, columns))  # SAM's relative positions see unscaled queries
         q, k, v = q * self.layer.scale, torch.cat([k, more_k], 2), torch.cat([v, more_v], 2)
+        out = self._over(q, k, v, grid if self.layer.use_rel_pos else None)
+        return out.transpose(1, 2).flatten(2).unflatten(1, (rows, columns))
+
+    def _over(self, q: Tensor, k: Tensor, v: Tensor, grid: Tensor | None) -> Tensor:
+        """Attention (N, heads, T, d); `grid` (N, heads, rows, columns, d) makes the biases."""
+        plain = q.is_meta or is_tracing()  # plain operations, which can be counted
+        if grid is None:
+            if plain:
+                return (q @ k.mT).softmax(-1) @ v
+            return F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        rows, columns = grid.shape[2:4]
         row_table = get_rel_pos(rows, rows, self.layer.rel_pos_h).to(q.dtype)
         column_table = get_rel_pos(columns, columns, self.layer.rel_pos_w).to(q.dtype)
         by_row = torch.einsum("nhrcd,rkd->nhrck", grid, row_table).flatten(2, 3)
         by_column = torch.einsum("nhrcd,ckd->nhrck", grid, column_table).flatten(2, 3)
-        if q.is_meta or is_tracing():  # plain operations, which can be counted
+        if plain:
             bias = (by_row[..., None] + by_column[..., None, :]).flatten(-2)
             logits = q @ k.mT + F.pad(bias, (0, len(self.prompts)))
-            out = logits.softmax(-1) @ v
-        else:
-            out = _fused(q, k, v, by_row, by_column)
-        return out.transpose(1, 2).flatten(2).unflatten(1, (rows, columns))
+            return logits.softmax(-1) @ v
+        return _fused(q, k, v, by_row, by_column)
 
     def _split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens (N, T, C) to queries, keys and values, each (N, heads, T, d)."""

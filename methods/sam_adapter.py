@@ -32,6 +32,7 @@ from bench import (
     SemanticDecoder,
     Stage,
     Task,
+    UnsupportedError,
     freeze,
     load_sam,
     register_method,
@@ -114,7 +115,7 @@ class PromptedEncoder(SamSegmenter):
         encoder, normalised = self.image_encoder, self.normalise(images)
         embedded = encoder.patch_embed(normalised)
         generator, high = self.generator, self.generator.high(normalised)
-        features, tokens = generator.embed(embedded) + high, embedded + encoder.pos_embed
+        features, tokens = generator.embed(embedded) + high, embedded + encoder.positions()
         _, *blocks, neck = encoder.stages()
         width = tokens.shape[-1]
         for index, block in enumerate(blocks):
@@ -180,6 +181,11 @@ def sam_adapter(
     sam = load_sam(task)
     require_vit(sam.image_encoder, "SAM-Adapter")
     if own_codes:
+        if not isinstance(sam.prompt_encoder.no_mask_embed, nn.Embedding):
+            raise UnsupportedError(
+                "own_codes=true draws the embedding of no mask, which this backbone does not have:"
+                " leave it out"
+            )
         nn.init.normal_(sam.prompt_encoder.no_mask_embed.weight)
         nn.init.normal_(sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix)
     head = SemanticDecoder(sam, task.num_classes, background_token=False, iou_head=True)

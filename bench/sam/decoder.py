@@ -9,10 +9,11 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from segment_anything.modeling import MaskDecoder
-from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
 from bench.sam.foundation import FoundationParameter, mark_foundation
+
+Decoder = TypeVar("Decoder", bound=MaskDecoder)
 
 
 @runtime_checkable
@@ -29,8 +30,8 @@ class FamilyDecoder(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Predict masks as `predict_masks`; the embeddings have further channels."""
 
-    def resized(self, count: int, fresh: bool) -> "MaskDecoder":
-        """Return a copy with `count` mask tokens, as `with_mask_tokens`."""
+    def resize_further(self, count: int, fresh: bool) -> None:
+        """Fit what belongs to mask tokens, but is not in SAM's decoder, to `count` of them."""
 
 
 def prepare_images(decoder: MaskDecoder, embeddings: Tensor) -> Tensor:
@@ -134,6 +135,9 @@ class RowDecoder(MaskDecoder):  # type: ignore[misc]  # segment_anything has no 
         """Nothing needs to be prepared."""
         return embeddings
 
+    def resize_further(self, count: int, fresh: bool) -> None:
+        """Nothing else belongs to mask tokens."""
+
     def predict_rows(
         self, embeddings: Tensor, positions: Tensor, sparse: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -153,92 +157,48 @@ class RowDecoder(MaskDecoder):  # type: ignore[misc]  # segment_anything has no 
         return self.predict_rows(rows, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
 
 
-def with_mask_tokens(decoder: MaskDecoder, count: int, fresh: bool = False) -> MaskDecoder:
-    """Return a copy of SAM's decoder with `count` mask tokens.
+def with_mask_tokens(decoder: Decoder, count: int, fresh: bool = False) -> Decoder:
+    """Return a copy of a decoder with `count` mask tokens, their networks and IoU outputs.
 
-    Token k, its hypernetwork and its row of the IoU head are copies of number k mod 4 of `decoder`;
-    with `fresh`, tokens, hypernetworks and the IoU head are initialised at random instead.
+    Number k of each is a copy of number k mod M of `decoder`; with `fresh`, they and the hidden
+    layers of the IoU head are initialised at random instead.
 
     Args:
-        decoder: is not changed.
+        decoder: of any family, with M mask tokens; is not changed.
         count: at least 1.
         fresh: whether to initialise at random.
     """
-    if isinstance(decoder, FamilyDecoder):
-        resized = decoder.resized(count, fresh)
-        if isinstance(decoder.mask_tokens.weight, FoundationParameter):
-            mark_foundation(resized)
-        return resized
-    iou_layers = decoder.iou_prediction_head.layers
-    new = MaskDecoder(
+    head = decoder.iou_prediction_head
+    # Draws the same random numbers whatever the family and `fresh`; its own parts are used below.
+    drawn = MaskDecoder(
         transformer_dim=decoder.transformer_dim,
-        transformer=copy.deepcopy(decoder.transformer),
+        transformer=nn.Identity(),
         num_multimask_outputs=count - 1,
-        iou_head_depth=len(iou_layers),
-        iou_head_hidden_dim=iou_layers[0].out_features,
+        iou_head_depth=len(head.layers),
+        iou_head_hidden_dim=head.layers[0].out_features,
     )
-    new.iou_token = copy.deepcopy(decoder.iou_token)
-    new.output_upscaling = copy.deepcopy(decoder.output_upscaling)
-    if isinstance(decoder.mask_tokens.weight, FoundationParameter):  # another number of tokens
-        for part in (new.mask_tokens, new.iou_prediction_head, new.output_hypernetworks_mlps):
-            mark_foundation(part)
-    if fresh:
-        return new
     old = [k % decoder.num_mask_tokens for k in range(count)]
-    with torch.no_grad():
-        new.mask_tokens.weight.copy_(decoder.mask_tokens.weight[old])
-        for ours, theirs in zip(new.iou_prediction_head.layers, iou_layers, strict=True):
-            last = ours.out_features != theirs.out_features
-            ours.weight.copy_(theirs.weight[old] if last else theirs.weight)
-            ours.bias.copy_(theirs.bias[old] if last else theirs.bias)
+    new = copy.deepcopy(decoder)
+    new.num_mask_tokens, new.num_multimask_outputs = count, count - 1
+    new.mask_tokens = drawn.mask_tokens
+    new.iou_prediction_head.layers = drawn.iou_prediction_head.layers
     new.output_hypernetworks_mlps = nn.ModuleList(
         copy.deepcopy(decoder.output_hypernetworks_mlps[k]) for k in old
     )
-    return new
-
-
-def tokens_like(old: nn.Embedding, count: int, fresh: bool) -> nn.Embedding:
-    """Return `count` tokens: copies of the old ones, number k of number k mod their number.
-
-    With `fresh` they are drawn at random.
-    """
-    new = nn.Embedding(count, old.embedding_dim)
-    if not fresh:
+    if fresh:
+        for mlp, other in zip(
+            new.output_hypernetworks_mlps, drawn.output_hypernetworks_mlps, strict=True
+        ):
+            mlp.layers = other.layers
+    else:
         with torch.no_grad():
-            new.weight.copy_(old.weight[[k % old.num_embeddings for k in range(count)]])
-    return new
-
-
-Decoder = TypeVar("Decoder", bound=RowDecoder)
-
-
-def resize_tokens(decoder: Decoder, count: int, fresh: bool) -> Decoder:
-    """Return a copy of a decoder with `count` mask tokens, their networks and IoU outputs.
-
-    Number k of each is a copy of number k mod M of `decoder`. With `fresh`, they and the hidden
-    layers of the IoU head are drawn at random. New parameters are marked as the old ones are.
-
-    Args:
-        decoder: with M mask tokens; is not changed.
-        count: at least 1.
-        fresh: whether to draw at random.
-    """
-    new = copy.deepcopy(decoder)
-    old = [k % decoder.num_mask_tokens for k in range(count)]
-    new.num_mask_tokens, new.num_multimask_outputs = count, count - 1
-    new.mask_tokens = tokens_like(decoder.mask_tokens, count, fresh)
-    c = decoder.transformer_dim
-    mlps = decoder.output_hypernetworks_mlps
-    new.output_hypernetworks_mlps = nn.ModuleList(
-        MLP(c, c, c // 8, 3) if fresh else copy.deepcopy(mlps[k]) for k in old
-    )
-    head = decoder.iou_prediction_head
-    hidden = head.layers[0].out_features
-    new.iou_prediction_head = MLP(c, hidden, count, len(head.layers), head.sigmoid_output)
-    if not fresh:
-        for ours, theirs in zip(new.iou_prediction_head.layers, head.layers, strict=True):
-            last = theirs is head.layers[-1]
-            with torch.no_grad():
+            new.mask_tokens.weight.copy_(decoder.mask_tokens.weight[old])
+            for ours, theirs in zip(new.iou_prediction_head.layers, head.layers, strict=True):
+                last = theirs is head.layers[-1]
                 ours.weight.copy_(theirs.weight[old] if last else theirs.weight)
                 ours.bias.copy_(theirs.bias[old] if last else theirs.bias)
+    if isinstance(new, FamilyDecoder):
+        new.resize_further(count, fresh)
+    if isinstance(decoder.mask_tokens.weight, FoundationParameter):
+        mark_foundation(new)
     return new

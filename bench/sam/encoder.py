@@ -151,6 +151,7 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
         global_blocks: indices of the blocks that attend over all tokens.
         window: side of the windows of the other blocks, in tokens.
         out_channels: C, channels of the embedding.
+        relative_positions: whether attention adds biases of row and column.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
         global_blocks: Sequence[int],
         window: int,
         out_channels: int,
+        relative_positions: bool = True,
     ) -> None:
         super().__init__(image_size, patch, embed_dim=width, depth=0, out_chans=out_channels)
         self.blocks.extend(
@@ -173,17 +175,22 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
                 0 if index in global_blocks else window,
                 (image_size // patch, image_size // patch),
                 norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
-                use_rel_pos=True,
+                use_rel_pos=relative_positions,
             )
             for index in range(depth)
         )
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
+    def positions(self) -> Tensor:
+        """Return what is added to the patches: (1, s, s, width)."""
+        positions: Tensor = self.pos_embed
+        return positions
+
     def stages(self) -> list[Stage]:
         """Return the stages from normalised images to embeddings."""
         embed = (*self.patch_embed.parameters(), self.pos_embed)
         return [
-            Stage(lambda images: self.patch_embed(images) + self.pos_embed, embed),
+            Stage(lambda images: self.patch_embed(images) + self.positions(), embed),
             *(Stage.of(block) for block in self.blocks),
             Stage.of(self.neck, run=lambda tokens: self.neck(tokens.permute(0, 3, 1, 2))),
         ]

@@ -16,7 +16,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
-from bench.sam.decoder import RowDecoder, attend, products, resize_tokens, tokens_like
+from bench.sam.decoder import RowDecoder, attend, products
 from bench.sam.encoder import FastEncoder
 from bench.sam.stages import Stage
 
@@ -125,15 +125,16 @@ class HQDecoder(RowDecoder):
         hq = products(mlps, hq_tokens, self.embedding_maskfeature(upscaled) + fine)
         return masks + hq, self.iou_prediction_head(queries[:, 0])
 
-    def resized(self, count: int, fresh: bool) -> "HQDecoder":
-        """Return a copy with `count` mask tokens and as many HQ tokens."""
-        new = resize_tokens(self, count, fresh)
-        new.hf_token = tokens_like(self.hf_token, count, fresh)
-        c = self.transformer_dim
-        new.hf_mlp = nn.ModuleList(
+    def resize_further(self, count: int, fresh: bool) -> None:
+        """Give each mask token an HQ token, all copies of SAM-HQ's or, with `fresh`, random."""
+        c, old = self.transformer_dim, self.hf_token
+        self.hf_token = nn.Embedding(count, c)
+        if not fresh:
+            with torch.no_grad():
+                self.hf_token.weight.copy_(old.weight.expand(count, -1))
+        self.hf_mlp = nn.ModuleList(
             MLP(c, c, c // 8, 3) if fresh else copy.deepcopy(self.hf_mlp) for _ in range(count)
         )
-        return new
 
 
 def _enlarge(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -13,7 +13,7 @@ from segment_anything.modeling import PromptEncoder, Sam, TwoWayTransformer
 from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
-from bench.sam.decoder import RowDecoder, attend, products, resize_tokens
+from bench.sam.decoder import RowDecoder, attend, products
 from bench.sam.stages import Stage
 
 
@@ -158,10 +158,6 @@ class PyramidDecoder(RowDecoder):
         upscaled = activation(enlarge_again(upscaled) + F.pixel_shuffle(finest, 4))
         masks = products(self.output_hypernetworks_mlps, queries[:, 2:], upscaled)
         return masks, self.iou_prediction_head(queries[:, 1])
-
-    def resized(self, count: int, fresh: bool) -> "PyramidDecoder":
-        """Return a copy with `count` mask tokens."""
-        return resize_tokens(self, count, fresh)
 
 
 class PaddedPromptEncoder(PromptEncoder):  # type: ignore[misc]

@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling import PromptEncoder, Sam
+from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from bench.errors import UnsupportedError
 from bench.sam.decoder import predict_masks, prepare_images, with_mask_tokens
+from bench.sam.prompt_encoder import embed_clicks
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.refiner import MaskRefiner
 from bench.sam.stages import Stage as Stage
@@ -269,7 +270,7 @@ class PromptedDecoder(nn.Module):
         if prompts is not None:
             embeddings = prepare_images(self.mask_decoder, embeddings)
             # Written without operators whose output size depends on values, so that the memory of a
-            # step can be predicted from shapes; likewise in `_embed_clicks`.
+            # step can be predicted from shapes; likewise in `embed_clicks`.
             rows_of_prompts = [
                 row for row, classes in enumerate(prompts.classes) for _ in range(len(classes))
             ]
@@ -316,7 +317,7 @@ class PromptedDecoder(nn.Module):
             sparse, dense = self.prompt_encoder(None, boxes, None)
         else:
             _, dense = self.prompt_encoder(None, None, None)
-            sparse = _embed_clicks(self.prompt_encoder, clicks)
+            sparse = embed_clicks(self.prompt_encoder, clicks)
         positions = self.prompt_encoder.get_dense_pe()
         masks, quality = predict_masks(self.mask_decoder, source, positions, sparse, dense)
         if self.rule.kind == "point" and self.best_of_three:
@@ -324,19 +325,6 @@ class PromptedDecoder(nn.Module):
             rows = torch.arange(len(best))
             return masks[rows, best].float(), quality[rows, best].float()
         return masks[:, 0].float(), quality[:, 0].float()
-
-
-def _embed_clicks(encoder: PromptEncoder, clicks: Tensor) -> Tensor:
-    """Embed positive clicks (n, c, 2) as `encoder` does, as (n, c + 1, C) with SAM's empty point.
-
-    The encoder selects points by a boolean mask; here all points are positive but the last.
-    """
-    empty = clicks.new_zeros(len(clicks), 1, 2)
-    places = encoder.pe_layer.forward_with_coords(
-        torch.cat([clicks + 0.5, empty], dim=1), encoder.input_image_size
-    )
-    positive = places[:, :-1] + encoder.point_embeddings[1].weight
-    return torch.cat([positive, encoder.not_a_point_embed.weight.expand(len(clicks), 1, -1)], dim=1)
 
 
 def _upsample(logits: Tensor, side: int) -> Tensor:

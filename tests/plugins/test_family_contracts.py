@@ -26,6 +26,7 @@ REFUSED = {
     "small_hq": set[str](),
     "small_sam2": NEED_VIT,
     "small_edgetam": NEED_VIT | NEED_ATTENTION,
+    "small_efficient": set[str](),
 }
 SIDE = 64
 

@@ -8,6 +8,7 @@ import pytest
 from bench.sam import backbone as registry
 from bench.sam.backbone import Backbone, get_backbone
 from bench.sam.backbones import edgetam, sam2, sam_hq
+from bench.sam.efficient import build_efficient
 from bench.sam.hiera import HieraSizes
 from bench.sam.vit import ViTSizes
 
@@ -46,6 +47,13 @@ def small_backbones() -> list[Backbone]:
             name="small_edgetam",
             build=partial(edgetam.build, (8, 16, 24, 32), (2, 1, 1, 1), 32),
             blocks=5,
+            image_size=64,
+        ),
+        replace(
+            get_backbone("efficient_sam_vit_tiny"),
+            name="small_efficient",
+            build=partial(build_efficient, SMALL_VIT),
+            blocks=SMALL_VIT.depth,
             image_size=64,
         ),
     ]
