@@ -67,6 +67,8 @@ class PromptedAttention(nn.Module):
         q, k, v = self._split(x.flatten(1, 2))
         _, more_k, more_v = self._split(self.prompts.expand(len(x), -1, -1))
         grid = q.unflatten(2, (rows, columns))  # SAM's relative positions see unscaled queries
+        placed = self.layer.place(grid, k.unflatten(2, (rows, columns)))
+        q, k = (x.flatten(2, 3) for x in placed)
         q, k, v = q * self.layer.scale, torch.cat([k, more_k], 2), torch.cat([v, more_v], 2)
         out = self._over(q, k, v, grid if self.layer.use_rel_pos else None)
         return out.transpose(1, 2).flatten(2).unflatten(1, (rows, columns))

@@ -80,6 +80,7 @@ def _describe_backbones() -> list[Description]:
             weights = "in the cache"
         else:
             fetch = f"weights fetch {one.name}, " if one.public else ""
+            fetch += f"weights accept {one.name} and " if one.gated else ""
             weights = f"{fetch}--checkpoint FILE or --weights random"
         descriptions.append(
             {
@@ -93,6 +94,7 @@ def _describe_backbones() -> list[Description]:
                 "trained_on": one.trained_on,
                 "paper": one.paper,
                 "licence": one.licence,
+                "terms": one.gated,
                 "address": one.public.address if one.public else None,
                 "sha256": (one.public.sha256 or "not verified") if one.public else None,
                 "file": one.file,

@@ -17,7 +17,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add = AddOptions(parser)
     add(
-        "action  list addresses, download, or compare checksums", choices=["list", "fetch", "check"]
+        "action  list addresses, download, compare checksums, or accept the licence of weights that"
+        " cannot be downloaded",
+        choices=["list", "fetch", "check", "accept"],
     )
     add("names  backbones; all of them for list and check", nargs="*")
     add_accept_hash(add)
@@ -25,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """List, fetch or check checkpoints; returns the exit code, 1 if a check finds a wrong file.
+    """Do the action; returns the exit code, 1 if a check finds a wrong file.
 
     A check passes over checkpoints that are not downloaded.
 
@@ -35,10 +37,17 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from bench.data.public.accepted import licence_accepted
     from bench.files import cache_folder, check_own_file, file_sha256
-    from bench.sam.weights import cached_weights, fetch, public, public_files
+    from bench.sam.weights import accept, cached_weights, fetch, gated, public, public_files
 
-    names = arguments.names or list(public_files())
+    if arguments.action == "accept":
+        for name in arguments.names:
+            console.print(f"{name}: accepted {accept(name)}", soft_wrap=True)
+        return 0
+    names = arguments.names or [*public_files(), *gated()]
+    own = {name: backbone for name, backbone in gated().items() if name in names}
+    names = [name for name in names if name not in own]
     for name in names:
         public(name)
     if arguments.action == "fetch":
@@ -55,9 +64,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             state = "SHA-256 correct" if right else "[red]SHA-256 wrong[/]"
             wrong += not right
         table.add_row(name, state, path.name, file.licence)
+    for name, backbone in own.items():
+        state = "accepted" if licence_accepted(str(backbone.gated)) else "licence not accepted"
+        table.add_row(name, state, "--checkpoint FILE", backbone.licence)
     console.print(table)
     console.print(plain(f"cache: {cache_folder()}"), soft_wrap=True)
     if arguments.action == "list":
         for name in names:
             console.print(f"{name}: {public(name).address}", soft_wrap=True)
+        for name, backbone in own.items():
+            console.print(f"{name}: licence {backbone.gated}", soft_wrap=True)
     return 1 if wrong else 0

@@ -47,6 +47,8 @@ class Backbone:
         read: gives the tensors of a published checkpoint the names of this project.
         weights: file in this package with pretrained weights; None if there is none.
         public: the published checkpoint; None if there is none that can be downloaded.
+        gated: address of a licence that a user must accept before the weights are read, which
+            cannot be downloaded here; None for other weights.
         vit: the sizes of SAM's own architecture; None for another one.
     """
 
@@ -65,6 +67,7 @@ class Backbone:
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = unchanged
     weights: Path | None = None
     public: Public | None = None
+    gated: str | None = None
     vit: ViTSizes | None = None
 
     def check_side(self, image_size: int) -> None:

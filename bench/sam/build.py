@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.sam.backbone import get_backbone
 from bench.sam.foundation import mark_foundation
 from bench.sam.state_dict import check_names_and_shapes, checked_tensors, read_state_dict
-from bench.sam.weights import cached_weights
+from bench.sam.weights import cached_weights, check_licence
 from bench.spec import Task
 from bench.wording import program_name
 
@@ -42,12 +42,13 @@ def weights_path(task: Task) -> Path | None:
     The contents of the file are not checked.
 
     Raises:
-        UserError: the backbone is unknown, the file does not exist, or the pretrained weights of
-            the backbone are not on this machine.
+        UserError: the backbone is unknown, the licence of its weights was not accepted, the file
+            does not exist, or the pretrained weights of the backbone are not on this machine.
     """
     backbone = get_backbone(task.backbone)
     if task.weights == "random":
         return None
+    check_licence(backbone)
     if task.weights != "pretrained":
         path = Path(task.weights)
         if path.is_dir():

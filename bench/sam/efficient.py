@@ -53,19 +53,12 @@ class EfficientEncoder(FastEncoder):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.side**2, sizes.width))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
-    def positions(self) -> Tensor:
-        """The positions resized to the image, (1, s, s, width)."""
+    def place(self, patches: Tensor) -> Tensor:
+        """Add the positions, resized to the grid, to patches (B, s, s, width)."""
         grid = self.pos_embed[:, 1:].unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
-        side = self.img_size // self.patch_embed.proj.kernel_size[0]
-        resized = F.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)
-        return resized.permute(0, 2, 3, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) to (B, C, s, s)."""
-        features = images
-        for stage in self.stages():
-            features = stage.run(features)
-        return features
+        size = patches.shape[1:3]
+        resized = F.interpolate(grid, size=size, mode="bicubic", align_corners=False)
+        return patches + resized.permute(0, 2, 3, 1)
 
 
 class PointPromptEncoder(PromptEncoder):  # type: ignore[misc]  # segment_anything has no types

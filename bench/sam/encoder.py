@@ -78,6 +78,7 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
         windows = qkv.reshape(batch, down, rows, across, columns, 3, self.num_heads, -1)
         windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7)  # 3, B, down, across, heads, r, c, d
         q, k, v = windows.reshape(3, -1, self.num_heads, rows, columns, windows.shape[-1]).unbind(0)
+        q, k = self.place(q, k)
         bias = None
         if self.use_rel_pos:
             by_row = get_rel_pos(rows, rows, self.rel_pos_h).to(q.dtype)
@@ -91,6 +92,10 @@ class FastAttention(Attention):  # type: ignore[misc]  # segment_anything has no
         out = out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, down * rows, across * columns, -1)
         projected: Tensor = self.proj(out[:, :height, :width])
         return projected
+
+    def place(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode the places of queries and keys (N, heads, rows, columns, d) in them; not here."""
+        return q, k
 
     def _pad(self, qkv: Tensor, channels: int, bottom: int, right: int) -> Tensor:
         """Pad qkv (B, H, W, 3C) below and right with the output of the qkv layer for zero."""
@@ -181,19 +186,26 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
         )
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
-    def positions(self) -> Tensor:
-        """Return what is added to the patches: (1, s, s, width)."""
-        positions: Tensor = self.pos_embed
-        return positions
+    def place(self, patches: Tensor) -> Tensor:
+        """Add the positions to patches (B, s, s, width)."""
+        placed: Tensor = patches + self.pos_embed
+        return placed
 
     def stages(self) -> list[Stage]:
         """Return the stages from normalised images to embeddings."""
         embed = (*self.patch_embed.parameters(), self.pos_embed)
         return [
-            Stage(lambda images: self.patch_embed(images) + self.positions(), embed),
+            Stage(lambda images: self.place(self.patch_embed(images)), embed),
             *(Stage.of(block) for block in self.blocks),
             Stage.of(self.neck, run=lambda tokens: self.neck(tokens.permute(0, 3, 1, 2))),
         ]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Run the stages one after the other."""
+        features = images
+        for stage in self.stages():
+            features = stage.run(features)
+        return features
 
 
 def checkpoint_blocks(model: nn.Module) -> None:

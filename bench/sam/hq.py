@@ -50,13 +50,6 @@ class HQEncoder(FastEncoder):
         later = [_beside(stage) for stage in blocks[self.early + 1 :]]
         return [embed, *blocks[: self.early + 1], *later, Stage(last, neck.parameters)]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) to (B, C + width, s, s)."""
-        features = images
-        for stage in self.stages():
-            features = stage.run(features)
-        return features
-
 
 def _beside(stage: Stage) -> Stage:
     """A stage that keeps the second half of the channels."""

@@ -170,17 +170,18 @@ class PaddedPromptEncoder(PromptEncoder):  # type: ignore[misc]
 
 
 def with_pyramid_decoder(
-    encoder: nn.Module, image_size: int, mask_outputs: int, channels: int = 256
+    encoder: nn.Module, image_size: int, mask_outputs: int, channels: int = 256, patch: int = 16
 ) -> Sam:
     """Add SAM 2's prompt encoder and mask decoder with random weights to an image encoder.
 
     Args:
-        encoder: a `PyramidEncoder`.
+        encoder: returns maps as of `pack`.
         image_size: side of the images in pixels.
         mask_outputs: number of mask tokens of the decoder.
         channels: C of the embedding.
+        patch: pixels of the image for one token of the embedding.
     """
-    grid = image_size // 16
+    grid = image_size // patch
     prompts = PaddedPromptEncoder(
         embed_dim=channels,
         image_embedding_size=(grid, grid),

@@ -73,14 +73,20 @@ class SamSegmenter(nn.Module):
             outputs: K, number of logits of each pixel.
 
         Raises:
-            UnsupportedError: the head predicts one mask for each prompt.
+            UnsupportedError: the head predicts one mask for each prompt, or the patches of the
+                encoder have another side than a power of two.
         """
         if self.prompt_rule is not None:
             raise UnsupportedError(
                 "--mask-grid fine refines class maps, and this method predicts one mask for each"
                 " prompt: leave it out"
             )
-        times = self.image_encoder.img_size // (UPSCALED * self._grid)
+        times, rest = divmod(self.image_encoder.img_size, UPSCALED * self._grid)
+        if rest or times.bit_count() != 1:
+            raise UnsupportedError(
+                "--mask-grid fine doubles the side of SAM's grid of masks, and images of this"
+                " backbone are not a power of two larger: leave it out"
+            )
         self.refiner = MaskRefiner(outputs, self._channels, levels=times.bit_length() - 1)
 
     @property

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.data.public.accepted import accept_licence, licence_accepted
 from bench.data.public.fetch import Public, fetch_files
 from bench.data.public.transfer import Say
-from bench.errors import no_such
+from bench.errors import UserError, no_such
 from bench.files import cache_folder
-from bench.sam.backbone import list_backbones
+from bench.sam.backbone import Backbone, list_backbones
+from bench.wording import program_name
 
 
 def public_files() -> dict[str, Public]:
@@ -21,10 +23,7 @@ def cached_weights(backbone: str) -> Path:
     Raises:
         UserError: the backbone has no public checkpoint.
     """
-    file = public(backbone)
-    # Publishers that state no SHA-256 use names such as "download" for several files.
-    name = file.name if file.sha256 else f"{backbone}{Path(file.name).suffix}"
-    return cache_folder() / name
+    return cache_folder() / f"{backbone}{Path(public(backbone).name).suffix}"
 
 
 def public(backbone: str) -> Public:
@@ -37,6 +36,38 @@ def public(backbone: str) -> Public:
     if backbone not in files:
         raise no_such("public checkpoint", backbone, files)
     return files[backbone]
+
+
+def gated() -> dict[str, Backbone]:
+    """The backbones whose weights are under a licence that must be accepted, by their names."""
+    return {one.name: one for one in list_backbones() if one.gated is not None}
+
+
+def accept(backbone: str) -> str:
+    """Accept the licence of the weights of a backbone from now on, and return its address.
+
+    Raises:
+        UserError: the backbone has no such licence, or it cannot be noted.
+    """
+    waiting = gated()
+    if backbone not in waiting:
+        raise no_such("backbone with a licence to accept", backbone, waiting)
+    address = str(waiting[backbone].gated)
+    accept_licence(address)
+    return address
+
+
+def check_licence(backbone: Backbone) -> None:
+    """Check that the licence of the weights of a backbone was accepted, where it must be.
+
+    Raises:
+        UserError: it was not.
+    """
+    if backbone.gated is not None and not licence_accepted(backbone.gated):
+        raise UserError(
+            f"the weights of {backbone.name} are under the licence {backbone.gated}: read it, then"
+            f" accept it once by '{program_name()} weights accept {backbone.name}'"
+        )
 
 
 def fetch(backbone: str, say: Say, accept: Sequence[str] = ()) -> Path:

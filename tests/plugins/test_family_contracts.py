@@ -27,6 +27,7 @@ REFUSED = {
     "small_sam2": NEED_VIT,
     "small_edgetam": NEED_VIT | NEED_ATTENTION,
     "small_efficient": set[str](),
+    "small_sam3": set[str](),
 }
 SIDE = 64
 

@@ -58,7 +58,7 @@ def test_sides_that_do_not_fit_are_refused(backbone: Backbone) -> None:
 def test_files_in_the_cache_have_names_of_their_own() -> None:
     names = [cached_weights(name).name for name in public_files()]
     assert len(set(names)) == len(names)
-    assert cached_weights("sam_vit_b").name == "sam_vit_b_01ec64.pth"
+    assert cached_weights("sam_vit_b").name == "sam_vit_b.pth"
     assert cached_weights("micro_sam_vit_b_lm").name == "micro_sam_vit_b_lm.pt"
 
 

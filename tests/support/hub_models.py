@@ -98,6 +98,46 @@ def edgetam(side: int) -> Any:
     return EdgeTamModel(EdgeTamConfig(vision_config=vision, prompt_encoder_config=prompts))
 
 
+def sam3(side: int = 1008, sizes: Any = None) -> Any:
+    """`Sam3TrackerModel` for images of this side, not yet `randomise`d.
+
+    Args:
+        side: of the images, in pixels.
+        sizes: a `Sam3Sizes`; None for the published sizes.
+    """
+    from transformers import Sam3TrackerConfig, Sam3TrackerModel
+
+    if sizes is None:
+        return Sam3TrackerModel(Sam3TrackerConfig())
+    c, patch = sizes.channels, sizes.patch
+    vit = {
+        "model_type": "sam3_vit_model",
+        "hidden_size": sizes.width,
+        "intermediate_size": sizes.mlp,
+        "num_hidden_layers": sizes.depth,
+        "num_attention_heads": sizes.heads,
+        "image_size": side,
+        "patch_size": patch,
+        "window_size": sizes.window,
+        "global_attn_indexes": list(sizes.global_blocks),
+        "pretrain_image_size": sizes.window * patch,
+        "layer_norm_eps": 1e-5,  # as in the authors' code; the library's default is 1e-6
+    }
+    vision = {
+        "model_type": "sam3_vision_model",
+        "backbone_config": vit,
+        "fpn_hidden_size": c,
+        "backbone_feature_sizes": [[side // patch * times] * 2 for times in (4, 2, 1)],
+    }
+    decoder = {"hidden_size": c, "mlp_dim": 8 * c, "iou_head_hidden_dim": c}
+    prompts = {"hidden_size": c, "image_size": side, "patch_size": patch}
+    return Sam3TrackerModel(
+        Sam3TrackerConfig(
+            vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder
+        )
+    )
+
+
 def _hand_on_image(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
     """Let the library's decoder of SAM-HQ go on with the transformer's image, as the authors' does.
 

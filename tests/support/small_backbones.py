@@ -10,6 +10,7 @@ from bench.sam.backbone import Backbone, get_backbone
 from bench.sam.backbones import edgetam, sam2, sam_hq
 from bench.sam.efficient import build_efficient
 from bench.sam.hiera import HieraSizes
+from bench.sam.sam3 import Sam3Sizes, build_sam3
 from bench.sam.vit import ViTSizes
 
 SMALL_VIT = ViTSizes(
@@ -23,6 +24,7 @@ SMALL_VIT = ViTSizes(
     decoder_mlp=64,
 )
 SMALL_HIERA = HieraSizes(8, 1, (1, 1, 2, 1), (3,), windows=(4, 2, 4, 2), channels=32)
+SMALL_SAM3 = Sam3Sizes(48, 3, 3, mlp=96, global_blocks=(1,), window=3, patch=16, channels=32)
 
 
 def small_backbones() -> list[Backbone]:
@@ -55,6 +57,14 @@ def small_backbones() -> list[Backbone]:
             build=partial(build_efficient, SMALL_VIT),
             blocks=SMALL_VIT.depth,
             image_size=64,
+        ),
+        replace(
+            get_backbone("sam3"),
+            name="small_sam3",
+            build=partial(build_sam3, SMALL_SAM3),
+            blocks=SMALL_SAM3.depth,
+            image_size=64,
+            step=SMALL_SAM3.patch,
         ),
     ]
 

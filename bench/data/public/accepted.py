@@ -1,4 +1,4 @@
-"""SHA-256 sums that the user accepted, for downloads whose publisher states none."""
+"""What the user accepted: SHA-256 sums that no publisher states, and licences of weights."""
 
 import json
 import re
@@ -7,6 +7,26 @@ from bench.errors import UserError
 from bench.files import cache_folder, check_own_file, parse_json, write_atomic
 
 NAME = "accepted.json"  # in the cache folder: address of each file to its SHA-256
+LICENCES = "licences.json"  # likewise: a list of addresses
+
+
+def licence_accepted(address: str) -> bool:
+    """Whether the user accepted the licence at this address.
+
+    Raises:
+        UserError: the file of accepted licences is damaged.
+    """
+    return address in _licences()
+
+
+def accept_licence(address: str) -> None:
+    """Accept the licence at this address from now on.
+
+    Raises:
+        UserError: the file of accepted licences is damaged or cannot be written.
+    """
+    text = json.dumps(sorted({*_licences(), address}), indent=1)
+    write_atomic(cache_folder() / LICENCES, text + "\n", durable=True)
 
 
 def accepted_sha256(address: str) -> str | None:
@@ -54,4 +74,20 @@ def _read() -> dict[str, str]:
     except ValueError as error:
         raise UserError(
             f"'{path}' is damaged ({error}): remove it, and accept the files again that are fetched"
+        ) from error
+
+
+def _licences() -> list[str]:
+    path = cache_folder() / LICENCES
+    check_own_file(path)
+    try:
+        addresses = parse_json(path.read_text())
+        if not isinstance(addresses, list):
+            raise ValueError("it holds no list")
+        return [str(address) for address in addresses]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise UserError(
+            f"'{path}' is damaged ({error}): remove it, and accept the licences again"
         ) from error

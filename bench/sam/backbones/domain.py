@@ -15,7 +15,7 @@ MICRO_SAM = "https://doi.org/10.1038/s41592-024-02580-4"
 LIGHT = "cells and nuclei in light microscopy: LIVECell, TissueNet, DeepBacs and others"
 ORGANELLES = "mitochondria and nuclei in electron microscopy: MitoEM, MitoLab and others"
 NUCLEI = "nuclei in H&E-stained tissue"
-MIT = "MIT (of the code; not verified for the weights)"
+MIT = "MIT (of the authors' repository; none is stated for the weights)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ STARTS = (
         "sam_vit_b",
         "MedSAM for medical images, ViT-B",
         "https://doi.org/10.1038/s41467-024-44824-z",
-        "CC BY 4.0 (not verified)",
+        "Apache-2.0 (as the authors state on the Hugging Face Hub, wanglab/medsam-vit-base)",
         "1.57 million pairs of medical images and masks of ten modalities",
         "https://zenodo.org/records/10689643/files/medsam_vit_b.pth",
     ),
