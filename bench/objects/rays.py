@@ -26,13 +26,13 @@ Maps = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int32]
 
 
-def ray_shares(pieces: npt.NDArray[Any]) -> Maps:
+def ray_shares(objects: npt.NDArray[Any]) -> Maps:
     """Rays of all pixels of objects, on a logarithmic scale.
 
     A ray ends at the border of the object or at the edge of the image.
 
     Args:
-        pieces: (H, W) numbers of the objects, 0 is none.
+        objects: (H, W) their numbers, 0 is none.
 
     Returns:
         (RAYS, H, W) in [0, 1]: log2(1 + length in pixels) / OCTAVES. The first ray goes to larger
@@ -41,7 +41,7 @@ def ray_shares(pieces: npt.NDArray[Any]) -> Maps:
     Raises:
         UserError: the library is not installed.
     """
-    lengths = _library("geometry").star_dist(pieces.astype(np.uint16), RAYS)
+    lengths = _library("geometry").star_dist(objects.astype(np.uint16), RAYS)
     shares = np.log2(1 + np.moveaxis(lengths, -1, 0)) / OCTAVES
     return np.asarray(shares.clip(0, 1), np.float32)
 

@@ -242,10 +242,10 @@ class LearnedRays(ObjectRule):
     def true_maps(self, mask: Labels, instances: Labels) -> tuple[Distances, Labels]:
         """Distance to the border, as a share, and the rays of `bench.objects.rays.ray_shares`."""
         from bench.objects.rays import ray_shares
-        from bench.objects.targets import distance_maps, number_pieces
+        from bench.objects.targets import distance_maps, number_objects
 
         maps, inside = distance_maps(mask, instances)
-        rays = ray_shares(number_pieces(mask, instances)[0])
+        rays = ray_shares(number_objects(mask, instances)[0])
         return np.concatenate([maps[:1], rays]), inside
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.measure import label
 
 from bench.data.components import label_components
 from bench.data.items import IGNORE
@@ -16,10 +15,11 @@ Labels = npt.NDArray[Any]
 def distance_maps(mask: Labels, instances: Labels) -> tuple[npt.NDArray[np.float32], Labels]:
     """Distance of each pixel to the border and to the centre of its object, as shares.
 
-    An object is a connected piece (4-neighbourhood) of an instance inside a class; in an image
-    whose instance numbers are all 0, a connected component of a class. Its centre is the pixel that
-    is nearest to the centre of mass. The edge of the image is not a border, because the object may
-    go on behind it.
+    An object is an instance inside a class; in an image whose instance numbers are all 0, a
+    connected component of a class (4-neighbourhood). Its centre is the pixel that is nearest to the
+    centre of mass. The pieces of an instance that others cover in part are one object: they share
+    its centre and its largest distances, so that a small piece has no height of its own. The edge
+    of the image is not a border, because the object may go on behind it.
 
     Args:
         mask: (H, W) uint8 class indices, `IGNORE` where unlabelled.
@@ -31,7 +31,7 @@ def distance_maps(mask: Labels, instances: Labels) -> tuple[npt.NDArray[np.float
         objects they are 0 and 1, as at the farthest border. And where they hold, (H, W) bool: the
         pixels of objects.
     """
-    numbers, count = number_pieces(mask, instances)
+    numbers, count = number_objects(mask, instances)
     inside = numbers > 0
     maps = np.zeros((2, *mask.shape), np.float32)
     maps[1] = 1
@@ -51,7 +51,7 @@ def distance_maps(mask: Labels, instances: Labels) -> tuple[npt.NDArray[np.float
     return maps, inside
 
 
-def number_pieces(mask: Labels, instances: Labels) -> tuple[Labels, int]:
+def number_objects(mask: Labels, instances: Labels) -> tuple[Labels, int]:
     """Numbers (H, W) of the objects as of `distance_maps`, 1..n, and n; 0 is none."""
     labelled = (mask > 0) & (mask != IGNORE)
     numbers = np.where(labelled, instances, 0).astype(np.int64)
@@ -59,9 +59,11 @@ def number_pieces(mask: Labels, instances: Labels) -> tuple[Labels, int]:
         for index in np.unique(mask[labelled]):
             parts = label_components(mask == index)
             numbers = np.where(parts > 0, parts, numbers)
-    joined = np.where(numbers > 0, numbers * 256 + mask, 0)
-    pieces, count = label(joined, connectivity=1, return_num=True)
-    return pieces, int(count)
+    inside = numbers > 0
+    joined = numbers[inside] * 256 + mask[inside]
+    objects, owners = np.unique(joined, return_inverse=True)
+    numbers[inside] = owners + 1
+    return numbers, len(objects)
 
 
 def _depths(numbers: Labels) -> npt.NDArray[np.float64]:

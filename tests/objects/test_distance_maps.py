@@ -2,9 +2,13 @@
 
 import numpy as np
 import numpy.typing as npt
+import pytest
+from crowds import discs
 from scipy import ndimage
+from skimage.measure import label
 
 from bench.data.items import IGNORE
+from bench.objects.rules import RULES
 from bench.objects.targets import distance_maps
 
 
@@ -39,25 +43,48 @@ def test_shares_against_a_loop_over_objects() -> None:
     assert maps.min() >= 0
     assert maps.max() <= 1
     for number in np.unique(numbers[numbers > 0]):
-        for piece in range(1, ndimage.label(numbers == number)[1] + 1):
-            own = ndimage.label(numbers == number)[0] == piece
-            depth = ndimage.distance_transform_edt(own)  # no object is at the edge
-            assert np.abs(maps[0][own] - depth[own] / depth.max()).max() < 0.2
-            rows, columns = np.nonzero(own)
-            middle = np.hypot(rows - rows.mean(), columns - columns.mean()).argmin()
-            far = np.hypot(rows - rows[middle], columns - columns[middle])
-            np.testing.assert_allclose(maps[1][own], far / far.max(), atol=1e-6)
+        own = numbers == number
+        depth = ndimage.distance_transform_edt(own)  # no object is at the edge
+        assert np.abs(maps[0][own] - depth[own] / depth.max()).max() < 0.2
+        rows, columns = np.nonzero(own)
+        middle = np.hypot(rows - rows.mean(), columns - columns.mean()).argmin()
+        far = np.hypot(rows - rows[middle], columns - columns[middle])
+        np.testing.assert_allclose(maps[1][own], far / far.max(), atol=1e-6)
     assert inside.sum() == (numbers > 0).sum()
 
 
-def test_classes_ignored_pixels_and_pieces() -> None:
+def test_classes_and_ignored_pixels() -> None:
     mask = np.zeros((4, 12), np.uint8)
     mask[:, :3], mask[:, 3:6], mask[:, 9:] = 1, 2, 1
     mask[0] = IGNORE
-    numbers = np.where(mask > 0, 7, 0)  # one number for all: three objects nevertheless
+    numbers = np.where(mask > 0, 7, 0)  # one number for both classes: two objects
     maps, inside = distance_maps(mask, numbers)
     assert not inside[0].any()
-    assert ((maps[1] == 0) & inside).sum() == 3  # one centre each
+    assert ((maps[1] == 0) & inside).sum() == 2  # one centre each
+
+
+def test_the_pieces_of_an_object_share_centre_and_largest_distances() -> None:
+    numbers = np.zeros((11, 21), np.int32)
+    numbers[1:10, 1:19] = 1
+    numbers[:, 10:16] = 2  # covers the first one; a strip of 3 px is seen behind it
+    maps, _ = distance_maps((numbers > 0).astype(np.uint8), numbers)
+    border, centre = maps
+    assert ((centre == 0) & (numbers == 1)).sum() == 1
+    assert border[:, :10].max() == 1
+    assert border[:, 16:].max() == pytest.approx(2 / 5)  # pixels of the edge are 1 px deep
+    assert centre[:, 16:].min() > 0.7  # as far as they are from the centre on the other side
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_perfect_maps_of_covered_discs_give_their_number(seed: int) -> None:
+    """A disc of which a few pixels are seen behind another one is not a further object."""
+    truth = discs(seed, 192, 160)
+    classes = (truth > 0).astype(np.uint8)
+    pieces, objects = label(truth, connectivity=1).max(), len(np.unique(truth[truth > 0]))
+    assert pieces > 1.1 * objects
+    found = RULES["distances"].separate(classes, distance_maps(classes, truth)[0])
+    assert found is not None
+    assert found.max() == pytest.approx(objects, rel=0.07)
 
 
 def test_components_where_no_object_is_labelled() -> None:
