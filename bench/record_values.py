@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Part = TypeVar("Part")
+BINS_PER_OCTAVE = 8  # of diameters, in the numbers of objects by size of an image: 9 % each
 _KINDS: dict[type, dict[str, tuple[type, ...]]] = {}  # of the classes that were read so far
 
 

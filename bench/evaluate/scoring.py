@@ -30,6 +30,7 @@ from bench.metrics import (
     score_saliency,
     score_volume,
     shapes_row,
+    size_counts_row,
     summarise,
     summarise_objects,
     summarise_phases,
@@ -186,7 +187,7 @@ def _readings(classes: tuple[str, ...]) -> _Family:
 
     return _Family(
         score,
-        lambda readings: readings.to_row(classes),
+        lambda readings: {**readings.to_row(classes), **size_counts_row(readings, classes)},
         lambda images: summarise_readings(images, classes),
     )
 

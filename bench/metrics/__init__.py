@@ -25,6 +25,7 @@ from bench.metrics.readings import (
     Reading,
     Sizes,
     read_image,
+    size_counts_row,
     summarise_phases,
     summarise_readings,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "score_saliency",
     "score_volume",
     "shapes_row",
+    "size_counts_row",
     "summarise",
     "summarise_objects",
     "summarise_phases",

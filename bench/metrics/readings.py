@@ -16,6 +16,7 @@ from bench.metrics.overlap import (
     mean_defined,
     pixel_counts,
 )
+from bench.record_values import BINS_PER_OCTAVE
 
 Diameters = npt.NDArray[np.float64]
 
@@ -281,6 +282,38 @@ def phase_fractions(confusion: Counts) -> tuple[Reading, ...]:
     return tuple(
         Reading(int(t) / total, int(p) / total) for t, p in zip(truth, predicted, strict=True)
     )
+
+
+def size_counts(diameters: Diameters) -> list[int]:
+    """Numbers of objects by size, with the same edges for all images, so that they can be added.
+
+    Args:
+        diameters: (N,) in pixels, each at least 1.
+
+    Returns:
+        At place k the number of diameters from 2**(k / `BINS_PER_OCTAVE`) px to the next edge. The
+        last number is above 0; empty without objects.
+    """
+    places = np.floor(BINS_PER_OCTAVE * np.log2(diameters)).astype(int)
+    return [int(count) for count in np.bincount(places)]
+
+
+def size_counts_row(image: ImageReadings, classes: Sequence[str]) -> dict[str, list[int]]:
+    """The sizes of single objects for a record's `per_image`.
+
+    Args:
+        image: with diameters in pixels.
+        classes: K names; index 0 is the background.
+
+    Returns:
+        `size_counts/<name>` of the prediction and `size_counts_truth/<name>` of each foreground
+        class, as of `size_counts`.
+    """
+    row = {}
+    for name, sizes in zip(classes[1:], image.sizes, strict=True):
+        row[f"size_counts/{name}"] = size_counts(sizes.prediction)
+        row[f"size_counts_truth/{name}"] = size_counts(sizes.truth)
+    return row
 
 
 def equivalent_diameters(objects: Labels, pixel_size: float = 1.0) -> Diameters:

@@ -20,7 +20,7 @@ from bench.report.tables.ranks import ranks_markdown
 from bench.report.tables.readings import write_readings
 from bench.report.tables.write import markdown, write_tables
 
-_PLOTS = ("pareto", "classes", "curves", "memory", "sizes", "gallery")
+_PLOTS = ("pareto", "classes", "curves", "memory", "sizes", "size_distributions", "gallery")
 _READ_ME = (
     "All tables of the [records](records). `run_bench.py report --html` also writes into this "
     "folder: `tables/` with every table as Markdown, CSV and LaTeX and all runs, unrounded, as "

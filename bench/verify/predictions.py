@@ -19,6 +19,8 @@ from bench.run.store import Store
 from bench.spec import Record
 from bench.verify.values import Finding, differences
 
+_LATER = (SHAPES, ("size_counts",))  # what scores of images begin with that came later, together
+
 
 def check_predictions(
     store: Store, records: Sequence[Record], images: RecordImages
@@ -98,11 +100,12 @@ def _rescore(
 
 
 def _known(row: Mapping[str, Any], scores: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Scores without shapes of objects, if the record is older than these and has none."""
+    """Scores without those that came later, if the record is older than these and has none."""
+    for later in _LATER:
+        if not any(_begins(name, later) for name in row):
+            scores = {name: value for name, value in scores.items() if not _begins(name, later)}
+    return scores
 
-    def is_shape(name: str) -> bool:
-        return name.startswith(SHAPES) and "/" in name
 
-    if any(is_shape(name) for name in row):
-        return scores
-    return {name: value for name, value in scores.items() if not is_shape(name)}
+def _begins(name: str, keys: tuple[str, ...]) -> bool:
+    return name.startswith(keys) and "/" in name

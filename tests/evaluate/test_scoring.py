@@ -55,6 +55,9 @@ def test_instances_bring_objects_and_sizes() -> None:
     assert summary["d50/particle"] == pytest.approx(2 * np.sqrt(80 / np.pi))
     assert "s_alpha" not in summary
     assert scoring.images[0]["objects_truth/particle"] == 2
+    assert sum(scoring.images[0]["size_counts_truth/particle"]) == 2
+    assert sum(scoring.images[0]["size_counts/particle"]) == 1
+    assert "size_counts/particle" not in summary
 
 
 def test_touching_objects_count_one_by_one() -> None:

@@ -16,8 +16,11 @@ from bench.metrics.readings import (
     equivalent_diameters,
     phase_fractions,
     read_image,
+    size_counts,
+    size_counts_row,
     summarise_readings,
 )
+from bench.record_values import BINS_PER_OCTAVE
 
 Labels = npt.NDArray[Any]
 CLASSES = ("matrix", "particle")
@@ -122,3 +125,31 @@ def test_diameters_as_scikit_image() -> None:
     found = read_image(class_map.astype(np.uint8), class_map.astype(np.uint8), 2).sizes[0]
     assert sorted(found.truth) == pytest.approx(sorted(expected), abs=1e-9)
     assert sorted(equivalent_diameters(objects * 3)) == pytest.approx(sorted(expected), abs=1e-9)
+
+
+def test_size_counts_of_images_can_be_added() -> None:
+    """Against numpy's histogram on the edges of all images."""
+    rng = np.random.default_rng(0)
+    diameters = np.exp(rng.normal(2, 0.6, 500)).clip(1.2)
+    counts = size_counts(diameters)
+    edges = np.exp2(np.arange(len(counts) + 1) / BINS_PER_OCTAVE)
+    assert counts == np.histogram(diameters, edges)[0].tolist()
+    assert counts[-1] > 0
+    parts = [size_counts(part) for part in (diameters[:200], diameters[200:])]
+    total = np.zeros(len(counts), int)
+    for part in parts:
+        total[: len(part)] += part
+    assert total.tolist() == counts
+    assert size_counts(np.zeros(0)) == []
+
+
+def test_size_counts_of_classes_without_objects_are_empty() -> None:
+    mask = np.zeros((6, 6), np.uint8)
+    mask[:2, :2] = 1  # 4 px: a diameter of 2.26 px, at least 2**(9 / 8)
+    row = size_counts_row(read_image(np.zeros_like(mask), mask, 3), ("a", "b", "c"))
+    assert row == {
+        "size_counts/b": [],
+        "size_counts_truth/b": [0] * 9 + [1],
+        "size_counts/c": [],
+        "size_counts_truth/c": [],
+    }

@@ -206,7 +206,8 @@ def test_with_and_without_cache_the_files_are_the_same(tmp_path: Path) -> None:
 
 def with_sizes(record: Record) -> Record:
     """The record, if the objects of its images had been measured."""
-    sizes = {"particles_truth": 9, "d50": 5.0, "d50_truth": 4.0, "d50_error": 1.0}
+    sizes: dict[str, Any] = {"particles_truth": 9, "d50": 5.0, "d50_truth": 4.0, "d50_error": 1.0}
+    sizes |= {"size_counts": [0, 0, 4, 1], "size_counts_truth": [0, 3, 6]}
     values = {f"{key}/{record.classes[1]}": value for key, value in sizes.items()}
     return dataclasses.replace(
         record, per_image=tuple({**row, **values} for row in record.per_image)

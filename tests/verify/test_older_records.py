@@ -45,14 +45,25 @@ def findings(folder: Path, leave_out: tuple[str, ...], **changed: Any) -> list[s
     return [f"{one.path.name}: {one.message}" for one in verdict.findings]
 
 
-@pytest.mark.parametrize("leave_out", [("no such key",), ("aspect_ratio", "touching")])
+@pytest.mark.parametrize(
+    "leave_out",
+    [
+        ("no such key",),
+        ("size_counts",),
+        ("aspect_ratio", "touching"),
+        ("aspect_ratio", "touching", "size_counts"),
+    ],
+)
 def test_sound(tmp_path: Path, leave_out: tuple[str, ...]) -> None:
     assert findings(tmp_path, leave_out) == []
 
 
-def test_a_shape_that_was_changed_or_removed_is_found(tmp_path: Path) -> None:
+def test_a_value_that_was_changed_or_removed_is_found(tmp_path: Path) -> None:
     changed = {"touching_truth/particle": 0.5}
     (found,) = findings(tmp_path / "a", ("no such key",), **changed)
     assert found.startswith("i0.png: touching_truth/particle is 0.5, this map gives ")
+    changed_counts = {"size_counts/particle": [0, 7]}
+    (found,) = findings(tmp_path / "c", ("no such key",), **changed_counts)
+    assert found.startswith("i0.png: size_counts/particle is [0, 7], this map gives [")
     removed = findings(tmp_path / "b", ("touching",))
     assert [one.partition(":")[0] for one in removed] == ["i0.png", "i1.png", "i2.png"]

@@ -74,7 +74,7 @@ def readings_of(row: Row) -> list[RowReading]:
     Args:
         row: its successful runs count, of the seeds in which all specimens were tested.
     """
-    runs = _by_seed(row)
+    runs = images_by_seed(row)
     if not runs:
         return []
     prefix = "particles_truth/"
@@ -107,8 +107,12 @@ def _intervals(pairs: list[tuple[str, Quantity]], errors: list[ScoreSums]) -> li
     return found
 
 
-def _by_seed(row: Row) -> RowsBySeed:
-    """Test images of each seed, of all folds, where they show all specimens."""
+def images_by_seed(row: Row) -> RowsBySeed:
+    """Test images of each seed, of all folds, where they show all specimens.
+
+    Args:
+        row: its successful runs count.
+    """
     runs: list[list[Mapping[str, Any]]] = [
         [image for images in group["per_image"] for image in images]
         for _, group in row.select("seed", "per_image").groupby("seed")

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.label_budgets import Budgets
 from bench.report.compare.ranking import hindrance
+from bench.report.compare.size_distributions import size_distributions
 from bench.report.plots.label_budgets import budget_curves
 from bench.report.plots.pareto import pareto_front
 from bench.report.plots.style import Series
@@ -43,8 +44,8 @@ def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
         value), "figures" (of each column and row: figure and spread in the shown unit, None if
         there is none, and both as texts), "fronts" (by "cost accuracy" the Pareto fronts of
         ranked rows, one for each prompt origin whose costs can be compared), "curves" (loss and
-        validation Dice in per cent by step, means over runs), "memory" (mean MiB of each part) and
-        "images" (`images_of`).
+        validation Dice in per cent by step, means over runs), "memory" (mean MiB of each part),
+        "sizes" (of each class the histograms of `size_distributions`) and "images" (`images_of`).
     """
     accuracies = [
         column for column in comparison.columns if column.spread and _has(comparison, column)
@@ -63,6 +64,7 @@ def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
         },
         "curves": [point for place, row in rows for point in _curve(place, row)],
         "memory": [part for place, row in rows for part in _memory(place, row)],
+        "sizes": [one for place, row in rows for one in _sizes(place, row)],
         "images": images_of(comparison),
     }
 
@@ -179,6 +181,14 @@ def _memory(place: int, row: Row) -> Iterator[dict[str, Any]]:
     if not parts.empty:
         for key, mean in parts.mean().items():
             yield {"row": place, "part": _MEMORY[str(key)], "mib": round(mean / 2**20, _DIGITS)}
+
+
+def _sizes(place: int, row: Row) -> Iterator[dict[str, Any]]:
+    for one in size_distributions(row):
+        figures = {"edges": one.edges, "truth": one.truth, "prediction": one.prediction}
+        yield {"row": place, "class": one.name} | {
+            key: np.round(values, _DIGITS).tolist() for key, values in figures.items()
+        }
 
 
 def _mean(values: Sequence[float]) -> float | None:

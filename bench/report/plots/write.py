@@ -15,6 +15,7 @@ from bench.report.plots.cache import FigureCache
 from bench.report.plots.drawing import Drawing, draw_all
 from bench.report.plots.label_budgets import draw_budgets
 from bench.report.plots.pareto import draw_pareto
+from bench.report.plots.size_distributions import draw_size_distributions
 from bench.report.plots.sizes import draw_sizes
 from bench.report.plots.statistics import draw_classes, draw_curves
 from bench.report.plots.style import Series, assign, legend_below, records_kept
@@ -169,6 +170,7 @@ KINDS: Mapping[str, Callable[[Comparison, Looks], Figure | None]] = {
     "curves": draw_curves,
     "memory": draw_memory,
     "sizes": draw_sizes,
+    "size_distributions": draw_size_distributions,
 }
 
 # The parts of the looks that a figure shows: it is drawn again if one of them changes.
@@ -178,6 +180,7 @@ LOOKS: Mapping[str, Sequence[str]] = {
     "curves": ("name", "colour", "line"),
     "memory": ("name",),
     "sizes": ("name", "colour"),
+    "size_distributions": ("name", "colour"),
     "ranks": ("name", "colour", "marker"),
     "labels": ("name", "colour", "marker", "line"),
 }

@@ -95,6 +95,30 @@ function memory(section, charts, { width, followed }) {
   ])];
 }
 
+/** Objects by size, truth and prediction: a chart for each class, a panel for each method. */
+function sizes(section, charts, { width, followed }) {
+  return d3.groups(charts.sizes, (one) => one.class).map(([kind, group], _, all) => {
+    const bins = group.flatMap(({ row, edges, truth, prediction }) => truth.map((there, i) => ({
+      who: charts.rows[row], name: charts.rows[row].name, from: edges[i], to: edges[i + 1], middle: Math.sqrt(edges[i] * edges[i + 1]), there, predicted: prediction[i],
+      title: `${charts.rows[row].name}\n${edges[i].toFixed(1)} to ${edges[i + 1].toFixed(1)} px\ntruth ${there.toFixed(2)}\nprediction ${prediction[i].toFixed(2)}`,
+    })));
+    const steps = group.flatMap(({ row, edges, prediction }) => [
+      { x: edges[0], y: 0 }, ...prediction.map((y, i) => ({ x: edges[i], y })), { x: edges.at(-1), y: 0 },
+    ].map((point) => ({ ...point, who: charts.rows[row], name: charts.rows[row].name })));
+    const title = all.length > 1 ? `Sizes of objects: ${kind}` : "Sizes of objects";
+    return frame(width, 80 + 88 * group.length, title, {
+      x: { ...scaleFor(bins.flatMap((bin) => [bin.from, bin.to]), width), label: `equivalent diameter${all.length > 1 ? ` of ${kind}` : ""} (px) →`, labelArrow: "none" },
+      y: { label: "↑ objects in an image", labelArrow: "none", grid: true, nice: true, ticks: 3 }, fy: { axis: null, domain: group.map(({ row }) => charts.rows[row].name), padding: 0.12 },
+      marginLeft: 44, marginTop: 30, marginBottom: 40,
+    }, [
+      Plot.rectY(bins, { x1: "from", x2: "to", y: "there", fy: "name", fill: "currentColor", fillOpacity: 0.22 }),
+      Plot.line(steps, { x: "x", y: "y", fy: "name", z: "name", curve: "step-after", stroke: (step) => inkOf(step.who), strokeWidth: 1.6, strokeOpacity: (step) => strength(step.who, followed) }),
+      Plot.text(group, { fy: ({ row }) => charts.rows[row].name, text: ({ row }) => charts.rows[row].name, frameAnchor: "top-right", dy: 2 }),
+      Plot.tip(bins, Plot.pointerX({ x: "middle", y: "predicted", fy: "name", title: "title", fontSize: 12, lineHeight: 1.25 })),
+    ]);
+  });
+}
+
 /** Every method on every test image, and the images as a table. */
 function images(section, charts, { width }) {
   const { names, groups, scores } = charts.images;
@@ -147,4 +171,4 @@ function budgets(section, points, { width, followed }) {
   ])];
 }
 
-const DRAW = { pareto, curves, memory, images, budgets };
+const DRAW = { pareto, curves, memory, sizes, images, budgets };
