@@ -26,8 +26,8 @@ class Phase:
     falls: bool = False
 
 
-# 112,000 images of 128 px, where a CPU second buys 4.5 times more prompts, then 24,000 of 256 px.
-PHASES = (Phase(SIZE // 2, 0, 28_000, 64), Phase(SIZE, 28_000, 34_000, 32, falls=True))
+# 98,000 images of 128 px, where a CPU second buys 4.5 times more prompts, then 20,000 of 256 px.
+PHASES = (Phase(SIZE // 2, 0, 24_500, 64), Phase(SIZE, 24_500, 29_500, 32, falls=True))
 
 
 @dataclass(frozen=True)
