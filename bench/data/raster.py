@@ -29,13 +29,14 @@ LARGEST_PX = 150_000_000  # decoding an image of this size as RGB and floats tak
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which only warns at first
 _PLAIN_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA"})
 _TIFFFILE_CODECS = frozenset({1, 8, 32773, 32946, 34925})  # none, deflate, PackBits, LZMA
+_TIFFFILE_BITS = frozenset({1, 8, 16, 32, 64})
 _ORIENTATION = 274
 _ALPHA = (1, 2)  # of the tag ExtraSamples; 0 is a channel of unknown meaning
 _COLOUR = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR, tifffile.PHOTOMETRIC.PALETTE)
 # What decoders raise for a damaged file.
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError),
-    *(zlib.error, struct.error, zipfile.BadZipFile),
+    *(ArithmeticError, NotImplementedError, zlib.error, struct.error, zipfile.BadZipFile),
 )
 
 UInt8 = npt.NDArray[np.uint8]
@@ -260,7 +261,8 @@ def _load_tiff(path: Path) -> Raster:
         if math.prod(length for axis, length in used if axis in "YX") > LARGEST_PX:
             raise _too_large(path)
         inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        if page.compression not in _TIFFFILE_CODECS and "C" not in axes:
+        known = page.compression in _TIFFFILE_CODECS and page.bitspersample in _TIFFFILE_BITS
+        if not known and "C" not in axes:
             return _by_libtiff(path, inverted)
         values = series.asarray().reshape([length for _, length in used])
         if axes in ("SYX", "CYX"):
@@ -285,7 +287,7 @@ def _load_tiff(path: Path) -> Raster:
 
 
 def _by_libtiff(path: Path, inverted: bool) -> Raster:
-    """Pillow's libtiff knows LZW and JPEG."""
+    """Pillow's libtiff knows LZW and JPEG, and values of 2, 4 and 12 bits."""
     raster = _load_pillow(path)
     if raster.values.dtype == bool:
         return raster._replace(exchanged=inverted)  # Pillow inverts it: as shown

@@ -83,6 +83,20 @@ def test_a_tiff_without_width_has_no_pixels(tmp_path: Path) -> None:
         load(path)
 
 
+@pytest.mark.parametrize("bits", [2, 4, 5, 12])
+def test_a_tiff_of_few_bits_is_read_or_refused(tmp_path: Path, bits: int) -> None:
+    path = tmp_path / "image.tif"
+    entry = b"\x02\x01\x03\x00\x01\x00\x00\x00"  # tag 258, bits of a value
+    raw = IMAGES["TIFF", (12, 16), np.uint16]
+    assert entry in raw
+    path.write_bytes(raw.replace(entry + b"\x10", entry + bytes([bits]), 1))
+    if bits == 5:
+        with pytest.raises(UserError, match="cannot read"):
+            load(path)
+    else:
+        assert load(path).values.shape == (12, 16)
+
+
 MASK = (np.add.outer(np.arange(12), np.arange(16)) > 14).astype(np.uint8)
 PIXELS = st.sampled_from([MASK, MASK * 255, MASK[:5], np.dstack([MASK * 200] * 3), 1 - MASK * 0])
 PICTURES = st.tuples(PIXELS, st.sampled_from(KINDS)).map(lambda pair: encoded(*pair))
