@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import stat
 import sys
 import tempfile
@@ -63,12 +64,10 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{path.name}.{boot_id()[:8]}."
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
         temporary = Path(name)
         try:
-            with suppress(OSError):  # a disk without locks: its age tells that it is left over
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
             yield temporary
             temporary.chmod(0o644)  # mkstemp creates files that only their owner can read
             if durable:
@@ -81,6 +80,44 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
             os.close(handle)
     except OSError as error:
         raise write_error(path, error) from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder that becomes `path` when the block ends without an error.
+
+    Like the file of `atomic_path`, it is locked while this process writes it.
+
+    Raises:
+        UserError: `path` exists.
+        WriteError: an OSError occurred, also one of the block.
+    """
+    if path.exists():
+        raise UserError(f"{path} exists: remove it, or give another folder by --out")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path)))
+        handle = os.open(temporary, os.O_RDONLY)
+        try:
+            _lock(handle)
+            yield temporary
+            temporary.chmod(0o755)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(handle)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def _prefix(path: Path) -> str:
+    """How the name of a temporary file or folder begins, see `_TEMPORARY`."""
+    return f".{path.name}.{boot_id()[:8]}."
+
+
+def _lock(handle: int) -> None:
+    with suppress(OSError):  # a disk without locks: its age tells that it is left over
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_error(path: Path, error: OSError) -> WriteError:
@@ -109,11 +146,31 @@ def remove_leftovers(folder: Path, without: Collection[str] = ()) -> None:
                     _remove_leftover(Path(place, name), match[1])
 
 
+def remove_leftovers_of(path: Path) -> None:
+    """As `remove_leftovers`, of one file or folder: what killed writers of it have left.
+
+    For results that are anywhere on the disk, next to files of the user.
+    """
+    prefix = f".{path.name}."
+    with suppress(OSError):
+        for place in path.parent.iterdir():
+            match = _TEMPORARY.fullmatch(place.name)
+            if match and place.name.rpartition(f"{match[1]}.")[0] == prefix:
+                with suppress(OSError):
+                    _remove_leftover(place, match[1])
+
+
 def _remove_leftover(path: Path, boot: str) -> None:
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe of this name has no writer
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if boot == boot_id()[:8] or time.time() - path.stat().st_mtime > FOREIGN_S:
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    finally:
+        os.close(handle)
 
 
 @functools.cache

@@ -1,10 +1,6 @@
 """Export a kept model to a format of another library, checked against the model itself."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +26,13 @@ from bench.export.transformers_sam import (
     transformers_masks,
     transformers_sam,
 )
-from bench.files import atomic_path, file_sha256, write_atomic
+from bench.files import (
+    atomic_path,
+    file_sha256,
+    new_folder,
+    remove_leftovers_of,
+    write_atomic,
+)
 from bench.predict.model import KeptModel
 from bench.sam.prompts import Prompts
 from bench.sam.segmenter import SamSegmenter
@@ -122,6 +124,7 @@ def export_model(model: KeptModel, to: str, out: Path) -> Export:
             f"{model.path} also predicts {model.model.object_rule.name}, which {to} has no place"
             " for: export a model that was trained without such maps, or use predict"
         )
+    remove_leftovers_of(out)
     job = _Job(model, to)
     recipe = model.header.cell.recipe
     if recipe.precision != "fp32":
@@ -169,7 +172,7 @@ def _write_transformers(job: _Job, out: Path) -> float:
     assert isinstance(module, SamSegmenter), "plain_sam takes no other"
     points = module.prompt_rule is not None and module.prompt_rule.kind == "point"
     _add_prompt_notes(job, module, "SamProcessor")
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         transformers_sam(sam, task).save_pretrained(folder)
         loaded = load_transformers_sam(folder)
 
@@ -198,7 +201,7 @@ def _write_peft(job: _Job, out: Path) -> float:
             "the adapter changes the image encoder only: the trained decoder is not in it, export"
             " to onnx for the whole model"
         )
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         write(base, folder)
         difference = adapter_difference(module, base, folder)
         require_agreement(difference, LIMITS[job.to])
@@ -257,27 +260,3 @@ def _add_metadata(file: Path, folder: Path, header: dict[str, str]) -> None:
     with atomic_path(file) as temporary:
         save_file(tensors, temporary, {**header, **kept})
     write_atomic(folder / HEADER, json.dumps(header, indent=1))
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `out` when the block ends without an error.
-
-    Raises:
-        UserError: `out` exists, or cannot be written.
-    """
-    if out.exists():
-        raise UserError(f"{out} exists: remove it, or give another folder by --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-        try:
-            yield temporary
-            temporary.chmod(0o755)
-            temporary.replace(out)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write '{out}' ({error.strerror or error}): choose another folder"
-        ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DivergedError, UserError, WriteError
-from bench.files import atomic_path, file_sha256, write_atomic
+from bench.files import atomic_path, file_sha256, remove_leftovers, write_atomic
 from bench.predict.model import KeptModel
 from bench.predict.picture_job import PictureJob
 from bench.predict.pictures import Picture
@@ -94,6 +94,7 @@ def predict_files(
     if model.proposer_path is not None:
         made_from["proposer"] = file_sha256(model.proposer_path)
     made_from["columns"] = list(OBJECT_COLUMNS)
+    remove_leftovers(out)
     outcomes, states = [], []
     for number, picture in enumerate(pictures, start=1):
         job = PictureJob(model, picture, out, settings, prompts)

@@ -1,6 +1,6 @@
 """Commands that are killed at random moments, again and again: nothing is lost, doubled or left.
 
-KILLS sets the number for each command: `KILLS=25 pytest -m slow -s` makes 100 over all four.
+KILLS sets the number for each command: `KILLS=20 pytest -m slow -s` makes 120 over all six.
 """
 
 import hashlib
@@ -15,10 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from folders import make_folder
+from kept_models import make_kept_model
+from PIL import Image
 from records import CLASSES, make_cell, make_record
+from safetensors.numpy import load_file
 
+from bench.keep.header import read_header
 from bench.run.store import Store
 
 pytestmark = pytest.mark.slow
@@ -28,6 +33,8 @@ KILLS = int(os.environ.get("KILLS", "3"))
 TINY = "--weights random --image-size 32 --batch-size 2 --threads 1 --precision fp32 --steps 40"
 RUN = f"--methods frozen_head,unet {TINY} --save-every 0.1s --no-predict --dataset mine --out"
 CHOOSE = f"choose --methods frozen_head,unet --seeds 2 {TINY} --dataset mine --out"
+TRAIN = f"train --methods unet {TINY} --save-every 0.1s --dataset mine --out none --model"
+PREDICT = "predict --model kept.safetensors pictures --maps probability --format geojson --out"
 MOST_STARTS = 12  # of a command that no kill of its first part lets come further
 
 
@@ -106,6 +113,28 @@ def report(folder: Path) -> dict[str, str]:
     return {name: sha for name, sha in hashes(folder).items() if not name.startswith("cache/")}
 
 
+def trained(folder: Path) -> dict[str, Any]:
+    """The final model without its machine, and the names of all files next to it."""
+    file = folder / "model.safetensors"
+    header = read_header(file)
+    return {
+        "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
+        "facts": (header.cell, header.trained_on, header.history),
+        "tensors": {name: values.tobytes() for name, values in load_file(file).items()},
+    }
+
+
+def write_pictures(folder: Path) -> None:
+    """20 pictures that are predicted whole, and two that are predicted in windows."""
+    make_kept_model(folder / "kept.safetensors", noise=0.1)
+    make_folder(folder / "small", 20)
+    (folder / "small" / "images").rename(folder / "pictures")
+    random = np.random.default_rng(0)
+    for number in range(2):
+        pixels = random.integers(0, 256, (320, 320), np.uint8)
+        Image.fromarray(pixels).save(folder / "pictures" / f"large_{number}.png")
+
+
 def write_records(folder: Path) -> None:
     store = Store.open(folder)
     for number, method in enumerate(("lora", "adapter", "full", "unet", "samed")):
@@ -122,6 +151,8 @@ def write_records(folder: Path) -> None:
         ("report", "report --html --out", report),
         ("run", RUN, outcomes),
         ("choose", CHOOSE, choice),
+        ("train", TRAIN, trained),
+        ("predict", PREDICT, hashes),
     ],
 )
 def test_a_command_goes_on_after_every_kill(
@@ -135,8 +166,11 @@ def test_a_command_goes_on_after_every_kill(
     if name == "report":
         for part in ("whole", "killed"):
             write_records(tmp_path / part)
-    whole_s = Command(tmp_path, f"{words} whole").finish()
-    command = Command(tmp_path, f"{words} killed")
+    if name == "predict":
+        write_pictures(tmp_path)
+    file = "/model.safetensors" if name == "train" else ""
+    whole_s = Command(tmp_path, f"{words} whole{file}").finish()
+    command = Command(tmp_path, f"{words} killed{file}")
     rng = random.Random(os.environ.get("KILLS_SEED", name))
     kills = starts = rounds = 0
     expected = outcome(tmp_path / "whole")

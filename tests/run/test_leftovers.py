@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from records import make_cell, make_record
 
-from bench.files import FOREIGN_S, atomic_path, boot_id, remove_leftovers, write_atomic
+from bench.files import (
+    FOREIGN_S,
+    atomic_path,
+    boot_id,
+    new_folder,
+    remove_leftovers,
+    remove_leftovers_of,
+    write_atomic,
+)
 from bench.run.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +82,23 @@ def test_subfolders_may_be_left_out(tmp_path: Path) -> None:
     remove_leftovers(tmp_path)
     assert not path.exists()
     remove_leftovers(tmp_path / "nowhere")
+
+
+def test_what_killed_writers_of_one_path_left_is_removed(tmp_path: Path) -> None:
+    out, boot = tmp_path / "m.pt", boot_id()[:8]
+    left, folder = tmp_path / f".m.pt.{boot}.abcd1234", tmp_path / f".m.pt.{boot}.abcd1235"
+    others = [tmp_path / name for name in (f".n.pt.{boot}.abcd1234", "m.pt", ".m.pt.x")]
+    for path in (left, *others):
+        path.write_text("mine")
+    folder.mkdir()
+    (folder / "part").touch()
+    os.mkfifo(tmp_path / f".m.pt.{boot}.abcd1236")
+    with new_folder(tmp_path / "m.pt.folder") as new:
+        (new / "part").touch()
+        remove_leftovers_of(out)
+        remove_leftovers_of(tmp_path / "m.pt.folder")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "m.pt.folder", *others])
+    remove_leftovers_of(tmp_path / "nowhere" / "m.pt")
 
 
 def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
