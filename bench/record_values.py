@@ -1,6 +1,8 @@
-"""Parts of records: what a method costs, measured and predicted; how values from JSON are read."""
+"""Parts of records: costs, measured and predicted; kinds and ranges of values read from JSON."""
 
-from collections.abc import Mapping
+import functools
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -8,6 +10,24 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 Part = TypeVar("Part")
 BINS_PER_OCTAVE = 8  # of diameters, in the numbers of objects by size of an image: 9 % each
 _KINDS: dict[type, dict[str, tuple[type, ...]]] = {}  # of the classes that were read so far
+
+LARGEST = 1e18  # its square is a float, and it fits into the integers of tables
+_ONE = 1 + 1e-6  # a fraction, with what rounding may add
+# Smallest and largest value of the numbers in records, by their names: the first pattern that
+# matches a whole name counts. Names of classes ("dice/grain") and "in_domain_" are left out.
+RANGES: tuple[tuple[str, float, float], ...] = (
+    (r"(dice|iou|[psd]q|aji|aji_plus|ap|ap50)(_dataset(_all)?|_(image|volume)_mean)?", 0, _ONE),
+    (r"boundary_iou|pixel_accuracy|(f_beta|weighted_f).*|mae(_unstretched)?|val_dice", 0, _ONE),
+    (r"(phase_fraction|touching)(_truth)?", 0, _ONE),
+    (r"e_phi_.*", 0, 2),  # divided by N - 1
+    (r"s_alpha", -1, _ONE),  # similarities in it may be below 0
+    (r"ber(_dataset|_image_mean)?", 0, 100 * _ONE),
+    (r"(?!.*_abs_).*_error(_.*)?|loss", -LARGEST, LARGEST),  # with a sign
+    (r"num_classes|image_size|depth|folds|batch_size|accumulate", 1, LARGEST),
+    (r"epoch|.*_images_per_s", 1e-9, LARGEST),  # divisors
+    (r"seed", 0, 2**32 - 1),
+    (r".*", 0, LARGEST),  # counts, sizes, distances, times
+)
 
 
 @dataclass(frozen=True)
@@ -130,8 +150,61 @@ def read_part(cls: type[Part], values: Mapping[str, Any] | None) -> Part | None:
 
     Raises:
         TypeError: a field is missing, unknown or of another type.
+        ValueError: as `check_ranges`.
     """
     if values is None:
         return None
     expect_kinds(kinds_of(cls), values)
+    check_ranges(values)
     return cls(**values)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _range_of(name: str) -> tuple[float, float]:
+    """The smallest and the largest value of a number, by its name in a record."""
+    plain = name.partition("/")[0].removeprefix("in_domain_")
+    return next((low, high) for words, low, high in RANGES if re.fullmatch(words, plain, re.S))
+
+
+def check_ranges(values: Mapping[str, Any], texts: Collection[str] | None = None) -> None:
+    """Check that the numbers among some values are within `RANGES`.
+
+    Args:
+        values: by name.
+        texts: names of values that are no numbers; the others must be numbers or None. None:
+            values of all kinds may be among them.
+
+    Raises:
+        TypeError: a value is neither a number nor None.
+        ValueError: a number is too small, too large or not finite.
+    """
+    for name, value in values.items():
+        if type(value) is float or type(value) is int:
+            low, high = _range_of(name)
+            if not low <= value <= high:
+                raise ValueError(
+                    f"{name} is {value!r:.40}, expected a number from {low:.9g} to {high:.9g}"
+                )
+        elif texts is not None and value is not None and name not in texts:
+            raise TypeError(f"{name} is {value!r:.40}, expected a number or nothing")
+
+
+def check_results(values: Mapping[str, Any]) -> None:
+    """Check the metrics and rows of a record from JSON: kinds, and `RANGES`.
+
+    Raises:
+        KeyError: a row has no name or no group, or a point of the training no step.
+        TypeError, ValueError: as `check_ranges`; or a name is not text.
+    """
+    check_ranges(values["metrics"], ())
+    for part, texts in (("per_image", _NAMES), ("per_volume", _NAMES), ("history", ())):
+        for row in values.get(part, ()):  # older records have no `per_volume`
+            expect_kinds({part: (dict,)}, {part: row})
+            for name in texts:
+                expect_kinds({name: (str,)}, {name: row[name]})
+            check_ranges(row, texts)
+        if part == "history" and not all(row["step"] is not None for row in values[part]):
+            raise TypeError("a step of the history is null, expected a number")
+
+
+_NAMES = ("name", "group")

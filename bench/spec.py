@@ -3,14 +3,20 @@
 import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
-from types import NoneType
 from typing import Any, Literal, get_args
 
-from bench.record_values import Cost, PredictedCost, expect_kinds, kinds_of, read_part
+from bench.record_values import (
+    Cost,
+    PredictedCost,
+    check_ranges,
+    check_results,
+    expect_kinds,
+    kinds_of,
+    read_part,
+)
 
 Status = Literal["ok", "failed", "oom", "diverged", "timeout", "unsupported"]
 PromptSource = Literal["none", "automatic", "oracle"]
@@ -289,9 +295,11 @@ class Cell:
 
         Raises:
             KeyError, TypeError: a field is missing, unknown or of another type. Whether a name
-                exists or a number is in range is not checked.
+                exists is not checked.
+            ValueError: a number is not in its range.
         """
         expect_kinds(kinds_of(cls), values)
+        check_ranges(values)
         return cls(
             **{
                 **values,
@@ -360,13 +368,7 @@ class Record:
             KeyError, TypeError, ValueError: the values do not describe a record.
         """
         expect_kinds(kinds_of(cls), values)
-        expect_kinds(dict.fromkeys(values["metrics"], (float, int, NoneType)), values["metrics"])
-        for name, value in values["metrics"].items():
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"{name} is {value}, expected a finite number")
-        for name in ("per_image", "per_volume", "history"):
-            for row in values.get(name, ()):
-                expect_kinds({name: (dict,)}, {name: row})
+        check_results(values)
         for name in values["classes"]:
             expect_kinds({"classes": (str,)}, {"classes": name})
         for key, known in (("status", get_args(Status)), ("prompts", get_args(PromptSource))):

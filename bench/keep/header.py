@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from bench.data.traits import ImageTraits
 from bench.errors import UserError
 from bench.files import check_regular, parse_json
+from bench.record_values import Cost, check_ranges, expect_kinds, kinds_of
 from bench.spec import AUTO, Cell, PromptSource, Record, Task
 from bench.wording import PROJECT, project_version
 
@@ -169,11 +170,16 @@ class ModelHeader:
             if spec.name in metadata or spec.name not in _LATER_FIELDS:
                 text = metadata[spec.name]
                 values[spec.name] = text if spec.name in _WORDS else _parsed(spec.name, text)
-        for row in (values["cell"]["task"], values["cell"]["recipe"], *values["history"]):
-            _expect("a part of cell or history", row, dict)
+        parts = (values["cell"]["task"], values["cell"]["recipe"])
+        for row in (*parts, *values["history"], *values["repeats"]):
+            _expect("a part of cell, history or repeats", row, dict)
         for names in (values["classes"], *values["trained_on"].values()):
             for name in _expect("classes or trained_on", names, list):
                 _expect("a name in classes or trained_on", name, str)
+        for numbers in (values["metrics"], *values["history"], *values["repeats"]):
+            check_ranges(numbers, ("cell_id",))
+        expect_kinds(kinds_of(Cost), values["cost"])
+        check_ranges(values["cost"])
         cell = {key: value for key, value in values["cell"].items() if key != "id"}
         if len(values["classes"]) != values["cell"]["task"]["num_classes"]:
             raise ValueError(f"it has {len(values['classes'])} names of classes")

@@ -42,6 +42,24 @@ CHANGES: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda r: r["metrics"].update(dice_dataset=float("inf")), "holds Infinity in place"),
     (lambda r: r["metrics"].update(dice_dataset=10**400), "a whole number of 401 digits"),
     (lambda r: r["metrics"].update(dice_dataset="0.9"), "dice_dataset is '0.9', expected"),
+    (lambda r: r["metrics"].update(dice_dataset=1e308), "dice_dataset is 1e.308, expected a numb"),
+    (lambda r: r["metrics"].update(dice_dataset=1.1), "dice_dataset is 1.1, .* from 0 to 1.000001"),
+    (lambda r: r["metrics"].update({"in_domain_dice/a\nb": -0.5}), "is -0.5, expected a number"),
+    (lambda r: r["metrics"].update(hd95_max_px=-1), "hd95_max_px is -1, .* from 0 to 1e.18"),
+    (lambda r: r["metrics"].update(ber_dataset=101), "ber_dataset is 101, .* from 0 to 100"),
+    (lambda r: r["metrics"].update(ber_dataset=True), "ber_dataset is True, expected a number"),
+    (lambda r: r["cost"].update(trainable_params=-1), "trainable_params is -1, expected a number"),
+    (lambda r: r["cost"].update(infer_images_per_s=0), "infer_images_per_s is 0, expected a numb"),
+    (lambda r: r["cell"].update(seed=-1), "seed is -1, expected a number from 0 to 4.29"),
+    (lambda r: r["cell"].update(folds=0), "folds is 0, expected a number from 1"),
+    (lambda r: r["cell"]["task"].update(image_size=-64), "image_size is -64, expected"),
+    (lambda r: r["cell"]["recipe"].update(steps=-5), "steps is -5, expected"),
+    (lambda r: r["per_image"][0].update(dice=-0.1), "dice is -0.1, expected a number from 0"),
+    (lambda r: r["per_image"][0].update(dice=[1]), r"dice is \[1\], expected a number"),
+    (lambda r: r["per_image"][0].update(group=7), "group is 7, expected str"),
+    (lambda r: r["per_image"][0].pop("group"), "KeyError: 'group'"),
+    (lambda r: r["history"][0].pop("step"), "KeyError: 'step'"),
+    (lambda r: r["history"][0].update(epoch=0), "epoch is 0, expected a number from 1e-09"),
     (lambda r: r.update(env=[]), "env is"),
     (lambda r: r.update(id="other"), "has an id that moved"),
     (lambda r: r["cell"].update(seed=5), "has an id that moved"),
@@ -71,8 +89,19 @@ def test_a_number_beyond_floats_is_refused(store: Store) -> None:
     values = json.loads(path.read_text())
     values["metrics"]["dice_dataset"] = 0.123
     path.write_text(json.dumps(values).replace("0.123", "1e999"))
-    with pytest.raises(RecordError, match="dice_dataset is inf, expected a finite number"):
+    with pytest.raises(RecordError, match="dice_dataset is inf, expected a number from 0"):
         store.read_all()
+
+
+def test_errors_and_losses_may_be_negative(store: Store) -> None:
+    path = store.path(CELL)
+    values = json.loads(path.read_text())
+    errors = {"phase_fraction_error/matrix": -0.25, "d50_relative_error/carbide": -1.5}
+    values["metrics"] |= errors | {"s_alpha": -0.1, "dice/carbide": None}
+    values["history"][0]["loss"] = -2.5
+    path.write_text(json.dumps(values))
+    (record,) = store.read_all()
+    assert record.metrics.items() >= errors.items()
 
 
 def test_verify_next_to_a_run_says_being_written(store: Store) -> None:

@@ -142,7 +142,11 @@ def test_a_file_that_is_not_a_record_is_named(store: Store, text: str, reason: s
     ("place", "value", "reason"),
     [
         ("metrics", None, "TypeError: metrics is None, expected dict"),
-        ("metrics", {"dice_dataset": "x"}, "TypeError: dice_dataset is 'x', expected float or int"),
+        (
+            "metrics",
+            {"dice_dataset": "x"},
+            "TypeError: dice_dataset is 'x', expected a number or nothing",
+        ),
         ("env", None, "TypeError: env is None, expected dict"),
         ("per_image", [None], "TypeError: per_image is None, expected dict"),
         ("history", [1], "TypeError: history is 1, expected dict"),

@@ -119,8 +119,8 @@ def results_with(how: str) -> Bad:
     return bad
 
 
-def _set(*place: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    def change(values: dict[str, Any]) -> None:
+def _set(*place: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(values: Any) -> None:
         for key in place[:-1]:
             values = values[key]
         values[place[-1]] = value
@@ -133,11 +133,15 @@ _PLACES = (
     *(("history",), ("cost",), ("classes",), ("prompts",), ("error",)),
     *(("cell", "method"), ("cell", "task"), ("cell", "seed"), ("cell", "recipe", "lr")),
     *(("cell", "options"), ("metrics", "dice_dataset"), ("cost", "trainable_params")),
+    *(("per_image", 0, "dice"), ("per_image", 0, "group"), ("history", 0, "step")),
+    *(("cost", "infer_images_per_s"), ("cell", "task", "image_size"), ("cell", "folds")),
 )
 _VALUES: tuple[Any, ...] = (None, "x\n<b>", -1, 1e308, [[]], {"a": [1]}, 10**30)
 RECORDS: dict[str, Bad] = {
     **{
-        f"{'.'.join(place)} is {json.dumps(value)[:12]}": results(_set(*place, value=value))
+        f"{'.'.join(map(str, place))} is {json.dumps(value)[:12]}": results(
+            _set(*place, value=value)
+        )
         for place in _PLACES
         for value in _VALUES
         if not (place == ("error",) and isinstance(value, str))  # any text is allowed
@@ -185,6 +189,17 @@ MODELS: dict[str, Bad] = {
         )
         for field in _FIELDS[:5]
         for value in ("null", "{}", "[1]", '"x"', "{", deep(900))
+    },
+    **{
+        f"header: {field} is {value}": _header(
+            lambda header, field=field, value=value: header["__metadata__"].update({field: value})  # type: ignore[misc]
+        )
+        for field, value in (
+            *(("cost", '{"trainable_params": "x"}'), ("cost", '{"trainable_params": -1}')),
+            *(("metrics", "[1]"), ("metrics", '{"dice_dataset": 1e308}')),
+            *(("history", '[{"val_dice": "x"}]'), ("history", '[{"step": -1}]')),
+            *(("repeats", "[5]"), ("repeats", '[{"cell_id": "a", "dice": 7}]'), ("env", "[]")),
+        )
     },
     "no metadata": _header(lambda header: header.pop("__metadata__")),
     "no tensors": _header(lambda header: [header.pop(k) for k in list(header) if k[0] != "_"]),
