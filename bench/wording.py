@@ -43,6 +43,17 @@ def plain_markdown(text: str) -> str:
     return line if code else re.sub(r"<(?!https?://)(?=[A-Za-z/!?])", "&lt;", line)
 
 
+def code_block(text: str, language: str = "") -> str:
+    """Text as a block of code in Markdown, which ends at its end whatever is in it.
+
+    Args:
+        text: of one or more lines.
+        language: of the code; "" for none.
+    """
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
 def nfc(text: str) -> str:
     """Text in the Unicode form NFC: letters with accents are one sign, as most systems write."""
     return unicodedata.normalize("NFC", text)

@@ -18,6 +18,7 @@ from bench.report.plots.labels import label_points
 from bench.report.plots.pareto import pareto_front
 from bench.report.plots.style import FAINT, INK, save, settle, style
 from bench.report.records.columns import COSTS, Column
+from bench.wording import code_block
 
 WIDE = 3  # panels in a row
 _FILL, _MARK = "#44AA99", "#CC6677"  # of the set, and of the recommendation
@@ -55,7 +56,7 @@ def to_markdown(parts: Sequence[Paragraph], *, figure: bool) -> str:
     for number, part in enumerate(parts):
         blocks.append(f"## {part.title}")
         if part.commands:
-            blocks.append("```\n" + "\n".join(part.lines) + "\n```")
+            blocks.append(code_block("\n".join(part.lines)))
         else:
             lines = [f"- {line}{_links(ids)}" for line, ids in part.sourced]
             blocks.append("\n".join(lines))

@@ -1,5 +1,7 @@
 """The model card: a Markdown page next to a kept model."""
 
+import json
+import shlex
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from bench.keep.header import MAGNIFIED, ModelHeader, Score
 from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method
 from bench.spec import AUTO, MASK_GRIDS, Recipe, Task
-from bench.wording import counted, plain_markdown
+from bench.wording import code_block, counted, plain_markdown
 
 SHOWN_NAMES = 200  # images that the card lists by name
 # Metrics that the card shows, of those that the record has, with the factor to per cent.
@@ -186,19 +188,16 @@ def _limits(header: ModelHeader) -> Iterator[str]:
 
 
 def _loading(path: Path, header: ModelHeader) -> str:
-    own = header.cell.task.weights not in ("pretrained", "random")
-    flag = f" --checkpoint {header.cell.task.weights}" if own else ""
-    prompts = " --prompts boxes.csv" if header.prompts == "oracle" else ""
-    return f"""## How to load it
+    weights = header.cell.task.weights
+    words = ["predict", "--model", path.name, "IMAGES", "--out", "predictions"]
+    if weights not in ("pretrained", "random"):
+        words += ["--checkpoint", weights]
+    if header.prompts == "oracle":
+        words += ["--prompts", "boxes.csv"]
+    # Of names with line breaks, quotes or backticks, too, both blocks can be run as they are.
+    code = f"""import bench
 
-```
-run_bench.py predict --model {path.name} IMAGES --out predictions{flag}{prompts}
-```
-
-```python
-import bench
-
-model = bench.load_model("{path.name}")
-segmentation = model.predict("image.png")
-```
-"""
+model = bench.load_model({json.dumps(path.name, ensure_ascii=False)})
+segmentation = model.predict("image.png")"""
+    command = code_block(f"run_bench.py {shlex.join(words)}")
+    return f"## How to load it\n\n{command}\n\n{code_block(code, 'python')}\n"

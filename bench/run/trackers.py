@@ -18,7 +18,7 @@ from bench.errors import UserError
 from bench.run.event_log import EventLog
 from bench.run.events import CellFinished, CellProgressed, CellStarted, Event, TrainingProgress
 from bench.spec import Cell, Record
-from bench.wording import PROJECT
+from bench.wording import PROJECT, code_block
 
 EVERY_S = 2.0  # shortest time between two points of a curve
 LIBRARIES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
@@ -163,7 +163,7 @@ class _TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         writer = SummaryWriter(str(self._folder / cell.id))
-        writer.add_text("cell", f"```\n{json.dumps(cell.to_dict(), indent=1)}\n```")
+        writer.add_text("cell", code_block(json.dumps(cell.to_dict(), indent=1)))
         self._writers[cell.id] = writer
 
     def log(self, cell_id: str, step: int, values: Values) -> None:

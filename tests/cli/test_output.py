@@ -1,6 +1,9 @@
 """Output of any kind: terminals without Unicode, closed pipes, full devices, strange names."""
 
+import ast
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +21,18 @@ from bench.report.tables.tex import tex_text
 from bench.wording import plain_field, plain_markdown
 
 ROOT = Path(__file__).parents[2]
-STRANGE = ("a\nb", "`x`", "a|b", "<script>x</script>", "=1+1", "@x", "\x1b[31m", "[red]", "\udcff")
+STRANGE = (
+    "a\nb",
+    "`x`",
+    "a|b",
+    "<script>x</script>",
+    "=1+1",
+    "@x",
+    "\x1b[31m",
+    "[red]",
+    "\udcff",
+    "\u202ex",
+)
 COMMAND = "from bench.cli import main; raise SystemExit(main())"
 
 
@@ -45,6 +59,27 @@ def test_a_full_device_is_one_sentence() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("--help", 0), ("suite list", 0), ("nonsense", 2), ("status --out nowhere", 2)],
+)
+def test_streams_that_are_full_or_closed(words: str, code: int) -> None:
+    """Exit code 2 where output is lost, and one sentence where it can be printed."""
+    full = "exec >/dev/full; "
+    for streams, expected in ((full, 2), (full + "exec 2>&1; ", 2), ("exec <&- >&- 2>&-; ", code)):
+        done = subprocess.run(
+            f'{streams}"{sys.executable}" -m bench {words}',
+            shell=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        assert done.returncode == expected, (streams, done.stderr)
+        assert done.stderr.count(b"\n") == (streams == full), done.stderr
+
+
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -63,7 +98,7 @@ def test_strange_names_stay_in_their_cell(name: str) -> None:
     assert markdown_code(name).count("`") == 2
     assert "\n" not in plain_markdown(name)
     assert "\n" not in tex_text(name)
-    assert "\x1b" not in plain(name)
+    assert not {"\x1b", "\u202e"} & set(plain(name))
     assert "\x1b" not in tex_text(name)
 
 
@@ -86,3 +121,23 @@ def test_strange_names_stay_in_their_line_of_a_model_card(tmp_path: Path) -> Non
     card = model_card(path, read_header(path))
     assert "Classes: a # b, &lt;script>x&lt;/script>, =1 (index 0 to 2)" in card
     assert card.count("\n# ") == 0
+
+
+@pytest.mark.parametrize("name", ["a`b``` c", "a\n```\nb", 'it\'s "x"', "plain"])
+def test_the_commands_of_a_model_card_are_whole(tmp_path: Path, name: str) -> None:
+    path = make_kept_model(tmp_path / f"{name}.safetensors")
+    section = model_card(path, read_header(path)).split("## How to load it\n\n")[1]
+    command, code = (
+        match[2] for match in re.finditer(r"^(`{3,})\w*\n(.*?)\n\1$", section, re.M | re.S)
+    )
+    assert shlex.split(command)[:4] == ["run_bench.py", "predict", "--model", path.name]
+    (call,) = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)][:1]
+    assert call.value == path.name
+
+
+def test_the_commands_of_a_plain_model_card(tmp_path: Path) -> None:
+    path = make_kept_model(tmp_path / "m.safetensors")
+    card = model_card(path, read_header(path))
+    command = "run_bench.py predict --model m.safetensors IMAGES --out predictions"
+    assert f"\n```\n{command}\n```\n\n```python\nimport bench\n" in card
+    assert card.endswith('("m.safetensors")\nsegmentation = model.predict("image.png")\n```\n')
