@@ -290,11 +290,20 @@ def code_hash(folder: Path, files: Iterable[Path], libraries: Iterable[str]) -> 
 def cache_folder() -> Path:
     """Folder of downloaded files and of results about files, which may not exist.
 
-    $SAM_BENCH_CACHE as it is, else `sam-adapt-bench` in $XDG_CACHE_HOME or ~/.cache.
+    $SAM_BENCH_CACHE as it is, else `sam-adapt-bench` in $XDG_CACHE_HOME or ~/.cache. As XDG
+    requires, $XDG_CACHE_HOME counts only if it is absolute, and so does the home folder.
+
+    Raises:
+        UserError: there is no home folder, as of a user without an entry among the users.
     """
-    own = os.environ.get("SAM_BENCH_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own) if own else Path(home) / "sam-adapt-bench"
+    if own := os.environ.get("SAM_BENCH_CACHE"):
+        return Path(own)
+    places = Path(os.environ.get("XDG_CACHE_HOME", "")), Path("~/.cache")
+    for place in places:
+        with suppress(RuntimeError):  # nobody knows the home folder
+            if (folder := place.expanduser()).is_absolute():
+                return folder / "sam-adapt-bench"
+    raise UserError("no home folder is known to keep files in: set SAM_BENCH_CACHE to a folder")
 
 
 def shipped_results() -> Path:

@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from bench.cli.output import Output, discard_output, take_any_text
@@ -71,15 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_words(words)
         plugin_folders()  # a wrong $SAM_BENCH_PLUGINS is an error, even where no plugin is used
         with StopSignals():
-            exit_code: int = command.run(command.parser().parse_args(words), console)
+            exit_code = _run(command, words, console)
     except KeyboardInterrupt:
-        errors.print("stopped; what is done is kept: run the same command again to go on")
+        _say_last(errors, "stopped; what is done is kept: run the same command again to go on")
         return 130
     except StopRequested as stop:
-        errors.print(
-            f"stopped by {stop.signal.name}; what is done is kept: run the same command again to go"
-            " on"
-        )
+        text = "what is done is kept: run the same command again to go on"
+        _say_last(errors, f"stopped by {stop.signal.name}; {text}")
         return CODES[stop.signal]
     except BrokenPipeError:  # of a plain `print`: its reader has seen enough
         discard_output()
@@ -92,11 +91,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f" report it to {project_address()} with the command and the lines above."
             )
             raise
-        if isinstance(error, OSError):
-            discard_output()  # /dev/full is an output that takes nothing
-        errors.print(f"[bold red]error:[/] {plain(_one_line(sentence))}")
+        _say_last(errors, f"[bold red]error:[/] {plain(_one_line(sentence))}")
         return 2
     return exit_code
+
+
+def _run(command: Any, words: Sequence[str], console: Output) -> int:
+    """Run a command, and print all of its output now: at the exit nobody could report an error."""
+    try:
+        exit_code: int = command.run(command.parser().parse_args(words), console)
+    except SystemExit:  # of --help and the like
+        _flush_output()
+        raise
+    _flush_output()
+    return exit_code
+
+
+def _say_last(errors: Output, text: str) -> None:
+    """Print why the command ends, if anything can still be printed."""
+    with suppress(OSError):  # /dev/full is an output that takes nothing
+        errors.print(text)
+    discard_output()
+
+
+def _flush_output() -> None:
+    if sys.stdout is not None:  # as after `>&-`
+        sys.stdout.flush()
 
 
 def _one_line(sentence: str) -> str:
@@ -114,8 +134,10 @@ def _sentence_of(error: Exception) -> str | None:
         return f"the memory is not enough ({reason}): give smaller images or batches"
     if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of pathlib
         return f"cannot use a link that leads to itself ({error}): give another path"
+    if isinstance(error, RuntimeError) and str(error).startswith("Could not determine home"):
+        return "cannot use a path that begins with ~ (no such home folder): give the whole path"
     if isinstance(error, OSError) and error.errno is not None:
-        what = "the system" if error.filename is None else quote(str(error.filename))
+        what = "a file or the output" if error.filename is None else quote(str(error.filename))
         return f"cannot use {what} ({error.strerror}): check the path, its rights and the disk"
     return None
 
@@ -136,7 +158,11 @@ def _check_words(words: Sequence[str]) -> None:
 
 
 def _silence_readers() -> None:
-    """Keep what libraries print about damaged files off the terminal; our sentence names them."""
+    """Keep what libraries print about damaged files off the terminal; our sentence names them.
+
+    Likewise what Matplotlib prints where it cannot keep a list of fonts, which costs time only.
+    """
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for module in ("PIL", "tifffile"):
         warnings.filterwarnings("ignore", module=rf"{module}(\..*)?$")

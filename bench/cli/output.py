@@ -23,7 +23,7 @@ class Output(Console):
 def discard_output() -> None:
     """Let what is still printed go nowhere, so that the end of the process does not fail on it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None after `>&-`
         try:
             stream.flush()
         except OSError:

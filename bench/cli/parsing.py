@@ -120,11 +120,13 @@ def add_out(add: AddOptions) -> None:
 def plain(text: object) -> str:
     """Text that rich shows as it is, brackets included; control characters as escapes.
 
-    A name of a file could otherwise change the colours or the title of the terminal.
+    A name of a file could otherwise change the colours or the title of the terminal, or the
+    direction in which the rest of its line is shown.
     """
     from rich.markup import escape
 
-    shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda m: f"\\x{ord(m[0]):02x}", str(text))
+    control = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    shown = re.sub(control, lambda m: ascii(m[0])[1:-1], str(text))
     return escape(shown)
 
 

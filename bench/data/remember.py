@@ -7,6 +7,7 @@ results of one are kept. What is lost is computed again.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -57,7 +58,10 @@ class Remembered:
 
     def __init__(self, subject: str, folder: Path) -> None:
         name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-        self._path = cache_folder() / "read" / f"{subject}-{name}.json"
+        place = Path(os.devnull)  # nothing can be kept in it
+        with suppress(UserError):
+            place = cache_folder()
+        self._path = place / "read" / f"{subject}-{name}.json"
         self._results: dict[str, list[Any]] = {}
         self._changed = False
         # A damaged file is as good as none: it is written again.

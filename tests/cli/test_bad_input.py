@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import pwd
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from folders import make_folder
 
 from bench.cli import command_module, main
 from bench.cli.parsing import read_path
+from bench.data.remember import Remembered, State
+from bench.errors import UserError
+from bench.files import cache_folder
 from bench.wording import project_address
 
 COMMANDS = {
@@ -23,8 +27,27 @@ COMMANDS = {
     "models": [],
     "merge": ["a", "--out", "b"],
     "data": ["import", "source"],
+    "status": [],
+    "compare": ["a"],
+    "export": ["--model", "m.safetensors", "--to", "merged"],
+    "predict": ["--model", "m.safetensors", "x.png"],
+    "train": ["--methods", "lora", "--dataset", "nowhere", "--model", "m.safetensors"],
+    "choose": ["--methods", "lora", "--dataset", "nowhere"],
+    "cells": ["--methods", "lora", "--dataset", "nowhere"],
 }
-PATHS = ("", " ", "a\0b", "a\udcffb", "x" * 5000, "x/" * 3000, "fifo", "loop", "file/x", "a\nb")
+PATHS = (
+    "~nobody-here/x",
+    "",
+    " ",
+    "a\0b",
+    "a\udcffb",
+    "x" * 5000,
+    "x/" * 3000,
+    "fifo",
+    "loop",
+    "file/x",
+    "a\nb",
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +122,7 @@ def test_errors_of_the_system_are_one_sentence(
             PermissionError(13, "Permission denied", "there"),
             "cannot use 'there' (Permission denied)",
         ),
-        (OSError(28, "No space left on device"), "cannot use the system (No space left"),
+        (OSError(28, "No space left on device"), "cannot use a file or the output (No space left"),
         (MemoryError(), "the memory is not enough"),
     ):
         _raise_in_report(error, monkeypatch)
@@ -125,6 +148,46 @@ def test_a_bug_is_reported_to_the_address_of_the_project(monkeypatch: pytest.Mon
     message["Project-URL"] = "Issues, https://example.org/issues"
     monkeypatch.setattr("importlib.metadata.metadata", lambda name: message)
     assert project_address() == "https://example.org/issues"
+
+
+def test_a_path_of_an_unknown_user_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "~nobody-here/mine"]) == 2
+    assert "begins with ~ (no such home folder)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("home", "xdg", "folder"),
+    [
+        ("/home/me", None, "/home/me/.cache"),
+        ("/home/me", "/scratch", "/scratch"),
+        ("/home/me", "relative", "/home/me/.cache"),
+        ("/home/me", "~/mine", "/home/me/mine"),
+        ("relative", None, None),
+        (None, None, None),
+        (None, "/scratch", "/scratch"),
+    ],
+)
+def test_a_cache_is_in_an_absolute_folder(
+    home: str | None, xdg: str | None, folder: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError("no entry among the users")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    values = {"HOME": home, "XDG_CACHE_HOME": xdg, "SAM_BENCH_CACHE": None}
+    for name, value in values.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    if folder is not None:
+        assert cache_folder() == Path(folder, "sam-adapt-bench")
+        return
+    with pytest.raises(UserError, match="set SAM_BENCH_CACHE to a folder"):
+        cache_folder()
+    kept = Remembered("x", Path("/nowhere"))  # what is only kept to save time needs no folder
+    kept.keep("a", State("b", settled=True), [1])
+    kept.save()
+    assert kept.recall("a", State("b", settled=True)) == [1]
 
 
 def test_a_line_break_in_a_name_does_not_break_a_line(
