@@ -54,7 +54,8 @@ def _later_fields(cls: type) -> tuple[tuple[str, Any], ...]:
     )
 
 
-def _last_part(path: str) -> str:
+def last_part(path: str) -> str:
+    """The name of a dataset that may be a folder."""
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
 
 
@@ -261,7 +262,7 @@ class Cell:
     @property
     def dataset_name(self) -> str:
         """The registered name, or the last part of a folder's path."""
-        return _last_part(self.dataset)
+        return last_part(self.dataset)
 
     @property
     def tested_dataset(self) -> str:
@@ -271,7 +272,7 @@ class Cell:
     @property
     def tested_name(self) -> str:
         """The registered name of `tested_dataset`, or the last part of its path."""
-        return _last_part(self.tested_dataset)
+        return last_part(self.tested_dataset)
 
     @property
     def tested_sha(self) -> str:

@@ -41,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
 def _add_choice(action: argparse.ArgumentParser) -> None:
     AddOptions(action)("names  suites, or all", nargs="*")
     what = AddOptions(action.add_argument_group("what to run"))
-    what("--dataset NAME  a dataset in place of the suite's own; for the suite proxy, one or more")
+    what(
+        "--dataset NAME  a dataset in place of the suite's own; for the suites proxy and objects,"
+        " one or more"
+    )
     what("--weights KIND  [%(default)s]", default="pretrained")
     what("--checkpoint FILE  your own weights", type=read_path)
     what("--protocol NAME  [%(default)s]", default="equal")
@@ -72,34 +75,31 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """
     if arguments.action == "list":
         return _list(console)
-    from bench.ask import proxy
+    from bench.ask.own_suites import OWN_SUITES
     from bench.ask.request import Request, pick_fields
     from bench.ask.suites import SuiteChoice, get_suite, list_suites
 
     names = list(dict.fromkeys(arguments.names))
     if not names:
-        known = ", ".join([*(suite.name for suite in list_suites()), proxy.NAME])
+        known = ", ".join([*(suite.name for suite in list_suites()), *OWN_SUITES])
         raise UserError(
             f"the name of a suite is missing: give one or more of {known}; or all, which is every"
-            f" published table, so all but {proxy.NAME}"
+            f" published table, so all but {' and '.join(OWN_SUITES)}"
         )
-    if proxy.NAME in names and len(names) > 1:
+    own = next((name for name in names if name in OWN_SUITES), "")
+    if own and len(names) > 1:
         raise UserError(
-            f"{', '.join(names)}: run the suite {proxy.NAME} alone, because it has backbones and"
-            " datasets of its own"
+            f"{', '.join(names)}: run the suite {own} alone, because it has a grid of its own"
         )
-    if names == ["all"]:
-        suites = list_suites()
-    else:
-        suites = [get_suite(name) for name in names if name != proxy.NAME]
+    suites = [] if own else list_suites() if names == ["all"] else list(map(get_suite, names))
     settings = prepare_run(arguments) if arguments.action == "run" else None
     fields = pick_fields(Request, vars(arguments))
     choice = SuiteChoice(arguments.dataset, fields.pop("seeds"), fields)
     grids, notes = _expand(suites, choice)
     # A dictionary, since suites share cells.
     cells = {cell.id: cell for grid in grids.values() for line in grid.values() for cell in line}
-    if not suites:
-        listed, notes = proxy.expand_proxy(choice)
+    if own:
+        listed, notes = OWN_SUITES[own].expand(choice, None)
         cells = {cell.id: cell for cell in listed}
     exit_code = 0
     if settings is not None:
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             exit_code = run_and_report(list(cells.values()), notes, settings, arguments, console)
         if arguments.dry_run:
             return exit_code
-    _ledgers(grids, list(cells.values()), choice, arguments.out, console)
+    _ledgers(grids, own, list(cells.values()), choice, arguments.out, console)
     return exit_code
 
 
@@ -137,17 +137,18 @@ def _list(console: Console) -> int:
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    from bench.ask import proxy
     from bench.ask.coverage import list_coverage
+    from bench.ask.own_suites import OWN_SUITES
     from bench.ask.suites import list_suites
 
-    name = Column("Suite", no_wrap=True)  # a name to be typed is not broken
-    table = Table(name, "Question", "Published in", "Runs on", "Lines", box=SIMPLE_HEAD)
+    column = Column("Suite", no_wrap=True)  # a name to be typed is not broken
+    table = Table(column, "Question", "Published in", "Runs on", "Lines", box=SIMPLE_HEAD)
     for suite in list_suites():
         lines = f"{sum(bool(line.run) for line in suite.lines)} of {len(suite.lines)}"
         words = (suite.name, suite.title, suite.source, suite.stand_in or "counts only", lines)
         table.add_row(*map(plain, words))
-    table.add_row(proxy.NAME, proxy.TITLE, "not published", "procedural images", "")
+    for name, own in OWN_SUITES.items():
+        table.add_row(name, own.title, "not published", "procedural images", "")
     console.print(table)
     table = Table("Published table", "Values", "With a line", "Without", box=SIMPLE_HEAD)
     for entry in list_coverage():
@@ -163,19 +164,20 @@ def _list(console: Console) -> int:
 
 def _ledgers(
     grids: "dict[Suite, dict[SuiteLine, list[Cell]]]",
+    own: str,
     cells: "Sequence[Cell]",
     choice: "SuiteChoice",
     out: Path,
     console: Console,
 ) -> None:
-    """Write and show the ledger of each suite, or without suites that of the proxy's cells."""
+    """Write and show the ledger of each suite, or of the cells of one of `OWN_SUITES`."""
     from rich.markdown import Markdown
 
-    from bench.report.published.ledger_file import write_ledger, write_proxy
+    from bench.report.published.ledger_file import write_ledger, write_own
     from bench.run.store import Store
 
     records = {record.cell.id: record for record in Store(out).read_all()}
     paths = [write_ledger(suite, choice, grid, records, out) for suite, grid in grids.items()]
-    for path in paths or [write_proxy(choice, cells, records, out)]:
+    for path in paths or [write_own(own, choice, cells, records, out)]:
         console.print(Markdown(path.read_text()))
         console.print(plain(path), soft_wrap=True)

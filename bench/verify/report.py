@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.ask import proxy
 from bench.ask.grid import LoadedDataset
+from bench.ask.own_suites import OWN_SUITES
 from bench.ask.suites import SuiteChoice, expand_suite, get_suite
 from bench.errors import UserError
 from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import rewrite
 from bench.report.page import Report, build_page, find_ledgers, read_page
-from bench.report.published.ledger_file import read_note, write_ledger, write_proxy
+from bench.report.published.ledger_file import read_note, write_ledger, write_own
 from bench.report.records.frame import to_frame
 from bench.run.record_images import RecordImages
 from bench.spec import Record
@@ -151,11 +151,11 @@ def _ledger(
             request is no longer valid.
     """
     with TemporaryDirectory() as folder:
-        if name == proxy.NAME:
-            datasets = (request.dataset or proxy.default_datasets()).split(",")
+        if (own := OWN_SUITES.get(name)) is not None:
+            datasets = (request.dataset or own.default_datasets()).split(",")
             data = {dataset: _load(dataset, records, images) for dataset in datasets}
-            cells, _ = proxy.expand_proxy(request, data)
-            return write_proxy(request, cells, records, Path(folder)).read_text()
+            cells, _ = own.expand(request, data)
+            return write_own(name, request, cells, records, Path(folder)).read_text()
         suite = get_suite(name)
         data = {}
         if suite.counted is None:

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from bench.ask import proxy
+from bench.ask import object_rules, proxy
 from bench.ask.request import Request
 from bench.ask.suites import Suite, SuiteChoice, SuiteLine
 from bench.files import write_atomic
 from bench.report.published.counted import counted_markdown
 from bench.report.published.ledger import Entry, Page, ledger
+from bench.report.published.object_rules import rules_markdown
 from bench.report.published.rank_agreement import agreement_markdown, find_agreements
 from bench.report.records.columns import MISSING, get_column
 from bench.report.tables.markdown import markdown_table
-from bench.spec import Cell, Record
+from bench.spec import Cell, Record, last_part
 from bench.stats.bootstrap import CONFIDENCE
 
 _NOTE = re.compile(r"<!-- asked: (.*) -->")
@@ -55,28 +56,40 @@ def write_ledger(
     return _write(suite.name, request, text, folder)
 
 
-def write_proxy(
-    request: SuiteChoice, cells: Sequence[Cell], records: Mapping[str, Record], folder: Path
+def write_own(
+    name: str,
+    request: SuiteChoice,
+    cells: Sequence[Cell],
+    records: Mapping[str, Record],
+    folder: Path,
 ) -> Path:
-    """Write the ledger of the suite `proxy`, as `write_ledger`.
+    """Write the ledger of a suite without a published table, as `write_ledger`.
 
     Args:
+        name: of the suite, in `bench.ask.own_suites.OWN_SUITES`.
         request: the user's choice, from which the cells follow.
-        cells: result of `bench.ask.proxy.expand_proxy`.
+        cells: of the suite.
         records: the records by the id of their cell.
         folder: results folder.
 
     Raises:
         UserError: the file cannot be written.
     """
-    large = proxy.large_backbone(request)
-    agreements = find_agreements([records[c.id] for c in cells if c.id in records], large)
-    return _write(proxy.NAME, request, agreement_markdown(agreements, large), folder)
+    if name == object_rules.NAME:
+        text = rules_markdown(cells, records)
+    else:
+        large = proxy.large_backbone(request)
+        agreements = find_agreements([records[c.id] for c in cells if c.id in records], large)
+        text = agreement_markdown(agreements, large)
+    return _write(name, request, text, folder)
 
 
 def _write(name: str, request: SuiteChoice, text: str, folder: Path) -> Path:
     keys = ("backbones", "protocol", "objects")
-    chosen = [request.dataset or "", *(request.chosen(key) for key in keys)]
+    datasets = (request.dataset or "").split(",")
+    # Of several, only the last parts of folders: a path may be too long for a name.
+    dataset = ",".join(map(last_part, datasets)) if len(datasets) > 1 else datasets[0]
+    chosen = [dataset, *(request.chosen(key) for key in keys)]
     file = "_".join([name, *(re.sub(r"\W+", "-", word) for word in chosen if word)])
     return write_atomic(folder / "ledger" / f"{file}.md", f"{text}\n{_note(name, request)}\n")
 
