@@ -83,7 +83,7 @@ def test_a_fetched_file_is_found_as_the_backbones_weights(server: Server) -> Non
     assert weights_path(Task(2, 1024, "sam_vit_b")) == path
     fetch("sam_vit_b", quiet)
     assert len(server.ranges) == 1  # nothing is fetched twice
-    assert [file.name for file in path.parent.iterdir()] == ["sam.pth"]
+    assert [file.name for file in path.parent.iterdir()] == ["sam_vit_b.pth"]
 
 
 def test_a_cut_download_goes_on_where_it_stopped(server: Server) -> None:
@@ -97,7 +97,7 @@ def test_a_cut_download_goes_on_where_it_stopped(server: Server) -> None:
 
 
 def test_a_server_without_ranges_starts_again(server: Server) -> None:
-    partial = cached_weights("sam_vit_b").with_name("sam.pth.part")
+    partial = cached_weights("sam_vit_b").with_name("sam_vit_b.pth.part")
     partial.parent.mkdir()
     partial.write_bytes(CONTENT[:1000])
     server.mode = "ignores ranges"
@@ -105,7 +105,7 @@ def test_a_server_without_ranges_starts_again(server: Server) -> None:
 
 
 def test_a_whole_part_needs_no_more(server: Server) -> None:
-    partial = cached_weights("sam_vit_b").with_name("sam.pth.part")
+    partial = cached_weights("sam_vit_b").with_name("sam_vit_b.pth.part")
     partial.parent.mkdir()
     partial.write_bytes(CONTENT)
     assert fetch("sam_vit_b", quiet).read_bytes() == CONTENT
