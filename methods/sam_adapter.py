@@ -115,7 +115,7 @@ class PromptedEncoder(SamSegmenter):
         encoder, normalised = self.image_encoder, self.normalise(images)
         embedded = encoder.patch_embed(normalised)
         generator, high = self.generator, self.generator.high(normalised)
-        features, tokens = generator.embed(embedded) + high, encoder.place(embedded)
+        features, tokens = generator.embed(embedded) + high, encoder.add_positions(embedded)
         _, *blocks, neck = encoder.stages()
         width = tokens.shape[-1]
         for index, block in enumerate(blocks):

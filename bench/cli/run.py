@@ -37,7 +37,7 @@ commands (COMMAND --help shows their options):
   conventions FOLDER           score stored predictions as other projects do
   cost                         parameters, FLOPs and file size of methods, without data or weights
   backbones                    which methods run on which backbones, and the reasons why not
-  weights list|fetch|check     public checkpoints of the large backbones
+  weights list|fetch|check     public checkpoints of the large backbones; accept a licence
   data list|fetch|check        public image collections
   data check FOLDER            say what is read of a folder of images and masks
   data preview NAME            a picture of augmented training images

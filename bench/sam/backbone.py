@@ -16,7 +16,7 @@ from bench.errors import UserError, no_such
 from bench.plugins.discover import Plugins
 from bench.sam.vit import ViTSizes
 
-Projections = Literal["fused", "separate", "none"]
+Projections = Literal["fused", "none"]
 
 
 def unchanged(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Backbone:
         parameters: number of parameters at `image_size`, with all parts of the model.
         blocks: number of encoder blocks.
         projections: whether queries, keys and values of a block come from one linear layer
-            ("fused"), from three ("separate"), or there are none (a convolutional encoder).
+            ("fused"), or there are none (a convolutional encoder).
         file: the file that registers it.
         read: gives the tensors of a published checkpoint the names of this project.
         weights: file in this package with pretrained weights; None if there is none.

@@ -53,7 +53,7 @@ class EfficientEncoder(FastEncoder):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.side**2, sizes.width))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
-    def place(self, patches: Tensor) -> Tensor:
+    def add_positions(self, patches: Tensor) -> Tensor:
         """Add the positions, resized to the grid, to patches (B, s, s, width)."""
         grid = self.pos_embed[:, 1:].unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
         size = patches.shape[1:3]

@@ -186,7 +186,7 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
         )
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
-    def place(self, patches: Tensor) -> Tensor:
+    def add_positions(self, patches: Tensor) -> Tensor:
         """Add the positions to patches (B, s, s, width)."""
         placed: Tensor = patches + self.pos_embed
         return placed
@@ -195,7 +195,7 @@ class FastEncoder(ImageEncoderViT):  # type: ignore[misc]
         """Return the stages from normalised images to embeddings."""
         embed = (*self.patch_embed.parameters(), self.pos_embed)
         return [
-            Stage(lambda images: self.place(self.patch_embed(images)), embed),
+            Stage(lambda images: self.add_positions(self.patch_embed(images)), embed),
             *(Stage.of(block) for block in self.blocks),
             Stage.of(self.neck, run=lambda tokens: self.neck(tokens.permute(0, 3, 1, 2))),
         ]

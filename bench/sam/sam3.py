@@ -176,7 +176,7 @@ class Sam3Encoder(FastEncoder):
         )
         self.neck = Sam3Neck(width, sizes.channels)
 
-    def place(self, patches: Tensor) -> Tensor:
+    def add_positions(self, patches: Tensor) -> Tensor:
         """Add the positions to patches (1 or B, s, s, width), repeated where the grid is larger."""
         side = patches.shape[1]
         grid = self.pos_embed.unflatten(1, (self.side, self.side))

@@ -96,7 +96,8 @@ def test_metas_file_of_the_whole_model_is_read() -> None:
 def test_the_hubs_file_of_the_whole_model_is_read() -> None:
     theirs = sam3(SIDE, SIZES)
     randomise(theirs)
-    alone, whole = theirs.state_dict(), {}
+    alone: dict[str, Tensor] = theirs.state_dict()
+    whole: dict[str, Tensor] = {}
     for name, value in alone.items():
         if name.startswith("vision_encoder.neck."):
             name = name.replace("vision_encoder.neck.", "tracker_neck.")

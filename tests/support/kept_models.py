@@ -27,13 +27,15 @@ def make_kept_model(
     image_size: int = 64,
     noise: float = 0.0,
     objects: str = "components",
+    backbone: str = "sam_nano",
     **options: Any,
 ) -> Path:
     """Write a model with random weights that says that it was trained on grey 8-bit images.
 
     With `noise`, values of this standard deviation are added to all that training changes.
     """
-    backbone = "none" if get_method(method).from_scratch else "sam_nano"
+    if get_method(method).from_scratch:
+        backbone = "none"
     task = Task(len(classes), image_size, backbone, "random", depth)
     recipe = Recipe(lr=1e-3, precision="fp32", evaluation=evaluation, objects=objects)
     cell = Cell(method, "folder/steel", task, recipe, options)

@@ -66,7 +66,7 @@ def read(state: Mapping[str, Any]) -> dict[str, Any]:
         parts = [tensors.pop(re.sub(r"\bq_proj", f"{letter}_proj", name)) for letter in "qkv"]
         tensors[name.replace("q_proj", "qkv")] = torch.cat(parts)
     tensors = from_published(tensors, NAMES)
-    positions = tensors.get("image_encoder.pos_embed")
+    positions: Any = tensors.get("image_encoder.pos_embed")
     if getattr(positions, "ndim", 0) == 3 and math.isqrt(count := positions.shape[1]) ** 2 < count:
         tensors["image_encoder.pos_embed"] = positions[:, 1:]  # without the class token's
     return tensors
