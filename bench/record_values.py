@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 Part = TypeVar("Part")
 BINS_PER_OCTAVE = 8  # of diameters, in the numbers of objects by size of an image: 9 % each
+MOST_BINS = 200  # up to 2**25 px
 _KINDS: dict[type, dict[str, tuple[type, ...]]] = {}  # of the classes that were read so far
 
 LARGEST = 1e18  # its square is a float, and it fits into the integers of tables
@@ -171,8 +172,8 @@ def check_ranges(values: Mapping[str, Any], texts: Collection[str] | None = None
 
     Args:
         values: by name.
-        texts: names of values that are no numbers; the others must be numbers or None. None:
-            values of all kinds may be among them.
+        texts: names of values that are no numbers; the others must be numbers or None, or, in a
+            row with texts, numbers of objects by size. None: values of all kinds may be among them.
 
     Raises:
         TypeError: a value is neither a number nor None.
@@ -186,7 +187,20 @@ def check_ranges(values: Mapping[str, Any], texts: Collection[str] | None = None
                     f"{name} is {value!r:.40}, expected a number from {low:.9g} to {high:.9g}"
                 )
         elif texts is not None and value is not None and name not in texts:
-            raise TypeError(f"{name} is {value!r:.40}, expected a number or nothing")
+            if texts and name.startswith("size_counts"):
+                _check_counts(name, value)
+            else:
+                raise TypeError(f"{name} is {value!r:.40}, expected a number or nothing")
+
+
+def _check_counts(name: str, value: Any) -> None:
+    """Check the numbers of objects by size of an image."""
+    if not isinstance(value, list) or not all(type(count) is int for count in value):
+        raise TypeError(f"{name} is {value!r:.40}, expected a list of whole numbers")
+    if len(value) > MOST_BINS or not all(0 <= count <= LARGEST for count in value):
+        raise ValueError(
+            f"{name} is {value!r:.40}, expected at most {MOST_BINS} numbers from 0 to {LARGEST:.9g}"
+        )
 
 
 def check_results(values: Mapping[str, Any]) -> None:

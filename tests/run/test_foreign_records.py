@@ -56,6 +56,13 @@ CHANGES: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda r: r["cell"]["recipe"].update(steps=-5), "steps is -5, expected"),
     (lambda r: r["per_image"][0].update(dice=-0.1), "dice is -0.1, expected a number from 0"),
     (lambda r: r["per_image"][0].update(dice=[1]), r"dice is \[1\], expected a number"),
+    (lambda r: r["per_image"][0].update({"size_counts/a": [1.5]}), "expected a list of whole"),
+    (
+        lambda r: r["per_image"][0].update({"size_counts/a": [1, -1]}),
+        "expected at most 200 numbers",
+    ),
+    (lambda r: r["per_image"][0].update({"size_counts/a": [0] * 201}), "expected at most 200"),
+    (lambda r: r["metrics"].update({"size_counts/a": [1]}), "expected a number or nothing"),
     (lambda r: r["per_image"][0].update(group=7), "group is 7, expected str"),
     (lambda r: r["per_image"][0].pop("group"), "KeyError: 'group'"),
     (lambda r: r["history"][0].pop("step"), "KeyError: 'step'"),
@@ -151,3 +158,13 @@ def test_the_status_of_a_folder_has_no_status_that_does_not_exist(store: Store, 
     store.path(CELL).write_text(text)
     with pytest.raises(RecordError, match="is not a record"):
         read_status(store.folder)
+
+
+def test_numbers_of_objects_by_size_are_lists(store: Store) -> None:
+    path = store.path(CELL)
+    values = json.loads(path.read_text())
+    counts = {"size_counts/carbide": [0, 3, 1], "size_counts_truth/carbide": []}
+    values["per_image"][0] |= counts
+    path.write_text(json.dumps(values))
+    (record,) = store.read_all()
+    assert record.per_image[0].items() >= counts.items()
