@@ -38,6 +38,10 @@ class Block:
         within: position of each row whose Dice has the mark "tied" to the largest amount, in
             [0, 1], by which it may be below that of the best: the upper end of the interval of
             the signed-rank test, made together with those of all other rows.
+        specimens: smallest number of test specimens on which two rows are compared in Dice; 0
+            without a comparison.
+        visible: difference in Dice from the best, in [0, 1], that is detected with a probability
+            of `POWER` (median over the rows); None if differences are not tested.
     """
 
     prompts: str
@@ -47,6 +51,8 @@ class Block:
     ranked: tuple[int, ...] = field(default=())
     verdict: str = ""
     within: Mapping[int, float] = field(default_factory=dict)
+    specimens: int = 0
+    visible: float | None = None
 
     def measured(self, *columns: Column) -> list[Row]:
         """The ranked rows that have a value of all these columns, in their order."""
@@ -75,8 +81,7 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
     images = ImageScores([row.images for row in ordered])
     marks: dict[tuple[int, str], Mark] = {}
     titles_of: dict[str, list[str]] = {}  # note to the columns it holds for
-    verdict, visible = "", None
-    within: Mapping[int, float] = {}
+    verdict, dice = "", _Judgement()
     for column in COLUMNS:
         measured = [p for p in ranked if ordered[p].values[column.key].figure is not None]
         judgement = _judge(column, ordered, measured, images)
@@ -84,19 +89,24 @@ def rank(prompts: str, rows: Sequence[Row], folds: set[int]) -> Block:
         if judgement.note is not None:
             titles_of.setdefault(judgement.note, []).append(column.title)
         if column is DICE:
-            visible, within = judgement.visible, judgement.within
-            verdict = describe_ranking(ordered, judgement.marks, within)
+            dice = judgement
+            verdict = describe_ranking(ordered, dice.marks, dice.within)
     notes = [f"{', '.join(titles)}: {note}" for note, titles in titles_of.items()]
-    if visible is not None:
+    if dice.visible is not None:
         notes.append(
-            f"A mean difference of {_amount(DICE, visible)} from the best is detected with "
+            f"A mean difference of {_amount(DICE, dice.visible)} from the best is detected with "
             f"{POWER:.0%} probability (median over the rows)."
         )
     skipped = [row for p, row in enumerate(ordered) if p not in ranked and row.succeeded]
     if skipped:
         names = ", ".join(row.name for row in skipped)
         notes.append(f"Not ranked because runs failed or folds are missing: {names}.")
-    return Block(prompts, tuple(ordered), marks, tuple(notes), tuple(ranked), verdict, within)
+    return Block(
+        *(prompts, tuple(ordered), marks, tuple(notes), tuple(ranked), verdict),
+        within=dice.within,
+        specimens=dice.specimens,
+        visible=dice.visible,
+    )
 
 
 def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
@@ -120,13 +130,11 @@ def hindrance(column: Column, rows: Sequence[Row]) -> str | None:
 
 @dataclass(frozen=True)
 class _Judgement:
-    """Result for one column: marks by position, note on them, and of Dice two differences.
-
-    `visible` is the smallest detectable difference, `within` as in `Block`.
-    """
+    """Result for one column: marks by position, note on them, and of Dice the fields of `Block`."""
 
     marks: Mapping[int, Mark] = field(default_factory=dict)
     note: str | None = None
+    specimens: int = 0
     visible: float | None = None
     within: Mapping[int, float] = field(default_factory=dict)
 
@@ -150,19 +158,19 @@ def _judge(
         return _Judgement(marks)
     raw = images.differences(next(iter(marks)), others, column.image_score)
     differences = [sign * values for values in raw]
-    note = _test(differences)
-    if min(map(len, differences)) < min_specimens(len(differences)):
-        return _Judgement(marks | dict.fromkeys(others, "untestable"), note)
+    note, specimens = _test(differences), min(map(len, differences))
+    if specimens < min_specimens(len(differences)):
+        return _Judgement(marks | dict.fromkeys(others, "untestable"), note, specimens)
     ties = tied_with_best(differences)
     marks |= {p: "tied" if tie else "worse" for p, tie in zip(others, ties, strict=True)}
     if column is not DICE:
-        return _Judgement(marks, note)
+        return _Judgement(marks, note, specimens)
     within = {}
     for place, tie, values in zip(others, ties, differences, strict=True):
         _, interval = typical_difference(values, len(differences)) if tie else (0.0, None)
         if interval is not None:
             within[place] = max(interval[1], 0.0)
-    return _Judgement(marks, note, detectable_difference(differences), within)
+    return _Judgement(marks, note, specimens, detectable_difference(differences), within)
 
 
 def _test(differences: Sequence[Floats]) -> str:
