@@ -30,7 +30,7 @@ ROOMS = {
     "report.page": "report.published report.tables report.plots report.compare report.records"
     " ask data",
     "report.conventions": "report.compare report.records run metrics data",
-    "report.published": "report.tables report.records ask cost stats",
+    "report.published": "report.tables report.compare report.records ask cost stats",
     "report.tables": "report.compare report.records stats",
     "report.plots": "report.compare report.records data",
     "report.compare": "report.records stats",

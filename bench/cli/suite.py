@@ -42,8 +42,8 @@ def _add_choice(action: argparse.ArgumentParser) -> None:
     AddOptions(action)("names  suites, or all", nargs="*")
     what = AddOptions(action.add_argument_group("what to run"))
     what(
-        "--dataset NAME  a dataset in place of the suite's own; for the suites proxy and objects,"
-        " one or more"
+        "--dataset NAME  a dataset in place of the suite's own; for the suites proxy, objects and"
+        " reference, one or more"
     )
     what("--weights KIND  [%(default)s]", default="pretrained")
     what("--checkpoint FILE  your own weights", type=read_path)
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         known = ", ".join([*(suite.name for suite in list_suites()), *OWN_SUITES])
         raise UserError(
             f"the name of a suite is missing: give one or more of {known}; or all, which is every"
-            f" published table, so all but {' and '.join(OWN_SUITES)}"
+            f" published table, so all but {', '.join(OWN_SUITES)}"
         )
     own = next((name for name in names if name in OWN_SUITES), "")
     if own and len(names) > 1:

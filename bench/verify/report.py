@@ -153,7 +153,7 @@ def _ledger(
     with TemporaryDirectory() as folder:
         if (own := OWN_SUITES.get(name)) is not None:
             datasets = (request.dataset or own.default_datasets()).split(",")
-            data = {dataset: _load(dataset, records, images) for dataset in datasets}
+            data = {dataset: _load(dataset, records, images, own.folds) for dataset in datasets}
             cells, _ = own.expand(request, data)
             return write_own(name, request, cells, records, Path(folder)).read_text()
         suite = get_suite(name)

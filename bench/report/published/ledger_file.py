@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from bench.ask import object_rules, proxy
+from bench.ask import object_rules, proxy, reference
 from bench.ask.request import Request
 from bench.ask.suites import Suite, SuiteChoice, SuiteLine
 from bench.files import write_atomic
 from bench.report.published.counted import counted_markdown
 from bench.report.published.ledger import Entry, Page, ledger
 from bench.report.published.object_rules import rules_markdown
+from bench.report.published.power import power_markdown
 from bench.report.published.rank_agreement import agreement_markdown, find_agreements
 from bench.report.records.columns import MISSING, get_column
 from bench.report.tables.markdown import markdown_table
@@ -77,6 +78,8 @@ def write_own(
     """
     if name == object_rules.NAME:
         text = rules_markdown(cells, records)
+    elif name == reference.NAME:
+        text = power_markdown(cells, records)
     else:
         large = proxy.large_backbone(request)
         agreements = find_agreements([records[c.id] for c in cells if c.id in records], large)
