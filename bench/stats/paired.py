@@ -5,7 +5,7 @@ Differences are float arrays (specimens,), one value per specimen, in the unit o
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -113,13 +113,19 @@ def typical_difference(
         The estimate, and the lower and upper end of the interval, in the unit of the score; None
         instead of the interval with fewer specimens than `min_specimens(comparisons)`.
     """
-    one, other = np.triu_indices(values.size)
+    one, other = _pairs(values.size)
     averages = np.sort((values[one] + values[other]) / 2)
-    estimate = float(np.median(averages))
+    estimate = float(averages[(averages.size - 1) // 2] + averages[averages.size // 2]) / 2
     if values.size < min_specimens(comparisons):
         return estimate, None
     needed = _needed_count(values.size, SIGNIFICANCE / comparisons)
     return estimate, (float(averages[averages.size - needed]), float(averages[needed - 1]))
+
+
+@lru_cache(maxsize=4)
+def _pairs(count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Positions of both parts of every pair, a part with itself included."""
+    return np.triu_indices(count)
 
 
 def detectable_difference(differences: Sequence[Floats]) -> float | None:

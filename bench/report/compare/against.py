@@ -1,6 +1,6 @@
 """Compare every row of a table with one row: differences, intervals and p-values."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.errors import no_such
@@ -92,9 +92,37 @@ def differences(block: Block, columns: Sequence[Column], name: str) -> list[Diff
     ]
 
 
+def all_differences(
+    block: Block, columns: Sequence[Column], most: int
+) -> Iterator[tuple[Row, Difference]]:
+    """Yield the differences of the best ranked rows from each other, as `differences` does.
+
+    Args:
+        block: rows with one prompt origin.
+        columns: those with an `image_score` are tested, each by itself.
+        most: number of ranked rows, best Dice first, that are compared with each other. Intervals
+            and corrected p-values hold for all rows of the block.
+
+    Yields:
+        The reference, and the difference of another row from it.
+    """
+    images = ImageScores([row.images for row in block.rows])
+    shown = set(block.ranked[:most])
+    for column in columns:
+        if column.image_score is not None:
+            for place in block.ranked[:most]:
+                for one in _of_column(block, column, place, images, shown):
+                    yield block.rows[place], one
+
+
 def _of_column(
-    block: Block, column: Column, reference: int, images: ImageScores
+    block: Block,
+    column: Column,
+    reference: int,
+    images: ImageScores,
+    shown: Container[int] | None = None,
 ) -> Iterator[Difference]:
+    """Yield the differences of the rows at the places `shown`, None for all; all are tested."""
     assert column.image_score is not None
     measured = [p for p in block.ranked if block.rows[p].values[column.key].figure is not None]
     others = [place for place in measured if place != reference]
@@ -106,9 +134,10 @@ def _of_column(
     single = signed_rank([values for _, values in kept]) if enough else [None] * len(kept)
     corrected = holm([p for p in single if p is not None]) if enough else [None] * len(kept)
     for (place, values), p, p_corrected in zip(kept, single, corrected, strict=True):
-        typical, interval = typical_difference(values, len(kept))
-        row = block.rows[place]
-        yield Difference(row, column, values.size, typical, interval, p, p_corrected)
+        if shown is None or place in shown:
+            typical, interval = typical_difference(values, len(kept))
+            row = block.rows[place]
+            yield Difference(row, column, values.size, typical, interval, p, p_corrected)
 
 
 def find_row(block: Block, name: str) -> int | None:
