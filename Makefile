@@ -29,7 +29,7 @@ wheel:  ## build the wheel into dist/
 	$(PYTHON) -m pip wheel --no-deps --wheel-dir dist .
 
 report:  ## write tables, plots and page from the committed records
-	$(PYTHON) run_bench.py report --html --out results/reference
+	$(PYTHON) run_bench.py report --out results/reference
 
 constraints:  ## resolve constraints.txt again; needs uv
 	echo "# The versions that results and CI rest on. Regenerate: make constraints" > constraints.txt

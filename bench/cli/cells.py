@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,7 @@ def run_and_report(
     settings: "RunSettings",
     arguments: argparse.Namespace,
     console: Console,
+    before_report: Callable[[], None] = lambda: None,
 ) -> int:
     """Run the cells without a record, write the report, and name the failures; see `run_cells`.
 
@@ -126,6 +127,7 @@ def run_and_report(
         arguments: with `out`, the results folder, `dry_run`, to list the cells only, and `report`,
             one of `REPORTS`.
         console: to print on.
+        before_report: called after the last cell, before the report; not for a dry run.
 
     Returns:
         The exit code: 1 if a cell has a status other than "ok", otherwise 0; 0 for a dry run.
@@ -150,6 +152,7 @@ def run_and_report(
         return _dry_run(cells, Store(arguments.out), settings, console)
     store = Store.open(arguments.out)
     records = _run(cells, store, settings, console, arguments.report)
+    before_report()
     if arguments.report != "none":
         write_all(store, console)
     if settings.keep != "none":

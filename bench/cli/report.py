@@ -27,8 +27,9 @@ def parser() -> argparse.ArgumentParser:
     """The parser of `report`."""
     parser = ArgumentParser(
         command="report",
-        description="Rewrite tables, plots and overview from all records of a results folder, or of"
-        " several: `report A B --out C` writes into C what the records of A and B give.",
+        description="Rewrite tables, plots, overview and the page report.html from all records of a"
+        " results folder, or of several: `report A B --out C` writes into C what the records of A"
+        " and B give.",
     )
     add = AddOptions(parser)
     add(
@@ -36,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="*",
         type=read_path,
     )
-    add("--html  also write report.html: one file with everything, which opens offline")
+    # The page is always written; overviews name the option that once asked for it.
+    add("--html", help=argparse.SUPPRESS)
     add(
         "--against NAME  instead: print difference, interval and p-value of every row of a"
         " table against this one, such as lora[rank=8], and write them to against/"
@@ -72,7 +74,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             f"no records in {arguments.out}: run some methods first, or give --out FOLDER"
         )
     if arguments.against is None and not arguments.latex:
-        write_all(store, console, html=arguments.html)
+        write_all(store, console)
         return 0
     from bench.cli.report_against import write_against
     from bench.report.compare.comparison import make_comparisons
@@ -89,22 +91,20 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _check_latex(arguments: argparse.Namespace) -> "list[Column]":
     """The columns of `--latex`; UserError for unknown ones and for options that do not fit it."""
-    if arguments.latex and arguments.html:
-        raise UserError("--latex and --html are two reports: give one of them at a time")
     for name in ("columns", "datasets"):
         if getattr(arguments, name) is not None and not arguments.latex:
             raise UserError(f"--{name} chooses what --latex writes: give --latex as well")
     return choose_columns(DEFAULT_COLUMNS if arguments.columns is None else arguments.columns)
 
 
-def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
-    """Print the tables of all records, and write tables, plots and overview.
+def write_all(store: "Store", console: Console) -> None:
+    """Print the tables of all records, and write tables, plots, overview and page.
 
     Args:
-        store: an open results folder. Collections are loaded if pictures of them are drawn;
-            pictures of those that are not on this machine, or differ, are left out.
-        console: to print on.
-        html: also write report.html.
+        store: an open results folder. Collections are loaded if pictures of them are drawn, or if
+            the folder has ledgers of them; what needs those that are not on this machine, or
+            differ, is left out.
+        console: to print on; the page is named last.
 
     Raises:
         UserError: a record cannot be read, or a file cannot be written.
@@ -125,7 +125,6 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
         console.print(terminal_table(one, console.width))
     collections = NamedImages(frame["cell"], RecordImages(load_collection))
     pictures = Pictures(collections)
-    page = [_write_page(frame, comparisons, collections, store, console)] if html else []
     files = write_report(
         frame,
         comparisons,
@@ -134,9 +133,9 @@ def write_all(store: "Store", console: Console, *, html: bool = False) -> None:
         digests=digests,
         processes=usable_cores(),
     )
-    files = [*page, *files]
-    counts = f"{counted(len(frame), 'record')}, {counted(len(files), 'file')}"
-    console.print(plain(f"{counts}: {(page or files)[-1]}"), soft_wrap=True)
+    page = _write_page(frame, comparisons, collections, store, console)
+    counts = f"{counted(len(frame), 'record')}, {counted(len(files) + 1, 'file')}"
+    console.print(plain(f"{counts}; open in a browser: {page}"), soft_wrap=True)
 
 
 class Pictures(Mapping[str, "Lookup"]):
@@ -144,19 +143,24 @@ class Pictures(Mapping[str, "Lookup"]):
 
     Args:
         collections: by the name of the dataset; each is used when its function is asked for.
+        shared: only of collections whose images may be shown anywhere.
     """
 
-    def __init__(self, collections: "Mapping[str, Collection]") -> None:
+    def __init__(self, collections: "Mapping[str, Collection]", *, shared: bool = False) -> None:
         self._collections = collections
+        self._shared = shared
 
     def __getitem__(self, name: str) -> "Lookup":
-        return _lookup(self._collections[name])
+        collection = self._collections[name]
+        if self._shared and not collection.images_may_be_shown:
+            raise KeyError(name)
+        return _lookup(collection)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._collections)
+        return (name for name in self._collections if name in self)
 
     def __len__(self) -> int:
-        return len(self._collections)
+        return sum(1 for _ in self)
 
 
 def _write_page(
@@ -169,16 +173,12 @@ def _write_page(
     """Write the page; it shows images only of collections that allow it."""
     from bench.report.page import Report, find_ledgers, write_page
 
-    images = {
-        name: _lookup(collection)
-        for name, collection in collections.items()
-        if collection.images_may_be_shown
-    }
     records = store.read_all()
-    ledgers, left_out = find_ledgers(records, collections)
+    ledgers, left_out = find_ledgers(store.folder, records, collections)
     for note in left_out:
         console.print(f"[dim]note: {plain(note)}[/]")
     predictions = store.folder / "predictions"
+    images = Pictures(collections, shared=True)
     report = Report(records, frame, comparisons, ledgers, images, predictions)
     return write_page(report, store.folder / "report.html")
 

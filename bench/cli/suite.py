@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,14 +102,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if own:
         listed, notes = OWN_SUITES[own].expand(choice, None)
         cells = {cell.id: cell for cell in listed}
-    exit_code = 0
-    if settings is not None:
-        if cells:
-            exit_code = run_and_report(list(cells.values()), notes, settings, arguments, console)
-        if arguments.dry_run:
-            return exit_code
-    _ledgers(grids, own, list(cells.values()), choice, arguments.out, console)
-    return exit_code
+    listed = list(cells.values())
+    write_ledgers = partial(_ledgers, grids, own, listed, choice, arguments.out, console)
+    if settings is not None and cells:
+        return run_and_report(listed, notes, settings, arguments, console, write_ledgers)
+    if settings is None or not arguments.dry_run:
+        write_ledgers()
+    return 0
 
 
 def _expand(

@@ -77,7 +77,7 @@ def check_report(folder: Path, records: Sequence[Record], images: RecordImages) 
     if not (folder / "report.html").is_file():
         check.skipped.append("report.html: not stored")
     collections = images.by_name(record.cell for record in records)
-    report = Report(records, frame, comparisons, find_ledgers(records, collections)[0])
+    report = Report(records, frame, comparisons, find_ledgers(folder, records, collections)[0])
     _check_ledgers(folder, report.by_id, images, check)
     _check_page(folder / "report.html", report, check)
     return check

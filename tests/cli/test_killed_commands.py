@@ -148,7 +148,7 @@ def write_records(folder: Path) -> None:
     ("name", "words", "outcome"),
     [
         ("import", "data import --overwrite source", hashes),
-        ("report", "report --html --out", report),
+        ("report", "report --out", report),
         ("run", RUN, outcomes),
         ("choose", CHOOSE, choice),
         ("train", TRAIN, trained),

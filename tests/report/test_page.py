@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -176,7 +177,7 @@ def test_marks_are_those_of_the_blocks(report: Report, outline: Outline) -> None
 
 def test_prompts_from_the_truth_have_a_block_of_their_own(page: str) -> None:
     steel = page[page.index('<section class="view" id="comparison-steel"') :]
-    bodies = re.findall(r"<tbody>(.*?)</tbody>", steel, re.DOTALL)
+    bodies = re.findall(r"<tbody[^>]*>(.*?)</tbody>", steel, re.DOTALL)
     assert "No prompts" in bodies[0]
     assert ">sam<" not in bodies[0]
     assert "Oracle prompts" in bodies[1]
@@ -294,13 +295,28 @@ def test_pictures_of_shown_datasets_only(tmp_path: Path) -> None:
 _SCORES = {"lora": [0.1, 0.9, 0.9, 0.8], "unet": [0.2, 0.3, 0.9, 0.7]}
 
 
-def test_ledgers_are_those_of_suites_that_were_run() -> None:
+def test_ledgers_are_those_of_the_requests_in_the_folder(tmp_path: Path) -> None:
     items = tuple(
         Item(f"image_{i}", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8), f"group_{i}")
         for i in range(12)
     )
     collections = {"steel": Collection("steel", ("matrix", "carbide", "spheroidite"), items)}
-    assert find_ledgers([make_record(make_cell("no_method_of_a_suite"))], collections) == ([], [])
+    records = [make_record(make_cell("unet"))]
+    assert find_ledgers(tmp_path, records, collections) == ([], [])
+    folder = tmp_path / "ledger"
+    folder.mkdir()
+    for name, suite in (("a", "steel-baselines"), ("b", "samed-rank"), ("c", "of another version")):
+        note = {"suite": suite, "dataset": None, "seeds": "1"}
+        (folder / f"{name}.md").write_text(f"<!-- asked: {json.dumps(note)} -->")
+    (folder / "d.md").write_text("no note")
+    (folder / "e.md").write_bytes(b"\xff")
+    ledgers, left_out = find_ledgers(tmp_path, records, collections)
+    assert ([one.suite.name for one in ledgers], left_out) == (["steel-baselines"], [])
+    report = dataclasses.replace(make_report(records), ledgers=ledgers)
+    outline = Outline(build_page(report))
+    assert [text for _, text in outline.named("h2", id="ledgers--title")]
+    assert outline.named("a", href="#ledger-steel-baselines")
+    assert {text for _, text in outline.named("span", **{"class": "status not-run"})} == {"not run"}
 
 
 @pytest.mark.slow
@@ -308,7 +324,7 @@ def test_the_command_line_writes_the_page(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     for method in ("lora", "unet"):
         store.write(make_record(make_cell(method)))
-    assert main(["report", "--html", "--out", str(tmp_path)]) == 0
+    assert main(["report", "--out", str(tmp_path)]) == 0
     page = Outline((tmp_path / "report.html").read_text())
     assert {"overview", "comparison-steel"} <= {
         found.get("id") for found, _ in page.named("section")

@@ -176,7 +176,7 @@ def test_any_name_of_a_dataset_has_a_view(browser: Any, tmp_path: Path, name: st
     page = browser.new_page()
     page.goto(f"{_write(records, tmp_path / 'report.html').as_uri()}#comparison-{name}")
     page.wait_for_selector(f"[id='comparison-{name}'] .plot svg")
-    assert page.locator("nav [aria-current]").all_inner_texts() == [name]
+    assert page.locator("nav a[aria-current]").all_inner_texts() == [name]
     page.locator("td[data-at]:visible").first.click()
     page.wait_for_selector("dialog[open] details.run")
     page.close()

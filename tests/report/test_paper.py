@@ -171,7 +171,6 @@ def test_the_command_writes_the_chosen_tables(
         (["--latex", "--against", "lara"], "no ranked row 'lara'. Did you mean 'lora'?"),
         (["--columns", "dice"], "--columns chooses what --latex writes"),
         (["--datasets", "steel"], "--datasets chooses what --latex writes"),
-        (["--latex", "--html"], "--latex and --html are two reports"),
     ],
 )
 def test_a_wrong_choice_is_one_sentence(

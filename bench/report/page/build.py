@@ -13,13 +13,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.files import write_atomic
+from bench.report.page.choices import filters_of, sliders_of
 from bench.report.page.packing import unpack
 from bench.report.page.sections import SECTIONS, Report
+from bench.report.records.columns import column_names
 
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 _PICTURES = re.compile(r'<section class="gallery">.*?</section>', re.DOTALL)
 _PACKED = re.compile(r'(?<=">)H4sI[\w+/=]+(?=</script>)')  # what every gzip starts with
-SCRIPTS = ("data.js", "table.js", "record.js", "marks.js", "charts.js", "page.js")
+SCRIPTS = (
+    *("data.js", "state.js", "table.js", "filter.js", "record.js", "marks.js", "pareto.js"),
+    *("ranks.js", "charts.js", "verdict.js", "sides.js", "download.js", "contents.js"),
+    *("limits.js", "page.js"),
+)
 
 
 def write_page(report: Report, path: Path) -> Path:
@@ -62,6 +68,7 @@ def build_page(report: Report) -> str:
     return settings.get_template("page.html.j2").render(
         sections=sections,
         summary=_summary(report),
+        limits=_limits(report),
         style=_asset("assets", "page.css"),
         scripts=[f"\n{script}\n" for script in scripts],
         hashes=[_hash(f"\n{script}\n") for script in scripts],
@@ -94,6 +101,16 @@ def _summary(report: Report) -> Mapping[str, Any]:
         "methods": frame["label"].nunique(),
         "datasets": frame["dataset"].nunique(),
         "backbones": sorted(set(frame["backbone"]) - {"none"}),
+    }
+
+
+def _limits(report: Report) -> Mapping[str, Any]:
+    """What the form of limits and filters offers."""
+    columns = {column for one in report.comparisons for column in one.columns}
+    return {
+        "sliders": sliders_of(report.choices),
+        "filters": filters_of(report.choices),
+        "columns": {name: one for name, one in column_names().items() if one in columns},
     }
 
 

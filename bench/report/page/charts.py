@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from bench.report.compare.across_datasets import Standing
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.label_budgets import Budgets
 from bench.report.compare.ranking import hindrance
@@ -41,11 +42,12 @@ def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
 
     Returns:
         "rows" (names, looks, prompts and status), "accuracies" and "costs" (axes, of columns with a
-        value), "figures" (of each column and row: figure and spread in the shown unit, None if
-        there is none, and both as texts), "fronts" (by "cost accuracy" the Pareto fronts of
-        ranked rows, one for each prompt origin whose costs can be compared), "curves" (loss and
-        validation Dice in per cent by step, means over runs), "memory" (mean MiB of each part),
-        "sizes" (of each class the histograms of `size_distributions`) and "images" (`images_of`).
+        value), "columns" (title and unit of all), "figures" (of each column and row: figure and
+        spread in the shown unit, None if there is none, and both as texts), "fronts" (by "cost
+        accuracy" the Pareto fronts of ranked rows, one for each prompt origin whose costs can be
+        compared), "curves" (loss and validation Dice in per cent by step, means over runs),
+        "memory" (mean MiB of each part), "sizes" (of each class the histograms of
+        `size_distributions`) and "images" (`images_of`).
     """
     accuracies = [
         column for column in comparison.columns if column.spread and _has(comparison, column)
@@ -56,6 +58,10 @@ def charts_of(comparison: Comparison, looks: Looks) -> dict[str, Any]:
         "rows": [_row(row, looks[row]) for row in comparison.rows],
         "accuracies": [_axis(column) for column in accuracies],
         "costs": [_axis(column) for column in costs],
+        "columns": {
+            column.key: {"title": column.title, "unit": column.unit}
+            for column in comparison.columns
+        },
         "figures": {column.key: _figures(comparison, column) for column in comparison.columns},
         "fronts": {
             f"{cost.key} {accuracy.key}": list(_fronts(comparison, cost, accuracy))
@@ -110,6 +116,29 @@ def budgets_of(budgets: Budgets, looks: Looks) -> list[dict[str, Any]]:
         for images, row in points
         for value in (row.values[DICE.key],)
     ]
+
+
+def ranks_of(standing: Standing, looks: Looks) -> dict[str, Any]:
+    """Ranks of methods over datasets, as values for JSON.
+
+    Args:
+        standing: the ranks.
+        looks: look of each row.
+
+    Returns:
+        "rows" (as of `charts_of`, best average first, each with its "average" and its "ranks" in
+        the order of "datasets"), "datasets", and "cliques" (positions of first and last method).
+    """
+    averages = standing.ranks.mean(0).tolist()
+    rows = zip(standing.methods, averages, standing.ranks.T.tolist(), strict=True)
+    return {
+        "rows": [
+            {**_row(row, looks[row]), "average": round(average, _DIGITS), "ranks": ranks}
+            for row, average, ranks in rows
+        ],
+        "datasets": list(standing.datasets),
+        "cliques": [list(clique) for clique in standing.cliques],
+    }
 
 
 def _row(row: Row, look: Series) -> dict[str, Any]:

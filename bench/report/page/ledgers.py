@@ -1,16 +1,19 @@
-"""Ledgers of a results folder: those of the suites whose cells have records in it."""
+"""Ledgers of a results folder, made from the requests in its files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.ask.grid import LoadedDataset
-from bench.ask.request import Request
-from bench.ask.suites import Suite, SuiteChoice, expand_suite, list_suites
+from bench.ask.own_suites import OWN_SUITES
+from bench.ask.suites import Suite, SuiteChoice, expand_suite, get_suite
 from bench.data.items import Collection
 from bench.errors import UserError
 from bench.report.published.ledger import Entry, Page, ledger
+from bench.report.published.ledger_file import read_note
 from bench.report.records.columns import MISSING, get_column
 from bench.spec import Record
+from bench.wording import counted
 
 
 @dataclass(frozen=True)
@@ -28,46 +31,91 @@ class Ledger:
 
 
 def find_ledgers(
-    records: Sequence[Record], collections: Mapping[str, Collection]
+    folder: Path, records: Sequence[Record], collections: Mapping[str, Collection]
 ) -> tuple[list[Ledger], list[str]]:
-    """Make a ledger for every suite, dataset, backbone and protocol of which a cell has a record.
+    """Make the ledgers of the requests that are noted in the files `ledger/*.md` of a folder.
 
-    Only records on the stand-in or the original datasets of a suite count. Suites of counts have no
-    ledger here; of ledgers of one suite with the same records only the first is made.
+    Suites of counts and those of `OWN_SUITES` have no ledger here.
 
     Args:
-        records: all records of a results folder.
+        folder: results folder.
+        records: of the report.
         collections: name of a dataset to its images, from which classes and split are known. A
             ledger is left out, without a sentence, if its dataset is missing here.
 
     Returns:
-        The ledgers (none outside a checkout, where no suites are known), and a sentence for each
-        other ledger whose cells cannot be listed.
+        The ledgers, by the names of their files, and a sentence for each one whose cells cannot be
+        listed.
     """
-    try:
-        suites = list_suites()
-    except UserError:
-        return [], []
     by_id = {record.cell.id: record for record in records}
-    names = {record.cell.dataset: record.cell.dataset_name for record in records}
-    ledgers: dict[tuple[str, frozenset[str]], Ledger] = {}
-    left_out = []
-    for suite in suites:
-        for (address, sha), request in _questions(suite, records):
-            if names[address] not in collections:
-                continue
-            # Leaks stop what trains; here they are shown with the records.
-            data = {address: LoadedDataset(collections[names[address]], sha, ((),) * suite.folds)}
-            try:
-                cells, _ = expand_suite(suite, request, data)
-            except UserError as error:
-                left_out.append(f"no ledger of {suite.name} on {names[address]}: {error}")
-                continue
-            ids = frozenset(cell.id for line in cells.values() for cell in line)
-            if here := ids & by_id.keys():
-                pages = ledger(suite, request, cells, by_id)
-                ledgers.setdefault((suite.name, frozenset(here)), Ledger(suite, pages))
-    return list(ledgers.values()), left_out
+    known = {one.cell.dataset: (one.cell.dataset_name, one.cell.dataset_sha) for one in records}
+    ledgers, left_out = [], []
+    for suite, request in _requests(folder):
+        address = request.dataset or suite.stand_in
+        name, sha = known.get(address, ("", ""))
+        if name not in collections:
+            continue
+        # Leaks stop what trains; here they are shown with the records.
+        data = {address: LoadedDataset(collections[name], sha, ((),) * suite.folds)}
+        try:
+            cells, _ = expand_suite(suite, request, data)
+        except UserError as error:
+            left_out.append(f"no ledger of {suite.name} on {name}: {error}")
+            continue
+        ledgers.append(Ledger(suite, ledger(suite, request, cells, by_id)))
+    return ledgers, left_out
+
+
+def _requests(folder: Path) -> Iterator[tuple[Suite, SuiteChoice]]:
+    """Suites of runs with the requests of the ledgers in a folder."""
+    for path in sorted(folder.glob("ledger/*.md")):
+        try:
+            note = read_note(path.read_text())
+            suite = None if note is None or note[0] in OWN_SUITES else get_suite(note[0])
+        except (UserError, UnicodeDecodeError):  # of another version, or no ledger
+            continue
+        if note is not None and suite is not None and suite.counted is None:
+            yield suite, note[1]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How far a ledger agrees with its publication.
+
+    Attributes:
+        counts: "reproduced", "contradicted", "not comparable" and "not run" to a number of values.
+        same: number of pairs of lines in the published order, over all pages.
+        reversed: number of pairs in the reverse order.
+        surely: numbers of these pairs whose difference is significant.
+    """
+
+    counts: Mapping[str, int]
+    same: int
+    reversed: int
+    surely: tuple[int, int]
+
+    @property
+    def order(self) -> str:
+        """The pairs in one phrase."""
+        if not self.same + self.reversed:
+            return "no two lines can be compared"
+        text = f"{self.same} of {counted(self.same + self.reversed, 'pair')} as published"
+        return (
+            f"{text} ({self.surely[0]} significant), {self.reversed} reversed "
+            f"({self.surely[1]} significant)"
+        )
+
+
+def sum_up(ledger: Ledger) -> Summary:
+    """Count the verdicts of a ledger."""
+    counts = dict.fromkeys(("reproduced", "contradicted", "not comparable", "not run"), 0)
+    for page in ledger.pages:
+        for entry in page.entries:
+            counts[entry.status.partition(":")[0]] += 1
+    orders = [page.order for page in ledger.pages]
+    surely = sum(one.same_surely for one in orders), sum(one.reversed_surely for one in orders)
+    same, reverse = (sum(getattr(one, name) for one in orders) for name in ("same", "reversed"))
+    return Summary(counts, same, reverse, surely)
 
 
 def unit_of(page: Page) -> str:
@@ -101,37 +149,3 @@ def entry_texts(page: Page, entry: Entry) -> Mapping[str, str]:
         "status": status,
         "reason": reason,
     }
-
-
-def _questions(
-    suite: Suite, records: Sequence[Record]
-) -> list[tuple[tuple[str, str], SuiteChoice]]:
-    """What of a suite may have been run: its datasets, on the backbones and seeds there are.
-
-    Returns:
-        Address and fingerprint of a dataset, and the request on it.
-    """
-    methods = {line.run.partition("[")[0] for line in suite.lines if line.run}
-    datasets = {suite.stand_in, *filter(None, suite.originals.values())}
-    backbones: dict[tuple[str, str], set[str]] = {}
-    for cell in (record.cell for record in records):
-        named = {cell.task.backbone} - {"none"}
-        backbones.setdefault((cell.dataset_sha, cell.protocol), set()).update(named)
-    runs: dict[tuple[str, str, str, str], set[int]] = {}
-    for cell in (record.cell for record in records):
-        if cell.method in methods and cell.dataset_name in datasets:
-            backbones_used = backbones[cell.dataset_sha, cell.protocol] or {Request.backbones}
-            for backbone in {cell.task.backbone} - {"none"} or backbones_used:
-                key = (cell.dataset, cell.dataset_sha, backbone, cell.protocol)
-                runs.setdefault(key, set()).add(cell.seed)
-    return [
-        (
-            (dataset, sha),
-            SuiteChoice(
-                dataset,
-                "".join(f"{seed}," for seed in sorted(seeds)),  # a number alone is a count
-                {"backbones": backbone, "protocol": protocol},
-            ),
-        )
-        for (dataset, sha, backbone, protocol), seeds in sorted(runs.items())
-    ]

@@ -93,7 +93,10 @@ class Gallery:
 
 
 def gallery_of(
-    comparison: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
+    comparison: Comparison,
+    looks: Mapping[Row, Series],
+    predictions: Path,
+    images: Mapping[str, Lookup],
 ) -> Gallery | None:
     """Make the pictures of a comparison, of its first `WIDEST` rows that have predictions.
 
@@ -101,11 +104,12 @@ def gallery_of(
         comparison: of one table.
         looks: names of the rows.
         predictions: holds `<cell id>/<item name>.png`.
-        lookup: item name to image and mask.
+        images: name of the dataset of the test images to a function from item name to image and
+            mask; it is looked up only if there are predictions.
 
     Returns:
-        The pictures; None if no row has predictions, or no image of which all shown runs have
-        predictions has a Dice.
+        The pictures; None if no row has predictions, no image of which all shown runs have
+        predictions has a Dice, or the images may not be shown.
 
     Raises:
         OSError: a prediction cannot be read.
@@ -116,7 +120,8 @@ def gallery_of(
     )
     runs = dict(islice(kept, WIDEST))
     names = choose(list(runs.values()), ("best", "worst", "most disputed"))
-    if not names:
+    lookup = images.get(comparison.test_images) if names else None
+    if lookup is None:
         return None
     named = {looks[row].name: run for row, run in runs.items()}
     pictures = [_picture(role, name, named, lookup) for role, name in names.items()]

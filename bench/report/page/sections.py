@@ -12,14 +12,18 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.compare.across_datasets import find_standings
+from bench.report.compare.across_datasets import Standing, find_standings
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.label_budgets import find_budgets
-from bench.report.page.charts import budgets_of, charts_of, failures_of
-from bench.report.page.ledgers import Ledger, entry_texts, unit_of
+from bench.report.page.charts import budgets_of, charts_of, failures_of, ranks_of
+from bench.report.page.choices import LIMITS, choices_of, title_of
+from bench.report.page.families import families_of, rank_order, shown_standings
+from bench.report.page.ledgers import Ledger, entry_texts, sum_up, unit_of
 from bench.report.page.packing import pack
+from bench.report.page.pairs import Pairs, find_pairs, pairs_of
 from bench.report.page.pictures import gallery_of
 from bench.report.page.provenance import provenance_of
+from bench.report.page.references import references_of
 from bench.report.page.tables import (
     classes_table,
     figures_table,
@@ -30,10 +34,11 @@ from bench.report.page.tables import (
 )
 from bench.report.plots.gallery import Lookup
 from bench.report.plots.style import Series, assign
-from bench.report.records.columns import DICE
+from bench.report.records.columns import DICE, column_names
 from bench.report.records.image_facts import image_facts_of
 from bench.report.records.prediction_error import prediction_error
 from bench.report.records.rows import Row
+from bench.report.tables.against import NOTE as PAIRS_NOTE
 from bench.report.tables.ranks import ranks_table
 from bench.report.tables.readings import HEADERS, NOTE
 from bench.spec import Record
@@ -64,6 +69,21 @@ class Report:
     def looks(self) -> Mapping[Row, Series]:
         """The look of every row, as in the plots: rows with the same name have the same."""
         return assign(self.frame, [row for one in self.comparisons for row in one.rows])
+
+    @cached_property
+    def pairs(self) -> Mapping[Comparison, Pairs]:
+        """The differences of the rows of every comparison from each other."""
+        return {one: find_pairs(one) for one in self.comparisons}
+
+    @cached_property
+    def choices(self) -> Sequence[Mapping[str, Any]]:
+        """Of every comparison: needs of its rows, and which are worse than which."""
+        return choices_of(self.comparisons, self.looks, self.pairs)
+
+    @cached_property
+    def standings(self) -> Sequence[Standing]:
+        """The ranks of methods over datasets."""
+        return find_standings(self.comparisons)
 
     @cached_property
     def by_id(self) -> Mapping[str, Record]:
@@ -99,17 +119,36 @@ def _overview(report: Report) -> Iterator[Section]:
     compared = {one.dataset for one in whole if len(one.rows) > 1}
     shown = [one for one in whole if len(one.rows) > 1 or one.dataset not in compared]
     shown = shown or list(report.comparisons)
-    facts: dict[str, Any] = {"parts": overview_table(shown, report.looks), "column": DICE}
-    facts["images"] = image_facts_of(report.frame)
-    facts["prediction_error"] = prediction_error(report.frame)
-    heads = [(one.slug, one.title) for one in shown]
-    yield Section("overview", "Overview", "", "overview.html.j2", {**facts, "heads": heads})
+    ids = {section_of(one) for one in shown}
+    choices = [one for one in report.choices if one["id"] in ids]
+    standings = shown_standings(report.standings)
+    ranks = rank_order(standings, {row: look.name for row, look in report.looks.items()})
+    models = {look.name: f"{row.backbone}, {row.weights}" for row, look in report.looks.items()}
+    facts = {
+        "families": families_of(choices, models, ranks, len(standings)),
+        "standings": standings,
+        "limits": LIMITS,
+        "verdicts": [(section_of(one), title_of(one), one.verdicts) for one in shown],
+        "parts": overview_table(shown, report.looks, ranks),
+        "column": DICE,
+        "heads": [(one.slug, one.title) for one in shown],
+        "images": image_facts_of(report.frame),
+        "prediction_error": prediction_error(report.frame),
+    }
+    methods = (row["method"] for one in report.choices for row in one["rows"])
+    data = {
+        "choices": pack({"shown": sorted(ids), "comparisons": report.choices}),
+        "references": pack(references_of(methods)),
+    }
+    yield Section("overview", "Which method?", "", "overview.html.j2", facts, data)
+
+
+_NAMES = {column.key: name for name, column in column_names().items()}  # in the page's address
 
 
 def _comparisons(report: Report) -> Iterator[Section]:
     for one in report.comparisons:
         charts = charts_of(one, report.looks)
-        lookup = report.images.get(one.test_images)
         dataset, _, standing = one.title.partition(": ")
         classes, class_parts = classes_table(one)
         fold_heads, fold_parts = folds_lines(one)
@@ -117,6 +156,7 @@ def _comparisons(report: Report) -> Iterator[Section]:
             "dataset": dataset,
             "standing": standing,
             "columns": one.columns,
+            "names": _NAMES,
             "parts": figures_table(one),
             "verdicts": one.verdicts,
             "notes": one.notes[len(one.verdicts) :],
@@ -128,20 +168,27 @@ def _comparisons(report: Report) -> Iterator[Section]:
             "reading_heads": HEADERS,
             "reading_parts": readings_lines(one),
             "reading_note": NOTE,
-            "gallery": lookup and gallery_of(one, report.looks, report.predictions, lookup),
+            "pairs": any(report.pairs[one].values()),
+            "pairs_note": PAIRS_NOTE,
+            "gallery": gallery_of(one, report.looks, report.predictions, report.images),
         }
-        data = {"charts": pack(charts), "records": pack(provenance_of(one, report.by_id))}
-        title, template = one.slug, "comparison.html.j2"
+        data = {
+            "charts": pack(charts),
+            "pairs": pack(pairs_of(one, report.pairs[one])),
+            "records": pack(provenance_of(one, report.by_id)),
+        }
+        title, template = title_of(one), "comparison.html.j2"
         yield Section(section_of(one), title, "Comparisons", template, facts, data)
 
 
 def _ranks(report: Report) -> Iterator[Section]:
-    for one in find_standings(report.comparisons):
+    for one in report.standings:
         cliques = [(one.methods[first], one.methods[last]) for first, last in one.cliques]
         lines = list(zip(one.methods, ranks_table(one), strict=True))
         facts = {"standing": one, "lines": lines, "cliques": cliques}
         title = one.slug.replace("_", " ").replace("-", " ")
-        yield Section(f"ranks-{one.slug}", title, "Ranks", "ranks.html.j2", facts)
+        data = {"ranks": pack(ranks_of(one, report.looks))}
+        yield Section(f"ranks-{one.slug}", title, "Ranks", "ranks.html.j2", facts, data)
 
 
 def _budgets(report: Report) -> Iterator[Section]:
@@ -152,14 +199,31 @@ def _budgets(report: Report) -> Iterator[Section]:
         yield Section(name, budgets.slug, "Label budgets", "budgets.html.j2", facts, data)
 
 
+_PUBLISHED = "Published next to ours"
+
+
 def _ledgers(report: Report) -> Iterator[Section]:
     names: dict[str, int] = {}
+    sections, lines = [], []
     for one in report.ledgers:
         names[one.suite.name] = names.get(one.suite.name, 0) + 1
         number = "" if names[one.suite.name] == 1 else f"-{names[one.suite.name]}"
+        summary = sum_up(one)
         facts = {"suite": one.suite, "pages": one.pages, "texts": entry_texts, "unit": unit_of}
         title = f"{one.suite.name}{number}"
-        yield Section(f"ledger-{title}", title, "Published next to ours", "ledger.html.j2", facts)
+        sections.append(
+            Section(
+                f"ledger-{title}",
+                title,
+                _PUBLISHED,
+                "ledger.html.j2",
+                {**facts, "summary": summary},
+            )
+        )
+        lines.append((f"ledger-{title}", one.suite.title, summary))
+    if lines:
+        yield Section("ledgers", "Summary", _PUBLISHED, "ledgers.html.j2", {"lines": lines})
+    yield from sections
 
 
 def _failures(report: Report) -> Iterator[Section]:

@@ -1,5 +1,6 @@
 """Contents of the page's tables, with the texts and digits of the other tables."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,16 +97,22 @@ def figures_table(comparison: Comparison) -> list[Part]:
     return parts
 
 
-def overview_table(comparisons: Sequence[Comparison], looks: Mapping[Row, Series]) -> list[Part]:
+def overview_table(
+    comparisons: Sequence[Comparison],
+    looks: Mapping[Row, Series],
+    ranks: Mapping[str, Sequence[float]],
+) -> list[Part]:
     """The table of Dice of every method (row) in every comparison (column).
 
     Args:
         comparisons: the columns.
         looks: names of the rows; rows of different comparisons with one name are one line. Of rows
             of one block with one name, the last is shown.
+        ranks: average ranks of a name, as of `rank_order`.
 
     Returns:
-        One part for each origin of prompts; methods in most comparisons come first, then by name.
+        One part for each origin of prompts; methods with the best rank come first, then those in
+        most comparisons.
     """
     parts: dict[str, dict[str, dict[str, tuple[Row, Figure]]]] = {}
     for one in comparisons:
@@ -118,7 +125,7 @@ def overview_table(comparisons: Sequence[Comparison], looks: Mapping[Row, Series
                 lines.setdefault(looks[row].name, {})[one.slug] = (row, figure)
             start += len(block.rows)
     return [
-        Part(prompts, list(_overview_lines(lines, [one.slug for one in comparisons])))
+        Part(prompts, list(_overview_lines(lines, [one.slug for one in comparisons], ranks)))
         for prompts, lines in parts.items()
     ]
 
@@ -222,9 +229,14 @@ def _figure(
 
 
 def _overview_lines(
-    lines: Mapping[str, Mapping[str, tuple[Row, Figure]]], slugs: Sequence[str]
+    lines: Mapping[str, Mapping[str, tuple[Row, Figure]]],
+    slugs: Sequence[str],
+    ranks: Mapping[str, Sequence[float]],
 ) -> Iterator[Line]:
-    for _, there in sorted(lines.items(), key=lambda item: (-len(item[1]), item[0])):
+    last = (math.inf,)
+    for _, there in sorted(
+        lines.items(), key=lambda item: (*ranks.get(item[0], last), -len(item[1]), item[0])
+    ):
         rows = [row for row, _ in there.values()]
         figures = [there[slug][1] if slug in there else None for slug in slugs]
         same = {(row.backbone, row.weights) for row in rows}

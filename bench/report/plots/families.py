@@ -54,6 +54,11 @@ def look_of(method: str, name: str) -> tuple[str, str, str]:
     return colour.upper(), MARKERS[marker % len(MARKERS)], line
 
 
+def family_of(method: str) -> str:
+    """Return the key of the family of a method in `methods/families.toml`; "" in no family."""
+    return _places().get(method, ("", 0))[0]
+
+
 @cache
 def _places() -> dict[str, tuple[str, int]]:
     """Family and place in it of every listed method."""

@@ -1,65 +1,11 @@
 "use strict";
 
-/** Accuracy against a cost, with the fronts. */
-function pareto(section, charts, { width, followed, open }) {
-  const [accuracy, cost] = ["accuracy", "cost"].map((name) => {
-    const chosen = section.querySelector(`select[name="${name}"]`).value;
-    return charts[name === "cost" ? "costs" : "accuracies"].find((axis) => axis.key === chosen);
-  });
-  const points = charts.rows.flatMap((row, place) => {
-    const [[x], [y, spread]] = [charts.figures[cost.key][place], charts.figures[accuracy.key][place]];
-    return x === null || y === null ? [] : [{ row, place, x, y, spread, title: details(charts, place, accuracy) }];
-  });
-  const fronts = charts.fronts[`${cost.key} ${accuracy.key}`];
-  const onFront = new Set(fronts.flat());
-  const named = points.filter((point) => followed ? point.row.name === followed : onFront.has(point.place) || points.length <= 9);
-  const absent = charts.rows.filter((_, place) => charts.figures[cost.key][place][0] === null).map((row) => row.name);
-  const arrow = cost.better === "higher" ? `${cost.title} (${cost.unit}), more is better →` : `← ${cost.title} (${cost.unit})`;
-  const shade = (point) => strength(point.row, followed);
-  const paint = (point) => inkOf(point.row);
-  const drawn = frame(width, Math.min(460, Math.max(320, width * 0.5)), `${accuracy.title} against ${cost.title}`, {
-    x: { ...scaleFor(points.map((point) => point.x), width), label: arrow, labelAnchor: "right", labelArrow: "none" },
-    y: { label: `${accuracy.better === "higher" ? "↑" : "↓"} ${accuracy.title} (${accuracy.unit})`, labelArrow: "none", grid: true, nice: true, inset: 8 },
-    marginLeft: 44, marginRight: 20, marginBottom: 40,
-  }, [
-    ...fronts.map((front) => Plot.line(front.map((place) => points.find((point) => point.place === place)), {
-      x: "x", y: "y", curve: cost.better === "lower" ? "step-after" : "step-before", stroke: "var(--front)", strokeWidth: 1.5,
-    })),
-    Plot.ruleX(points.filter((point) => point.spread), {
-      x: "x", y1: (point) => point.y - point.spread, y2: (point) => point.y + point.spread, stroke: paint, strokeOpacity: (point) => 0.55 * shade(point),
-    }),
-    Plot.dot(points, {
-      x: "x", y: "y", r: 5, symbol: (point) => SYMBOLS[point.row.marker], stroke: paint, strokeWidth: 1.5, opacity: shade,
-      fill: (point) => point.row.prompts === "none" ? colourOf(point.row) : paper(),
-    }),
-    Plot.text(named, {
-      x: "x", y: "y", text: (point) => point.row.name, dy: -12, fontSize: 11.5, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 4,
-    }),
-    Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "title", fontSize: 12, lineHeight: 1.25, lineWidth: 40 })),
-  ]);
-  reachable(drawn, points, (point) => open(point.place, accuracy.key, charts.figures[accuracy.key][point.place][2]));
-  const missing = absent.length ? [make("p", { class: "caption" }, `Not measured: ${absent.join(", ")}.`)] : [];
-  return [drawn, ...missing];
-}
-
-function paper() {
-  return getComputedStyle(document.body).backgroundColor;
-}
-
-/** What hovering tells: the accuracy and every cost, in the digits of the table. */
-function details(charts, place, accuracy) {
-  const [, , text, deviation] = charts.figures[accuracy.key][place];
-  const lines = [charts.rows[place].name, `${accuracy.title} ${text}${deviation} ${accuracy.unit}`];
-  for (const cost of charts.costs) lines.push(`${cost.title} ${charts.figures[cost.key][place][2]} ${cost.unit}`);
-  return [...lines, charts.rows[place].status].join("\n");
-}
-
 /** Loss and validation Dice by step. */
-function curves(section, charts, { width, followed }) {
+function curves(section, charts, { width, followed, fitting }) {
   const kinds = [["loss", "training loss", ""], ["dice", "validation Dice (%)", " %"]];
   const each = width < 700 ? width : (width - 24) / 2;
   return kinds.flatMap(([key, label, unit]) => {
-    const points = charts.curves.filter((point) => point[key] !== null).map((point) => ({
+    const points = charts.curves.filter((point) => point[key] !== null && fitting.includes(point.row)).map((point) => ({
       ...point, who: charts.rows[point.row],
       title: `${charts.rows[point.row].name}\nstep ${point.step}\n${label.replace(" (%)", "")} ${point[key].toFixed(key === "loss" ? 3 : 1)}${unit}`,
     }));
@@ -77,8 +23,9 @@ function curves(section, charts, { width, followed }) {
 }
 
 /** The parts of the peak memory of every method, largest peak first. */
-function memory(section, charts, { width, followed }) {
-  const parts = charts.memory.map((part) => ({ ...part, who: charts.rows[part.row], name: charts.rows[part.row].name }));
+function memory(section, charts, { width, followed, fitting }) {
+  const parts = charts.memory.filter((part) => fitting.includes(part.row)).map((part) => ({ ...part, who: charts.rows[part.row], name: charts.rows[part.row].name }));
+  if (!parts.length) return [nothing()];
   const totals = d3.rollups(parts, (group) => d3.sum(group, (part) => part.mib), (part) => part.name).map(([name, mib]) => ({ name, mib }));
   const names = d3.sort(totals, (total) => -total.mib).map((total) => total.name);
   const order = [...new Set(parts.map((part) => part.part))];
@@ -96,8 +43,8 @@ function memory(section, charts, { width, followed }) {
 }
 
 /** Objects by size, truth and prediction: a chart for each class, a panel for each method. */
-function sizes(section, charts, { width, followed }) {
-  return d3.groups(charts.sizes, (one) => one.class).map(([kind, group], _, all) => {
+function sizes(section, charts, { width, followed, fitting }) {
+  return d3.groups(charts.sizes.filter(({ row }) => fitting.includes(row)), (one) => one.class).map(([kind, group], _, all) => {
     const bins = group.flatMap(({ row, edges, truth, prediction }) => truth.map((there, i) => ({
       who: charts.rows[row], name: charts.rows[row].name, from: edges[i], to: edges[i + 1], middle: Math.sqrt(edges[i] * edges[i + 1]), there, predicted: prediction[i],
       title: `${charts.rows[row].name}\n${edges[i].toFixed(1)} to ${edges[i + 1].toFixed(1)} px\ntruth ${there.toFixed(2)}\nprediction ${prediction[i].toFixed(2)}`,
@@ -120,11 +67,12 @@ function sizes(section, charts, { width, followed }) {
 }
 
 /** Every method on every test image, and the images as a table. */
-function images(section, charts, { width }) {
+function images(section, charts, { width, fitting }) {
   const { names, groups, scores } = charts.images;
-  const cells = names.flatMap((name, i) => scores[i].flatMap((score, place) => score === null ? [] : [{
+  const cells = names.flatMap((name, i) => scores[i].flatMap((score, place) => score === null || !fitting.includes(place) ? [] : [{
     i, score, who: charts.rows[place].name, title: `${charts.rows[place].name}\n${name}${groups[i] === name ? "" : `, ${groups[i]}`}\nDice ${score.toFixed(1)} %`,
   }]));
+  if (!cells.length) return [nothing()];
   const rows = [...new Set(cells.map((cell) => cell.who))];
   const side = Math.min(width * 0.42, 7 * d3.max(rows, (name) => name.length) + 12);
   const drawn = frame(Math.min(width, side + 20 + 48 * names.length), 60 + 17 * rows.length, "Dice of every method on every test image", {
@@ -136,12 +84,13 @@ function images(section, charts, { width }) {
     Plot.text(["← hardest"], { frameAnchor: "bottom-left", dy: 16 }), Plot.text(["easiest →"], { frameAnchor: "bottom-right", dy: 16 }),
     Plot.tip(cells, Plot.pointer({ x: "i", y: "who", title: "title", fontSize: 12, lineHeight: 1.25 })),
   ]);
-  return [drawn, imagesTable(charts)];
+  return [drawn, imagesTable(charts, fitting)];
 }
 
-function imagesTable({ rows, images: { names, groups, scores } }) {
-  const lines = names.map((name, i) => {
-    const known = scores[i].map((score, place) => [score, rows[place].name]).filter(([score]) => score !== null);
+function imagesTable({ rows, images: { names, groups, scores } }, fitting) {
+  const lines = names.flatMap((name, i) => {
+    const known = fitting.map((place) => [scores[i][place], rows[place].name]).filter(([score]) => score !== null);
+    if (!known.length) return [];
     const [worst, best] = [d3.least(known, ([score]) => score), d3.greatest(known, ([score]) => score)];
     const number = (value) => make("td", { "data-value": value }, value.toFixed(1));
     return make("tr", {}, make("th", { scope: "row", "data-value": name }, make("span", { class: "label" }, name)),
@@ -155,6 +104,10 @@ function imagesTable({ rows, images: { names, groups, scores } }) {
   const table = make("table", { class: "figures", "aria-label": "Test images" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines));
   const scroll = make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Test images" }, table);
   return make("details", { class: "notes" }, make("summary", {}, "The same by image: mean, disagreement, best and worst method"), scroll);
+}
+
+function nothing() {
+  return make("p", { class: "caption" }, "No method fits these limits.");
 }
 
 /** Dice by the number of labelled training images. */
@@ -171,4 +124,4 @@ function budgets(section, points, { width, followed }) {
   ])];
 }
 
-const DRAW = { pareto, curves, memory, sizes, images, budgets };
+const DRAW = { pareto, curves, memory, sizes, images, budgets, ranks };

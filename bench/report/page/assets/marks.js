@@ -106,22 +106,24 @@ function shared(one, other) {
 
 /** The key of all plots of a view; pressing a method follows it through them. */
 function keyOf(rows, follow) {
-  const buttons = rows.map((row) => {
-    const button = make("button", { type: "button", "aria-pressed": "false" });
-    const svg = d3.create("svg").attr("width", 14).attr("height", 14).attr("viewBox", "-7 -7 14 14");
-    const symbol = d3[`symbol${SYMBOLS[row.marker][0].toUpperCase()}${SYMBOLS[row.marker].slice(1)}`];
-    svg.attr("aria-hidden", "true").append("path").attr("d", d3.symbol(symbol, 55)())
-      .attr("fill", row.prompts === "none" ? colourOf(row) : "none")
-      .attr("stroke", inkOf(row)).attr("stroke-width", 1.5);
-    button.append(svg.node(), row.name);
-    button.addEventListener("click", () => {
-      const pressed = button.getAttribute("aria-pressed") === "true";
-      for (const other of buttons) other.setAttribute("aria-pressed", "false");
-      button.setAttribute("aria-pressed", String(!pressed));
-      follow(pressed ? null : row.name);
-    });
+  const unique = rows.filter((row, i) => rows.findIndex((other) => other.name === row.name) === i);
+  const buttons = unique.map((row) => {
+    const button = make("button", { type: "button", "data-name": row.name }, symbolOf(row), row.name);
+    button.addEventListener("click", () => follow(button.getAttribute("aria-pressed") === "true" ? null : row.name));
     return button;
   });
-  const unique = buttons.filter((_, i) => rows.findIndex((row) => row.name === rows[i].name) === i);
-  return make("div", { class: "key", role: "group", "aria-label": "Follow a method through the plots" }, ...unique);
+  return make("div", { class: "key", role: "group", "aria-label": "Follow a method through the plots" }, ...buttons);
+}
+
+function symbolOf(row) {
+  const svg = d3.create("svg").attr("width", 14).attr("height", 14).attr("viewBox", "-7 -7 14 14");
+  const symbol = d3[`symbol${SYMBOLS[row.marker][0].toUpperCase()}${SYMBOLS[row.marker].slice(1)}`];
+  svg.attr("aria-hidden", "true").append("path").attr("d", d3.symbol(symbol, 55)())
+    .attr("fill", row.prompts === "none" ? colourOf(row) : "none")
+    .attr("stroke", inkOf(row)).attr("stroke-width", 1.5);
+  return svg.node();
+}
+
+function pressKey(key, name) {
+  for (const button of key.children) button.setAttribute("aria-pressed", String(button.dataset.name === name));
 }

@@ -1,79 +1,100 @@
 "use strict";
 
 const views = [...document.querySelectorAll("main > .view")];
-const links = [...document.querySelectorAll("nav a")];
 const contents = document.querySelector(".contents");
 const wide = matchMedia("(min-width: 60rem)");
-const followed = new Map(); // view to the name of the method that is followed in it
 
-/** Show the view that an address within the page names, and draw what it holds. */
+/** Show the view that the address names, as its settings say, and draw what it holds. */
 function show() {
-  const view = targetOf(location.hash)?.closest(".view") ?? views[0];
+  const { id, settings } = readAddress();
+  const view = targetOf(id)?.closest(".view") ?? views[0];
   for (const other of views) other.hidden = other !== view;
-  const here = links.find((link) => link.getAttribute("href") === `#${view.id}`); // as written, not encoded
-  for (const link of links) {
-    if (link === here) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
-  document.querySelector(".here").textContent = here.textContent;
   document.title = `${view.querySelector("h2").textContent}: sam-adapt-bench`;
   for (const grid of view.querySelectorAll("table[role=grid]")) enterable(grid);
-  return drawView(view);
+  offerFiles(view);
+  renewLinks(settings);
+  form.hidden = !view.querySelector(".answer");
+  fillForm();
+  sortAsAsked(view);
+  return refresh().then(() => drawSides(view)).then(() => markContents(view));
 }
 
-function targetOf(hash) {
+function targetOf(id) {
   try {
-    return document.getElementById(decodeURIComponent(hash.slice(1)));
+    return document.getElementById(decodeURIComponent(id));
   } catch {
     return null; // a lone "%" encodes nothing
   }
 }
 
-async function drawView(view) {
+function shownView() {
+  return views.find((view) => !view.hidden);
+}
+
+/** Make verdict, tables and plots of the shown view follow the limits. */
+async function refresh() {
+  const view = shownView();
+  const { comparisons, shown } = await load(views[0], "choices");
+  const wanted = wishes();
+  const fitting = new Map(comparisons.map(({ id, rows }) => [id, rows.flatMap((row, place) => (fits(row, wanted) ? [place] : []))]));
+  const choice = comparisons.find(({ id }) => id === view.id);
+  const answer = view.querySelector(".answer");
+  if (answer) answer.replaceChildren(...(choice ? answerOne(choice, fitting.get(view.id)) : [answerAll(comparisons, shown, fitting)]));
+  const [left, all] = filterRows(view, fitting);
+  filterColumns(view);
+  document.getElementById("fitting").textContent = all ? `${left} of ${all} methods fit.` : "";
+  await drawView(view, { choice, fitting: fitting.get(view.id), limits: wanted.limits });
+}
+
+let drawing = 0; // the newest call; older ones stop
+
+async function drawView(view, state) {
   const sections = [...view.querySelectorAll(".chart")];
   if (!sections.length) return;
-  const data = (await load(view, "charts")) ?? (await load(view, "budgets"));
-  if (!view.querySelector(".key")) {
-    const key = keyOf(data.rows ?? data, (name) => {
-      followed.set(view, name);
-      drawView(view);
-    });
-    sections[0].before(key);
-  }
+  const mine = ++drawing;
+  const data = (await load(view, "charts")) ?? (await load(view, "budgets")) ?? (await load(view, "ranks"));
+  if (!view.querySelector(".key")) sections[0].before(keyOf(data.rows ?? data, follow));
+  pressKey(view.querySelector(".key"), setting("follow"));
   for (const section of sections) {
-    draw(view, section, data);
+    if (mine !== drawing) return;
+    draw(view, section, data, state);
     await new Promise((done) => setTimeout(done)); // the page answers between two plots
   }
 }
 
-function draw(view, section, data) {
+function follow(name) {
+  remember({ follow: name });
+  refresh();
+}
+
+function draw(view, section, data, state) {
   const place = section.querySelector(".plot");
   const name = (row) => data.rows[row].name;
   const open = (row, key, text) => openRecords(view.id, row, key, name(row), text);
   const unfolded = place.querySelector("details")?.open;
-  const settings = { width: place.clientWidth, followed: followed.get(view) ?? null, open };
+  const known = (data.rows ?? data).some((row) => row.name === setting("follow"));
+  const settings = { ...state, width: place.clientWidth, followed: known ? setting("follow") : null, open };
   if (settings.width) place.replaceChildren(...DRAW[section.dataset.draw](section, data, settings));
   if (section.dataset.draw === "pareto") spreadOut(place);
   if (unfolded) place.querySelector("details").open = true;
 }
 
 function redraw() {
-  for (const view of views) {
-    view.querySelector(".key")?.remove();
-    if (!view.hidden) drawView(view);
-  }
+  for (const view of views) view.querySelector(".key")?.remove();
+  refresh();
 }
 
-document.addEventListener("change", async (event) => {
-  const section = event.target.closest(".chart");
-  if (!section || event.target.tagName !== "SELECT") return;
-  const view = section.closest(".view");
-  draw(view, section, await load(view, "charts"));
+document.addEventListener("change", (event) => {
+  if (!event.target.closest(".chart") || event.target.tagName !== "SELECT") return;
+  remember({ [event.target.name]: event.target.value });
+  refresh();
 });
 
-addEventListener("hashchange", () => {
+addEventListener("hashchange", (event) => {
   if (location.hash === "#main") return;
+  const before = new URL(event.oldURL).hash.split("?")[0];
   show();
+  if (before === location.hash.split("?")[0]) return;
   if (!wide.matches) contents.open = false;
   scrollTo(0, 0);
 });
@@ -89,4 +110,5 @@ addEventListener("resize", () => {
 });
 
 contents.open = wide.matches;
+for (const part of form.querySelectorAll("details")) part.open = wide.matches && part.dataset.wide === "open";
 show();

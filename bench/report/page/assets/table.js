@@ -1,12 +1,16 @@
 "use strict";
 
-/** Sort the lines of every block by the column of a head; absent figures always stand last. */
-function sortBy(head) {
-  const table = head.closest("table");
-  const column = head.cellIndex;
+/** The order of the next press of a head: better values first, then the other way round. */
+function nextOrder(head) {
   const first = head.dataset.better === "higher" ? "descending" : "ascending";
   const second = first === "descending" ? "ascending" : "descending";
-  const order = head.getAttribute("aria-sort") === first ? second : first;
+  return head.getAttribute("aria-sort") === first ? second : first;
+}
+
+/** Sort the lines of every block by the column of a head; absent figures always stand last. */
+function sortBy(head, order) {
+  const table = head.closest("table");
+  const column = head.cellIndex;
   for (const other of table.tHead.rows[0].cells) {
     if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
   }
@@ -16,6 +20,12 @@ function sortBy(head) {
     lines.sort((one, other) => compare(one.cells[column], other.cells[column], order));
     body.append(...lines);
   }
+}
+
+function pressHead(head) {
+  const order = nextOrder(head);
+  sortBy(head, order);
+  if (head.dataset.column) remember({ sort: `${head.dataset.column} ${order}` });
 }
 
 function compare(one, other, order) {
@@ -28,14 +38,14 @@ function compare(one, other, order) {
 
 /** One figure of a grid is in the order of focus; arrow keys move it (ARIA's grid pattern). */
 function enterable(grid) {
-  const first = grid.querySelector("td[data-at]");
+  const first = grid.querySelector("tr:not([hidden]) td[data-at]:not([hidden])");
   if (first) first.tabIndex = 0;
 }
 
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 function move(cell, key) {
-  const lines = [...cell.closest("table").querySelectorAll("tbody tr:not(.origin)")];
+  const lines = [...cell.closest("table").querySelectorAll("tbody tr:not(.origin):not([hidden])")];
   const [down, right] = STEPS[key];
   let line = lines.indexOf(cell.parentElement);
   let column = cell.cellIndex;
@@ -44,7 +54,7 @@ function move(cell, key) {
     column += right;
     const next = lines[line]?.cells[column];
     if (!next) return;
-    if (next.dataset.at !== undefined) return focusOn(next);
+    if (next.dataset.at !== undefined && !next.hidden) return focusOn(next);
   }
 }
 
@@ -57,7 +67,7 @@ function focusOn(cell) {
 
 document.addEventListener("click", (event) => {
   const head = event.target.closest("th[aria-sort]");
-  if (head) return sortBy(head);
+  if (head) return pressHead(head);
   const cell = event.target.closest("td[data-at]");
   if (!cell) return;
   focusOn(cell);
