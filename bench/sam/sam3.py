@@ -108,7 +108,7 @@ class Sam3Neck(nn.Module):
             level.scale_layers = nn.ModuleList()
             level.proj1 = nn.Conv2d(inputs, channels, 1)
             level.proj2 = nn.Conv2d(channels, channels, 3, padding=1)
-        finest, finer, _, unused = self.fpn_layers
+        finest, finer, _, unused = list[Any](self.fpn_layers)
         finest.scale_layers.extend(
             [
                 nn.ConvTranspose2d(width, width // 2, 2, 2),

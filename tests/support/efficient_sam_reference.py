@@ -108,8 +108,8 @@ def predict(
     points = F.pad(points, (0, 0, 0, POINTS - points.shape[1]), value=-1.0)
     labels = F.pad(labels, (0, POINTS - labels.shape[1]), value=-1)
     tokens = _code(state, (points + 0.5) / side)
-    kinds = ("invalid_points", "point_embeddings")
-    kinds += ("bbox_top_left_embeddings", "bbox_bottom_right_embeddings")
+    corners = ("bbox_top_left_embeddings", "bbox_bottom_right_embeddings")
+    kinds = ("invalid_points", "point_embeddings", *corners)
     for label, kind in zip((-1, 1, 2, 3), kinds, strict=True):
         tokens = tokens + (labels == label)[..., None] * state[f"prompt_encoder.{kind}.weight"]
     return _decode(state, embedding, tokens)
@@ -145,7 +145,8 @@ def _encode(state: State, images: Tensor, heads: int) -> Tensor:
     for index in range(depth):
         block = f"{prefix}.blocks.{index}"
         qkv = _linear(state, f"{block}.attn.qkv", _norm(state, f"{block}.norm1", x, 1e-6))
-        x = x + _linear(state, f"{block}.attn.proj", _attend(*qkv.chunk(3, -1), heads))
+        q, k, v = qkv.chunk(3, -1)
+        x = x + _linear(state, f"{block}.attn.proj", _attend(q, k, v, heads))
         hidden = _linear(state, f"{block}.mlp.fc1", _norm(state, f"{block}.norm2", x, 1e-6))
         x = x + _linear(state, f"{block}.mlp.fc2", F.gelu(hidden))
     x = F.conv2d(x.mT.unflatten(-1, (side, side)), state[f"{prefix}.neck.0.weight"])
