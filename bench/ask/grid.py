@@ -8,13 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-from bench.ask.buildable import check_models
-from bench.ask.independence import check_independence
+from bench.ask.independence import check_independence, load_test_collection
 from bench.ask.method_words import parse_methods
-from bench.ask.object_labels import check_object_labels
-from bench.ask.other_tests import load_test_collection
 from bench.ask.proposer import label_of_proposer
-from bench.ask.recipe_checks import check_recipe
+from bench.ask.recipe_checks import check_models, check_object_labels, check_recipe
 from bench.ask.request import Request, read_zoom
 from bench.data.items import Collection
 from bench.errors import UserError

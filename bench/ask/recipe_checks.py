@@ -1,9 +1,15 @@
-"""Which values of a recipe do not fit together."""
+"""What cannot be run: values that do not fit together, unlabelled objects, impossible models."""
 
+from collections.abc import Mapping
+
+from bench.ask.proposer import proposer_cell
+from bench.ask.request import Request
+from bench.data.items import Collection
 from bench.errors import UserError
 from bench.evaluate.modes import get_mode
 from bench.objects.rules import get_rule
-from bench.spec import Recipe, Task
+from bench.plugins.registry import Method, get_method
+from bench.spec import Cell, Recipe, Task
 
 
 def check_recipe(recipe: Recipe, mask_grid: str) -> None:
@@ -39,3 +45,63 @@ def check_recipe(recipe: Recipe, mask_grid: str) -> None:
             f"--accumulate is {recipe.accumulate}, but a batch has {recipe.batch_size}: give a"
             " number up to the batch size"
         )
+
+
+def check_object_labels(request: Request, collection: Collection) -> None:
+    """Refuse to learn distances where no object is labelled one by one.
+
+    Args:
+        request: gives the rule, and the proposer, which learns distances, too.
+        collection: the dataset that is trained on.
+
+    Raises:
+        UserError: the rule learns from instance maps, and no image has one.
+    """
+    if any(item.instances is not None for item in collection.items):
+        return
+    if request.proposer is not None:
+        raise UserError(
+            f"--proposer {request.proposer} learns from objects that are labelled one by one, and"
+            f" '{collection.name}' has no instance maps: give a dataset with instance maps, or"
+            " leave --evaluation proposals out"
+        )
+    rule = None if request.objects is None else get_rule(request.objects)
+    if rule and rule.channels:
+        raise UserError(
+            f"--objects {rule.name} learns from objects that are labelled one by one, and"
+            f" '{collection.name}' has no instance maps: give --objects watershed, or a dataset"
+            " with instance maps"
+        )
+
+
+def check_models(cell: Cell) -> None:
+    """Build the model of a cell, and that of its proposer, on the meta device.
+
+    What the method does not support is no error here, and neither is a bug of it: its cells record
+    the reason, and other cells can run.
+
+    Args:
+        cell: its recipe names the proposer.
+
+    Raises:
+        UserError: an option of a method is out of range, or the image size does not suit it.
+    """
+    _build(get_method(cell.method), cell.options, cell.task)
+    if cell.recipe.proposer:
+        other = proposer_cell(cell)
+        _build(get_method(other.method), other.options, other.task)
+
+
+def _build(method: Method, options: Mapping[str, object], task: Task) -> None:
+    import torch
+
+    from bench.sam.surgery import require_size
+
+    try:
+        with torch.device("meta"):
+            module = method.build(task, **options)
+    except UserError:
+        raise
+    except Exception:
+        return  # unsupported, or a bug
+    require_size(module, method.name)

@@ -7,9 +7,9 @@ from bench.ask.request import Request
 from bench.choice.comebacks import load_comebacks, quantiles
 from bench.choice.commands import next_commands
 from bench.choice.criterion import Criterion
+from bench.choice.forecast import outlook
 from bench.choice.limits import LeftOut, Limits
 from bench.choice.live import Clock, hold
-from bench.choice.outlook import outlook
 from bench.choice.setup import Setup, shorten, training_speed
 from bench.choice.verdict import Verdict
 from bench.choice.words import Paragraph, describe

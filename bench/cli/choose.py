@@ -104,9 +104,8 @@ def _choose(arguments: argparse.Namespace, console: Console) -> int:
     from bench.choice.live import Clock
     from bench.choice.page import write_choice
     from bench.choice.setup import check_settings, complete, set_up
-    from bench.cli.overlaps import proposing_groups
     from bench.cli.progress import Progress
-    from bench.cli.reading import showing_reading
+    from bench.cli.reading import proposing_groups, showing_reading
     from bench.run.events import Event
     from bench.run.store import Store
 

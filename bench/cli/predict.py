@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         UserError: an option or a path is not allowed, the model cannot be loaded, no image could be
             predicted, or an output cannot be written.
     """
-    from bench.predict.memory import return_large_blocks
+    from bench.predict.job import return_large_blocks
     from bench.predict.model import load_model
     from bench.predict.pictures import open_pictures
     from bench.predict.settings import PredictionSettings

@@ -1,12 +1,14 @@
-"""The progress of reading many images."""
+"""The progress of reading many images, and files that mend a folder whose parts overlap."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
 from bench.data.parallel import listening
+from bench.errors import UserError
 
 FIRST_S = 2.0  # what is read faster needs no bar
 LINE_S = 30.0  # between two lines in a log
@@ -55,3 +57,33 @@ def showing_reading(console: Console) -> Iterator[None]:
             yield
     finally:
         bar.stop()
+
+
+@contextmanager
+def proposing_groups(out: Path) -> Iterator[None]:
+    """Where images of different parts stop the block, write all pairs and a proposal, and say so.
+
+    Args:
+        out: results folder; the files are in `overlaps/NAME` of it.
+
+    Raises:
+        UserError: images of different parts overlap; the message names the files.
+    """
+    from bench.data.leakage.gate import LeakageError
+    from bench.data.leakage.proposal import write_proposal
+
+    try:
+        yield
+    except LeakageError as error:
+        files = write_proposal(error, out / "overlaps" / error.collection.name)
+        proposed = [f"'{files[name]}'" for name in ("groups", "split") if name in files]
+        message = f"{error}; all pairs are in '{files['pairs']}'"
+        if proposed:
+            several = "these files" if len(proposed) > 1 else "this file"
+            lost = error.collection.official and "split" not in files
+            also = ", remove its split file," if lost else ""
+            message += (
+                f"; to keep overlapping images together, copy {several} into the folder of the"
+                f" images{also} and run again: {', '.join(proposed)}"
+            )
+        raise UserError(message) from error

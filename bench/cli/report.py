@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.against is None and not arguments.latex:
         write_all(store, console)
         return 0
-    from bench.cli.report_against import write_against
+    from bench.cli.report import write_against
     from bench.report.compare.comparison import make_comparisons
     from bench.report.records.frame import to_frame
 
@@ -188,3 +188,35 @@ def _lookup(collection: "Collection") -> "Lookup":
 
     items = {item.name: item for item in collection.items}
     return lambda name: decode(items[name], collection)
+
+
+def write_against(
+    comparisons: "list[Comparison]", name: str, folder: Path, console: Console
+) -> list[Path]:
+    """Print the differences in Dice from one row, and write those in all scores as CSV.
+
+    Args:
+        comparisons: the tables; those without this row are left out.
+        name: label of the row, such as "lora[rank=8]".
+        folder: results folder; the files are `against/<slug>.csv` in it.
+        console: to print on.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: no ranked row has this name, or a file cannot be written.
+    """
+    from bench.files import write_atomic
+    from bench.report.compare.against import find_references
+    from bench.report.tables.against import against_csv, against_table
+
+    files = []
+    for comparison, blocks in find_references(comparisons, name).items():
+        table = against_table(comparison, blocks, name)
+        if table.row_count:
+            console.print(table)
+        path = folder / "against" / f"{comparison.slug}.csv"
+        files.append(write_atomic(path, against_csv(comparison, blocks, name)))
+    console.print(plain(f"{counted(len(files), 'file')}: {files[-1]}"), soft_wrap=True)
+    return files

@@ -204,8 +204,7 @@ def expand_request(
     """
     from bench.ask.grid import expand
     from bench.ask.request import FP32_NOTE, Request, pick_fields
-    from bench.cli.overlaps import proposing_groups
-    from bench.cli.reading import showing_reading
+    from bench.cli.reading import proposing_groups, showing_reading
 
     for option, value in (("methods", arguments.methods), ("dataset", arguments.datasets)):
         if value is None:

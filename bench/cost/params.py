@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -97,3 +98,36 @@ _NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+
+
+@dataclass(frozen=True)
+class LayerListing:
+    """Totals of torchinfo's summary of a model for one batch.
+
+    Attributes:
+        mult_adds: multiply-adds of all layers.
+        activation_bytes: outputs of all layers, twice; its "forward/backward pass size".
+        param_bytes: parameters of layers; its "params size".
+    """
+
+    mult_adds: int
+    activation_bytes: int
+    param_bytes: int
+
+
+def list_layers(model: nn.Module, image_size: int, batch: int) -> LayerListing:
+    """The totals of torchinfo's summary.
+
+    Args:
+        model: on the meta device, where nothing is computed; it takes images alone.
+        image_size: side in pixels.
+        batch: number of images.
+
+    Raises:
+        RuntimeError: the model does not run on such a batch.
+    """
+    from torchinfo import summary
+
+    images = torch.zeros(batch, 3, image_size, image_size, device="meta")
+    totals = summary(model, input_data=images, device="meta", verbose=0)
+    return LayerListing(totals.total_mult_adds, totals.total_output_bytes, totals.total_param_bytes)

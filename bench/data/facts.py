@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.data.contents import Contents
-from bench.data.inspected import inspect_all
+from bench.data.contents import Contents, inspect_all
 from bench.data.items import IGNORE, Collection
 from bench.data.masks import NOT_FINITE
 from bench.data.split import split

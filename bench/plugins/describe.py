@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from bench.data.public.locations import find_folder
+from bench.data.public.download import find_folder
 from bench.plugins.registry import Dataset, Method
 
 

@@ -332,7 +332,7 @@ def _drawn(dataset: Dataset) -> Collection:
 
 def _from_files(dataset: Dataset) -> Collection:
     from bench.data.public.cache import keeper
-    from bench.data.public.locations import require_folder
+    from bench.data.public.download import require_folder
     from bench.data.public.published import read_published
 
     root = require_folder(dataset.name, dataset.source)

@@ -24,9 +24,8 @@ from bench.run.record_images import RecordImages
 from bench.run.store import RecordError, Store, read_record
 from bench.spec import Record
 from bench.verify.predictions import check_predictions
-from bench.verify.records import wrong_summaries
 from bench.verify.report import check_report
-from bench.verify.values import Finding, first_difference
+from bench.verify.values import Finding, first_difference, wrong_summaries
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from scipy import stats
 
 from bench.choice.arms import gather, make_arms
 from bench.choice.criterion import DICE, get_criterion
-from bench.choice.forecast import Forecast, NoForecast, Point, forecast
-from bench.choice.outlook import outlook
+from bench.choice.forecast import Forecast, NoForecast, Point, forecast, outlook
 
 LABELS = (5.0, 10.0, 20.0, 40.0)
 

@@ -11,11 +11,10 @@ from PIL import Image
 
 from bench.ask.independence import check_independence
 from bench.ask.request import Request
-from bench.cli.overlaps import proposing_groups
-from bench.data.contents import Contents, inspect
+from bench.cli.reading import proposing_groups
+from bench.data.contents import Contents, inspect, inspect_all
 from bench.data.facts import CollectionFacts
 from bench.data.folder.read import read_folder
-from bench.data.inspected import inspect_all
 from bench.data.items import IGNORE, Collection, Item
 from bench.data.leakage.gate import find_leaks, leak_of, leakage_error
 from bench.data.leakage.near_duplicates import Match
@@ -152,7 +151,7 @@ def test_the_same_pairs_come_from_files_that_are_remembered(
     monkeypatch.setattr("bench.data.remember.SETTLED_S", -1.0)
     first = find_pairs(read_folder(folder).items)
     monkeypatch.setattr("bench.data.leakage.pairs._search", None)
-    monkeypatch.setattr("bench.data.inspected.inspect", None)
+    monkeypatch.setattr("bench.data.contents.inspect", None)
     again = read_folder(folder)
     assert find_pairs(again.items) == first
     Image.fromarray(scene(9, 160)).save(folder / "images" / "x7.png")
@@ -188,9 +187,9 @@ def test_a_mask_that_changes_while_it_is_read_is_read_again(
         Image.fromarray(np.full((120, 160), 7, np.uint8)).save(mask)
         return contents
 
-    monkeypatch.setattr("bench.data.inspected.inspect", inspect_and_change)
+    monkeypatch.setattr("bench.data.contents.inspect", inspect_and_change)
     inspect_all([first])
-    monkeypatch.setattr("bench.data.inspected.inspect", inspect)
+    monkeypatch.setattr("bench.data.contents.inspect", inspect)
     assert inspect_all([first])[0].values == {7: 120 * 160}
 
 

@@ -20,7 +20,7 @@ from bench import cli
 from bench.data.decode import decode, instance_numbers
 from bench.data.fingerprint import fingerprint
 from bench.data.items import IGNORE, Collection
-from bench.data.public.locations import find_folder, require_folder
+from bench.data.public.download import find_folder, require_folder
 from bench.errors import UserError
 from bench.plugins import registry
 from bench.plugins.registry import list_datasets, load_collection

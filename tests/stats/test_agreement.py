@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import kendalltau
 
-from bench.stats.agreement import kendall_tau
+from bench.stats.ranks import kendall_tau
 
 
 def test_tau_is_that_of_scipy_with_and_without_ties() -> None:

@@ -17,12 +17,16 @@ from bench.data.folder.mask_values import (
     UNLABELLED,
     MaskValues,
     are_indices,
+    flat_values,
     listed,
     named,
     peaks_of,
+    pieces,
     ranges,
+    read_samples,
+    share_at_edges,
+    slopes,
 )
-from bench.data.folder.shapes import flat_values, pieces, read_samples, share_at_edges, slopes
 from bench.data.items import IGNORE, Item
 from bench.data.masks import COLOUR, NOT_FINITE, show_value
 from bench.errors import UserError

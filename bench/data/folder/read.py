@@ -8,6 +8,7 @@ are decoded once here, so that errors appear before training.
 from dataclasses import replace
 from pathlib import Path
 
+from bench.data.contents import inspect_all
 from bench.data.folder.checks import (
     check_alpha,
     check_declared,
@@ -34,7 +35,6 @@ from bench.data.folder.sidecars import (
     read_meta,
     read_split,
 )
-from bench.data.inspected import inspect_all
 from bench.data.items import Collection, Item
 from bench.data.raster import SUFFIXES
 from bench.data.selection import WHOLE, Selection

@@ -73,7 +73,7 @@ def _count(run: str, backbone: str, counted: CountedModel, listed: bool) -> Mapp
 
     from bench.ask.method_words import parse_methods
     from bench.cost import checkpoint_bytes, count_params, trained_state
-    from bench.cost.listing import list_layers
+    from bench.cost.params import list_layers
     from bench.spec import Task
 
     ((method, options),) = parse_methods(run)

@@ -12,7 +12,6 @@ from bench.report.published.score_sums import score_sums_of
 from bench.report.records.columns import DICE, MISSING
 from bench.report.tables.markdown import markdown_table
 from bench.spec import Record
-from bench.stats.agreement import kendall_tau
 from bench.stats.bootstrap import (
     CONFIDENCE,
     DRAWS,
@@ -22,6 +21,7 @@ from bench.stats.bootstrap import (
     resample,
 )
 from bench.stats.paired import Floats
+from bench.stats.ranks import kendall_tau
 from bench.wording import counted
 
 FEWEST = 3  # methods; the order of two says next to nothing
