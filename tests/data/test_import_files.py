@@ -25,7 +25,9 @@ from bench.data.layouts import (
 )
 from bench.data.layouts.draft import Options, Report, Sample, class_table
 from bench.data.layouts.groups import group_of
-from bench.data.layouts.pictures import image_planes, mask_planes, read_stack
+from bench.data.layouts.pictures import read_stack
+from bench.data.layouts.planes import image_planes, mask_planes
+from bench.data.layouts.shapes import Canvas, FaultyImageError
 from bench.data.layouts.source import Source
 from bench.errors import UserError
 
@@ -241,14 +243,13 @@ def test_classes_named_like_unlabelled_pixels_stay_classes() -> None:
         class_table(["ignore", "ignore (class)"], "this")
 
 
-def test_coco_sizes_may_be_text(tmp_path: Path) -> None:
-    grey(tmp_path / "a.png")
+def test_coco_sizes_may_be_text() -> None:
     record = {"id": 1, "file_name": "a.png", "height": "4", "width": "6"}
-    report = Report()
-    assert coco._shapes(Source(tmp_path), "a.png", record, [], {}, report) == []
+    canvas = Canvas(4, 6, Report())
+    assert coco._shapes(record, [], {}, canvas) == []
     record["width"] = "7"
-    with pytest.raises(UserError, match="the JSON file says 7 x 4"):
-        coco._shapes(Source(tmp_path), "a.png", record, [], {}, report)
+    with pytest.raises(FaultyImageError, match="the JSON file says 7 x 4"):
+        coco._shapes(record, [], {}, canvas)
 
 
 def test_arrays_of_one_name_in_folders_of_parts(tmp_path: Path) -> None:

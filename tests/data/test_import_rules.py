@@ -20,7 +20,7 @@ from bench.data.items import IGNORE
 from bench.data.layouts import write as write_module
 from bench.data.layouts.draft import Options, Report
 from bench.data.layouts.importing import import_folder
-from bench.data.layouts.shapes import paint, polygon, region
+from bench.data.layouts.shapes import Canvas, region
 from bench.data.layouts.source import part_of
 from bench.data.masks import read_mask
 from bench.data.parallel import listening
@@ -53,7 +53,7 @@ def test_pixels_of_a_polygon_are_those_whose_centre_it_holds() -> None:
         hole = shapely.Point(32, 30).buffer(3)
         outline = shapely.Polygon(ring).buffer(0)
         inside = np.zeros((60, 64), bool)
-        shape = polygon(1, [ring.tolist(), list(hole.exterior.coords)], 60, 64)
+        shape = Canvas(60, 64, Report()).polygon(1, [ring.tolist(), list(hole.exterior.coords)])
         high, wide = shape.inside.shape
         inside[shape.top : shape.top + high, shape.left : shape.left + wide] = shape.inside
         x, y = np.meshgrid(np.arange(64) + 0.5, np.arange(60) + 0.5)
@@ -100,11 +100,11 @@ def test_the_smallest_object_is_on_top() -> None:
     large[1:7, 1:7] = small[2:5, 2:5] = True
     hidden[3, 3] = True
     shapes = [region(2, small), region(1, large), region(3, hidden), region(4, hidden)]
-    mask, numbers = paint(shapes, 8, 8, report)
+    mask, numbers = Canvas(8, 8, report).paint(shapes)
     assert (mask[1, 1], mask[2, 2], mask[3, 3], mask[0, 0]) == (1, 2, 4, 0)
     assert (numbers[1, 1], numbers[2, 2], numbers[3, 3]) == (2, 1, 4)
     assert report.counts == {"object": 4, "overlapping pixel": 11, "hidden object": 1}
-    above, _ = paint([region(1, large, 1), region(2, small, 0)], 8, 8, report)
+    above, _ = Canvas(8, 8, report).paint([region(1, large, 1), region(2, small, 0)])
     assert not (above == 2).any()
 
 

@@ -3,17 +3,26 @@
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from bench.data.items import IGNORE
-from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
-from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Shape, as_ring, fault_of, paint, region
-from bench.data.layouts.source import Source, part_of, unique_names
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_indices, class_table
+from bench.data.layouts.shapes import (
+    Canvas,
+    Drawing,
+    FaultyImageError,
+    Shape,
+    as_ring,
+    draw_samples,
+    region,
+)
+from bench.data.layouts.source import Source, part_of
 from bench.data.libraries import import_optional
 from bench.errors import UserError
 
 _KEYS = ("images", "annotations", "categories")
+_REMEDY = "export polygons or masks"
 
 
 def recognise(source: Source) -> str | None:
@@ -57,8 +66,7 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
         entry.get("iscrowd") for document in documents.values() for entry in document["annotations"]
     )
     table = class_table(list(kept.values()), "the JSON file", ignored=crowded)
-    order = [key for key, label in kept.items() if not is_background(label)]
-    indices = {key: order.index(key) + 1 if key in order else 0 for key in kept}
+    indices = dict(zip(kept, class_indices(kept.values()).values(), strict=True))
     return Draft(table, _samples(source, documents, indices, report), _licence(documents))
 
 
@@ -86,7 +94,7 @@ def _records(name: str, document: Any, key: str, *needed: str) -> list[dict[str,
 def _samples(
     source: Source, documents: dict[str, Any], indices: dict[int, int], report: Report
 ) -> Iterator[Sample]:
-    places: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {}
+    drawings: dict[str, Drawing] = {}
     for name, document in documents.items():
         records = _records(name, document, "images", "id", "file_name")
         by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -106,56 +114,33 @@ def _samples(
             file = source.find_picture(label, posixpath.dirname(name))
             if file is None:
                 report.fault(label, f"is listed in '{name}' but is not there", "add the file")
-            elif file in places:
+            elif file in drawings:
                 report.fault(label, "is listed twice", f"remove it from '{name}' or another file")
             else:
-                places[file] = (name, record, by_image[record["id"]])
-    names = unique_names(places)
-    for file in source.pictures:
-        if file not in places:
-            report.leave_out(file, "not listed in the JSON files")
-    for file, (document, record, entries) in places.items():
-        if not entries:
-            report.counts["image without objects"] += 1
-        shapes = _shapes(source, file, record, entries, indices, report)
-        if shapes is None:
-            continue
-        mask, numbers = paint(shapes, int(record["height"]), int(record["width"]), report)
-        part = part_of(posixpath.dirname(file)) or part_of(document)
-        yield Sample(names[file], file, source.files[file], mask, numbers, "", part)
+                draw = partial(_shapes, record, by_image[record["id"]], indices)
+                drawings[file] = Drawing(draw, part=part_of(name))
+    report.leave_out_others(source.pictures, drawings, "not listed in the JSON files")
+    return draw_samples(source, drawings, report)
 
 
 def _shapes(
-    source: Source,
-    file: str,
-    record: dict[str, Any],
-    entries: list[dict[str, Any]],
-    indices: dict[int, int],
-    report: Report,
-) -> list[Shape] | None:
-    """The objects of an image; None if it is faulty."""
-    size = size_of(source, file, report)
-    if size is None:
-        return None
-    height, width = size
-    declared = (record.setdefault("height", height), record.setdefault("width", width))
+    record: dict[str, Any], entries: list[dict[str, Any]], indices: dict[int, int], canvas: Canvas
+) -> list[Shape]:
+    """The objects of an image."""
+    height, width = canvas.height, canvas.width
+    declared = record.get("height", height), record.get("width", width)
     if tuple(map(_whole, declared)) != (height, width):
-        reason = (
+        raise FaultyImageError(
             f"is {width} x {height} pixels (width x height) but the JSON file says "
-            f"{declared[1]} x {declared[0]}"
+            f"{declared[1]} x {declared[0]}",
+            "export both from one tool",
         )
-        report.fault(file, reason, "export both from one tool")
-        return None
     shapes = []
     for entry in entries:
         if entry["category_id"] not in indices:
             reason = f"has an object of category {entry['category_id']}, which is not listed"
-            report.fault(file, reason, "add the category")
-            return None
-        inside, reason = _inside(entry.get("segmentation"), height, width, report)
-        if reason:
-            report.fault(file, reason, "export polygons or masks")
-            return None
+            raise FaultyImageError(reason, "add the category")
+        inside = _inside(entry.get("segmentation"), canvas)
         index = IGNORE if entry.get("iscrowd") else indices[entry["category_id"]]
         shapes.append(region(index, inside))
     return shapes
@@ -166,36 +151,40 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 
-def _inside(segmentation: Any, height: int, width: int, report: Report) -> tuple[Any, str]:
-    """Pixels (H, W) of an object, or what is wrong with it."""
+def _inside(segmentation: Any, canvas: Canvas) -> Any:
+    """Pixels (H, W) of an object."""
     coco = import_optional("pycocotools.mask", "reading COCO files", "import")
     if not segmentation:
-        return None, "has an object with a box only"
+        raise FaultyImageError("has an object with a box only", _REMEDY)
+    size = [canvas.height, canvas.width]
     if isinstance(segmentation, dict):
-        size, counts = segmentation.get("size"), segmentation.get("counts")
-        if size != [height, width] or not isinstance(counts, str | list):
-            return None, f"has a run-length mask of the size {size}, not {[height, width]}"
-        try:
-            if isinstance(counts, list):
-                runs = coco.frPyObjects(segmentation, height, width)
-            else:
-                runs = {"size": size, "counts": counts.encode()}
-            if isinstance(counts, str) or (sum(counts) == height * width and min(counts) >= 0):
-                return coco.decode(runs), ""
-        except (ValueError, TypeError, OverflowError):
-            return None, "has a damaged run-length mask"
-        return None, "has a run-length mask that does not fill the image"
+        return _decode(segmentation.get("counts"), segmentation, size)
     if not isinstance(segmentation, list):
-        return None, "has an outline that is not pairs of numbers"
+        raise FaultyImageError("has an outline that is not pairs of numbers", _REMEDY)
     rings = segmentation if isinstance(segmentation[0], list) else [segmentation]
     points = [
         as_ring(list(zip(ring[::2], ring[1::2], strict=True))) if _is_even(ring) else None
         for ring in rings
     ]
-    if reason := fault_of(points, height, width, report):
-        return None, reason
-    runs = coco.frPyObjects(rings, height, width)
-    return coco.decode(coco.merge(runs)), ""
+    canvas.check(points, _REMEDY)
+    return coco.decode(coco.merge(coco.frPyObjects(rings, *size)))
+
+
+def _decode(counts: Any, segmentation: dict[str, Any], size: list[int]) -> Any:
+    """Pixels (H, W) of run lengths, as they are or compressed."""
+    coco = import_optional("pycocotools.mask", "reading COCO files", "import")
+    if segmentation.get("size") != size or not isinstance(counts, str | list):
+        reason = f"has a run-length mask of the size {segmentation.get('size')}, not {size}"
+        raise FaultyImageError(reason, _REMEDY)
+    try:
+        if isinstance(counts, str):
+            return coco.decode({"size": size, "counts": counts.encode()})
+        runs = coco.frPyObjects(segmentation, *size)
+        if sum(counts) == size[0] * size[1] and min(counts) >= 0:
+            return coco.decode(runs)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FaultyImageError("has a damaged run-length mask", _REMEDY) from error
+    raise FaultyImageError("has a run-length mask that does not fill the image", _REMEDY)
 
 
 def _is_even(ring: Any) -> bool:

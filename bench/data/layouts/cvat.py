@@ -2,19 +2,29 @@
 
 import posixpath
 from collections.abc import Iterator
+from functools import partial
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from bench.data.layouts.cvat_video import Record, records_of_tracks
-from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
-from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Points, Shape, as_ring, ellipse, fault_of, paint, polygon
-from bench.data.layouts.source import Source, part_of, unique_names
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_indices, class_table
+from bench.data.layouts.shapes import (
+    Canvas,
+    Drawing,
+    FaultyImageError,
+    Points,
+    Shape,
+    as_ring,
+    draw_samples,
+    ellipse,
+)
+from bench.data.layouts.source import Source, part_of
 from bench.errors import UserError
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
+_REMEDY = "export it again"
 
 
 def recognise(source: Source) -> str | None:
@@ -48,11 +58,7 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     if idle := [label for label in names if label not in used]:
         report.note(f"labels without an object are no classes: {', '.join(idle)}")
     table = class_table(classes, "the XML file")
-    foreground = [label for label in classes if not is_background(label)]
-    indices = {
-        label: foreground.index(label) + 1 if label in foreground else 0 for label in classes
-    }
-    return Draft(table, _samples(source, records, indices, report))
+    return Draft(table, _samples(source, records, class_indices(classes), report))
 
 
 def _is_area(shape: Element) -> bool:
@@ -79,72 +85,49 @@ def _files(source: Source) -> list[str]:
 def _samples(
     source: Source, records: list[Record], indices: dict[str, int], report: Report
 ) -> Iterator[Sample]:
-    places: dict[str, Record] = {}
+    drawings: dict[str, Drawing] = {}
     for record in records:
         label = record.image.get("name", "")
         file = source.find_picture(label, posixpath.dirname(record.file))
         if file is None:
             report.fault(label, f"is listed in '{record.file}' but is not there", "add the image")
-        elif file in places:
+        elif file in drawings:
             report.fault(label, "is listed twice", "keep one of the entries")
         else:
-            places[file] = record
-    for file in source.pictures:
-        if file not in places:
-            report.leave_out(file, "not listed in the XML file")
-    names = unique_names(places)
-    for file, (_, image, group) in places.items():
-        size = size_of(source, file, report)
-        if size is None:
-            continue
-        height, width = size
-        declared = (image.get("height", str(height)), image.get("width", str(width)))
-        if declared != (str(height), str(width)):
-            reason = (
-                f"is {width} x {height} pixels but the XML file says {declared[1]} x {declared[0]}"
-            )
-            report.fault(file, reason, "export both from one task")
-            continue
-        shapes = _shapes(file, image, indices, height, width, report)
-        if shapes is None:
-            continue
-        if not shapes:
-            report.counts["image without objects"] += 1
-        mask, numbers = paint(shapes, height, width, report)
-        part = part_of(posixpath.dirname(file)) or part_of(image.get("subset", ""))
-        yield Sample(names[file], file, source.files[file], mask, numbers, group, part)
+            draw = partial(_shapes, record.image, indices)
+            part = part_of(record.image.get("subset", ""))
+            drawings[file] = Drawing(draw, group=record.group, part=part)
+    report.leave_out_others(source.pictures, drawings, "not listed in the XML file")
+    return draw_samples(source, drawings, report)
 
 
-def _shapes(
-    file: str, record: Element, indices: dict[str, int], height: int, width: int, report: Report
-) -> list[Shape] | None:
-    """The objects of an image; None if it is faulty."""
+def _shapes(record: Element, indices: dict[str, int], canvas: Canvas) -> list[Shape]:
+    """The objects of an image."""
+    size = str(canvas.height), str(canvas.width)
+    declared = record.get("height", size[0]), record.get("width", size[1])
+    if declared != size:
+        raise FaultyImageError(
+            f"is {size[1]} x {size[0]} pixels but the XML file says {declared[1]} x {declared[0]}",
+            "export both from one task",
+        )
     shapes = []
     for element in record:
         if _is_area(element):
             try:
-                shape = _shape(element, indices, height, width, report)
-            except ValueError:
-                shape = f"has a malformed {element.tag}"
-            if isinstance(shape, str):
-                report.fault(file, shape, "export it again")
-                return None
-            shapes.append(shape)
+                shapes.append(_shape(element, indices, canvas))
+            except ValueError as error:
+                reason = f"has a malformed {element.tag}"
+                raise FaultyImageError(reason, _REMEDY) from error
         elif element.tag != "tag":
-            report.counts[f"{element.tag} without an area, which is not drawn"] += 1
+            canvas.report.counts[f"{element.tag} without an area, which is not drawn"] += 1
     return shapes
 
 
-def _shape(
-    element: Element, indices: dict[str, int], height: int, width: int, report: Report
-) -> Shape | str:
-    """The pixels of an object, or what is wrong with it.
-
-    ValueError where a number is missing or not one.
-    """
+def _shape(element: Element, indices: dict[str, int], canvas: Canvas) -> Shape:
+    """The pixels of an object; ValueError where a number is missing or not one."""
     index, level = indices[element.get("label", "")], int(element.get("z_order", "0"))
     if element.tag == "mask":
-        return _mask(element, index, height, width, level)
+        return _mask(element, index, level, canvas)
     ring: Points | None
     if element.tag == "polygon":
         ring = as_ring([pair.split(",") for pair in str(element.get("points")).split(";")])
@@ -158,23 +141,21 @@ def _shape(
         angle = np.radians(turned)
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         ring = (ring - centre) @ turn + centre
-    if reason := fault_of([ring], height, width, report):
-        return reason
-    assert ring is not None  # fault_of
-    return polygon(index, [ring], height, width, level)
+    return canvas.polygon(index, canvas.check([ring], _REMEDY), level)
 
 
 def _number(element: Element, key: str) -> float:
     return float(str(element.get(key)))
 
 
-def _mask(element: Element, index: int, height: int, width: int, level: int) -> Shape:
+def _mask(element: Element, index: int, level: int, canvas: Canvas) -> Shape:
     """Run lengths along the rows of a box, the first of pixels outside the object."""
     left, top, wide, high = (
         int(_number(element, key)) for key in ("left", "top", "width", "height")
     )
     runs = [int(word) for word in str(element.get("rle")).split(",")]
-    if sum(runs) != wide * high or min(left, top) < 0 or left + wide > width or top + high > height:
+    fits = min(left, top) >= 0 and left + wide <= canvas.width and top + high <= canvas.height
+    if sum(runs) != wide * high or not fits:
         raise ValueError
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(high, wide)
     return Shape(index, top, left, inside, level)

@@ -16,7 +16,7 @@ from bench.data.folder.mask_names import is_mask_folder
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
 from bench.data.layouts.pictures import Stack
 from bench.data.layouts.planes import Place, samples_of
-from bench.data.layouts.shapes import Shape, merge, paint, polygon
+from bench.data.layouts.shapes import Canvas, Shape
 from bench.data.layouts.source import Source, natural, part_of, stem
 from bench.data.libraries import import_optional
 from bench.data.masks import read_mask
@@ -148,7 +148,8 @@ def _samples(
         try:
             stack = _pixels(source, one)
             if any(uid in shapes for uid in one.uids):
-                masks = [paint(shapes.get(uid, []), *stack.size, report)[0] for uid in one.uids]
+                canvas = Canvas(*stack.size, report)
+                masks = [canvas.paint(shapes.get(uid, []))[0] for uid in one.uids]
             else:
                 masks = _picture_masks(source, one, pictures, report)
         except UserError as error:
@@ -246,8 +247,8 @@ def _contours(
             if uid in headers:
                 slice_ = headers[uid]
                 flat = [_to_pixels(points, slice_) for points in contours]
-                height, width = int(slice_.Rows), int(slice_.Columns)
-                yield uid, merge([polygon(index, flat, height, width)], height, width)
+                canvas = Canvas(int(slice_.Rows), int(slice_.Columns), Report())
+                yield uid, canvas.polygon(index, flat)
             else:
                 yield uid, Shape(index, 0, 0, np.zeros((0, 0), bool))
 

@@ -1,8 +1,9 @@
 """What a layout gives to the writer: images with masks, classes, and a report of what was done."""
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bench.data.folder.classes import IGNORED
@@ -109,6 +110,10 @@ class Report:
         """Say that a file is not converted; this is not an error."""
         self.left_out.append((path, reason))
 
+    def leave_out_others(self, paths: Iterable[str], used: Container[str], reason: str) -> None:
+        """Say that the paths that are not used are not converted."""
+        self.left_out += [(path, reason) for path in paths if path not in used]
+
     def fault(self, path: str, reason: str, remedy: str) -> None:
         """Leave out a file that should have been converted but cannot.
 
@@ -165,6 +170,12 @@ def class_table(names: list[str], layout: str, *, ignored: bool = False) -> dict
     table: dict[str, int | str] = {BACKGROUND: 0}
     table |= {name: index for index, name in enumerate(classes, 1)}
     return table | ({"ignore": 255} if ignored else {})
+
+
+def class_indices(names: Iterable[str]) -> dict[str, int]:
+    """Name to mask value as in `class_table`: 1, 2, ... for all but the background."""
+    foreground = itertools.count(1)
+    return {name: 0 if is_background(name) else next(foreground) for name in names}
 
 
 def is_background(name: str) -> bool:

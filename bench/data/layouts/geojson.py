@@ -2,15 +2,21 @@
 
 import posixpath
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from bench.data.items import IGNORE
-from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
-from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Shape, as_ring, fault_of, merge, paint, polygon
-from bench.data.layouts.source import Source, part_of, stem, unique_names
+from bench.data.layouts.draft import Draft, Options, Report, Sample, class_indices, class_table
+from bench.data.layouts.shapes import (
+    Canvas,
+    Drawing,
+    FaultyImageError,
+    Shape,
+    as_ring,
+    draw_samples,
+)
+from bench.data.layouts.source import Source, stem
 from bench.data.libraries import import_optional
-from bench.errors import UserError
 
 _SUFFIXES = (".geojson", ".json")
 _UNNAMED = "object"
@@ -47,8 +53,7 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
         report.note(f"objects without a classification are the class '{_UNNAMED}'")
     names = [*named, *([_UNNAMED] if "" in labels and _UNNAMED not in named else [])]
     table = class_table(names, "the GeoJSON files", ignored="Ignore*" in labels)
-    order = [label for label in names if not is_background(label)]
-    indices = {label: order.index(label) + 1 if label in order else 0 for label in names}
+    indices = class_indices(names)
     indices |= {"": indices.get(_UNNAMED, 0), "Ignore*": IGNORE}
     return Draft(table, _samples(source, documents, indices, report))
 
@@ -76,69 +81,49 @@ def _samples(
     indices: dict[str, int],
     report: Report,
 ) -> Iterator[Sample]:
-    files: dict[str, str] = {}
+    drawings: dict[str, Drawing] = {}
     for name in documents:
         file = source.find_picture(stem(name), posixpath.dirname(name))
         if file is None:
             report.fault(name, "has no image of its name", "add the image under the same name")
-        elif file in files:
-            report.fault(name, f"and '{files[file]}' are for one image", "keep one of them")
+        elif file in drawings:
+            reason = f"and '{drawings[file].label}' are for one image"
+            report.fault(name, reason, "keep one of them")
         else:
-            files[file] = name
-    for file in source.pictures:
-        if file not in files:
-            report.leave_out(file, "no GeoJSON file")
-    names = unique_names(files)
-    for file, name in files.items():
-        size = size_of(source, file, report)
-        if size is None:
-            continue
-        height, width = size
-        shapes: list[Shape] = []
-        try:
-            for feature in documents[name]:
-                shapes += _shape(feature, indices, height, width, report)
-        except UserError as error:
-            reason, _, remedy = str(error).partition("; ")
-            report.fault(name, reason, remedy or "export it again")
-            continue
-        mask, numbers = paint(shapes, height, width, report)
-        part = part_of(posixpath.dirname(file))
-        yield Sample(names[file], file, source.files[file], mask, numbers, "", part)
+            drawings[file] = Drawing(partial(_shapes, documents[name], indices), name)
+    report.leave_out_others(source.pictures, drawings, "no GeoJSON file")
+    return draw_samples(source, drawings, report, counts_empty=False)
 
 
-def _shape(
-    feature: dict[str, Any], indices: dict[str, int], height: int, width: int, report: Report
-) -> list[Shape]:
+def _shapes(features: list[dict[str, Any]], indices: dict[str, int], canvas: Canvas) -> list[Shape]:
+    return [shape for feature in features for shape in _shape(feature, indices, canvas)]
+
+
+def _shape(feature: dict[str, Any], indices: dict[str, int], canvas: Canvas) -> list[Shape]:
     """The object of a feature; none for lines, points and classes with "*"."""
     shapely = import_optional("shapely.geometry", "reading GeoJSON", "import")
     errors = import_optional("shapely.errors", "reading GeoJSON", "import")
-    label = _label(feature)
+    label, counts = _label(feature), canvas.report.counts
     if label not in indices:
-        report.counts[f"region of the class '{label}', which is left out"] += 1
+        counts[f"region of the class '{label}', which is left out"] += 1
         return []
     try:
         geometry = shapely.shape(feature["geometry"])
     except (errors.ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as e:
-        raise UserError(f"has a geometry that is not GeoJSON ({e}); export it again") from e
+        reason = f"has a geometry that is not GeoJSON ({e})"
+        raise FaultyImageError(reason, "export it again") from e
     if geometry.geom_type not in ("Polygon", "MultiPolygon"):
-        report.counts[f"{geometry.geom_type} without an area, which is not drawn"] += 1
+        counts[f"{geometry.geom_type} without an area, which is not drawn"] += 1
         return []
     if geometry.is_empty:
-        raise UserError("has a polygon without points; export it again")
+        raise FaultyImageError("has a polygon without points", "export it again")
     if not geometry.is_valid:
-        report.counts["polygon that crosses itself"] += 1
+        counts["polygon that crosses itself"] += 1
     parts = [geometry] if geometry.geom_type == "Polygon" else list(geometry.geoms)
     outlines = [as_ring(part.exterior.coords[:]) for part in parts]
-    if reason := fault_of(outlines, height, width, report):
-        raise UserError(f"{reason}; export image and annotations at one resolution")
-    drawn = [
-        polygon(
-            indices[label],
-            [ring.coords[:] for ring in (part.exterior, *part.interiors)],
-            height,
-            width,
-        )
-        for part in parts
-    ]
-    return [merge(drawn, height, width)]
+    canvas.check(outlines, "export image and annotations at one resolution")
+    drawn = []
+    for part in parts:
+        rings = [ring.coords[:] for ring in (part.exterior, *part.interiors)]
+        drawn.append(canvas.polygon(indices[label], rings))
+    return [canvas.merge(drawn)]

@@ -17,14 +17,12 @@ from bench.data.items import IGNORE
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table, is_background
 from bench.data.layouts.pictures import size_of
 from bench.data.layouts.shapes import (
+    Canvas,
+    FaultyImageError,
     Points,
     Shape,
     as_ring,
     ellipse,
-    fault_of,
-    merge,
-    paint,
-    polygon,
     region,
 )
 from bench.data.layouts.source import Source, part_of, unique_names
@@ -117,52 +115,41 @@ def _samples(
             continue
         if size is None:
             continue
-        height, width = size
-        declared = document.get("imageHeight"), document.get("imageWidth")
-        if None not in declared and declared != (height, width):
-            reason = (
-                f"says {declared[1]} x {declared[0]} pixels (width x height) but the image is "
-                f"{width} x {height}"
-            )
-            report.fault(name, reason, "label the image that belongs to it")
+        canvas = Canvas(*size, report)
+        try:
+            mask, numbers = canvas.paint(_shapes(document, indices, canvas))
+        except FaultyImageError as fault:
+            report.fault(name, fault.reason, fault.remedy)
             continue
-        shapes = _shapes(name, document, indices, height, width, report)
-        if shapes is None:
-            continue
-        mask, numbers = paint(shapes, height, width, report)
-        yield Sample(
-            names[name], file or name, image, mask, numbers, "", part_of(posixpath.dirname(name))
+        part = part_of(posixpath.dirname(name))
+        yield Sample(names[name], file or name, image, mask, numbers, "", part)
+    report.leave_out_others(source.pictures, used, "no JSON file")
+
+
+def _shapes(document: Any, indices: dict[str, int], canvas: Canvas) -> list[Shape]:
+    """The objects of an image."""
+    declared = document.get("imageHeight"), document.get("imageWidth")
+    if None not in declared and declared != (canvas.height, canvas.width):
+        raise FaultyImageError(
+            f"says {declared[1]} x {declared[0]} pixels (width x height) but the image is "
+            f"{canvas.width} x {canvas.height}",
+            "label the image that belongs to it",
         )
-    for file in source.pictures:
-        if file not in used:
-            report.leave_out(file, "no JSON file")
-
-
-def _shapes(
-    name: str, document: Any, indices: dict[str, int], height: int, width: int, report: Report
-) -> list[Shape] | None:
-    """The objects of an image; None if it is faulty."""
     grouped: dict[Any, list[Shape]] = defaultdict(list)
     for number, record in enumerate(document["shapes"]):
         kind = record.get("shape_type") or "polygon"
         if kind not in _AREAS:
-            report.counts[f"{kind} without an area, which is not drawn"] += 1
+            canvas.report.counts[f"{kind} without an area, which is not drawn"] += 1
             continue
-        ring = _outline(kind, record.get("points"))
-        if reason := fault_of([ring], height, width, report):
-            report.fault(name, reason, "correct it in labelme")
-            return None
-        assert ring is not None  # fault_of
+        rings = canvas.check([_outline(kind, record.get("points"))], "correct it in labelme")
         index = indices[str(record.get("label"))]
-        shape: Shape | None = polygon(index, [ring], height, width)
         if kind == "mask":
-            shape = _mask(index, ring, record, height, width)
-        if shape is None:
-            report.fault(name, "has a mask that cannot be read", "draw it again in labelme")
-            return None
+            shape = _mask(index, rings[0], record, canvas)
+        else:
+            shape = canvas.polygon(index, rings)
         group = record.get("group_id")
         grouped[f"{index}, {group}" if group is not None else f"shape {number}"].append(shape)
-    return [merge(shapes, height, width) for shapes in grouped.values()]
+    return [canvas.merge(shapes) for shapes in grouped.values()]
 
 
 def _outline(kind: str, points: Any) -> Points | None:
@@ -179,14 +166,14 @@ def _outline(kind: str, points: Any) -> Points | None:
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
-def _mask(index: int, box: Points, record: Any, height: int, width: int) -> Shape | None:
-    """The pixels of a small image that begins at the corner of a box; None if it is damaged."""
+def _mask(index: int, box: Points, record: Any, canvas: Canvas) -> Shape:
+    """The pixels of a small image that begins at the corner of a box."""
     small = _embedded(record.get("mask"))
     if small is None or small.ndim != 2:
-        return None
+        raise FaultyImageError("has a mask that cannot be read", "draw it again in labelme")
     left, top = (round(float(value)) for value in box[0])
-    whole = np.zeros((height, width), bool)
-    part = small[max(0, -top) : height - top, max(0, -left) : width - left] > 0
+    whole = np.zeros((canvas.height, canvas.width), bool)
+    part = small[max(0, -top) : canvas.height - top, max(0, -left) : canvas.width - left] > 0
     top, left = max(0, top), max(0, left)
     whole[top : top + part.shape[0], left : left + part.shape[1]] = part
     return region(index, whole)

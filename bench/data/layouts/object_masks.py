@@ -3,13 +3,13 @@
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
-from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import paint, region
-from bench.data.layouts.source import Source, part_of, unique_names
+from bench.data.layouts.shapes import Canvas, Drawing, FaultyImageError, Shape, draw_samples, region
+from bench.data.layouts.source import Source
 from bench.data.masks import read_mask
 from bench.errors import UserError
 
@@ -39,7 +39,7 @@ def _folders(source: Source) -> dict[str, tuple[list[str], list[str]]]:
 
 
 def _samples(source: Source, report: Report) -> Iterator[Sample]:
-    kept: dict[str, list[str]] = {}
+    drawings: dict[str, Drawing] = {}
     for folder, (images, masks) in _folders(source).items():
         if len(images) != 1:
             reason = f"has {len(images)} images"
@@ -47,36 +47,25 @@ def _samples(source: Source, report: Report) -> Iterator[Sample]:
         elif not masks:
             report.leave_out(images[0], "no masks")
         else:
-            kept[images[0]] = masks
-    names = unique_names(kept)
-    for image, masks in kept.items():
-        size = size_of(source, image, report)
-        if size is None:
-            continue
-        shapes = []
-        for mask in masks:
-            try:
-                inside = read_mask(source.files[mask])
-            except UserError as error:
-                report.fault(mask, f"cannot be read: {error}", "replace it")
-                break
-            if inside.shape != size:
-                reason = f"is {inside.shape[1]} x {inside.shape[0]} pixels but the image is "
-                report.fault(mask, f"{reason}{size[1]} x {size[0]}", "make them the same size")
-                break
-            if np.unique(inside).size > 2:
-                reason = "holds more than two values, so it is not the mask of one object"
-                report.fault(mask, reason, "save each object as its own file of 0 and 255")
-                break
-            shapes.append(region(1, inside))
-        else:
-            label, numbers = paint(shapes, *size, report)
-            yield Sample(
-                names[image],
-                image,
-                source.files[image],
-                label,
-                numbers,
-                "",
-                part_of(posixpath.dirname(image)),
-            )
+            drawings[images[0]] = Drawing(partial(_shapes, source, masks))
+    return draw_samples(source, drawings, report, counts_empty=False)
+
+
+def _shapes(source: Source, masks: list[str], canvas: Canvas) -> list[Shape]:
+    """The objects of an image, one of each file."""
+    shapes = []
+    for mask in masks:
+        try:
+            inside = read_mask(source.files[mask])
+        except UserError as error:
+            raise FaultyImageError(f"cannot be read: {error}", "replace it", mask) from error
+        if inside.shape != (canvas.height, canvas.width):
+            reason = f"is {inside.shape[1]} x {inside.shape[0]} pixels but the image is "
+            reason += f"{canvas.width} x {canvas.height}"
+            raise FaultyImageError(reason, "make them the same size", mask)
+        if np.unique(inside).size > 2:
+            reason = "holds more than two values, so it is not the mask of one object"
+            remedy = "save each object as its own file of 0 and 255"
+            raise FaultyImageError(reason, remedy, mask)
+        shapes.append(region(1, inside))
+    return shapes

@@ -6,19 +6,19 @@ user says so), and a length.
 
 import csv
 import io
-import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
-from bench.data.layouts.pictures import read_stack, size_of
+from bench.data.layouts.pictures import read_stack
 from bench.data.layouts.run_direction import Evidence
-from bench.data.layouts.shapes import Shape, paint, region
-from bench.data.layouts.source import Source, natural, part_of, unique_names
+from bench.data.layouts.shapes import Canvas, Drawing, FaultyImageError, Shape, draw_samples, region
+from bench.data.layouts.source import Source, natural
 from bench.errors import UserError
 
 _IDS = ("imageid", "image_id", "id", "image", "img", "filename", "image_label", "imageid_classid")
@@ -158,48 +158,34 @@ def _samples(
     by_rows: bool,
     report: Report,
 ) -> Iterator[Sample]:
-    files: dict[str, str] = {}
-    for label in rows:
+    order: Literal["C", "F"] = "C" if by_rows else "F"
+    drawings: dict[str, Drawing] = {}
+    for label, entries in rows.items():
         file = source.find_picture(label)
         if file is None:
             report.fault(label, "is in the table but is not there", "add the image")
         else:
-            files[file] = label
-    for name in source.pictures:
-        if name not in files:
-            report.leave_out(name, "not in the table")
-    names = unique_names(files)
-    for file, label in files.items():
-        size = size_of(source, file, report)
-        if size is None:
-            continue
-        height, width = size
-        shapes: list[Shape] = []
-        reason = ""
-        for kind, text in rows[label]:
-            if not text:
-                continue
-            inside = _inside(text, height, width)
+            drawings[file] = Drawing(partial(_shapes, entries, indices, order))
+    report.leave_out_others(source.pictures, drawings, "not in the table")
+    return draw_samples(source, drawings, report)
+
+
+def _shapes(
+    entries: list[tuple[str, str]],
+    indices: dict[str, int],
+    order: Literal["C", "F"],
+    canvas: Canvas,
+) -> list[Shape]:
+    """The objects of an image."""
+    size, shapes = (canvas.height, canvas.width), []
+    for kind, text in entries:
+        if text:
+            inside = _inside(text, *size)
             if isinstance(inside, str):
-                reason = inside
-                break
-            order: Literal["C", "F"] = "C" if by_rows else "F"
-            shapes.append(region(indices[kind], inside.reshape((height, width), order=order)))
-        if reason:
-            report.fault(file, reason, "correct the row, or get the image that belongs to it")
-            continue
-        if not shapes:
-            report.counts["image without objects"] += 1
-        mask, numbers = paint(shapes, height, width, report)
-        yield Sample(
-            names[file],
-            file,
-            source.files[file],
-            mask,
-            numbers,
-            "",
-            part_of(posixpath.dirname(file)),
-        )
+                remedy = "correct the row, or get the image that belongs to it"
+                raise FaultyImageError(inside, remedy)
+            shapes.append(region(indices[kind], inside.reshape(size, order=order)))
+    return shapes
 
 
 def _inside(

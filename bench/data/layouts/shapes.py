@@ -5,15 +5,18 @@ left pixel is (x, y) = (0.5, 0.5). A line that crosses itself is filled by the e
 objects overlap, the pixel belongs to the smallest of them.
 """
 
-from collections.abc import Iterable, Sequence
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.data.items import IGNORE
-from bench.data.layouts.draft import Report
+from bench.data.layouts.draft import Report, Sample
+from bench.data.layouts.pictures import size_of
+from bench.data.layouts.source import Source, part_of, unique_names
 from bench.data.libraries import import_optional
 
 Bool = npt.NDArray[np.bool_]
@@ -40,6 +43,20 @@ class Shape:
     level: int = 0
 
 
+class FaultyImageError(Exception):
+    """The objects of an image cannot be drawn.
+
+    Args:
+        reason: what is wrong, as of `Report.fault`.
+        remedy: likewise.
+        path: the file that is wrong, if it is another one than the caller knows.
+    """
+
+    def __init__(self, reason: str, remedy: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.remedy, self.path = reason, remedy, path
+
+
 def as_ring(points: Any) -> Points | None:
     """Points (N, 2) of a file as numbers; None where they are not finite numbers in pairs."""
     try:
@@ -50,58 +67,11 @@ def as_ring(points: Any) -> Points | None:
     return ring[:, :2] if pairs and np.isfinite(ring).all() else None
 
 
-def fault_of(rings: Sequence[Points | None], height: int, width: int, report: Report) -> str:
-    """What is wrong with an outline, as the rest of a sentence on its image; "" if nothing is.
-
-    Args:
-        rings: of `as_ring`.
-        height: of the image, in pixels.
-        width: of the image.
-        report: counts outlines that are cut at the border of the image.
-    """
-    points = [ring for ring in rings if ring is not None]
-    if not points or len(points) < len(rings):
-        return "has an outline that is not pairs of numbers"
-    if min(map(len, points)) < 3:
-        return "has a polygon with fewer than three points"
-    low, high = np.concatenate(points).min(0), np.concatenate(points).max(0)
-    if (low >= (width, height)).any() or (high <= 0).any():
-        return "has an object outside the image"
-    if (low < 0).any() or (high > (width, height)).any():
-        report.counts["object cut at the border of the image"] += 1
-    return ""
-
-
 def ellipse(x: float, y: float, across: float, down: float) -> Points:
     """Points (N, 2) of an ellipse with the centre (x, y) and these radii, in pixels."""
     count = int(np.clip(8 * max(abs(across), abs(down)), 32, 20_000))
     angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
     return np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], 1)
-
-
-def polygon(index: int, rings: Iterable[Ring], height: int, width: int, level: int = 0) -> Shape:
-    """The pixels of an image inside a polygon; those inside an even number of rings are holes.
-
-    Args:
-        index: class of the object.
-        rings: outline and holes; each has at least three points, first and last may be equal.
-        height: of the image, in pixels.
-        width: of the image.
-        level: as in `Shape`.
-
-    Raises:
-        UserError: scikit-image is not installed.
-    """
-    draw = import_optional("skimage.draw", "drawing polygons", "import")
-    arrays = [np.asarray(ring, float)[:, :2] - 0.5 for ring in rings]
-    points = np.concatenate(arrays)
-    left, top = np.floor(points.min(0)).clip(0, (width, height)).astype(int)
-    right, bottom = (np.ceil(points.max(0)) + 1).clip((left, top), (width, height)).astype(int)
-    inside = np.zeros((bottom - top, right - left), bool)
-    for ring in arrays:
-        rows, columns = draw.polygon(ring[:, 1] - top, ring[:, 0] - left, inside.shape)
-        inside[rows, columns] ^= True
-    return Shape(index, int(top), int(left), inside, level)
 
 
 def region(index: int, inside: npt.NDArray[Any], level: int = 0) -> Shape:
@@ -113,52 +83,138 @@ def region(index: int, inside: npt.NDArray[Any], level: int = 0) -> Shape:
     return Shape(index, int(rows[0]), int(columns[0]), box.astype(bool), level)
 
 
-def merge(shapes: Sequence[Shape], height: int, width: int) -> Shape:
-    """One object of several parts, of the class and level of the first."""
-    if len(shapes) == 1:
-        return shapes[0]
-    inside = np.zeros((height, width), bool)
-    for shape in shapes:
-        _window(inside, shape)[shape.inside] = True
-    return region(shapes[0].index, inside, shapes[0].level)
+@dataclass(frozen=True)
+class Canvas:
+    """An image on which objects are drawn.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+        report: counts objects, overlapping pixels, and what is cut or not to be seen.
+    """
+
+    height: int
+    width: int
+    report: Report
+
+    def check(self, rings: Sequence[Points | None], remedy: str) -> list[Points]:
+        """The outlines of an object, of `as_ring`, if it can be drawn.
+
+        Raises:
+            FaultyImageError: an outline has no points, too few, or none inside the image.
+        """
+        points = [ring for ring in rings if ring is not None]
+        if not points or len(points) < len(rings):
+            raise FaultyImageError("has an outline that is not pairs of numbers", remedy)
+        if min(map(len, points)) < 3:
+            raise FaultyImageError("has a polygon with fewer than three points", remedy)
+        low, high = np.concatenate(points).min(0), np.concatenate(points).max(0)
+        size = self.width, self.height
+        if (low >= size).any() or (high <= 0).any():
+            raise FaultyImageError("has an object outside the image", remedy)
+        if (low < 0).any() or (high > size).any():
+            self.report.counts["object cut at the border of the image"] += 1
+        return points
+
+    def polygon(self, index: int, rings: Iterable[Ring], level: int = 0) -> Shape:
+        """The pixels inside a polygon; those inside an even number of rings are holes.
+
+        Args:
+            index: class of the object.
+            rings: outline and holes; each has at least three points, first and last may be equal.
+            level: as in `Shape`.
+
+        Raises:
+            UserError: scikit-image is not installed.
+        """
+        draw = import_optional("skimage.draw", "drawing polygons", "import")
+        arrays = [np.asarray(ring, float)[:, :2] - 0.5 for ring in rings]
+        points, size = np.concatenate(arrays), (self.width, self.height)
+        left, top = np.floor(points.min(0)).clip(0, size).astype(int)
+        right, bottom = (np.ceil(points.max(0)) + 1).clip((left, top), size).astype(int)
+        inside = np.zeros((bottom - top, right - left), bool)
+        for ring in arrays:
+            rows, columns = draw.polygon(ring[:, 1] - top, ring[:, 0] - left, inside.shape)
+            inside[rows, columns] ^= True
+        return Shape(index, int(top), int(left), inside, level)
+
+    def merge(self, shapes: Sequence[Shape]) -> Shape:
+        """One object of several parts, of the class and level of the first."""
+        if len(shapes) == 1:
+            return shapes[0]
+        inside = np.zeros((self.height, self.width), bool)
+        for shape in shapes:
+            _window(inside, shape)[shape.inside] = True
+        return region(shapes[0].index, inside, shapes[0].level)
+
+    def paint(self, shapes: Sequence[Shape]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+        """The mask and the instance numbers of an image, see the module for the order.
+
+        Objects are numbered from 1 in the given order. Regions of class 0 or `IGNORE` have no
+        number; the latter lie below all objects.
+
+        Returns:
+            The mask (H, W) of class indices, 0 where there is no object, and the numbers (H, W).
+        """
+        size, counts = (self.height, self.width), self.report.counts
+        mask, numbers = np.zeros(size, np.uint8), np.zeros(size, np.int32)
+        numbered = sorted(
+            enumerate(shapes, 1),
+            key=lambda one: (one[1].index != IGNORE, one[1].level, -int(one[1].inside.sum())),
+        )
+        for number, shape in numbered:
+            objects = _window(numbers, shape)
+            counts["overlapping pixel"] += int((objects[shape.inside] > 0).sum())
+            _window(mask, shape)[shape.inside] = shape.index
+            objects[shape.inside] = number if shape.index not in (0, IGNORE) else 0
+        real = {n for n, shape in numbered if shape.index not in (0, IGNORE)}
+        counts["object"] += len(real)
+        counts["hidden object"] += len(real) - len(np.unique(numbers[numbers > 0]))
+        return mask, numbers
 
 
-def paint(
-    shapes: Sequence[Shape], height: int, width: int, report: Report
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """The mask and the instance numbers of an image, see the module for the order.
+class Drawing(NamedTuple):
+    """How an image becomes a mask.
 
-    Objects are numbered from 1 in the given order. Regions of class 0 or `IGNORE` have no number;
-    the latter lie below all objects.
+    Attributes:
+        draw: gives its objects; may raise FaultyImageError.
+        label: the file that describes it, for faults; "" for the image itself.
+        group: the specimen; "" if the layout does not say.
+        part: where the folder of the image names none.
+    """
+
+    draw: Callable[[Canvas], Sequence[Shape]]
+    label: str = ""
+    group: str = ""
+    part: str = ""
+
+
+def draw_samples(
+    source: Source, drawings: Mapping[str, Drawing], report: Report, *, counts_empty: bool = True
+) -> Iterator[Sample]:
+    """A sample for each image with its objects, made when it is taken from the iterator.
 
     Args:
-        shapes: the objects of the image.
-        height: of the image.
-        width: of the image.
-        report: counts objects, overlapping pixels, and objects that are not to be seen.
-
-    Returns:
-        The mask (H, W) of class indices, 0 where there is no object, and the numbers (H, W).
+        source: the folder.
+        drawings: path of an image to how it is drawn.
+        report: gets faulty images, and counts.
+        counts_empty: whether images without objects are counted.
     """
-    mask, numbers = np.zeros((height, width), np.uint8), np.zeros((height, width), np.int32)
-    numbered = list(enumerate(shapes, 1))
-    numbered.sort(
-        key=lambda entry: (
-            entry[1].index != IGNORE,
-            entry[1].level,
-            -int(entry[1].inside.sum()),
-        )
-    )
-    for number, shape in numbered:
-        objects = _window(numbers, shape)
-        report.counts["overlapping pixel"] += int((objects[shape.inside] > 0).sum())
-        _window(mask, shape)[shape.inside] = shape.index
-        objects[shape.inside] = number if shape.index not in (0, IGNORE) else 0
-    real = {n for n, shape in numbered if shape.index not in (0, IGNORE)}
-    visible = len(np.unique(numbers[numbers > 0]))
-    report.counts["object"] += len(real)
-    report.counts["hidden object"] += len(real) - visible
-    return mask, numbers
+    names = unique_names(drawings)
+    for file, drawing in drawings.items():
+        size = size_of(source, file, report)
+        if size is None:
+            continue
+        canvas = Canvas(*size, report)
+        try:
+            shapes = drawing.draw(canvas)
+        except FaultyImageError as fault:
+            report.fault(fault.path or drawing.label or file, fault.reason, fault.remedy)
+            continue
+        report.counts["image without objects"] += counts_empty and not shapes
+        mask, numbers = canvas.paint(shapes)
+        part = part_of(posixpath.dirname(file)) or drawing.part
+        yield Sample(names[file], file, source.files[file], mask, numbers, drawing.group, part)
 
 
 def _window(values: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:

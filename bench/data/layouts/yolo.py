@@ -3,14 +3,21 @@
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bench.data.layouts.draft import Draft, Options, Report, Sample, class_table
-from bench.data.layouts.pictures import size_of
-from bench.data.layouts.shapes import Shape, as_ring, fault_of, paint, polygon
-from bench.data.layouts.source import Source, part_of, stem, unique_names
+from bench.data.layouts.shapes import (
+    Canvas,
+    Drawing,
+    FaultyImageError,
+    Shape,
+    as_ring,
+    draw_samples,
+)
+from bench.data.layouts.source import Source, stem
 from bench.data.libraries import import_optional
 from bench.errors import UserError
 
@@ -56,7 +63,7 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     if len(table) != len(order) + 1:
         raise UserError("data.yaml names a class background, but YOLO has none; rename it")
     indices = {index: place for place, index in enumerate(order, 1)}
-    return Draft(table, _samples(source, lines, indices, report))
+    return Draft(table, _samples(source, _match(source, lines, report), lines, indices, report))
 
 
 def _label_files(source: Source) -> list[str]:
@@ -115,10 +122,6 @@ def _names(source: Source) -> dict[int, str] | None:
     return None
 
 
-def _samples(source: Source, lines: dict[str, Any], indices: dict[int, int], report: Report) -> Any:
-    return _convert_images(source, _match(source, lines, report), lines, indices, report)
-
-
 def _match(source: Source, lines: dict[str, Any], report: Report) -> dict[str, str | None]:
     """The text file of each image, by the path with "images" for "labels", else by its stem."""
     pictures = {posixpath.splitext(name)[0]: name for name in source.pictures}
@@ -145,42 +148,31 @@ def _match(source: Source, lines: dict[str, Any], report: Report) -> dict[str, s
     return labels
 
 
-def _convert_images(
+def _samples(
     source: Source,
     labels: dict[str, str | None],
     lines: dict[str, Any],
     indices: dict[int, int],
     report: Report,
 ) -> Iterator[Sample]:
-    names = unique_names(labels)
+    drawings = {}
     for file, label in labels.items():
         entries = [] if label is None else lines[label]
-        if entries is None:
-            continue
-        if not entries:
-            report.counts["image without objects"] += 1
-        size = size_of(source, file, report)
-        if size is None:
-            continue
-        height, width = size
-        shapes: list[Shape] = []
-        for index, values in entries:
-            ring = np.array(values).reshape(-1, 2) * (width, height)
-            reason = fault_of([as_ring(ring)], height, width, report)
-            if max(values) > 1.5:
-                reason = "holds coordinates in pixels, not in shares of width and height"
-            if reason:
-                report.fault(label or file, reason, "export it again")
-                break
-            shapes.append(polygon(indices[index], [ring], height, width))
-        else:
-            mask, numbers = paint(shapes, height, width, report)
-            yield Sample(
-                names[file],
-                file,
-                source.files[file],
-                mask,
-                numbers,
-                "",
-                part_of(posixpath.dirname(file)),
-            )
+        if entries is not None:
+            drawings[file] = Drawing(partial(_shapes, entries, indices), label or "")
+    return draw_samples(source, drawings, report)
+
+
+def _shapes(
+    entries: list[tuple[int, list[float]]], indices: dict[int, int], canvas: Canvas
+) -> list[Shape]:
+    """The objects of an image."""
+    shapes = []
+    for index, values in entries:
+        if max(values) > 1.5:
+            reason = "holds coordinates in pixels, not in shares of width and height"
+            raise FaultyImageError(reason, "export it again")
+        ring = np.array(values).reshape(-1, 2) * (canvas.width, canvas.height)
+        rings = canvas.check([as_ring(ring)], "export it again")
+        shapes.append(canvas.polygon(indices[index], rings))
+    return shapes
