@@ -4,8 +4,9 @@ A mode knows what it cannot do, where its prompts come from, and how it predicts
 module does not import torch, so that requests and records can name modes.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from bench.data.items import Collection, Item
@@ -17,25 +18,28 @@ if TYPE_CHECKING:
     from bench.learn.model import Model
 
 
-class EvaluationMode(ABC):
+@dataclass(frozen=True)
+class EvaluationMode:
     """One way to get predictions of images at the size of their masks.
 
     Attributes:
         name: the word after `--evaluation`, and the value of `Recipe.evaluation`.
+        predictor: "module:function" of what predicts, which is imported when it is used.
         takes_stacks: it can give a model several consecutive slices at once (`--depth`).
         separates_objects: its predictions hold objects; in other modes objects are the connected
-            components of the class map.
+            components of the class map. Its prompts are automatic, whatever the method trains with.
         native: the model sees images at their own resolution.
         takes_proposer: it needs a second model, which finds the objects (`Recipe.proposer`).
         magnifies: images can be enlarged before the model sees parts of them (`--zoom`).
     """
 
     name: str
-    takes_stacks = False
-    separates_objects = False
-    native = False
-    takes_proposer = False
-    magnifies = False
+    predictor: str
+    takes_stacks: bool = False
+    separates_objects: bool = False
+    native: bool = False
+    takes_proposer: bool = False
+    magnifies: bool = False
 
     def prompt_origin(self, method_prompts: PromptSource) -> PromptSource:
         """Where prompts come from at evaluation: as in the method, unless the mode has its own.
@@ -43,9 +47,8 @@ class EvaluationMode(ABC):
         Args:
             method_prompts: the prompt origin of the method.
         """
-        return method_prompts
+        return "automatic" if self.separates_objects else method_prompts
 
-    @abstractmethod
     def predict(
         self,
         model: "Model",
@@ -70,99 +73,28 @@ class EvaluationMode(ABC):
             UnsupportedError: the mode does not fit the model or the collection.
             UserError: weights that the mode needs are missing.
         """
+        predict = resolve_name(self.predictor)
+        models = (proposer,) if self.takes_proposer else ()
+        predictions: Iterator[Prediction] = predict(model, items, collection, *models)
+        return predictions
 
 
-class WholeImages(EvaluationMode):
-    """Images resized to the side of the model, logits resized back: `bench.evaluate.whole`."""
-
-    name = "whole"
-    takes_stacks = True
-
-    def predict(
-        self,
-        model: "Model",
-        items: Sequence[Item],
-        collection: Collection,
-        proposer: "Model | None" = None,
-    ) -> "Iterator[Prediction]":
-        """As of `EvaluationMode`."""
-        from bench.evaluate.whole import predict_whole
-
-        return predict_whole(model, items, collection)
-
-
-class Tiles(EvaluationMode):
-    """Overlapping windows at the resolution of the image: `bench.evaluate.tiles`."""
-
-    name = "tiles"
-    native = True
-    magnifies = True
-
-    def predict(
-        self,
-        model: "Model",
-        items: Sequence[Item],
-        collection: Collection,
-        proposer: "Model | None" = None,
-    ) -> "Iterator[Prediction]":
-        """As of `EvaluationMode`; refuses models that take prompts or stacks of slices."""
-        from bench.evaluate.tiles import predict_tiled
-
-        return predict_tiled(model, items, collection)
-
-
-class MaskGenerator(EvaluationMode):
-    """Objects of SAM's automatic mask generator: `bench.evaluate.mask_generator`."""
-
-    name = "generator"
-    separates_objects = True
-
-    def prompt_origin(self, method_prompts: PromptSource) -> PromptSource:
-        """Automatic: the generator clicks on a grid, whatever the method."""
-        return "automatic"
-
-    def predict(
-        self,
-        model: "Model",
-        items: Sequence[Item],
-        collection: Collection,
-        proposer: "Model | None" = None,
-    ) -> "Iterator[Prediction]":
-        """As of `EvaluationMode`; needs SAM's encoder, and labelled objects of one class.
-
-        It refuses models that train a class head alone.
-        """
-        from bench.evaluate.mask_generator import predict_objects
-
-        return predict_objects(model, items, collection)
-
-
-class Proposals(EvaluationMode):
-    """Objects that another model finds, as prompts: `bench.evaluate.proposals`."""
-
-    name = "proposals"
-    separates_objects = True
-    takes_proposer = True
-
-    def prompt_origin(self, method_prompts: PromptSource) -> PromptSource:
-        """Automatic: the prompts are those of the proposer, whatever the method trains with."""
-        return "automatic"
-
-    def predict(
-        self,
-        model: "Model",
-        items: Sequence[Item],
-        collection: Collection,
-        proposer: "Model | None" = None,
-    ) -> "Iterator[Prediction]":
-        """As of `EvaluationMode`; refuses models that do not take prompts of single objects."""
-        from bench.evaluate.proposals import predict_proposals
-
-        return predict_proposals(model, items, collection, proposer)
-
-
-MODES: dict[str, EvaluationMode] = {
-    mode.name: mode for mode in (WholeImages(), Tiles(), MaskGenerator(), Proposals())
+_PLACE = "bench.evaluate"
+MODES = {
+    mode.name: mode
+    for mode in (
+        EvaluationMode("whole", f"{_PLACE}.whole:predict_whole", takes_stacks=True),
+        EvaluationMode("tiles", f"{_PLACE}.tiles:predict_tiled", native=True, magnifies=True),
+        EvaluationMode(
+            "generator", f"{_PLACE}.mask_generator:predict_objects", separates_objects=True
+        ),
+        EvaluationMode(
+            "proposals",
+            f"{_PLACE}.proposals:predict_proposals",
+            separates_objects=True,
+            takes_proposer=True,
+        ),
+    )
 }
 
 
