@@ -164,23 +164,6 @@ class Views:
                 target[place] = pad_labels(values, self.size)
 
 
-def make_bank(
-    samples: Sequence[Sample],
-    *,
-    views: int,
-    size: int,
-    kind: str,
-    seed: int,
-    depth: int = 1,
-    fit: str = "square",
-) -> Bank:
-    """Draw all views of some images; arguments and errors as of `Views`.
-
-    With a depth of D, N views are N x D rows.
-    """
-    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth, fit=fit).draw()
-
-
 def _upside_down(seed: int, view: int) -> bool:
     """Drawn with its own generator, so that the transform is the same for every depth."""
     return bool(np.random.default_rng([seed, view, 1]).random() < 0.5)

@@ -201,7 +201,7 @@ class _Samples(Sequence[Sample]):
         return image, mask, instance_numbers(item, mask.shape)
 
 
-def training_images(
+def image_views(
     stacks: Sequence[tuple[Item, ...]],
     collection: Collection,
     *,
@@ -209,25 +209,51 @@ def training_images(
     kind: str,
     size: int,
     seed: int,
-    device: torch.device,
     instances: bool,
     fit: str = "square",
-    rule: ObjectRule | None = None,
+) -> Views:
+    """The views of items, decoded when they are drawn.
+
+    Args:
+        stacks: at least one; all have the same number of slices; (item,) for a single image.
+        collection: the collection of the items.
+        views: number of views as for `bench.data.bank.Views`, like `kind` and `seed`; a view of
+            a stack has one row for each slice.
+        kind: kind of augmentation.
+        size: side S of the views in pixels.
+        seed: seed of the augmentation.
+        instances: also make views of the instance numbers, if an item has labelled instances.
+        fit: how images become squares, in `bench.data.fit.FITS`.
+
+    Raises:
+        UserError: the kind is unknown; and when views are drawn, a file cannot be read, image and
+            mask differ in size, or a mask holds a value without a class.
+    """
+    depth = len(stacks[0])
+    samples = _Samples([item for stack in stacks for item in stack], collection, depth, instances)
+    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth, fit=fit)
+
+
+def training_images(
+    views: Views, device: torch.device, numbers: bool, rule: ObjectRule | None = None
 ) -> TrainingImages:
     """The views to train on: in memory, or drawn when needed where they need `MOST_BYTES`.
 
-    Both give the same batches. Arguments and errors are those of `make_labelled_images`; the errors
-    of files that are drawn when needed are raised by the batches. With a rule for objects, the
-    views also have its maps, which are made from instance numbers.
+    Both give the same batches; the errors of files that are drawn when needed are raised by the
+    batches.
+
+    Args:
+        views: of `image_views`.
+        device: device of the images and masks.
+        numbers: whether the views have instance numbers, if an item has.
+        rule: with a rule for objects, the views also have its maps, which are made from instance
+            numbers.
     """
-    numbers = instances or rule is not None
-    sources = _views(stacks, collection, views, kind, size, seed, numbers, fit)
-    rows = len(sources) * sources.depth
-    if rows * size**2 * bytes_per_pixel(numbers, rule) > MOST_BYTES.get(
-        device.type, MOST_BYTES["cpu"]
-    ):
-        return DrawnImages(sources, device, rule)
-    return LabelledImages.of(sources.draw(), device, sources.depth, rule)
+    pixels = len(views) * views.depth * views.size**2
+    most = MOST_BYTES.get(device.type, MOST_BYTES["cpu"])
+    if pixels * bytes_per_pixel(numbers, rule) > most:
+        return DrawnImages(views, device, rule)
+    return LabelledImages.of(views.draw(), device, views.depth, rule)
 
 
 def bytes_per_pixel(numbers: bool, rule: ObjectRule | None) -> int:
@@ -238,43 +264,6 @@ def bytes_per_pixel(numbers: bool, rule: ObjectRule | None) -> int:
         rule: whose maps are learned; None for none.
     """
     return 4 + max(4 if numbers else 0, 0 if rule is None else rule.channels)
-
-
-def make_labelled_images(
-    stacks: Sequence[tuple[Item, ...]],
-    collection: Collection,
-    *,
-    views: int,
-    kind: str,
-    size: int,
-    seed: int,
-    device: torch.device,
-    instances: bool,
-    fit: str = "square",
-) -> LabelledImages:
-    """Decode items and draw all their views.
-
-    Args:
-        stacks: at least one; all have the same number of slices; (item,) for a single image.
-        collection: the collection of the items.
-        views: number of views as for `bench.data.bank.Views`, like `kind` and `seed`; a view of
-            a stack has one row for each slice.
-        kind: kind of augmentation.
-        size: side S of the views in pixels.
-        seed: seed of the augmentation.
-        device: device of the images and masks.
-        instances: also make views of the instance numbers, if an item has labelled instances.
-        fit: how images become squares, in `bench.data.fit.FITS`.
-
-    Returns:
-        The views, without prompts.
-
-    Raises:
-        UserError: a file cannot be read, image and mask differ in size, a mask holds a value
-            without a class, or the kind is unknown.
-    """
-    sources = _views(stacks, collection, views, kind, size, seed, instances, fit)
-    return LabelledImages.of(sources.draw(), device, sources.depth)
 
 
 def _true_maps(bank: Bank, rule: ObjectRule) -> Tensor:
@@ -288,19 +277,3 @@ def _true_maps(bank: Bank, rule: ObjectRule) -> Tensor:
         maps[row, 0] = np.where(inside, maps[row, 0].clip(min=1), 0)
         tell("measuring distances in views", row + 1, len(bank))
     return torch.from_numpy(maps)
-
-
-def _views(
-    stacks: Sequence[tuple[Item, ...]],
-    collection: Collection,
-    views: int,
-    kind: str,
-    size: int,
-    seed: int,
-    instances: bool,
-    fit: str,
-) -> Views:
-    depth = len(stacks[0])
-    items = [item for stack in stacks for item in stack]
-    samples = _Samples(items, collection, depth, instances)
-    return Views(samples, views=views, size=size, kind=kind, seed=seed, depth=depth, fit=fit)

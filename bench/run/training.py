@@ -9,7 +9,7 @@ from bench.data.items import Collection
 from bench.data.split import Split
 from bench.data.stacks import stacks
 from bench.evaluate.whole import validation_dice
-from bench.learn.images import make_labelled_images, training_images
+from bench.learn.images import LabelledImages, image_views, training_images
 from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.run.events import Say, TrainingProgress
@@ -68,21 +68,27 @@ def train_model(
     if saved is not None:
         saved.begin()
     recipe, depth = cell.recipe, cell.task.depth
+    rule = model.object_rule if model.object_rule.channels else None
+    prompted = model.prompt_rule is not None
     settings: dict[str, Any] = {
         "collection": collection,
         "size": cell.task.image_size,
         "seed": cell.seed,
-        "device": model.device,
-        "instances": model.prompt_rule is not None,
         "fit": cell.task.fit,
     }
     shown = stacks(parts.val, depth)[: max(1, VALIDATION_IMAGES // depth)]
     validation = None
     if shown:
-        validation = make_labelled_images(shown, views=0, kind="none", **settings)
-        validation = validation.with_prompts(model.prompt_rule)
-    # More views than the steps take would be made in vain.
-    views = min(recipe.bank_views, recipe.steps * recipe.batch_size)
+        bank = image_views(shown, views=0, kind="none", instances=prompted, **settings).draw()
+        validation = LabelledImages.of(bank, model.device, depth).with_prompts(model.prompt_rule)
+    views = image_views(
+        stacks(parts.train, depth, step=1),
+        # More views than the steps take would be made in vain.
+        views=min(recipe.bank_views, recipe.steps * recipe.batch_size),
+        kind=recipe.augmentation,
+        instances=prompted or rule is not None,
+        **settings,
+    )
     shown_bytes = 0 if validation is None else validation.nbytes
     data_bytes = 0
 
@@ -94,13 +100,7 @@ def train_model(
 
     curve = fit(
         model,
-        training_images(
-            stacks(parts.train, depth, step=1),
-            views=views,
-            kind=recipe.augmentation,
-            rule=model.object_rule if model.object_rule.channels else None,
-            **settings,
-        ),
+        training_images(views, model.device, prompted or rule is not None, rule),
         seed=cell.seed,
         report=report,
         validate=lambda: None if validation is None else validation_dice(model, validation),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from banks import make_bank
 from folders import make_folder
 from torch import nn
 
@@ -17,7 +18,7 @@ from bench import SamSegmenter, SemanticDecoder, Task, UserError, cli, load_sam,
 from bench.ask.grid import expand, recipe_of
 from bench.ask.request import Request
 from bench.cost import measure
-from bench.data.bank import Bank, make_bank
+from bench.data.bank import Bank
 from bench.errors import UnsupportedError
 from bench.learn.images import LabelledImages
 from bench.learn.loop import fit, learning_rate, make_optimizer, train_step

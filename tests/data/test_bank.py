@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from banks import make_bank
 from scipy import ndimage
 
-from bench.data.bank import KINDS, Bank, Views, make_bank
+from bench.data.bank import KINDS, Bank, Views
 from bench.data.fit import resize_image, resize_mask
 from bench.data.items import IGNORE
 from bench.errors import UserError

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from banks import make_bank
 from PIL import Image
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from bench.data.bank import KINDS, make_bank
+from bench.data.bank import KINDS
 from bench.data.fit import FITS, PADDING, fitted_size, resize_image, resize_mask
 from bench.data.items import IGNORE
 from bench.errors import UserError

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from banks import make_bank
 from torch import Tensor, nn
 
 from bench import Task, cli
 from bench.cost import measure
-from bench.data.bank import KINDS, make_bank
+from bench.data.bank import KINDS
 from bench.data.items import Collection, Item
 from bench.data.stacks import stacks
 from bench.errors import UserError

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from banks import make_bank
 from folders import make_folder
 from torch import nn
 
 from bench.cost.predict.memory import kept_bytes
-from bench.data.bank import Bank, make_bank
+from bench.data.bank import Bank
 from bench.errors import UnsupportedError
 from bench.learn.distance_loss import SCALE, distance_loss
 from bench.learn.images import (
@@ -19,6 +20,7 @@ from bench.learn.images import (
     DrawnImages,
     LabelledImages,
     TrainingImages,
+    image_views,
     training_images,
 )
 from bench.learn.losses import get_loss
@@ -124,17 +126,16 @@ def test_views_that_are_drawn_for_each_batch_have_the_same_distances(
     collection = load_collection(str(folder))
 
     def views() -> TrainingImages:
-        return training_images(
+        made = image_views(
             [(item,) for item in collection.items],
             collection,
             views=8,
             kind="standard",
             size=32,
             seed=0,
-            device=torch.device("cpu"),
-            instances=False,
-            rule=RULES["distances"],
+            instances=True,
         )
+        return training_images(made, torch.device("cpu"), True, RULES["distances"])
 
     stored = views()
     monkeypatch.setitem(MOST_BYTES, "cpu", 0)

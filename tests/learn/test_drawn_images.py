@@ -7,7 +7,7 @@ import torch
 
 from bench.data.items import Collection, Item
 from bench.learn import images as images_module
-from bench.learn.images import DrawnImages, LabelledImages, training_images
+from bench.learn.images import DrawnImages, LabelledImages, image_views, training_images
 from bench.learn.loop import fit
 from bench.learn.model import Model
 from bench.sam.prompts import PromptRule, Prompts
@@ -25,12 +25,13 @@ def item(number: int, volume: str = "") -> Item:
 
 def views(stacks: Sequence[tuple[Item, ...]], **settings: Any) -> LabelledImages | DrawnImages:
     items = tuple(dict.fromkeys(one for stack in stacks for one in stack))
-    made = training_images(
+    drawn = image_views(
         stacks,
         Collection("c", ("ground", "object"), items),
-        **{"views": 9, "kind": "standard", "size": 16, "seed": 3, "device": CPU, **settings},
+        **{"views": 9, "kind": "standard", "size": 16, "seed": 3, **settings},
         instances=True,
     )
+    made = training_images(drawn, CPU, numbers=True)
     assert isinstance(made, LabelledImages | DrawnImages)
     return made
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
+from banks import make_bank
 from PIL import Image
 from scipy import ndimage
 
-from bench.data.bank import make_bank
 from bench.data.decode import decode, instance_numbers
 from bench.data.folder.read import read_folder
 from bench.data.items import IGNORE

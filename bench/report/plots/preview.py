@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
-from bench.data.bank import KINDS, Bank, make_bank
+from bench.data.bank import KINDS, Bank, Views
 from bench.data.decode import decode
 from bench.data.fit import FITS
 from bench.data.items import IGNORE, Collection, Item
@@ -66,8 +66,9 @@ def write_preview(
         raise UserError(f"views of {size} px are none: give a side of 1 px or more")
     items = _spread(split(collection).train, images)
     pairs = [decode(item, collection) for item in items]
-    draw = partial(make_bank, pairs, size=size, seed=seed, fit=fit)
-    whole, bank = draw(views=0, kind="none"), draw(views=(views + 1) * len(items), kind=kind)
+    make = partial(Views, pairs, size=size, seed=seed, fit=fit)
+    whole = make(views=0, kind="none").draw()
+    bank = make(views=(views + 1) * len(items), kind=kind).draw()
     with style():
         figure = draw_preview(collection, kind, items, whole, _without(bank, whole, views), fit)
         (written,) = save(figure, path.with_suffix(""), vector=False)
