@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -29,7 +30,6 @@ class Criterion:
         unit: "points" or the unit of the error.
         of_set: the merit of the test set of a record; None where it is not defined.
         of_image: the merit of one image, from its row and the names of the classes.
-        has_margin: whether a margin in percentage points makes sense for it.
         pooled: whether the merit of a set is that of all its pixels together, as for Dice and IoU;
             otherwise it is the mean over images.
     """
@@ -39,8 +39,12 @@ class Criterion:
     unit: str
     of_set: Callable[[Record], float | None]
     of_image: Callable[[ScoreRow, Sequence[str]], float | None]
-    has_margin: bool = True
     pooled: bool = False
+
+    @property
+    def has_margin(self) -> bool:
+        """Whether a margin in percentage points makes sense for it."""
+        return self.unit == "points"
 
     def sums(self, record: Record) -> dict[str, Floats]:
         """Numerators and denominators (R, 2) of each test specimen, as in `ScoreSums`.
@@ -69,49 +73,40 @@ class Criterion:
         return values
 
 
-def _share(name: str, title: str, metric: str, image: str, *, pooled: bool = False) -> Criterion:
-    """A score in [0, 1] with its own value for the whole test set."""
-
-    def of_set(record: Record) -> float | None:
-        value = record.metrics.get(metric)
-        return None if value is None else PERCENT * value
-
-    def of_image(row: ScoreRow, classes: Sequence[str]) -> float | None:
-        value = row.get(image)
-        return None if value is None else PERCENT * value
-
-    return Criterion(name, title, "points", of_set, of_image, pooled=pooled)
-
-
-def _error(
-    name: str, title: str, unit: str, figure: str, *, scale: float, has_margin: bool
+def _figure(
+    name: str, title: str, unit: str, metric: str, image: str, *, scale: float, pooled: bool = False
 ) -> Criterion:
+    """A figure of the whole test set and of one image; its merit is `scale` times the figure."""
+
+    def merit(value: float | None) -> float | None:
+        return None if value is None else scale * value
+
+    return Criterion(
+        name,
+        title,
+        unit,
+        of_set=lambda record: merit(record.metrics.get(metric)),
+        of_image=lambda row, classes: merit(row.get(image)),
+        pooled=pooled,
+    )
+
+
+_share = partial(_figure, unit="points", scale=PERCENT)  # of a score in [0, 1]
+
+
+def _error(name: str, title: str, unit: str, figure: str) -> Criterion:
     """The mean absolute error of a reading over the foreground classes, negative."""
 
     def of_image(row: ScoreRow, classes: Sequence[str]) -> float | None:
         values = (row.get(f"{figure}/{label}") for label in classes[1:])
-        return _negative(abs(value) * scale for value in values if value is not None)
+        return _negative(abs(value) * PERCENT for value in values if value is not None)
 
     def of_set(record: Record) -> float | None:
         merits = (of_image(row, record.classes) for row in record.per_image)
         known = [merit for merit in merits if merit is not None]
         return fmean(known) if known else None
 
-    return Criterion(name, title, unit, of_set, of_image, has_margin)
-
-
-def _distance(name: str, title: str, metric: str, image: str) -> Criterion:
-    """A distance in pixels, negative."""
-
-    def of_set(record: Record) -> float | None:
-        value = record.metrics.get(metric)
-        return None if value is None else -value
-
-    def of_image(row: ScoreRow, classes: Sequence[str]) -> float | None:
-        value = row.get(image)
-        return None if value is None else -value
-
-    return Criterion(name, title, "px", of_set, of_image, has_margin=False)
+    return Criterion(name, title, unit, of_set, of_image)
 
 
 def _negative(values: Iterable[float]) -> float | None:
@@ -119,34 +114,20 @@ def _negative(values: Iterable[float]) -> float | None:
     return -fmean(known) if known else None
 
 
-DICE = _share("dice", "Dice", "dice_dataset", "dice", pooled=True)
+DICE = _share("dice", "Dice", metric="dice_dataset", image="dice", pooled=True)
 
 CRITERIA = {
     one.name: one
     for one in (
         DICE,
-        _share("iou", "IoU", "iou_dataset", "iou", pooled=True),
-        _share("boundary_iou", "boundary IoU", "boundary_iou", "boundary_iou"),
-        _share("pq", "PQ", "pq_dataset", "pq"),
-        _share("aji", "AJI", "aji_dataset", "aji"),
-        _share("ap", "AP", "ap_dataset", "ap"),
-        _distance("hd95", "HD95", "hd95_pooled_px", "hd95"),
-        _error(
-            "phase_fraction",
-            "error of the phase fraction",
-            "points",
-            "phase_fraction_error",
-            scale=PERCENT,
-            has_margin=True,
-        ),
-        _error(
-            "d50",
-            "relative error of d50",
-            "%",
-            "d50_relative_error",
-            scale=PERCENT,
-            has_margin=False,
-        ),
+        _share("iou", "IoU", metric="iou_dataset", image="iou", pooled=True),
+        _share("boundary_iou", "boundary IoU", metric="boundary_iou", image="boundary_iou"),
+        _share("pq", "PQ", metric="pq_dataset", image="pq"),
+        _share("aji", "AJI", metric="aji_dataset", image="aji"),
+        _share("ap", "AP", metric="ap_dataset", image="ap"),
+        _figure("hd95", "HD95", "px", "hd95_pooled_px", "hd95", scale=-1.0),
+        _error("phase_fraction", "error of the phase fraction", "points", "phase_fraction_error"),
+        _error("d50", "relative error of d50", "%", "d50_relative_error"),
     )
 }
 

@@ -145,7 +145,7 @@ def outlook(best: Evidence, records: Iterable[Record], criterion: Criterion) -> 
             and number of labels (or steps) are used.
         criterion: only Dice and other scores in percent are forecast.
     """
-    if not criterion.has_margin or criterion.unit != "points" or criterion.name.startswith("phase"):
+    if not criterion.has_margin or criterion.name.startswith("phase"):
         return []
     cell = best.arm.cells[0]
     stored = [record for record in records if record.status == "ok"]
