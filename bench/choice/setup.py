@@ -18,9 +18,9 @@ from bench.cost.predict.time import probe_speed
 from bench.errors import UserError
 from bench.files import write_atomic
 from bench.plugins.registry import list_methods
-from bench.run.cell import prompt_origin
 from bench.run.process import isolate
 from bench.run.schedule import RunSettings
+from bench.run.setup import prompt_origin
 from bench.spec import Cell
 
 RUNS = 3  # seeds with one split, or folds

@@ -1,11 +1,13 @@
 """The protocol of one cell, the same for every method."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from bench.cost.measure import count_cost, measure_cost
 from bench.cost.predict.memory import VALIDATION_IMAGES
@@ -13,17 +15,16 @@ from bench.cost.remember import remembered
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
 from bench.data.parallel import listening, tell
-from bench.data.split import Split, join_groups, split
+from bench.data.split import Split
 from bench.errors import DivergedError, UnsupportedError, UserError, WriteError
 from bench.evaluate.modes import get_mode
 from bench.evaluate.object_width import widths_of_missed_classes
 from bench.evaluate.scoring import Prediction, Scoring
 from bench.evaluate.zoom import check_validation_images, choose_zoom
+from bench.files import write_error
 from bench.learn.model import Model
-from bench.objects.rules import get_rule
 from bench.plugins.registry import get_method, load_collection
 from bench.record_values import Cost, PredictedCost
-from bench.run.class_maps import write_class_map
 from bench.run.device_memory import available_bytes
 from bench.run.environment import environment
 from bench.run.events import CellProgress, CostPredicted, PhaseStarted, Say
@@ -34,12 +35,12 @@ from bench.run.proposer import Alone, Proposer
 from bench.run.record_images import selection_of
 from bench.run.same_training import take_over, trained_before
 from bench.run.saved_training import SavedTraining, state_key
+from bench.run.setup import build_model, prompt_origin, split_of
 from bench.run.speed_lock import SpeedLock
 from bench.run.stop import StopSignals
 from bench.run.store import Store
-from bench.run.training import train_model
-from bench.sam.encoder import checkpoint_blocks
-from bench.spec import AUTO, Cell, PromptSource, Record, Status
+from bench.run.training import Training, train_model
+from bench.spec import AUTO, Cell, Record, Status
 
 
 def run_cell(
@@ -99,30 +100,16 @@ def run_cell(
     if cell.test_dataset:
         in_domain = mode.predict(model, parts.test, collection, second)
 
-    saved = None
-    if stop is not None and store.save_s and model.trainable:
-        key = state_key(cell, device)
-        saved = SavedTraining(store.training(cell), key, store.save_s, say, stop)
-    twin = trained_before(cell, store, str(device)) if model.trainable else None
-    if twin is None:
-        training = train_model(model, cell, collection, parts, say, saved)
-    else:
-        training = take_over(model, twin)
+    training, facts = _train(model, cell, collection, parts, store, device, say, stop)
     if proposer is not None:
         proposer.train(cell, collection, parts, store, say, stop)
 
     say(PhaseStarted("evaluate"))
+    give_way = lock.give_way if lock else lambda: None
     zoom = None
     if recipe.zoom == AUTO:
-        shown = parts.val[:VALIDATION_IMAGES]
-        zoom = choose_zoom(model, shown, collection, lock.give_way if lock else lambda: None)
-    scoring, folder = Scoring(tested), store.predictions(cell)
-    for number, prediction in enumerate(predictions, start=1):
-        if lock is not None:
-            lock.give_way()
-        scoring.add(prediction)
-        write_class_map(prediction.classes, folder / f"{prediction.item.name}.png")
-        tell("evaluating images", number, len(items))
+        zoom = choose_zoom(model, parts.val[:VALIDATION_IMAGES], collection, give_way)
+    scoring = _evaluate(predictions, tested, len(items), store.predictions(cell), give_way)
     metrics = scoring.summary()
     scale = model.zoom if mode.native else None
     metrics |= widths_of_missed_classes(metrics, items, tested, cell.task, scale=scale)
@@ -153,8 +140,7 @@ def run_cell(
             "images": _image_facts(collection, tested),
         }
         | ({} if lock is None else {"speeds": lock.conditions})
-        | ({} if saved is None or twin is not None else saved.facts)
-        | ({} if twin is None else {"trained_as": twin.stem})
+        | facts
         | ({} if proposer is None else {"proposer": proposer.facts})
         | ({} if zoom is None else {"zoom": zoom.to_dict()}),
         predicted=forecast,
@@ -164,6 +150,50 @@ def run_cell(
         predicted = replace(parts, test=(*parts.test, *items))
         keep_model(model.module, record, predicted, origin, store.model(cell), store.keep)
     return record
+
+
+def _train(
+    model: Model,
+    cell: Cell,
+    collection: Collection,
+    parts: Split,
+    store: Store,
+    device: torch.device,
+    say: Say,
+    stop: StopSignals | None,
+) -> tuple[Training, dict[str, Any]]:
+    """Train a model, or take over the training of an equal cell; with its facts for the record."""
+    saved = None
+    if stop is not None and store.save_s and model.trainable:
+        key = state_key(cell, device)
+        saved = SavedTraining(store.training(cell), key, store.save_s, say, stop)
+    twin = trained_before(cell, store, str(device)) if model.trainable else None
+    if twin is not None:
+        return take_over(model, twin), {"trained_as": twin.stem}
+    training = train_model(model, cell, collection, parts, say, saved)
+    return training, {} if saved is None else saved.facts
+
+
+def _evaluate(
+    predictions: Iterator[Prediction],
+    tested: Collection,
+    number: int,
+    folder: Path,
+    give_way: Callable[[], None],
+) -> Scoring:
+    """The scores of all predictions, whose class maps are written to the folder as PNG."""
+    scoring = Scoring(tested)
+    for done, prediction in enumerate(predictions, start=1):
+        give_way()
+        scoring.add(prediction)
+        path = folder / f"{prediction.item.name}.png"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(prediction.classes).save(path)
+        except OSError as error:
+            raise write_error(path, error) from error
+        tell("evaluating images", done, number)
+    return scoring
 
 
 def _predict(
@@ -200,55 +230,6 @@ def _in_domain(predictions: Iterator[Prediction], collection: Collection) -> dic
     if not scoring.images:
         return {}
     return {f"in_domain_{name}": value for name, value in scoring.summary().items()}
-
-
-def split_of(cell: Cell, collection: Collection) -> Split:
-    """The parts of a cell's dataset.
-
-    Args:
-        cell: gives fold, seed, label budget, ratio, and the groups that are joined.
-        collection: the dataset of the cell, not the one of `--test-dataset`.
-
-    Raises:
-        UserError: the dataset cannot be split in this way.
-    """
-    return split(
-        join_groups(collection, cell.joined),
-        fold=cell.fold,
-        folds=cell.folds,
-        seed=cell.seed,
-        labels=cell.labels,
-        ratio=cell.split,
-    )
-
-
-def build_model(cell: Cell, device: torch.device) -> Model:
-    """The model of a cell before its training; sets the seed of torch's generator.
-
-    Args:
-        cell: gives method, options, task, recipe and seed.
-        device: device of the model.
-
-    Raises:
-        UserError: the method or the loss is unknown, or the options or weights cannot be used.
-        UnsupportedError: the method cannot be used for the task, or not with checkpointing.
-    """
-    torch.manual_seed(cell.seed)
-    task = get_rule(cell.recipe.objects).built_task(cell.task)
-    module = get_method(cell.method).build(task, **cell.options).to(device)
-    if cell.recipe.checkpointing:
-        checkpoint_blocks(module)
-    return Model(module, cell.task, cell.recipe)
-
-
-def prompt_origin(cell: Cell) -> PromptSource:
-    """The origin of the prompts of a cell at evaluation: "none", "automatic" or "oracle".
-
-    Raises:
-        UserError: the method or the evaluation mode is unknown.
-    """
-    method = get_method(cell.method)
-    return get_mode(cell.recipe.evaluation).prompt_origin(method.prompt_origin(cell.options))
 
 
 def _image_facts(collection: Collection, tested: Collection) -> dict[str, Any]:

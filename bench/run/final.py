@@ -17,11 +17,11 @@ from bench.keep.header import ModelHeader, Score, without_paths
 from bench.keep.model_card import write_card
 from bench.keep.model_file import save_model
 from bench.plugins.registry import load_collection
-from bench.run.cell import build_model, prompt_origin, split_of
 from bench.run.environment import environment
 from bench.run.events import PhaseStarted, Say
 from bench.run.record_images import selection_of
 from bench.run.saved_training import SavedTraining, state_key
+from bench.run.setup import build_model, prompt_origin, split_of
 from bench.run.stop import StopSignals
 from bench.run.training import train_model
 from bench.spec import Cell

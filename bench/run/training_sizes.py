@@ -6,9 +6,9 @@ from typing import Any
 from bench.data.items import Collection
 from bench.data.selection import Selection
 from bench.plugins.registry import load_collection
-from bench.run.cell import split_of
 from bench.run.predictor import training_size
 from bench.run.record_images import selection_of
+from bench.run.setup import split_of
 from bench.spec import Cell
 
 
