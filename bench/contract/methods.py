@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.contract.promise import Outcome, expect, run_promise, shortened
 from bench.contract.tiny import TINY_CLASSES, write_tiny_folder
-from bench.cost import trained_state
+from bench.cost.params import trained_state
 from bench.errors import UnsupportedError, UserError
 from bench.keep.model_file import load_module
 from bench.learn.losses import ce_dice

@@ -11,14 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.cost import (
-    checkpoint_bytes,
-    count_flops_of_parts,
-    count_params,
-    count_params_of_parts,
-    count_train_step_flops,
-    trained_state,
-)
+from bench.cost.flops import count_flops, count_flops_of_parts
+from bench.cost.params import checkpoint_bytes, count_params, count_params_of_parts, trained_state
 from bench.errors import UnsupportedError, UserError, check_number
 from bench.learn.model import Model
 from bench.plugins.registry import Method
@@ -140,7 +134,7 @@ def count_model(model: Model, batch: int) -> Counts:
         total_params=total,
         saved_bytes=checkpoint_bytes(trained_state(module)),
         forward_flops=sum(part_flops.values()),
-        train_step_flops=count_train_step_flops(step) if trainable else 0,
+        train_step_flops=count_flops(step) if trainable else 0,
         part_params=count_params_of_parts(module),
         part_flops=part_flops,
         output_shape=tuple(shape),

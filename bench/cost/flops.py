@@ -36,29 +36,35 @@ def on_meta(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo=moved)
 
 
-def count_forward_flops(forward: Callable[[], Any]) -> int:
-    """Count the FLOPs (2 x multiply-adds) of one call of `forward`.
+def count_flops(call: Callable[[], Any]) -> int:
+    """Count the FLOPs (2 x multiply-adds) of a call: a forward pass, or a training step.
 
     Gradients are enabled during the call, because without them torch's counter fails on modules
     whose output is a view of a trainable parameter, as in SAM's prompt encoder. Use a model from
-    `on_meta` and inputs on the meta device, so that nothing is computed.
+    `on_meta` and inputs on the meta device, so that nothing is computed; there, the backward pass
+    of attention counts 2 x its forward pass, while with a flash kernel, which recomputes the
+    logits, it counts 2.5 x. Gradients that no trainable parameter needs are not computed and
+    therefore not counted. Operations that activation checkpointing computes twice count twice. The
+    operations of the optimiser are elementwise and count as 0.
 
     Args:
-        forward: runs the model once; its result is not used.
+        call: runs the model once, with loss and backward pass for a training step; its result is
+            not used. On the meta device it must not read a value (`loss.item()`), because tensors
+            there have none.
     """
-    return _count(forward)
+    return int(_run_counted(call).get_total_flops())
 
 
 def count_flops_of_parts(forward: Callable[[], Any], module: nn.Module) -> dict[str, int]:
     """FLOPs (2 x multiply-adds) of one call of `forward` in each part of `module`.
 
     Args:
-        forward: calls `module`; as in `count_forward_flops`.
+        forward: calls `module`; as in `count_flops`.
         module: its direct children are the parts.
 
     Returns:
         Names of children to their FLOPs, and "" to those outside all children; their sum is
-        `count_forward_flops(forward)`. Names without FLOPs are left out.
+        `count_flops(forward)`. Names without FLOPs are left out.
     """
     counter = _run_counted(forward)
     root = type(module).__name__
@@ -73,22 +79,6 @@ def count_flops_of_parts(forward: Callable[[], Any], module: nn.Module) -> dict[
             parts[part] = parts.get(part, 0) + flops[name]
     rest = int(counter.get_total_flops()) - sum(parts.values())
     return {name: count for name, count in {**parts, "": rest}.items() if count}
-
-
-def count_train_step_flops(step: Callable[[], Any]) -> int:
-    """Count the FLOPs (2 x multiply-adds) of one training step: forward, loss and backward pass.
-
-    Gradients that no trainable parameter needs are not computed and therefore not counted.
-    Operations that activation checkpointing computes twice count twice. The operations of the
-    optimiser are elementwise and count as 0. Use the meta device (`on_meta`): there, the backward
-    pass of attention counts 2 x its forward pass; with a flash kernel, which recomputes the logits,
-    it counts 2.5 x.
-
-    Args:
-        step: runs forward, loss and backward pass once; its result is not used. On the meta device
-            it must not read a value (`loss.item()`), because tensors there have none.
-    """
-    return _count(step)
 
 
 def flops_of_operator(
@@ -115,7 +105,7 @@ def flops_of_operator(
 def count_macs_fvcore(model: nn.Module, images: Tensor, *others: Any) -> int | None:
     """Count the multiply-adds of `model(images, *others)` with fvcore, as a second opinion.
 
-    Twice this number differs from `count_forward_flops` by fvcore's estimates for other operators:
+    Twice this number differs from `count_flops` by fvcore's estimates for other operators:
     5 per element of a layer, group or instance norm (4 without scale and shift), 2 per element of a
     BatchNorm, 4 per output element of bilinear resizing, 1 per output element of nearest resizing,
     1 per input element of adaptive average pooling. Operations that do not influence the output
@@ -175,10 +165,6 @@ def _fvcore_total(model: nn.Module, images: Tensor) -> int:
     analysis.set_op_handle("aten::_convolution_mode", same_padding)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return int(analysis.total())
-
-
-def _count(call: Callable[[], Any]) -> int:
-    return int(_run_counted(call).get_total_flops())
 
 
 def _run_counted(call: Callable[[], Any]) -> FlopCounterMode:

@@ -7,15 +7,10 @@ from dataclasses import replace
 
 import torch
 
-from bench.cost import (
-    MemorySplit,
-    Throughput,
-    count_macs_fvcore,
-    measure_memory,
-    measure_throughput,
-    on_meta,
-)
 from bench.cost.count import count_model
+from bench.cost.flops import count_macs_fvcore, on_meta
+from bench.cost.memory import MemorySplit, measure_memory
+from bench.cost.throughput import Throughput, measure_throughput
 from bench.learn.frozen import run_frozen_stages
 from bench.learn.images import LabelledImages
 from bench.learn.loop import make_optimizer, train_step

@@ -15,30 +15,23 @@ import numpy.typing as npt
 
 from bench.data.decode import instance_numbers
 from bench.data.items import IGNORE, Collection, Item
-from bench.metrics import (
-    ImageReadings,
-    ImageScore,
+from bench.metrics.objects import (
     ObjectScore,
-    OrganScore,
-    SaliencyScore,
-    Shapes,
     objects_row,
-    read_image,
-    read_shapes,
-    score_image,
     score_objects_by_class,
-    score_saliency,
-    score_volume,
-    shapes_row,
-    size_counts_row,
-    summarise,
     summarise_objects,
+)
+from bench.metrics.readings import (
+    ImageReadings,
+    read_image,
+    size_counts_row,
     summarise_phases,
     summarise_readings,
-    summarise_saliency,
-    summarise_volumes,
-    volume_row,
 )
+from bench.metrics.saliency import SaliencyScore, score_saliency, summarise_saliency
+from bench.metrics.scores import ImageScore, score_image, summarise
+from bench.metrics.shapes import Shapes, read_shapes, shapes_row
+from bench.metrics.volumes import OrganScore, score_volume, summarise_volumes, volume_row
 
 Map = npt.NDArray[np.uint8]
 Row = dict[str, Any]

@@ -15,8 +15,7 @@ from bench.data.stacks import stacks
 from bench.evaluate.scoring import Map, Prediction
 from bench.learn.images import LabelledImages
 from bench.learn.model import Model
-from bench.metrics import confusion_matrix, dice_per_class
-from bench.metrics.overlap import mean_defined
+from bench.metrics.overlap import confusion_matrix, dice_per_class, mean_defined
 from bench.sam.prompts import Prompts, nearest
 
 

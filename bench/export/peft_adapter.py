@@ -9,7 +9,7 @@ import torch
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
-from bench.cost import trained_state
+from bench.cost.params import trained_state
 from bench.errors import UnsupportedError
 from bench.export.agreement import check_images, largest_difference, to_unit
 from bench.export.libraries import import_library

@@ -56,17 +56,6 @@ def write_sam(sam: Sam, path: Path, header: Mapping[str, str]) -> None:
         archive.writestr(f"{folder}/{HEADER}", json.dumps(header, indent=1))
 
 
-def read_sam_header(path: Path) -> dict[str, str]:
-    """The header of a file of `write_sam`; StopIteration for an archive without one.
-
-    Raises:
-        OSError or zipfile.BadZipFile: the file cannot be read as an archive.
-    """
-    with zipfile.ZipFile(path) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(f"/{HEADER}"))
-        return dict(json.loads(archive.read(name)))
-
-
 def predictor_masks(
     sam: Sam, image: npt.NDArray[np.uint8], prompts: Prompts, several: bool, points: bool
 ) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
-from bench.cost import measure_throughput
 from bench.cost.measure import BLOCK_S, BLOCKS, LIMIT_S, STEADY, WARMUP_S
+from bench.cost.throughput import measure_throughput
 
 SIDE, BATCH = 128, 4  # px, images
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.cost import trained_state
+from bench.cost.params import trained_state
 from bench.errors import UnsupportedError, UserError, WriteError
 from bench.files import atomic_path, file_sha256
 from bench.keep.header import ModelHeader, read_header, unreadable

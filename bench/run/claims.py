@@ -78,15 +78,6 @@ def is_claimed(folder: Path, cell_id: str) -> bool:
         return False
 
 
-def describe_holder(folder: Path, cell_id: str) -> str:
-    """Who holds a claim, as "process 12 on node7"; "" if it does not say."""
-    try:
-        values = json.loads((folder / cell_id).read_text())
-        return f"process {values['pid']} on {values['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
 def _lock_own(path: Path) -> IO[bytes] | None:
     """The file of a claim, locked and marked as that of this process; None if another has it."""
     while True:

@@ -22,7 +22,7 @@ from rich.table import Table
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from bench.cost import measure_memory
+from bench.cost.memory import measure_memory
 from bench.sam import freeze
 from bench.sam.backbone import get_backbone
 from bench.sam.encoder import FastEncoder, checkpoint_blocks

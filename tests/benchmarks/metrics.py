@@ -27,13 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
-from bench.metrics import (
-    confusion_matrix,
-    dice_per_class,
-    iou_per_class,
-    pixel_accuracy,
-    surface_distances,
-)
+from bench.metrics.boundary import surface_distances
+from bench.metrics.overlap import confusion_matrix, dice_per_class, iou_per_class, pixel_accuracy
 
 Labels = npt.NDArray[np.uint8]
 Pairs = list[tuple[Labels, Labels]]  # prediction, mask

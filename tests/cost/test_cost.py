@@ -25,21 +25,12 @@ from segment_anything.modeling import (
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bench.cost import (
-    MemorySplit,
-    StorageMeter,
-    checkpoint_bytes,
-    count_forward_flops,
-    count_macs_fvcore,
-    count_params,
-    count_train_step_flops,
-    measure_memory,
-    measure_throughput,
-    on_meta,
-    throughput,
-    trained_state,
-)
+from bench.cost import throughput
+from bench.cost.flops import count_flops, count_macs_fvcore, on_meta
 from bench.cost.measure import measure_cost, measure_training_memory
+from bench.cost.memory import MemorySplit, StorageMeter, measure_memory
+from bench.cost.params import checkpoint_bytes, count_params, trained_state
+from bench.cost.throughput import measure_throughput
 from bench.learn.model import Model
 from bench.plugins.registry import get_method
 from bench.spec import Recipe, Task
@@ -157,14 +148,14 @@ def formula(batch: int) -> dict[str, int]:
 def test_forward_flops_are_twice_the_multiply_adds() -> None:
     model = on_meta(Attention())
     images = torch.empty(2, 3, 16, 16, device="meta")
-    assert count_forward_flops(lambda: model(images)) == 2 * sum(formula(2).values())
+    assert count_flops(lambda: model(images)) == 2 * sum(formula(2).values())
 
 
 def test_train_step_counts_both_gradients_but_none_of_the_images() -> None:
     model = on_meta(Attention())
     images = torch.empty(2, 3, 16, 16, device="meta")
     macs = formula(2)
-    counted = count_train_step_flops(lambda: model(images).sum().backward())
+    counted = count_flops(lambda: model(images).sum().backward())
     assert counted == 2 * (3 * sum(macs.values()) - macs["stem"])
 
 
@@ -174,7 +165,7 @@ def test_frozen_part_has_no_backward_flops() -> None:
     model.get_submodule("head").requires_grad_(True)
     images = torch.empty(2, 3, 16, 16, device="meta")
     macs = formula(2)
-    counted = count_train_step_flops(lambda: model(images).sum().backward())
+    counted = count_flops(lambda: model(images).sum().backward())
     assert counted == 2 * (sum(macs.values()) + macs["head"])  # only the gradient of its weight
 
 
@@ -199,7 +190,7 @@ def test_sam_counts_the_same_on_meta_and_cpu(prompt: str) -> None:
             "boxes": {"boxes": torch.zeros(1, 4, device=device)},
         }
         images = torch.zeros(1, 3, 64, 64, device=device)
-        return count_forward_flops(lambda: sam(images, **prompts[prompt]))
+        return count_flops(lambda: sam(images, **prompts[prompt]))
 
     assert count(on_meta(model), "meta") == count(model, "cpu") > 0
 
@@ -209,8 +200,8 @@ def test_unet_is_counted_on_meta() -> None:
 
     unet = on_meta(smp.Unet("resnet18", 3, None, decoder_channels=(32, 16, 8)))
     images = torch.empty(2, 3, 32, 32, device="meta")
-    forward = count_forward_flops(lambda: unet(images))
-    step = count_train_step_flops(lambda: unet(images).sum().backward())
+    forward = count_flops(lambda: unet(images))
+    step = count_flops(lambda: unet(images).sum().backward())
     stem = 2 * 2 * 16 * 16 * 64 * 3 * 49  # its inputs are images, which need no gradient
     assert step == 3 * forward - stem
 
@@ -222,17 +213,17 @@ def test_grouped_convolutions_cost_three_times_their_forward_pass(
 ) -> None:
     layer = kind(32, 64, 3, stride=2, groups=groups).to("meta")
     images = torch.zeros(1, 32, 9, 9, device="meta", requires_grad=True)
-    forward = count_forward_flops(lambda: layer(images))
+    forward = count_flops(lambda: layer(images))
     pixels = (9 if kind is nn.ConvTranspose2d else 4) ** 2
     assert forward == 2 * pixels * 9 * 32 * 64 // groups
-    assert count_train_step_flops(lambda: layer(images).sum().backward()) == 3 * forward
+    assert count_flops(lambda: layer(images).sum().backward()) == 3 * forward
 
 
 def test_multihead_attention_is_counted_in_evaluation_mode() -> None:
     layer = nn.MultiheadAttention(8, 2, batch_first=True).eval().requires_grad_(False)
     tokens = torch.zeros(1, 6, 8)
     products = 6 * 8 * 8 * 4 + 2 * 6 * 6 * (4 + 4)  # four projections, two heads
-    assert count_forward_flops(lambda: layer(tokens, tokens, tokens)) == 2 * products
+    assert count_flops(lambda: layer(tokens, tokens, tokens)) == 2 * products
     assert torch.backends.mha.get_fastpath_enabled()
 
 
@@ -245,7 +236,7 @@ def test_fvcore_agrees_with_torch_on_sam_up_to_the_layer_norms() -> None:
     model = TinySam().train()
     images, boxes = torch.zeros(1, 3, 64, 64), torch.zeros(1, 4)
     macs = count_macs_fvcore(model, images, None, boxes)
-    flops = count_forward_flops(lambda: model(images, None, boxes))
+    flops = count_flops(lambda: model(images, None, boxes))
     norms: list[int] = []
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
@@ -267,7 +258,7 @@ class Unused(nn.Module):
 def test_fvcore_drops_what_the_output_does_not_need() -> None:
     tokens = torch.zeros(1, 4)
     assert count_macs_fvcore(Unused(), tokens) == 8
-    assert count_forward_flops(lambda: Unused()(tokens)) == 2 * (8 + 32)
+    assert count_flops(lambda: Unused()(tokens)) == 2 * (8 + 32)
 
 
 def test_fvcore_leaves_modes_and_statistics_alone() -> None:

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.cli import main
-from bench.cost import checkpoint_bytes, count_forward_flops, trained_state
 from bench.cost.count import cost_card
+from bench.cost.flops import count_flops
+from bench.cost.params import checkpoint_bytes, trained_state
 from bench.plugins.registry import get_method
 from bench.sam.build import build_sam, load_sam
 from bench.sam.foundation import count_added
@@ -100,7 +101,7 @@ def test_forward_flops_are_those_of_a_hand_count() -> None:
     products = 2 * (2 * tokens * tokens * d)
     tables = 2 * (2 * tokens * 8 * d)  # each query with the 8 rows and the 8 columns it sees
     mlp = 2 * 2 * tokens * d * 4 * d
-    counted = count_forward_flops(lambda: block(torch.zeros(1, 8, 8, 16, device="meta")))
+    counted = count_flops(lambda: block(torch.zeros(1, 8, 8, 16, device="meta")))
     assert counted == projections + products + tables + mlp
 
 
@@ -115,7 +116,7 @@ def test_the_plain_encoder_is_counted_alike_but_for_padding() -> None:
             window_size=8, global_attn_indexes=(2,),
         )  # fmt: skip
     image = torch.zeros(1, 3, 256, 256, device="meta")
-    assert count_forward_flops(lambda: ours(image)) == count_forward_flops(lambda: plain(image))
+    assert count_flops(lambda: ours(image)) == count_flops(lambda: plain(image))
 
 
 def test_training_steps_cost_more_the_more_learns() -> None:

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from banks import make_bank
 
-from bench.data.bank import make_bank
 from bench.data.fit import PADDING, fitted_size
 from bench.data.items import IGNORE, Collection, Item
 from bench.evaluate.whole import predict_whole

@@ -6,7 +6,8 @@ import pytest
 
 from bench.data.items import IGNORE, Collection, Item
 from bench.evaluate.scoring import Prediction, Scoring
-from bench.metrics import score_saliency, score_volume
+from bench.metrics.saliency import score_saliency
+from bench.metrics.volumes import score_volume
 
 Map = npt.NDArray[np.uint8]
 SIDE = 24

@@ -13,6 +13,7 @@ import torch
 from kept_models import make_kept_model
 from safetensors import safe_open
 from safetensors.torch import load_file
+from sam_headers import read_sam_header
 from segment_anything import SamPredictor, sam_model_registry
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from bench.export.agreement import check_images, largest_difference, to_unit
 from bench.export.model import LIMITS, export_model
 from bench.export.peft_adapter import as_one_update
 from bench.export.plain_sam import SamSizes
-from bench.export.sam_file import REGISTRY, REGISTRY_SIDE, how_to_build, read_sam_header
+from bench.export.sam_file import REGISTRY, REGISTRY_SIDE, how_to_build
 from bench.plugins.registry import list_methods
 from bench.predict.model import KeptModel
 from bench.sam.lora import LoRALinear

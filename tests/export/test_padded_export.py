@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from kept_models import make_kept_model
+from sam_headers import read_sam_header
 from segment_anything import SamPredictor
 
 import bench
 from bench.evaluate.whole import full_logits
 from bench.export.model import export_model
 from bench.export.plain_sam import SamSizes
-from bench.export.sam_file import read_sam_header
 from bench.predict.prompts import ImagePrompts
 
 SIDE = 64

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.cost import checkpoint_bytes, trained_state
+from bench.cost.params import checkpoint_bytes, trained_state
 from bench.data.traits import ImageTraits
 from bench.errors import UserError
 from bench.files import file_sha256

@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.contract.methods import completes_a_cell, promises_of
 from bench.contract.tiny import write_tiny_folder
-from bench.cost import on_meta
+from bench.cost.flops import on_meta
 from bench.data.bank import Bank
 from bench.errors import UnsupportedError, UserError
 from bench.learn.images import LabelledImages

@@ -16,21 +16,14 @@ import pytest
 from metric_cases import CLASSES, KINDS, SPACING_MM, Pair, Scores, blobs
 
 from bench.data.items import IGNORE
-from bench.metrics import (
-    objects_row,
-    read_image,
-    score_image,
-    score_objects_by_class,
-    score_saliency,
-    score_volume,
-    summarise_objects,
-    summarise_readings,
-    summarise_saliency,
-    summarise_volumes,
-)
 from bench.metrics.cases import read_case
 from bench.metrics.conventions import CONVENTIONS
 from bench.metrics.foreground import stretch
+from bench.metrics.objects import objects_row, score_objects_by_class, summarise_objects
+from bench.metrics.readings import read_image, summarise_readings
+from bench.metrics.saliency import score_saliency, summarise_saliency
+from bench.metrics.scores import score_image
+from bench.metrics.volumes import score_volume, summarise_volumes
 
 Array = npt.NDArray[Any]
 PYSODMETRICS = {  # 1.6.2, of `disc`

@@ -10,16 +10,9 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from bench.data.items import IGNORE
-from bench.metrics import (
-    boundary_iou,
-    confusion_matrix,
-    dice_per_class,
-    iou_per_class,
-    pixel_accuracy,
-    score_image,
-    summarise,
-    surface_distances,
-)
+from bench.metrics.boundary import boundary_iou, surface_distances
+from bench.metrics.overlap import confusion_matrix, dice_per_class, iou_per_class, pixel_accuracy
+from bench.metrics.scores import score_image, summarise
 
 Labels = npt.NDArray[np.uint8]
 CLASSES = ("matrix", "carbide", "pore")

@@ -5,7 +5,7 @@ import pytest
 from skimage.measure import label, regionprops
 
 from bench.data.items import IGNORE
-from bench.metrics import read_shapes, shapes_row
+from bench.metrics.shapes import read_shapes, shapes_row
 
 CLASSES = ("matrix", "particle", "fibre")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from bench.cost import trained_state
+from bench.cost.params import trained_state
 from bench.data.traits import ImageTraits
 from bench.keep.header import ModelHeader, without_paths
 from bench.keep.model_file import save_model

@@ -13,18 +13,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bench.data.items import IGNORE
-from bench.metrics import (
-    read_image,
-    score_image,
-    score_objects,
-    score_saliency,
-    score_volume,
-    summarise,
-    summarise_objects,
-    summarise_readings,
-    summarise_saliency,
-    summarise_volumes,
-)
+from bench.metrics.objects import score_objects, summarise_objects
+from bench.metrics.readings import read_image, summarise_readings
+from bench.metrics.saliency import score_saliency, summarise_saliency
+from bench.metrics.scores import score_image, summarise
+from bench.metrics.volumes import score_volume, summarise_volumes
 
 Array = npt.NDArray[Any]
 Pair = tuple[Array, Array]  # prediction, truth

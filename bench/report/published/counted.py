@@ -72,8 +72,7 @@ def _count(run: str, backbone: str, counted: CountedModel, listed: bool) -> Mapp
     import torch
 
     from bench.ask.method_words import parse_methods
-    from bench.cost import checkpoint_bytes, count_params, trained_state
-    from bench.cost.params import list_layers
+    from bench.cost.params import checkpoint_bytes, count_params, list_layers, trained_state
     from bench.spec import Task
 
     ((method, options),) = parse_methods(run)
