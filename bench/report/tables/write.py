@@ -12,10 +12,10 @@ from bench.report.compare.ranking import Block, Mark
 from bench.report.records.columns import DICE, IN_DOMAIN_DICE, MISSING, Column
 from bench.report.records.frame import NESTED
 from bench.report.records.rows import Value
-from bench.report.tables.delimited import to_csv, write_frame
+from bench.report.tables.delimited import to_csv
 from bench.report.tables.markdown import markdown_code, markdown_table
 from bench.report.tables.tex import tex_comment, tex_lines, tex_row, tex_text
-from bench.wording import plain_markdown
+from bench.wording import plain_field, plain_markdown
 
 # Marks of values that are not the best, see `Mark`.
 SIGNS: Mapping[Mark, str] = {"tied": "≈", "worse": "↓", "untestable": "?"}
@@ -43,7 +43,8 @@ def write_tables(
     written = [folder / "records.csv"]
     with atomic_path(written[0]) as temporary, temporary.open("wb") as file:
         unused = [] if frame[IN_DOMAIN_DICE.key].notna().any() else [IN_DOMAIN_DICE.key]
-        write_frame(frame.drop(columns=[*NESTED, *unused]), file)
+        shown = frame.drop(columns=[*NESTED, *unused]).map(plain_field)
+        shown.to_csv(file, index=False, lineterminator="\n")
     for comparison in make_comparisons(frame) if comparisons is None else comparisons:
         written += [
             write_atomic(
