@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench.cost.predict.remember import RememberingFakeMode
 from bench.errors import UnsupportedError, UserError
 from bench.learn.model import Model
 from bench.objects.rules import get_rule
@@ -59,7 +58,7 @@ def fake_model(
     with torch.device("meta"):
         built = get_rule(recipe.objects).built_task(task)
         module = method.build(built, **options).to("meta")
-    fakes = RememberingFakeMode()
+    fakes = FakeTensorMode(allow_non_fake_inputs=True)
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         if device == "cuda":
