@@ -1,5 +1,6 @@
 """How many objects of each size each row finds in a test image, next to the truth."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,7 +42,7 @@ def draw_size_distributions(comparison: Comparison, looks: Mapping[Row, Series])
     lines = -(-len(drawn) // columns)
     size = max(5.0, 1 + 3.2 * columns), 1.4 + 2.3 * lines
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(comparison.title, fontsize=12)
+    figure.suptitle(textwrap.fill(comparison.title, int(11 * size[0])), fontsize=12)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True).flatten()
     for axes in panels[len(drawn) :]:
         axes.set_axis_off()
