@@ -19,15 +19,12 @@ from bench.data.items import IGNORE
 from bench.report.compare.comparison import Comparison
 from bench.report.plots.gallery import (
     ERRORS,
-    WIDEST,
     Lookup,
     Pixels,
-    Shown,
-    choose,
     kinds_of_errors,
     read_labels,
-    shown_run,
 )
+from bench.report.plots.picture_choice import WIDEST, Shown, choose, shown_run
 from bench.report.plots.style import Series, class_colour
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row

@@ -24,23 +24,33 @@ FEWEST = 12  # figures for which fresh processes are started: each needs seconds
 FEWEST_FORKED = 2  # figures for which this process is forked
 
 
+Draw = Callable[..., Figure | None]  # subject, looks and perhaps a `Sheet` to a figure
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A figure that may have to be drawn.
 
     Attributes:
-        name: of its files, without suffix.
+        slug: of the table, or of what several tables share.
+        kind: such as "pareto".
         draw: function of a module that draws `subject` with `looks`; None for nothing to show.
         subject: what is drawn, a `Comparison` or several.
         looks: look of each row.
         contents: all that it shows, as JSON can hold it, for the cache.
     """
 
-    name: str
-    draw: Callable[[Any, Mapping[Row, Series]], Figure | None]
+    slug: str
+    kind: str
+    draw: Draw
     subject: Any
     looks: Mapping[Row, Series]
     contents: Any = None
+
+    @property
+    def name(self) -> str:
+        """The name of its files, without suffix."""
+        return f"{self.slug}_{self.kind}"
 
     def write(self, folder: Path) -> list[Path]:
         """Draw it and write its files; there are none if there is nothing to show.

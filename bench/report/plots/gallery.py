@@ -1,9 +1,6 @@
 """Pictures of test images: the truth, the prediction of every method, and its errors."""
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,13 @@ from bench.data.items import IGNORE
 from bench.files import file_sha256
 from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.plots.cache import FigureCache
+from bench.report.plots.picture_choice import WIDEST, Choice, Shown, choose_pictures
+from bench.report.plots.sheet import REPORT, Sheet, letters, wrap_name
 from bench.report.plots.style import (
     Series,
     assign,
     class_colour,
+    legend_below,
     records_kept,
     release,
     save,
@@ -40,8 +40,11 @@ Lookup = Callable[[str], tuple[Pixels, Pixels]]  # item -> image (H, W, 3) uint8
 # Pixels of a wrong class: foreground taken for another class, background for a class, or a class
 # for background.
 ERRORS = {"wrong class": "#AA3377", "false positive": "#EE7733", "false negative": "#0077BB"}
-WIDEST = 10  # methods side by side
-SIDE = 1024  # px, longest that is drawn: matplotlib holds 40 bytes for each pixel of each picture
+SIDE = 1024  # px, longest that a report draws
+PAPER_SIDE = 4096  # px, longest that a figure for a paper draws
+_PICTURE = 1.7  # side of a picture in a report, in inches
+_LEAST = 0.62  # least side, in inches of a report
+_DPI = 150, 300  # dots per inch of a report: the most that its pixels need, within these limits
 
 
 @records_kept()
@@ -88,7 +91,7 @@ def write_gallery(
             pause()
             with style():
                 figure = _draw(one, looks, choice, lookup)
-                files = save(figure, folder / name, vector=False)
+                files = save(figure, folder / name, vector=False, dpi=figure.dpi)
             release(figure)
             if cache is not None:
                 cache.note(name, contents, files)
@@ -97,7 +100,7 @@ def write_gallery(
 
 
 def _contents(
-    comparison: Comparison, looks: Mapping[Row, Series], choice: "Choice", cache: FigureCache
+    comparison: Comparison, looks: Mapping[Row, Series], choice: Choice, cache: FigureCache
 ) -> list[Any]:
     """All that a gallery shows; that the images are those of the records is checked elsewhere."""
     maps = [file_sha256(run.files[name]) for run in choice.runs.values() for name in choice.names]
@@ -106,19 +109,25 @@ def _contents(
 
 
 def draw_gallery(
-    comparison: Comparison, looks: Mapping[Row, Series], predictions: Path, lookup: Lookup
+    comparison: Comparison,
+    looks: Mapping[Row, Series],
+    predictions: Path,
+    lookup: Lookup,
+    sheet: Sheet = REPORT,
 ) -> Figure | None:
     """Draw the test images with the highest, the middle and the lowest mean Dice of the shown runs.
 
-    For each image, the upper line shows the predictions, the lower line their errors in red. Shown
-    are the first `WIDEST` rows of the table that have predictions, each by one run (`shown_run`).
-    With fewer than three images, fewer are shown.
+    For each image, the upper line shows the predictions, the lower line their errors in the colours
+    of `ERRORS`. Shown are the first rows of the table that have predictions, as many as fit, each
+    by one run (`shown_run`). With fewer than three images, fewer are shown. The resolution
+    (`Figure.dpi`) is that of the largest picture, in a report within `_DPI`.
 
     Args:
         comparison: of one table.
         looks: name of each row.
         predictions: holds `<cell id>/<item name>.png`, label maps of the size of the image.
         lookup: from item name to image and mask.
+        sheet: size of the figure.
 
     Returns:
         The figure; None if no row has predictions, or no image of which all shown runs have
@@ -128,167 +137,89 @@ def draw_gallery(
         OSError: a prediction cannot be read.
         ValueError: a prediction has another size than its mask.
     """
-    choice = choose_pictures(comparison, predictions)
-    return None if choice is None else _draw(comparison, looks, choice, lookup)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a gallery shows.
-
-    Attributes:
-        runs: the run of each shown row.
-        by_role: "best", "median" and "worst" to the name of an item, as far as there are any.
-        left_out: number of rows with predictions that are not shown.
-    """
-
-    runs: Mapping[Row, "Shown"]
-    by_role: Mapping[str, str]
-    left_out: int
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the items."""
-        return list(self.by_role.values())
-
-
-def choose_pictures(comparison: Comparison, predictions: Path) -> Choice | None:
-    """Choose runs and images for a gallery, see `draw_gallery`; None if it has nothing to show."""
-    kept = {row: run for row in comparison.rows if (run := shown_run(row, predictions)) is not None}
-    runs = dict(islice(kept.items(), WIDEST))
-    names = choose(list(runs.values()), ("best", "median", "worst"))
-    return Choice(runs, names, len(kept) - len(runs)) if names else None
+    fit = WIDEST if sheet.width is None else int(sheet.room(0) / _LEAST) - 2
+    choice = choose_pictures(comparison, predictions, max(1, fit))
+    return None if choice is None else _draw(comparison, looks, choice, lookup, sheet)
 
 
 def _draw(
-    comparison: Comparison, looks: Mapping[Row, Series], choice: Choice, lookup: Lookup
+    comparison: Comparison,
+    looks: Mapping[Row, Series],
+    choice: Choice,
+    lookup: Lookup,
+    sheet: Sheet = REPORT,
 ) -> Figure:
     runs, names = choice.runs, choice.by_role
-    drawn = [_read(name, list(runs.values()), lookup) for name in names.values()]
-    tall = sum(2 * 1.7 * mask.shape[0] / mask.shape[1] + 0.5 for _, mask, _ in drawn)
-    figure = Figure(
-        figsize=(1.7 * (2 + len(runs)), tall + 0.5),
-        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0),
-    )
-    grid = figure.subplots(2 * len(names), 2 + len(runs), squeeze=False)
+    side = SIDE if sheet.width is None else PAPER_SIDE
+    drawn = [_read(name, list(runs.values()), lookup, side) for name in names.values()]
+    columns = 2 + len(runs)
+    natural = _PICTURE * columns
+    wide = min(_PICTURE, sheet.room(natural) / columns)  # of a picture
+    titles = [wrap_name(looks[row].name, letters(wide, 9), 3) for row in runs]
+    line = 0.16 * (2 + max(title.count("\n") for title in titles))
+    tall = sum(2 * wide * mask.shape[0] / mask.shape[1] + line + 0.1 for _, mask, _ in drawn)
+    handles = _legend(comparison, choice)
+    below = 0.25 + 0.21 * -(-len(handles) // max(1, int(sheet.room(natural) / 2.4)))
+    pad = sheet.pt(0.02)
+    layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=0, hspace=0)
+    figure = sheet.figure(natural, tall + below, layout)
+    pixels = max(mask.shape[1] for _, mask, _ in drawn) / (wide * sheet.scale)
+    figure.dpi = min(max(_DPI[0], pixels), _DPI[1]) if sheet.width is None else max(300, pixels)
+    grid = figure.subplots(2 * len(names), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for position, (role, name) in enumerate(names.items()):
         image, mask, predicted_by = drawn[position]
         upper, lower = grid[2 * position], grid[2 * position + 1]
-        _show(upper[0], image, f"{role}: {name}")
-        _show(upper[1], _coloured(image, mask), "truth")
-        for column, (row, run) in enumerate(runs.items(), start=2):
+        _show(upper[0], image, wrap_name(f"{role}: {name}", letters(wide, 9), 3), sheet)
+        _show(upper[1], _coloured(image, mask), "truth", sheet)
+        for column, run in enumerate(runs.values(), start=2):
             predicted = predicted_by[column - 2]
-            title = f"{_wrap(looks[row].name)}\nDice {DICE.format(run.dice.get(name))} {DICE.unit}"
-            _show(upper[column], _coloured(image, predicted), title)
-            _show(lower[column], _errors(image, mask, predicted), "")
-    classes = next(iter(runs)).column("classes").iloc[0]
-    patches = [
-        Patch(color=class_colour(k), label=label) for k, label in enumerate(classes) if k > 0
-    ]
-    kinds = ERRORS if len(patches) > 1 else {k: ERRORS[k] for k in list(ERRORS)[1:]}
-    errors = [Patch(color=colour, label=f"{kind} (lower rows)") for kind, colour in kinds.items()]
-    handles = [*patches, *errors]
-    for count, reason in (
-        (choice.left_out, "not shown"),
-        (len(comparison.rows) - choice.left_out - len(runs), "without stored predictions"),
-    ):
-        if count:
-            handles.append(Patch(color="none", label=f"{reason}: {counted(count, 'method')}"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=6)
+            score = f"Dice {DICE.format(run.dice.get(name))}\u00a0{DICE.unit}"
+            _show(
+                upper[column], _coloured(image, predicted), f"{titles[column - 2]}\n{score}", sheet
+            )
+            _show(lower[column], _errors(image, mask, predicted), "", sheet)
+    legend_below(figure, handles, columns=6)
     return figure
 
 
+def _legend(comparison: Comparison, choice: Choice) -> list[Patch]:
+    """Colours of classes and errors, and how many rows are not shown."""
+    classes = next(iter(choice.runs)).column("classes").iloc[0]
+    patches = [
+        Patch(color=class_colour(k), label=wrap_name(label, 28))
+        for k, label in enumerate(classes)
+        if k > 0
+    ]
+    kinds = ERRORS if len(patches) > 1 else {k: ERRORS[k] for k in list(ERRORS)[1:]}
+    patches += [Patch(color=colour, label=f"{kind} (lower rows)") for kind, colour in kinds.items()]
+    rest = len(comparison.rows) - choice.left_out - len(choice.runs)
+    for count, reason in (
+        (choice.left_out, "not shown"),
+        (rest, "without stored predictions"),
+    ):
+        if count:
+            patches.append(Patch(color="none", label=f"{reason}: {counted(count, 'method')}"))
+    return patches
+
+
 def _read(
-    name: str, runs: Sequence["Shown"], lookup: Lookup
+    name: str, runs: Sequence[Shown], lookup: Lookup, side: int
 ) -> tuple[Pixels, Pixels, list[Pixels]]:
     """An image, its mask and the prediction of each run, as they are drawn."""
     image, mask = lookup(name)
-    return thin(image), thin(mask), [thin(read_labels(run.files[name], mask)) for run in runs]
+    maps = [thin(read_labels(run.files[name], mask), side) for run in runs]
+    return thin(image, side), thin(mask, side), maps
 
 
-def thin(pixels: Pixels) -> Pixels:
-    """Every n-th row and column of an image or class map, so that no side is longer than `SIDE`.
+def thin(pixels: Pixels, side: int = SIDE) -> Pixels:
+    """Every n-th row and column of an image or class map, so that no side is longer than `side`.
 
     The result does not share the memory of larger pixels.
     """
-    step = -(-max(pixels.shape[:2]) // SIDE)
+    step = -(-max(pixels.shape[:2]) // side)
     return pixels if step == 1 else pixels[step // 2 :: step, step // 2 :: step].copy()
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The run that is shown for a row.
-
-    Attributes:
-        files: the stored label maps, by item name; perhaps not of every test image.
-        dice: Dice (0 to 1) of each test image, by item name; None where it is not defined.
-    """
-
-    files: Mapping[str, Path]
-    dice: Mapping[str, float | None]
-
-
-def shown_run(row: Row, predictions: Path) -> Shown | None:
-    """Return the run with the lowest seed (then fold) that has any prediction; None without one.
-
-    Args:
-        row: only its successful runs count.
-        predictions: holds `<cell id>/<item name>.png`.
-    """
-    runs = zip(row.column("cell"), row.column("per_image"), strict=True)
-    for cell, images in sorted(runs, key=lambda run: (run[0].seed, run[0].fold)):
-        files = {file.stem: file for file in sorted((predictions / cell.id).glob("*.png"))}
-        if files:
-            return Shown(files, {image["name"]: image["dice"] for image in images})
-    return None
-
-
-def choose(runs: Sequence[Shown], roles: Sequence[str]) -> dict[str, str]:
-    """Choose one image for each role, among those that all runs have predictions of.
-
-    Args:
-        runs: the shown runs.
-        roles: of "best", "median" and "worst" (by the mean Dice over the runs that have one) and
-            "most disputed" (by its standard deviation, an image without another role; only with two
-            runs or more). Of roles with the same image, the first gets it.
-
-    Returns:
-        Role to item name, no item twice; fewer where there are fewer images. Empty if there are no
-        runs, no images in common, or none of these has a Dice.
-    """
-    common = set.intersection(*(set(run.files) for run in runs)) if runs else set()
-    scores = [
-        (name, dice)
-        for run in runs
-        for name, dice in run.dice.items()
-        if name in common and dice is not None
-    ]
-    if not scores:
-        return {}
-    by_name = pd.DataFrame(scores, columns=["name", "dice"]).groupby("name")["dice"]
-    means, spreads = (
-        [str(name) for name in ranking.sort_values(ascending=False, kind="stable").index]
-        for ranking in (by_name.mean(), by_name.std(ddof=0))
-    )
-    candidates = {
-        "best": means[:1],
-        "median": means[len(means) // 2 :][:1],
-        "worst": means[-1:],
-        "most disputed": spreads if len(runs) > 1 else [],
-    }
-    chosen: dict[str, str] = {}
-    for role in roles:
-        left = [name for name in candidates[role] if name not in chosen.values()]
-        if left:
-            chosen[role] = left[0]
-    return chosen
-
-
-def _wrap(name: str) -> str:
-    """The name in lines that fit above a picture, with line breaks after commas."""
-    return textwrap.fill(name.replace(",", ", "), 24, break_long_words=False)
 
 
 def read_labels(file: Path, mask: Pixels) -> Pixels:
@@ -310,12 +241,12 @@ def read_labels(file: Path, mask: Pixels) -> Pixels:
 
 
 def _coloured(image: Pixels, labels: Pixels) -> Pixels:
-    """The image with classes past 0 tinted; (H, W, 3) float in [0, 1]."""
+    """The image with classes past 0 tinted; (H, W, 3) uint8."""
     shown = _grey(image)
     for label in np.unique(labels):
         if label not in (0, IGNORE):
             where = labels == label
-            shown[where] = 0.35 * shown[where] + 0.65 * np.array(to_rgb(class_colour(int(label))))
+            shown[where] = 0.35 * shown[where] + 0.65 * _rgb(class_colour(int(label)))
     return shown
 
 
@@ -327,18 +258,22 @@ def kinds_of_errors(mask: Pixels, predicted: Pixels) -> Pixels:
 
 
 def _errors(image: Pixels, mask: Pixels, predicted: Pixels) -> Pixels:
-    shown = 0.4 + 0.6 * _grey(image)
+    shown = 102 + _grey(image) // 5 * 3
     kinds = kinds_of_errors(mask, predicted)
     for kind, colour in enumerate(ERRORS.values(), 1):
-        shown[kinds == kind] = to_rgb(colour)
+        shown[kinds == kind] = _rgb(colour)
     return shown
 
 
+def _rgb(colour: str) -> Pixels:
+    return 255 * np.array(to_rgb(colour))
+
+
 def _grey(image: Pixels) -> Pixels:
-    """Brightness in all three channels; (H, W, 3) float in [0, 1]."""
-    return np.repeat(image.mean(axis=2, keepdims=True) / 255.0, 3, axis=2)
+    """Brightness in all three channels; (H, W, 3) uint8."""
+    return np.repeat(image.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
 
 
-def _show(axes: Axes, picture: Pixels, title: str) -> None:
-    axes.imshow(picture, interpolation="nearest")
-    axes.set_title(title, fontsize=9)
+def _show(axes: Axes, picture: Pixels, title: str, sheet: Sheet) -> None:
+    axes.imshow(picture, interpolation="none")  # PDF and SVG hold the pixels as they are
+    axes.set_title(title, fontsize=sheet.pt(9))

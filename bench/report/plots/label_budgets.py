@@ -6,10 +6,21 @@ from collections.abc import Mapping
 import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from bench.report.compare.label_budgets import Budgets
-from bench.report.plots.style import Series, legend_below
+from bench.report.plots.pareto import DICE_SPAN, widen
+from bench.report.plots.sheet import REPORT, Sheet
+from bench.report.plots.statistics import in_turn
+from bench.report.plots.style import (
+    GREY,
+    HIGHLIGHTED,
+    Series,
+    grey_note,
+    highlight,
+    legend_below,
+)
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 
@@ -36,17 +47,23 @@ def budget_curves(
     return {look: curve for look, curve in ordered if len(curve) > 1}
 
 
-def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series]) -> Figure:
+def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series], sheet: Sheet = REPORT) -> Figure:
     """Draw mean and standard deviation of Dice over runs against the number of training images.
 
     Args:
         budgets: comparisons that differ only in the label budget.
         looks: look of each row; rows with the same look are one method. Methods with a Dice for
-            only one budget are left out; if all are, the axes are empty.
+            only one budget are left out; if all are, the axes are empty. At most `HIGHLIGHTED` are
+            coloured, those with the best Dice for the largest budget first.
+        sheet: size of the figure.
     """
-    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
-    axes = figure.subplots()
     curves = budget_curves(budgets, looks)
+    rows = [row for _, comparison in reversed(budgets.steps) for row in in_turn(comparison)]
+    own = highlight([row for row in rows if looks[row] in curves], looks)
+    curves = budget_curves(budgets, {**looks, **own})
+    figure = sheet.figure(7.6, 4 + 0.21 * -(-min(len(curves), HIGHLIGHTED) // 3))
+    sheet.title(figure, f"{budgets.title}: label budgets")
+    axes = figure.subplots()
     runs = pd.DataFrame(
         [
             (images, dice * DICE.scale, look.name)
@@ -67,17 +84,24 @@ def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series]) -> Figure:
         dashes={look.name: look.dashes for look in curves},
         errorbar="sd",
         err_style="bars",
-        err_kws={"capsize": 3},
+        err_kws={"capsize": sheet.pt(3)},
+        legend=False,
         ax=axes,
     )
-    handles, names = axes.get_legend_handles_labels()
-    if (legend := axes.get_legend()) is not None:
-        legend.remove()
     axes.set_xscale("log", base=2)
     axes.set_xticks(budgets.numbers, [str(images) for images in budgets.numbers])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training images")
     axes.set_ylabel(DICE.header)
-    axes.set_title(f"{budgets.title}: label budgets")
-    legend_below(figure, handles, names)
+    if curves:
+        widen(axes.yaxis, DICE_SPAN)
+    handles = [
+        Line2D([], [], color=one.colour, ls=one.line, marker=one.marker, label=one.name)
+        for one in curves
+        if one.colour != GREY
+    ]
+    if (note := grey_note(own)) is not None:
+        handles.append(Line2D([], [], color=GREY, label=note))
+    if handles:
+        legend_below(figure, handles)
     return figure

@@ -18,7 +18,11 @@ _CLEARANCE = 5.0  # half the side of the square that a marker occupies, in point
 
 
 def label_points(
-    axes: Axes, points: Array, texts: Sequence[str], colours: Sequence[ColorType]
+    axes: Axes,
+    points: Array,
+    texts: Sequence[str],
+    colours: Sequence[ColorType],
+    scale: float = 1.0,
 ) -> list[Annotation]:
     """Write a text next to every point, with a thin line to it where it had to move away.
 
@@ -30,13 +34,14 @@ def label_points(
         points: (N, 2) data coordinates; points that are not among them can be covered.
         texts: N labels.
         colours: N colours of the texts.
+        scale: of letters, lines and distances.
 
     Returns:
         The N labels, which do not change the layout of the figure.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    pixels = figure.dpi / 72
+    pixels = figure.dpi / 72 * scale
     centres = axes.transData.transform(points)
     reach = _CLEARANCE * pixels
     occupied = np.hstack([centres - reach, centres + reach])  # (M, 4): left, bottom, right, top
@@ -44,13 +49,13 @@ def label_points(
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     labels = []
     for point, centre, text, colour in zip(points, centres, texts, colours, strict=True):
-        label = _annotate(axes, point, text, colour)
+        label = _annotate(axes, point, text, colour, scale)
         extent = Text.get_window_extent(label, renderer)  # without the line
         half = np.array([extent.width, extent.height]) / 2
         offset = _place(centre, half, pixels, frame, occupied)
         inside = frame[:2] + half - centre, frame[2:] - half - centre
         offset = np.clip(offset, np.minimum(*inside), np.maximum(*inside))  # stay in the panel
-        label.set_position((offset[0] / pixels, offset[1] / pixels))
+        label.set_position((offset[0] * scale / pixels, offset[1] * scale / pixels))
         gap = np.hypot(*np.maximum(np.abs(offset) - half, 0))
         if label.arrow_patch is not None:
             label.arrow_patch.set_visible(bool(gap > 1.3 * _REACHES[0] * pixels))
@@ -59,7 +64,7 @@ def label_points(
     return labels
 
 
-def _annotate(axes: Axes, point: Array, text: str, colour: ColorType) -> Annotation:
+def _annotate(axes: Axes, point: Array, text: str, colour: ColorType, scale: float) -> Annotation:
     label = axes.annotate(
         text,
         (point[0], point[1]),
@@ -67,11 +72,17 @@ def _annotate(axes: Axes, point: Array, text: str, colour: ColorType) -> Annotat
         textcoords="offset points",
         ha="center",
         va="center",
-        fontsize=9,
+        fontsize=9 * scale,
         color=colour,
         annotation_clip=False,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
-        arrowprops={"arrowstyle": "-", "color": FAINT, "lw": 0.8, "shrinkA": 0, "shrinkB": 3},
+        arrowprops={
+            "arrowstyle": "-",
+            "color": FAINT,
+            "shrinkA": 0,
+            "lw": 0.8 * scale,
+            "shrinkB": 3 * scale,
+        },
     )
     label.set_in_layout(False)
     return label

@@ -1,6 +1,8 @@
 """Accuracy against every cost, with the front of methods that no other beats in both."""
 
+import re
 import textwrap
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -10,16 +12,30 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.ranking import hindrance
 from bench.report.plots.labels import label_points
-from bench.report.plots.style import FAINT, GREY, INK, Series, grey_note, highlight, settle
+from bench.report.plots.sheet import REPORT, Sheet, letters, wrap_name
+from bench.report.plots.style import (
+    FAINT,
+    GREY,
+    INK,
+    Series,
+    grey_note,
+    highlight,
+    legend_below,
+    settle,
+)
 from bench.report.records.columns import COSTS, DICE, Column
 from bench.report.records.rows import Row
+from bench.wording import counted
 
-SHORT = 26  # characters of a label in a panel
+_WIDE, _TALL, _LEAST = 11.0, 3.6, 2.2  # of figure and panel, and the narrowest panel, in inches
+_LABELLED = 2.8  # least width of a panel with names; in narrower ones only the legend has them
+_ABSENT = 3  # rows without a Dice that the legend names
 DICE_SPAN = 10.0  # points that the axis of Dice shows at least
 COST_SPAN = 0.2  # share of the largest cost that a linear axis shows at least
 
@@ -52,7 +68,9 @@ def pareto_front(
     )
 
 
-def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
+def draw_pareto(
+    comparison: Comparison, looks: Mapping[Row, Series], sheet: Sheet = REPORT
+) -> Figure | None:
     """Draw Dice against each of `COSTS` that is measured, one panel each, with its Pareto fronts.
 
     There is a front for each prompt origin, of the ranked rows; none if their costs cannot be
@@ -61,6 +79,7 @@ def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure |
     Args:
         comparison: of one table.
         looks: look of each row.
+        sheet: size of the figure.
 
     Returns:
         The figure, whose layout is fixed; None if no row has both a Dice and a cost.
@@ -71,26 +90,46 @@ def draw_pareto(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure |
         return None
     fronts = [row for column in costs for row in _front_rows(comparison, column)]
     looks = highlight(list(dict.fromkeys([*fronts, *shown, *comparison.rows])), looks)
-    figure = Figure(figsize=(11, 7.6), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
-    figure.suptitle(comparison.title, fontsize=12)
-    panels = figure.subplots(2, 3, sharey=True)
+    columns = sheet.columns(min(3, len(costs) + 1), _LEAST, _WIDE)
+    lines = -(-len(costs) // columns)
+    wide = sheet.room(_WIDE) / columns
+    handles = _explain(comparison, shown, looks, letters(wide - 0.4, 9))
+    # In the last panel if it is empty and tall enough, else below all panels.
+    inside = lines * columns > len(costs) and _height(handles, 1) < min(_TALL, wide)
+    below = 0 if inside else _height(handles, columns)
+    figure = sheet.figure(
+        _WIDE,
+        min(_TALL, wide) * lines + (0.4 if sheet.titled else 0) + below,
+        ConstrainedLayoutEngine(w_pad=sheet.pt(0.1), h_pad=sheet.pt(0.1)),
+    )
+    sheet.title(figure, comparison.title)
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
     drawn = [
-        (axes, column, _panel(axes, column, comparison, shown, looks))
+        (axes, column, _panel(axes, column, comparison, shown, looks, sheet, wide))
         for axes, column in zip(panels.flat, costs, strict=False)
     ]
     for axes in panels[:, 0]:
         axes.set_ylabel(DICE.header)
     for axes in panels.flat[len(costs) :]:
         axes.set_axis_off()
-    last = panels.flat[len(costs)]
-    _name(last, comparison, shown, looks)
-    legend = last.legend(loc="center left", bbox_to_anchor=(-0.05, 0.5), fontsize=9)
-    legend.set_in_layout(False)
+    if inside:
+        place = {"loc": "center left", "bbox_to_anchor": (-0.05, 0.5), "fontsize": sheet.pt(9)}
+        panels.flat[-1].legend(handles=handles, **place).set_in_layout(False)
+    else:
+        legend_below(figure, handles=handles, columns=columns, fontsize=sheet.pt(9))
     widen(panels.flat[0].yaxis, DICE_SPAN)
     settle(figure)  # labels are placed for the final layout
     for axes, column, rows in drawn:
-        _label(axes, column, rows, looks)
+        hide_overlapping_ticks(axes)
+        if wide >= _LABELLED:
+            _label(axes, column, rows, looks, sheet)
     return figure
+
+
+def _height(handles: Sequence[Line2D], columns: int) -> float:
+    """Height of a legend in inches of a report."""
+    lines = [str(handle.get_label()).count("\n") + 1 for handle in handles]
+    return 0.25 + 0.06 * len(lines) / columns + 0.15 * sum(lines) / columns
 
 
 def _panel(
@@ -99,40 +138,50 @@ def _panel(
     comparison: Comparison,
     shown: Sequence[Row],
     looks: Mapping[Row, Series],
+    sheet: Sheet,
+    wide: float,
 ) -> list[Row]:
-    """Draw the points and fronts of one cost; the rows that have it."""
+    """Draw the points and fronts of one cost in a panel so many inches wide; the rows with it."""
     rows = [row for row in shown if row.values[column.key].figure is not None]
     missing = [row.label for row in shown if row not in rows]
     _set_scale(axes, column, rows)
-    _draw_fronts(axes, column, comparison)
-    for row, (cost, dice) in zip(rows, _points(column, rows), strict=True):
-        if looks[row].colour == GREY:
-            axes.plot(cost, dice, looks[row].marker, color=GREY, markersize=4, zorder=2)
+    _draw_fronts(axes, column, comparison, sheet)
+    points = _points(column, rows)
+    grey: dict[str, list[int]] = defaultdict(list)  # places by marker: one artist for each
+    for place, (row, (cost, dice)) in enumerate(zip(rows, points, strict=True)):
+        look = looks[row]
+        if look.colour == GREY:
+            grey[look.marker].append(place)
             continue
         spread = row.values[DICE.key].spread
         axes.errorbar(
             cost,
             dice,
             yerr=None if spread is None else spread * DICE.scale,
-            color=looks[row].colour,
-            marker=looks[row].marker,
-            markerfacecolor=looks[row].colour if row.prompts == "none" else "white",
-            markersize=7,
-            elinewidth=1.2,
+            color=look.colour,
+            marker=look.marker,
+            markerfacecolor=look.colour if row.prompts == "none" else "white",
+            markersize=sheet.pt(7),
+            elinewidth=sheet.pt(1.2),
             zorder=3,
         )
+    for marker, places in grey.items():
+        axes.plot(*points[places].T, marker, color=GREY, markersize=sheet.pt(4), zorder=2)
     name = f"{column.axis} ({column.unit})"
-    axes.set_xlabel(f"{name}, more is better →" if column.better == "higher" else f"← {name}")
+    text = f"{name}, more is better\u00a0→" if column.better == "higher" else f"←\u00a0{name}"
+    axes.set_xlabel(textwrap.fill(text, letters(wide - 0.5, 9)))
     axes.margins(x=0.15, y=0.15)
     if axes.get_xscale() == "linear":
-        widen(axes.xaxis, COST_SPAN * float(_points(column, rows)[:, 0].max()))
+        widen(axes.xaxis, COST_SPAN * float(points[:, 0].max()))
     if missing:
-        text = textwrap.shorten("not measured: " + ", ".join(missing), 56, placeholder=" ...")
-        axes.text(0, 1.01, text, transform=axes.transAxes, fontsize=8, color=INK, in_layout=False)
+        text = f"not measured: {', '.join(missing)}"
+        if len(text) > letters(wide - 0.4, 8):
+            text = f"not measured: {counted(len(missing), 'row')}"
+        axes.set_title(text, loc="left", fontsize=sheet.pt(8), color=INK, pad=sheet.pt(3))
     return rows
 
 
-def _draw_fronts(axes: Axes, column: Column, comparison: Comparison) -> None:
+def _draw_fronts(axes: Axes, column: Column, comparison: Comparison, sheet: Sheet) -> None:
     """One front for each origin of prompts, of the ranked rows that have both values."""
     for block in comparison.blocks:
         rows = block.measured(column, DICE)
@@ -141,7 +190,7 @@ def _draw_fronts(axes: Axes, column: Column, comparison: Comparison) -> None:
         x, y = _points(column, rows).T
         front = pareto_front(x.tolist(), y.tolist(), column.better)
         where: Literal["pre", "post"] = "post" if column.better == "lower" else "pre"
-        axes.step(x[front], y[front], where=where, color=FAINT, lw=1.5, zorder=1)
+        axes.step(x[front], y[front], where=where, color=FAINT, lw=sheet.pt(1.5), zorder=1)
 
 
 def _front_rows(comparison: Comparison, column: Column) -> list[Row]:
@@ -161,6 +210,16 @@ def widen(axis: Axis, least: float) -> None:
     if high - low < least:
         middle = (low + high) / 2
         axis.set_view_interval(middle - least / 2, middle + least / 2, ignore=True)
+
+
+def hide_overlapping_ticks(axes: Axes) -> None:
+    """Hide numbers on the x axis that would cover the one before, once the layout is fixed."""
+    end = -np.inf
+    for label in axes.get_xticklabels():
+        box = label.get_window_extent()
+        if label.get_text() and axes.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= axes.bbox.x1 + 1:
+            label.set_visible(bool(box.x0 > end))
+            end = box.x1 + 0.3 * box.height if box.x0 > end else end
 
 
 def _set_scale(axes: Axes, column: Column, rows: Sequence[Row]) -> None:
@@ -188,38 +247,54 @@ def _points(column: Column, rows: Sequence[Row]) -> npt.NDArray[np.float64]:
     ).reshape(-1, 2)
 
 
-def _label(axes: Axes, column: Column, rows: Sequence[Row], looks: Mapping[Row, Series]) -> None:
+def _label(
+    axes: Axes, column: Column, rows: Sequence[Row], looks: Mapping[Row, Series], sheet: Sheet
+) -> None:
     points = _points(column, rows)
     chosen = [place for place, row in enumerate(rows) if looks[row].colour != GREY]
-    names = [_short(looks[rows[i]].name) for i in chosen]
-    label_points(axes, points[chosen], names, [looks[rows[i]].ink for i in chosen])
+    wide = axes.bbox.width / axes.figure.dpi / sheet.scale
+    names = short_names([looks[rows[i]].name for i in chosen], letters(0.75 * wide, 9))
+    colours = [looks[rows[i]].ink for i in chosen]
+    label_points(axes, points[chosen], names, colours, sheet.scale)
 
 
-def _short(name: str) -> str:
-    """A name that leaves room for others in its panel; the legend has all of it."""
-    return name if len(name) <= SHORT else f"{name[: SHORT - 1]}…"
+def short_names(names: Sequence[str], width: int) -> list[str]:
+    """Names in one line of at most so many letters; the legend has all of them.
+
+    Long names lose the names of their options, as "med_sa[add,frozen]" for
+    "med_sa[condition=add,decoder=frozen] (oracle)", then what is in parentheses, then their ends.
+    """
+    shown = []
+    for name in names:
+        values = re.sub(r"(?<=[\[,])[^=,\]]+=", "", name)
+        forms = (name, values, re.sub(r" \([^()]*\)$", "", values))
+        short = next((form for form in forms if len(form) <= width), forms[-1])
+        shown.append(wrap_name(short, width, 1))
+    return shown
 
 
-def _wrap(name: str) -> str:
-    """A name in lines that fit into the panel of the legend."""
-    return textwrap.fill(name.replace(",", ", "), 40).replace(", ", ",")
-
-
-def _name(
-    axes: Axes, comparison: Comparison, shown: Sequence[Row], looks: Mapping[Row, Series]
-) -> None:
-    """Give the empty panel what the legend is to explain."""
-    for row in sorted(shown, key=lambda row: -(row.values[DICE.key].figure or 0.0)):
+def _explain(
+    comparison: Comparison, shown: Sequence[Row], looks: Mapping[Row, Series], width: int
+) -> list[Line2D]:
+    """The entries of the legend, with names in lines of so many letters."""
+    ordered = sorted(shown, key=lambda row: -(row.values[DICE.key].figure or 0.0))
+    handles = []
+    for row in ordered:
         look = looks[row]
-        if look.colour == GREY:
-            continue
-        face = look.colour if row.prompts == "none" else "white"
-        axes.plot(
-            [], [], look.marker, color=look.colour, markerfacecolor=face, label=_wrap(look.name)
-        )
-    axes.plot([], [], "-", color=FAINT, lw=1.5, label="Pareto front")
+        if look.colour != GREY:
+            face = look.colour if row.prompts == "none" else "white"
+            handles.append(_handle(wrap_name(look.name, width, 4), look.colour, look.marker, face))
+    handles.append(Line2D([], [], color=FAINT, label="Pareto front"))
     if (note := grey_note({row: looks[row] for row in shown})) is not None:
-        axes.plot([], [], ".", color=GREY, label=note)
-    absent = [f"{looks[row].name}: {row.status}" for row in comparison.rows if row not in shown]
-    for text in absent:
-        axes.plot([], [], " ", label=text)
+        handles.append(_handle(note, GREY, "."))
+    absent = [row for row in comparison.rows if row not in shown]
+    for row in absent[:_ABSENT]:
+        handles.append(_handle(wrap_name(f"{looks[row].name}: {row.status}", width), "none", ""))
+    if len(absent) > _ABSENT:
+        handles.append(_handle(f"{len(absent) - _ABSENT} more without a Dice", "none", ""))
+    return handles
+
+
+def _handle(label: str, colour: str, marker: str, face: str | None = None) -> Line2D:
+    fill = colour if face is None else face
+    return Line2D([], [], ls="", color=colour, marker=marker, markerfacecolor=fill, label=label)

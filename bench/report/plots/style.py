@@ -11,12 +11,14 @@ from typing import Any, cast
 import matplotlib as mpl
 import pandas as pd
 import seaborn
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from bench.files import write_atomic
 from bench.report.plots.families import look_of
+from bench.report.plots.sheet import wrap_name
 from bench.report.records.rows import Row
 from bench.wording import counted
 
@@ -50,7 +52,24 @@ _RC = {
     "legend.frameon": False,
     "legend.fontsize": 10,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "figure.dpi": 150,  # as PNGs have: the layout is that of their letters
     "svg.hashsalt": "sam-adapt-bench",
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3, and text stays text
+    "ps.fonttype": 42,
+}
+# Settings in points, which follow the scale of a sheet.
+_SIZES = (
+    *("font.size", "axes.titlesize", "axes.labelsize", "legend.fontsize"),
+    *("lines.linewidth", "lines.markersize", "lines.markeredgewidth", "patch.linewidth"),
+    *("axes.linewidth", "grid.linewidth", "axes.labelpad", "axes.titlepad"),
+    *(f"{axis}tick.major.{part}" for axis in "xy" for part in ("size", "width", "pad")),
+    *(f"{axis}tick.minor.{part}" for axis in "xy" for part in ("size", "width", "pad")),
+)
+# What a file would say of its origin and time is left out: equal figures give equal files.
+_UNSAID: Mapping[str, Mapping[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
 }
 
 
@@ -131,9 +150,15 @@ def class_colour(label: int) -> str:
     return _CLASSES[label if label < len(_CLASSES) else 1 + (label - 1) % (len(_CLASSES) - 1)]
 
 
-def style() -> AbstractContextManager[None]:
-    """Return a context in which figures have the style of the report."""
+def style(scale: float = 1.0) -> AbstractContextManager[None]:
+    """Return a context in which figures have the style of the report.
+
+    Args:
+        scale: of letters, lines and marks, as in `Sheet`.
+    """
     look = {**seaborn.axes_style("whitegrid"), **_RC}
+    if scale != 1.0:
+        look |= {key: scale * look.get(key, mpl.rcParamsDefault[key]) for key in _SIZES}
     return mpl.rc_context(cast(Any, look))  # the stubs list every key as a literal
 
 
@@ -147,26 +172,38 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine(None)  # with "none", each file would cost one more pass of drawing
 
 
-def legend_below(figure: Figure, *entries: Any, columns: int = 4, **looks: Any) -> None:
+def legend_below(
+    figure: Figure, handles: Sequence[Artist] | None = None, columns: int = 4, **looks: Any
+) -> None:
     """Add a legend below all panels, with as many columns as fit into the width of the figure.
 
-    One column is used even if it does not fit.
+    With one column, names that do not fit have several lines.
 
     Args:
         figure: gets the legend.
-        entries: a list of handles and a list of names; those of all panels if none are given.
+        handles: with labels; None: those of all panels.
         columns: largest number of columns.
         looks: keyword arguments of `Figure.legend`.
     """
+    if handles is not None:
+        looks["handles"] = handles
     for count in range(columns, 0, -1):
-        legend = figure.legend(*entries, loc="outside lower center", ncols=count, **looks)
-        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+        legend = figure.legend(loc="outside lower center", ncols=count, **looks)
+        wide = legend.get_window_extent().width
+        if wide <= figure.bbox.width:
             return
-        legend.remove()
+        if count > 1:
+            legend.remove()
+    texts = [(text, text.get_window_extent().width) for text in legend.get_texts()]
+    left = figure.bbox.width - wide + max(width for _, width in texts)
+    for text, width in texts:
+        if width > left:
+            shown = text.get_text()
+            text.set_text(wrap_name(shown, int(len(shown) * left / width)))
 
 
-def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
-    """Write `path`.png (150 dpi) and `path`.svg, byte for byte the same for the same figure.
+def save(figure: Figure, path: Path, *, vector: bool = True, dpi: float = 150) -> list[Path]:
+    """Write `path`.png and `path`.svg, byte for byte the same for the same figure.
 
     This holds inside `style()`, with the same version of matplotlib.
 
@@ -174,6 +211,7 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
         figure: its layout is fixed here.
         path: without suffix; its folder is created if needed.
         vector: False for pictures made of pixels, for which no SVG is written.
+        dpi: dots of the PNG per inch.
 
     Returns:
         The files.
@@ -182,13 +220,25 @@ def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
         UserError: a file cannot be written.
     """
     settle(figure)
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    written = [write_atomic(path.with_name(f"{path.name}.png"), png.getvalue())]
-    if vector:
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-        written.append(write_atomic(path.with_name(f"{path.name}.svg"), svg.getvalue()))
-    return written
+    kinds = ("png", "svg") if vector else ("png",)
+    return [save_as(figure, path.with_name(f"{path.name}.{kind}"), kind, dpi) for kind in kinds]
+
+
+def save_as(figure: Figure, file: Path, kind: str, dpi: float) -> Path:
+    """Write one file of a figure, whose layout is fixed, and return its path.
+
+    Args:
+        figure: after `settle`.
+        file: its folder is created if needed.
+        kind: "png", "svg" or "pdf", whatever the name of the file is.
+        dpi: dots of a PNG per inch.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    written = io.BytesIO()
+    figure.savefig(written, format=kind, dpi=dpi, metadata=dict(_UNSAID[kind]))
+    return write_atomic(file, written.getvalue())
 
 
 @contextmanager
