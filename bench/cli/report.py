@@ -1,14 +1,17 @@
 """Rewrite tables, plots and overview of a results folder from its records."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from bench.cli.parsing import AddOptions, ArgumentParser, add_out, plain, read_path
-from bench.cli.report_latex import DEFAULT_COLUMNS, choose_columns, choose_datasets, write_latex
+from bench.cli.report_choice import choose_datasets, choose_methods
+from bench.cli.report_figure import FORMATS, FigureOptions, write_figures
+from bench.cli.report_latex import DEFAULT_COLUMNS, choose_columns, write_latex
+from bench.cli.report_pictures import Pictures
 from bench.errors import UserError
 from bench.run.threads import usable_cores
 from bench.wording import counted
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
 
     from bench.data.items import Collection
     from bench.report.compare.comparison import Comparison
-    from bench.report.plots.gallery import Lookup
-    from bench.report.records.columns import Column
     from bench.run.store import Store
 
 
@@ -47,8 +48,22 @@ def parser() -> argparse.ArgumentParser:
         "--latex  instead: write each table for a paper, with caption and label, to latex/;"
         " with --against NAME, signs tell which rows differ significantly from this one"
     )
+    add(
+        "--figure KIND  instead: draw one kind of figure for a paper (pareto, classes, curves,"
+        " memory, sizes, ranks, labels, gallery), to figures/"
+    )
+    add(f"--width W  width of --figure, such as 88mm, 18cm or 3.5in [{FigureOptions.width:g}mm]")
+    add(f"--format {'|'.join(FORMATS)}  of --figure [that of --to, or {FORMATS[0]}]")
+    add("--to FILE  file of --figure, if it is one figure", type=read_path)
+    add(
+        "--methods A,B  methods that --figure and --latex show, such as lora,unet or"
+        ' "lora[rank=1|4]" [all]'
+    )
     add(f"--columns A,B  columns of --latex [{DEFAULT_COLUMNS}]; an unknown name lists all")
-    add("--datasets A,B  datasets whose tables --latex writes [all]")
+    add(
+        "--datasets A,B  datasets that --figure and --latex show, or tables by the names of"
+        " their files, such as steel_5-labels [all]"
+    )
     add_out(add)
     return parser
 
@@ -64,7 +79,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from bench.run.folders import UnitedStore
     from bench.run.store import Store
 
-    columns = _check_latex(arguments)
+    _check(arguments)
+    columns = choose_columns(DEFAULT_COLUMNS if arguments.columns is None else arguments.columns)
+    figure = FigureOptions.of(arguments)
     if arguments.folders:
         store: Store | UnitedStore = UnitedStore.unite(arguments.folders, arguments.out)
     elif (arguments.out / "records").is_dir():
@@ -73,28 +90,40 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise UserError(
             f"no records in {arguments.out}: run some methods first, or give --out FOLDER"
         )
-    if arguments.against is None and not arguments.latex:
+    if arguments.against is None and not arguments.latex and figure is None:
         write_all(store, console)
         return 0
-    from bench.cli.report import write_against
     from bench.report.compare.comparison import make_comparisons
     from bench.report.records.frame import to_frame
 
     comparisons = make_comparisons(to_frame(store.stream()))
-    if arguments.latex:
-        chosen = choose_datasets(comparisons, arguments.datasets)
+    chosen = choose_methods(choose_datasets(comparisons, arguments.datasets), arguments.methods)
+    if figure is not None:
+        write_figures(chosen, figure, store.folder, console)
+    elif arguments.latex:
         write_latex(chosen, columns, arguments.against, store.folder, console)
     else:
         write_against(comparisons, arguments.against, store.folder, console)
     return 0
 
 
-def _check_latex(arguments: argparse.Namespace) -> "list[Column]":
-    """The columns of `--latex`; UserError for unknown ones and for options that do not fit it."""
-    for name in ("columns", "datasets"):
-        if getattr(arguments, name) is not None and not arguments.latex:
-            raise UserError(f"--{name} chooses what --latex writes: give --latex as well")
-    return choose_columns(DEFAULT_COLUMNS if arguments.columns is None else arguments.columns)
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise UserError for options that do not fit each other."""
+    reports = {"latex": arguments.latex, "figure": arguments.figure}
+    chosen = [f"--{name}" for name, value in reports.items() if value]
+    if len(chosen) > 1:
+        raise UserError(f"{' and '.join(chosen)} are two reports: give one of them at a time")
+    if arguments.figure and arguments.against is not None:
+        raise UserError("--against compares rows in tables: give --figure without it")
+    for names, users in (
+        (("columns",), ("latex",)),
+        (("methods", "datasets"), ("latex", "figure")),
+        (("width", "format", "to"), ("figure",)),
+    ):
+        for name in names:
+            if getattr(arguments, name) is not None and not any(reports[one] for one in users):
+                wanted = " or ".join(f"--{one}" for one in users)
+                raise UserError(f"--{name} is for {wanted}: give {wanted} as well")
 
 
 def write_all(store: "Store", console: Console) -> None:
@@ -138,31 +167,6 @@ def write_all(store: "Store", console: Console) -> None:
     console.print(plain(f"{counts}; open in a browser: {page}"), soft_wrap=True)
 
 
-class Pictures(Mapping[str, "Lookup"]):
-    """Functions that read the images of collections, as `write_report` takes them.
-
-    Args:
-        collections: by the name of the dataset; each is used when its function is asked for.
-        shared: only of collections whose images may be shown anywhere.
-    """
-
-    def __init__(self, collections: "Mapping[str, Collection]", *, shared: bool = False) -> None:
-        self._collections = collections
-        self._shared = shared
-
-    def __getitem__(self, name: str) -> "Lookup":
-        collection = self._collections[name]
-        if self._shared and not collection.images_may_be_shown:
-            raise KeyError(name)
-        return _lookup(collection)
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self._collections if name in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 def _write_page(
     frame: "DataFrame",
     comparisons: "list[Comparison]",
@@ -181,13 +185,6 @@ def _write_page(
     images = Pictures(collections, shared=True)
     report = Report(records, frame, comparisons, ledgers, images, predictions)
     return write_page(report, store.folder / "report.html")
-
-
-def _lookup(collection: "Collection") -> "Lookup":
-    from bench.data.decode import decode
-
-    items = {item.name: item for item in collection.items}
-    return lambda name: decode(items[name], collection)
 
 
 def write_against(

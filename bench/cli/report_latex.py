@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.cli.parsing import plain
+from bench.cli.report_choice import split
 from bench.errors import no_such
 from bench.wording import counted
 
@@ -25,27 +26,10 @@ def choose_columns(text: str) -> "list[Column]":
     from bench.report.records.columns import column_names
 
     known = column_names()
-    for name in (names := _split(text)):
+    for name in (names := split(text)):
         if name not in known:
             raise no_such("column", name, known)
     return [known[name] for name in names]
-
-
-def choose_datasets(comparisons: "list[Comparison]", text: str | None) -> "list[Comparison]":
-    """Return the comparisons that were trained or tested on one of these datasets; None: all.
-
-    Raises:
-        UserError: no record is of one of these datasets.
-    """
-    if text is None:
-        return comparisons
-    names_of = {one: {one.rows[0].cells[0].dataset_name, one.test_images} for one in comparisons}
-    known = {name for own in names_of.values() for name in own}
-    names = [text] if text in known else _split(text)  # the name of a folder may have a comma
-    for name in names:
-        if name not in known:
-            raise no_such("dataset in these records", name, known)
-    return [one for one, own in names_of.items() if not own.isdisjoint(names)]
 
 
 def write_latex(
@@ -79,8 +63,3 @@ def write_latex(
         console.print(plain(files[-1]), soft_wrap=True)
     console.print(rf"{counted(len(files), 'table')}; they need \usepackage{{booktabs}}")
     return files
-
-
-def _split(text: str) -> list[str]:
-    """Words between commas, each once."""
-    return list(dict.fromkeys(word.strip() for word in text.split(",")))

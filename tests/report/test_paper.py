@@ -169,8 +169,8 @@ def test_the_command_writes_the_chosen_tables(
         (["--latex", "--columns", ""], "no column ''"),
         (["--latex", "--datasets", "stel"], "'stel'. Did you mean 'steel'? Known: emps, nuclei"),
         (["--latex", "--against", "lara"], "no ranked row 'lara'. Did you mean 'lora'?"),
-        (["--columns", "dice"], "--columns chooses what --latex writes"),
-        (["--datasets", "steel"], "--datasets chooses what --latex writes"),
+        (["--columns", "dice"], "--columns is for --latex: give --latex as well"),
+        (["--datasets", "steel"], "--datasets is for --latex or --figure"),
     ],
 )
 def test_a_wrong_choice_is_one_sentence(

@@ -2,10 +2,14 @@
 
 import hashlib
 import importlib
+import math
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 
 # A hue for each family of `methods/families.toml`, for every kind of colour vision (after Paul Tol,
@@ -22,30 +26,31 @@ _OTHER = "#1B7837"  # methods that are in no family
 _SHADES = (0.0, 0.4, -0.4, 0.2, -0.2, 0.55)  # share of white, or of black below 0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", ":", "-.")
+_NUMBER = r"(?<==)\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.])"  # the value of an option or a setting
+_DOUBLINGS = (-20, -4, 0, 6, 20)  # logarithms to base 2 of numbers with known places
 
 
 def look_of(method: str, name: str) -> tuple[str, str, str]:
     """Return colour as "#RRGGBB", marker and line of a row; they depend on nothing else.
 
     Rows of one family have one hue. Shade and marker are those of the method if the row has no
-    other name; else a hash of the name chooses them, and a broken line, so that names that look the
-    same are rare.
+    other name. Else the numbers in the name choose the shade, dark for small ones, so that
+    lora[rank=1], lora[rank=4] and lora[rank=16] are in order; a hash of the rest of the name
+    chooses marker and a broken line, which all values of an option share.
 
     Args:
         method: name of the method.
         name: of the row in figures.
     """
-    places = _places()
-    own = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
-    family, place = places.get(method, ("", 0))
+    family, place = _places().get(method, ("", 0))
     if name == method and family:
         share, marker, line = _SHADES[place % len(_SHADES)], place, LINES[0]
     else:
-        share, marker, line = (
-            own % 101 / 101 - 0.45,
-            own,
-            LINES[1 + own % 3] if family else LINES[own % 4],
-        )
+        numbers = [float(number) for number in re.findall(_NUMBER, name)]
+        series = _hash(re.sub(_NUMBER, "", name))
+        order = fmean(map(_place_of, numbers)) if numbers else series % 101 / 100
+        share, marker = 1.25 * order - 0.6, series
+        line = LINES[1 + series % 3] if family else LINES[series % 4]
     towards = 1.0 if share > 0 else 0.0
     red, green, blue = (
         part + abs(share) * (towards - part) for part in to_rgb(_HUES.get(family, _OTHER))
@@ -57,6 +62,15 @@ def look_of(method: str, name: str) -> tuple[str, str, str]:
 def family_of(method: str) -> str:
     """Return the key of the family of a method in `methods/families.toml`; "" in no family."""
     return _places().get(method, ("", 0))[0]
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+
+
+def _place_of(number: float) -> float:
+    """A place in [0, 1] that grows with the number, most between 1 and 64."""
+    return float(np.interp(math.log2(max(number, 1e-6)), _DOUBLINGS, (0.0, 0.08, 0.15, 0.95, 1.0)))
 
 
 @cache

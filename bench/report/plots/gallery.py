@@ -28,6 +28,7 @@ from bench.report.plots.style import (
     records_kept,
     release,
     save,
+    settle,
     style,
 )
 from bench.report.records.columns import DICE
@@ -163,8 +164,6 @@ def _draw(
     pad = sheet.pt(0.02)
     layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=0, hspace=0)
     figure = sheet.figure(natural, tall + below, layout)
-    pixels = max(mask.shape[1] for _, mask, _ in drawn) / (wide * sheet.scale)
-    figure.dpi = min(max(_DPI[0], pixels), _DPI[1]) if sheet.width is None else max(300, pixels)
     grid = figure.subplots(2 * len(names), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -181,6 +180,10 @@ def _draw(
             )
             _show(lower[column], _errors(image, mask, predicted), "", sheet)
     legend_below(figure, handles, columns=6)
+    settle(figure, sheet.passes)
+    first, shape = grid[0, 0], drawn[0][1].shape
+    pixels = figure.dpi * shape[1] / first.get_window_extent().width  # needed per inch
+    figure.dpi = min(max(_DPI[0], pixels), _DPI[1]) if sheet.width is None else max(300, pixels)
     return figure
 
 

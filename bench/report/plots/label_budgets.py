@@ -15,7 +15,6 @@ from bench.report.plots.sheet import REPORT, Sheet
 from bench.report.plots.statistics import in_turn
 from bench.report.plots.style import (
     GREY,
-    HIGHLIGHTED,
     Series,
     grey_note,
     highlight,
@@ -61,7 +60,8 @@ def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series], sheet: Sheet = R
     rows = [row for _, comparison in reversed(budgets.steps) for row in in_turn(comparison)]
     own = highlight([row for row in rows if looks[row] in curves], looks)
     curves = budget_curves(budgets, {**looks, **own})
-    figure = sheet.figure(7.6, 4 + 0.21 * -(-min(len(curves), HIGHLIGHTED) // 3))
+    names = [look.name for look in curves if look.colour != GREY]
+    figure = sheet.figure(7.6, 0.75 * min(5, sheet.room(7.6)) + sheet.legend_height(names, 7.6))
     sheet.title(figure, f"{budgets.title}: label budgets")
     axes = figure.subplots()
     runs = pd.DataFrame(

@@ -95,11 +95,13 @@ def draw_pareto(
     wide = sheet.room(_WIDE) / columns
     handles = _explain(comparison, shown, looks, letters(wide - 0.4, 9))
     # In the last panel if it is empty and tall enough, else below all panels.
-    inside = lines * columns > len(costs) and _height(handles, 1) < min(_TALL, wide)
-    below = 0 if inside else _height(handles, columns)
+    texts = [str(handle.get_label()) for handle in handles]
+    tall = min(_TALL, wide)
+    inside = lines * columns > len(costs) and sheet.legend_height(texts, _WIDE, 1) < tall
+    below = 0 if inside else sheet.legend_height(texts, _WIDE, columns)
     figure = sheet.figure(
         _WIDE,
-        min(_TALL, wide) * lines + (0.4 if sheet.titled else 0) + below,
+        tall * lines + (0.4 if sheet.titled else 0) + below,
         ConstrainedLayoutEngine(w_pad=sheet.pt(0.1), h_pad=sheet.pt(0.1)),
     )
     sheet.title(figure, comparison.title)
@@ -118,18 +120,12 @@ def draw_pareto(
     else:
         legend_below(figure, handles=handles, columns=columns, fontsize=sheet.pt(9))
     widen(panels.flat[0].yaxis, DICE_SPAN)
-    settle(figure)  # labels are placed for the final layout
+    settle(figure, sheet.passes)  # labels are placed for the final layout
     for axes, column, rows in drawn:
         hide_overlapping_ticks(axes)
         if wide >= _LABELLED:
             _label(axes, column, rows, looks, sheet)
     return figure
-
-
-def _height(handles: Sequence[Line2D], columns: int) -> float:
-    """Height of a legend in inches of a report."""
-    lines = [str(handle.get_label()).count("\n") + 1 for handle in handles]
-    return 0.25 + 0.06 * len(lines) / columns + 0.15 * sum(lines) / columns
 
 
 def _panel(
@@ -205,11 +201,16 @@ def _front_rows(comparison: Comparison, column: Column) -> list[Row]:
 
 
 def widen(axis: Axis, least: float) -> None:
-    """Let a linear axis show at least a span of `least`, so that small differences look small."""
-    low, high = axis.get_view_interval()
+    """Let a linear axis show at least a span of `least`, so that small differences look small.
+
+    Axes that share it follow. Values that are not negative get no room for negative ones.
+    """
+    low, high = sorted(axis.get_view_interval())
     if high - low < least:
-        middle = (low + high) / 2
-        axis.set_view_interval(middle - least / 2, middle + least / 2, ignore=True)
+        start = (low + high - least) / 2
+        start = max(start, min(low, 0) if low < 0 else -0.05 * least)
+        set_limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
+        set_limits(start, start + least)
 
 
 def hide_overlapping_ticks(axes: Axes) -> None:

@@ -4,10 +4,13 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
+FONT = "DejaVu Sans"  # comes with matplotlib: the same letters everywhere
 _LETTER = 0.6  # width of a letter of DejaVu Sans in heights of the font, rather more than the mean
 _PAPER = 0.75  # scale in a journal: letters of 8 pt, the smallest in reports, have 6 pt
 
@@ -30,6 +33,11 @@ class Sheet:
     scale: float = 1.0
     titled: bool = True
     dpi: float = 150
+
+    @property
+    def passes(self) -> int:
+        """How often a layout is computed (`settle`); a report with many figures saves the time."""
+        return 1 if self.width is None else 2
 
     def room(self, natural: float) -> float:
         """The width of a figure in inches of a report.
@@ -60,6 +68,23 @@ class Sheet:
         size = self.room(natural) * self.scale, height * self.scale
         return Figure(figsize=size, layout=layout, dpi=self.dpi)
 
+    def legend_height(self, labels: Sequence[str], natural: float, columns: int = 4) -> float:
+        """About the height of a legend below a figure, in inches of a report.
+
+        Args:
+            labels: of the entries; they may have several lines.
+            natural: as for `room`.
+            columns: largest number of columns.
+        """
+        lines = [label.split("\n") for label in labels]
+        longest = max((len(line) for label in lines for line in label), default=0)
+        fit = int(self.room(natural) / (0.5 + longest * 10 * _LETTER / 72))
+        columns = max(1, min(columns, fit))
+        inches = sum(0.06 + 0.15 * len(label) for label in lines)
+        if fit < 1:
+            inches *= 2  # names get a second line
+        return 0.25 + inches / columns
+
     def pt(self, size: float) -> float:
         """A size in points of a report, such as that of a font, in points of the sheet."""
         return size * self.scale
@@ -68,7 +93,8 @@ class Sheet:
         """Write a title above all panels, in as many lines as it needs, if figures have one."""
         if self.titled:
             wide = figure.get_figwidth() / self.scale
-            figure.suptitle(textwrap.fill(text, letters(wide, 12)), fontsize=self.pt(12))
+            text = textwrap.fill(printable(text), letters(wide, 12))
+            figure.suptitle(text, fontsize=self.pt(12))
 
 
 REPORT = Sheet()
@@ -84,12 +110,25 @@ def letters(inches: float, size: float = 10.0) -> int:
     return max(6, int(inches * 72 / (size * _LETTER)))
 
 
+def printable(text: str) -> str:
+    """The text with characters that the font lacks as their numbers, such as "[U+94A2]"."""
+    known = _characters()
+    return "".join(
+        character if ord(character) in known else f"[U+{ord(character):04X}]" for character in text
+    )
+
+
+@cache
+def _characters() -> frozenset[int]:
+    return frozenset(get_font(findfont(FONT)).get_charmap()) | {ord("\n")}
+
+
 def wrap_name(name: str, width: int, lines: int = 2) -> str:
     """The name of a row or class in lines of at most so many letters.
 
     Lines break at spaces and after commas first. What does not fit into the last line is "…".
     """
-    parts = textwrap.wrap(re.sub(r",(?=\S)", ", ", name), width)
+    parts = textwrap.wrap(re.sub(r",(?=\S)", ", ", printable(name)), width)
     parts = [part.replace(", ", ",") for part in parts] or [""]
     if len(parts) > lines:
         parts = [*parts[: lines - 1], parts[lines - 1][: width - 1] + "…"]

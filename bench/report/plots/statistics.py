@@ -21,6 +21,7 @@ from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 
 BANDS = 8  # with more curves than this, their spread is not drawn
+_NOTE = "grey: 10 others, in the table"  # about as long as the note on grey rows
 _RATIO = 10  # a loss that falls by more than this factor has a logarithmic axis
 
 
@@ -59,8 +60,8 @@ def draw_classes(
     own = {name: look for name, look in shown.items() if look.colour != GREY}
     classes = list(runs["class"].unique())
     line = 0.35 + 0.12 * len(own)
-    height = 1.2 + line * len(classes) + 0.21 * -(-len(own) // 4)
-    figure = sheet.figure(8.4, height)
+    below = sheet.legend_height([*own, _NOTE], 8.4)
+    figure = sheet.figure(8.4, 0.9 + line * len(classes) + below)
     sheet.title(figure, comparison.title)
     axes = figure.subplots()
     _grey_means(axes, runs[~runs["method"].isin(own)], classes, sheet)
@@ -153,10 +154,13 @@ def draw_curves(
     losses = points.dropna(subset="loss")
     kinds = list(losses["kind"].unique())
     count = max(len(kinds), 1) + 1
-    columns = sheet.columns(min(count, 3), 2.2, 5.5 * min(count, 3))
+    natural = 5.5 * min(count, 3)
+    columns = sheet.columns(min(count, 3), 2.2, natural)
     lines = -(-count // columns)
-    wide = sheet.room(5.5 * min(count, 3)) / columns
-    figure = sheet.figure(5.5 * min(count, 3), 1 + min(4.2, wide) * lines)
+    wide = sheet.room(natural) / columns
+    names = [one.name for one in shown if one.colour != GREY]
+    below = sheet.legend_height([*names, _NOTE], natural)
+    figure = sheet.figure(natural, 0.6 + min(4.2, wide) * lines + below)
     sheet.title(figure, comparison.title)
     panels = figure.subplots(lines, columns, squeeze=False).flatten()
     for axes in panels[count:]:

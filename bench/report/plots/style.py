@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from bench.files import write_atomic
 from bench.report.plots.families import look_of
-from bench.report.plots.sheet import wrap_name
+from bench.report.plots.sheet import FONT, printable, wrap_name
 from bench.report.records.rows import Row
 from bench.wording import counted
 
@@ -38,7 +38,7 @@ INK = "#333333"
 FAINT = "#BBBBBB"
 
 _RC = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters everywhere
+    "font.family": FONT,
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.labelsize": 10,
@@ -162,13 +162,19 @@ def style(scale: float = 1.0) -> AbstractContextManager[None]:
     return mpl.rc_context(cast(Any, look))  # the stubs list every key as a literal
 
 
-def settle(figure: Figure) -> None:
+def settle(figure: Figure, passes: int = 1) -> None:
     """Compute the layout of a figure and fix it: drawing is faster afterwards and moves nothing.
 
     The figure gets a canvas for pixels (Agg) and loses its layout engine.
+
+    Args:
+        figure: with a layout engine.
+        passes: how often the layout is computed. Ticks can change with the size of a panel: with
+            two, the layout is that of the final ones.
     """
     FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
+    for _ in range(passes):
+        figure.draw_without_rendering()
     figure.set_layout_engine(None)  # with "none", each file would cost one more pass of drawing
 
 
@@ -186,16 +192,19 @@ def legend_below(
         looks: keyword arguments of `Figure.legend`.
     """
     if handles is not None:
+        for handle in handles:
+            handle.set_label(printable(str(handle.get_label())))
         looks["handles"] = handles
+    room = 0.97 * figure.bbox.width
     for count in range(columns, 0, -1):
         legend = figure.legend(loc="outside lower center", ncols=count, **looks)
         wide = legend.get_window_extent().width
-        if wide <= figure.bbox.width:
+        if wide <= room:
             return
         if count > 1:
             legend.remove()
     texts = [(text, text.get_window_extent().width) for text in legend.get_texts()]
-    left = figure.bbox.width - wide + max(width for _, width in texts)
+    left = room - wide + max(width for _, width in texts)
     for text, width in texts:
         if width > left:
             shown = text.get_text()
