@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--figure KIND  instead: draw one kind of figure for a paper (pareto, classes, curves,"
-        " memory, sizes, ranks, labels, gallery), to figures/"
+        " memory, sizes, size_distributions, ranks, labels, gallery), to figures/"
     )
     add(f"--width W  width of --figure, such as 88mm, 18cm or 3.5in [{FigureOptions.width:g}mm]")
     add(f"--format {'|'.join(FORMATS)}  of --figure [that of --to, or {FORMATS[0]}]")

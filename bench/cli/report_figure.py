@@ -22,6 +22,7 @@ _UNITS = {"mm": 1.0, "cm": 10.0, "in": 25.4}
 # What a figure needs besides a table with a successful run.
 _NEEDS = {
     "sizes": "objects in the masks of the dataset (instance maps)",
+    "size_distributions": "sizes of single objects, which records of older versions lack",
     "ranks": "at least 3 methods on at least 3 datasets",
     "labels": "tables of at least two label budgets (--labels)",
     "gallery": "stored predictions, and the images of the dataset on this machine",

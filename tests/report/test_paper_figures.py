@@ -225,10 +225,9 @@ def test_tables_and_rows_are_chosen_by_their_names(folder: Path) -> None:
     (only,) = choose_methods(every[:1], "lora (sam_nano, pretrained)")
     assert [row.label for row in only.rows] == ["lora"]
     assert [one.slug for one in choose_datasets(every, "steel")] == ["steel"]
-    assert [one.slug for one in choose_datasets(every, "steel_5-labels,nuclei")] == [
-        "nuclei",
-        "steel_5-labels",
-    ]
+    named = choose_datasets(every, "steel_5-labels,nuclei")
+    assert [one.slug for one in named] == ["steel_5-labels", "nuclei"]
+    assert [one.slug for one in choose_methods(named, "lora")] == ["steel_5-labels", "nuclei"]
     with pytest.raises(UserError, match="no dataset in these records 'x'"):
         choose_datasets(every, "x")
 

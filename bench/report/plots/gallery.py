@@ -92,7 +92,7 @@ def write_gallery(
             pause()
             with style():
                 figure = _draw(one, looks, choice, lookup)
-                files = save(figure, folder / name, vector=False, dpi=figure.dpi)
+                files = save(figure, folder / name, vector=False)
             release(figure)
             if cache is not None:
                 cache.note(name, contents, files)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from bench.report.compare.label_budgets import Budgets
-from bench.report.plots.pareto import DICE_SPAN, widen
+from bench.report.plots.pareto import widen_dice
 from bench.report.plots.sheet import REPORT, Sheet
 from bench.report.plots.statistics import in_turn
 from bench.report.plots.style import (
@@ -94,7 +94,7 @@ def draw_budgets(budgets: Budgets, looks: Mapping[Row, Series], sheet: Sheet = R
     axes.set_xlabel("labelled training images")
     axes.set_ylabel(DICE.header)
     if curves:
-        widen(axes.yaxis, DICE_SPAN)
+        widen_dice(axes.yaxis)
     handles = [
         Line2D([], [], color=one.colour, ls=one.line, marker=one.marker, label=one.name)
         for one in curves

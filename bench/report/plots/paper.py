@@ -51,7 +51,7 @@ class PaperFigure:
             UserError: the file cannot be written.
         """
         with style(self.sheet.scale):
-            written = save_as(self.figure, file, kind, self.figure.dpi)
+            written = save_as(self.figure, file, kind)
         release(self.figure)
         return written
 

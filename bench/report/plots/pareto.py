@@ -13,7 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.ranking import hindrance
@@ -119,7 +119,7 @@ def draw_pareto(
         panels.flat[-1].legend(handles=handles, **place).set_in_layout(False)
     else:
         legend_below(figure, handles=handles, columns=columns, fontsize=sheet.pt(9))
-    widen(panels.flat[0].yaxis, DICE_SPAN)
+    widen_dice(panels.flat[0].yaxis)
     settle(figure, sheet.passes)  # labels are placed for the final layout
     for axes, column, rows in drawn:
         hide_overlapping_ticks(axes)
@@ -211,6 +211,12 @@ def widen(axis: Axis, least: float) -> None:
         start = max(start, min(low, 0) if low < 0 else -0.05 * least)
         set_limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
         set_limits(start, start + least)
+
+
+def widen_dice(axis: Axis) -> None:
+    """`widen` an axis of Dice, with ticks whose numbers stay narrow whatever its length."""
+    widen(axis, DICE_SPAN)
+    axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
 
 
 def hide_overlapping_ticks(axes: Axes) -> None:

@@ -13,14 +13,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.size_distributions import SizeDistribution, size_distributions
+from bench.report.plots.sheet import REPORT, Sheet, letters, wrap_name
 from bench.report.plots.style import FAINT, INK, Series, legend_below
 from bench.report.records.rows import Row
 
 COLUMNS = 4  # panels next to each other
-_TITLE = 34  # characters of a title that fit above a panel
 
 
-def draw_size_distributions(comparison: Comparison, looks: Mapping[Row, Series]) -> Figure | None:
+def draw_size_distributions(
+    comparison: Comparison, looks: Mapping[Row, Series], sheet: Sheet = REPORT
+) -> Figure | None:
     """Draw histograms of the equivalent diameters of single objects, a panel for each row.
 
     Each class has panels of its own. Rows are in the order of the table; those whose records hold
@@ -29,6 +31,7 @@ def draw_size_distributions(comparison: Comparison, looks: Mapping[Row, Series])
     Args:
         comparison: of one table.
         looks: look of each row.
+        sheet: size of the figure.
 
     Returns:
         The figure; None if no row has sizes of single objects.
@@ -38,40 +41,43 @@ def draw_size_distributions(comparison: Comparison, looks: Mapping[Row, Series])
         return None
     classes = list(dict.fromkeys(one.name for _, one in drawn))
     drawn.sort(key=lambda pair: classes.index(pair[1].name))  # stable: rows keep their order
-    columns = min(len(drawn), COLUMNS)
+    most = min(len(drawn), COLUMNS)
+    natural = max(5.0, 1 + 3.2 * most)
+    columns = sheet.columns(most, 2.0, natural)
     lines = -(-len(drawn) // columns)
-    size = max(5.0, 1 + 3.2 * columns), 1.4 + 2.3 * lines
-    figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(textwrap.fill(comparison.title, int(11 * size[0])), fontsize=12)
+    figure = sheet.figure(natural, 1.4 + 2.3 * lines)
+    sheet.title(figure, comparison.title)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True).flatten()
     for axes in panels[len(drawn) :]:
         axes.set_axis_off()
     limits = _limits([one for _, one in drawn])
     for axes, (row, one) in zip(panels, drawn, strict=False):
-        _draw_panel(axes, one, looks[row].colour)
+        _draw_panel(axes, one, looks[row].colour, sheet)
         named = [looks[row].name, *([one.name] if len(classes) > 1 else [])]
-        axes.set_title("\n".join(_shortened(part) for part in named), fontsize=10)
+        wide = letters(sheet.room(natural) / columns - 0.3)
+        title = "\n".join(wrap_name(part, wide, 1) for part in named)
+        axes.set_title(title, fontsize=sheet.pt(10))
         axes.set_ylim(0, limits[one.name])
     panels[0].set_xlim(
         min(one.edges[0] for _, one in drawn), max(one.edges[-1] for _, one in drawn)
     )
     for axes in panels[max(0, len(drawn) - columns) : len(drawn)]:  # the lowest of each column
         axes.tick_params(labelbottom=True)
-        axes.set_xlabel("equivalent diameter (px)")
+        axes.set_xlabel(textwrap.fill("equivalent diameter (px)", wide))
         axes.xaxis.label.set_visible(True)
-    figure.supylabel("objects in an image", fontsize=10)
-    marks = [Patch(color=FAINT), Patch(facecolor="none", edgecolor=INK, linewidth=1.6)]
-    legend_below(figure, marks, ["truth", "prediction"])
+    figure.supylabel("objects in an image", fontsize=sheet.pt(10))
+    line = {"facecolor": "none", "edgecolor": INK, "linewidth": sheet.pt(1.6)}
+    legend_below(figure, [Patch(color=FAINT, label="truth"), Patch(label="prediction", **line)])
     return figure
 
 
-def _draw_panel(axes: Axes, one: SizeDistribution, colour: str) -> None:
+def _draw_panel(axes: Axes, one: SizeDistribution, colour: str, sheet: Sheet) -> None:
     """The truth is an area, the prediction a line, in the same bins."""
     centres = np.sqrt(one.edges[:-1] * one.edges[1:])
     bins = list(np.log10(one.edges))  # seaborn takes edges on the scale of the axis
     for counts, look in (
         (one.truth, {"fill": True, "color": FAINT, "alpha": 1.0, "linewidth": 0}),
-        (one.prediction, {"fill": False, "color": colour, "linewidth": 1.6}),
+        (one.prediction, {"fill": False, "color": colour, "linewidth": sheet.pt(1.6)}),
     ):
         frame = pd.DataFrame({"diameter": centres, "objects": counts})
         seaborn.histplot(
@@ -98,7 +104,3 @@ def _limits(drawn: Sequence[SizeDistribution]) -> dict[str, float]:
         top = 1.05 * max(one.truth.max(), one.prediction.max())
         limits[one.name] = max(limits.get(one.name, 0), top)
     return limits
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _TITLE else text[: _TITLE - 3] + "..."

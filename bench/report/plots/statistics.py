@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.report.compare.comparison import Comparison
-from bench.report.plots.pareto import DICE_SPAN, widen
+from bench.report.plots.pareto import widen, widen_dice
 from bench.report.plots.sheet import REPORT, Sheet, letters, wrap_names
 from bench.report.plots.style import GREY, Series, grey_note, highlight, legend_below
 from bench.report.records.columns import DICE
@@ -90,7 +90,7 @@ def draw_classes(
     axes.set_yticks(range(len(names)), names)
     axes.set(ylabel="", xlabel=f"Dice of the class ({DICE.unit})")
     axes.set_ylim(len(classes) - 0.5, -0.5)
-    widen(axes.xaxis, DICE_SPAN)
+    widen_dice(axes.xaxis)
     _move_legend(axes, figure, looks, ".")
     return figure
 
@@ -173,7 +173,7 @@ def draw_curves(
         _set_scale(axes)
     _curves(right, points.dropna(subset="val_dice"), "val_dice", shown, sheet)
     right.set(xlabel="step", ylabel=f"validation Dice ({DICE.unit})")
-    widen(right.yaxis, DICE_SPAN)
+    widen_dice(right.yaxis)
     handles = [Line2D([], [], color=one.colour, ls=one.line, label=one.name) for one in shown]
     _add_legend(figure, handles, looks, "")
     return figure

@@ -211,7 +211,7 @@ def legend_below(
             text.set_text(wrap_name(shown, int(len(shown) * left / width)))
 
 
-def save(figure: Figure, path: Path, *, vector: bool = True, dpi: float = 150) -> list[Path]:
+def save(figure: Figure, path: Path, *, vector: bool = True) -> list[Path]:
     """Write `path`.png and `path`.svg, byte for byte the same for the same figure.
 
     This holds inside `style()`, with the same version of matplotlib.
@@ -220,7 +220,6 @@ def save(figure: Figure, path: Path, *, vector: bool = True, dpi: float = 150) -
         figure: its layout is fixed here.
         path: without suffix; its folder is created if needed.
         vector: False for pictures made of pixels, for which no SVG is written.
-        dpi: dots of the PNG per inch.
 
     Returns:
         The files.
@@ -230,23 +229,22 @@ def save(figure: Figure, path: Path, *, vector: bool = True, dpi: float = 150) -
     """
     settle(figure)
     kinds = ("png", "svg") if vector else ("png",)
-    return [save_as(figure, path.with_name(f"{path.name}.{kind}"), kind, dpi) for kind in kinds]
+    return [save_as(figure, path.with_name(f"{path.name}.{kind}"), kind) for kind in kinds]
 
 
-def save_as(figure: Figure, file: Path, kind: str, dpi: float) -> Path:
+def save_as(figure: Figure, file: Path, kind: str) -> Path:
     """Write one file of a figure, whose layout is fixed, and return its path.
 
     Args:
-        figure: after `settle`.
+        figure: after `settle`; its `dpi` are those of a PNG.
         file: its folder is created if needed.
         kind: "png", "svg" or "pdf", whatever the name of the file is.
-        dpi: dots of a PNG per inch.
 
     Raises:
         UserError: the file cannot be written.
     """
     written = io.BytesIO()
-    figure.savefig(written, format=kind, dpi=dpi, metadata=dict(_UNSAID[kind]))
+    figure.savefig(written, format=kind, dpi=figure.dpi, metadata=dict(_UNSAID[kind]))
     return write_atomic(file, written.getvalue())
 
 
