@@ -101,7 +101,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if figure is not None:
         write_figures(chosen, figure, store.folder, console)
     elif arguments.latex:
-        write_latex(chosen, columns, arguments.against, store.folder, console)
+        joined = arguments.datasets is not None
+        write_latex(chosen, columns, arguments.against, store.folder, console, joined=joined)
     else:
         write_against(comparisons, arguments.against, store.folder, console)
     return 0

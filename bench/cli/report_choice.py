@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def choose_datasets(comparisons: "list[Comparison]", text: str | None) -> "list[Comparison]":
-    """Return the tables with one of these names.
+    """Return the tables with one of these names, in the order of the names.
 
     Args:
         comparisons: of a report.
@@ -33,12 +33,11 @@ def choose_datasets(comparisons: "list[Comparison]", text: str | None) -> "list[
     for name in names:
         if name not in known:
             raise no_such("dataset in these records", name, sorted(known))
-    chosen = {id(one) for name in names for one in known[name]}
-    return [one for one in comparisons if id(one) in chosen]
+    return list(dict.fromkeys(one for name in names for one in known[name]))
 
 
 def choose_methods(comparisons: "list[Comparison]", text: str | None) -> "list[Comparison]":
-    """Return the tables with only these rows, as if there were no other records.
+    """Return the tables with only these rows, as if there were no other records, in their order.
 
     Args:
         comparisons: tables of one frame.
@@ -60,7 +59,9 @@ def choose_methods(comparisons: "list[Comparison]", text: str | None) -> "list[C
         for row in _named(name, rows)
         for place in row.places
     }
-    return make_comparisons(rows[0].runs.frame.iloc[sorted(places)])
+    order = [one.slug for one in comparisons]
+    chosen = make_comparisons(rows[0].runs.frame.iloc[sorted(places)])
+    return sorted(chosen, key=lambda one: order.index(one.slug) if one.slug in order else -1)
 
 
 def split(text: str) -> list[str]:

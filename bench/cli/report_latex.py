@@ -38,6 +38,8 @@ def write_latex(
     against: str | None,
     folder: Path,
     console: Console,
+    *,
+    joined: bool = False,
 ) -> list[Path]:
     """Write a table for each comparison, and print the paths.
 
@@ -47,19 +49,26 @@ def write_latex(
         against: label of the row with which the others are compared, or None for the best.
         folder: results folder; the files are `latex/<slug>.tex` in it.
         console: to print on.
+        joined: write one table for comparisons that differ only in the dataset.
 
     Raises:
         UserError: no ranked row is named `against`, or a file cannot be written.
     """
     from bench.files import write_atomic
     from bench.report.compare.against import find_references
+    from bench.report.compare.grouping import words_of
     from bench.report.tables.paper import paper_table
 
     chosen = comparisons if against is None else list(find_references(comparisons, against))
     files = []
+    tables: dict[tuple[str, ...], list[Comparison]] = {}
     for one in chosen:
-        text = paper_table(one, columns, against)
-        files.append(write_atomic(folder / "latex" / f"{one.slug}.tex", text))
+        settings = words_of(one.rows[0].cells[0])[1:] if joined else (one.slug,)
+        tables.setdefault(settings, []).append(one)
+    for table in tables.values():
+        name = "_".join(one.slug for one in table)
+        text = paper_table(table, columns, against)
+        files.append(write_atomic(folder / "latex" / f"{name}.tex", text))
         console.print(plain(files[-1]), soft_wrap=True)
     console.print(rf"{counted(len(files), 'table')}; they need \usepackage{{booktabs}}")
     return files

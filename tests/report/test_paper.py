@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from records import make_cell, make_failure, make_record
 from bench.cli import main
 from bench.report.compare.against import differences
 from bench.report.compare.comparison import Comparison, make_comparisons
-from bench.report.records.columns import COLUMNS, DICE, column_names
+from bench.report.records.columns import COLUMNS, DICE, Column, column_names
 from bench.report.records.frame import to_frame
 from bench.report.tables.paper import SIGNS, paper_table
 from bench.run.store import Store
@@ -41,6 +43,10 @@ def comparison(made: list[Record]) -> Comparison:
     return one
 
 
+def latex_table(one: Comparison, columns: list[Column], against: str | None = None) -> str:
+    return paper_table([one], columns, against)
+
+
 def body(table: str) -> list[list[str]]:
     """The cells of the rows, headers first."""
     return [line[:-3].split(" & ") for line in table.splitlines() if line.endswith(r"\\")]
@@ -53,7 +59,7 @@ def caption(table: str) -> str:
 
 
 def test_rows_have_rank_mean_and_spread() -> None:
-    table = paper_table(comparison(records()), [DICE, TRAINABLE])
+    table = latex_table(comparison(records()), [DICE, TRAINABLE])
     names, units, *rows = body(table)
     assert names == ["Rank", "Method", "Dice", "Trainable"]
     assert units == ["", "", r"(\%)", "(M)"]
@@ -71,7 +77,7 @@ def test_rows_have_rank_mean_and_spread() -> None:
 
 def test_signs_are_the_results_of_the_test_against_the_row() -> None:
     one = comparison(records())
-    table = paper_table(one, [DICE, TRAINABLE], "lora")
+    table = latex_table(one, [DICE, TRAINABLE], "lora")
     signs = {row[1]: re.findall(r"\\rlap\{(.*)\}$", row[2]) for row in body(table)[2:]}
     found = differences(one.blocks[0], [DICE], "lora")
     assert {d.row.label: d.result for d in found} == {
@@ -91,7 +97,7 @@ def test_signs_are_the_results_of_the_test_against_the_row() -> None:
 
 def test_without_a_name_signs_are_those_of_the_other_tables() -> None:
     one = comparison(records())
-    table = paper_table(one, [DICE])
+    table = latex_table(one, [DICE])
     signs = [row[2].endswith(r"\rlap{$^{-}$}") for row in body(table)[2:]]
     marks = [one.blocks[0].marks.get((place, DICE.key)) == "worse" for place in range(4)]
     assert signs == marks
@@ -103,7 +109,7 @@ def test_without_a_name_signs_are_those_of_the_other_tables() -> None:
 def test_few_specimens_and_failed_runs_are_said() -> None:
     failed = make_failure(make_cell("bias_only", seed=0))
     lucky = make_record(make_cell("bias_only", seed=1), dice=0.99, image_dice=[0.9] * 3)
-    table = paper_table(comparison([*records(3), failed, lucky]), [DICE], "lora")
+    table = latex_table(comparison([*records(3), failed, lucky]), [DICE], "lora")
     text = caption(table)
     assert "$^{?}$ too few specimens to test" in text
     assert "No rank (---)" in text
@@ -113,7 +119,7 @@ def test_few_specimens_and_failed_runs_are_said() -> None:
 
 def test_blocks_of_prompts_are_ranked_by_themselves() -> None:
     oracle = make_record(make_cell("medsam"), dice=0.95, prompts="oracle")
-    table = paper_table(comparison([*records(), oracle]), [DICE], "lora")
+    table = latex_table(comparison([*records(), oracle]), [DICE], "lora")
     assert [row[0] for row in body(table) if len(row) > 1][2:] == ["1", "2", "3", "4", "1"]
     assert r"\multicolumn{3}{l}{\emph{Prompts: oracle}} \\" in table
     assert "Oracle prompts are made from the ground truth." in caption(table)
@@ -122,11 +128,11 @@ def test_blocks_of_prompts_are_ranked_by_themselves() -> None:
 def test_weights_have_a_column_only_where_the_backbone_does_not_tell_them() -> None:
     unet = make_record(make_cell("unet", backbone="none", weights="random"))
     first = [make_record(make_cell("lora")), unet]
-    table = paper_table(comparison(first), [DICE])
+    table = latex_table(comparison(first), [DICE])
     assert body(table)[0] == ["Rank", "Method", "Backbone", "Dice"]
     assert r"Weights: random (none), pretrained (sam\_nano)." in caption(table)
     other = make_record(make_cell("lora", weights="random"))
-    assert body(paper_table(comparison([*first, other]), [DICE]))[0][2:4] == ["Backbone", "Weights"]
+    assert body(latex_table(comparison([*first, other]), [DICE]))[0][2:4] == ["Backbone", "Weights"]
 
 
 def test_every_column_has_one_name() -> None:
@@ -154,12 +160,72 @@ def test_the_command_writes_the_chosen_tables(
 ) -> None:
     chosen = ["--columns", "dice,trainable", "--datasets", "steel,nuclei", "--against", "lora"]
     assert main(["report", "--out", str(folder), "--latex", *chosen]) == 0
-    files = [folder / "latex" / f"{name}.tex" for name in ("nuclei", "steel")]
-    assert sorted((folder / "latex").iterdir()) == files
-    output = capsys.readouterr().out
-    assert all(str(path) in output for path in files)
-    assert body(files[0].read_text())[0] == ["Rank", "Method", "Dice", "Trainable"]
+    file = folder / "latex" / "steel_nuclei.tex"
+    assert list((folder / "latex").iterdir()) == [file]
+    assert str(file) in capsys.readouterr().out
+    assert body(file.read_text())[1] == ["Rank", "Method", *["Dice", "Trainable"] * 2]
     assert not (folder / "tables").exists()
+
+
+def several(folder: Path) -> list[Comparison]:
+    """Tables of steel and of nuclei, which lacks unet and in which full is last."""
+    made = records() + [
+        dataclasses.replace(
+            one,
+            cell=dataclasses.replace(one.cell, dataset="nuclei", dataset_sha="nuclei"),
+            metrics={**one.metrics, "dice_dataset": 0.1 if one.cell.method == "full" else 0.7},
+        )
+        for one in records()
+        if one.cell.method != "unet"
+    ]
+    nuclei, steel = make_comparisons(to_frame(made))
+    return [steel, nuclei]
+
+
+def test_datasets_have_groups_of_columns_and_a_mean_rank(tmp_path: Path) -> None:
+    table = paper_table(several(tmp_path), [DICE, TRAINABLE], "lora")
+    names, titles, units, *rows = body(table)
+    assert names[2:] == [rf"\multicolumn{{2}}{{c}}{{{name}}}" for name in ("steel", "nuclei")]
+    assert r"\cmidrule(lr){3-4}\cmidrule(lr){5-6}" in table
+    assert titles == ["Rank", "Method", "Dice", "Trainable", "Dice", "Trainable"]
+    assert units[2:] == [r"(\%)", "(M)"] * 2
+    # On steel full, adapter, lora; on nuclei adapter and lora share the first rank.
+    assert [(row[0], row[1].removesuffix(r"$^{\dagger}$")) for row in rows] == [
+        ("1.5", "adapter"),
+        ("2.0", "full"),
+        ("2.0", "lora"),
+        ("---", "unet"),
+    ]
+    assert rows[-1][4:] == ["---", "---"]
+    assert rows[1][2].startswith(r"\textbf{91.0")
+    assert not rows[1][4].startswith(r"\textbf")
+    text = caption(table)
+    assert text.startswith("steel, nuclei: equal protocol")
+    assert "mean over the datasets of the rows that all of them rank" in text
+    assert "or the row is not in every dataset" in text
+    assert r"\label{tab:steel_nuclei}" in table
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_tables_compile(tmp_path: Path) -> None:
+    hostile = make_record(make_cell("a_b & 100 % $x$ \\ 方", options={"k": "[*]"}), dice=0.3)
+    oracle = make_record(make_cell("medsam"), dice=0.95, prompts="oracle")
+    tables = [
+        paper_table(several(tmp_path), [DICE, TRAINABLE], "lora"),
+        latex_table(comparison([*records(), hostile, oracle]), list(COLUMNS)[:6]),
+    ]
+    text = "\n".join(
+        [
+            r"\documentclass{article}\usepackage{booktabs}\begin{document}",
+            *tables,
+            r"\end{document}",
+        ]
+    )
+    (tmp_path / "paper.tex").write_text(text)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
