@@ -46,7 +46,7 @@ def draw() -> None:
             panel.set(title=title, xlabel="GiB")
             panel.grid(axis="y", visible=False)
         panels[0].invert_yaxis()
-        legend_below(figure, *panels[0].get_legend_handles_labels())
+        legend_below(figure, panels[0].get_legend_handles_labels()[0])
         save(figure, HERE / "memory", vector=False)
 
 

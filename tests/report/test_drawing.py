@@ -34,7 +34,7 @@ def tables() -> list[Drawing]:
     comparisons = make_comparisons(frame)
     looks = assign(frame, [row for one in comparisons for row in one.rows])
     return [
-        Drawing(f"{one.slug}_{kind}", draw, one, looks)
+        Drawing(one.slug, kind, draw, one, looks)
         for one in comparisons
         for kind, draw in (("names", draw_names), ("nothing", draw_nothing))
     ]
@@ -121,6 +121,6 @@ def test_a_process_that_is_killed_is_a_sentence(
     monkeypatch.setattr(drawing, "_can_fork", lambda: forked)
     monkeypatch.setattr(drawing, "FEWEST_FORKED" if forked else "FEWEST", 1)
     (one, *_) = tables()
-    deadly = Drawing(one.name, draw_and_die, one.subject, one.looks)
+    deadly = Drawing(one.slug, one.kind, draw_and_die, one.subject, one.looks)
     with pytest.raises(UserError, match="a process that drew figures was stopped"):
         list(draw_all([deadly], tmp_path, never, 2))

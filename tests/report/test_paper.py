@@ -167,7 +167,7 @@ def test_the_command_writes_the_chosen_tables(
     assert not (folder / "tables").exists()
 
 
-def several(folder: Path) -> list[Comparison]:
+def several() -> list[Comparison]:
     """Tables of steel and of nuclei, which lacks unet and in which full is last."""
     made = records() + [
         dataclasses.replace(
@@ -182,8 +182,8 @@ def several(folder: Path) -> list[Comparison]:
     return [steel, nuclei]
 
 
-def test_datasets_have_groups_of_columns_and_a_mean_rank(tmp_path: Path) -> None:
-    table = paper_table(several(tmp_path), [DICE, TRAINABLE], "lora")
+def test_datasets_have_groups_of_columns_and_a_mean_rank() -> None:
+    table = paper_table(several(), [DICE, TRAINABLE], "lora")
     names, titles, units, *rows = body(table)
     assert names[2:] == [rf"\multicolumn{{2}}{{c}}{{{name}}}" for name in ("steel", "nuclei")]
     assert r"\cmidrule(lr){3-4}\cmidrule(lr){5-6}" in table
@@ -211,17 +211,11 @@ def test_tables_compile(tmp_path: Path) -> None:
     hostile = make_record(make_cell("a_b & 100 % $x$ \\ 方", options={"k": "[*]"}), dice=0.3)
     oracle = make_record(make_cell("medsam"), dice=0.95, prompts="oracle")
     tables = [
-        paper_table(several(tmp_path), [DICE, TRAINABLE], "lora"),
+        paper_table(several(), [DICE, TRAINABLE], "lora"),
         latex_table(comparison([*records(), hostile, oracle]), list(COLUMNS)[:6]),
     ]
-    text = "\n".join(
-        [
-            r"\documentclass{article}\usepackage{booktabs}\begin{document}",
-            *tables,
-            r"\end{document}",
-        ]
-    )
-    (tmp_path / "paper.tex").write_text(text)
+    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "paper.tex").write_text("\n".join([head, *tables, r"\end{document}"]))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]

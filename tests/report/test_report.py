@@ -23,9 +23,9 @@ from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.plots.gallery import draw_gallery, thin, write_gallery
 from bench.report.plots.labels import label_points
+from bench.report.plots.memory import draw_memory
 from bench.report.plots.pareto import draw_pareto, pareto_front
 from bench.report.plots.style import HIGHLIGHTED, assign, legend_below, save, style
-from bench.report.plots.write import draw_memory
 from bench.report.records.columns import COLUMNS, DICE, MISSING
 from bench.report.records.frame import to_frame
 from bench.report.tables.terminal import terminal_table

@@ -19,7 +19,7 @@ from bench.files import file_sha256
 from bench.report.compare.comparison import Comparison, make_comparisons
 from bench.report.plots.cache import FigureCache
 from bench.report.plots.picture_choice import WIDEST, Choice, Shown, choose_pictures
-from bench.report.plots.sheet import REPORT, Sheet, letters, wrap_name
+from bench.report.plots.sheet import REPORT, Sheet, letters, values_only, wrap_name
 from bench.report.plots.style import (
     Series,
     assign,
@@ -156,7 +156,10 @@ def _draw(
     columns = 2 + len(runs)
     natural = _PICTURE * columns
     wide = min(_PICTURE, sheet.room(natural) / columns)  # of a picture
-    titles = [wrap_name(looks[row].name, letters(wide, 9), 3) for row in runs]
+    room = letters(wide, 9)
+    names_of = [looks[row].name for row in runs]
+    fitting = [name if len(name) <= 2 * room else values_only(name) for name in names_of]
+    titles = [wrap_name(name, room, 3) for name in fitting]
     line = 0.16 * (2 + max(title.count("\n") for title in titles))
     tall = sum(2 * wide * mask.shape[0] / mask.shape[1] + line + 0.1 for _, mask, _ in drawn)
     handles = _legend(comparison, choice)

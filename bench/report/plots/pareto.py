@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.ranking import hindrance
 from bench.report.plots.labels import label_points
-from bench.report.plots.sheet import REPORT, Sheet, letters, wrap_name
+from bench.report.plots.sheet import REPORT, Sheet, letters, values_only, wrap_name
 from bench.report.plots.style import (
     FAINT,
     GREY,
@@ -273,7 +273,7 @@ def short_names(names: Sequence[str], width: int) -> list[str]:
     """
     shown = []
     for name in names:
-        values = re.sub(r"(?<=[\[,])[^=,\]]+=", "", name)
+        values = values_only(name)
         forms = (name, values, re.sub(r" \([^()]*\)$", "", values))
         short = next((form for form in forms if len(form) <= width), forms[-1])
         shown.append(wrap_name(short, width, 1))

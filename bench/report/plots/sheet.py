@@ -110,6 +110,11 @@ def letters(inches: float, size: float = 10.0) -> int:
     return max(6, int(inches * 72 / (size * _LETTER)))
 
 
+def values_only(name: str) -> str:
+    """The name without those of its options: "med_sa[add]" for "med_sa[condition=add]"."""
+    return re.sub(r"(?<=[\[,])[^=,\]]+=", "", name)
+
+
 def printable(text: str) -> str:
     """The text with characters that the font lacks as their numbers, such as "[U+94A2]"."""
     known = _characters()

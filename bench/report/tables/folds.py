@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison
 from bench.report.records.columns import DICE
 from bench.report.records.rows import Row
 from bench.report.tables.markdown import markdown_table
+from bench.report.tables.pages import write_pages
 from bench.stats.bootstrap import pooled_overlap
 
 _WHO = ("label", "backbone", "weights", "prompts")  # columns that identify a row, prompts last
@@ -28,16 +28,11 @@ def write_folds(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     Raises:
         UserError: a file cannot be written.
     """
-    written = []
-    for comparison in comparisons:
-        table = folds_table(comparison)
-        if not table.empty:
-            path = folder / f"{comparison.slug}_folds.md"
-            written += [
-                write_atomic(path, f"# {comparison.title}\n\n{folds_markdown(comparison)}\n"),
-                write_atomic(path.with_suffix(".csv"), table.to_csv(index=False)),
-            ]
-    return written
+    return write_pages(comparisons, folder, "folds", folds_table, _page)
+
+
+def _page(comparison: Comparison) -> str:
+    return f"# {comparison.title}\n\n{folds_markdown(comparison)}\n"
 
 
 def folds_table(comparison: Comparison) -> pd.DataFrame:

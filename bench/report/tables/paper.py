@@ -23,6 +23,7 @@ SIGNS: Mapping[str, tuple[str, str]] = {
 }
 _DAGGER = r"$^{\dagger}$"
 _DASH = "---"
+_NARROW = r"\footnotesize\setlength{\tabcolsep}{3pt}"  # for tables of several datasets
 
 Results = dict[tuple[int, str], str]  # (position in a block, `Column.key`) to a key of `SIGNS`
 
@@ -73,16 +74,17 @@ def paper_table(
         if (group := _group(prompts, comparisons, columns, against)).places
     ]
     sets = len(comparisons)
+    table = "table" if sets == 1 else "table*"  # as wide as the page in two columns
     left = ["Rank", "Method", *map(str.capitalize, texts[1:])]
     lines = [
         *(tex_comment(text) for one in comparisons for text in (one.title, *one.notes)),
-        r"\begin{table}",
+        rf"\begin{{{table}}}",
         r"\centering\setlength{\belowcaptionskip}{6pt}",
         rf"\caption[{{{tex_text(title)}}}]{{%",
         *_caption(title, rows, columns, texts, against, groups, sets),
         "}",
         rf"\label{{tab:{_label(slug)}}}",
-        rf"\small\setlength{{\tabcolsep}}{{{'5pt' if sets == 1 else '4pt'}}}",
+        r"\small\setlength{\tabcolsep}{5pt}" if sets == 1 else _NARROW,
         rf"\begin{{tabular}}{{r{'l' * len(texts)}{'r' * len(columns) * sets}}}",
         r"\toprule",
         *_spanning([one.dataset for one in comparisons], len(left), len(columns)),
@@ -101,7 +103,7 @@ def paper_table(
             name = rf"\multicolumn{{{width}}}{{l}}{{\emph{{Prompts: {tex_text(group.prompts)}}}}}"
             lines.append(tex_row([name]))
         lines += _lines(group, columns, texts, against)
-    return tex_lines([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+    return tex_lines([*lines, r"\bottomrule", r"\end{tabular}", rf"\end{{{table}}}"])
 
 
 def _title(comparisons: Sequence[Comparison]) -> str:

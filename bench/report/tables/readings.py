@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.files import write_atomic
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.readings import RowReading, readings_of
 from bench.report.records.columns import MISSING
 from bench.report.tables.markdown import markdown_code, markdown_table
+from bench.report.tables.pages import write_pages
 from bench.wording import plain_markdown
 
 HEADERS = ("Class", "Reading", "Truth", "Prediction", "Error, 95 % interval")
@@ -35,18 +35,12 @@ def write_readings(comparisons: Sequence[Comparison], folder: Path) -> list[Path
     Raises:
         UserError: a file cannot be written.
     """
-    written = []
-    for comparison in comparisons:
-        table = readings_table(comparison)
-        if not table.empty:
-            path = folder / f"{comparison.slug}_readings.md"
-            title = plain_markdown(comparison.title)
-            text = f"# {title}: readings\n\n{_markdown(comparison)}\n\n{NOTE}\n"
-            written += [
-                write_atomic(path, text),
-                write_atomic(path.with_suffix(".csv"), table.to_csv(index=False)),
-            ]
-    return written
+    return write_pages(comparisons, folder, "readings", readings_table, _page)
+
+
+def _page(comparison: Comparison) -> str:
+    title = plain_markdown(comparison.title)
+    return f"# {title}: readings\n\n{_markdown(comparison)}\n\n{NOTE}\n"
 
 
 def readings_table(comparison: Comparison) -> pd.DataFrame:
