@@ -85,7 +85,7 @@ def write_between_cells(store: "Store", *, figures: bool) -> None:
         UserError: a record cannot be read, or a file cannot be written.
         OSError, ValueError: as `bench.report.overview.write_report`.
     """
-    from bench.cli.report import Pictures
+    from bench.cli.report_pictures import Pictures
     from bench.plugins.registry import load_collection
     from bench.report.compare.comparison import make_comparisons
     from bench.report.overview import write_overview, write_report

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -26,7 +26,7 @@ from bench.report.plots.sheet import REPORT, Sheet, paper_sheet, wrap_name, wrap
 from bench.report.plots.style import assign, style
 from bench.report.records.frame import to_frame
 from bench.run.store import Store
-from bench.spec import Record
+from bench.spec import OptionValue, Record
 
 NAMES = (
     "a_very_long_name_of_a_method_that_does_not_end_and_has_no_space",
@@ -107,7 +107,7 @@ def _middle(box: Bbox, axis: Axis) -> Bbox:
     """The tick of a label, in its axes."""
     axes = axis.axes
     x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    x, y = (x, axes.bbox.y0) if axis.axis_name == "x" else (axes.bbox.x0, y)
+    x, y = (x, axes.bbox.y0) if isinstance(axis, XAxis) else (axes.bbox.x0, y)
     return Bbox([[x, y], [x, y]])
 
 
@@ -147,7 +147,8 @@ def test_a_report_is_not_scaled_and_has_a_title() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     store = Store.open(tmp_path)
-    for name, options in (("lora", {}), ("lora", {"rank": 8}), ("unet", {}), ("full", {})):
+    rank: dict[str, OptionValue] = {"rank": 8}
+    for name, options in (("lora", None), ("lora", rank), ("unet", None), ("full", None)):
         for labels in (None, 5):
             store.write(make_record(make_cell(name, options=options, labels=labels)))
         cell = make_cell(name, options=options, dataset="nuclei")

@@ -100,8 +100,13 @@ def _draw_bars(axes: Axes, bars: Sequence[tuple[int, int]], sheet: Sheet) -> Non
 
 def _explain(sheet: Sheet, bars: bool) -> list[Line2D]:
     """The marks for the legend."""
-    average = {"marker": "o", "color": INK, "ms": sheet.pt(8)}
-    one = {"marker": "o", "ms": sheet.pt(4), "mfc": _ONE["color"], "mec": _ONE["edgecolor"]}
+    average: dict[str, Any] = {"marker": "o", "color": INK, "ms": sheet.pt(8)}
+    one: dict[str, Any] = {
+        "marker": "o",
+        "ms": sheet.pt(4),
+        "mfc": _ONE["color"],
+        "mec": _ONE["edgecolor"],
+    }
     handles = [
         Line2D([], [], ls="", label="average rank", **average),
         Line2D([], [], ls="", label="rank on one dataset", **one),

@@ -1,6 +1,7 @@
 """The peak of the training memory of each row, divided into its parts."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import seaborn
@@ -92,5 +93,5 @@ def draw_memory(
 def _note(figure: Figure, place: int, length: float, text: str, sheet: Sheet) -> None:
     """Write a text to the right of a bar."""
     offset = sheet.pt(4), 0
-    where = {"textcoords": "offset points", "va": "center"}
+    where: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
     figure.axes[0].annotate(text, (length, place), offset, **where)

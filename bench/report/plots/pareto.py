@@ -4,12 +4,12 @@ import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -115,7 +115,11 @@ def draw_pareto(
     for axes in panels.flat[len(costs) :]:
         axes.set_axis_off()
     if inside:
-        place = {"loc": "center left", "bbox_to_anchor": (-0.05, 0.5), "fontsize": sheet.pt(9)}
+        place: dict[str, Any] = {
+            "loc": "center left",
+            "bbox_to_anchor": (-0.05, 0.5),
+            "fontsize": sheet.pt(9),
+        }
         panels.flat[-1].legend(handles=handles, **place).set_in_layout(False)
     else:
         legend_below(figure, handles=handles, columns=columns, fontsize=sheet.pt(9))
@@ -209,7 +213,7 @@ def widen(axis: Axis, least: float) -> None:
     if high - low < least:
         start = (low + high - least) / 2
         start = max(start, min(low, 0) if low < 0 else -0.05 * least)
-        set_limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
+        set_limits = axis.axes.set_xlim if isinstance(axis, XAxis) else axis.axes.set_ylim
         set_limits(start, start + least)
 
 

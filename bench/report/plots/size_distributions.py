@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def draw_size_distributions(
         axes.set_xlabel(textwrap.fill("equivalent diameter (px)", wide))
         axes.xaxis.label.set_visible(True)
     figure.supylabel("objects in an image", fontsize=sheet.pt(10))
-    line = {"facecolor": "none", "edgecolor": INK, "linewidth": sheet.pt(1.6)}
+    line: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "linewidth": sheet.pt(1.6)}
     legend_below(figure, [Patch(color=FAINT, label="truth"), Patch(label="prediction", **line)])
     return figure
 

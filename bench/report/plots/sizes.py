@@ -95,11 +95,11 @@ def _draw_row(
 
 def _explain(sheet: Sheet) -> list[Line2D]:
     """The marks for the legend."""
-    mark = {"marker": "|", "ms": sheet.pt(14), "mew": sheet.pt(2)}
+    mark: dict[str, Any] = {"marker": "|", "ms": sheet.pt(14), "mew": sheet.pt(2)}
     handles = [Line2D([], [], ls="", color=_TRUTH, label="truth", **mark)]
     for marker, quantity in zip(_MARKERS, SIZES, strict=True):
         name = f"{quantity.title.removesuffix(' (px)')} of the prediction"
-        look = {"marker": marker, "color": INK, "ms": sheet.pt(7)}
+        look: dict[str, Any] = {"marker": marker, "color": INK, "ms": sheet.pt(7)}
         handles.append(Line2D([], [], ls="", label=name, **look))
     bar = Line2D([], [], color=INK, lw=sheet.pt(3), label="95 % interval of the error", **_BAR)
     return [*handles, bar]

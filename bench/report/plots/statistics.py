@@ -220,7 +220,9 @@ def _curves(
 def _set_scale(axes: Axes) -> None:
     """Logarithmic where a loss falls by a large factor; one above 0 else; no loss is cut off."""
     lines = [np.asarray(line.get_ydata(), float) for line in axes.lines]
-    lines += [path.vertices[:, 1] for one in axes.collections for path in one.get_paths()]
+    lines += [
+        np.asarray(path.vertices)[:, 1] for one in axes.collections for path in one.get_paths()
+    ]
     values = np.concatenate([line[np.isfinite(line)] for line in lines] or [np.empty(0)])
     if values.size and values.min() > 0 and values.max() > _RATIO * values.min():
         axes.set_yscale("log")

@@ -156,7 +156,7 @@ def style(scale: float = 1.0) -> AbstractContextManager[None]:
     Args:
         scale: of letters, lines and marks, as in `Sheet`.
     """
-    look = {**seaborn.axes_style("whitegrid"), **_RC}
+    look: dict[str, Any] = {**seaborn.axes_style("whitegrid"), **_RC}
     if scale != 1.0:
         look |= {key: scale * look.get(key, mpl.rcParamsDefault[key]) for key in _SIZES}
     return mpl.rc_context(cast(Any, look))  # the stubs list every key as a literal
