@@ -153,8 +153,7 @@ def run_and_report(
     store = Store.open(arguments.out)
     records = _run(cells, store, settings, console, arguments.report)
     before_report()
-    if arguments.report != "none":
-        write_all(store, console)
+    last = write_all(store, console) if arguments.report != "none" else None
     if settings.keep != "none":
         _show_models(store, console)
     failed = [record for record in records if record.status != "ok"]
@@ -162,6 +161,8 @@ def run_and_report(
         console.print(
             f"[red]{record.status}[/] {plain(record.cell.label)}: {plain_line(record.error)}"
         )
+    if last is not None:
+        console.print(last, soft_wrap=True)
     return 1 if failed else 0
 
 

@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             f"no records in {arguments.out}: run some methods first, or give --out FOLDER"
         )
     if arguments.against is None and not arguments.latex and figure is None:
-        write_all(store, console)
+        console.print(write_all(store, console), soft_wrap=True)
         return 0
     from bench.report.compare.comparison import make_comparisons
     from bench.report.records.frame import to_frame
@@ -127,14 +127,17 @@ def _check(arguments: argparse.Namespace) -> None:
                 raise UserError(f"--{name} is for {wanted}: give {wanted} as well")
 
 
-def write_all(store: "Store", console: Console) -> None:
+def write_all(store: "Store", console: Console) -> str:
     """Print the tables of all records, and write tables, plots, overview and page.
 
     Args:
         store: an open results folder. Collections are loaded if pictures of them are drawn, or if
             the folder has ledgers of them; what needs those that are not on this machine, or
             differ, is left out.
-        console: to print on; the page is named last.
+        console: to print on.
+
+    Returns:
+        The last line to print: how many records and files there are, and the file of the page.
 
     Raises:
         UserError: a record cannot be read, or a file cannot be written.
@@ -165,7 +168,7 @@ def write_all(store: "Store", console: Console) -> None:
     )
     page = _write_page(frame, comparisons, collections, store, console)
     counts = f"{counted(len(frame), 'record')}, {counted(len(files) + 1, 'file')}"
-    console.print(plain(f"{counts}; open in a browser: {page}"), soft_wrap=True)
+    return plain(f"{counts}; open in a browser: {page}")
 
 
 def _write_page(

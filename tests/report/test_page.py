@@ -320,11 +320,14 @@ def test_ledgers_are_those_of_the_requests_in_the_folder(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_command_line_writes_the_page(tmp_path: Path) -> None:
+def test_the_command_line_writes_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = Store.open(tmp_path)
     for method in ("lora", "unet"):
         store.write(make_record(make_cell(method)))
     assert main(["report", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"{tmp_path / 'report.html'}")
     page = Outline((tmp_path / "report.html").read_text())
     assert {"overview", "comparison-steel"} <= {
         found.get("id") for found, _ in page.named("section")
