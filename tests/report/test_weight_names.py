@@ -65,7 +65,7 @@ def test_no_table_or_plot_merges_two_weights() -> None:
     found = make_comparisons(frame)
     looks = assign(frame, [row for one in found for row in one.rows])
     assert all(len({row.name for row in one.rows}) == len(one.rows) for one in found)
-    (part,) = overview_table([one for one in found if "labels" not in one.slug], looks)
+    (part,) = overview_table([one for one in found if "labels" not in one.slug], looks, {})
     assert [len([f for f in line.figures if f]) for line in part.lines] == [3] * 6
     (standing,) = find_standings(found)
     assert standing.ranks.shape == (3, 6)
