@@ -58,9 +58,11 @@ def many(count: int, dataset: str = "steel", labels: int | None = None) -> list[
             prompts="oracle" if k % 4 == 1 else "none",
             env={**ENV, "split": {"train": labels or 20}},
         )
-        metrics = {f"dice/{one}": dice - 0.1 * i for i, one in enumerate(CLASSES)}
+        metrics: dict[str, float | None] = {
+            f"dice/{one}": dice - 0.1 * i for i, one in enumerate(CLASSES)
+        }
         records.append(
-            dataclasses.replace(record, classes=CLASSES, metrics=record.metrics | metrics)
+            dataclasses.replace(record, classes=CLASSES, metrics={**record.metrics, **metrics})
         )
     return [*records, make_failure(make_cell("failed " + NAMES[0], dataset=dataset, labels=labels))]
 
@@ -91,7 +93,7 @@ def test_figures_have_the_width_and_letters_of_a_journal_and_nothing_is_cut(
     if kind == "ranks":
         records += [*many(count, "d1"), *many(count, "d2")]
     drawn = figures(kind, records, paper_sheet(millimetres))
-    assert len(drawn) == (0 if kind == "ranks" and count < 3 else len(drawn) or 1)
+    assert bool(drawn) is not (kind == "ranks" and count < 3)
     for figure in drawn[:1]:
         assert figure.get_figwidth() * 25.4 == pytest.approx(millimetres)
         inked = figure.get_tightbbox()  # of all that is drawn, in inches
@@ -99,7 +101,7 @@ def test_figures_have_the_width_and_letters_of_a_journal_and_nothing_is_cut(
         assert inked.y0 >= -_ROUNDING
         assert inked.x1 <= figure.get_figwidth() + _ROUNDING
         assert inked.y1 <= figure.get_figheight() + _ROUNDING
-        assert min(text.get_fontsize() for text in texts(figure)) >= 6
+        assert min(float(text.get_fontsize()) for text in texts(figure)) >= 6
         assert not any(text.get_parse_math() for text in texts(figure))
 
 

@@ -97,7 +97,7 @@ def test_tables_for_a_paper_compile(engine: str, against: str | None, tmp_path: 
     tables = []
     for comparison in make_comparisons(to_frame(records())):
         tables.append(tmp_path / f"{comparison.slug}.tex")
-        write_atomic(tables[-1], paper_table(comparison, COLUMNS, against))
+        write_atomic(tables[-1], paper_table([comparison], COLUMNS, against))
     assert len(tables) >= len(NAMES)
     compile_tables(engine, tables)
 

@@ -235,7 +235,8 @@ def _set_scale(axes: Axes) -> None:
 
 def _move_legend(axes: Axes, figure: Figure, looks: Mapping[Row, Series], marker: str) -> None:
     """Replace the legend of seaborn in the axes by one below the figure."""
-    handles, names = axes.get_legend_handles_labels()
+    entries, names = axes.get_legend_handles_labels()
+    handles = [entry for entry in entries if isinstance(entry, Line2D)]
     for handle, name in zip(handles, names, strict=True):
         handle.set_label(name)
     if (legend := axes.get_legend()) is not None:

@@ -158,7 +158,8 @@ def style(scale: float = 1.0) -> AbstractContextManager[None]:
     """
     look: dict[str, Any] = {**seaborn.axes_style("whitegrid"), **_RC}
     if scale != 1.0:
-        look |= {key: scale * look.get(key, mpl.rcParamsDefault[key]) for key in _SIZES}
+        defaults = cast(dict[str, Any], mpl.rcParamsDefault)
+        look |= {key: scale * look.get(key, defaults[key]) for key in _SIZES}
     return mpl.rc_context(cast(Any, look))  # the stubs list every key as a literal
 
 
