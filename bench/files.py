@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EISDIR
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,24 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
             os.close(handle)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before the work that it is the result of.
+
+    Its folder is created if it does not exist.
+
+    Raises:
+        WriteError: it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path)):
+            pass
     except OSError as error:
         raise write_error(path, error) from error
 

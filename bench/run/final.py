@@ -12,7 +12,7 @@ from bench.data.items import Item
 from bench.data.split import Split
 from bench.data.traits import ImageTraits
 from bench.errors import DivergedError, UnsupportedError, UserError
-from bench.files import remove_leftovers_of
+from bench.files import check_writable, remove_leftovers_of
 from bench.keep.header import ModelHeader, Score, without_paths
 from bench.keep.model_card import write_card
 from bench.keep.model_file import save_model
@@ -71,6 +71,7 @@ def train_final(
     """
     cell, zoom = training.cell, training.zoom
     for file in (path, path.with_suffix(".md")):
+        check_writable(file)
         remove_leftovers_of(file)
     say(PhaseStarted("data"))
     collection = load_collection(cell.dataset, selection_of(cell))

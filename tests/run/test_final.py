@@ -7,7 +7,7 @@ import pytest
 from folders import make_folder
 from records import make_record
 
-from bench.errors import UserError
+from bench.errors import UserError, WriteError
 from bench.keep.header import read_header
 from bench.keep.model_file import load_module
 from bench.run.final import FinalTraining, train_final
@@ -52,6 +52,18 @@ def test_a_method_without_training_is_refused(cell: Cell, tmp_path: Path) -> Non
     with pytest.raises(UserError, match="zero_shot has nothing to train"):
         train_final(training, "cpu", tmp_path / "m.safetensors", lambda event: None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["file/m.safetensors", "m.md", "m" * 240 + ".safetensors"])
+def test_a_path_that_cannot_be_written_is_refused_before_the_training(
+    cell: Cell, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "m.md").mkdir()
+    monkeypatch.setattr("bench.run.final.load_collection", None)
+    path = (tmp_path / place).with_suffix(".safetensors")
+    with pytest.raises(WriteError, match="cannot write"):
+        train_final(FinalTraining(cell), "cpu", path, lambda event: None)
 
 
 def test_a_training_that_diverges_ends_in_one_sentence(cell: Cell, tmp_path: Path) -> None:
