@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, is_dataclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Part = TypeVar("Part")
@@ -211,6 +211,9 @@ def check_results(values: Mapping[str, Any]) -> None:
         TypeError, ValueError: as `check_ranges`; or a name is not text.
     """
     check_ranges(values["metrics"], ())
+    expect_kinds(_ENV_KINDS, values["env"])
+    if values["status"] == "ok" and not values["per_image"]:
+        raise ValueError("it is a run that ended well, without a test image")
     for part, texts in (("per_image", _NAMES), ("per_volume", _NAMES), ("history", ())):
         for row in values.get(part, ()):  # older records have no `per_volume`
             expect_kinds({part: (dict,)}, {part: row})
@@ -222,3 +225,5 @@ def check_results(values: Mapping[str, Any]) -> None:
 
 
 _NAMES = ("name", "group")
+# Of what reports read of the environment; the other facts are only shown.
+_ENV_KINDS = {"threads": (int, NoneType), "packages": (dict,), "split": (dict,), "zoom": (dict,)}

@@ -301,6 +301,9 @@ class Cell:
         """
         expect_kinds(kinds_of(cls), values)
         check_ranges(values)
+        for names in (values.get("leaks", ()), *values.get("joined", ())):
+            for name in names:
+                expect_kinds({"leaks or joined": (str,)}, {"leaks or joined": name})
         return cls(
             **{
                 **values,
