@@ -19,7 +19,13 @@ from bench.data.folder.sidecars import list_of_lines
 from bench.data.selection import Selection
 from bench.data.split import canonical_ratio
 from bench.errors import BOUNDS, UserError, read_number
+from bench.report.compare.before_after import compare_records, get_metric
+from bench.report.compare.comparison import make_comparisons
 from bench.report.records.frame import to_frame
+from bench.report.tables.before_after import before_after_notes
+from bench.report.tables.folds import write_folds
+from bench.report.tables.readings import write_readings
+from bench.report.tables.write import write_tables
 from bench.run.durations import read_seconds
 from bench.run.shard import read_shard
 from bench.run.store import RecordError, Store, read_record
@@ -81,17 +87,30 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.path(make_cell())
 
 
+NUMBERS = st.none() | st.integers(-3, 300) | st.floats() | st.sampled_from([0, 1, 1e18, -1e18])
+OTHER = make_record(make_cell("unet"), dice=0.7)
+
+
 @fuzz(st.data())
 def test_records(record: Path, data: st.DataObject) -> None:
+    """Tables of what is accepted can be written."""
     values = json.loads(record.read_text())
-    part = data.draw(st.sampled_from([values, values["cell"], values["metrics"], values["env"]]))
+    cell, row = values["cell"], data.draw(st.sampled_from(["per_image", "history"]))
+    parts = [values, cell, cell["task"], cell["recipe"], values["metrics"], values["cost"]]
+    part = data.draw(st.sampled_from([*parts, values["env"], *values[row][:2]]))
     if part:
-        part[data.draw(st.sampled_from(sorted(part)))] = data.draw(JSON)
+        name = data.draw(st.sampled_from(sorted(part)))
+        part[name] = data.draw(NUMBERS if isinstance(part[name], float | int) else JSON)
     path = record.with_name("changed.json")
     path.write_text(json.dumps(values))
     try:
         accepted = read_record(path)
     except RecordError as error:
-        check_sentence(error, str(path))
-    else:
-        assert len(to_frame([accepted])) == 1, "a report can be made of what is accepted"
+        return check_sentence(error, str(path))
+    frame = to_frame([accepted, OTHER])
+    comparisons = make_comparisons(frame)
+    for write in (write_folds, write_readings):
+        write(comparisons, record.parent / "tables")
+    assert write_tables(frame, record.parent / "tables", comparisons)
+    change = compare_records([accepted], [OTHER, accepted], get_metric("dice"))
+    assert list(before_after_notes(change))
