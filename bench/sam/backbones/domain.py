@@ -15,7 +15,7 @@ MICRO_SAM = "https://doi.org/10.1038/s41592-024-02580-4"
 LIGHT = "cells and nuclei in light microscopy: LIVECell, TissueNet, DeepBacs and others"
 ORGANELLES = "mitochondria and nuclei in electron microscopy: MitoEM, MitoLab and others"
 NUCLEI = "nuclei in H&E-stained tissue"
-MIT = "MIT (of the authors' repository; none is stated for the weights)"
+MIT = "MIT by secondary sources, not verified; none is stated for the weights"
 
 
 @dataclass(frozen=True)
