@@ -30,8 +30,12 @@ class FamilyDecoder(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Predict masks as `predict_masks`; the embeddings have further channels."""
 
-    def resize_further(self, count: int, fresh: bool) -> None:
-        """Fit what belongs to mask tokens, but is not in SAM's decoder, to `count` of them."""
+    def resize_further(self, count: int, fresh: bool) -> list[nn.Module]:
+        """Fit what belongs to mask tokens, but is not in SAM's decoder, to `count` of them.
+
+        Returns:
+            The modules that were made, other than copies of old ones.
+        """
 
 
 def prepare_images(decoder: MaskDecoder, embeddings: Tensor) -> Tensor:
@@ -135,8 +139,9 @@ class RowDecoder(MaskDecoder):  # type: ignore[misc]  # segment_anything has no 
         """Nothing needs to be prepared."""
         return embeddings
 
-    def resize_further(self, count: int, fresh: bool) -> None:
+    def resize_further(self, count: int, fresh: bool) -> list[nn.Module]:
         """Nothing else belongs to mask tokens."""
+        return []
 
     def predict_rows(
         self, embeddings: Tensor, positions: Tensor, sparse: Tensor, dense: Tensor
@@ -197,8 +202,11 @@ def with_mask_tokens(decoder: Decoder, count: int, fresh: bool = False) -> Decod
                 last = theirs is head.layers[-1]
                 ours.weight.copy_(theirs.weight[old] if last else theirs.weight)
                 ours.bias.copy_(theirs.bias[old] if last else theirs.bias)
+    made: list[nn.Module] = [new.mask_tokens, new.iou_prediction_head.layers]
+    made += [new.output_hypernetworks_mlps] if fresh else []
     if isinstance(new, FamilyDecoder):
-        new.resize_further(count, fresh)
+        made += new.resize_further(count, fresh)
     if isinstance(decoder.mask_tokens.weight, FoundationParameter):
-        mark_foundation(new)
+        for part in made:  # what was copied has its marks, and what a method added has none
+            mark_foundation(part)
     return new

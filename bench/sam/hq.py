@@ -118,8 +118,12 @@ class HQDecoder(RowDecoder):
         hq = products(mlps, hq_tokens, self.embedding_maskfeature(upscaled) + fine)
         return masks + hq, self.iou_prediction_head(queries[:, 0])
 
-    def resize_further(self, count: int, fresh: bool) -> None:
-        """Give each mask token an HQ token, all copies of SAM-HQ's or, with `fresh`, random."""
+    def resize_further(self, count: int, fresh: bool) -> list[nn.Module]:
+        """Give each mask token an HQ token, all copies of SAM-HQ's or, with `fresh`, random.
+
+        Returns:
+            The modules that were made, other than copies of old ones.
+        """
         c, old = self.transformer_dim, self.hf_token
         self.hf_token = nn.Embedding(count, c)
         if not fresh:
@@ -128,6 +132,7 @@ class HQDecoder(RowDecoder):
         self.hf_mlp = nn.ModuleList(
             MLP(c, c, c // 8, 3) if fresh else copy.deepcopy(self.hf_mlp) for _ in range(count)
         )
+        return [self.hf_token, self.hf_mlp] if fresh else [self.hf_token]
 
 
 def _enlarge(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
