@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.cli.numbers import NumbersInText
 from bench.cli.parsing import AddOptions, ArgumentParser, add_out, plain, read_path
 from bench.cli.report_choice import choose_datasets, choose_methods
-from bench.cli.report_figure import FORMATS, FigureOptions, write_figures
+from bench.cli.report_figure import FORMATS, FigureOptions, read_width, write_figures
 from bench.cli.report_latex import DEFAULT_COLUMNS, choose_columns, write_latex
 from bench.cli.report_pictures import Pictures
 from bench.errors import UserError
@@ -52,7 +53,10 @@ def parser() -> argparse.ArgumentParser:
         "--figure KIND  instead: draw one kind of figure for a paper (pareto, classes, curves,"
         " memory, sizes, size_distributions, ranks, labels, gallery), to figures/"
     )
-    add(f"--width W  width of --figure, such as 88mm, 18cm or 3.5in [{FigureOptions.width:g}mm]")
+    add(
+        f"--width W  width of --figure, such as 88mm, 18cm or 3.5in [{FigureOptions.width:g}mm]",
+        type=NumbersInText(read_width),
+    )
     add(f"--format {'|'.join(FORMATS)}  of --figure [that of --to, or {FORMATS[0]}]")
     add("--to FILE  file of --figure, if it is one figure", type=read_path)
     add(

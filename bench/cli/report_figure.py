@@ -61,12 +61,16 @@ class FigureOptions:
         kind = arguments.format or ending or cls.format
         if kind not in FORMATS:
             raise no_such("format of figures", kind, FORMATS)
-        width = cls.width if arguments.width is None else _millimetres(arguments.width)
+        width = cls.width if arguments.width is None else read_width(arguments.width)
         return cls(arguments.figure, width, kind, arguments.to)
 
 
-def _millimetres(text: str) -> float:
-    """A width with its unit in mm; UserError if it cannot be read or is out of range."""
+def read_width(text: str) -> float:
+    """Read a width with its unit, in mm.
+
+    Raises:
+        UserError: the width cannot be read or is out of range.
+    """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(mm|cm|in)\s*", text, re.ASCII)
     width = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not _NARROWEST <= width <= _WIDEST:

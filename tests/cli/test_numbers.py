@@ -25,7 +25,7 @@ WORDS = {
     *("--device", "--maps", "--format", "--to", "--layout", "--masks", "--images", "--groups"),
     *("--objects", "--runs", "--remove", "names", "name", "images", "records", "action"),
     "--proposer",
-    *("--against", "--columns", "--datasets"),
+    *("--against", "--columns", "--datasets", "--figure"),
 }
 # Where the number stands in the text of an option, and wrong texts without one.
 TEXTS = {
@@ -45,6 +45,7 @@ TEXTS = {
     "--max-params": ("{}M",),
     "--levels": ("{},9", "{}"),
     "--pixel-size": ("{}",),
+    "--width": ("{}mm", "{}"),
 }
 OUT_OF_BOUNDS = {
     "--channels": ("-1", "70000", "1,-1", "0,1,2,3"),
@@ -58,6 +59,7 @@ START = {
     "predict": ["--model", "m.safetensors", "x.png"],
     "train": ["--methods", "lora", "--dataset", "shapes_x", "--model", "m.safetensors"],
     "check-method": ["lora"],
+    "report": ["--figure", "pareto"],
     "suite run": ["lora_rank"],
     "suite ledger": ["lora_rank"],
     "data preview": ["steel"],

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.contract.tiny import TINY_CLASSES, write_tiny_folder
 from bench.plugins.registry import get_method
 from bench.run import cell as cells
+from bench.run import setup
 from bench.run.events import CellProgress, TrainingProgress
 from bench.run.store import Store
 from bench.spec import Cell, Recipe, Task
@@ -44,7 +45,7 @@ def test_logits_that_are_not_finite_end_the_cell(
     trainable: bool,
 ) -> None:
     method = replace(get_method("unet"), build=lambda task: Broken(value, trainable))
-    monkeypatch.setattr(cells, "get_method", lambda name: method)
+    monkeypatch.setattr(setup, "get_method", lambda name: method)
     store = Store.open(tmp_path / "results")
     recipe = Recipe(
         lr=0.1, steps=2, batch_size=2, bank_views=4, precision="fp32", evaluation=evaluation
