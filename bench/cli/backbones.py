@@ -77,12 +77,32 @@ def _table(pairs: "Sequence[Pair]") -> tuple[list[list[str]], list[str]]:
 
 
 def _show(pairs: "Sequence[Pair]", console: Console) -> None:
+    """Print as many tables, one below the other, as names and numbers need to be whole."""
     from rich.table import Table
 
     rows, reasons = _table(pairs)
-    table = Table(*map(plain, rows[0]), title="Trainable parameters")
-    for row in rows[1:]:
-        table.add_row(*map(plain, row))
-    console.print(table)
+    for number, places in enumerate(_sheets(rows, console.width)):
+        table = Table(title="Trainable parameters" if number == 0 else None)
+        for place in places:
+            justify = "left" if place == 0 else "right"
+            table.add_column(plain(rows[0][place]), no_wrap=True, justify=justify)
+        for row in rows[1:]:
+            table.add_row(*(plain(row[place]) for place in places))
+        console.print(table)
     for number, reason in enumerate(reasons, 1):
         console.print(plain(f"({number}) {reason}"), soft_wrap=True)
+
+
+def _sheets(rows: list[list[str]], width: int) -> list[list[int]]:
+    """Positions of the columns of each table; each begins with that of the methods."""
+    widths = [3 + max(map(len, column)) for column in zip(*rows, strict=True)]
+    sheets: list[list[int]] = [[0]]
+    room = width - 1 - widths[0]
+    left = room
+    for place, needed in enumerate(widths[1:], 1):
+        if needed > left and len(sheets[-1]) > 1:
+            sheets.append([0])
+            left = room
+        sheets[-1].append(place)
+        left -= needed
+    return sheets

@@ -78,6 +78,19 @@ def test_the_table_of_the_page_is_that_of_the_command() -> None:
     assert "\n".join(markdown(pairs)) in page.read_text()
 
 
+def test_names_and_numbers_are_whole_in_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["sam_nano", "mobile_sam", "efficient_sam_vit_tiny", "sam2_hiera_tiny", "sam_vit_b"]
+    assert main(["backbones", *names, "--methods", "lora"]) == 0
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert [name for name in names if name not in text] == []
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("lora") == 2  # two tables
+
+
 def test_a_table_of_pairs_numbers_the_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["backbones", "sam_nano", "small_edgetam", "--methods", "lora,decoder_only"]
     assert main([*words, "--markdown"]) == 0
