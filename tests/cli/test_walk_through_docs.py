@@ -55,8 +55,8 @@ def _name(words: list[str]) -> str:
 
 def _make_inputs(folder: Path) -> None:
     """The folders that the pages name."""
-    for name in ("my_images", "other_microscope", "path/to/folder"):
-        made = make_folder(folder / name, count=12)
+    for seed, name in enumerate(("my_images", "other_microscope", "path/to/folder")):
+        made = make_folder(folder / name, count=12, seed=seed)
         (made / "instances").mkdir()
         for mask in (made / "masks").iterdir():
             numbers, _ = ndimage.label(np.asarray(Image.open(mask)) > 0)
@@ -101,5 +101,5 @@ def test_commands_of_a_page_run_in_order(page: str, tmp_path: Path) -> None:
         )
         if done.returncode != 0:
             failures.append((" ".join(words), done.returncode, done.stdout[-600:] + done.stderr))
-    assert failures == []
+    assert not failures, "\n\n".join(map(str, failures))
     assert len(left_out) == 2

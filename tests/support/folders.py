@@ -9,7 +9,10 @@ MIXED = ((".png", ".png"), (".tif", ".tif"), (".jpg", ".png"), (".bmp", ".bmp"))
 
 
 def make_folder(
-    root: Path, count: int = 8, formats: tuple[tuple[str, str], ...] = ((".png", ".png"),)
+    root: Path,
+    count: int = 8,
+    formats: tuple[tuple[str, str], ...] = ((".png", ".png"),),
+    seed: int = 0,
 ) -> Path:
     """Cloudy 48 x 40 images of a bright rectangle each, with masks of 0 and 255.
 
@@ -17,10 +20,11 @@ def make_folder(
         root: is made; holds images/ and masks/.
         count: of images.
         formats: suffixes of image and mask, taken in turn; TIFF images have 16 bits.
+        seed: other seeds give other images.
     """
     for part in ("images", "masks"):
         (root / part).mkdir(parents=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for number in range(count):
         mask = np.zeros((40, 48), np.uint8)
         top, left = rng.integers(2, 18), rng.integers(2, 22)
