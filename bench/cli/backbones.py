@@ -84,8 +84,8 @@ def _show(pairs: "Sequence[Pair]", console: Console) -> None:
     for number, places in enumerate(_sheets(rows, console.width)):
         table = Table(title="Trainable parameters" if number == 0 else None)
         for place in places:
-            justify = "left" if place == 0 else "right"
-            table.add_column(plain(rows[0][place]), no_wrap=True, justify=justify)
+            name = plain(rows[0][place])
+            table.add_column(name, no_wrap=True, justify="right" if place else "left")
         for row in rows[1:]:
             table.add_row(*(plain(row[place]) for place in places))
         console.print(table)
