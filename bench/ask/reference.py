@@ -64,6 +64,7 @@ def expand_reference(
         if not (names := [chosen[name] for name in part["datasets"] if name in chosen]):
             continue
         options = {key: value for key, value in part.items() if key != "datasets"}
+        options["methods"] = grids["sets"].get(part["methods"], part["methods"])
         request = Request(
             **{"seeds": choice.seeds, **choice.request, **options, "datasets": ",".join(names)}
         )

@@ -10,6 +10,7 @@ from bench import UserError
 from bench.ask import reference
 from bench.ask.method_words import parse_methods
 from bench.ask.suites import SuiteChoice
+from bench.cli import main
 from bench.plugins.registry import list_methods
 
 FILE = Path(__file__).parents[2] / "results" / "published" / "reference.toml"
@@ -20,10 +21,10 @@ def _parts() -> list[dict[str, str]]:
     return list(tomllib.loads(FILE.read_text())["parts"])
 
 
-def test_the_first_parts_have_every_method() -> None:
-    for part in _parts()[:2]:
-        names = {method.name for method, _ in parse_methods(part["methods"])}
-        assert names == {method.name for method in list_methods(built_in_only=True)}
+def test_every_method_is_in_the_set_of_this_name() -> None:
+    text = tomllib.loads(FILE.read_text())["sets"]["every"]
+    names = {method.name for method, _ in parse_methods(text)}
+    assert names == {method.name for method in list_methods(built_in_only=True)}
 
 
 def test_folds_are_at_most_those_that_verify_reads() -> None:
@@ -46,6 +47,14 @@ def test_the_seeds_of_parts_without_folds_are_those_of_the_command(tmp_path: Pat
     cells, _ = reference.expand_reference(SuiteChoice(str(folder), "2", SMALL))
     assert len(cells) == 10 * 2
     assert {(cell.folds, cell.seed) for cell in cells} == {(1, 0), (1, 1)}
+
+
+def test_the_command_lists_the_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_folder(tmp_path / "emps", count=12)
+    words = ["suite", "run", "reference", "--dataset", str(folder), "--seeds", "1", "--dry-run"]
+    small = ["--steps", "2", "--image-size", "64", "--allow-leakage", "--no-predict"]
+    assert main([*words, *small, "--out", str(tmp_path / "out")]) == 0
+    assert "10 cells" in capsys.readouterr().out
 
 
 def test_a_dataset_without_a_part_is_refused(tmp_path: Path) -> None:
