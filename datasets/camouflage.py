@@ -1,7 +1,8 @@
 """Procedural photographs of camouflaged animals.
 
-    images    32, 256 x 256 px, RGB uint8
-    groups    16 scenes, 2 photographs each; two scenes of each of 8 habitats
+    images    52, 256 x 256 px, RGB uint8
+    groups    42 scenes of 8 habitats: 10 for training with 2 photographs each, 8 for validation and
+              24 for the test with one
     classes   background, animal
     licence   as the project; drawn from a fixed seed, nothing is downloaded
 
@@ -19,11 +20,18 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from bench import Item, register_dataset
-from bench.draw import exact, first_levels, texture
+from bench.draw import exact, texture
 from bench.draw.texture import Field
 
 SEED = 20200613
-SCENES, PHOTOGRAPHS = 16, 2
+TRAINING, PHOTOGRAPHS = (
+    (0, 1, 2, 3, 6, 7, 10, 11, 12, 14),
+    2,
+)  # numbers of scenes, and photographs of each
+VALIDATION, TEST = (
+    (4, 8, *range(16, 22)),
+    (5, 9, 13, 15, *range(22, 42)),
+)  # scenes, with one photograph
 SIDE = 256  # px
 SHAPE = (SIDE, SIDE)
 Mask = npt.NDArray[np.bool_]
@@ -330,14 +338,6 @@ def _draw(rng: np.random.Generator, scene: Scene) -> tuple[npt.NDArray[np.uint8]
     return photograph(rng, picture), (distance < 0) & ~front
 
 
-# Levels in the first drawing of single pixels of an image.
-FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
-    "sand0_photo0": ((104, 66, 2, 129),),
-    "grass1_photo0": ((91, 166, 2, 62),),
-    "bark1_photo0": ((56, 121, 1, 65),),
-}
-
-
 @register_dataset(
     "camouflage",
     classes=("background", "animal"),
@@ -345,9 +345,13 @@ FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
     licence="as the project",
     images_may_be_shown=True,
 )
-def camouflage() -> list[Item]:
-    """Procedural photographs of camouflaged animals; 32 of 16 scenes, 256 x 256 RGB."""
-    return [draw_item(s, p) for s in range(SCENES) for p in range(PHOTOGRAPHS)]
+def camouflage() -> dict[str, list[Item]]:
+    """Procedural photographs of camouflaged animals; 52 of 42 scenes, 256 x 256 RGB."""
+    return {
+        "train": [draw_item(number, photo) for number in TRAINING for photo in range(PHOTOGRAPHS)],
+        "val": [draw_item(number, 0) for number in VALIDATION],
+        "test": [draw_item(number, 0) for number in TEST],
+    }
 
 
 def draw_item(number: int, photo: int) -> Item:
@@ -356,5 +360,4 @@ def draw_item(number: int, photo: int) -> Item:
     scene = draw_scene(np.random.default_rng((SEED, number)), habitat)
     image, animal = _draw(np.random.default_rng((SEED, number, photo + 1)), scene)
     name = f"{habitat.name}{number // len(HABITATS)}"
-    image = first_levels.restore(image, FIRST_LEVELS.get(f"{name}_photo{photo}", ()))
     return Item(f"{name}_photo{photo}", image, animal.astype(np.uint8), group=name)

@@ -1,7 +1,9 @@
 """Procedural micrographs of cell nuclei: stained sections of organs and fluorescence.
 
-    images     28, 256 x 256 px, RGB uint8 (fluorescence is grey), with instances
-    groups     14: 9 organs in haematoxylin and eosin, 5 preparations in fluorescence; 2 each
+    images     48, 256 x 256 px, RGB uint8 (fluorescence is grey), with instances
+    groups     40 slides of 9 organs in haematoxylin and eosin and 5 preparations in fluorescence:
+               8 for training with 2 fields of view each, 8 for validation and 24 for the test with
+               one
     classes    background, nucleus
     instances  21 to 240 an image, touching and overlapping; a pixel belongs to the one on top
     licence    as the project; drawn from a fixed seed, nothing is downloaded
@@ -19,11 +21,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.draw import exact, first_levels, texture
+from bench.draw import exact, texture
 from bench.draw.texture import Field, Window
 
 SEED = 20180116
-FIELDS = 2
+TRAINING, FIELDS = (1, 4, 5, 7, 8, 9, 12, 13), 2  # slides, and fields of view of each
+VALIDATION, TEST = (2, 6, *range(14, 20)), (0, 3, 10, 11, *range(20, 40))  # slides, with one field
 SHAPE = (256, 256)  # px
 VISIBLE = 0.3  # visible share that a nucleus needs, else it is omitted from image and truth
 SMALLEST = 14  # visible px that a nucleus needs
@@ -400,24 +403,6 @@ def fluoresce(
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-# Levels in the first drawing of single pixels of an image.
-FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
-    "colon_field0": ((199, 125, 2, 180), (214, 153, 0, 240)),
-    "colon_field1": ((148, 4, 1, 87), (176, 56, 2, 210), (236, 165, 0, 137)),
-    "kidney_field0": ((9, 174, 1, 162),),
-    "kidney_field1": ((175, 210, 2, 217),),
-    "lung_field1": ((37, 50, 0, 207), (48, 218, 0, 216), (187, 168, 1, 197)),
-    "muscle_field1": ((39, 93, 2, 202),),
-    "spleen_field0": ((18, 26, 2, 211),),
-    "spleen_field1": ((18, 55, 1, 108),),
-    "brain_field0": ((254, 109, 0, 230),),
-    "breast_field0": ((228, 163, 1, 164),),
-    "breast_field1": ((250, 206, 0, 181),),
-    "skin_field1": ((185, 120, 2, 221),),
-    "culture-dense_field1": ((169, 152, 0, 36), (169, 152, 1, 36), (169, 152, 2, 36)),
-}
-
-
 @register_dataset(
     "nuclei",
     classes=("background", "nucleus"),
@@ -425,30 +410,34 @@ FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
     licence="as the project",
     images_may_be_shown=True,
 )
-def nuclei() -> list[Item]:
-    """Procedural nuclei in stained sections and fluorescence; 28 of 14 organs, 256 x 256 RGB."""
-    tissues = len(ORGANS + PREPARATIONS)
-    return [draw_item(t, f) for t in range(tissues) for f in range(FIELDS)]
+def nuclei() -> dict[str, list[Item]]:
+    """Procedural nuclei in stained sections and fluorescence; 48 of 40 slides, 256 x 256 RGB."""
+    return {
+        "train": [draw_item(number, field) for number in TRAINING for field in range(FIELDS)],
+        "val": [draw_item(number, 0) for number in VALIDATION],
+        "test": [draw_item(number, 0) for number in TEST],
+    }
 
 
 def draw_item(number: int, field: int) -> Item:
-    """One field of view of one organ or preparation; independent of earlier calls."""
-    tissue = (ORGANS + PREPARATIONS)[number]
+    """One field of view of one slide; independent of earlier calls."""
+    slide_of_tissue, kind = divmod(number, len(ORGANS + PREPARATIONS))
+    tissue = (ORGANS + PREPARATIONS)[kind]
     rng, slide = (np.random.default_rng((SEED, number, k)) for k in (field + 1, 0))
     depth = draw_depth(rng, tissue)
     placed = scatter_nuclei(rng, tissue, depth)
     outlines = [(nucleus.at, nucleus.rho) for nucleus in placed]
     instances, kept = texture.pile(SHAPE, outlines, SMALLEST, VISIBLE)
     shown = [placed[index] for index in kept]
-    if number < len(ORGANS):
+    if kind < len(ORGANS):
         image = stain(rng, slide, tissue, depth, shown)
     else:
         image = fluoresce(rng, slide, shown)
-    name = f"{tissue.name}_field{field}"
+    name = f"{tissue.name}{slide_of_tissue}"
     return Item(
-        name=name,
-        image=first_levels.restore(image, FIRST_LEVELS.get(name, ())),
+        name=f"{name}_field{field}",
+        image=image,
         mask=(instances > 0).astype(np.uint8),
-        group=tissue.name,
+        group=name,
         instances=instances.astype(np.uint16),
     )

@@ -1,9 +1,10 @@
 """Procedural electron micrographs of powders and nanoparticles.
 
-    images     32, 256 x 256 px, grey uint8, with instances
-    groups     16 specimens, 2 fields of view each; 8 as by SEM, 8 as by TEM
+    images     52, 256 x 256 px, grey uint8, with instances
+    groups     42 specimens, half as by SEM, half as by TEM: 10 for training with 2 fields of view
+               each, 8 for validation and 24 for the test with one
     classes    background, particle
-    instances  74 to 409 an image, touching and overlapping; a pixel belongs to the one on top
+    instances  45 to 538 an image, touching and overlapping; a pixel belongs to the one on top
     licence    as the project; drawn from a fixed seed, nothing is downloaded
 
 In secondary electrons particles occlude each other and shine at their edges; in transmission they
@@ -19,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bench import Item, register_dataset
-from bench.draw import exact, first_levels, texture
+from bench.draw import exact, texture
 from bench.draw.texture import Field, Window
 
 SEED = 20210121
-SPECIMENS, FIELDS = 16, 2
+TRAINING, FIELDS = (0, 1, 2, 3, 5, 6, 8, 10, 11, 12), 2  # specimens, and fields of view of each
+VALIDATION, TEST = (7, *range(14, 21)), (4, 9, 13, *range(21, 42))  # specimens, with one field
 SHAPE = (256, 256)  # px
 VISIBLE = 0.3  # visible share that a particle needs, else it is omitted from image and truth
 SMALLEST = 12  # visible px that a particle needs
@@ -224,18 +226,6 @@ def _transmit(rng: np.random.Generator, specimen: Specimen, particles: list[Part
     return level + np.float32(specimen.edge) * fringe
 
 
-# Levels in the first drawing of single pixels of an image.
-FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
-    "specimen04_field1": ((12, 60, 119),),
-    "specimen05_field0": ((121, 160, 132), (139, 165, 160)),
-    "specimen06_field1": ((135, 163, 101),),
-    "specimen10_field1": ((10, 231, 48),),
-    "specimen12_field0": ((148, 35, 121),),
-    "specimen13_field0": ((190, 213, 189),),
-    "specimen15_field1": ((166, 132, 189),),
-}
-
-
 @register_dataset(
     "particles",
     classes=("background", "particle"),
@@ -243,15 +233,21 @@ FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
     licence="as the project",
     images_may_be_shown=True,
 )
-def particles() -> list[Item]:
-    """Procedural SEM and TEM micrographs of particles; 32 of 16 specimens, 256 x 256 grey."""
-    return [draw_item(s, f) for s in range(SPECIMENS) for f in range(FIELDS)]
+def particles() -> dict[str, list[Item]]:
+    """Procedural SEM and TEM micrographs of particles; 52 of 42 specimens, 256 x 256 grey."""
+    return {
+        "train": [draw_item(number, field) for number in TRAINING for field in range(FIELDS)],
+        "val": [draw_item(number, 0) for number in VALIDATION],
+        "test": [draw_item(number, 0) for number in TEST],
+    }
 
 
 def draw_item(number: int, field: int) -> Item:
     """One field of view of one specimen; independent of earlier calls."""
     rng = np.random.default_rng((SEED, number))
-    specimen = draw_specimen(rng, transmitted=number % 2 == 1, sides=SIDES[number // 2])
+    specimen = draw_specimen(
+        rng, transmitted=number % 2 == 1, sides=SIDES[number // 2 % len(SIDES)]
+    )
     rng = np.random.default_rng((SEED, number, field + 1))
     placed = scatter_particles(rng, specimen)
     outlines = [(particle.at, particle.rho) for particle in placed]
@@ -260,7 +256,7 @@ def draw_item(number: int, field: int) -> Item:
     image = draw_image(rng, specimen, [placed[index] for index in kept])
     return Item(
         name=name,
-        image=first_levels.restore(image, FIRST_LEVELS.get(name, ())),
+        image=image,
         mask=(instances > 0).astype(np.uint8),
         group=f"specimen{number:02}",
         instances=instances.astype(np.uint16),

@@ -1,7 +1,8 @@
 """Procedural photographs of shadows on textured ground.
 
-    images    32, 256 x 256 px, RGB uint8
-    groups    16 scenes, 2 photographs each; two scenes of each of 8 grounds
+    images    52, 256 x 256 px, RGB uint8
+    groups    42 scenes of 8 grounds: 10 for training with 2 photographs each, 8 for validation and
+              24 for the test with one
     classes   lit, shadow
     licence   as the project; drawn from a fixed seed, nothing is downloaded
 
@@ -21,11 +22,18 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from bench import Item, register_dataset
-from bench.draw import exact, first_levels, texture
+from bench.draw import exact, texture
 from bench.draw.texture import Field
 
 SEED = 20180618
-SCENES, PHOTOGRAPHS = 16, 2
+TRAINING, PHOTOGRAPHS = (
+    (5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
+    2,
+)  # numbers of scenes, and photographs of each
+VALIDATION, TEST = (
+    (1, 2, *range(16, 22)),
+    (0, 3, 4, 15, *range(22, 42)),
+)  # scenes, with one photograph
 SIDE = 256  # px
 SHAPE = (SIDE, SIDE)
 PLAN = (384, 384)  # px of the ground as seen from above
@@ -270,13 +278,6 @@ def _draw(rng: np.random.Generator, scene: Scene) -> tuple[npt.NDArray[np.uint8]
     return photograph(rng, albedo * light), hidden > 0.5
 
 
-# Levels in the first drawing of single pixels of an image.
-FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
-    "checks0_photo1": ((70, 191, 0, 110),),
-    "checks1_photo1": ((206, 237, 1, 74),),
-}
-
-
 @register_dataset(
     "shadow",
     classes=("lit", "shadow"),
@@ -284,9 +285,13 @@ FIRST_LEVELS: dict[str, tuple[first_levels.Place, ...]] = {
     licence="as the project",
     images_may_be_shown=True,
 )
-def shadow() -> list[Item]:
-    """Procedural photographs of shadows on textured ground; 32 of 16 scenes, 256 x 256 RGB."""
-    return [draw_item(s, p) for s in range(SCENES) for p in range(PHOTOGRAPHS)]
+def shadow() -> dict[str, list[Item]]:
+    """Procedural photographs of shadows on textured ground; 52 of 42 scenes, 256 x 256 RGB."""
+    return {
+        "train": [draw_item(number, photo) for number in TRAINING for photo in range(PHOTOGRAPHS)],
+        "val": [draw_item(number, 0) for number in VALIDATION],
+        "test": [draw_item(number, 0) for number in TEST],
+    }
 
 
 def draw_item(number: int, photo: int) -> Item:
@@ -295,5 +300,4 @@ def draw_item(number: int, photo: int) -> Item:
     scene = draw_scene(np.random.default_rng((SEED, number)), ground)
     image, mask = _draw(np.random.default_rng((SEED, number, photo + 1)), scene)
     name = f"{ground.name}{number // len(GROUNDS)}"
-    image = first_levels.restore(image, FIRST_LEVELS.get(f"{name}_photo{photo}", ()))
     return Item(f"{name}_photo{photo}", image, mask.astype(np.uint8), group=name)

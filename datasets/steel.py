@@ -1,7 +1,8 @@
 """Procedural SEM micrographs of ultra-high-carbon steel.
 
-    images    24, 384 x 512 px, grey uint8
-    groups    8 specimens, 3 fields of view each
+    images    47, 384 x 512 px, grey uint8
+    groups    37 specimens: 5 for training with 3 fields of view each, 8 for validation and 24 for
+              the test with one
     classes   matrix (72 % of pixels), carbide network (14 %), spheroidite (14 %)
     licence   as the project; drawn from a fixed seed, nothing is downloaded
 
@@ -25,7 +26,8 @@ from bench.draw import exact, texture
 from bench.draw.texture import Field
 
 SEED = 20180523
-SPECIMENS, FIELDS = 8, 3
+TRAINING, FIELDS = (0, 2, 3, 5, 6), 3  # numbers of specimens, and fields of view of each
+VALIDATION, TEST = (7, *range(8, 15)), (1, 4, *range(15, 37))  # specimens, with one field
 SHAPE = (384, 512)  # px
 MATRIX, NETWORK, SPHEROIDITE = 0, 1, 2
 Mask = npt.NDArray[np.uint8]
@@ -206,14 +208,19 @@ def _record(rng: np.random.Generator, specimen: Specimen, level: Field) -> Mask:
     licence="as the project",
     images_may_be_shown=True,
 )
-def steel() -> list[Item]:
-    """Procedural SEM micrographs of ultra-high-carbon steel; 24 of 8 specimens, 384 x 512 grey."""
-    items = []
-    for s in range(SPECIMENS):
-        specimen = draw_specimen(np.random.default_rng((SEED, s)))
-        for f in range(FIELDS):
-            rng = np.random.default_rng((SEED, s, f + 1))
-            mask = draw_mask(rng, specimen)
-            image = draw_image(rng, specimen, mask)
-            items.append(Item(f"specimen{s}_field{f}", image, mask, group=f"specimen{s}"))
-    return items
+def steel() -> dict[str, list[Item]]:
+    """Procedural SEM micrographs of ultra-high-carbon steel; 47 of 37 specimens, 384 x 512 grey."""
+    return {
+        "train": [draw_item(number, field) for number in TRAINING for field in range(FIELDS)],
+        "val": [draw_item(number, 0) for number in VALIDATION],
+        "test": [draw_item(number, 0) for number in TEST],
+    }
+
+
+def draw_item(number: int, field: int) -> Item:
+    """One field of view of one specimen; independent of earlier calls."""
+    specimen = draw_specimen(np.random.default_rng((SEED, number)))
+    rng = np.random.default_rng((SEED, number, field + 1))
+    mask = draw_mask(rng, specimen)
+    image = draw_image(rng, specimen, mask)
+    return Item(f"specimen{number:02}_field{field}", image, mask, group=f"specimen{number:02}")

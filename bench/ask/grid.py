@@ -68,8 +68,8 @@ def load_datasets(request: Request) -> dict[str, LoadedDataset]:
         collection = load_collection(name, request.selection)
         if request.split is not None and collection.official:  # also one equal to the default
             raise UserError(
-                f"--split {request.split} cannot be used for '{collection.name}' because it has a"
-                " published split: leave it out"
+                f"--split {request.split} cannot be used for '{collection.name}' because it"
+                " comes with a split: leave it out"
             )
         sha = fingerprint(collection)
         other, other_sha = load_test_collection(request, collection, sha)

@@ -41,9 +41,10 @@ def check_independence(
 ) -> Independence:
     """Look for images that also occur, whole or in part, in another part of the split.
 
-    All pairs of images are compared once, for all folds. Where this program makes the split and
-    images of different parts overlap, the groups of all overlapping images are joined, and the
-    split is made again; not with `request.allow_leakage`. Other overlaps stop the request.
+    All pairs of images are compared once, for all folds, unless the collection is known to be
+    `independent`. Where this program makes the split and images of different parts overlap, the
+    groups of all overlapping images are joined, and the split is made again; not with
+    `request.allow_leakage`. Other overlaps stop the request.
 
     Args:
         request: gives folds, ratio and what is allowed.
@@ -58,7 +59,7 @@ def check_independence(
     from bench.data.leakage.pairs import find_pairs, joined_groups
     from bench.data.split import join_groups
 
-    pairs = find_pairs(collection.items)
+    pairs = [] if collection.independent else find_pairs(collection.items)
     leaks = _leaks_of_folds(request, collection, pairs)
     joined: Groups = ()
     makes_split = request.folds > 1 or not collection.official

@@ -55,10 +55,12 @@ class Collection:
         name: as in tables and messages.
         classes: name of every class; index 0 is the background or matrix.
         items: the labelled images in a fixed order.
-        official: part ("train", "val", "test") to item names, where the publisher gives a split;
-            such a split does not use items in no part. None without one.
+        official: part ("train", "val", "test") to item names, where the collection comes with a
+            split; such a split does not use items in no part. None without one.
         mask_values: stored mask value to class index, or to `IGNORE`; None where masks hold class
             indices and perhaps `IGNORE`.
+        independent: whether images of two groups are known to share no pixels, because each group
+            is drawn from its own seed; then nobody looks for overlaps.
         licence: as the publisher states it.
         source: address or paper.
         images_may_be_shown: whether its images may be published with the results.
@@ -72,6 +74,7 @@ class Collection:
     items: tuple[Item, ...]
     official: dict[str, tuple[str, ...]] | None = None
     mask_values: dict[int, int] | None = None
+    independent: bool = False
     licence: str = ""
     source: str = ""
     images_may_be_shown: bool = False

@@ -67,7 +67,7 @@ def split(
             mask as in `decode_mask`.
     """
     if ratio and (folds > 1 or collection.official):
-        reason = "cross-validation makes its own" if folds > 1 else "it has a published split"
+        reason = "cross-validation makes its own" if folds > 1 else "it comes with a split"
         raise UserError(
             f"--split {ratio} cannot be used for '{collection.name}' because {reason}: leave it out"
         )
@@ -78,7 +78,7 @@ def split(
         parts = _official(collection, notes)
     else:
         if collection.official:
-            notes.append("cross-validation: the published split is not used")
+            notes.append("cross-validation: the split that comes with the dataset is not used")
         parts = _by_group(collection, fold, folds, shares_of(ratio))
         if not parts["val"]:
             notes.append(f"{WITHOUT_VALIDATION}: there are too few specimen groups")

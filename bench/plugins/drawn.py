@@ -2,22 +2,22 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bench.data.items import Item
+from bench.data.items import Collection
 
-Drawn = Mapping[str, tuple[Item, ...]]
+Drawn = Mapping[str, Collection]
 
-_KEPT: dict[str, tuple[Item, ...]] = {}
+_KEPT: dict[str, Collection] = {}
 
 
-def draw_once(name: str, draw: Callable[[], Iterable[Item]]) -> tuple[Item, ...]:
-    """The items of a dataset, drawn unless this process has them.
+def draw_once(name: str, draw: Callable[[], Collection]) -> Collection:
+    """The collection of a dataset, drawn unless this process has it.
 
     Args:
         name: of a built-in dataset, whose images are the same in every call.
-        draw: makes the items, which nobody may change.
+        draw: makes the collection, whose images nobody may change.
     """
     if name not in _KEPT:
-        _KEPT[name] = tuple(draw())
+        _KEPT[name] = draw()
     return _KEPT[name]
 
 

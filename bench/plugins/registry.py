@@ -182,10 +182,10 @@ def register_dataset(
 ) -> Callable[[Load], Load]:
     """Return a decorator that registers a function which loads a dataset, and returns it unchanged.
 
-    The function of a procedural dataset has no parameter and returns all items. The function of a
-    public dataset takes the folder of its files; it returns all items, or the items of each part
-    ("train", "val", "test") of the published split. If its files are slow to decode, it can have a
-    second parameter `keep`, see `bench.data.public.cache.keeper`.
+    The function returns all items, or the items of each part ("train", "val", "test") of the
+    split that comes with the dataset. That of a procedural dataset has no parameter. That of a
+    public dataset takes the folder of its files; if these are slow to decode, it can have a second
+    parameter `keep`, see `bench.data.public.cache.keeper`.
 
     Args:
         name: snake_case, used in `--dataset`; also the name of the file.
@@ -325,9 +325,23 @@ def load_collection(name_or_path: str, selection: Selection = WHOLE) -> Collecti
 
 
 def _drawn(dataset: Dataset) -> Collection:
-    draw: Any = dataset.load
-    items = draw_once(dataset.name, draw) if _DATASETS.has_file(dataset.file) else tuple(draw())
-    return Collection(dataset.name, dataset.classes, items)
+    built_in = _DATASETS.has_file(dataset.file)
+
+    def draw() -> Collection:
+        load: Any = dataset.load
+        listing = load()
+        parts = listing if isinstance(listing, dict) else {"": listing}
+        return Collection(
+            dataset.name,
+            dataset.classes,
+            items=tuple(item for part in parts.values() for item in part),
+            official={name: tuple(item.name for item in part) for name, part in parts.items()}
+            if isinstance(listing, dict)
+            else None,
+            independent=built_in,
+        )
+
+    return draw_once(dataset.name, draw) if built_in else draw()
 
 
 def _from_files(dataset: Dataset) -> Collection:

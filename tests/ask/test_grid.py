@@ -249,12 +249,12 @@ def test_leakage_stops_a_run_or_goes_on_record(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("ratio", ["12:3:5", "7:2:1"])
-def test_a_ratio_does_not_replace_a_published_split(folder: Path, ratio: str) -> None:
+def test_a_ratio_does_not_replace_the_split_of_a_dataset(folder: Path, ratio: str) -> None:
     names = sorted(path.stem for path in (folder / "images").iterdir())
     split = {"train": names[:4], "val": names[4:6], "test": names[6:]}
     (folder / "split.json").write_text(json.dumps(split))
     assert len(cells(folder)) == 1
-    with pytest.raises(UserError, match=f"--split {ratio} .* a published split: leave it out"):
+    with pytest.raises(UserError, match=f"--split {ratio} .* comes with a split: leave it out"):
         cells(folder, split=ratio)
 
 

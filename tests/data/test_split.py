@@ -135,7 +135,7 @@ def test_folds_set_the_official_split_aside() -> None:
     collection = made([1] * 12, official=official)
     parts = split(collection, fold=1, folds=3)
     assert_divides(collection, parts)
-    assert parts.notes == ("cross-validation: the published split is not used",)
+    assert parts.notes == ("cross-validation: the split that comes with the dataset is not used",)
 
 
 @pytest.mark.parametrize(("sizes", "folds"), [([1], 1), ([50], 1), ([9, 9], 3), ([1] * 3, 4)])
@@ -192,7 +192,7 @@ def test_a_ratio_sets_the_sizes_of_the_parts_and_keeps_specimens_whole() -> None
 def test_a_ratio_is_refused_where_the_split_is_published_or_made_for_folds() -> None:
     official = {"train": ("g0-0", "g1-0"), "val": ("g2-0",), "test": ("g3-0",)}
     published = made([1] * 4, official=official)
-    with pytest.raises(UserError, match="cannot be used for 'made' because it has a published spl"):
+    with pytest.raises(UserError, match="cannot be used for 'made' because it comes with a split"):
         split(published, ratio="7:2:1")
     with pytest.raises(UserError, match="because cross-validation makes its own"):
         split(made([1] * 9), folds=3, ratio="7:2:1")

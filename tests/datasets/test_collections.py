@@ -55,14 +55,17 @@ def assert_equal(item: Item, again: Item) -> None:
 @pytest.mark.parametrize("name", GROUPS)
 def test_the_collection_is_what_its_card_says(name: str) -> None:
     collection = load_collection(name)
-    groups = Counter(item.group for item in collection.items)
-    assert list(groups.values()) == [2] * GROUPS[name]
+    parts = split(collection)
+    for part, groups, images in (
+        (parts.train, len(module(name).TRAINING), 2),
+        (parts.val, 8, 1),
+        (parts.test, 24, 1),
+    ):
+        assert list(Counter(item.group for item in part).values()) == [images] * groups
     assert len({item.name for item in collection.items}) == len(collection.items)
     assert len({array(item.image).tobytes() for item in collection.items}) == len(collection.items)
-    for number, item in enumerate(drawn(name)):  # the same whatever was drawn before
-        assert_equal(item, collection.items[2 * number + number % 2])
-    parts = split(collection)
-    assert len({item.group for item in parts.test}) >= 3
+    for number, item in zip(module(name).TEST, parts.test, strict=True):
+        assert_equal(item, module(name).draw_item(number, 0))  # the same whatever was drawn before
     if collection.items[0].instances is not None:
         counts = [array(item.instances).max() for item in collection.items]
         assert f"{min(counts)} to {max(counts)} an image" in str(module(name).__doc__)

@@ -9,6 +9,7 @@ import pytest
 from skimage.filters import threshold_multiotsu
 
 from bench.data.items import Collection, Item
+from bench.data.split import split
 from bench.plugins.drawn import forget_drawn
 from bench.plugins.registry import load_collection
 
@@ -31,9 +32,11 @@ def dice(guess: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
 
 
 def test_counts_groups_and_sizes_are_those_of_the_card(steel: Collection) -> None:
-    assert len({item.name for item in steel.items}) == 24
+    assert len({item.name for item in steel.items}) == 47
     assert steel.classes == ("matrix", "carbide network", "spheroidite")
-    assert [*Counter(item.group for item in steel.items).values()] == [3] * 8
+    parts = split(steel)
+    for part, groups, fields in ((parts.train, 5, 3), (parts.val, 8, 1), (parts.test, 24, 1)):
+        assert [*Counter(item.group for item in part).values()] == [fields] * groups
     for image, mask in map(arrays, steel.items):
         assert image.shape == mask.shape == (384, 512)
         assert image.dtype == mask.dtype == np.uint8
@@ -56,7 +59,7 @@ def test_two_calls_draw_the_same(steel: Collection) -> None:
 
 
 def test_images_differ(steel: Collection) -> None:
-    assert len({arrays(item)[0].tobytes() for item in steel.items}) == 24
+    assert len({arrays(item)[0].tobytes() for item in steel.items}) == 47
 
 
 def test_brightness_alone_does_not_tell_the_carbides_apart(steel: Collection) -> None:
