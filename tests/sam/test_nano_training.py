@@ -216,6 +216,17 @@ def test_one_run_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         pass
 
 
+@pytest.mark.parametrize(
+    ("chosen", "base"), [("", "home/.local/state"), ("state", "home/.local/state"), ("/s", "/s")]
+)
+def test_states_are_kept_where_xdg_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, base: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", chosen)
+    assert states.default_folder() == tmp_path / base / "sam-adapt-bench" / "sam_nano"
+
+
 def test_the_fast_decoder_computes_what_sams_does() -> None:
     torch.manual_seed(0)
     sam = build_sam("sam_nano", 64)

@@ -29,9 +29,14 @@ State = dict[str, Any]
 
 
 def default_folder() -> Path:
-    """Where the state of a run is kept: in $XDG_STATE_HOME, else ~/.local/state; not created."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "sam-adapt-bench" / "sam_nano"
+    """Where the state of a run is kept: in $XDG_STATE_HOME, else ~/.local/state; not created.
+
+    As XDG requires, $XDG_STATE_HOME counts only if it is absolute.
+    """
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if not base.is_absolute():
+        base = Path.home() / ".local" / "state"
+    return base / "sam-adapt-bench" / "sam_nano"
 
 
 def fresh_state() -> State:
