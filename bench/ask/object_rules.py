@@ -5,12 +5,11 @@ distances, or SAM prompted with the objects that were found.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 from bench.ask.grid import LoadedDataset, expand, load_datasets
-from bench.ask.published import read_published
+from bench.ask.published import read_grid
 from bench.ask.request import Request
 from bench.ask.suites import SuiteChoice
 from bench.errors import UserError
@@ -20,27 +19,38 @@ NAME = "objects"
 TITLE = "Which rule tells touching objects apart?"
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """The file: methods under rules; `prompted` gets boxes of the objects of each method."""
+
+    methods: str
+    rules: tuple[str, ...]
+    prompted: str
+    datasets: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
 @cache
-def _grid() -> dict[str, Any]:
-    return read_published("objects.toml")
+def _grid() -> _Grid:
+    return read_grid("objects.toml", _Grid)
 
 
 def default_datasets() -> str:
     """The datasets that are run by default, separated by commas: those that need no download.
 
     Raises:
-        UserError: the file of the grid does not exist.
+        UserError: the file of the grid does not exist, or cannot be used.
     """
-    return ",".join(_grid()["datasets"])
+    return ",".join(_grid().datasets)
 
 
 def missing_datasets(cells: Sequence[Cell]) -> list[str]:
     """Names of the datasets of the grid that no cell is about.
 
     Raises:
-        UserError: the file of the grid does not exist.
+        UserError: the file of the grid does not exist, or cannot be used.
     """
-    known = [*_grid()["datasets"], *_grid()["folders"]]
+    known = [*_grid().datasets, *_grid().folders]
     ran = {cell.dataset_name for cell in cells}
     return [name for name in known if name not in ran]
 
@@ -67,15 +77,15 @@ def expand_objects(
         raise UserError(f"--objects is {rule}: the suite {NAME} runs every rule; leave it out")
     grid = _grid()
     request = Request(
-        grid["methods"],
+        grid.methods,
         choice.dataset or default_datasets(),
         seeds=choice.seeds,
         **choice.request,
     )
     loaded = load_datasets(request) if datasets is None else datasets
-    requests = [replace(request, objects=rule) for rule in grid["rules"]]
-    prompted = replace(request, methods=grid["prompted"], evaluation="proposals")
-    requests += [replace(prompted, proposer=name) for name in grid["methods"].split(",")]
+    requests = [replace(request, objects=rule) for rule in grid.rules]
+    prompted = replace(request, methods=grid.prompted, evaluation="proposals")
+    requests += [replace(prompted, proposer=name) for name in grid.methods.split(",")]
     cells: list[Cell] = []
     notes: list[str] = []
     for one in requests:

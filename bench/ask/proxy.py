@@ -5,12 +5,11 @@ the small one, at a fraction of the cost.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 from bench.ask.grid import LoadedDataset, expand, load_datasets
-from bench.ask.published import read_published
+from bench.ask.published import changed, read_grid
 from bench.ask.request import Request
 from bench.ask.suites import SuiteChoice
 from bench.errors import UserError
@@ -21,27 +20,38 @@ TITLE = "Does the embedded backbone rank methods as a large one does?"
 SMALL, LARGE = "sam_nano", "sam_vit_b"
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """The file, in which each kind of images lists its datasets."""
+
+    methods: str
+    kinds: Mapping[str, tuple[str, ...]]
+
+
 @cache
-def _grid() -> dict[str, Any]:
-    return read_published("proxy.toml")
+def _grid() -> _Grid:
+    grid = read_grid("proxy.toml", _Grid)
+    if empty := [kind for kind, names in grid.kinds.items() if not names]:
+        raise changed("proxy.toml", f"kinds.{empty[0]} is empty")
+    return grid
 
 
 def default_datasets() -> str:
     """The datasets that are run by default, separated by commas: one of each kind of images.
 
     Raises:
-        UserError: the file of the grid does not exist.
+        UserError: the file of the grid does not exist, or cannot be used.
     """
-    return ",".join(names[0] for names in _grid()["kinds"].values())
+    return ",".join(names[0] for names in _grid().kinds.values())
 
 
 def kind_of(dataset: str) -> str:
     """The kind of images of a dataset, such as "nuclei"; "other" if it is not listed.
 
     Raises:
-        UserError: the file of the grid does not exist.
+        UserError: the file of the grid does not exist, or cannot be used.
     """
-    kinds = _grid()["kinds"].items()
+    kinds = _grid().kinds.items()
     return next((kind for kind, names in kinds if dataset in names), "other")
 
 
@@ -79,7 +89,7 @@ def expand_proxy(
         UserError: a part of the request is invalid.
     """
     request = Request(
-        _grid()["methods"],
+        _grid().methods,
         choice.dataset or default_datasets(),
         seeds=choice.seeds,
         **choice.request,

@@ -6,12 +6,16 @@ The value of a run is compared with `PublishedValue.value`, which has the unit o
 import csv
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
+from bench.ask.plain_values import from_plain
 from bench.errors import UserError
-from bench.files import shipped_results
+from bench.files import quote, shipped_results
+
+Content = TypeVar("Content")
 
 PUBLISHED = shipped_results() / "published"
 _DURATION = re.compile(r"(\d+) (h|min)")
@@ -84,7 +88,7 @@ def read_published(name: str) -> dict[str, Any]:
     """Read a TOML file of `results/published/`, such as "suites.toml".
 
     Raises:
-        UserError: the file does not exist.
+        UserError: the file does not exist, or is not TOML.
     """
     file = PUBLISHED / name
     if not file.is_file():
@@ -92,7 +96,40 @@ def read_published(name: str) -> dict[str, Any]:
             f"the file of the suites, '{file}', does not exist: it is part of the project, so"
             " install the package again or restore the file"
         )
-    return tomllib.loads(file.read_text())
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
+        raise changed(name, str(error)) from error
+
+
+def read_grid(name: str, cls: type[Content]) -> Content:
+    """Read a TOML file of `results/published/` whose tables are those of a dataclass.
+
+    Args:
+        name: of the file.
+        cls: the dataclass, as in `bench.ask.plain_values.from_plain`.
+
+    Raises:
+        UserError: as `read_published`, or a value is missing, unknown or of another type.
+    """
+    try:
+        content: Content = from_plain(cls, read_published(name), "it")
+    except TypeError as error:
+        raise changed(name, str(error)) from error
+    return content
+
+
+def changed(name: str, fault: str) -> UserError:
+    """The error that a file of `results/published/` cannot be used; it is returned, not raised.
+
+    Args:
+        name: of the file.
+        fault: what is wrong with it, as a phrase.
+    """
+    return UserError(
+        f"cannot use {quote(PUBLISHED / name)} ({fault}): it is part of the project, so install"
+        " the package again or restore the file"
+    )
 
 
 def list_published() -> list[PublishedValue]:
@@ -101,6 +138,7 @@ def list_published() -> list[PublishedValue]:
     Of lines with the same place in a table the last one counts.
 
     Raises:
+        UserError: the file is not a table of published values.
         OSError: the file does not exist.
     """
     return list(_by_place().values())
@@ -114,7 +152,8 @@ def find_published(
     The arguments are the attributes of `PublishedValue` with the same names, as published.
 
     Raises:
-        OSError: the file of the published values does not exist.
+        UserError: the file of the published values is not a table of them.
+        OSError: the file does not exist.
     """
     return _by_place().get((source, table, dataset, method, setting, metric))
 
@@ -123,18 +162,35 @@ def find_published(
 def _by_place() -> dict[tuple[str, ...], PublishedValue]:
     """The values by the arguments of `find_published`."""
     values: dict[tuple[str, ...], PublishedValue] = {}
-    with (PUBLISHED / "published_results.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            value = PublishedValue(
-                source=row["source"],
-                table=row["table"],
-                dataset=row["dataset"],
-                method=row["method"],
-                setting=row["setting"],
-                metric=f"{row['metric']} {row['target']}".strip(),
-                text=row["value"],
-                unit=row["unit"],
-            )
-            place = (value.source, value.table, value.dataset, value.method, value.setting)
-            values[*place, value.metric] = value
+    file = PUBLISHED / "published_results.csv"
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                value = _read_value(row)
+                place = (value.source, value.table, value.dataset, value.method, value.setting)
+                values[*place, value.metric] = value
+    except (csv.Error, UnicodeDecodeError, TypeError) as error:
+        raise changed(file.name, str(error)) from error
     return values
+
+
+def _read_value(row: Mapping[str | None, Any]) -> PublishedValue:
+    """The value in a row of the file.
+
+    Raises:
+        TypeError: the row lacks a column.
+    """
+    columns = ("source", "table", "dataset", "method", "setting", "metric", "target", "value")
+    for name in (*columns, "unit"):
+        if row.get(name) is None:
+            raise TypeError(f"a row has no '{name}'")
+    return PublishedValue(
+        source=row["source"],
+        table=row["table"],
+        dataset=row["dataset"],
+        method=row["method"],
+        setting=row["setting"],
+        metric=f"{row['metric']} {row['target']}".strip(),
+        text=row["value"],
+        unit=row["unit"],
+    )

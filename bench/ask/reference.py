@@ -4,11 +4,13 @@ They are in `results/published/reference.toml`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from bench.ask.grid import LoadedDataset, expand, load_datasets
-from bench.ask.published import read_published
+from bench.ask.plain_values import field_from_plain, from_plain
+from bench.ask.published import changed, read_grid
 from bench.ask.request import Request
 from bench.ask.suites import SuiteChoice
 from bench.errors import UserError
@@ -19,18 +21,45 @@ TITLE = "Which methods can be told apart, on which images?"
 FOLDS = 4  # the largest number in the file
 
 
+@dataclass(frozen=True)
+class _Grids:
+    """The file: sets of methods by name, and parts, each with its datasets and options."""
+
+    datasets: tuple[str, ...]
+    folders: tuple[str, ...]
+    sets: Mapping[str, str]
+    parts: tuple[Mapping[str, Any], ...]
+
+
 @cache
-def _grids() -> dict[str, Any]:
-    return read_published("reference.toml")
+def _grids() -> _Grids:
+    grids = read_grid("reference.toml", _Grids)
+    try:
+        for part in grids.parts:
+            _check_part(part)
+    except TypeError as error:
+        raise changed("reference.toml", f"of a part {error}") from error
+    return grids
+
+
+def _check_part(part: Mapping[str, Any]) -> None:
+    """Raise TypeError if a part lacks datasets or methods, or has a wrong option of a request."""
+    from_plain(tuple[str, ...], part.get("datasets"), "datasets")
+    from_plain(str, part.get("methods"), "methods")
+    for name, value in part.items():
+        if name != "datasets":
+            field_from_plain(Request, name, value)
+    if part.get("folds", 1) > FOLDS:
+        raise TypeError(f"folds is {part['folds']}, expected {FOLDS} at most")
 
 
 def default_datasets() -> str:
     """The datasets that are run by default, separated by commas: those that need no download.
 
     Raises:
-        UserError: the file of the grids does not exist.
+        UserError: the file of the grids does not exist, or cannot be used.
     """
-    return ",".join(_grids()["datasets"])
+    return ",".join(_grids().datasets)
 
 
 def expand_reference(
@@ -50,7 +79,7 @@ def expand_reference(
         UserError: a part of the request is invalid, or a dataset is not in the file.
     """
     grids = _grids()
-    known = [*grids["datasets"], *grids["folders"]]
+    known = [*grids.datasets, *grids.folders]
     chosen = {last_part(name): name for name in (choice.dataset or default_datasets()).split(",")}
     if unknown := [name for name in chosen if name not in known]:
         raise UserError(
@@ -60,11 +89,11 @@ def expand_reference(
     cells: list[Cell] = []
     notes: list[str] = []
     loaded: dict[tuple[str, int], LoadedDataset] = {}  # by name as typed, and number of folds
-    for part in grids["parts"]:
+    for part in grids.parts:
         if not (names := [chosen[name] for name in part["datasets"] if name in chosen]):
             continue
         options = {key: value for key, value in part.items() if key != "datasets"}
-        options["methods"] = grids["sets"].get(part["methods"], part["methods"])
+        options["methods"] = grids.sets.get(part["methods"], part["methods"])
         request = Request(
             **{"seeds": choice.seeds, **choice.request, **options, "datasets": ",".join(names)}
         )

@@ -12,12 +12,16 @@ from functools import cache
 from typing import Any
 
 from bench.ask.grid import LoadedDataset, expand, load_datasets
-from bench.ask.published import PublishedValue, find_published, read_published
+from bench.ask.plain_values import from_plain
+from bench.ask.published import PublishedValue, changed, find_published, read_published
 from bench.ask.request import Request
-from bench.errors import UserError, no_such
+from bench.errors import UserError, check_number, no_such
 from bench.plugins.registry import get_method
 from bench.spec import Cell
 from bench.wording import counted
+
+FIXED = ("methods", "datasets", "seeds", "labels", "folds", "depth")  # not in SuiteChoice.request
+_NUMBERS = ("folds", "depth", "epochs", "batch_size", "lr", "image_size", "classes")
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ def list_suites() -> list[Suite]:
     """Return every suite, in the order of the file.
 
     Raises:
-        UserError: the file of the suites does not exist.
+        UserError: the file of the suites does not exist, or cannot be used.
     """
     return list(_suites().values())
 
@@ -179,7 +183,7 @@ def get_suite(name: str) -> Suite:
     """Return the suite with this name.
 
     Raises:
-        UserError: no suite has this name, or the file of the suites does not exist.
+        UserError: no suite has this name, or as `list_suites`.
     """
     if name not in _suites():
         raise no_such("suite", name, _suites())
@@ -289,10 +293,26 @@ def _length(suite: Suite, epochs: int, steps: int | None) -> dict[str, Any]:
 @cache
 def _suites() -> dict[str, Suite]:
     suites = read_published("suites.toml")
-    return {name: _suite(name, values) for name, values in suites.items()}
+    return {name: make_suite(name, values) for name, values in suites.items()}
 
 
-def _suite(name: str, values: Mapping[str, Any]) -> Suite:
-    lines = tuple(SuiteLine(**line) for line in values["lines"])
-    counted = CountedModel(**values["counted"]) if "counted" in values else None
-    return Suite(**{**values, "name": name, "lines": lines, "counted": counted})
+def make_suite(name: str, values: Any) -> Suite:
+    """The suite of a table of the file.
+
+    Args:
+        name: of the suite.
+        values: fields of `Suite` but the name, as TOML gives them.
+
+    Raises:
+        UserError: a value is missing, unknown, of another type or out of bounds.
+    """
+    table = {**values, "name": name} if isinstance(values, dict) else values
+    try:
+        suite: Suite = from_plain(Suite, table, name)
+        for part in (suite, suite.counted, *suite.lines):
+            for key in _NUMBERS:
+                if (number := getattr(part, key, None)) is not None:
+                    check_number(key.replace("_", "-"), number, f"{key} of {name}")
+    except (TypeError, UserError) as error:
+        raise changed("suites.toml", str(error)) from error
+    return suite
