@@ -10,6 +10,7 @@ from bench.ask.grid import LoadedDataset
 from bench.ask.own_suites import OWN_SUITES
 from bench.ask.suites import SuiteChoice, expand_suite, get_suite
 from bench.errors import UserError
+from bench.files import check_regular
 from bench.report.compare.comparison import make_comparisons
 from bench.report.overview import rewrite
 from bench.report.page import Report, build_page, find_ledgers, read_page
@@ -124,11 +125,16 @@ def _check_ledgers(
 ) -> None:
     for path in sorted(folder.glob("ledger/*.md")):
         try:
-            stored = path.read_text()
+            check_regular(path)
+            stored = path.read_text("utf-8")
+            note = read_note(stored)
         except UnicodeDecodeError:
             check.findings.append(Finding(path, _NOT_TEXT))
             continue
-        if (note := read_note(stored)) is None:
+        except UserError as error:
+            check.findings.append(Finding(path, str(error)))
+            continue
+        if note is None:
             check.findings.append(Finding(path, "has no note of the request that it answers"))
             continue
         try:

@@ -312,6 +312,14 @@ def test_ledgers_are_those_of_the_requests_in_the_folder(tmp_path: Path) -> None
     (folder / "e.md").write_bytes(b"\xff")
     ledgers, left_out = find_ledgers(tmp_path, records, collections)
     assert ([one.suite.name for one in ledgers], left_out) == (["steel-baselines"], [])
+    for name, changes in (("f", {"seeds": 3}), ("g", {"loss": ["x"]}), ("h", {"folds": 2})):
+        note = {"suite": "steel-baselines", "dataset": None, "seeds": "1", **changes}
+        (folder / f"{name}.md").write_text(f"<!-- asked: {json.dumps(note)} -->")
+    assert find_ledgers(tmp_path, records, collections)[1] == [
+        "no ledger of f.md: its note was changed: seeds is 3, expected text",
+        "no ledger of g.md: its note was changed: loss is ['x'], expected text or nothing",
+        "no ledger of h.md: its note was changed: the suite leaves no choice of folds",
+    ]
     report = dataclasses.replace(make_report(records), ledgers=ledgers)
     outline = Outline(build_page(report))
     assert [text for _, text in outline.named("h2", id="ledgers--title")]

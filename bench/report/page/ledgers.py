@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.ask.grid import LoadedDataset
-from bench.ask.own_suites import OWN_SUITES
-from bench.ask.suites import Suite, SuiteChoice, expand_suite, get_suite
+from bench.ask.suites import Suite, SuiteChoice, expand_suite, list_suites
 from bench.data.items import Collection
 from bench.errors import UserError
+from bench.files import check_regular
 from bench.report.published.ledger import Entry, Page, ledger
 from bench.report.published.ledger_file import read_note
 from bench.report.records.columns import MISSING, get_column
@@ -44,13 +44,17 @@ def find_ledgers(
             ledger is left out, without a sentence, if its dataset is missing here.
 
     Returns:
-        The ledgers, by the names of their files, and a sentence for each one whose cells cannot be
-        listed.
+        The ledgers, by the names of their files, and a sentence for each one that cannot be made:
+        its note was changed, its cells cannot be listed, or it has a score that does not exist.
+
+    Raises:
+        UserError: a file of a ledger is no regular file, or the file of the suites cannot be used.
+        OSError: a file of a ledger cannot be read.
     """
     by_id = {record.cell.id: record for record in records}
     known = {one.cell.dataset: (one.cell.dataset_name, one.cell.dataset_sha) for one in records}
-    ledgers, left_out = [], []
-    for suite, request in _requests(folder):
+    ledgers, left_out = [], list[str]()
+    for suite, request in _requests(folder, left_out):
         address = request.dataset or suite.stand_in
         name, sha = known.get(address, ("", ""))
         if name not in collections:
@@ -59,21 +63,26 @@ def find_ledgers(
         data = {address: LoadedDataset(collections[name], sha, ((),) * suite.folds)}
         try:
             cells, _ = expand_suite(suite, request, data)
+            ledgers.append(Ledger(suite, ledger(suite, request, cells, by_id)))
         except UserError as error:
             left_out.append(f"no ledger of {suite.name} on {name}: {error}")
-            continue
-        ledgers.append(Ledger(suite, ledger(suite, request, cells, by_id)))
     return ledgers, left_out
 
 
-def _requests(folder: Path) -> Iterator[tuple[Suite, SuiteChoice]]:
-    """Suites of runs with the requests of the ledgers in a folder."""
+def _requests(folder: Path, left_out: list[str]) -> Iterator[tuple[Suite, SuiteChoice]]:
+    """Suites of runs with the requests of the ledgers in a folder; others are appended."""
+    suites = {suite.name: suite for suite in list_suites()}
     for path in sorted(folder.glob("ledger/*.md")):
+        check_regular(path)
         try:
-            note = read_note(path.read_text())
-            suite = None if note is None or note[0] in OWN_SUITES else get_suite(note[0])
-        except (UserError, UnicodeDecodeError):  # of another version, or no ledger
+            note = read_note(path.read_text("utf-8"))
+        except UnicodeDecodeError:  # no ledger
             continue
+        except UserError as error:
+            left_out.append(f"no ledger of {path.name}: {error}")
+            continue
+        # Those of another version are left out without a sentence.
+        suite = None if note is None else suites.get(note[0])
         if note is not None and suite is not None and suite.counted is None:
             yield suite, note[1]
 
@@ -122,7 +131,7 @@ def unit_of(page: Page) -> str:
     """The unit in which all figures of a page of a ledger are shown; "" for a number without one.
 
     Raises:
-        StopIteration: as `get_column`.
+        UserError: as `get_column`.
     """
     return get_column(page.ours).unit
 
@@ -135,7 +144,7 @@ def entry_texts(page: Page, entry: Entry) -> Mapping[str, str]:
         none), "status", and "reason" ("" if the status has none).
 
     Raises:
-        StopIteration: as `get_column`.
+        UserError: as `get_column`.
     """
     column = get_column(page.ours)
     bounds = entry.bounds

@@ -123,7 +123,7 @@ def ledger(
         The pages, each with one entry for each line.
 
     Raises:
-        ValueError, StopIteration: as `score_sums_of`.
+        UserError: as `score_sums_of`.
     """
     runs = {
         line: [records[cell.id] for cell in cells_of_line if cell.id in records]

@@ -7,9 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 
 from bench.ask import object_rules, proxy, reference
+from bench.ask.plain_values import field_from_plain, from_plain
 from bench.ask.request import Request
-from bench.ask.suites import Suite, SuiteChoice, SuiteLine
-from bench.files import write_atomic
+from bench.ask.suites import FIXED, Suite, SuiteChoice, SuiteLine
+from bench.errors import UserError
+from bench.files import parse_json, write_atomic
 from bench.report.published.counted import counted_markdown
 from bench.report.published.ledger import Entry, Page, ledger
 from bench.report.published.object_rules import rules_markdown
@@ -107,17 +109,27 @@ def read_note(text: str) -> tuple[str, SuiteChoice] | None:
     """Return the name of the suite and the user's choice from the text of a ledger.
 
     None if the text does not contain them, or has fields that `Request` does not know.
+
+    Raises:
+        UserError: a value has another type than its field, or the suite leaves no choice of it.
     """
     try:
-        values = json.loads(_NOTE.findall(text)[0])
-        suite, dataset, seeds = (values.pop(key) for key in ("suite", "dataset", "seeds"))
-    except (ValueError, LookupError, AttributeError):
+        values = parse_json(_NOTE.findall(text)[0])
+        note = {key: values.pop(key) for key in ("suite", "dataset", "seeds")}
+    except (ValueError, LookupError, AttributeError, TypeError):
         return None
     if not values.keys() <= {field.name for field in fields(Request)}:
         return None
-    if "checkpoint" in values:
-        values["checkpoint"] = Path(values["checkpoint"])
-    return suite, SuiteChoice(dataset, seeds, values)
+    try:
+        suite = from_plain(str, note["suite"], "suite")
+        dataset = field_from_plain(SuiteChoice, "dataset", note["dataset"])
+        seeds = field_from_plain(SuiteChoice, "seeds", note["seeds"])
+        request = {key: field_from_plain(Request, key, value) for key, value in values.items()}
+    except TypeError as error:
+        raise UserError(f"its note was changed: {error}") from error
+    if fixed := [key for key in FIXED if key in request]:
+        raise UserError(f"its note was changed: the suite leaves no choice of {fixed[0]}")
+    return suite, SuiteChoice(dataset, seeds, request)
 
 
 def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
@@ -128,7 +140,7 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
         pages: result of `ledger`.
 
     Raises:
-        StopIteration: as `get_column`.
+        UserError: as `get_column`.
     """
     parts = [f"# {suite.title}"]
     if suite.source:

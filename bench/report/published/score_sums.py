@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.errors import UserError
 from bench.record_values import Cost
 from bench.report.records.columns import get_column
 from bench.spec import Record
@@ -71,8 +72,8 @@ def score_sums_of(
         have different images, no image is of the specimen, or a record lacks the score or value.
 
     Raises:
-        ValueError: another pooled score, such as `aji_dataset`: the mean over images is different.
-        StopIteration: the score is not pooled, not of volumes, and no column has its name.
+        UserError: another pooled score, such as `aji_dataset`, whose mean over images is different;
+            or the score is not pooled, not of volumes, and no column has its name.
     """
     by_seed: dict[int, list[Record]] = {}
     for one in records:
@@ -120,7 +121,7 @@ def _of_images(
         organs = [organ] if organ else [f"/{name}" for name in classes[1:]]
         return mean_score(runs, *(measure + name for name in organs))
     if score.endswith("_dataset"):
-        raise ValueError(f"ledgers do not pool '{score}' over images: add it to score_sums_of")
+        raise UserError(f"ledgers do not pool '{score}' over images: add it to score_sums_of")
     return mean_score(runs, get_column(ours).image_score or ours)
 
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.errors import no_such
+
 MISSING = "—"  # not measured or not defined; never 0
 
 HARDWARE = ("env/cpu", "env/gpu", "env/threads")
@@ -244,9 +246,12 @@ def get_column(key: str) -> Column:
             all classes, here `dice_dataset` or `iou_dataset`.
 
     Raises:
-        StopIteration: no column has that key.
+        UserError: no column has that key.
     """
     whole, _, class_name = key.partition("/")
     if class_name and whole in ("dice", "iou"):
         whole += "_dataset"
-    return next(column for column in (*COLUMNS, *MORE) if column.key == whole)
+    for column in (*COLUMNS, *MORE):
+        if column.key == whole:
+            return column
+    raise no_such("score", key, [column.key for column in (*COLUMNS, *MORE)])
