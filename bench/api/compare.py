@@ -118,8 +118,8 @@ def read_options(options: Mapping[str, Any]) -> tuple[Request, RunSettings]:
             raise no_such("option", name, known)
     texts = {name: _text(options[name], name) for name in _LISTS if name in options}
     values = {**options, **texts}
-    for name, kind in (("checkpoint", Path), ("test_dataset", str)):
-        if options.get(name) is not None:
+    for name, kind, other in (("checkpoint", Path, str), ("test_dataset", str, Path)):
+        if isinstance(options.get(name), other):
             values[name] = kind(options[name])
     return _typed(Request, values), _typed(RunSettings, values)
 

@@ -1,6 +1,6 @@
 """Plain values of TOML and JSON files, checked against the type hints of what is made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -15,14 +15,14 @@ def from_plain(hint: Any, value: Any, name: str) -> Any:
     """Make what a type hint says of a plain value.
 
     Args:
-        hint: text, a number, bool, `Path`, None, `tuple[X, ...]`, `Mapping[str, X]`, a dataclass of
-            these, a union of these, or Any. A whole number also counts as a float.
+        hint: text, a number, bool, `Path`, None, `tuple[X, ...]`, `Sequence[X]`, `Mapping[str, X]`,
+            a dataclass of these, a union of these, or Any. A whole number also counts as a float.
         value: as a reader of TOML or JSON gives it.
         name: what the message calls the value.
 
     Returns:
         The value; text becomes a `Path`, a list a tuple, and a table a dataclass, where the hint
-        says so.
+        says so. A `Sequence` stays a list.
 
     Raises:
         TypeError: the value or a part of it has another type, or a field is missing or unknown: a
@@ -33,8 +33,9 @@ def from_plain(hint: Any, value: Any, name: str) -> Any:
         return value
     if outer in (Union, UnionType):
         return _from_union(parts, value, name)
-    if outer is tuple and isinstance(value, list):
-        return tuple(from_plain(parts[0], one, f"an entry of {name}") for one in value)
+    if outer in (tuple, Sequence) and isinstance(value, list):
+        entries = [from_plain(parts[0], one, f"an entry of {name}") for one in value]
+        return tuple(entries) if outer is tuple else entries
     if outer is Mapping and isinstance(value, dict):
         return {key: from_plain(parts[1], one, f"{name}.{key}") for key, one in value.items()}
     if is_dataclass(hint) and isinstance(value, dict):
@@ -86,7 +87,7 @@ def _from_table(cls: Any, values: Mapping[str, Any], name: str) -> Any:
 def _describe(hint: Any) -> str:
     if hint is NoneType:
         return "nothing"
-    if get_origin(hint) is tuple:
+    if get_origin(hint) in (tuple, Sequence):
         return "a list"
     if get_origin(hint) is Mapping or is_dataclass(hint):
         return "a table"

@@ -5,7 +5,8 @@ plugins, without a grid.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 COVERS = ("built-in", "plugins")  # the methods of a baseline
+LARGEST = 1e30  # the square of a number in a file is a float
 STORED_NAMES = {"speed_ratio": "pace"}  # names in files of this schema
 
 # For a new file; the same as in results/reference/guard.json.
@@ -88,19 +90,24 @@ class Figures:
 def read_request(path: Path) -> "Request | None":
     """The request of a baseline's grid; None if it trains nothing, as for plugins.
 
-    Neither the schema nor the values of the grid are checked.
+    Neither the schema nor the ranges of the values are checked.
 
     Raises:
         NoBaselineError: the file does not exist.
-        UserError: the file cannot be read, has no grid, or its grid has an unknown field.
+        UserError: the file cannot be read, has no grid, or its grid has an unknown field or a value
+            of another type.
     """
+    from bench.ask.plain_values import from_plain
     from bench.ask.request import Request
 
     values = _load(path)
     if "grid" not in values:
         raise _foreign(path, "it has no grid")
+    if values["grid"] == {}:
+        return None
     try:
-        return Request(**values["grid"]) if values["grid"] else None
+        request: Request = from_plain(Request, values["grid"], "it")
+        return request
     except TypeError as error:
         raise UserError(
             f"the grid in {path} cannot be read ({error}): mend it, or remove the file and make it "
@@ -148,25 +155,41 @@ def read(path: Path) -> Figures:
 
     Raises:
         NoBaselineError: the file does not exist.
-        UserError: the file cannot be read, is not a baseline of this `SCHEMA`, or has fewer than
-            two seeds of a method.
+        UserError: the file cannot be read, is not a baseline of this `SCHEMA`, has a value of
+            another type, or fewer than two seeds of a method.
     """
+    from bench.ask.plain_values import from_plain
+
     values = _load(path)
     schema = values.pop("schema", None)
     if schema != SCHEMA:
         raise _foreign(path, f"its schema is {schema}, this version reads {SCHEMA}")
     try:
-        runs = {name: [_run(run) for run in stored] for name, stored in values.pop("runs").items()}
-        prints = values.pop("fingerprints")
-        figures = Figures(
-            **values,
-            runs=runs,
-            fingerprints={name: Fingerprint(**stored) for name, stored in prints.items()},
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _foreign(path, f"{type(error).__name__}: {error}") from error
-    if any(len(seeds) < 2 for seeds in runs.values()):
-        raise _foreign(path, "an interval needs two seeds of each method")
+        figures: Figures = from_plain(Figures, _renamed(values), "it")
+        for env in (figures.env, figures.runs_env or figures.env):
+            for name, kind in (
+                ("system", str),
+                ("cpu", str | None),
+                ("packages", Mapping[str, Any]),
+            ):
+                from_plain(kind, env.get(name, ...), f"{name} of the environment")
+    except TypeError as error:
+        raise _foreign(path, str(error)) from error
+    if figures.covers not in COVERS:
+        raise _foreign(path, f"it covers '{figures.covers}', not {' or '.join(COVERS)}")
+    if any(LARGEST < abs(number) < math.inf for number in _numbers(values)):
+        raise _foreign(path, f"it has a number beyond {LARGEST:g}")
+    prints = figures.fingerprints.values()
+    if any(len(norms) != 2 for one in prints for norms in one.gradients.values()):
+        raise _foreign(path, "gradients have not the norms of two steps")
+    if bare := sorted({*figures.counts} - {*figures.fingerprints}):
+        raise _foreign(path, f"{bare[0]} has counts without a fingerprint")
+    for runs in figures.runs.values():
+        if len(runs) < 2:
+            raise _foreign(path, "an interval needs two seeds of each method")
+        for run in runs:
+            if run.dice is None or not 0 <= run.dice <= 1 or run.train_peak_bytes == 0:
+                raise _foreign(path, "a run has no Dice score from 0 to 1, or a peak of no bytes")
     return figures
 
 
@@ -231,9 +254,32 @@ def cells(request: "Request", seeds: int) -> "list[Cell]":
     return expand(replace(request, seeds=str(seeds)), data)[0]
 
 
-def _run(values: Mapping[str, Any]) -> Run:
+def _numbers(values: Any) -> Iterator[float]:
+    """All numbers in values of JSON."""
+    if isinstance(values, float | int):
+        yield values
+    elif isinstance(values, dict | list):
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from _numbers(value)
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a file, whose runs have the names of `Run`."""
     names = {stored: name for name, stored in STORED_NAMES.items()}
-    return Run(**{names.get(key, key): value for key, value in values.items()})
+    if not isinstance(methods := values.get("runs"), dict):
+        return values
+    runs = {
+        method: [
+            {names.get(key, key): value for key, value in run.items()}
+            if isinstance(run, dict)
+            else run
+            for run in seeds
+        ]
+        if isinstance(seeds, list)
+        else seeds
+        for method, seeds in methods.items()
+    }
+    return {**values, "runs": runs}
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def test_python_values_mean_what_the_command_line_writes() -> None:
         ({"steps": "2"}, "steps is '2': give a value of type int"),
         ({"folds": True}, "folds is True: give a value of type int"),
         ({"retry": 1}, "retry is 1: give a value of type bool"),
+        ({"checkpoint": 3}, "checkpoint is 3: give a value of type"),
         ({"threads": 0}, "--threads is 0: give a whole number"),
         ({"labels": None}, "labels is None: give text, a whole number or a list"),
         ({"seeds": 1.5}, r"seeds is 1\.5: give text, a whole number or a list"),

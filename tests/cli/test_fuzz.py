@@ -15,6 +15,7 @@ from fuzzing import check_sentence, fuzz
 from hypothesis import strategies as st
 from records import make_cell, make_record
 
+from bench.api.compare import read_options
 from bench.ask import suites
 from bench.ask.grid import LoadedDataset
 from bench.ask.method_words import parse_methods
@@ -38,9 +39,12 @@ from bench.report.tables.folds import write_folds
 from bench.report.tables.readings import write_readings
 from bench.report.tables.write import write_tables
 from bench.run.durations import read_seconds
+from bench.run.schedule import RunSettings
 from bench.run.shard import read_shard
 from bench.run.store import RecordError, Store, read_record
 
+OPTIONS = [field.name for cls in (Request, RunSettings) for field in dataclasses.fields(cls)]
+WORDS = st.sampled_from(["0", "1,2", "steel", "x", "fp32", "published", "", "../x", "\0", "\ud800"])
 METHOD_WORDS = ["lora", "adapter", "rank", "targets", "=", "|", "[", "]", ",", " ", "1", "qv", "-"]
 SETTINGS = [*string.digits, *":/,|=.eE+-% ", "all", "nan", "inf", "h", "GB", "top", "٣", "\n"]
 JSON = st.recursive(
@@ -83,10 +87,15 @@ def test_numbers_in_text(text: str) -> None:
     list_of_lines(text)
 
 
-@fuzz(st.dictionaries(st.sampled_from(["folds", "steps", "depth", "lr", "epochs"]), JSON))
+@fuzz(st.dictionaries(st.sampled_from(OPTIONS), JSON | WORDS, max_size=3))
 def test_requests(values: dict[str, Any]) -> None:
+    """Options of `bench.compare`."""
     try:
-        Request("lora", "steel", **values).check()
+        request, settings = read_options({"methods": "lora", "datasets": "steel", **values})
+        settings.check()
+        request.check()
+        assert request.dataset_names
+        assert request.backbone_names
     except UserError as error:
         check_sentence(error)
 
@@ -137,7 +146,6 @@ STEEL = Collection(
 )
 RUN = make_record(make_cell("unet"))
 NOTE = {"suite": "steel-baselines", "dataset": "steel", "seeds": "1", "steps": 4}
-WORDS = st.sampled_from(["0", "1,2", "steel", "x", "fp32", "published", "", "../x", "\0", "\ud800"])
 
 
 @fuzz(

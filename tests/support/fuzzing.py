@@ -1,5 +1,6 @@
 """Random input: a few examples each time, or many by `FUZZ_CPU_S=600 pytest tests/cli -k fuzz`."""
 
+import copy
 import functools
 import os
 import time
@@ -75,6 +76,38 @@ def spoiled(draw: st.DrawFn, raw: bytes) -> bytes:
             content[place:place] = part
     end = draw(st.just(len(content)) | _places(content))
     return bytes(content[:end])
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from([0, 1, -1, 1e400, 10**30, "", "x", "1", "\0", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@st.composite
+def changed(draw: st.DrawFn, values: Any) -> Any:
+    """Values of a JSON or TOML file of which one to three are others, missing, or new."""
+    whole = {"whole": copy.deepcopy(values)}
+    for _ in range(draw(st.integers(1, 3))):
+        part, key = whole, "whole"
+        while isinstance(part[key], dict | list) and part[key] and draw(st.integers(0, 9)):
+            part = part[key]
+            keys = list(range(len(part))) if isinstance(part, list) else sorted(part)
+            key = draw(st.sampled_from(keys))
+        how = draw(st.sampled_from(["other", "other", "other", "missing", "new"]))
+        if how == "missing" and part is not whole:
+            del part[key]
+        elif how == "new" and isinstance(part, dict) and part is not whole:
+            part[draw(st.text(max_size=5))] = draw(PLAIN)
+        else:
+            part[key] = draw(PLAIN)
+    return whole["whole"]
 
 
 ORDERS: tuple[Any, ...] = ("little", "big")
