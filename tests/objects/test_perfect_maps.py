@@ -26,8 +26,8 @@ def enlarged(maps: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArra
 @pytest.mark.parametrize(
     ("dataset", "expected"),
     [
-        ("particles", {"components": 25.5, "watershed": 64.2, "distances": 93.1, "rays": 96.6}),
-        ("nuclei", {"components": 56.9, "watershed": 85.4, "distances": 98.0, "rays": 99.4}),
+        ("particles", {"components": 20.1, "watershed": 55.9, "distances": 92.0, "rays": 97.0}),
+        ("nuclei", {"components": 61.4, "watershed": 86.9, "distances": 98.4, "rays": 99.6}),
     ],
 )
 def test_pq_of_perfect_outputs(dataset: str, expected: dict[str, float]) -> None:
