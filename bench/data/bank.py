@@ -194,6 +194,11 @@ KINDS: Mapping[str, Kind] = {
         "angle, half equalised, quarter turns, mirror images, gamma, contrast, brightness",
         _whole_first(transforms.turned_window),
     ),
+    "zoomed": Kind(
+        "windows of 40 to 65 % of the sides, for evaluation with --zoom 2; quarter turns, mirror "
+        "images, gamma, contrast, brightness",
+        lambda lap: transforms.zoomed_window,
+    ),
     "windows": Kind(
         "windows anywhere at native resolution, quarter turns, mirror images, gamma, contrast, "
         "brightness",

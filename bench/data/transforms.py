@@ -22,6 +22,7 @@ Size = tuple[int, int]  # height and width
 Transform = Callable[[Image.Image, Image.Image, Size, np.random.Generator], View]
 
 _WINDOW = (0.5, 1.0)  # window side over image side: up to twofold magnification
+_ZOOMED = (0.4, 0.65)  # likewise: a magnification of 1.5 to 2.5, around that of `--zoom 2`
 _GAMMA = (0.7, 1.4)
 _CONTRAST = (0.75, 1.25)
 _BRIGHTNESS = (-0.1, 0.1)  # of full scale
@@ -66,7 +67,20 @@ def random_window(
 
     It has one of the eight orientations of a rectangle, and random gamma, contrast and brightness.
     """
-    scale = rng.uniform(*_WINDOW)
+    return _window(image, mask, size, rng, rng.uniform(*_WINDOW))
+
+
+def zoomed_window(
+    image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator
+) -> View:
+    """As `random_window`, with 40 to 65 % of both sides: the scale at which `--zoom 2` predicts."""
+    return _window(image, mask, size, rng, rng.uniform(*_ZOOMED))
+
+
+def _window(
+    image: Image.Image, mask: Image.Image, size: Size, rng: np.random.Generator, scale: float
+) -> View:
+    """A window of this share of both sides at a random place, resized and varied."""
     width, height = scale * image.width, scale * image.height
     left, upper = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
     box = (left, upper, left + width, upper + height)
