@@ -37,7 +37,13 @@ def noise(height: int, width: int, seed: int) -> tuple[UInt8, UInt8]:
     return image, mask
 
 
-ENDLESS = ("standard", "reports", "windows", "sliding")  # as many different views as asked for
+ENDLESS = (
+    "standard",
+    "reports",
+    "zoomed",
+    "windows",
+    "sliding",
+)  # as many different views as asked for
 NOISE = [noise(60, 80, 1), noise(50, 50, 2)]
 
 
@@ -226,6 +232,16 @@ def test_random_windows_keep_every_pixel_and_reach_every_place() -> None:
     corners = places("windows", 300, 16, (20, 24))
     assert {row for row, _ in corners} == set(range(5))
     assert {column for _, column in corners} == set(range(9))
+
+
+def test_zoomed_views_are_windows_at_the_scale_of_zoom_2() -> None:
+    """The mask counts tenths of the width; a window of a share s shows about 10 s of them."""
+    mask = np.repeat(np.arange(10, dtype=np.uint8), 20)[None].repeat(200, 0)
+    image = np.zeros((200, 200, 3), np.uint8)
+    made = make_bank([(image, mask)], views=60, size=100, kind="zoomed", seed=0)
+    spans = [int(view.max()) - int(view.min()) + 1 for view in made.masks]
+    assert min(spans) in (4, 5)
+    assert max(spans) in (7, 8)
 
 
 def test_sliding_windows_cover_the_image_before_they_come_again() -> None:

@@ -97,7 +97,9 @@ def _sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return image, (numbers > 0).astype(np.uint8), numbers
 
 
-@pytest.mark.parametrize("kind", ["standard", "reports", "windows", "sliding", "none", "turns"])
+@pytest.mark.parametrize(
+    "kind", ["standard", "reports", "zoomed", "windows", "sliding", "none", "turns"]
+)
 def test_distances_are_those_of_the_objects_of_each_view(kind: str) -> None:
     bank = make_bank([_sample()], views=4, size=32, kind=kind, seed=0)
     images = LabelledImages.of(bank, torch.device("cpu"), rule=RULES["distances"])
