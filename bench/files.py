@@ -220,6 +220,11 @@ def parse_json(text: str | bytes, **settings: Any) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def all_are(values: Iterable[Any], kind: type | tuple[type, ...]) -> bool:
+    """Whether all values, such as those of a file that a user may have changed, are of a type."""
+    return all(isinstance(value, kind) for value in values)
+
+
 def is_text(name: str) -> bool:
     """Whether a name can be written as UTF-8, which other systems and file formats need."""
     try:

@@ -5,15 +5,16 @@ again: `python -m bench.choice.comebacks`. `run_bench.py verify` compares it wit
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bench.ask.plain_values import from_plain
 from bench.choice.arms import Arm, Evidence, gather, make_arms, validation_dice
 from bench.choice.criterion import DICE
 from bench.errors import UserError
-from bench.files import shipped_results, write_atomic
+from bench.files import parse_json, shipped_results, write_atomic
 from bench.run.store import Store
 from bench.spec import Cell, Record
 
@@ -102,13 +103,21 @@ def load_comebacks() -> Values:
     """
     path = shipped_results() / "reference" / FILE
     try:
-        values: Values = json.loads(path.read_text())["comebacks"]
+        content = parse_json(path.read_text(), parse_constant=_no_number)["comebacks"]
+        values: Values = from_plain(Mapping[str, Mapping[str, Sequence[float]]], content, "it")
+        if not all(part for families in values.values() for part in families.values()):
+            raise ValueError("a family has no comebacks")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} cannot be read ({type(error).__name__}): restore it, or run python -m"
+            f"{path} cannot be read ({type(error).__name__}: {error}): restore it, or run python -m"
             " bench.choice.comebacks"
         ) from error
     return values
+
+
+def _no_number(word: str) -> None:
+    """Refuse NaN and infinity, which JSON of Python may hold."""
+    raise ValueError(f"{word} is not a number")
 
 
 def to_text(values: Values) -> str:

@@ -16,7 +16,7 @@ from bench.choice.limits import DEVICES, LeftOut, Limits, apply_limits
 from bench.choice.tune import with_variants
 from bench.cost.predict.time import probe_speed
 from bench.errors import UserError
-from bench.files import write_atomic
+from bench.files import parse_json, write_atomic
 from bench.plugins.registry import list_methods
 from bench.run.process import isolate
 from bench.run.schedule import RunSettings
@@ -225,7 +225,7 @@ def _shorter(cell: Cell, divisor: int) -> Cell:
 def _decided(file: Path) -> int | None:
     """The divisor that was stored; None if there is none, or a file that cannot be read."""
     try:
-        divisor = json.loads(file.read_text())["divide_steps_by"]
+        divisor = parse_json(file.read_text())["divide_steps_by"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return divisor if divisor in DIVISORS else None

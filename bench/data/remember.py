@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.errors import UserError
-from bench.files import cache_folder, remove_leftovers, write_atomic
+from bench.files import cache_folder, parse_json, remove_leftovers, write_atomic
 
 MOST_FILES = 200  # the ones written last stay
 MOST_RESULTS = 100_000  # in each file
@@ -66,16 +66,16 @@ class Remembered:
         self._changed = False
         # A damaged file is as good as none: it is written again.
         with suppress(OSError, ValueError):
-            stored = json.loads(self._path.read_text())
+            stored = parse_json(self._path.read_text())
             if isinstance(stored, dict):
                 self._results = stored
 
     def recall(self, name: str, state: State) -> Any | None:
-        """The result of that name; None if there is none, or it is of another state."""
+        """The result of that name; None if there is none, it was changed, or of another state."""
         entry = self._results.get(name)
-        if not isinstance(entry, list) or len(entry) != 2 or entry[0] != state.key:
+        if not isinstance(entry, list) or len(entry) != 3 or entry[0] != state.key:
             return None
-        return entry[1]
+        return entry[1] if entry[2] == _digest(entry[1]) else None
 
     def keep(self, name: str, state: State, result: Any) -> None:
         """Keep a result, unless its state is not settled.
@@ -88,7 +88,7 @@ class Remembered:
         if not state.settled:
             return
         self._results.pop(name, None)  # the newest last
-        self._results[name] = [state.key, result]
+        self._results[name] = [state.key, result, _digest(result)]
         self._changed = True
 
     def save(self) -> None:
@@ -107,3 +107,8 @@ class Remembered:
             files = sorted(self._path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
             for file in files[:-MOST_FILES]:
                 file.unlink(missing_ok=True)
+
+
+def _digest(result: Any) -> str:
+    """What tells a result from one that was changed in the file."""
+    return hashlib.sha256(json.dumps(result).encode()).hexdigest()[:16]

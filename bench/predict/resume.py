@@ -1,11 +1,11 @@
 """What is remembered of pictures that are done, so that they are not predicted again."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.files import all_are, parse_json
 from bench.predict.pictures import Picture
 from bench.predict.table import Row
 
@@ -63,8 +63,11 @@ def done_before(out: Path, name: str, made_from: dict[str, Any]) -> PictureState
         made from other values.
     """
     try:
-        state = PictureState(**json.loads(state_path(out, name).read_text()))
+        state = PictureState(**parse_json(state_path(out, name).read_text()))
     except (OSError, ValueError, TypeError):
+        return None
+    parts = ((state.files, str), (state.rows, dict))
+    if not all(isinstance(part, list) and all_are(part, kind) for part, kind in parts):
         return None
     files = [objects_path(out, name), *(out / file for file in state.files)]
     complete = all(file.is_file() for file in files)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import DivergedError, UserError, WriteError
-from bench.files import write_atomic
+from bench.files import all_are, parse_json, write_atomic
 
 SAVE_S = 10.0  # seconds between two notes of the progress
 JOURNAL = "progress.json"
@@ -151,14 +151,18 @@ class Unfinished:
     def _stored(self) -> tuple[int, list[dict[str, float]]]:
         """Rows and sums of the journal; none where it does not fit the files or `made_from`."""
         try:
-            journal = json.loads((self._folder / JOURNAL).read_text())
-            rows, sums = int(journal["rows"]), list(journal["sums"])
+            journal = parse_json((self._folder / JOURNAL).read_text())
+            rows, sums, made_from = (journal[key] for key in ("rows", "sums", "made_from"))
             names = [name for name in self._types if name not in self._later]
             sizes = {name: self._path(name).stat().st_size for name in names}
         except (OSError, ValueError, KeyError, TypeError):
             return 0, []
+        ours = made_from == self._made_from and type(rows) is int and rows >= 0
+        if not ours or not isinstance(sums, list) or not all_are(sums, dict):
+            return 0, []
         complete = all(sizes[name] >= self._bytes(name, rows) for name in sizes)
-        return (rows, sums) if complete and journal["made_from"] == self._made_from else (0, [])
+        numbers = all(all_are(one.values(), (int, float)) for one in sums)
+        return (rows, sums) if complete and numbers else (0, [])
 
     def _open(self, name: str) -> IO[bytes]:
         path = self._path(name)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.errors import UserError
-from bench.files import boot_id, write_error
+from bench.files import boot_id, parse_json, write_error
 
 REFRESH_S = 60.0  # between two touches of a claim
 STALE_S = 600.0  # a holder that has not touched its claim for so long is gone
@@ -127,7 +127,7 @@ def _is_stale(path: Path, now: float) -> bool:
     """
     try:
         touched = path.stat().st_mtime
-        boot = json.loads(path.read_text() or "{}").get("boot")
+        boot = parse_json(path.read_text() or "{}").get("boot")
     except FileNotFoundError:
         return False
     except (ValueError, AttributeError):

@@ -1,13 +1,12 @@
 """Several results folders as one: the file of each record, each id once."""
 
 import filecmp
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import UserError, WriteError
-from bench.files import write_atomic
+from bench.files import parse_json, write_atomic
 from bench.run.store import Store, read_record
 from bench.spec import Record
 
@@ -133,7 +132,7 @@ def same_record(one: Path, other: Path) -> bool:
     if same_file(one, other):
         return True
     try:
-        return bool(json.loads(one.read_bytes()) == json.loads(other.read_bytes()))
+        return bool(parse_json(one.read_bytes()) == parse_json(other.read_bytes()))
     except ValueError:
         return False
 

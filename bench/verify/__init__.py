@@ -92,7 +92,9 @@ def verify(folder: Path, load: Callable[[str, Selection], Collection]) -> Verdic
         skipped += report.skipped
         if (comebacks := folder / FILE).is_file():
             compared["prior"] = 1
-            message = first_difference(comebacks.read_text(), to_text(find_comebacks(records)))
+            message = first_difference(
+                comebacks.read_text("utf-8", "replace"), to_text(find_comebacks(records))
+            )
             findings += [Finding(comebacks, message)] if message else []
     else:
         skipped.append("tables, figures, ledgers and page: some records are not valid")

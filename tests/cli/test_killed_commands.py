@@ -80,7 +80,8 @@ class Command:
             out, _ = process.communicate(timeout=after_s)
         except subprocess.TimeoutExpired:
             (os.killpg if everyone else os.kill)(process.pid, signal.SIGKILL)
-            process.communicate(timeout=60)  # until no process is left that could write
+            # Until no process is left that could write; a machine at work lets them wait.
+            process.communicate(timeout=600)
             return True
         assert process.returncode == 0, out
         return False

@@ -232,7 +232,7 @@ def test_a_missing_or_foreign_baseline_is_refused_in_one_sentence(
 
 
 @fuzz(changed_values(EMPTY | STORED_VALUES))
-def test_changed_baselines(tmp_path: Path, values: Any) -> None:
+def test_spoiled_baselines(tmp_path: Path, values: Any) -> None:
     """A baseline with other values is compared, or refused in one sentence."""
     path = tmp_path / "guard.json"
     path.write_text(json.dumps(values))

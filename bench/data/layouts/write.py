@@ -20,6 +20,7 @@ from bench.data.masks import COLOUR, NOT_FINITE, mask_codes, show_value
 from bench.data.parallel import tell
 from bench.data.raster import SUFFIXES, load
 from bench.errors import UserError
+from bench.files import parse_json
 
 MARK = "imported"  # the key of meta.json that says that an import made the folder
 MOST_VALUES = 64  # of masks; with more, they number objects or have blurred edges
@@ -263,6 +264,6 @@ def _empty(folder: Path) -> None:
 
 def _is_imported(target: Path) -> bool:
     try:
-        return MARK in json.loads((target / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return MARK in parse_json((target / "meta.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
         return False

@@ -5,6 +5,8 @@ import gzip
 import json
 from typing import Any
 
+from bench.files import parse_json
+
 
 def pack(content: Any) -> str:
     """Return base64 of gzipped JSON; `data.js` unpacks it.
@@ -28,4 +30,4 @@ def unpack(text: str) -> Any:
     Raises:
         OSError, EOFError, zlib.error, ValueError: the text is not of `pack`.
     """
-    return json.loads(gzip.decompress(base64.b64decode(text)))
+    return parse_json(gzip.decompress(base64.b64decode(text)))

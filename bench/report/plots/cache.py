@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.files import file_sha256, write_atomic
+from bench.files import file_sha256, parse_json, write_atomic
 from bench.report.compare.comparison import Comparison
 from bench.report.records.digests import RecordDigests, code_version, digest_of
 
@@ -44,7 +44,7 @@ class FigureCache:
             The files, none for a figure that has nothing to show.
         """
         try:
-            note = json.loads(self._path(name).read_text())
+            note = parse_json(self._path(name).read_text())
             files: dict[str, str] = note["files"]
             if note["key"] != self._key(name, contents) or not {*files} <= _files_of(name):
                 return None

@@ -12,6 +12,9 @@ from statistics import fmean
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 
+from bench.errors import UserError
+from bench.files import all_are, quote
+
 # A hue for each family of `methods/families.toml`, for every kind of colour vision (after Paul Tol,
 # SRON/EPS/TN/09-002). Grey is left to rows that are not highlighted.
 _HUES = {
@@ -77,7 +80,13 @@ def _place_of(number: float) -> float:
 def _places() -> dict[str, tuple[str, int]]:
     """Family and place in it of every listed method."""
     folder = Path(importlib.import_module("bench.methods").__path__[0])
-    families = tomllib.loads((folder / "families.toml").read_text("utf-8"))
+    file = folder / "families.toml"
+    try:
+        families = tomllib.loads(file.read_text("utf-8"))
+        if not all(isinstance(one, list) and all_are(one, str) for one in families.values()):
+            raise ValueError("each family is a list of names of methods")
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
+        raise UserError(f"cannot use {quote(file)} ({error}): correct or restore it") from error
     return {
         method: (family, place)
         for family, methods in families.items()

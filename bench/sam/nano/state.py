@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.files import atomic_path, write_atomic
+from bench.files import atomic_path, parse_json, write_atomic
 
 CHECKPOINT = "checkpoint.pt"
 COMPACT = Path(__file__).parents[3] / "results" / "pretraining"
@@ -170,7 +170,7 @@ def import_state(compact: Path) -> State:
     Raises:
         OSError: a file is missing. A damaged one raises the error of its reader.
     """
-    record = json.loads((compact / RECORD).read_text())
+    record = parse_json((compact / RECORD).read_text())
     weights = {
         "model": {name: tensor.float() for name, tensor in load_file(compact / RAW).items()},
         "average": {name: tensor.float() for name, tensor in load_file(compact / AVERAGE).items()},
