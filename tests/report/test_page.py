@@ -312,9 +312,15 @@ def test_ledgers_are_those_of_the_requests_in_the_folder(tmp_path: Path) -> None
     (folder / "e.md").write_bytes(b"\xff")
     ledgers, left_out = find_ledgers(tmp_path, records, collections)
     assert ([one.suite.name for one in ledgers], left_out) == (["steel-baselines"], [])
-    for name, changes in (("f", {"seeds": 3}), ("g", {"loss": ["x"]}), ("h", {"folds": 2})):
-        note = {"suite": "steel-baselines", "dataset": None, "seeds": "1", **changes}
-        (folder / f"{name}.md").write_text(f"<!-- asked: {json.dumps(note)} -->")
+    changed: dict[str, dict[str, object]] = {
+        "f": {"seeds": 3},
+        "g": {"loss": ["x"]},
+        "h": {"folds": 2},
+    }
+    for name, changes in changed.items():
+        first: dict[str, object] = {"suite": "steel-baselines", "dataset": None, "seeds": "1"}
+        asked = {**first, **changes}
+        (folder / f"{name}.md").write_text(f"<!-- asked: {json.dumps(asked)} -->")
     assert find_ledgers(tmp_path, records, collections)[1] == [
         "no ledger of f.md: its note was changed: seeds is 3, expected text",
         "no ledger of g.md: its note was changed: loss is ['x'], expected text or nothing",
