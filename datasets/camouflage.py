@@ -24,14 +24,10 @@ from bench.draw import exact, texture
 from bench.draw.texture import Field
 
 SEED = 20200613
-TRAINING, PHOTOGRAPHS = (
-    (0, 1, 2, 3, 6, 7, 10, 11, 12, 14),
-    2,
-)  # numbers of scenes, and photographs of each
-VALIDATION, TEST = (
-    (4, 8, *range(16, 22)),
-    (5, 9, 13, 15, *range(22, 42)),
-)  # scenes, with one photograph
+TRAINING = (0, 1, 2, 3, 6, 7, 10, 11, 12, 14)  # scenes
+VALIDATION = (4, 8, *range(16, 22))
+TEST = (5, 9, 13, 15, *range(22, 42))
+PHOTOGRAPHS = 2  # of each scene for training; the others have one
 SIDE = 256  # px
 SHAPE = (SIDE, SIDE)
 Mask = npt.NDArray[np.bool_]

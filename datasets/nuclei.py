@@ -25,8 +25,10 @@ from bench.draw import exact, texture
 from bench.draw.texture import Field, Window
 
 SEED = 20180116
-TRAINING, FIELDS = (1, 4, 5, 7, 8, 9, 12, 13), 2  # slides, and fields of view of each
-VALIDATION, TEST = (2, 6, *range(14, 20)), (0, 3, 10, 11, *range(20, 40))  # slides, with one field
+TRAINING = (1, 4, 5, 7, 8, 9, 12, 13)  # slides
+VALIDATION = (2, 6, *range(14, 20))
+TEST = (0, 3, 10, 11, *range(20, 40))
+FIELDS = 2  # of view, of each one for training; the others have one
 SHAPE = (256, 256)  # px
 VISIBLE = 0.3  # visible share that a nucleus needs, else it is omitted from image and truth
 SMALLEST = 14  # visible px that a nucleus needs

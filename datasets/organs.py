@@ -38,7 +38,8 @@ SIDE = 192  # px
 FULL_SIDE = 512  # px, of the scan before it is thinned to this grid
 WINDOW = (-125, 275)  # Hounsfield units
 TRAINING = (0, 1, 2, 4, 5)  # patients
-VALIDATION, TEST = (3, 8, 9, 10), (6, 7, *range(11, 33))  # patients, every second slice
+VALIDATION = (3, 8, 9, 10)  # of these and the next, every second slice
+TEST = (6, 7, *range(11, 33))
 PHASES = ("portal", "arterial", "portal", "portal", "native", "portal", "arterial", "portal")
 # Patients come in eights that are alike in these and in the phase; numbers in eight:
 WITHOUT_GALLBLADDER = (2, 6)  # surgeons left clips in its bed

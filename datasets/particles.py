@@ -24,8 +24,10 @@ from bench.draw import exact, texture
 from bench.draw.texture import Field, Window
 
 SEED = 20210121
-TRAINING, FIELDS = (0, 1, 2, 3, 5, 6, 8, 10, 11, 12), 2  # specimens, and fields of view of each
-VALIDATION, TEST = (7, *range(14, 21)), (4, 9, 13, *range(21, 42))  # specimens, with one field
+TRAINING = (0, 1, 2, 3, 5, 6, 8, 10, 11, 12)  # specimens
+VALIDATION = (7, *range(14, 21))
+TEST = (4, 9, 13, *range(21, 42))
+FIELDS = 2  # of view, of each one for training; the others have one
 SHAPE = (256, 256)  # px
 VISIBLE = 0.3  # visible share that a particle needs, else it is omitted from image and truth
 SMALLEST = 12  # visible px that a particle needs

@@ -26,14 +26,10 @@ from bench.draw import exact, texture
 from bench.draw.texture import Field
 
 SEED = 20180618
-TRAINING, PHOTOGRAPHS = (
-    (5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
-    2,
-)  # numbers of scenes, and photographs of each
-VALIDATION, TEST = (
-    (1, 2, *range(16, 22)),
-    (0, 3, 4, 15, *range(22, 42)),
-)  # scenes, with one photograph
+TRAINING = (5, 6, 7, 8, 9, 10, 11, 12, 13, 14)  # scenes
+VALIDATION = (1, 2, *range(16, 22))
+TEST = (0, 3, 4, 15, *range(22, 42))
+PHOTOGRAPHS = 2  # of each scene for training; the others have one
 SIDE = 256  # px
 SHAPE = (SIDE, SIDE)
 PLAN = (384, 384)  # px of the ground as seen from above

@@ -26,8 +26,10 @@ from bench.draw import exact, texture
 from bench.draw.texture import Field
 
 SEED = 20180523
-TRAINING, FIELDS = (0, 2, 3, 5, 6), 3  # numbers of specimens, and fields of view of each
-VALIDATION, TEST = (7, *range(8, 15)), (1, 4, *range(15, 37))  # specimens, with one field
+TRAINING = (0, 2, 3, 5, 6)  # specimens
+VALIDATION = (7, *range(8, 15))
+TEST = (1, 4, *range(15, 37))
+FIELDS = 3  # of view, of each one for training; the others have one
 SHAPE = (384, 512)  # px
 MATRIX, NETWORK, SPHEROIDITE = 0, 1, 2
 Mask = npt.NDArray[np.uint8]
