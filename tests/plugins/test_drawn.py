@@ -1,6 +1,13 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
+from bench.ask.independence import check_independence
+from bench.ask.request import Request
 from bench.data.fingerprint import fingerprint
+from bench.data.items import Item
+from bench.data.leakage import pairs
 from bench.plugins import drawn
 from bench.plugins.registry import _drawn, get_dataset, load_collection
 
@@ -27,3 +34,20 @@ def test_images_of_plugins_are_drawn_each_time() -> None:
     """They may depend on anything, such as files that change while a notebook is open."""
     dataset = replace(get_dataset("steel"), file="plugins/steel.py")
     assert _drawn(dataset).items[0].image is not load_collection("steel").items[0].image
+
+
+def test_only_images_that_this_project_draws_are_not_searched_for_overlaps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[int] = []
+
+    def find_pairs(items: Sequence[Item]) -> list[pairs.Pair]:
+        searched.append(len(items))
+        return []
+
+    monkeypatch.setattr(pairs, "find_pairs", find_pairs)
+    check_independence(Request("lora", "steel"), load_collection("steel"), None)
+    assert searched == []
+    plugin = replace(get_dataset("steel"), file="plugins/steel.py")
+    check_independence(Request("lora", "steel"), _drawn(plugin), None)
+    assert searched == [47]
