@@ -60,7 +60,7 @@ class Request:
         checkpointing: recompute activations of encoder blocks in the backward pass.
         accumulate: number of parts in which a batch passes through the model, at most its size.
         split: ratio of training, validation and test images, as in "7:2:1"; None for the default.
-            Only for one fold of a dataset without a published split.
+            Only for one fold of a dataset that does not come with a split.
         test_dataset: name or folder of another dataset with the same classes, all images of which
             are the test images; None for the test part.
         allow_leakage: run even if images of different parts overlap.
