@@ -18,6 +18,7 @@ from bench.learn.distance_loss import distance_loss
 from bench.learn.losses import Loss, get_loss
 from bench.learn.rays import scale_rays
 from bench.objects.rules import get_rule
+from bench.sam.precision import emulate_bf16
 from bench.sam.prompts import PromptRule, Prompts
 from bench.sam.stages import Refined, Stage, Staged
 from bench.spec import AUTO, Recipe, Task
@@ -92,6 +93,8 @@ class Model:
 
     def __init__(self, module: nn.Module, task: Task, recipe: Recipe) -> None:
         self.module, self.task, self.recipe = module, task, recipe
+        if recipe.precision == "bf16":
+            emulate_bf16()
         self.trainable = [p for p in module.parameters() if p.requires_grad]
         self.loss_function = get_loss(recipe.loss)
         self.prompt_rule: PromptRule | None = getattr(module, "prompt_rule", None)

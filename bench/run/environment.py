@@ -51,9 +51,10 @@ def environment(device: str) -> dict[str, Any]:
         device: such as "cpu", "cuda" (the current CUDA device) or "cuda:1".
 
     Returns:
-        "commit" and "dirty" of `source_state`, "python", "system", "cpu", "cores", "threads" (of
-        torch), "device" (as given), "gpu" (name of that CUDA device; None on a CPU) and
-        "packages" (name to version, None if a package is not installed).
+        "commit" and "dirty" of `source_state`, "python", "system", "cpu", "instructions" (vector
+        instructions that torch uses, as "AVX2"), "cores", "threads" (of torch), "device" (as
+        given), "gpu" (name of that CUDA device; None on a CPU) and "packages" (name to version,
+        None if a package is not installed).
     """
     import torch
 
@@ -63,6 +64,7 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": device,

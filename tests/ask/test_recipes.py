@@ -28,7 +28,6 @@ from bench.plugins import registry
 from bench.plugins.registry import get_method, list_methods
 from bench.run.cell import run_cell
 from bench.run.store import Store
-from bench.sam.precision import computes_bf16
 from bench.spec import Cell, Recipe
 
 # SAMed's, as its code trains: see docs/protocol/training.md.
@@ -477,14 +476,4 @@ def test_a_device_that_emulates_bf16_gets_fp32(
 ) -> None:
     monkeypatch.setattr("bench.sam.precision.computes_bf16", lambda device: native)
     request = Request("lora", "steel", **asked)
-    assert request.on_device("cpu") == replace(request, precision=precision)
-
-
-@pytest.mark.parametrize(
-    ("name", "native"), [("AVX2", False), ("AVX512", True), ("DEFAULT", False)]
-)
-def test_processors_with_avx512_compute_bf16(
-    name: str, native: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: name)
-    assert computes_bf16("cpu") == native
+    assert request.on_device("cuda") == replace(request, precision=precision)

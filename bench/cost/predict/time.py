@@ -12,6 +12,7 @@ import torch
 
 from bench.cost.predict.gpus import Gpu
 from bench.cost.predict.work import CellWork, Work
+from bench.sam.precision import emulate_bf16, multiplies_bf16
 
 REACHED = (0.4, 0.7)  # shares of published peaks that training reaches: operations, bandwidth
 # The same for what the probe measures. On CPUs, steps of this suite in bf16 reach more, since their
@@ -86,13 +87,15 @@ def probe_speed(device: str, precision: str, seconds: float = PROBE_S) -> Speed:
         seconds: shortest duration of the whole probe; each of the two parts makes at least two
             calls.
     """
+    emulate_bf16()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     square = torch.ones(1024, 1024, dtype=dtype, device=device)
     long = torch.ones(2**24, device=device)
     products = _calls_per_s(lambda: square @ square, device, seconds / 2)
     additions = _calls_per_s(lambda: long.add_(1), device, seconds / 2)
     kind = device.split(":")[0]
-    shares = PROBE_REACHED["cuda" if kind == "cuda" else f"cpu {precision}"]
+    sums = "bf16" if precision == "bf16" and multiplies_bf16() else "fp32"
+    shares = PROBE_REACHED["cuda" if kind == "cuda" else f"cpu {sums}"]
     flops, bandwidth = products * 2 * 1024**3, additions * 2 * long.nbytes
     return Speed(shares[0] * flops, shares[1] * bandwidth, PROBED, OPERATOR_S[kind])
 

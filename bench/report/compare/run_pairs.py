@@ -15,7 +15,8 @@ from bench.report.records.weights import BUILT_IN
 from bench.spec import Cell, Record
 
 ImageNames = tuple[tuple[str, str], ...]
-FACTS = ("commit", "device", "cpu", "gpu", "threads", "torch")  # of env, that may change scores
+# Facts of the environment that may change scores.
+FACTS = ("commit", "device", "cpu", "instructions", "gpu", "threads", "torch")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from bench.errors import no_such
 
 MISSING = "—"  # not measured or not defined; never 0
 
-HARDWARE = ("env/cpu", "env/gpu", "env/threads")
+HARDWARE = ("env/cpu", "env/instructions", "env/gpu", "env/threads")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from bench.sam.nano.plan import Plan
 from bench.sam.nano.samples import CELL
-from bench.sam.precision import computes_bf16
+from bench.sam.precision import emulate_bf16
 
 SHARPNESS = 10.0  # an IoU .1 lower makes a mask e times less likely to be the best of three
 LEAST_MARGIN = 4.0  # px of surroundings that even the smallest box gets
@@ -154,6 +154,7 @@ def step_loss(
         single masks of boxes and of the best of the three masks of clicks, in the first pass) and
         "leak" (`leak_loss` of the boxes).
     """
+    emulate_bf16()
     half = len(batch["scene"]) // 2
     targets = (batch["targets"].float() / 255)[:, None]
     boxes, clicks = batch["boxes"][:half], batch["clicks"][half:][:, None]
@@ -162,7 +163,7 @@ def step_loss(
     near = box_masks(batch["tight"][:half], side, plan.surroundings, LEAST_MARGIN)
     near = torch.cat([near, box_masks(batch["tight"][half:], side, None)])
     inside = box_masks(boxes, side)
-    with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16("cpu")):
+    with torch.autocast("cpu", torch.bfloat16):
         source = sam.image_encoder(normalise(batch["images"]))[batch["scene"]]
     by_box, no_mask = sam.prompt_encoder(None, boxes, None)
     by_click, _ = sam.prompt_encoder((clicks, positive), None, None)
@@ -251,11 +252,10 @@ class _TokenDecoder(nn.Module):
 def _decode(sam: Sam, source: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
     """Mask logits (N, 4, h, w) and judged IoU (N, 4) as float32.
 
-    All of the decoder is computed in bfloat16 where the processor does; autocast would change back
-    and forth.
+    All of the decoder is computed in bfloat16; autocast would change back and forth.
     """
     decoder = _TokenDecoder(sam.mask_decoder)
-    dtype = torch.bfloat16 if computes_bf16("cpu") else torch.float32
+    dtype = torch.bfloat16
     weights = {name: weight.to(dtype) for name, weight in decoder.named_parameters()}
     inputs = (source, sam.prompt_encoder.get_dense_pe(), sparse, dense)
     masks, quality = functional_call(decoder, weights, tuple(each.to(dtype) for each in inputs))

@@ -43,7 +43,6 @@ from bench.sam.nano.state import (
     newest_kept,
     save_state,
 )
-from bench.sam.precision import computes_bf16
 
 PRINT_EVERY, EVALUATE_EVERY = 250, 2500  # steps
 
@@ -268,14 +267,13 @@ def describe(plan: Plan, state: State) -> dict[str, Any]:
         Values for JSON: "model", "corpus", "legs" (uninterrupted parts of the training),
         "images_seen", "prompts_seen", "hardware" and "torch" (of this process), and "curve".
     """
-    precision = "bf16 autocast" if computes_bf16("cpu") else "fp32"
     return {
         "model": "sam_nano",
         "corpus": "procedural scenes of this package; no photograph was used",
         "legs": state["legs"],
         "images_seen": state["step"] * plan.images,
         "prompts_seen": plan.prompts_until(state["step"]),
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, {precision}",
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads, bf16 autocast",
         "torch": torch.__version__,
         "curve": state["curve"],
     }
