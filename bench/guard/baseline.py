@@ -7,10 +7,13 @@ plugins, without a grid.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
+
+from bench.ask.plain_values import from_plain, to_plain
 from bench.errors import UserError
 from bench.files import check_regular, parse_json, write_atomic
 from bench.guard.fingerprint import Fingerprint
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 SCHEMA = 2
 COVERS = ("built-in", "plugins")  # the methods of a baseline
 LARGEST = 1e30  # the square of a number in a file is a float
-STORED_NAMES = {"speed_ratio": "pace"}  # names in files of this schema
 
 # For a new file; the same as in results/reference/guard.json.
 DEFAULT_GRID = """{
@@ -52,7 +54,7 @@ class Run:
 
     dice: float | None = None
     train_peak_bytes: int | None = None
-    speed_ratio: float | None = None
+    speed_ratio: Annotated[float | None, Field(alias="pace")] = None
     error: str | None = None
 
 
@@ -97,7 +99,6 @@ def read_request(path: Path) -> "Request | None":
         UserError: the file cannot be read, has no grid, or its grid has an unknown field or a value
             of another type.
     """
-    from bench.ask.plain_values import from_plain
     from bench.ask.request import Request
 
     values = _load(path)
@@ -158,21 +159,19 @@ def read(path: Path) -> Figures:
         UserError: the file cannot be read, is not a baseline of this `SCHEMA`, has a value of
             another type, or fewer than two seeds of a method.
     """
-    from bench.ask.plain_values import from_plain
-
     values = _load(path)
     schema = values.pop("schema", None)
     if schema != SCHEMA:
         raise _foreign(path, f"its schema is {schema}, this version reads {SCHEMA}")
     try:
-        figures: Figures = from_plain(Figures, _renamed(values), "it")
+        figures: Figures = from_plain(Figures, values, "it")
         for env in (figures.env, figures.runs_env or figures.env):
             for name, kind in (
                 ("system", str),
                 ("cpu", str | None),
                 ("packages", Mapping[str, Any]),
             ):
-                from_plain(kind, env.get(name, ...), f"{name} of the environment")
+                from_plain(kind, env.get(name), f"{name} of the environment")
     except TypeError as error:
         raise _foreign(path, str(error)) from error
     if figures.covers not in COVERS:
@@ -204,16 +203,8 @@ def write(figures: Figures, path: Path) -> None:
     failed += [f"{name}: {why}" for name, why in figures.failures.items()]
     if failed:
         raise UserError(f"no baseline is written, because a run failed: {failed[0]}")
-    values = {"schema": SCHEMA, **asdict(replace(figures, fingerprints={}))}
-    del values["failures"]
-    values["fingerprints"] = {k: print_.to_dict() for k, print_ in figures.fingerprints.items()}
-    values["runs"] = {
-        name: [
-            {STORED_NAMES.get(key, key): value for key, value in asdict(run).items()}
-            for run in runs
-        ]
-        for name, runs in figures.runs.items()
-    }
+    left_out = {"failures": True, "fingerprints": {"__all__": {"trace"}}}
+    values = {"schema": SCHEMA, **to_plain(figures, left_out)}
     write_atomic(path, _lines(values, 3) + "\n")
 
 
@@ -261,25 +252,6 @@ def _numbers(values: Any) -> Iterator[float]:
     elif isinstance(values, dict | list):
         for value in values.values() if isinstance(values, dict) else values:
             yield from _numbers(value)
-
-
-def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a file, whose runs have the names of `Run`."""
-    names = {stored: name for name, stored in STORED_NAMES.items()}
-    if not isinstance(methods := values.get("runs"), dict):
-        return values
-    runs = {
-        method: [
-            {names.get(key, key): value for key, value in run.items()}
-            if isinstance(run, dict)
-            else run
-            for run in seeds
-        ]
-        if isinstance(seeds, list)
-        else seeds
-        for method, seeds in methods.items()
-    }
-    return {**values, "runs": runs}
 
 
 def _load(path: Path) -> dict[str, Any]:

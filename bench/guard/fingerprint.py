@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import InstanceOf
 from torch import Tensor, nn
 
 from bench.guard.trace import Trace, norm, owners, rounded, tracing
@@ -51,11 +52,7 @@ class Fingerprint:
     gradients: Mapping[str, Sequence[float]]
     modules: Mapping[str, Sequence[float]]
     digest: str
-    trace: Trace = field(default_factory=Trace, compare=False)  # not in the file
-
-    def to_dict(self) -> dict[str, Any]:
-        """What a baseline stores."""
-        return {name: value for name, value in vars(self).items() if name != "trace"}
+    trace: InstanceOf[Trace] = field(default_factory=Trace, compare=False)  # not in the file
 
 
 def fingerprint(method: Method) -> Fingerprint:

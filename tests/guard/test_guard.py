@@ -17,6 +17,7 @@ from records import ENV as RECORDED
 from torch import nn
 
 from bench import cli
+from bench.ask.plain_values import to_plain
 from bench.ask.request import Request
 from bench.errors import UserError
 from bench.guard import baseline
@@ -202,7 +203,7 @@ STORED_VALUES = {
     "counts": STORED.counts,
     "contents": STORED.contents,
     "runs": {"lora": [{"dice": dice, "train_peak_bytes": 9, "pace": 0.5} for dice in DICE]},
-    "fingerprints": {name: value.to_dict() for name, value in STORED.fingerprints.items()},
+    "fingerprints": to_plain(STORED, {"fingerprints": {"__all__": {"trace"}}})["fingerprints"],
     "losses": STORED.losses,
     "env": ENV | {"numerics": {}},
 }
@@ -214,10 +215,13 @@ STORED_VALUES = {
         (None, "no baseline at"),
         ("no json", "is not a baseline of this guard"),
         ("[1]", "it is not a JSON object"),
-        ('{"grid": {"colour": 1}}', "it has the unknown field 'colour'"),
+        (json.dumps({"grid": {**GRID, "colour": 1}}), "it.colour is 1: unexpected"),
         (json.dumps({"grid": GRID, "schema": 0}), "its schema is 0, this version reads 2"),
-        (json.dumps({"grid": GRID, "schema": 2}), "it has no field 'env'"),
-        (json.dumps({"grid": {**GRID, "steps": "2"}}), "it.steps is '2', expected a whole number"),
+        (json.dumps({"grid": GRID, "schema": 2}), "it.env is missing"),
+        (
+            json.dumps({"grid": {**GRID, "steps": "2"}}),
+            "it.steps is '2': input should be a valid integer",
+        ),
         (json.dumps({**EMPTY, "schema": 2, "runs": {"lora": [{}]}}), "needs two seeds"),
     ],
 )
@@ -296,8 +300,8 @@ def test_a_file_that_is_not_a_baseline_is_not_written_over(
 
 def test_a_grid_with_a_slip_and_a_folder_are_not_written_over(tmp_path: Path) -> None:
     path = tmp_path / "guard.json"
-    path.write_text(json.dumps({"grid": {"colour": 1}}))
-    with pytest.raises(UserError, match=r"'colour'.*mend it, or remove the file"):
+    path.write_text(json.dumps({"grid": {**GRID, "colour": 1}}))
+    with pytest.raises(UserError, match=r"it.colour.*mend it, or remove the file"):
         baseline.request_to_write(path, "built-in")
     with pytest.raises(UserError, match=r"cannot read .* it is no regular file"):
         baseline.request_to_write(tmp_path, "built-in")

@@ -322,8 +322,8 @@ def test_ledgers_are_those_of_the_requests_in_the_folder(tmp_path: Path) -> None
         asked = {**first, **changes}
         (folder / f"{name}.md").write_text(f"<!-- asked: {json.dumps(asked)} -->")
     assert find_ledgers(tmp_path, records, collections)[1] == [
-        "no ledger of f.md: its note was changed: seeds is 3, expected text",
-        "no ledger of g.md: its note was changed: loss is ['x'], expected text or nothing",
+        "no ledger of f.md: its note was changed: seeds is 3: input should be a valid string",
+        "no ledger of g.md: its note was changed: loss is ['x']: input should be a valid string",
         "no ledger of h.md: its note was changed: the suite leaves no choice of folds",
     ]
     report = dataclasses.replace(make_report(records), ledgers=ledgers)

@@ -236,7 +236,7 @@ def test_ledgers_follow_from_the_records(steel: Store) -> None:
         replace_in("ledger/steel-baselines.md", new, old)(steel.folder)
     replace_in("ledger/steel-baselines.md", '"seeds": "1"', '"seeds": 1')(steel.folder)
     messages = [one.message for one in verify(steel.folder, load).findings]
-    assert messages == ["its note was changed: seeds is 1, expected text"]
+    assert messages == ["its note was changed: seeds is 1: input should be a valid string"]
 
 
 def test_without_images_no_ledger_is_compared(steel: Store) -> None:
