@@ -196,7 +196,7 @@ class Cell:
         leaks: sentences on images of different parts that are not independent, among all images
             of the fold. They follow from the dataset, so they are not in the id.
         split: ratio of training, validation and test images where this program makes the split,
-            such as "7:2:1"; "" for its default, or the published split.
+            such as "7:2:1"; "" for its default, or the split of the dataset itself.
         test_dataset: name or path of another dataset, all images of which are the test images; ""
             for the test part of `dataset`. As of `dataset`, the id holds the last part of a path.
         test_sha: fingerprint of the contents of `test_dataset`; empty if there is none.

@@ -84,11 +84,11 @@ def is_the_same_each_time(dataset: Dataset, collection: Collection) -> None:
 
 
 def keeps_groups_apart(dataset: Dataset, collection: Collection) -> None:
-    """It can be split (as published, where a split is), and no group is in two parts."""
+    """It can be split (as its own split says, where it has one), and no group is in two parts."""
     parts = split(collection)
     groups = [{item.group for item in part} for part in (parts.train, parts.val, parts.test)]
     shared = (groups[0] & groups[1]) | (groups[0] & groups[2]) | (groups[1] & groups[2])
-    expect(not shared, f"the published split has these groups in two parts: {shortened(shared)}")
+    expect(not shared, f"its own split has these groups in two parts: {shortened(shared)}")
 
 
 PROMISES = (

@@ -43,27 +43,27 @@ def split(
 ) -> Split:
     """Split a collection; `seed` only decides which training images a label budget keeps.
 
-    One fold: the published split, else `SHARES` of the items; a missing validation part is taken
-    from the training groups, and stays empty if there is only one. Two groups are divided into a
-    training and a test part. More folds: the groups are distributed over folds of about equal size;
-    one fold is the test part, and a fifth of the others the validation part. Groups are never
-    divided, except by a published split; each part but validation has at least one item.
+    One fold: the collection's own split, else `SHARES` of the items; a missing validation part is
+    taken from the training groups, and stays empty if there is only one. Two groups are divided
+    into a training and a test part. More folds: the groups are distributed over folds of about
+    equal size; one fold is the test part, and a fifth of the others the validation part. Groups are
+    never divided, except by such a split; each part but validation has at least one item.
 
     All masks of the training and test parts are decoded, for the notes on absent classes.
 
     Args:
         collection: the collection.
         fold: number of the test fold, from 0.
-        folds: number of folds; with more than 1 the published split is not used.
+        folds: number of folds; with more than 1 the collection's own split is not used.
         seed: of the order in which training images enter a label budget.
         labels: label budget: number of training images that are kept, in the order of `seed`; a
             smaller budget is part of a larger one. None for all, in the order of the collection.
         ratio: of `canonical_ratio`, in place of `SHARES`; "" for these. Only for one fold of a
-            collection without a published split.
+            collection without a split of its own.
 
     Raises:
         UserError: too few groups, an unknown fold, a budget out of range, a ratio where the split
-            is published or made for folds, a published split without training or test images, or a
+            is its own or made for folds, an own split without training or test images, or a
             mask as in `decode_mask`.
     """
     if ratio and (folds > 1 or collection.official):
@@ -159,15 +159,15 @@ def _official(collection: Collection, notes: list[str]) -> dict[str, list[Item]]
             parts[part_of[item.name]].append(item)
     if not parts["train"] or not parts["test"]:
         raise UserError(
-            f"the published split of '{collection.name}' has no training or no test images; "
+            f"the split that comes with '{collection.name}' has no training or no test images; "
             "name both parts, or remove the split to have one made"
         )
     if left_out := len(collection.items) - sum(map(len, parts.values())):
-        notes.append(f"{left_out} images are in no part of the published split and are not used")
+        notes.append(f"{left_out} images are in no part of the dataset's own split: not used")
     if not parts["val"]:
         parts["train"], parts["val"] = _carve(collection, parts["train"])
         notes.append(
-            "the published split has no validation part: taken from its training groups"
+            "the dataset's own split has no validation part: taken from its training groups"
             if parts["val"]
             else f"{WITHOUT_VALIDATION}: the training part has one specimen group"
         )

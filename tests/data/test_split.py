@@ -104,7 +104,7 @@ def test_official_split_is_kept() -> None:
     collection = made([1] * 5, official=official)
     parts = split(collection)
     assert {part: tuple(names(getattr(parts, part))) for part in official} == official
-    assert parts.notes == ("1 images are in no part of the published split and are not used",)
+    assert parts.notes == ("1 images are in no part of the dataset's own split: not used",)
 
 
 def test_official_split_without_validation_takes_whole_training_groups() -> None:
