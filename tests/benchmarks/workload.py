@@ -43,9 +43,9 @@ def prompts_for(model: Model, count: int) -> Prompts | None:
     return None if rule is None else rule.example(TASK.image_size, count)
 
 
-def training(method: str, batch: int) -> Work:
+def training(method: str, batch: int, recipe: Recipe = RECIPE) -> Work:
     """One step of the trainer on a batch, as in a cell: frozen stages have run before."""
-    model, views = Model(build(method).train(), TASK, RECIPE), noise(batch)
+    model, views = Model(build(method).train(), TASK, recipe), noise(batch)
     optimizer, prompts = make_optimizer(model), prompts_for(model, batch)
     inputs = run_frozen_stages(model, views.images)
     return lambda: train_step(model, optimizer, inputs, views.masks, prompts)
