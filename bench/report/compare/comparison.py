@@ -27,7 +27,8 @@ class Comparison:
     Attributes:
         title: dataset, protocol, labels, image size, under `equal` the training budget, and all
             other common settings that are not the defaults.
-        slug: name for files, unique in a report; settings with default values are left out.
+        short_title: the dataset and all settings that are not the defaults.
+        slug: the same as a name for files, unique in a report.
         dataset: name of the dataset, and of another one that was tested on.
         test_images: name of the dataset of the test images.
         blocks: one for each origin of prompts that occurs, in the order of `PROMPTS`, never ranked
@@ -37,6 +38,7 @@ class Comparison:
     """
 
     title: str
+    short_title: str
     slug: str
     dataset: str
     test_images: str
@@ -132,7 +134,8 @@ def _compare(words: tuple[str, ...], slug: str, runs: Runs, places: Sequence[int
     )
     title = _title(cells[0], words)
     cell = cells[0]
-    return Comparison(title, slug, cell.images_label, cell.tested_name, blocks, notes)
+    dataset, tested = cell.images_label, cell.tested_name
+    return Comparison(title, ", ".join(words), slug, dataset, tested, blocks, notes)
 
 
 def _title(cell: Cell, words: tuple[str, ...]) -> str:

@@ -91,7 +91,7 @@ def choices_of(
     return [
         {
             "id": section_of(one),
-            "title": title_of(one),
+            "title": one.short_title,
             "rows": [
                 _row(row, looks[row], place in block.ranked)
                 for block in one.blocks
@@ -101,11 +101,6 @@ def choices_of(
         }
         for one in comparisons
     ]
-
-
-def title_of(comparison: Comparison) -> str:
-    """The slug of a comparison in words."""
-    return comparison.slug.replace("_", " ")
 
 
 def sliders_of(choices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from bench.report.compare.across_datasets import Standing, find_standings
 from bench.report.compare.comparison import Comparison
 from bench.report.compare.label_budgets import find_budgets
 from bench.report.page.charts import budgets_of, charts_of, failures_of, ranks_of
-from bench.report.page.choices import LIMITS, choices_of, title_of
+from bench.report.page.choices import LIMITS, choices_of
 from bench.report.page.families import families_of, rank_order, shown_standings
 from bench.report.page.ledgers import Ledger, entry_texts, sum_up, unit_of
 from bench.report.page.packing import pack
@@ -128,7 +128,7 @@ def _overview(report: Report) -> Iterator[Section]:
         "families": families_of(choices, models, ranks, len(standings)),
         "standings": standings,
         "limits": LIMITS,
-        "verdicts": [(section_of(one), title_of(one), one.verdicts) for one in shown],
+        "verdicts": [(section_of(one), one.short_title, one.verdicts) for one in shown],
         "parts": overview_table(shown, report.looks, ranks),
         "column": DICE,
         "heads": [(one.slug, one.title) for one in shown],
@@ -177,7 +177,7 @@ def _comparisons(report: Report) -> Iterator[Section]:
             "pairs": pack(pairs_of(one, report.pairs[one])),
             "records": pack(provenance_of(one, report.by_id)),
         }
-        title, template = title_of(one), "comparison.html.j2"
+        title, template = one.short_title, "comparison.html.j2"
         yield Section(section_of(one), title, "Comparisons", template, facts, data)
 
 
