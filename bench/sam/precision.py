@@ -77,20 +77,24 @@ def _multiply(
         rounded: how many of its results, from the first, become bfloat16; None for all.
         keys: of the call.
         *args: of the call, as its options.
-        **options: only numbers.
+        **options: such as the mask of attention.
     """
-    if not any(isinstance(each, Tensor) and each.dtype == torch.bfloat16 for each in args):
+    if not any(map(_is_bf16, args)):
         return kernel.call_boxed(keys, *args, **options)
-    result = kernel.call_boxed(keys, *map(_widen, args), **options)
+    widened = {name: _widen(value) for name, value in options.items()}
+    result = kernel.call_boxed(keys, *map(_widen, args), **widened)
     if isinstance(result, Tensor):
         return result.bfloat16()
     count = len(result) if rounded is None else rounded
     return (*map(_round, result[:count]), *result[count:])
 
 
+def _is_bf16(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.bfloat16
+
+
 def _widen(value: Any) -> Any:
-    half = isinstance(value, Tensor) and value.dtype == torch.bfloat16
-    return value.float() if half else value
+    return value.float() if _is_bf16(value) else value
 
 
 def _round(value: Tensor | None) -> Tensor | None:

@@ -14,6 +14,12 @@ from bench.sam.precision import computes_bf16, emulate_bf16, multiplies_bf16
 Product = Callable[..., Tensor]
 Shape = tuple[int, ...]
 
+
+def masked_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    mask = torch.linspace(-2, 2, 2500).view(50, 50).bfloat16().to(queries.dtype)
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+
+
 PRODUCTS: dict[str, tuple[Product, tuple[Shape, ...]]] = {
     "two matrices": (torch.mm, ((33, 40), (40, 21))),
     "batches of matrices": (torch.bmm, ((3, 33, 40), (3, 40, 21))),
@@ -24,6 +30,7 @@ PRODUCTS: dict[str, tuple[Product, tuple[Shape, ...]]] = {
     "a convolution without bias": (F.conv2d, ((2, 5, 16, 16), (7, 5, 3, 3))),
     "a transposed convolution": (F.conv_transpose2d, ((2, 5, 8, 8), (5, 7, 2, 2), (7,))),
     "attention": (F.scaled_dot_product_attention, ((2, 3, 50, 16),) * 3),
+    "attention with a mask": (masked_attention, ((2, 3, 50, 16),) * 3),
 }
 
 
