@@ -153,13 +153,13 @@ def test_a_stand_in_reproduces_nothing_but_has_an_order() -> None:
     published = [TABLE.published(line, dataset, "DSC mean") or 0 for line in lines]
     ranks = [sorted(published).index(value) for value in published]
     same = page(*(run(line, 0.6 + 0.1 * rank) for line, rank in zip(lines, ranks, strict=True)))
-    assert (same.order.same, same.order.same_surely, same.order.reversed) == (3, 3, 0)
+    assert [claim.verdict for claim in same.order.claims] == ["holds"] * 3
     assert {entry.status for entry in same.entries[:3]} == {
         "not comparable: stand-in for the images, sam_nano, equal protocol"
     }
     assert same.entries[3].status == "not run: too wide"
     other = page(*(run(line, 0.8 - 0.1 * rank) for line, rank in zip(lines, ranks, strict=True)))
-    assert (other.order.same, other.order.reversed, other.order.reversed_surely) == (0, 3, 3)
+    assert [claim.verdict for claim in other.order.claims] == ["reversed"] * 3
 
 
 def test_a_difference_within_chance_is_not_sure() -> None:
@@ -174,9 +174,8 @@ def test_a_difference_within_chance_is_not_sure() -> None:
         )
         for record in two
     ]
-    order = page(one, noisy).order
-    assert order.same + order.reversed == 1
-    assert order.same_surely + order.reversed_surely == 0
+    (claim,) = page(one, noisy).order.claims
+    assert claim.verdict == "not distinguishable"
 
 
 def test_the_original_protocol_is_reproduced_or_contradicted() -> None:
@@ -224,7 +223,9 @@ def test_only_the_publications_own_run_is_judged() -> None:
     found = page(run(TABLE.lines[0], 0.2, **asked), few)
     assert found.entries[1].status == "not comparable: 5 test specimens"
     few_too = [replace(r, per_image=r.per_image[:5]) for r in run(TABLE.lines[0], 0.2, **asked)]
-    assert "not significant with 5 specimens" in str(page(few_too, few).order)
+    order = page(few_too, few).order
+    assert "not significant with 5 specimens" in str(order)
+    assert [claim.verdict for claim in order.claims] == ["not testable"]
 
 
 def test_a_cost_has_a_unit_and_no_specimens() -> None:
@@ -236,6 +237,7 @@ def test_a_cost_has_a_unit_and_no_specimens() -> None:
     records = {one.cell.id: one for found in runs for one in found}
     (found,) = ledger(suite, DEFAULT, cells, records)
     assert found.order.specimens is None
+    assert {claim.verdict for claim in found.order.claims} <= {"not testable"}
     prompted = {one.cell.id: replace(one, prompts="oracle") for one in records.values()}
     (found,) = ledger(suite, DEFAULT, cells, prompted)
     assert found.entries[0].line == "SAMed, rank=1 (oracle prompts)"

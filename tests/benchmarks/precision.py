@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     title = f"sam_nano, 256 px, batch {asked.batch}, 1 thread, {capability}"
     table = Table("Step in bf16 / in fp32", "Ratio", "95 % interval", "Pairs", title=title)
     for method in asked.methods.split(","):
-        measures = (timed(method, precision) for precision in ("bf16", "fp32"))
-        table.add_row(method, *ratio(*take_turns(*measures, asked.rounds)).shown())
+        half, full = timed(method, "bf16"), timed(method, "fp32")
+        table.add_row(method, *ratio(*take_turns(half, full, asked.rounds)).shown())
     Console().print(table)
     return 0
 

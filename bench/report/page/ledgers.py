@@ -121,10 +121,12 @@ def sum_up(ledger: Ledger) -> Summary:
     for page in ledger.pages:
         for entry in page.entries:
             counts[entry.status.partition(":")[0]] += 1
-    orders = [page.order for page in ledger.pages]
-    surely = sum(one.same_surely for one in orders), sum(one.reversed_surely for one in orders)
-    same, reverse = (sum(getattr(one, name) for one in orders) for name in ("same", "reversed"))
-    return Summary(counts, same, reverse, surely)
+    same, reverse, same_surely, reversed_surely = (
+        sum(page.order.count(agrees, surely=surely) for page in ledger.pages)
+        for surely in (False, True)
+        for agrees in (True, False)
+    )
+    return Summary(counts, same, reverse, (same_surely, reversed_surely))
 
 
 def unit_of(page: Page) -> str:

@@ -12,13 +12,11 @@ from itertools import combinations
 import numpy as np
 
 from bench.ask.suites import Suite, SuiteChoice, SuiteLine
+from bench.report.published.claims import FEWEST, Claim, Order
 from bench.report.published.score_sums import RUN_FIGURES, score_sums_of
 from bench.spec import Cell, Record
 from bench.stats.bootstrap import Interval, ScoreSums, percentile_interval, resample
-from bench.stats.paired import min_specimens
 from bench.wording import counted
-
-FEWEST = min_specimens(1)  # with fewer specimens, no difference can be significant
 
 
 @dataclass(frozen=True)
@@ -46,45 +44,6 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Order:
-    """Numbers of pairs of lines in the published order and in the reverse order.
-
-    Pairs with equal values, without a value on one side, or with different numbers of seeds or
-    specimens are not counted.
-
-    Attributes:
-        specimens: smallest number of test specimens of a line, 0 if nothing is measured; None for a
-            value of whole runs, which is not measured on specimens. Below `FEWEST`, and for None,
-            no pair is sure.
-        same: number of pairs in the published order.
-        same_surely: number of these pairs whose difference has an interval without 0.
-        reversed: number of pairs in the reverse order.
-        reversed_surely: number of these pairs whose difference has an interval without 0.
-    """
-
-    specimens: int | None
-    same: int
-    same_surely: int
-    reversed: int
-    reversed_surely: int
-
-    def __str__(self) -> str:
-        pairs = self.same + self.reversed
-        if not pairs:
-            return "No two lines can be compared."
-        text = f"Order of the lines: {self.same} of {pairs} pairs as published"
-        if self.specimens is None:
-            return f"{text}, {self.reversed} reversed."
-        if self.specimens < FEWEST:
-            tested = counted(self.specimens, "specimen")
-            return f"{text}, {self.reversed} reversed; not significant with {tested}."
-        return (
-            f"{text} ({self.same_surely} significant), {self.reversed} reversed "
-            f"({self.reversed_surely} significant)."
-        )
-
-
-@dataclass(frozen=True)
 class Page:
     """One metric of a suite, for one published dataset.
 
@@ -103,6 +62,11 @@ class Page:
     ran_on: str
     entries: tuple[Entry, ...]
     order: Order
+
+    @property
+    def heading(self) -> str:
+        """The published dataset, if the suite has several, and the metric."""
+        return f"{self.dataset}, {self.metric}" if self.dataset else self.metric
 
 
 def ledger(
@@ -221,8 +185,9 @@ def _order(
     *,
     cost: bool,
 ) -> Order:
-    counts = {"same": [0, 0], "reversed": [0, 0]}
+    claims = []
     specimens = min((sample.sums.shape[1] for sample in samples.values()), default=0)
+    testable = specimens >= FEWEST and not cost
     for one, other in combinations(samples, 2):
         published = [suite.published(line, dataset, metric) for line in (one, other)]
         pair = [samples[one], samples[other]]
@@ -233,10 +198,16 @@ def _order(
         measured = pair[0].value - pair[1].value
         if not measured or np.isnan(measured):
             continue
-        drawn = resample(pair) if specimens >= FEWEST else None
-        bounds = None if drawn is None else percentile_interval(drawn[0] - drawn[1])
-        agrees = (measured > 0) == (published[0] > published[1])  # type: ignore[operator]
-        pairs = counts["same" if agrees else "reversed"]
-        pairs[0] += 1
-        pairs[1] += bounds is not None and 0 not in bounds
-    return Order(None if cost else specimens, *counts["same"], *counts["reversed"])
+        first_is_higher = published[0] > published[1]  # type: ignore[operator]
+        higher, lower = (one, other) if first_is_higher else (other, one)
+        agrees = (measured > 0) == first_is_higher
+        significant = _is_significant(pair) if testable else None
+        claims.append(Claim(higher.name, lower.name, agrees, significant))
+    return Order(None if cost else specimens, tuple(claims))
+
+
+def _is_significant(pair: Sequence[ScoreSums]) -> bool:
+    """Whether the interval of the difference of two values is without 0."""
+    first, second = resample(pair)
+    bounds = percentile_interval(first - second)
+    return bounds is not None and 0 not in bounds

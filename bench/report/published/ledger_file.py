@@ -12,6 +12,7 @@ from bench.ask.request import Request
 from bench.ask.suites import FIXED, Suite, SuiteChoice, SuiteLine
 from bench.errors import UserError
 from bench.files import parse_json, write_atomic
+from bench.report.published.claims import claims_markdown, group_claims
 from bench.report.published.counted import counted_markdown
 from bench.report.published.ledger import Entry, Page, ledger
 from bench.report.published.object_rules import rules_markdown
@@ -147,10 +148,13 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
         parts.append(f"Published: {suite.source}, table {suite.table}.")
     if suite.differences:
         parts.append(f"Differences: {suite.differences}.")
+    parts += [
+        "## What holds here",
+        claims_markdown(group_claims([(one.heading, one.order) for one in pages])),
+    ]
     for page in pages:
         where = f"on {page.ran_on}" if page.ran_on else "not run"
-        heading = f"{page.dataset}, {page.metric}" if page.dataset else page.metric
-        parts.append(f"## {heading} ({page.ours}, {where})")
+        parts.append(f"## {page.heading} ({page.ours}, {where})")
         headers = ["line", "published", f"measured, {CONFIDENCE:.0%} interval", "runs", "status"]
         lines = [
             [
