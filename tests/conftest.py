@@ -1,5 +1,7 @@
 import os
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,14 @@ def costs_computed_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.plugins import registry
 
     monkeypatch.setattr(registry, "is_built_in", lambda method: False)
+
+
+@pytest.fixture(autouse=True)
+def subnormal_numbers() -> Iterator[None]:
+    """Keep numbers next to zero for the next test: a cell makes its process flush them to zero."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
