@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
+from typing_extensions import TypedDict  # of pydantic, which needs it before Python 3.12
 
 from bench.ask.plain_values import from_plain, to_plain
 from bench.errors import UserError
@@ -34,6 +35,17 @@ DEFAULT_GRID = """{
     "steps": 60,
     "precision": "fp32"
 }"""
+
+
+class Machine(TypedDict):
+    """What is compared of an environment."""
+
+    system: str
+    cpu: str | None
+    packages: Mapping[str, Any]
+
+
+_ENV = Machine.__annotations__
 
 
 class NoBaselineError(UserError):
@@ -166,12 +178,8 @@ def read(path: Path) -> Figures:
     try:
         figures: Figures = from_plain(Figures, values, "it")
         for env in (figures.env, figures.runs_env or figures.env):
-            for name, kind in (
-                ("system", str),
-                ("cpu", str | None),
-                ("packages", Mapping[str, Any]),
-            ):
-                from_plain(kind, env.get(name), f"{name} of the environment")
+            compared = {name: value for name, value in env.items() if name in _ENV}
+            from_plain(Machine, compared, "the environment")
     except TypeError as error:
         raise _foreign(path, str(error)) from error
     if figures.covers not in COVERS:

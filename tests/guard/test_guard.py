@@ -223,6 +223,10 @@ STORED_VALUES = {
             "it.steps is '2': input should be a valid integer",
         ),
         (json.dumps({**EMPTY, "schema": 2, "runs": {"lora": [{}]}}), "needs two seeds"),
+        (
+            json.dumps({**EMPTY, "schema": 2, "runs": {}, "env": {"system": "x", "packages": {}}}),
+            "cpu is missing",
+        ),
     ],
 )
 def test_a_missing_or_foreign_baseline_is_refused_in_one_sentence(
