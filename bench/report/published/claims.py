@@ -12,7 +12,7 @@ Verdict = Literal["holds", "reversed", "not distinguishable", "not testable"]
 VERDICTS: dict[Verdict, str] = {
     "holds": "holds: significant, in the published direction",
     "reversed": "reversed: significant, in the other direction",
-    "not distinguishable": "not distinguishable from no difference",
+    "not distinguishable": "not distinguishable: the difference can be chance",
     "not testable": "not testable: too few test specimens, or one value per run",
 }
 FEWEST = min_specimens(1)  # with fewer specimens, no difference can be significant
