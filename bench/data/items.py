@@ -26,7 +26,7 @@ class Item:
         image: file, or array (H, W) or (H, W, 3) uint8/uint16.
         mask: file, or array (H, W) uint8, of class indices, `IGNORE` where unlabelled; or of the
             stored values that the collection's `mask_values` lists.
-        group: the specimen, patient or volume; only its own split may divide a group.
+        group: the specimen, patient or volume; only the own split of a collection may divide it.
         instances: file or array (H, W) uint16 of instance numbers, 0 is background; None where
             instances are not labelled.
         volume: name of the scan that this is a slice of; "" for a single image. The slices of a

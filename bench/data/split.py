@@ -62,9 +62,9 @@ def split(
             collection without a split of its own.
 
     Raises:
-        UserError: too few groups, an unknown fold, a budget out of range, a ratio where the split
-            is its own or made for folds, an own split without training or test images, or a
-            mask as in `decode_mask`.
+        UserError: too few groups, an unknown fold, a budget out of range, a ratio for a
+            collection with a split of its own or for folds, such a split without training or test
+            images, or a mask as in `decode_mask`.
     """
     if ratio and (folds > 1 or collection.official):
         reason = "cross-validation makes its own" if folds > 1 else "it comes with a split"
