@@ -153,7 +153,7 @@ def test_a_stand_in_reproduces_nothing_but_has_an_order() -> None:
     published = [TABLE.published(line, dataset, "DSC mean") or 0 for line in lines]
     ranks = [sorted(published).index(value) for value in published]
     same = page(*(run(line, 0.6 + 0.1 * rank) for line, rank in zip(lines, ranks, strict=True)))
-    assert [claim.verdict for claim in same.order.claims] == ["holds"] * 3
+    assert [difference.verdict for difference in same.order.differences] == ["holds"] * 3
     text = " ".join(ledger_markdown(TABLE, [same]).split())
     assert "## What holds here" in text
     assert "| holds: significant, in the published direction | 3 |" in text
@@ -162,7 +162,7 @@ def test_a_stand_in_reproduces_nothing_but_has_an_order() -> None:
     }
     assert same.entries[3].status == "not run: too wide"
     other = page(*(run(line, 0.8 - 0.1 * rank) for line, rank in zip(lines, ranks, strict=True)))
-    assert [claim.verdict for claim in other.order.claims] == ["reversed"] * 3
+    assert [difference.verdict for difference in other.order.differences] == ["reversed"] * 3
 
 
 def test_a_difference_within_chance_is_not_sure() -> None:
@@ -177,8 +177,8 @@ def test_a_difference_within_chance_is_not_sure() -> None:
         )
         for record in two
     ]
-    (claim,) = page(one, noisy).order.claims
-    assert claim.verdict == "not distinguishable"
+    (difference,) = page(one, noisy).order.differences
+    assert difference.verdict == "not distinguishable"
 
 
 def test_the_original_protocol_is_reproduced_or_contradicted() -> None:
@@ -228,7 +228,7 @@ def test_only_the_publications_own_run_is_judged() -> None:
     few_too = [replace(r, per_image=r.per_image[:5]) for r in run(TABLE.lines[0], 0.2, **asked)]
     order = page(few_too, few).order
     assert "not significant with 5 specimens" in str(order)
-    assert [claim.verdict for claim in order.claims] == ["not testable"]
+    assert [difference.verdict for difference in order.differences] == ["not testable"]
 
 
 def test_a_cost_has_a_unit_and_no_specimens() -> None:

@@ -18,7 +18,7 @@ from bench.report.page.choices import filters_of, nice_steps, sliders_of
 from bench.report.page.families import rank_order
 from bench.report.page.ledgers import Ledger, sum_up
 from bench.report.page.references import references_of
-from bench.report.published.claims import Claim, Order
+from bench.report.published.differences import Order, PublishedDifference
 from bench.report.published.ledger import Entry, Page
 from bench.report.records.columns import DICE
 from bench.report.records.frame import to_frame
@@ -163,12 +163,12 @@ def test_a_ledger_is_summed_up() -> None:
         Entry("line", 0.5, 0.5, None, 1, status)
         for status in ("reproduced", "not comparable: stand-in", "not comparable: sam_nano")
     )
-    claims = (
-        Claim("a", "b", True, True),
-        *(Claim("a", letter, True, False) for letter in "cd"),
-        *(Claim("b", letter, False, False) for letter in "cd"),
+    published = (
+        PublishedDifference("a", "b", True, True),
+        *(PublishedDifference("a", letter, True, False) for letter in "cd"),
+        *(PublishedDifference("b", letter, False, False) for letter in "cd"),
     )
-    page = Page("", "dice", "dice_dataset", "steel", entries, Order(8, claims))
+    page = Page("", "dice", "dice_dataset", "steel", entries, Order(8, published))
     summary = sum_up(Ledger(None, [page, page]))  # type: ignore[arg-type]
     assert summary.counts == {
         "reproduced": 2,

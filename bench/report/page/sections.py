@@ -34,7 +34,7 @@ from bench.report.page.tables import (
 )
 from bench.report.plots.gallery import Lookup
 from bench.report.plots.style import Series, assign
-from bench.report.published.claims import claims_table, group_claims
+from bench.report.published.differences import differences_table, group_differences
 from bench.report.records.columns import DICE, column_names
 from bench.report.records.image_facts import image_facts_of
 from bench.report.records.prediction_error import prediction_error
@@ -211,7 +211,9 @@ def _ledgers(report: Report) -> Iterator[Section]:
         number = "" if names[one.suite.name] == 1 else f"-{names[one.suite.name]}"
         summary = sum_up(one)
         facts = {"suite": one.suite, "pages": one.pages, "texts": entry_texts, "unit": unit_of}
-        facts["claims"] = claims_table(group_claims([(p.heading, p.order) for p in one.pages]))
+        facts["differences"] = differences_table(
+            group_differences([(p.heading, p.order) for p in one.pages])
+        )
         title = f"{one.suite.name}{number}"
         sections.append(
             Section(

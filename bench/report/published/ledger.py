@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from bench.ask.suites import Suite, SuiteChoice, SuiteLine
-from bench.report.published.claims import FEWEST, Claim, Order
+from bench.report.published.differences import FEWEST, Order, PublishedDifference
 from bench.report.published.score_sums import RUN_FIGURES, score_sums_of
 from bench.spec import Cell, Record
 from bench.stats.bootstrap import Interval, ScoreSums, percentile_interval, resample
@@ -185,7 +185,7 @@ def _order(
     *,
     cost: bool,
 ) -> Order:
-    claims = []
+    differences = []
     specimens = min((sample.sums.shape[1] for sample in samples.values()), default=0)
     testable = specimens >= FEWEST and not cost
     for one, other in combinations(samples, 2):
@@ -202,8 +202,8 @@ def _order(
         higher, lower = (one, other) if first_is_higher else (other, one)
         agrees = (measured > 0) == first_is_higher
         significant = _is_significant(pair) if testable else None
-        claims.append(Claim(higher.name, lower.name, agrees, significant))
-    return Order(None if cost else specimens, tuple(claims))
+        differences.append(PublishedDifference(higher.name, lower.name, agrees, significant))
+    return Order(None if cost else specimens, tuple(differences))
 
 
 def _is_significant(pair: Sequence[ScoreSums]) -> bool:

@@ -12,8 +12,8 @@ from bench.ask.request import Request
 from bench.ask.suites import FIXED, Suite, SuiteChoice, SuiteLine
 from bench.errors import UserError
 from bench.files import parse_json, write_atomic
-from bench.report.published.claims import claims_markdown, group_claims
 from bench.report.published.counted import counted_markdown
+from bench.report.published.differences import differences_markdown, group_differences
 from bench.report.published.ledger import Entry, Page, ledger
 from bench.report.published.object_rules import rules_markdown
 from bench.report.published.power import power_markdown
@@ -150,7 +150,7 @@ def ledger_markdown(suite: Suite, pages: Sequence[Page]) -> str:
         parts.append(f"Differences: {suite.differences}.")
     parts += [
         "## What holds here",
-        claims_markdown(group_claims([(one.heading, one.order) for one in pages])),
+        differences_markdown(group_differences([(one.heading, one.order) for one in pages])),
     ]
     for page in pages:
         where = f"on {page.ran_on}" if page.ran_on else "not run"

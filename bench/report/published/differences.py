@@ -17,12 +17,12 @@ VERDICTS: dict[Verdict, str] = {
 }
 FEWEST = min_specimens(1)  # with fewer specimens, no difference can be significant
 HEADERS = ("published difference", "pairs of lines", "which")
-NO_CLAIMS = "No two lines can be compared."
-SHOWN = 12  # claims of one verdict that a ledger names
+NO_DIFFERENCES = "No two lines can be compared."
+SHOWN = 12  # differences of one verdict that a ledger names
 
 
 @dataclass(frozen=True)
-class Claim:
+class PublishedDifference:
     """A published difference: one line of a table has a higher value than another.
 
     Attributes:
@@ -49,25 +49,25 @@ class Claim:
 
 @dataclass(frozen=True)
 class Order:
-    """The claims of one metric.
+    """The published differences of one metric.
 
-    Pairs of lines with equal values, without a value on one side, or with different numbers of
-    seeds or specimens are no claims.
+    A pair of lines is left out if its published values are equal, if one has no value, or if our
+    runs of the two have different numbers of seeds or specimens.
 
     Attributes:
         specimens: smallest number of test specimens of a line, 0 if nothing is measured; None for a
             value of whole runs, which is not measured on specimens.
-        claims: in the order of the lines.
+        differences: in the order of the lines.
     """
 
     specimens: int | None
-    claims: tuple[Claim, ...]
+    differences: tuple[PublishedDifference, ...]
 
     def __str__(self) -> str:
-        if not self.claims:
-            return NO_CLAIMS
+        if not self.differences:
+            return NO_DIFFERENCES
         same, reverse = (self.count(agrees) for agrees in (True, False))
-        text = f"Order of the lines: {same} of {len(self.claims)} pairs as published"
+        text = f"Order of the lines: {same} of {len(self.differences)} pairs as published"
         if self.specimens is None:
             return f"{text}, {reverse} reversed."
         if self.specimens < FEWEST:
@@ -79,34 +79,38 @@ class Order:
         )
 
     def count(self, agrees: bool, *, surely: bool = False) -> int:
-        """The number of claims with which we agree or disagree, all or the significant ones."""
-        return sum(one.agrees == agrees and (one.significant or not surely) for one in self.claims)
+        """How many have the published direction, or the other one: all, or the significant ones."""
+        return sum(
+            one.agrees == agrees and (one.significant or not surely) for one in self.differences
+        )
 
 
-def group_claims(orders: Sequence[tuple[str, Order]]) -> dict[Verdict, list[str]]:
-    """The claims with each verdict that occurs, as "metric: line > line".
+def group_differences(orders: Sequence[tuple[str, Order]]) -> dict[Verdict, list[str]]:
+    """The differences with each verdict that occurs, as "metric: line > line".
 
     Args:
-        orders: name of a metric and its claims, for each metric.
+        orders: name of a metric and its differences, for each metric.
     """
     found: dict[Verdict, list[str]] = {verdict: [] for verdict in VERDICTS}
     for metric, order in orders:
-        for claim in order.claims:
-            found[claim.verdict].append(f"{metric}: {claim.higher} > {claim.lower}")
-    return {verdict: claims for verdict, claims in found.items() if claims}
+        for difference in order.differences:
+            found[difference.verdict].append(f"{metric}: {difference.higher} > {difference.lower}")
+    return {verdict: differences for verdict, differences in found.items() if differences}
 
 
-def claims_table(groups: Mapping[Verdict, Sequence[str]]) -> list[tuple[str, str, str]]:
-    """Rows of a table of `group_claims`: verdict, number, and the first claims with it."""
+def differences_table(groups: Mapping[Verdict, Sequence[str]]) -> list[tuple[str, str, str]]:
+    """Rows for the result of `group_differences`: verdict, number, first differences."""
     rows = []
-    for verdict, claims in groups.items():
-        more = f"; and {len(claims) - SHOWN} more" if len(claims) > SHOWN else ""
-        rows.append((VERDICTS[verdict], str(len(claims)), "; ".join(claims[:SHOWN]) + more))
+    for verdict, differences in groups.items():
+        more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+        rows.append(
+            (VERDICTS[verdict], str(len(differences)), "; ".join(differences[:SHOWN]) + more)
+        )
     return rows
 
 
-def claims_markdown(groups: Mapping[Verdict, Sequence[str]]) -> str:
-    """`claims_table` in Markdown, or a sentence if there are no claims."""
+def differences_markdown(groups: Mapping[Verdict, Sequence[str]]) -> str:
+    """`differences_table` in Markdown, or a sentence if there are no differences."""
     if not groups:
-        return NO_CLAIMS
-    return markdown_table(HEADERS, claims_table(groups), ["left", "right", "left"])
+        return NO_DIFFERENCES
+    return markdown_table(HEADERS, differences_table(groups), ["left", "right", "left"])
