@@ -3,7 +3,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -545,7 +545,7 @@ class Constant(nn.Module):
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods that fail in their own ways."""
 
     def run_here(work: Callable[..., None], *args: Any, on_event: Any, limit_s: Any) -> None:
@@ -569,8 +569,6 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "wild": lambda task: Constant(task.num_classes, float("nan")),
     }.items():
         register_method(name, paper="", lr=1e-3)(build)
-    yield
-    torch.set_flush_denormal(False)
 
 
 def test_methods_that_fail_are_recorded_each_with_its_reason(

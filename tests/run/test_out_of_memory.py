@@ -1,6 +1,5 @@
 """A run that ran out of memory: its record has the prediction, the free memory and a way out."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ class Greedy(nn.Module):
 
 
 @pytest.fixture
-def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
+def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
     """A cell of a method that runs out of memory, and runs in this process."""
 
     def run_here(work: Any, *args: Any, on_event: Any, limit_s: Any) -> None:
@@ -59,8 +58,7 @@ def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
         method(lambda task, error=error: Greedy(error))
     folder = make_folder(tmp_path / "mine")
     recipe = Recipe(1e-3, steps=2, batch_size=8, bank_views=4, precision="fp32")
-    yield Cell("on_gpu", str(folder), Task(2, 64, "none", "random"), recipe)
-    torch.set_flush_denormal(False)
+    return Cell("on_gpu", str(folder), Task(2, 64, "none", "random"), recipe)
 
 
 @pytest.mark.parametrize("method", ["on_gpu", "on_cpu"])
