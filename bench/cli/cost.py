@@ -210,3 +210,8 @@ def _show(rows: "Sequence[PredictedRow]", arguments: argparse.Namespace, console
         "Peak: of the whole run, validation included; parts: of the training step. Margins for CUDA"
         " are assumed, not measured: see docs/cost.md."
     )
+    if arguments.gpu:
+        console.print(
+            "Fits: with the largest margins, or only with the smallest (probably). Batch: the"
+            " largest that fits with the largest margins."
+        )
