@@ -64,6 +64,19 @@ def test_products_are_those_of_fp32_rounded_to_bf16(name: str) -> None:
         assert torch.allclose(one.float(), other, rtol=0.01, atol=0.01 * float(other.abs().max()))
 
 
+@pytest.mark.parametrize("batch", [0, 1, 5])
+@pytest.mark.usefixtures("_emulated")
+def test_many_matrices_are_multiplied_some_at_a_time(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_CACHED", 2 * 33 * 40)  # two matrices: 5 leave one over
+    random = torch.Generator().manual_seed(0)
+    left = torch.randn(batch, 33, 40, generator=random).bfloat16()
+    right = torch.randn(batch, 21, 40, generator=random).bfloat16().mT
+    expected = torch.einsum("bij,bjk->bik", left.float(), right.float()).bfloat16()
+    assert torch.equal(left @ right, expected)
+
+
 @pytest.mark.usefixtures("_emulated")
 def test_float32_and_measured_memory_stay_as_they_are() -> None:
     first, second = torch.rand(64, 64), torch.rand(64, 64)
