@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from bench.choice.arms import Evidence, Family
-from bench.stats.paired import SIGNIFICANCE, Floats, holm, signed_rank
+from bench.stats.paired import SIGNIFICANCE, Floats, direction, holm, signed_rank
 
 LOOKS = 3  # number of planned looks at the data, for which the level is corrected
 FEWEST_SPECIMENS = 6  # with fewer, no signed-rank test can reach the 5 % level
@@ -122,5 +122,6 @@ def significantly_worse(
     result: list[bool | None] = [None] * len(differences)
     p_values = holm(signed_rank([differences[place] for place in testable]))
     for place, p_value in zip(testable, p_values, strict=True):
-        result[place] = bool(p_value <= level and differences[place].mean() > 0)
+        values = differences[place]
+        result[place] = bool(p_value <= level and values.mean() > 0 and direction(values) > 0)
     return result

@@ -46,6 +46,14 @@ class ScoreSums:
         """
         return float(_mean_ratio(self.sums.sum(1)).mean())
 
+    @property
+    def by_specimen(self) -> Floats:
+        """Mean score (G,) of each specimen over the seeds; NaN if that of any seed is not defined.
+
+        For a score of all images together, this is the score of the images of the specimen.
+        """
+        return _mean_ratio(self.sums).mean(0)
+
 
 @dataclass(frozen=True)
 class Interval:

@@ -4,7 +4,7 @@ Differences are float arrays (specimens,), one value per specimen, in the unit o
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
 import numpy as np
@@ -40,9 +40,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def signed_rank(differences: Sequence[Floats]) -> list[float]:
     """Return two-sided p-values of Wilcoxon's signed-rank test; 1 if all differences are zero.
 
-    The test does not assume normal differences. With at most 50 specimens and neither zeros nor
-    ties it is exact, while the intervals of a bootstrap would be too narrow; otherwise the p-values
-    are those of scipy's `wilcoxon`, which may be approximations.
+    The test does not assume normal differences. Zeros are left out. With at most 50 other specimens
+    it is exact, also with ties (their ranks are averaged), while the intervals of a bootstrap would
+    be too narrow; with more, the p-values are the normal approximation of scipy's `wilcoxon`.
 
     Args:
         differences: one array (specimens,) for each comparison; the lengths may differ.
@@ -57,9 +57,20 @@ def signed_rank(differences: Sequence[Floats]) -> list[float]:
         if plain.any():
             p_values[places[plain]] = _exact_p_values(values[plain])
         for place in places[~plain]:
-            if differences[place].any():
-                p_values[place] = stats.wilcoxon(differences[place]).pvalue
+            p_values[place] = _p_value_with_ties(differences[place])
     return p_values.tolist()
+
+
+def direction(differences: Floats) -> int:
+    """Return the side to which the signed-rank test leans: 1 (positive), -1 or 0 (neither).
+
+    A significant test never gives 0, while the median of differences of which most are zero does.
+
+    Args:
+        differences: (specimens,).
+    """
+    ranks = stats.rankdata(np.abs(differences))
+    return int(np.sign((ranks * np.sign(differences)).sum()))
 
 
 def min_specimens(comparisons: int) -> int:
@@ -79,7 +90,7 @@ def tied_with_best(differences: Sequence[Floats]) -> list[bool]:
     """Return for each other method whether it is tied with the best, i.e. not significantly worse.
 
     If any comparison has fewer specimens than `min_specimens`, all methods are tied. A method with
-    a lower score in the table can have a higher mean over the specimens; it is tied, too.
+    a lower score in the table can be better on most specimens, or in their mean; it is tied, too.
 
     Args:
         differences: best - other, one array (specimens,) for each other method, of which there is
@@ -92,7 +103,10 @@ def tied_with_best(differences: Sequence[Floats]) -> list[bool]:
     for places, values in _by_size(differences):
         means[places] = values.mean(axis=1)
     p_values = holm(signed_rank(differences))
-    return [p > SIGNIFICANCE or mean <= 0 for p, mean in zip(p_values, means.tolist(), strict=True)]
+    return [
+        p > SIGNIFICANCE or mean <= 0 or direction(values) < 0
+        for p, mean, values in zip(p_values, means.tolist(), differences, strict=True)
+    ]
 
 
 def typical_difference(
@@ -215,6 +229,17 @@ def _exact_p_values(differences: Floats) -> Floats:
     return np.minimum(2 * _upper_tail(specimens)[largest], 1.0)
 
 
+def _p_value_with_ties(differences: Floats) -> float:
+    """P-value of differences (specimens,) with zeros or ties; 1 if all are zero."""
+    others = differences[differences != 0]
+    if others.size > _EXACT:
+        return float(stats.wilcoxon(others).pvalue)
+    ranks = np.rint(2 * stats.rankdata(np.abs(others))).astype(int)  # twice: half ranks are whole
+    count = int(ranks[others > 0].sum())
+    tail = _tail_of_ranks(ranks.tolist())
+    return min(2 * float(tail[max(count, int(ranks.sum()) - count)]), 1.0)
+
+
 def _needed_count(specimens: int, level: float) -> int:
     """As `_critical_count`; with many specimens by the normal approximation of the statistic."""
     if specimens <= _EXACT:
@@ -232,7 +257,12 @@ def _critical_count(specimens: int, level: float) -> int:
 @cache
 def _upper_tail(specimens: int) -> Floats:
     """Probability of each statistic or a larger one, if the signs of all ranks are random."""
+    return _tail_of_ranks(range(1, specimens + 1))
+
+
+def _tail_of_ranks(ranks: Iterable[int]) -> Floats:
+    """As `_upper_tail`, for ranks of which some may be equal."""
     chances = np.ones(1)
-    for rank in range(1, specimens + 1):
+    for rank in ranks:
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
     return np.cumsum(chances[::-1])[::-1]

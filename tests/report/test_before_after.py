@@ -59,6 +59,15 @@ def test_only_real_differences_are_called_so() -> None:
     assert (lora.runs, lora.specimens, comparison.pairs) == (3, 20, 12)
 
 
+@pytest.mark.parametrize(("step", "outcome"), [(0.05, "better"), (-0.05, "worse")])
+def test_a_difference_of_few_specimens_keeps_its_side(step: float, outcome: str) -> None:
+    """Where most specimens are unchanged, the median difference is 0, and the test sees a side."""
+    before = scores(60)
+    after = [value + step * (1 + n) / 10 if n < 10 else value for n, value in enumerate(before)]
+    records = [make_record(image_dice=values) for values in (before, after)]
+    assert outcomes(records[:1], records[1:]) == {"lora": outcome}
+
+
 @pytest.mark.parametrize(("specimens", "outcome"), [(5, "not testable"), (6, "better")])
 def test_few_specimens_are_not_tested(specimens: int, outcome: str) -> None:
     record = make_record(image_dice=scores(specimens))

@@ -14,6 +14,7 @@ from bench.stats.paired import (
     SIGNIFICANCE,
     detectable_difference,
     detectable_effect,
+    direction,
     holm,
     min_specimens,
     signed_rank,
@@ -28,9 +29,28 @@ def test_holm_worked_example() -> None:
 def test_p_values_equal_those_of_scipy() -> None:
     rng = np.random.default_rng(0)
     rows = [rng.normal(0.3, 1, size) for size in (9, 9, 20, 20, 70)]
-    rows += [np.round(rng.normal(0.3, 1, 16), 1), np.array([0.0, 1.0, 2.0, -3.0, 4.0, 5.5, 7.0])]
+    rows += [np.round(rng.normal(0.3, 1, 70), 1)]
     expected = [stats.wilcoxon(row).pvalue for row in rows]
     assert signed_rank([*rows, np.zeros(8)]) == pytest.approx([*expected, 1.0])
+
+
+def test_with_zeros_and_ties_p_values_are_those_of_all_permutations() -> None:
+    rng = np.random.default_rng(0)
+    rows = [np.round(rng.normal(0.3, 1, 10), 1), np.repeat([1.0, -1.0, 2.0], 3)]
+    rows += [np.array([0.0, 1.0, 2.0, -3.0, 4.0, 5.5, 7.0]), np.array([0.0, -1.0, 1.0, 2.0])]
+    all_signs = stats.PermutationMethod(n_resamples=np.inf)
+    expected = [stats.wilcoxon(row[row != 0], method=all_signs).pvalue for row in rows]
+    assert signed_rank(rows) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("changed", [5, 6])
+def test_unchanged_specimens_are_no_evidence(changed: int) -> None:
+    """Of 50 specimens, few are worse and the others equal: as many are needed as without those."""
+    differences = np.zeros(50)
+    differences[:changed] = np.arange(1, changed + 1)
+    assert signed_rank([differences]) == pytest.approx([2.0 ** (1 - changed)])
+    assert tied_with_best([differences]) == [changed < min_specimens(1)]
+    assert (direction(differences), direction(-differences), direction(np.zeros(9))) == (1, -1, 0)
 
 
 @pytest.mark.parametrize("comparisons", [1, 3, 6, 28])

@@ -22,6 +22,7 @@ from bench.spec import Cell, Recipe, Record
 from bench.stats.paired import (
     SIGNIFICANCE,
     Floats,
+    direction,
     holm,
     min_specimens,
     signed_rank,
@@ -266,7 +267,7 @@ def _outcome(
     if differences.size and not differences.any():
         return "equal"
     if test.p_value is not None and test.p_value <= SIGNIFICANCE:
-        higher = typical_difference(differences)[0] > 0
+        higher = direction(differences) > 0
         return "better" if higher == (column.better == "higher") else "worse"
     return "not testable" if differences.size < test.needed else "not distinguishable"
 

@@ -29,7 +29,8 @@ class PublishedDifference:
         higher: name of the line with the higher published value.
         lower: name of the other line.
         agrees: whether its value is the higher one here, too.
-        significant: whether our difference has an interval without 0; None if that cannot be known.
+        significant: by Wilcoxon's signed-rank test on the specimens, Holm-corrected for all
+            differences of the metric; None if that cannot be known.
     """
 
     higher: str
@@ -70,7 +71,7 @@ class Order:
         text = f"Order of the lines: {same} of {len(self.differences)} pairs as published"
         if self.specimens is None:
             return f"{text}, {reverse} reversed."
-        if self.specimens < FEWEST:
+        if all(one.significant is None for one in self.differences):
             tested = counted(self.specimens, "specimen")
             return f"{text}, {reverse} reversed; not significant with {tested}."
         return (

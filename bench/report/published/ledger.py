@@ -4,8 +4,8 @@ Results on a stand-in dataset or with another backbone are not reproductions. Fo
 order of the lines is compared.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
@@ -16,6 +16,14 @@ from bench.report.published.differences import FEWEST, Order, PublishedDifferenc
 from bench.report.published.score_sums import RUN_FIGURES, score_sums_of
 from bench.spec import Cell, Record
 from bench.stats.bootstrap import Interval, ScoreSums, percentile_interval, resample
+from bench.stats.paired import (
+    SIGNIFICANCE,
+    Floats,
+    direction,
+    holm,
+    min_specimens,
+    signed_rank,
+)
 from bench.wording import counted
 
 
@@ -185,9 +193,8 @@ def _order(
     *,
     cost: bool,
 ) -> Order:
-    differences = []
+    found: list[tuple[PublishedDifference, Floats]] = []
     specimens = min((sample.sums.shape[1] for sample in samples.values()), default=0)
-    testable = specimens >= FEWEST and not cost
     for one, other in combinations(samples, 2):
         published = [suite.published(line, dataset, metric) for line in (one, other)]
         pair = [samples[one], samples[other]]
@@ -201,13 +208,20 @@ def _order(
         first_is_higher = published[0] > published[1]  # type: ignore[operator]
         higher, lower = (one, other) if first_is_higher else (other, one)
         agrees = (measured > 0) == first_is_higher
-        significant = _is_significant(pair) if testable else None
-        differences.append(PublishedDifference(higher.name, lower.name, agrees, significant))
-    return Order(None if cost else specimens, tuple(differences))
+        apart = np.sign(measured) * (pair[0].by_specimen - pair[1].by_specimen)
+        difference = PublishedDifference(higher.name, lower.name, agrees, None)
+        found.append((difference, apart[~np.isnan(apart)]))
+    if cost:
+        return Order(None, tuple(difference for difference, _ in found))
+    return Order(specimens, tuple(_tested(found)))
 
 
-def _is_significant(pair: Sequence[ScoreSums]) -> bool:
-    """Whether the interval of the difference of two values is without 0."""
-    first, second = resample(pair)
-    bounds = percentile_interval(first - second)
-    return bounds is not None and 0 not in bounds
+def _tested(
+    found: Sequence[tuple[PublishedDifference, Floats]],
+) -> Iterator[PublishedDifference]:
+    """Test differences together, each with the values (specimens,) in the measured direction."""
+    values = [apart for _, apart in found]
+    fewest = min_specimens(len(found)) if found else 0
+    for (difference, apart), p in zip(found, holm(signed_rank(values)), strict=True):
+        significant = p <= SIGNIFICANCE and direction(apart) > 0
+        yield replace(difference, significant=significant if apart.size >= fewest else None)
