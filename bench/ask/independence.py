@@ -1,11 +1,11 @@
 """Make sure that the parts of a dataset are independent before anything is trained."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.ask.request import Request
 from bench.data.items import Collection
-from bench.data.split import Split
 from bench.errors import UserError
 from bench.plugins.registry import load_collection
 from bench.wording import counted
@@ -69,9 +69,8 @@ def check_independence(
         leaks = _leaks_of_folds(request, collection, pairs)
     inside = any(leaks)
     if other is not None:
-        parts = _split(request, collection, 0)
-        between = tuple(find_leaks_between(parts, other))
-        leaks = tuple((*some, *between) for some in leaks)
+        between = _leaks_into(request, collection, other)
+        leaks = tuple((*some, *more) for some, more in zip(leaks, between, strict=True))
     if any(leaks) and not request.allow_leakage:
         first = next(some for some in leaks if some)
         raise leakage_error(first, collection, pairs, inside)
@@ -87,6 +86,26 @@ def _leaks_of_folds(
 
     folds = range(request.folds)
     return tuple(tuple(find_leaks(_split(request, collection, fold), pairs)) for fold in folds)
+
+
+def _leaks_into(
+    request: Request, collection: Collection, other: Collection
+) -> "Iterator[tuple[Leak, ...]]":
+    """For each fold, its training or validation images that overlap with images of `other`.
+
+    Equal names of specimens do not count: two datasets may use one name for different specimens.
+    """
+    from bench.data.leakage.gate import leak_of
+    from bench.data.leakage.pairs import find_pairs
+
+    pairs = find_pairs(collection.items, other.items)
+    for fold in range(request.folds):
+        parts = _split(request, collection, fold)
+        part_of = {item.name: "train" for item in parts.train}
+        part_of |= {item.name: "val" for item in parts.val}
+        yield tuple(
+            leak_of(pair, part_of[pair.first], "test") for pair in pairs if pair.first in part_of
+        )
 
 
 def _split(request: Request, collection: Collection, fold: int) -> "Split":
@@ -141,26 +160,3 @@ def load_test_collection(
         )
     stacks(other.items, request.depth)  # raises its error now, not in every cell
     return other, other_sha
-
-
-def find_leaks_between(parts: Split, other: Collection) -> "list[Leak]":
-    """Pairs of overlapping images: one of `other`, one of the training or validation part.
-
-    Equal names of specimens do not count: two datasets may use one name for different specimens.
-
-    Args:
-        parts: of the dataset that is trained on.
-        other: the dataset that is tested on.
-
-    Returns:
-        The pairs; the second image of each is of `other`, and its part is called "test".
-
-    Raises:
-        UserError: an image cannot be read.
-    """
-    from bench.data.leakage.gate import leak_of
-    from bench.data.leakage.pairs import find_pairs
-
-    trained = (*parts.train, *parts.val)
-    part_of = {item.name: "train" for item in parts.train} | {v.name: "val" for v in parts.val}
-    return [leak_of(pair, part_of[pair.first], "test") for pair in find_pairs(trained, other.items)]

@@ -144,6 +144,25 @@ def test_no_groups_are_proposed_where_only_the_test_dataset_overlaps(
     assert [file.name for file in written] == ["overlaps.csv"]
 
 
+def test_an_image_that_only_some_folds_train_on_is_a_leak_of_these() -> None:
+    """Of a copy in the test dataset, every fold is asked whether it trains on the original."""
+    blank = np.zeros((120, 160), np.uint8)
+    items = tuple(Item(f"x{n}", scene(n + 20, 160), blank, f"x{n}") for n in range(9))
+    mine = Collection("mine", ("ground", "thing"), items)
+    request = replace(REQUEST, folds=3)
+    parts = [split(mine, fold=fold, folds=3) for fold in range(3)]
+    for item in (parts[0].test[0], parts[1].test[0]):
+        other = Collection("other", mine.classes, (replace(item, name="copy"),))
+        with pytest.raises(
+            UserError, match=rf"'copy' \(test\) has the same pixels as '{item.name}'"
+        ):
+            check_independence(request, mine, other)
+        allowed = check_independence(replace(request, allow_leakage=True), mine, other)
+        trained = [item.name in {one.name for one in (*p.train, *p.val)} for p in parts]
+        assert [bool(leaks) for leaks in allowed.leaks] == trained
+        assert sorted(trained) == [False, True, True]
+
+
 def test_the_same_pairs_come_from_files_that_are_remembered(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
