@@ -12,6 +12,7 @@ from bench.keep.header import ModelHeader, read_header
 from bench.keep.model_file import load_onto
 from bench.learn.model import Model
 from bench.objects.rules import RULES
+from bench.plugins.registry import get_method, is_built_in
 from bench.run.environment import environment
 from bench.run.store import Store
 from bench.run.training import Training
@@ -25,9 +26,8 @@ SAME = ("commit", "python", "packages", "cpu", "device", "gpu", "threads")
 def trained_before(cell: Cell, store: Store, device: str) -> Path | None:
     """The kept model of a cell that differs only in how the trained model is evaluated.
 
-    That is the evaluation mode, the zoom, or which of the rules for objects without maps.
-
-    Its training is that of this cell, step for step, if program and device are the same ones.
+    That is the evaluation mode, the zoom, or which of the rules for objects without maps. Its
+    training is that of this cell, step for step, if program and device are the same ones.
 
     Args:
         cell: what is to be trained.
@@ -46,13 +46,15 @@ def trained_before(cell: Cell, store: Store, device: str) -> Path | None:
 def kept_model(cell: Cell, store: Store, device: str) -> Path | None:
     """The kept model of a cell, if the program and the device of its training are those here.
 
+    Models of methods of plugins do not count: which code they were trained with is not known.
+
     Args:
         cell: of the model.
         store: with the kept models.
         device: name of a torch device.
     """
     path = store.model(cell)
-    if not path.exists():
+    if not path.exists() or not is_built_in(get_method(cell.method)):
         return None
     ours, header = environment(device), _header(path)
     if header is None or header.version != project_version():

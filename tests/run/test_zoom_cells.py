@@ -25,6 +25,7 @@ from bench.report.records.frame import to_frame
 from bench.run.cell import run_cell
 from bench.run.final import FinalTraining, train_final
 from bench.run.models import chosen_zoom
+from bench.run.same_training import trained_before
 from bench.run.store import Store
 from bench.spec import Cell, Recipe, Record, Task
 from bench.wording import counted
@@ -91,6 +92,8 @@ def test_zooms_and_modes_share_one_training(
     shared = run(cells[1], store)
     assert shared.env["trained_as"] == cells[0].id
     assert (shared.per_image, shared.history) == (alone.per_image, alone.history)
+    monkeypatch.setattr("bench.run.same_training.is_built_in", lambda method: False)
+    assert trained_before(cells[1], store, "cpu") is None  # the code of a plugin may have changed
 
 
 def test_a_final_model_takes_the_zoom_that_its_runs_chose(folder: Path, tmp_path: Path) -> None:
