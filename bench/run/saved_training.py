@@ -25,8 +25,6 @@ from bench.run.stop import StopSignals
 from bench.spec import Cell
 from bench.wording import project_version
 
-# The rooms whose code decides what a training computes, next to that of the method.
-CODE = ("data", "learn", "nets", "sam")
 WORTH_IT = 0.1  # part of the time between saves that a training takes to be saved at its end
 
 
@@ -158,10 +156,11 @@ def state_key(cell: Cell, device: torch.device) -> dict[str, str]:
 
 
 def _code(method_file: str) -> str:
-    """A hash of the code of the training and of the method."""
+    """A hash of all code that a training may depend on: the package, and files of the method."""
     package = Path(bench.__file__).parent
-    files = [path for room in CODE for path in sorted((package / room).rglob("*.py"))]
+    files = sorted(package.rglob("*.py"))
+    files += sorted(Path(method_file).parent.glob("*.py")) if method_file else []
     digest = hashlib.sha256()
-    for path in [*files, *([Path(method_file)] if method_file else [])]:
+    for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -113,7 +113,7 @@ class Store:
 
     def saved_trainings(self) -> set[str]:
         """The ids of the cells that have a state of their training."""
-        return {path.parent.name for path in self.folder.glob("training/*/state.safetensors")}
+        return {path.parent.name for path in self._trainings.glob("*/state.safetensors")}
 
     def remove_training(self, cell: Cell) -> None:
         """Remove the states of the cell's trainings, and what saves that were killed have left.
