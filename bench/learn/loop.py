@@ -56,9 +56,10 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     if step < warmup:
         return recipe.lr * (step + 1) / warmup
     length = round(recipe.horizon * recipe.steps)
-    done = (step - warmup) / max(1, length if recipe.schedule == "poly" else length - warmup)
-    if recipe.rate_levels is not None:
-        done = math.floor(done * recipe.rate_levels) / recipe.rate_levels
+    total = max(1, length if recipe.schedule == "poly" else length - warmup)
+    done = (step - warmup) / total
+    if recipe.rate_levels is not None:  # in whole numbers: a quotient may be just below a level
+        done = (step - warmup) * recipe.rate_levels // total / recipe.rate_levels
     left = {
         "constant": 1.0,
         "cosine": 0.5 + 0.5 * math.cos(math.pi * done),
@@ -174,8 +175,8 @@ def fit(
         report: called about twice per second, and at each point of the curve, with step, epoch
             (images so far, divided by those of an epoch), loss, images_per_s and data_bytes (the
             images in memory, with the output of frozen stages).
-        validate: returns the mean Dice on the validation part, or None; it is only recorded, and no
-            model is selected by it. It may change the mode of the module.
+        validate: returns the mean Dice on the validation part, or None; it is recorded, and the
+            training does not depend on it. It may change the mode of the module.
         points: number of points of the curve; fewer steps give as many points as steps.
         keep_frozen: run frozen stages once per view and keep their output, if the views are in
             memory and the output fits, see `run_frozen_stages`.

@@ -312,12 +312,14 @@ def test_the_rate_of_samed() -> None:
         assert learning_rate(recipe, step) == pytest.approx(expected)
 
 
-def test_a_cosine_set_once_an_epoch_is_torch_s() -> None:
+@pytest.mark.parametrize("epochs", [20, 100])
+def test_a_cosine_set_once_an_epoch_is_torch_s(epochs: int) -> None:
     """As SAM-Adapter: 20 epochs, here of 5 steps, down to 1e-7."""
-    recipe = Recipe(lr=2e-4, steps=100, warmup_steps=0, rate_levels=20, final_lr=1e-7)
+    steps = 5 * epochs
+    recipe = Recipe(lr=2e-4, steps=steps, warmup_steps=0, rate_levels=epochs, final_lr=1e-7)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 2e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20, eta_min=1e-7)
-    for epoch in range(20):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=1e-7)
+    for epoch in range(epochs):
         rates = [learning_rate(recipe, 5 * epoch + i) for i in range(5)]
         assert rates == pytest.approx([optimizer.param_groups[0]["lr"]] * 5)
         optimizer.step()
