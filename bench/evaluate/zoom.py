@@ -1,10 +1,11 @@
 """How many times images are enlarged before windows are cut (`--zoom`), and its choice."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.data.items import Collection, Item
+from bench.data.validation import validation_stacks
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def choose_zoom(
 
     Args:
         model: as trained; its zoom is the chosen one afterwards.
-        items: of the validation part, at least one.
+        items: the validation part, at least one image; it is represented by `validation_stacks`.
         collection: of the items.
         give_way: called before each image.
 
@@ -69,14 +70,17 @@ def choose_zoom(
     from bench.evaluate.scoring import Scoring
     from bench.evaluate.tiles import predict_tiled
 
+    shown = tuple(item for (item,) in validation_stacks(items))
+    # Measures of volumes are not needed, and not all slices of a volume may be shown.
+    single = replace(collection, items=tuple(replace(item, volume="") for item in shown))
     objects = any(item.instances is not None for item in collection.items)
     metric = "pq_dataset" if objects else "dice_dataset"
     scores: dict[int, float | None] = {}
     best = ZOOMS[0]
     for zoom in ZOOMS:
         model.zoom = zoom
-        scoring = Scoring(collection)
-        for prediction in predict_tiled(model, items, collection):
+        scoring = Scoring(single)
+        for prediction in predict_tiled(model, single.items, single):
             give_way()
             scoring.add(prediction)
         scores[zoom] = scoring.summary().get(metric)

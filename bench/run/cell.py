@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from bench.cost.measure import count_cost, measure_cost
-from bench.cost.predict.memory import VALIDATION_IMAGES
 from bench.cost.remember import remembered
 from bench.data.facts import CollectionFacts
 from bench.data.items import Collection
@@ -108,7 +107,7 @@ def run_cell(
     give_way = lock.give_way if lock else lambda: None
     zoom = None
     if recipe.zoom == AUTO:
-        zoom = choose_zoom(model, parts.val[:VALIDATION_IMAGES], collection, give_way)
+        zoom = choose_zoom(model, parts.val, collection, give_way)
     scoring = _evaluate(predictions, tested, len(items), store.predictions(cell), give_way)
     metrics = scoring.summary()
     scale = model.zoom if mode.native else None

@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cost.predict.memory import VALIDATION_IMAGES
 from bench.data.items import Collection
 from bench.data.split import Split
 from bench.data.stacks import stacks
+from bench.data.validation import validation_stacks
 from bench.evaluate.whole import validation_dice
 from bench.learn.images import LabelledImages, image_views, training_images
 from bench.learn.loop import fit
@@ -53,8 +53,8 @@ def train_model(
         saved: the state that the training continues from, and where it is kept; None for neither.
 
     Returns:
-        The curve and costs; empty if nothing is trainable. The Dice of the curve is of the first
-        `VALIDATION_IMAGES` images of the validation part; without this part there is none.
+        The curve and costs; empty if nothing is trainable. The Dice of the curve is that of
+        `validation_stacks`; without a validation part there is none.
 
     Raises:
         DivergedError: a loss or a logit is not finite.
@@ -76,7 +76,7 @@ def train_model(
         "seed": cell.seed,
         "fit": cell.task.fit,
     }
-    shown = stacks(parts.val, depth)[: max(1, VALIDATION_IMAGES // depth)]
+    shown = validation_stacks(parts.val, depth)
     validation = None
     if shown:
         bank = image_views(shown, views=0, kind="none", instances=prompted, **settings).draw()

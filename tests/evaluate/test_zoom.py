@@ -1,5 +1,6 @@
 """Windows of enlarged images, and the choice of the zoom on validation images."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,18 @@ def test_the_zoom_with_the_best_score_is_chosen(instances: bool, metric: str) ->
     assert choice.to_dict()["chosen"] == 2
     found = [one.classes.any() for one in predict_tiled(model, made.items, made)]
     assert found == [True, True]
+
+
+def test_some_slices_of_a_volume_are_enough_to_choose() -> None:
+    """A measure of volumes would need all slices."""
+    made = collection(instances=False)
+    slices = [
+        replace(made.items[n % 2], name=f"s{n:02}", group="scan", volume="scan") for n in range(30)
+    ]
+    recipe = Recipe(lr=1e-3, precision="fp32", evaluation="tiles", zoom="auto")
+    model = Model(Narrow(4), Task(2, 32, "none", "random"), recipe)
+    choice = choose_zoom(model, slices, replace(made, items=tuple(slices)))
+    assert (choice.zoom, choice.metric) == (2, "dice_dataset")
 
 
 def test_without_validation_images_the_zoom_must_be_given() -> None:

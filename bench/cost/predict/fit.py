@@ -5,13 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.cost.predict.gpus import Gpu, largest_peak
-from bench.cost.predict.memory import (
-    VALIDATION_BATCH,
-    VALIDATION_IMAGES,
-    MemoryPrediction,
-    predict_memory,
-)
+from bench.cost.predict.memory import VALIDATION_BATCH, MemoryPrediction, predict_memory
 from bench.cost.predict.work import CellWork, predict_work
+from bench.data.validation import VALIDATION_IMAGES
 from bench.errors import UnsupportedError, UserError
 from bench.objects.rules import get_rule
 from bench.plugins.registry import Method

@@ -22,7 +22,6 @@ from bench.sam.prompts import Prompts
 from bench.spec import OptionValue, Recipe, Task
 
 CUDA_ROUNDING = 512  # bytes; PyTorch's CUDA allocator rounds every tensor up to a multiple of it
-VALIDATION_IMAGES = 24  # at most: enough for a curve, and nothing is selected with them
 VALIDATION_BATCH = 8  # images at once in `bench.evaluate.whole.predict_logits`
 
 

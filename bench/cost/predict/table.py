@@ -6,9 +6,10 @@ from typing import Any
 
 from bench.cost.predict.fit import Plan, cheapest_change, largest_batch
 from bench.cost.predict.gpus import Gpu, Verdict, judge
-from bench.cost.predict.memory import VALIDATION_IMAGES, MemoryPrediction
+from bench.cost.predict.memory import MemoryPrediction
 from bench.cost.predict.time import Hours, Speed, cell_hours, speed_of
 from bench.cost.predict.views import kept_views
+from bench.data.validation import VALIDATION_IMAGES
 from bench.errors import UnsupportedError
 from bench.plugins.registry import Method
 from bench.spec import Cell, OptionValue, Recipe, Task
