@@ -20,7 +20,7 @@ METRICS = {
     "dice_dataset": "Dice, %",
     "iou_dataset": "IoU, %",
     "pq_dataset": "panoptic quality, %",
-    "boundary_iou_dataset": "boundary IoU, %",
+    "boundary_iou": "boundary IoU, %",
 }
 
 
@@ -172,11 +172,16 @@ def _limits(header: ModelHeader) -> Iterator[str]:
         f" {' and '.join(traits.types)}; others are refused unless `--levels` or"
         " `--allow-other-images` is given"
     )
-    yield (
-        f"Images with a side above {MAGNIFIED * traits.longest:.0f} px are predicted in windows, so"
-        " that things keep the size that they had in training"
-    )
-    yield "Images are resized to a square, so their aspect is not kept; SAM itself keeps it"
+    task, evaluation = header.cell.task, header.cell.recipe.evaluation
+    if header.prompts == "oracle" or task.depth > 1:
+        yield "Images are predicted whole, whatever their size: cut large ones"
+    elif evaluation == "whole":
+        yield (
+            f"Images with a side above {MAGNIFIED * traits.longest:.0f} px are predicted in"
+            " windows, so that things keep the size that they had in training"
+        )
+    if task.fit == "square":
+        yield "Images are resized to a square, so their aspect is not kept; SAM itself keeps it"
     if header.prompts == "oracle":
         yield (
             "It needs boxes or points. Its scores used prompts made from the truth; prompts that a"

@@ -13,11 +13,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+import bench
 from bench.cost.params import checkpoint_bytes, trained_state
 from bench.data.traits import ImageTraits
 from bench.errors import UserError
 from bench.files import file_sha256
 from bench.keep.header import ModelHeader, Score, read_header, without_paths
+from bench.keep.model_card import METRICS, model_card
 from bench.keep.model_file import load_module, load_onto, save_model
 from bench.plugins.registry import Method, get_method, list_methods
 from bench.sam import load_sam
@@ -25,6 +27,7 @@ from bench.sam.backbones.sam_nano import NANO_WEIGHTS
 from bench.spec import Cell, Recipe, Task
 
 TASK = Task(num_classes=3, image_size=64, weights="random")
+STACK = replace(TASK, depth=4, backbone="none")
 PRETRAINED = replace(TASK, weights="pretrained")
 
 
@@ -317,3 +320,24 @@ def test_cached_biases_of_tiny_vit_are_replaced_when_a_model_is_loaded(tmp_path:
         load_onto(fresh, tmp_path / "x.safetensors")
         assert not fresh.training
         assert torch.equal(fresh(images), trained.train().eval()(images))
+
+
+def test_the_card_states_the_limits_of_this_model(tmp_path: Path) -> None:
+    square, windows = "resized to a square", "predicted in windows"
+    path, plain = tmp_path / "m.safetensors", header_of(cell("lora"))
+    limits = model_card(path, plain).split("## Limits")[1]
+    assert square in limits
+    assert windows in limits
+    padded = replace(plain, cell=cell("lora", replace(TASK, fit="pad")))
+    assert square not in model_card(path, padded)
+    tiled = replace(plain.cell, recipe=replace(plain.cell.recipe, evaluation="tiles"))
+    assert windows not in model_card(path, replace(plain, cell=tiled))
+    for whole in (replace(plain, prompts="oracle"), replace(plain, cell=cell("swin_unetr", STACK))):
+        card = model_card(path, whole)
+        assert windows not in card
+        assert "predicted whole, whatever their size" in card
+
+
+def test_the_card_shows_metrics_that_records_have() -> None:
+    (record, *_) = bench.load_results(Path(__file__).parents[2] / "results" / "objects").records
+    assert METRICS.keys() <= record.metrics.keys()
