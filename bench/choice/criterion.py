@@ -10,10 +10,11 @@ import numpy as np
 
 from bench.errors import no_such
 from bench.spec import Record
-from bench.stats.bootstrap import pooled_overlap
+from bench.stats.bootstrap import RowsBySeed, ScoreSums, pooled_overlap, pooled_quality
 from bench.stats.paired import Floats
 
 ScoreRow = Mapping[str, Any]  # of one image, as in `Record.per_image`
+Pool = Callable[[RowsBySeed, Sequence[str]], ScoreSums]
 PERCENT = 100.0
 
 
@@ -30,8 +31,8 @@ class Criterion:
         unit: "points" or the unit of the error.
         of_set: the merit of the test set of a record; None where it is not defined.
         of_image: the merit of one image, from its row and the names of the classes.
-        pooled: whether the merit of a set is that of all its pixels together, as for Dice and IoU;
-            otherwise it is the mean over images.
+        pool: for a merit of all images of a set together, its sums in [0, 1] by specimen, as of
+            `pooled_overlap`; None for the mean over images.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Criterion:
     unit: str
     of_set: Callable[[Record], float | None]
     of_image: Callable[[ScoreRow, Sequence[str]], float | None]
-    pooled: bool = False
+    pool: Pool | None = None
 
     @property
     def has_margin(self) -> bool:
@@ -50,14 +51,13 @@ class Criterion:
         """Numerators and denominators (R, 2) of each test specimen, as in `ScoreSums`.
 
         The merit of any set of specimens is the mean over the R ratios of the summed numerators to
-        the summed denominators.
+        the summed denominators; that of all specimens is `of_set`.
         """
-        if not self.pooled:
+        if self.pool is None:
             parts = self._merits(record).items()
             return {name: np.array([[sum(part), len(part)]], float) for name, part in parts}
         names = sorted({str(row["group"]) for row in record.per_image})
-        iou = self.name == "iou"
-        sums = pooled_overlap([record.per_image], record.classes, iou=iou).sums[0]
+        sums = self.pool([record.per_image], record.classes).sums[0]
         return dict(zip(names, sums * np.array([PERCENT, 1.0]), strict=True))
 
     def by_specimen(self, record: Record) -> dict[str, float]:
@@ -74,7 +74,14 @@ class Criterion:
 
 
 def _figure(
-    name: str, title: str, unit: str, metric: str, image: str, *, scale: float, pooled: bool = False
+    name: str,
+    title: str,
+    unit: str,
+    metric: str,
+    image: str,
+    *,
+    scale: float,
+    pool: Pool | None = None,
 ) -> Criterion:
     """A figure of the whole test set and of one image; its merit is `scale` times the figure."""
 
@@ -87,7 +94,7 @@ def _figure(
         unit,
         of_set=lambda record: merit(record.metrics.get(metric)),
         of_image=lambda row, classes: merit(row.get(image)),
-        pooled=pooled,
+        pool=pool,
     )
 
 
@@ -114,17 +121,19 @@ def _negative(values: Iterable[float]) -> float | None:
     return -fmean(known) if known else None
 
 
-DICE = _share("dice", "Dice", metric="dice_dataset", image="dice", pooled=True)
+_POOLED_IOU = partial(pooled_overlap, iou=True)
+DICE = _share("dice", "Dice", metric="dice_dataset", image="dice", pool=pooled_overlap)
 
 CRITERIA = {
     one.name: one
     for one in (
         DICE,
-        _share("iou", "IoU", metric="iou_dataset", image="iou", pooled=True),
+        _share("iou", "IoU", metric="iou_dataset", image="iou", pool=_POOLED_IOU),
         _share("boundary_iou", "boundary IoU", metric="boundary_iou", image="boundary_iou"),
-        _share("pq", "PQ", metric="pq_dataset", image="pq"),
-        _share("aji", "AJI", metric="aji_dataset", image="aji"),
-        _share("ap", "AP", metric="ap_dataset", image="ap"),
+        _share("pq", "PQ", metric="pq_dataset", image="pq", pool=pooled_quality),
+        # Records have no sums of single images from which those of the whole set would follow.
+        _share("aji", "mean AJI of the images", metric="aji_image_mean", image="aji"),
+        _share("ap", "mean AP of the images", metric="ap_image_mean", image="ap"),
         _figure("hd95", "HD95", "px", "hd95_pooled_px", "hd95", scale=-1.0),
         _error("phase_fraction", "error of the phase fraction", "points", "phase_fraction_error"),
         _error("d50", "relative error of d50", "%", "d50_relative_error"),
