@@ -37,6 +37,7 @@ from bench.choice.race import (
 from bench.spec import Cell, Record
 from bench.stats.bootstrap import Interval
 from bench.stats.paired import SIGNIFICANCE, Floats
+from bench.wording import counted
 
 CLOSE = 1.0  # percentage points; methods this close to the best may be recommended for their cost
 
@@ -151,7 +152,7 @@ def judge(race: Race) -> Verdict:
     best = recommend(race.criterion, candidates)
     members = sorted(_members(race, best), key=lambda member: _costs(member.evidence))
     loss = expected_loss(best, [member.evidence for member in members])
-    accuracy = _accuracy(race.criterion, best, candidates)
+    accuracy = _accuracy(race, best, candidates)
     return Verdict(best, tuple(members), loss, accuracy, race, finished, not_run)
 
 
@@ -277,11 +278,10 @@ def _half_width(differences: Floats) -> float:
     return quantile * float(differences.std(ddof=1)) / math.sqrt(count)
 
 
-def _accuracy(
-    criterion: Criterion, best: Evidence, candidates: Sequence[Evidence]
-) -> Accuracy | None:
+def _accuracy(race: Race, best: Evidence, candidates: Sequence[Evidence]) -> Accuracy | None:
+    criterion = race.criterion
     if not uses_validation(best.arm, criterion):
-        return _nested_accuracy(criterion, candidates)
+        return _nested_accuracy(race, candidates)
     values = [run.outer for run in best.runs.values() if run.outer is not None]
     if not values:
         return None
@@ -290,27 +290,35 @@ def _accuracy(
     return Accuracy(fmean(values), interval, specimens, "test part, which decided nothing")
 
 
-def _nested_accuracy(criterion: Criterion, candidates: Sequence[Evidence]) -> Accuracy | None:
+def _nested_accuracy(race: Race, candidates: Sequence[Evidence]) -> Accuracy | None:
     """Choose by the runs of all folds but one, and score the choice on that one, for each in turn.
 
-    Runs of one fold with different seeds have the same held-out images. On another test dataset,
-    all folds have the same images, so none are held out.
+    Runs of one fold with different seeds have the same held-out images. A fold by whose runs a
+    method was dropped does not count, if there are others: without it, that method might be the
+    choice. On another test dataset, all folds have the same images, so none are held out.
     """
     cells = candidates[0].arm.cells
     if cells[0].test_dataset:
         return None
+    looked = max((one.runs for one in race.dropped if one.cause in ("test", "margin")), default=0)
+    used = {cell.fold for cell in cells[:looked]}
     folds: dict[int, list[int]] = {}
     for run in sorted(set.intersection(*(set(one.runs) for one in candidates))):
         folds.setdefault(cells[run].fold, []).append(run)
     if len(folds) < 2:
         return None
+    unused = [runs for fold, runs in folds.items() if fold not in used]
+    held_out = unused or list(folds.values())
     chosen: list[RunScore] = []
-    for runs in folds.values():
-        best = recommend(criterion, candidates, leave_out=runs)
+    for runs in held_out:
+        best = recommend(race.criterion, candidates, leave_out=runs)
         chosen += [best.runs[run] for run in runs]
     scores = [run.outer for run in chosen if run.outer is not None]
     if not scores:
         return None
     specimens = len({name for run in chosen for name in run.specimens})
-    source = f"{len(folds)} held-out parts, each scored by the choice that the others make"
+    parts = counted(len(held_out), "held-out part")
+    source = f"{parts}, each scored by the choice that the others make"
+    if not unused:
+        source += "; methods were stopped by these parts, so the true value may be worse"
     return Accuracy(abs(fmean(scores)), None, specimens, source)
