@@ -1,6 +1,6 @@
 """Choose a method: what the command `choose` and `bench.choose` have in common."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.ask.request import Request
@@ -31,7 +31,7 @@ class Choice:
         left_out: methods that did not run because of a limit, with the reasons.
         notes: sentences on datasets.
         conditions: sentences on how the methods were compared.
-        request: what was to be compared, with the steps of shortened runs.
+        request: what was asked; `conditions` say if the runs were shortened.
         out: the results folder with the records.
         limits: of the user.
         outlook: sentences on what more labels and more steps would bring.
@@ -120,10 +120,7 @@ def hold_choice(
         cells = [cell for arm in setup.arms for cell in arm.cells]
         threads, _ = choose_threads(settings.threads, cells, store.stream())
         speed = training_speed(settings.find_device(), request.precision or "bf16", threads)
-        shorter = shorten(setup, limits.max_seconds, speed, store.folder, clock.elapsed)
-        if shorter is not setup:
-            steps = shorter.arms[0].cells[0].recipe.steps
-            setup, request = shorter, replace(request, steps=steps, epochs=None)
+        setup = shorten(setup, limits.max_seconds, speed, store.folder, clock.elapsed)
     clock.operations = setup.operations
     name = Path(request.dataset_names[0]).name
     prior = quantiles(load_comebacks(), without=name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.ask.request import Request
 from bench.choice.arms import Evidence
+from bench.choice.criterion import DICE
 from bench.choice.verdict import Verdict
 from bench.plugins.registry import get_method
 from bench.spec import Cell
@@ -21,7 +22,8 @@ def next_commands(verdict: Verdict, request: Request, program: str, out: Path) -
 
     Args:
         verdict: with a recommended method.
-        request: what was compared; its settings are repeated.
+        request: what was asked; its settings are repeated, with all steps where short runs were
+            compared. The limits are not: the methods of the verdict are within them.
         program: name of the program.
         out: the results folder.
 
@@ -40,10 +42,14 @@ def next_commands(verdict: Verdict, request: Request, program: str, out: Path) -
     names = ",".join(dict.fromkeys(cell.label for cell in cells))
     seeds = 2 * max(1, len(best.arm.cells) // request.folds)
     train = ["train", *one, *alone, "--labels", request.labels, "--model", "best.safetensors"]
+    criterion = verdict.race.criterion
+    again = [*runs, "--seeds", str(seeds)]
+    again += [] if criterion is DICE else ["--by", criterion.name]
+    again += [] if request.labels == Request.labels else ["--labels", request.labels]
     commands = [
         train,
         ["predict", "--model", "best.safetensors", "NEW_IMAGES"],
-        ["choose", "--methods", names, *_rates(cells), *common, *runs, "--seeds", str(seeds)],
+        ["choose", "--methods", names, *_rates(cells), *common, *again],
     ]
     budgets = _budgets(best, request)
     if budgets:

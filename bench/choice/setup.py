@@ -210,7 +210,7 @@ def shorten(
     steps = arms[0].cells[0].recipe.steps
     note = (
         f"The time is too short for full runs of all methods: they are compared after {steps}"
-        " steps, with a complete schedule."
+        " steps, with a complete schedule. The commands below train with all steps."
     )
     return replace(
         setup, arms=tuple(arms), operations=operations, conditions=(*setup.conditions, note)

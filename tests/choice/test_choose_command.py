@@ -83,6 +83,17 @@ def test_commands_repeat_the_settings_and_are_understood(
     assert [one for one in commands if cli.main(shlex.split(one)[1:]) != 0] == []
 
 
+def test_commands_choose_by_the_same_score_and_labels() -> None:
+    cells = planted_cells(["lora"], runs=1)["lora"]
+    record = planted_record(cells[0], {0: 80.0}, 80)
+    criterion, request = get_criterion("boundary_iou"), replace(REQUEST, labels="20")
+    verdict = decide(make_arms(cells), [record], PRIOR, criterion).verdict
+    verdict = replace(verdict, recommended=verdict.race.evidence[0])
+    train, _, again, *_ = next_commands(verdict, request, "sam-bench", Path("out"))
+    assert "--labels 20" in train
+    assert "--by boundary_iou --labels 20" in again
+
+
 def test_commands_name_a_learning_rate_that_is_not_the_method_s_own() -> None:
     (cell,) = planted_cells(["lora"], runs=1)["lora"]
     own = get_method("lora").lr or 0.0
@@ -282,7 +293,7 @@ def test_published_recipes_are_not_shortened(
     assert chosen("published").recommended == "a"
     shortened = chosen("equal")
     assert "after 50 steps" in shortened.conditions[0]
-    assert shortened.request.steps == 50
+    assert shortened.request == REQUEST  # the commands that follow train in full
 
 
 def _stop(event: object) -> None:
