@@ -19,6 +19,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from bench.data.items import Pixels
+from bench.data.tiff import open_tiff
 from bench.errors import UserError
 from bench.files import check_regular, quote
 
@@ -190,7 +191,7 @@ def size_of(pixels: Pixels) -> tuple[int, int]:
         return pixels.shape[0], pixels.shape[1]
     check_regular(pixels)
     if pixels.suffix.lower() in TIFF:
-        with tifffile.TiffFile(pixels) as file:
+        with open_tiff(pixels) as file:
             page = file.series[0].keyframe
             size = page.imagelength, page.imagewidth
             return size[::-1] if orientation(page) > 4 else size
@@ -212,7 +213,7 @@ def holds_fractions(pixels: Pixels) -> bool:
     check_regular(pixels)
     if pixels.suffix.lower() not in TIFF:
         return False
-    with tifffile.TiffFile(pixels) as file:
+    with open_tiff(pixels) as file:
         return np.dtype(file.series[0].dtype).kind in "fc"
 
 
@@ -249,7 +250,7 @@ _TWO_BYTES = frozenset({"RGB", "RGBA", "LA"})  # modes that Pillow knows with 8 
 
 
 def _load_tiff(path: Path) -> Raster:
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         series, page = file.series[0], file.series[0].keyframe
         lengths = zip(series.axes, series.shape, strict=True)
         used = [(axis, length) for axis, length in lengths if axis in "YX" or length > 1]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 from PIL import Image
 
+from bench.data.tiff import open_tiff
 from bench.errors import UserError
 from bench.predict.pictures import Picture
 from bench.predict.tiff_rows import DAMAGED
@@ -36,7 +36,7 @@ def stored_slices(folder: Path, picture: Picture) -> Iterator[Iterator[Rows]]:
             with Image.open(path) as image:
                 yield iter([np.asarray(image)])
             return
-        with tifffile.TiffFile(tiff) as file:
+        with open_tiff(tiff) as file:
             for number in range(picture.slices):
                 page: Any = file.pages[number]
                 yield _rows_of_tiles(page) if page.is_tiled else iter([page.asarray()])

@@ -13,6 +13,7 @@ import tifffile
 from bench.data import nifti
 from bench.data.decode import Levels, show
 from bench.data.raster import LARGEST_PX, SUFFIXES, Raster, describe, load, orientation, size_of
+from bench.data.tiff import open_tiff
 from bench.data.traits import ImageTraits, kind_of_raster
 from bench.errors import UserError
 from bench.evaluate.tiles import ImageRows
@@ -185,7 +186,7 @@ def _shape(path: Path) -> tuple[int, int, int]:
     if is_volume(path):
         return nifti.shape(path)
     if path.suffix.lower() in TIFF:
-        with tifffile.TiffFile(path) as file:
+        with open_tiff(path) as file:
             return _series_shape(path, file.series[0])
     height, width = size_of(path)
     if height * width > LARGEST_PX:
@@ -219,14 +220,14 @@ def _series_shape(path: Path, series: Any) -> tuple[int, int, int]:
 
 def _has_rows(path: Path) -> bool:
     """Whether the rows of a TIFF file are those of the image: upright, without further channels."""
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         page = file.series[0].keyframe
         return orientation(page) == 1 and "C" not in file.series[0].axes
 
 
 def _read_page(path: Path, index: int) -> npt.NDArray[Any]:
     """Slice (H, W) or (H, W, C) of a stack."""
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         series = file.series[0]
         slices, height, width = _series_shape(path, series)
         samples = series.shape[-1:] if series.axes.endswith("S") else ()

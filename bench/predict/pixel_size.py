@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from bench.data import nifti
+from bench.data.tiff import open_tiff
 from bench.errors import UserError
 from bench.predict.tiff_rows import DAMAGED
 
@@ -49,7 +50,7 @@ def _tiff_sides(path: Path) -> list[float]:
     """Height and width, or one side, in micrometres; empty where the file does not say."""
     if path.suffix.lower() not in (".tif", ".tiff"):
         return []
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         stated = _ome(file.ome_metadata) if file.ome_metadata else list(_others(file))
     for _, unit in stated:
         if unit not in MICROMETRES:

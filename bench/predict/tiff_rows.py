@@ -9,6 +9,7 @@ import tifffile
 
 from bench.data.decode import STRETCH, Levels, show
 from bench.data.raster import UNREADABLE, Raster, UInt8
+from bench.data.tiff import open_tiff
 from bench.data.traits import kind_of, shown_values
 from bench.errors import UserError
 
@@ -40,7 +41,7 @@ class TiffRows:
 
     def __init__(self, path: Path, levels: Levels | None = None) -> None:
         self._path = path
-        self._file = tifffile.TiffFile(path)
+        self._file = open_tiff(path)
         self._page = self._file.series[0].keyframe
         self._contiguous = self._page.is_memmappable
         self.shape = (self._page.imagelength, self._page.imagewidth, 3)

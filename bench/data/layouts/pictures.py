@@ -21,6 +21,7 @@ from bench.data.layouts.source import Source
 from bench.data.libraries import import_optional
 from bench.data.raster import LARGEST_PX, SUFFIXES, UNREADABLE, UInt8, load
 from bench.data.raster import size_of as header_size
+from bench.data.tiff import open_tiff
 from bench.errors import UserError
 
 _OBJECTS = ("inst_map", "instance_map")  # names of arrays in MATLAB files
@@ -91,7 +92,7 @@ def is_stack(file: Path) -> bool:
     if file.suffix.lower() not in (".tif", ".tiff"):
         return False
     try:
-        with tifffile.TiffFile(file) as tiff:
+        with open_tiff(file) as tiff:
             return _used_axes(tiff.series[0]) not in _PLAIN_AXES
     except UNREADABLE:
         return False
@@ -190,7 +191,7 @@ def read_objects(source: Source, name: str) -> Stack | None:
 
 def _read_tiff(file: Path, name: str, report: Report) -> Stack | None:
     """Planes by the named axes; None for a single image, which the folder reader reads."""
-    with tifffile.TiffFile(file) as tiff:
+    with open_tiff(file) as tiff:
         series = tiff.series[0]
         if len(tiff.series) > 1:
             report.note(f"of the {len(tiff.series)} series of '{name}' the first is used")
