@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import bench
+from bench.plugins.registry import get_method
 from bench.report.compare.across_datasets import find_standings
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -32,7 +33,8 @@ def test_full_leads_everywhere_and_lora_is_second(results: bench.Results) -> Non
     (standing,) = [each for each in standings if each.title == "across 8 datasets"]
     assert [row.label for row in standing.methods[:2]] == ["full", "lora"]
     for name in SETS:
-        assert _rows(results, name)["dice_dataset_mark"]["full"] == "best", name
+        dice = _rows(results, name)["dice_dataset"]
+        assert dice[["full", "lora", "decoder_only", "unet"]].idxmax() == "full", name
 
 
 @pytest.mark.parametrize("name", ["nuclei", "particles", "dsb2018", "emps"])
@@ -51,13 +53,20 @@ def test_the_encoder_must_be_trained_on_shadows(results: bench.Results) -> None:
     assert rows["dice_dataset_mark"][["lora", "decoder_only"]].tolist() == ["worse", "worse"]
 
 
-def test_a_unet_from_scratch_keeps_up_on_steel(results: bench.Results) -> None:
+def test_a_unet_from_scratch_is_the_best_on_steel(results: bench.Results) -> None:
     rows = _rows(results, "steel")
-    assert rows["dice_dataset_mark"]["attention_unet[width=8]"] == "tied"
-    assert rows["dice_dataset_mark"][["adapter", "lora"]].tolist() == ["worse", "worse"]
-    assert rows["dice_dataset"]["full"] - rows["dice_dataset"]["lora"] == pytest.approx(
-        0.08, abs=0.005
-    )
+    assert len(rows) == 27
+    marks = rows["dice_dataset_mark"]
+    assert marks["unet3plus[width=8]"] == "best"
+    assert set(marks.drop("unet3plus[width=8]")) == {"worse"}
+    dice, memory = rows["dice_dataset"], rows["train_peak_bytes"]
+    ahead = dice["unet3plus[width=8]"] - dice[["full", "lora"]]
+    assert ahead.tolist() == pytest.approx([0.05, 0.13], abs=0.005)
+    scratch = [name for name in dice.index if get_method(name.partition("[")[0]).from_scratch]
+    assert dice.drop(scratch).idxmax() == "full"
+    assert memory["unet3plus[width=8]"] / memory["full"] == pytest.approx(2.4, abs=0.05)
+    nuclei = _rows(results, "dsb2018")["dice_dataset"]
+    assert nuclei["full"] - nuclei["unet3plus[width=8]"] == pytest.approx(0.25, abs=0.01)
 
 
 def test_learned_distances_count_particles_better_than_class_maps() -> None:
