@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from scipy.cluster.hierarchy import DisjointSet
+
 from bench.data.decode import read_image
 from bench.data.items import Item
 from bench.data.leakage.features import Bands, Features, extract, grey
@@ -81,19 +83,12 @@ def joined_groups(items: Sequence[Item], pairs: Sequence[Pair]) -> tuple[tuple[s
         For each set of two or more connected groups their names, in the order of the items.
     """
     group_of = {item.name: item.group for item in items}
-    parent = {item.group: item.group for item in items}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            parent[group] = group = parent[parent[group]]
-        return group
-
+    connected = DisjointSet(group_of.values())
     for pair in pairs:
-        one, other = root(group_of[pair.first]), root(group_of[pair.second])
-        parent[other] = one
+        connected.merge(group_of[pair.first], group_of[pair.second])
     members: dict[str, list[str]] = {}
-    for group in parent:
-        members.setdefault(root(group), []).append(group)
+    for group in connected:
+        members.setdefault(connected[group], []).append(group)
     return tuple(tuple(groups) for groups in members.values() if len(groups) > 1)
 
 
