@@ -10,6 +10,7 @@ import pytest
 import bench
 from bench.plugins.registry import get_method
 from bench.report.compare.across_datasets import find_standings
+from bench.stats.paired import SIGNIFICANCE, signed_rank
 
 RESULTS = Path(__file__).parents[2] / "results"
 EIGHT_SETS, OBJECTS = RESULTS / "eight_sets", RESULTS / "objects"
@@ -35,6 +36,26 @@ def test_full_leads_everywhere_and_lora_is_second(results: bench.Results) -> Non
     for name in SETS:
         dice = _rows(results, name)["dice_dataset"]
         assert dice[["full", "lora", "decoder_only", "unet"]].idxmax() == "full", name
+
+
+def _by_specimen(results: bench.Results, dataset: str, method: str) -> dict[str, float]:
+    """Mean Dice of the images of each test specimen, over the seeds."""
+    values: dict[str, list[float]] = {}
+    for record in results.records:
+        if (record.cell.dataset_name, record.cell.label) == (dataset, method):
+            for row in record.per_image:
+                if row["dice"] is not None:
+                    values.setdefault(row["group"], []).append(row["dice"])
+    return {group: float(np.mean(part)) for group, part in values.items()}
+
+
+def test_the_lead_of_full_over_lora_is_significant_on_six(results: bench.Results) -> None:
+    significant = 0
+    for name in SETS:
+        full, lora = (_by_specimen(results, name, method) for method in ("full", "lora"))
+        (p,) = signed_rank([np.array([full[group] - lora[group] for group in full])])
+        significant += p <= SIGNIFICANCE
+    assert significant == 6
 
 
 @pytest.mark.parametrize("name", ["nuclei", "particles", "dsb2018", "emps"])
