@@ -217,11 +217,11 @@ def _order(
 
 
 def _tested(
-    found: Sequence[tuple[PublishedDifference, Floats]],
+    differences: Sequence[tuple[PublishedDifference, Floats]],
 ) -> Iterator[PublishedDifference]:
     """Test differences together, each with the values (specimens,) in the measured direction."""
-    values = [apart for _, apart in found]
-    fewest = min_specimens(len(found)) if found else 0
-    for (difference, apart), p in zip(found, holm(signed_rank(values)), strict=True):
+    values = [apart for _, apart in differences]
+    fewest = min_specimens(len(differences)) if differences else 0
+    for (difference, apart), p in zip(differences, holm(signed_rank(values)), strict=True):
         significant = p <= SIGNIFICANCE and direction(apart) > 0
         yield replace(difference, significant=significant if apart.size >= fewest else None)
