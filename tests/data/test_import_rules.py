@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+from folders import make_folder
 from PIL import Image
 
 from bench.cli import main
@@ -388,3 +389,9 @@ def test_a_folder_that_needs_no_import_is_not_converted(tmp_path: Path) -> None:
         foreign.save(tmp_path / "raw" / "masks" / f"{name}.png", foreign.mask(number))
     with pytest.raises(UserError, match="needs no import: use it as --dataset"):
         import_folder(tmp_path / "raw", tmp_path / "target")
+
+
+def test_a_folder_without_coco_files_is_no_coco(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "mine")
+    with pytest.raises(UserError, match="has no JSON file with images, annotations and categories"):
+        import_folder(source, tmp_path / "made", layout="coco")

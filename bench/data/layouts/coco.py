@@ -42,6 +42,11 @@ def convert(source: Source, options: Options, report: Report) -> Draft:
     for name in files:
         if named and name not in named:
             report.leave_out(name, "not a file instances*.json")
+    if not files:
+        raise UserError(
+            f"'{source.root}' has no JSON file with images, annotations and categories, as COCO"
+            " has: leave --layout out to learn what it looks like"
+        )
     documents = {name: source.json(name) for name in named or files}
     categories: dict[int, str] = {}
     for name, document in documents.items():
