@@ -364,7 +364,9 @@ def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
 # Pictures
 
 
-@pytest.mark.parametrize(("size", "drawn"), [((9, 1024), (9, 1024)), ((4000, 6000), (667, 1000))])
+@pytest.mark.parametrize(
+    ("size", "drawn"), [((9, 1024), (9, 1024)), ((4000, 6000), (667, 1000)), ((1, 3000), (1, 1000))]
+)
 def test_large_images_are_thinned_before_they_are_drawn(
     size: tuple[int, int], drawn: tuple[int, int]
 ) -> None:

@@ -225,7 +225,8 @@ def thin(pixels: Pixels, side: int = SIDE) -> Pixels:
     The result does not share the memory of larger pixels.
     """
     step = -(-max(pixels.shape[:2]) // side)
-    return pixels if step == 1 else pixels[step // 2 :: step, step // 2 :: step].copy()
+    top, left = (min(step // 2, length - 1) for length in pixels.shape[:2])
+    return pixels if step == 1 else pixels[top::step, left::step].copy()
 
 
 def read_labels(file: Path, mask: Pixels) -> Pixels:
