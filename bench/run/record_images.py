@@ -59,13 +59,16 @@ class RecordImages:
     def by_name(self, cells: Iterable[Cell]) -> dict[str, Collection]:
         """Collections of test images by dataset name.
 
-        A name is left out if `of_cell` gives a sentence for any cell with this name.
+        A name is left out if `of_cell` gives a sentence for any cell with this name, or if cells
+        with it have different images: two folders may share their last name.
         """
         collections: dict[str, Collection] = {}
         unavailable = set()
+        fingerprints: dict[str, str] = {}
         for cell in cells:
             collection = self.of_cell(cell)
-            if isinstance(collection, str):
+            other = fingerprints.setdefault(cell.tested_name, cell.tested_sha) != cell.tested_sha
+            if isinstance(collection, str) or other:
                 unavailable.add(cell.tested_name)
             else:
                 collections.setdefault(cell.tested_name, collection)

@@ -15,6 +15,20 @@ from bench.run.record_images import NamedImages, RecordImages
 from bench.spec import Cell
 
 
+def test_two_folders_of_one_name_are_not_mixed_up(tmp_path: Path) -> None:
+    folders = [
+        str(make_folder(tmp_path / parent / "mine", n)) for parent, n in (("a", 6), ("b", 7))
+    ]
+    cells = [
+        Cell(**{**vars(make_cell()), "dataset": folder, "dataset_sha": sha})
+        for folder in folders
+        for sha in [fingerprint(load_collection(folder))]
+    ]
+    images = RecordImages(load_collection)
+    assert images.by_name(cells) == {}
+    assert list(images.by_name(cells[:1])) == ["mine"]
+
+
 def test_only_what_is_asked_for_is_loaded(tmp_path: Path) -> None:
     folder = str(make_folder(tmp_path / "mine"))
     sha = fingerprint(load_collection(folder))
