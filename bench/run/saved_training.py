@@ -1,6 +1,5 @@
 """Keep the state of a cell's training in the results folder, and continue from it."""
 
-import hashlib
 import platform
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import torch
 
 import bench
 from bench.errors import WriteError
+from bench.files import code_hash
 from bench.learn.model import Model
 from bench.learn.position import Position
 from bench.learn.training_state import (
@@ -156,11 +156,6 @@ def state_key(cell: Cell, device: torch.device) -> dict[str, str]:
 
 
 def _code(method_file: str) -> str:
-    """A hash of all code that a training may depend on: the package, and files of the method."""
-    package = Path(bench.__file__).parent
-    files = sorted(package.rglob("*.py"))
-    files += sorted(Path(method_file).parent.glob("*.py")) if method_file else []
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    """A hash of all code that a training may depend on: the package, and the method's folder."""
+    folders = [Path(bench.__file__).parent, *([Path(method_file).parent] if method_file else [])]
+    return " ".join(code_hash(folder, sorted(folder.rglob("*.py")), ()) for folder in folders)
