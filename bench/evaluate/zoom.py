@@ -72,7 +72,9 @@ def choose_zoom(
 
     shown = tuple(item for (item,) in validation_stacks(items))
     # Measures of volumes are not needed, and not all slices of a volume may be shown.
-    single = replace(collection, items=tuple(replace(item, volume="") for item in shown))
+    single = replace(
+        collection, items=tuple(replace(item, volume="") for item in shown), contents=()
+    )
     objects = any(item.instances is not None for item in collection.items)
     metric = "pq_dataset" if objects else "dice_dataset"
     scores: dict[int, float | None] = {}
